@@ -1,0 +1,24 @@
+// Compiles lib/ and bin/ to dist/. Runs as npm's `prepare`, so a fresh clone has a working command line after
+// `npm install`; a package from the registry ships dist/ and has no TypeScript, so there it does nothing.
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const require = createRequire(import.meta.url)
+
+if (!existsSync(join(root, 'tsconfig.build.json'))) process.exit(0)
+let tsc
+try {
+  tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
+} catch {
+  if (existsSync(join(root, 'dist'))) process.exit(0)
+  console.error('traitscope: TypeScript is not installed; run `npm install` with development dependencies')
+  process.exit(1)
+}
+rmSync(join(root, 'dist'), { recursive: true, force: true })
+const run = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
+if (run.status === 0) chmodSync(join(root, 'dist/bin/traitscope.js'), 0o755)
+process.exit(run.status ?? 1)
