@@ -1,0 +1,85 @@
+// The addon's exports: CancelToken, Model, devices(), systemInfo().
+
+#include <napi.h>
+
+#include "addon/job_worker.h"
+#include "addon/model_wrap.h"
+#include "core/model.h"
+
+namespace traitscope::addon {
+
+Napi::Error coded_error(Napi::Env env, const std::string & code, const std::string & message) {
+    auto error = Napi::Error::New(env, message);
+    error.Set("code", Napi::String::New(env, code));
+    return error;
+}
+
+Progress::Progress(Napi::Env env, const Napi::Value & callback) {
+    if (!callback.IsEmpty() && callback.IsFunction()) {
+        function_ = Napi::ThreadSafeFunction::New(env, callback.As<Napi::Function>(), "traitscope progress", 0, 1);
+    }
+}
+
+Progress::~Progress() {
+    if (function_) {
+        function_.Release();
+    }
+}
+
+void Progress::report(double fraction) {
+    if (!function_) {
+        return;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (fraction < 1.0 && now - last_ < std::chrono::milliseconds(50)) {
+        return;
+    }
+    last_ = now;
+    // A full or closing queue loses a progress report, which is harmless.
+    function_.NonBlockingCall([fraction](Napi::Env env, Napi::Function callback) {
+        callback.Call({Napi::Number::New(env, fraction)});
+    });
+}
+
+namespace {
+
+Napi::Value devices(const Napi::CallbackInfo & info) {
+    const auto list = list_devices();
+    auto out = Napi::Array::New(info.Env(), list.size());
+    for (size_t i = 0; i < list.size(); ++i) {
+        auto device = Napi::Object::New(info.Env());
+        device.Set("name", list[i].name);
+        device.Set("description", list[i].description);
+        device.Set("isGpu", list[i].is_gpu);
+        device.Set("memoryFree", static_cast<double>(list[i].memory_free));
+        device.Set("memoryTotal", static_cast<double>(list[i].memory_total));
+        out.Set(static_cast<uint32_t>(i), device);
+    }
+    return out;
+}
+
+Napi::Value engine_info(const Napi::CallbackInfo & info) {
+    return Napi::String::New(info.Env(), system_info());
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+    auto * jobs = new RunningJobs(); // owned by the environment: deleted with its instance data
+    env.SetInstanceData(jobs);
+    env.AddCleanupHook([jobs] { jobs->cancel_all(); });
+    exports.Set("CancelToken", CancelToken::define(env));
+    exports.Set("Model", ModelWrap::define(env));
+    exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
+    exports.Set("systemInfo", Napi::Function::New<engine_info>(env, "systemInfo"));
+    return exports;
+}
+
+} // namespace
+
+} // namespace traitscope::addon
+
+// The macro wants an unqualified name.
+static Napi::Object init_traitscope(Napi::Env env, Napi::Object exports) {
+    return traitscope::addon::init(env, exports);
+}
+
+NODE_API_MODULE(traitscope, init_traitscope)

@@ -1,0 +1,93 @@
+#include "addon/convert.h"
+
+namespace traitscope::addon {
+
+std::vector<int32_t> to_int32s(const Napi::Value & value, const char * name) {
+    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+        throw Napi::TypeError::New(value.Env(), std::string(name) + " must be an Int32Array");
+    }
+    const auto array = value.As<Napi::Int32Array>();
+    return std::vector<int32_t>(array.Data(), array.Data() + array.ElementLength());
+}
+
+std::vector<std::string> to_strings(const Napi::Value & value, const char * name) {
+    if (!value.IsArray()) {
+        throw Napi::TypeError::New(value.Env(), std::string(name) + " must be an array of strings");
+    }
+    const auto array = value.As<Napi::Array>();
+    std::vector<std::string> out;
+    out.reserve(array.Length());
+    for (uint32_t i = 0; i < array.Length(); ++i) {
+        out.push_back(array.Get(i).As<Napi::String>().Utf8Value());
+    }
+    return out;
+}
+
+Napi::Int32Array from_int32s(Napi::Env env, const std::vector<int32_t> & values) {
+    auto array = Napi::Int32Array::New(env, values.size());
+    std::copy(values.begin(), values.end(), array.Data());
+    return array;
+}
+
+namespace {
+
+PlanBatch to_batch(const Napi::Object & value) {
+    PlanBatch batch;
+    batch.tokens = to_int32s(value.Get("tokens"), "tokens");
+    batch.positions = to_int32s(value.Get("positions"), "positions");
+    batch.seq_offsets = to_int32s(value.Get("seqOffsets"), "seqOffsets");
+    batch.seq_ids = to_int32s(value.Get("seqIds"), "seqIds");
+    batch.row_offsets = to_int32s(value.Get("rowOffsets"), "rowOffsets");
+    batch.row_tokens = to_int32s(value.Get("rowTokens"), "rowTokens");
+    batch.output_rows = to_int32s(value.Get("outputRows"), "outputRows");
+    return batch;
+}
+
+Napi::Value from_special(Napi::Env env, const SpecialToken & token) {
+    if (token.id < 0) {
+        return env.Undefined();
+    }
+    auto out = Napi::Object::New(env);
+    out.Set("id", token.id);
+    out.Set("text", token.text);
+    return out;
+}
+
+} // namespace
+
+ExtractRequest to_request(const Napi::Object & value) {
+    ExtractRequest request;
+    const auto batches = value.Get("batches").As<Napi::Array>();
+    for (uint32_t i = 0; i < batches.Length(); ++i) {
+        request.batches.push_back(to_batch(batches.Get(i).As<Napi::Object>()));
+    }
+    request.layers = to_int32s(value.Get("layers"), "layers");
+    request.n_rows = value.Get("nRows").As<Napi::Number>().Int64Value();
+    const auto ids = value.Get("adapterIds").As<Napi::Array>();
+    const auto strengths = value.Get("adapterStrengths").As<Napi::Array>();
+    for (uint32_t i = 0; i < ids.Length(); ++i) {
+        request.adapters.emplace_back(ids.Get(i).As<Napi::Number>().Int32Value(),
+                                      strengths.Get(i).As<Napi::Number>().FloatValue());
+    }
+    request.stop_early = value.Get("stopEarly").As<Napi::Boolean>().Value();
+    return request;
+}
+
+Napi::Object from_info(Napi::Env env, const ModelInfo & info) {
+    auto out = Napi::Object::New(env);
+    out.Set("description", info.description);
+    out.Set("nLayer", info.n_layer);
+    out.Set("nEmbd", info.n_embd);
+    out.Set("nVocab", info.n_vocab);
+    out.Set("nCtxTrain", info.n_ctx_train);
+    out.Set("nParams", static_cast<double>(info.n_params));
+    out.Set("nBytes", static_cast<double>(info.n_bytes));
+    out.Set("hasVocab", info.has_vocab);
+    out.Set("addBos", info.add_bos);
+    out.Set("addEos", info.add_eos);
+    out.Set("bos", from_special(env, info.bos));
+    out.Set("eos", from_special(env, info.eos));
+    return out;
+}
+
+} // namespace traitscope::addon

@@ -1,0 +1,66 @@
+#pragma once
+// Reads block outputs (the residual stream after a block, llama.cpp's `l_out-<layer>`) during one decode per batch.
+//
+// The context is used for nothing else: the evaluation callback copies the wanted rows and then ends the graph, so
+// blocks above the highest wanted layer and the output head are never computed. Memory is cleared after every batch.
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <llama-cpp.h>
+
+#include "core/adapter.h"
+#include "core/job.h"
+#include "core/plan.h"
+
+namespace traitscope {
+
+struct ExtractRequest {
+    std::vector<PlanBatch> batches;
+    std::vector<int32_t> layers; ///< 0-based block indices, ascending, unique
+    int64_t n_rows = 0;
+    std::vector<std::pair<int32_t, float>> adapters; ///< adapter id and strength
+    bool stop_early = true;                          ///< false computes the whole model (for measuring what stopping saves)
+};
+
+struct ExtractStats {
+    int64_t computed_tokens = 0;
+    /// Graph nodes that ran after the highest wanted layer was read: 0 on a CPU, at most one per later graph split.
+    int64_t nodes_after_stop = 0;
+};
+
+class Extractor {
+  public:
+    /// `max_tokens`: size of the largest batch, which is one micro-batch: one graph then sees all its tokens in order.
+    Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads);
+    ~Extractor();
+    Extractor(const Extractor &) = delete;
+    Extractor & operator=(const Extractor &) = delete;
+
+    /// Fills `out`, shape [n_rows, n_layers, n_embd], row-major. Throws Aborted, Compute, OutOfMemory, PromptTooLong.
+    ExtractStats run(const ExtractRequest & request, const AdapterStore & adapters, float * out, const Job & job);
+
+    /// Takes every adapter out of the context, so that they may be freed.
+    void clear_adapters();
+
+  private:
+    struct Capture;
+
+    void ensure_context(int32_t n_outputs);
+    void set_adapters(const ExtractRequest & request, const AdapterStore & adapters);
+    void decode(const PlanBatch & batch, bool wants_last_block);
+    void clear_memory(bool wipe);
+    static bool on_eval(ggml_tensor * tensor, bool ask, void * user_data);
+
+    llama_model * model_;
+    int32_t max_tokens_;
+    int32_t n_threads_;
+    int32_t n_outputs_ = 0;
+    const Job * job_ = nullptr;
+    std::unique_ptr<Capture> capture_;
+    llama_context_ptr context_;
+};
+
+} // namespace traitscope

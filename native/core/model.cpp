@@ -1,0 +1,125 @@
+#include "core/model.h"
+
+#include <ggml-backend.h>
+
+#include "core/error.h"
+#include "core/log.h"
+
+namespace traitscope {
+
+namespace {
+
+SpecialToken special(const llama_vocab * vocab, llama_token id) {
+    return id == LLAMA_TOKEN_NULL ? SpecialToken{} : SpecialToken{id, token_text(vocab, id)};
+}
+
+ModelInfo describe(const llama_model * model) {
+    const llama_vocab * vocab = llama_model_get_vocab(model);
+    char description[128] = {};
+    llama_model_desc(model, description, sizeof(description));
+    ModelInfo info;
+    info.description = description;
+    info.n_layer = llama_model_n_layer(model);
+    info.n_embd = llama_model_n_embd(model);
+    info.n_vocab = llama_vocab_n_tokens(vocab);
+    info.n_ctx_train = llama_model_n_ctx_train(model);
+    info.n_params = llama_model_n_params(model);
+    info.n_bytes = llama_model_size(model);
+    info.has_vocab = llama_vocab_type(vocab) != LLAMA_VOCAB_TYPE_NONE;
+    if (info.has_vocab) {
+        info.add_bos = llama_vocab_get_add_bos(vocab);
+        info.add_eos = llama_vocab_get_add_eos(vocab);
+        info.bos = special(vocab, llama_vocab_bos(vocab));
+        info.eos = special(vocab, llama_vocab_eos(vocab));
+    }
+    return info;
+}
+
+} // namespace
+
+void init_engine() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        install_log();
+        llama_backend_init();
+    });
+}
+
+std::vector<Device> list_devices() {
+    init_engine();
+    std::vector<Device> devices;
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+        ggml_backend_dev_t dev = ggml_backend_dev_get(i);
+        size_t free = 0;
+        size_t total = 0;
+        ggml_backend_dev_memory(dev, &free, &total);
+        const auto type = ggml_backend_dev_type(dev);
+        devices.push_back({ggml_backend_dev_name(dev), ggml_backend_dev_description(dev),
+                           type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU, free, total});
+    }
+    return devices;
+}
+
+std::string system_info() {
+    init_engine();
+    return llama_print_system_info();
+}
+
+std::shared_ptr<Model> Model::open(const ModelParams & params, const Job & job) {
+    init_engine();
+    job.throw_if_cancelled();
+    llama_model_params native = llama_model_default_params();
+    native.n_gpu_layers = params.n_gpu_layers;
+    native.load_mode = params.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+    native.progress_callback = [](float fraction, void * data) {
+        const Job & running = *static_cast<const Job *>(data);
+        running.report(static_cast<double>(fraction));
+        return !running.cancelled();
+    };
+    native.progress_callback_user_data = const_cast<Job *>(&job);
+    const LogCapture log;
+    llama_model_ptr model(llama_model_load_from_file(params.path.c_str(), native));
+    job.throw_if_cancelled();
+    if (!model) {
+        throw Error(ErrorCode::ModelLoad, "llama.cpp could not load " + params.path + ": " + log.text("no reason given"));
+    }
+    if (llama_model_has_encoder(model.get()) || llama_model_is_recurrent(model.get()) || llama_model_is_hybrid(model.get())) {
+        throw Error(ErrorCode::ModelLoad, params.path + " is not a decoder-only transformer, which is the only kind whose "
+                                                        "block outputs can be read");
+    }
+    return std::shared_ptr<Model>(new Model(std::move(model), params));
+}
+
+Model::Model(llama_model_ptr model, const ModelParams & params)
+    : info_(describe(model.get())), model_(std::move(model)), adapters_(model_.get()),
+      extractor_(model_.get(), params.max_tokens, params.n_threads) {}
+
+Model::~Model() {
+    extractor_.clear_adapters();
+}
+
+Tokens Model::tokenize(const std::vector<std::string> & texts, bool add_special, bool parse_special) const {
+    if (!info_.has_vocab) {
+        throw Error(ErrorCode::ModelLoad, "this GGUF carries no vocabulary, so text cannot be tokenized");
+    }
+    return traitscope::tokenize(llama_model_get_vocab(model_.get()), texts, add_special, parse_special);
+}
+
+int32_t Model::attach(const void * gguf, size_t size) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return adapters_.add(gguf, size);
+}
+
+void Model::detach(int32_t id) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    // Out of the context first: a later adapter at the same address would otherwise be taken for this one.
+    extractor_.clear_adapters();
+    adapters_.remove(id);
+}
+
+ExtractStats Model::extract(const ExtractRequest & request, float * out, const Job & job) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return extractor_.run(request, adapters_, out, job);
+}
+
+} // namespace traitscope

@@ -1,0 +1,88 @@
+#pragma once
+// One open GGUF: weights, vocabulary, its adapters and the context that reads hidden states.
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <llama-cpp.h>
+
+#include "core/adapter.h"
+#include "core/extract.h"
+#include "core/job.h"
+#include "core/tokenize.h"
+
+namespace traitscope {
+
+struct ModelParams {
+    std::string path;
+    int32_t n_gpu_layers = 0;
+    int32_t n_threads = 1;
+    int32_t max_tokens = 2048; ///< tokens of the largest batch
+    bool use_mmap = true;
+};
+
+struct SpecialToken {
+    int32_t id = -1; ///< -1: the vocabulary has none
+    std::string text;
+};
+
+struct ModelInfo {
+    std::string description; ///< llama.cpp's own summary, e.g. "llama 8B Q4_K - Medium"
+    int32_t n_layer = 0;
+    int32_t n_embd = 0;
+    int32_t n_vocab = 0;
+    int32_t n_ctx_train = 0;
+    uint64_t n_params = 0;
+    uint64_t n_bytes = 0;
+    bool has_vocab = false;
+    bool add_bos = false;
+    bool add_eos = false;
+    SpecialToken bos;
+    SpecialToken eos;
+};
+
+struct Device {
+    std::string name;
+    std::string description;
+    bool is_gpu = false;
+    uint64_t memory_free = 0;
+    uint64_t memory_total = 0;
+};
+
+/// Sets up llama.cpp once per process; every entry point below calls it.
+void init_engine();
+
+std::vector<Device> list_devices();
+
+/// llama.cpp's list of CPU features and backends that this build uses.
+std::string system_info();
+
+class Model {
+  public:
+    /// Throws ModelLoad, OutOfMemory, Aborted.
+    static std::shared_ptr<Model> open(const ModelParams & params, const Job & job);
+    ~Model();
+
+    const ModelInfo & info() const { return info_; }
+    Tokens tokenize(const std::vector<std::string> & texts, bool add_special, bool parse_special) const;
+
+    /// The calls below exclude each other: loading or freeing an adapter while a context decodes is a data race.
+    int32_t attach(const void * gguf, size_t size);
+    void detach(int32_t id);
+    ExtractStats extract(const ExtractRequest & request, float * out, const Job & job);
+
+  private:
+    Model(llama_model_ptr model, const ModelParams & params);
+
+    std::mutex mutex_;
+    ModelInfo info_;
+    // Destroyed from the bottom up: context, adapters, weights.
+    llama_model_ptr model_;
+    AdapterStore adapters_;
+    Extractor extractor_;
+};
+
+} // namespace traitscope

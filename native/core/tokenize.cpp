@@ -1,0 +1,45 @@
+#include "core/tokenize.h"
+
+#include <limits>
+
+#include "core/error.h"
+
+namespace traitscope {
+
+Tokens tokenize(const llama_vocab * vocab, const std::vector<std::string> & texts, bool add_special, bool parse_special) {
+    Tokens out;
+    out.offsets.push_back(0);
+    std::vector<llama_token> buffer;
+    for (const std::string & text : texts) {
+        if (text.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()) / 2) {
+            throw Error(ErrorCode::PromptTooLong, "a text of " + std::to_string(text.size()) + " bytes is too long to tokenize");
+        }
+        const auto length = static_cast<int32_t>(text.size());
+        buffer.resize(text.size() + 8);
+        int32_t n = llama_tokenize(vocab, text.data(), length, buffer.data(), static_cast<int32_t>(buffer.size()),
+                                   add_special, parse_special);
+        if (n < 0 && n != std::numeric_limits<int32_t>::min()) {
+            buffer.resize(static_cast<size_t>(-n));
+            n = llama_tokenize(vocab, text.data(), length, buffer.data(), -n, add_special, parse_special);
+        }
+        if (n < 0) {
+            throw Error(ErrorCode::Compute, "llama.cpp could not tokenize a text of " + std::to_string(length) + " bytes");
+        }
+        out.ids.insert(out.ids.end(), buffer.begin(), buffer.begin() + n);
+        out.offsets.push_back(static_cast<int32_t>(out.ids.size()));
+    }
+    return out;
+}
+
+std::string token_text(const llama_vocab * vocab, llama_token token) {
+    std::string text(64, '\0');
+    int32_t n = llama_token_to_piece(vocab, token, text.data(), static_cast<int32_t>(text.size()), 0, true);
+    if (n < 0) {
+        text.resize(static_cast<size_t>(-n));
+        n = llama_token_to_piece(vocab, token, text.data(), -n, 0, true);
+    }
+    text.resize(n < 0 ? 0 : static_cast<size_t>(n));
+    return text;
+}
+
+} // namespace traitscope

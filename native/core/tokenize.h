@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <llama.h>
+
+namespace traitscope {
+
+/// Token ids of several texts, flat: text i has ids[offsets[i] .. offsets[i + 1]).
+struct Tokens {
+    std::vector<int32_t> ids;
+    std::vector<int32_t> offsets;
+};
+
+Tokens tokenize(const llama_vocab * vocab, const std::vector<std::string> & texts, bool add_special, bool parse_special);
+
+/// Text of one token as a template would write it; special tokens included.
+std::string token_text(const llama_vocab * vocab, llama_token token);
+
+} // namespace traitscope

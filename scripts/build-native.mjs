@@ -1,0 +1,107 @@
+// Builds the addon from source: llama.cpp, ggml and native/ through CMake into build/Release/traitscope.node.
+//
+//   npm run build                 CPU kernels for this machine
+//   npm run build -- --cuda       with the CUDA backend (needs nvcc)
+//   npm run build -- --clean      from nothing
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { LLAMA_CPP, llamaSource, root, runOrExplain, SetupError } from './llama-source.mjs'
+
+const require = createRequire(import.meta.url)
+export const buildFolder = join(root, 'build')
+export const addonFile = join(buildFolder, 'Release', 'traitscope.node')
+const stampFile = join(buildFolder, 'traitscope.stamp')
+
+/** Changes when anything changes that the addon is made from; an equal stamp means there is nothing to do. */
+function stamp(flags) {
+  const hash = createHash('sha256').update(JSON.stringify([LLAMA_CPP, flags, process.platform, process.arch]))
+  const files = ['CMakeLists.txt', ...readdirSync(join(root, 'native'), { recursive: true }).map((f) => `native/${f}`)]
+  for (const file of files.sort()) {
+    if (/\.(txt|cpp|h)$/.test(file)) hash.update(file).update(readFileSync(join(root, file)))
+  }
+  return hash.digest('hex')
+}
+
+export function isBuilt(flags = {}) {
+  return existsSync(addonFile) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp(flags)
+}
+
+function checkTools({ cuda }) {
+  runOrExplain('cmake', ['--version'], {
+    hint: 'Install CMake 3.18 or newer (Debian/Ubuntu: apt-get install cmake; macOS: brew install cmake).',
+  })
+  const compilers = [process.env.CXX, 'c++', 'g++', 'clang++'].filter(Boolean)
+  const found = compilers.some((name) => spawnSync(name.split(' ')[0], ['--version']).status === 0)
+  if (!found && process.platform !== 'win32') {
+    throw new SetupError(
+      'no C++ compiler was found. Install one with C++17 (Debian/Ubuntu: apt-get install g++ make; macOS: xcode-select --install).',
+    )
+  }
+  if (cuda) {
+    const nvcc = [process.env.CUDACXX, 'nvcc', '/usr/local/cuda/bin/nvcc'].filter(Boolean)
+    if (!nvcc.some((name) => spawnSync(name, ['--version']).status === 0)) {
+      throw new SetupError('--cuda needs nvcc, which was not found. Install the CUDA toolkit, put nvcc on the PATH or set CUDACXX.')
+    }
+  }
+}
+
+/** Runs cmake-js with our variables; output goes to build/build.log and is shown when it fails. */
+function cmakeJs(command, variables, extra = []) {
+  const cli = join(require.resolve('cmake-js/package.json'), '..', 'bin', 'cmake-js')
+  const args = [cli, command, '--out', buildFolder, '--config', 'Release', '--log-level', 'warn', ...extra]
+  for (const [name, value] of Object.entries(variables)) args.push(`--CD${name}=${value}`)
+  const run = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 })
+  const output = `${run.stdout ?? ''}${run.stderr ?? ''}`
+  writeFileSync(join(buildFolder, 'build.log'), output)
+  if (run.status !== 0) {
+    const lines = output.split('\n')
+    const first = lines.findIndex((line) => /\berror\b/i.test(line))
+    throw new SetupError(
+      `the native build failed (whole log: build/build.log):\n${lines.slice(Math.max(0, first - 3), first < 0 ? -30 : first + 25).join('\n')}`,
+    )
+  }
+}
+
+export function cmakeVariables({ cuda = false } = {}) {
+  return { TRAITSCOPE_LLAMA_CPP: llamaSource(), TRAITSCOPE_CUDA: cuda ? 'ON' : 'OFF' }
+}
+
+export function buildNative({ cuda = false, clean = false } = {}) {
+  const flags = { cuda }
+  if (!clean && isBuilt(flags)) return false
+  checkTools(flags)
+  const variables = cmakeVariables(flags)
+  if (clean) rmSync(buildFolder, { recursive: true, force: true })
+  mkdirSync(buildFolder, { recursive: true })
+  const jobs = Math.max(1, Number(process.env.TRAITSCOPE_BUILD_JOBS) || availableParallelism())
+  console.error(`traitscope: building the native engine with ${jobs} jobs (a few minutes the first time)`)
+  rmSync(stampFile, { force: true })
+  cmakeJs('configure', variables)
+  runOrExplain('cmake', ['--build', buildFolder, '--config', 'Release', '--target', 'traitscope', '--parallel', String(jobs)], {
+    hint: 'The compiler output follows.',
+    maxBuffer: 1 << 28,
+  })
+  writeFileSync(stampFile, stamp(flags))
+  return true
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const known = new Set(['--cuda', '--clean'])
+  const unknown = process.argv.slice(2).filter((arg) => !known.has(arg))
+  try {
+    if (unknown.length > 0) {
+      throw new SetupError(`unknown option ${unknown.join(' ')}; known are ${[...known].join(', ')}.`)
+    }
+    const built = buildNative({ cuda: process.argv.includes('--cuda'), clean: process.argv.includes('--clean') })
+    console.error(built ? `traitscope: built ${addonFile}` : 'traitscope: the native engine is up to date')
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    console.error(`traitscope: ${error.message}`)
+    process.exit(1)
+  }
+}
