@@ -1,0 +1,180 @@
+import { randomBytes } from 'node:crypto'
+import type { FileHandle } from 'node:fs/promises'
+import { access, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { TraitscopeError } from '../errors.js'
+import { errnoOf, fileError } from './file-errors.js'
+
+export interface WriteOptions {
+  /** Replace what is already there. */
+  force?: boolean
+}
+
+export interface PublishOptions extends WriteOptions {
+  /**
+   * A file name (such as `directions.json`) that an existing folder must contain before `force` may replace it, so that
+   * a mistyped output path never deletes somebody's folder.
+   */
+  marker?: string
+}
+
+/**
+ * Writes a file so that readers see the old content, the new content or nothing, never a part: temporary file beside
+ * the name, fsync, rename. A failed write leaves nothing behind.
+ *
+ * @throws FILE_EXISTS when the name is taken and `force` is not set, FILE_NOT_FOUND when the folder does not exist.
+ */
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array | AsyncIterable<Uint8Array>,
+  options: WriteOptions = {},
+): Promise<void> {
+  if (!options.force && (await exists(path))) throw existsError(path)
+  const temporary = besideName(path)
+  try {
+    await writeSynced(temporary, data)
+    if (options.force) await rename(temporary, path)
+    else await renameWithoutReplacing(temporary, path)
+  } catch (error) {
+    throw fileError(error, dirname(path))
+  } finally {
+    await rm(temporary, { force: true })
+  }
+  await syncFolder(dirname(path))
+}
+
+/**
+ * Publishes a folder as one unit: `writer` fills a temporary sibling, which then takes the name. When `writer` fails,
+ * the name is untouched. An existing empty folder counts as free.
+ *
+ * @throws FILE_EXISTS when the name is taken and `force` is not set, or when it holds something other than our output.
+ */
+export async function publishFolder(
+  path: string,
+  writer: (folder: string) => Promise<void>,
+  options: PublishOptions = {},
+): Promise<void> {
+  const target = resolve(path)
+  const occupied = await isOccupied(target, options)
+  const temporary = besideName(target)
+  try {
+    await mkdir(temporary)
+  } catch (error) {
+    throw fileError(error, dirname(target))
+  }
+  try {
+    await writer(temporary)
+    await syncTree(temporary)
+    if (occupied) await swapFolders(temporary, target)
+    else await rename(temporary, target)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOTEMPTY' || errnoOf(error) === 'EEXIST') throw existsError(target)
+    throw error
+  } finally {
+    await rm(temporary, { force: true, recursive: true })
+  }
+  await syncFolder(dirname(target))
+}
+
+/** Hidden, on the same file system as the target, and never the name of another writer's temporary file. */
+function besideName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`)
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+function existsError(path: string): TraitscopeError {
+  return new TraitscopeError('FILE_EXISTS', `${path} already exists; choose another name or pass --force`)
+}
+
+async function isOccupied(target: string, options: PublishOptions): Promise<boolean> {
+  let names: string[]
+  try {
+    names = await readdir(target)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false
+    if (errnoOf(error) === 'ENOTDIR') throw existsError(target)
+    throw fileError(error, target)
+  }
+  if (names.length === 0) return false
+  if (!options.force) throw existsError(target)
+  if (options.marker !== undefined && !names.includes(options.marker)) {
+    throw new TraitscopeError(
+      'FILE_EXISTS',
+      `expected ${target} to be an earlier output with ${options.marker}, found other files; it was left alone, choose another folder`,
+    )
+  }
+  return true
+}
+
+async function writeSynced(
+  path: string,
+  data: string | Uint8Array | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const handle = await open(path, 'wx')
+  try {
+    if (typeof data === 'string') await handle.writeFile(data, 'utf8')
+    else if (data instanceof Uint8Array) await writeAll(handle, data)
+    else for await (const chunk of data) await writeAll(handle, chunk)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await handle.write(bytes, done, Math.min(bytes.length - done, 1 << 28))).bytesWritten
+  }
+}
+
+/** A hard link fails when the name exists, which makes "do not overwrite" atomic; rename would replace silently. */
+async function renameWithoutReplacing(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to)
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') throw existsError(to)
+    // Some file systems (FAT, some network mounts) have no hard links.
+    if (await exists(to)) throw existsError(to)
+    await rename(from, to)
+  }
+}
+
+async function swapFolders(fresh: string, target: string): Promise<void> {
+  const old = besideName(target)
+  await rename(target, old)
+  try {
+    await rename(fresh, target)
+  } catch (error) {
+    await rename(old, target)
+    throw error
+  }
+  await rm(old, { recursive: true, force: true })
+}
+
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) await syncTree(path)
+    else if (entry.isFile()) {
+      const handle = await open(path, 'r+')
+      await handle.sync().finally(() => handle.close())
+    }
+  }
+  await syncFolder(folder)
+}
+
+/** Makes a rename durable where the platform can sync folders (not Windows); elsewhere there is nothing to do. */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, 'r')
+    await handle.sync().finally(() => handle.close())
+  } catch {
+    // The data itself is synced already; only the crash-safety of the name is lost.
+  }
+}

@@ -1,0 +1,27 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { throwIfAborted } from '../errors.js'
+import { fileError } from './file-errors.js'
+
+/** SHA-256 of bytes, or of a string's UTF-8 bytes, as 64 lower-case hex digits. */
+export function sha256(data: string | Uint8Array): string {
+  return createHash('sha256').update(data).digest('hex')
+}
+
+/**
+ * SHA-256 of a file's bytes, streamed, so that a base model of many gigabytes costs no memory.
+ *
+ * @throws FILE_NOT_FOUND when the file cannot be read, ABORTED when the signal fires.
+ */
+export async function sha256File(path: string, signal?: AbortSignal): Promise<string> {
+  throwIfAborted(signal)
+  const hash = createHash('sha256')
+  try {
+    const stream = createReadStream(path, { highWaterMark: 1 << 20, ...(signal ? { signal } : {}) })
+    for await (const chunk of stream) hash.update(chunk)
+  } catch (error) {
+    throwIfAborted(signal)
+    throw fileError(error, path)
+  }
+  return hash.digest('hex')
+}

@@ -1,0 +1,55 @@
+import { readFile, stat } from 'node:fs/promises'
+import { TraitscopeError } from '../errors.js'
+import { fileError, type MissingMeans } from './file-errors.js'
+import { type JsonNode, scanJson } from './json-scan.js'
+
+/** trainer_state.json of a very long run is a few MB; beyond this a file is not ours to parse. */
+const MAX_JSON_BYTES = 256 * 1024 * 1024
+
+/**
+ * Parses JSON as Python's `json` module writes it: bare NaN, Infinity and -Infinity are accepted and become the
+ * JavaScript numbers of that name. The result is what JSON.parse would give.
+ *
+ * @throws FILE_INVALID naming `where` and the offset.
+ */
+export function parseTrainerJson(text: string, where = 'the text'): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return toPlain(scanJson(text, { where, duplicateKeys: 'last', numbers: 'any', nonFinite: true }))
+  }
+}
+
+/**
+ * Reads and parses a JSON file, tolerant of bare NaN and Infinity.
+ *
+ * @throws FILE_NOT_FOUND (FILE_VANISHED when `missing` says the file was there a moment ago), FILE_INVALID.
+ */
+export async function readJsonFile(path: string, missing: MissingMeans = 'absent'): Promise<unknown> {
+  let text: string
+  try {
+    const { size } = await stat(path)
+    if (size > MAX_JSON_BYTES) {
+      throw new TraitscopeError(
+        'FILE_INVALID',
+        `expected ${path} to hold at most ${MAX_JSON_BYTES} bytes, found ${size}`,
+      )
+    }
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    throw fileError(error, path, missing)
+  }
+  return parseTrainerJson(text, path)
+}
+
+/** True for a JSON object (not an array, not null). */
+export function isJsonObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function toPlain(node: JsonNode): unknown {
+  if (Array.isArray(node)) return node.map(toPlain)
+  if (!(node instanceof Map)) return node
+  // fromEntries defines own properties, so a "__proto__" key stays data, as with JSON.parse.
+  return Object.fromEntries([...node].map(([key, value]) => [key, toPlain(value)]))
+}
