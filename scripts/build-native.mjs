@@ -20,7 +20,10 @@ const stampFile = join(buildFolder, 'traitscope.stamp')
 /** Changes when anything changes that the addon is made from; an equal stamp means there is nothing to do. */
 function stamp(flags) {
   const hash = createHash('sha256').update(JSON.stringify([LLAMA_CPP, flags, process.platform, process.arch]))
-  const files = ['CMakeLists.txt', ...readdirSync(join(root, 'native'), { recursive: true }).map((f) => `native/${f}`)]
+  const files = [
+    'CMakeLists.txt',
+    ...readdirSync(join(root, 'native'), { recursive: true }).map((f) => `native/${f}`),
+  ]
   for (const file of files.sort()) {
     if (/\.(txt|cpp|h)$/.test(file)) hash.update(file).update(readFileSync(join(root, file)))
   }
@@ -45,7 +48,9 @@ function checkTools({ cuda }) {
   if (cuda) {
     const nvcc = [process.env.CUDACXX, 'nvcc', '/usr/local/cuda/bin/nvcc'].filter(Boolean)
     if (!nvcc.some((name) => spawnSync(name, ['--version']).status === 0)) {
-      throw new SetupError('--cuda needs nvcc, which was not found. Install the CUDA toolkit, put nvcc on the PATH or set CUDACXX.')
+      throw new SetupError(
+        '--cuda needs nvcc, which was not found. Install the CUDA toolkit, put nvcc on the PATH or set CUDACXX.',
+      )
     }
   }
 }
@@ -82,10 +87,14 @@ export function buildNative({ cuda = false, clean = false } = {}) {
   console.error(`traitscope: building the native engine with ${jobs} jobs (a few minutes the first time)`)
   rmSync(stampFile, { force: true })
   cmakeJs('configure', variables)
-  runOrExplain('cmake', ['--build', buildFolder, '--config', 'Release', '--target', 'traitscope', '--parallel', String(jobs)], {
-    hint: 'The compiler output follows.',
-    maxBuffer: 1 << 28,
-  })
+  runOrExplain(
+    'cmake',
+    ['--build', buildFolder, '--config', 'Release', '--target', 'traitscope', '--parallel', String(jobs)],
+    {
+      hint: 'The compiler output follows.',
+      maxBuffer: 1 << 28,
+    },
+  )
   writeFileSync(stampFile, stamp(flags))
   return true
 }
@@ -97,7 +106,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     if (unknown.length > 0) {
       throw new SetupError(`unknown option ${unknown.join(' ')}; known are ${[...known].join(', ')}.`)
     }
-    const built = buildNative({ cuda: process.argv.includes('--cuda'), clean: process.argv.includes('--clean') })
+    const built = buildNative({
+      cuda: process.argv.includes('--cuda'),
+      clean: process.argv.includes('--clean'),
+    })
     console.error(built ? `traitscope: built ${addonFile}` : 'traitscope: the native engine is up to date')
   } catch (error) {
     if (!(error instanceof SetupError)) throw error

@@ -60,7 +60,9 @@ function download(folder) {
   console.error(`traitscope: fetching the llama.cpp ${LLAMA_CPP.version} source (34 MB) with npm`)
   // npm sets npm_config_* for its scripts; a `--global` or `--dry-run` of the outer call must not reach this one.
   const env = Object.fromEntries(
-    Object.entries(process.env).filter(([key]) => !/^npm_config_(global|dry_run|json|pack_destination)$/i.test(key)),
+    Object.entries(process.env).filter(
+      ([key]) => !/^npm_config_(global|dry_run|json|pack_destination)$/i.test(key),
+    ),
   )
   runOrExplain('npm', ['pack', LLAMA_CPP.carrier, '--pack-destination', folder, '--silent'], {
     cwd: folder,
@@ -94,15 +96,22 @@ export function llamaSource() {
   const source = join(deps, 'llama.cpp')
   const marker = join(deps, 'llama.cpp.version')
   const wanted = `${LLAMA_CPP.version} ${LLAMA_CPP.integrity}\n`
-  if (existsSync(join(source, 'include/llama.h')) && existsSync(marker) && readFileSync(marker, 'utf8') === wanted) {
+  if (
+    existsSync(join(source, 'include/llama.h')) &&
+    existsSync(marker) &&
+    readFileSync(marker, 'utf8') === wanted
+  ) {
     return source
   }
   mkdirSync(deps, { recursive: true })
-  runOrExplain('git', ['--version'], { hint: 'Install git (Debian/Ubuntu: apt-get install git; macOS: xcode-select --install).' })
+  runOrExplain('git', ['--version'], {
+    hint: 'Install git (Debian/Ubuntu: apt-get install git; macOS: xcode-select --install).',
+  })
   const tarball = download(deps)
   const bundle = join(deps, 'llama.cpp.bundle')
   const bytes = tarEntry(gunzipSync(readFileSync(tarball)), LLAMA_CPP.bundle)
-  if (!bytes) throw new SetupError(`${LLAMA_CPP.file} holds no ${LLAMA_CPP.bundle}: delete deps/ and run again.`)
+  if (!bytes)
+    throw new SetupError(`${LLAMA_CPP.file} holds no ${LLAMA_CPP.bundle}: delete deps/ and run again.`)
   writeFileSync(bundle, bytes)
   const fresh = join(deps, 'llama.cpp.unpacking')
   rmSync(fresh, { recursive: true, force: true })

@@ -1,10 +1,10 @@
 // The addon's exports: CancelToken, Model, devices(), systemInfo().
 
-#include <napi.h>
-
 #include "addon/job_worker.h"
 #include "addon/model_wrap.h"
 #include "core/model.h"
+
+#include <napi.h>
 
 namespace traitscope::addon {
 
@@ -16,7 +16,8 @@ Napi::Error coded_error(Napi::Env env, const std::string & code, const std::stri
 
 Progress::Progress(Napi::Env env, const Napi::Value & callback) {
     if (!callback.IsEmpty() && callback.IsFunction()) {
-        function_ = Napi::ThreadSafeFunction::New(env, callback.As<Napi::Function>(), "traitscope progress", 0, 1);
+        function_ =
+            Napi::ThreadSafeFunction::New(env, callback.As<Napi::Function>(), "traitscope progress", 0, 1);
     }
 }
 

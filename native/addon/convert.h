@@ -1,15 +1,14 @@
 #pragma once
 // JS values to plain C++ values and back. Throws Napi::TypeError on a wrong type: a bug in lib/binding.ts.
 
-#include <cstdint>
-#include <string>
-#include <vector>
-
-#include <napi.h>
-
 #include "core/extract.h"
 #include "core/job.h"
 #include "core/model.h"
+
+#include <cstdint>
+#include <napi.h>
+#include <string>
+#include <vector>
 
 namespace traitscope::addon {
 
@@ -17,7 +16,8 @@ std::vector<int32_t> to_int32s(const Napi::Value & value, const char * name);
 std::vector<std::string> to_strings(const Napi::Value & value, const char * name);
 Napi::Int32Array from_int32s(Napi::Env env, const std::vector<int32_t> & values);
 
-/// `{ batches, layers, nRows, adapterIds, adapterStrengths, stopEarly }`, see NativeRequest in lib/binding.ts.
+/// `{ batches, layers, nRows, adapterIds, adapterStrengths, stopEarly }`, see NativeRequest in
+/// lib/binding.ts.
 ExtractRequest to_request(const Napi::Object & value);
 
 Napi::Object from_info(Napi::Env env, const ModelInfo & info);

@@ -4,19 +4,18 @@
 // A Work is a plain struct made on the JS thread from plain values:
 //   void run(Job &)                  pool thread; no JS value may be touched; throws traitscope::Error
 //   Napi::Value result(Napi::Env)    JS thread, after run() succeeded
-// The promise is settled in one place. The environment's cleanup cancels what still runs, so that process.exit() or a
-// terminated worker thread waits milliseconds, not minutes.
+// The promise is settled in one place. The environment's cleanup cancels what still runs, so that
+// process.exit() or a terminated worker thread waits milliseconds, not minutes.
+
+#include "core/job.h"
 
 #include <chrono>
 #include <memory>
+#include <napi.h>
 #include <new>
 #include <set>
 #include <string>
 #include <utility>
-
-#include <napi.h>
-
-#include "core/job.h"
 
 namespace traitscope::addon {
 
@@ -33,7 +32,8 @@ struct RunningJobs {
 
 Napi::Error coded_error(Napi::Env env, const std::string & code, const std::string & message);
 
-/// Sends fractions to a JS callback, at most every 50 ms plus the last one. Without a callback it does nothing.
+/// Sends fractions to a JS callback, at most every 50 ms plus the last one. Without a callback it does
+/// nothing.
 class Progress {
   public:
     Progress(Napi::Env env, const Napi::Value & callback);
@@ -53,7 +53,8 @@ template <typename Work> class JobWorker final : public Napi::AsyncWorker {
     /// JS thread. `owner` stays referenced while the work runs. The worker deletes itself after settling.
     static Napi::Promise start(Napi::Env env, Work work, CancelFlag cancel, const Napi::Value & progress,
                                const Napi::Object & owner) {
-        auto * worker = new JobWorker(env, std::move(work), std::move(cancel), progress, owner); // N-API owns it
+        auto * worker =
+            new JobWorker(env, std::move(work), std::move(cancel), progress, owner); // N-API owns it
         worker->Queue();
         return worker->deferred_.Promise();
     }
@@ -85,9 +86,10 @@ template <typename Work> class JobWorker final : public Napi::AsyncWorker {
     }
 
   private:
-    JobWorker(Napi::Env env, Work work, CancelFlag cancel, const Napi::Value & progress, const Napi::Object & owner)
-        : Napi::AsyncWorker(env, "traitscope"), deferred_(env), work_(std::move(work)), progress_(env, progress),
-          owner_(Napi::Persistent(owner)) {
+    JobWorker(Napi::Env env, Work work, CancelFlag cancel, const Napi::Value & progress,
+              const Napi::Object & owner)
+        : Napi::AsyncWorker(env, "traitscope"), deferred_(env), work_(std::move(work)),
+          progress_(env, progress), owner_(Napi::Persistent(owner)) {
         job_.cancel = std::move(cancel);
         job_.progress = [this](double fraction) { progress_.report(fraction); };
         env.GetInstanceData<RunningJobs>()->flags.insert(job_.cancel);

@@ -1,10 +1,10 @@
 #include "addon/model_wrap.h"
 
-#include <utility>
-#include <vector>
-
 #include "addon/convert.h"
 #include "addon/job_worker.h"
+
+#include <utility>
+#include <vector>
 
 namespace traitscope::addon {
 
@@ -87,7 +87,8 @@ CancelFlag to_cancel(const Napi::Value & value) {
 }
 
 template <typename Work>
-Napi::Value start(const Napi::CallbackInfo & info, Work work, const Napi::Value & cancel = {}, const Napi::Value & progress = {}) {
+Napi::Value start(const Napi::CallbackInfo & info, Work work, const Napi::Value & cancel = {},
+                  const Napi::Value & progress = {}) {
     CancelFlag flag = cancel.IsEmpty() ? std::make_shared<std::atomic<bool>>(false) : to_cancel(cancel);
     return JobWorker<Work>::start(info.Env(), std::move(work), std::move(flag), progress,
                                   info.This().template As<Napi::Object>());
@@ -130,8 +131,10 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo & info) {
 }
 
 Napi::Value ModelWrap::tokenize(const Napi::CallbackInfo & info) {
-    return start(info, TokenizeWork{model(info.Env()), to_strings(info[0], "texts"), info[1].ToBoolean(),
-                                    info[2].ToBoolean(), {}});
+    return start(
+        info,
+        TokenizeWork{
+            model(info.Env()), to_strings(info[0], "texts"), info[1].ToBoolean(), info[2].ToBoolean(), {}});
 }
 
 Napi::Value ModelWrap::attach(const Napi::CallbackInfo & info) {
@@ -147,11 +150,13 @@ Napi::Value ModelWrap::detach(const Napi::CallbackInfo & info) {
 Napi::Value ModelWrap::extract(const Napi::CallbackInfo & info) {
     auto open = model(info.Env());
     ExtractRequest request = to_request(info[0].As<Napi::Object>());
-    const auto n = static_cast<size_t>(request.n_rows) * request.layers.size() * static_cast<size_t>(open->info().n_embd);
+    const auto n = static_cast<size_t>(request.n_rows) * request.layers.size() *
+                   static_cast<size_t>(open->info().n_embd);
     // Allocated here and filled by the pool thread: the result crosses without a copy.
     auto data = Napi::Float32Array::New(info.Env(), n);
     float * out = data.Data();
-    return start(info, ExtractWork{std::move(open), std::move(request), Napi::Persistent(data), out, {}}, info[1], info[2]);
+    return start(info, ExtractWork{std::move(open), std::move(request), Napi::Persistent(data), out, {}},
+                 info[1], info[2]);
 }
 
 Napi::Value ModelWrap::close(const Napi::CallbackInfo & info) {

@@ -1,12 +1,11 @@
 #pragma once
 // JS classes over the core: CancelToken and Model. Translation only; decisions are in lib/.
 
-#include <memory>
-
-#include <napi.h>
-
 #include "core/job.h"
 #include "core/model.h"
+
+#include <memory>
+#include <napi.h>
 
 namespace traitscope::addon {
 

@@ -1,11 +1,11 @@
 #include "core/adapter.h"
 
+#include "core/error.h"
+#include "core/log.h"
+
 #include <cstdio>
 #include <memory>
 #include <string>
-
-#include "core/error.h"
-#include "core/log.h"
 
 namespace traitscope {
 
@@ -35,12 +35,14 @@ FilePtr memory_file(const void * data, size_t size) {
 int32_t AdapterStore::add(const void * gguf, size_t size) {
     const FilePtr file = memory_file(gguf, size);
     if (!file) {
-        throw Error(ErrorCode::OutOfMemory, "the adapter of " + std::to_string(size) + " bytes could not be opened in memory");
+        throw Error(ErrorCode::OutOfMemory,
+                    "the adapter of " + std::to_string(size) + " bytes could not be opened in memory");
     }
     const LogCapture log;
     llama_adapter_lora_ptr adapter(llama_adapter_lora_init_from_file_ptr(model_, file.get()));
     if (!adapter) {
-        throw Error(ErrorCode::AdapterInvalid, "llama.cpp refused the adapter: " + log.text("no reason given"));
+        throw Error(ErrorCode::AdapterInvalid,
+                    "llama.cpp refused the adapter: " + log.text("no reason given"));
     }
     const int32_t id = next_id_++;
     adapters_.emplace(id, std::move(adapter));

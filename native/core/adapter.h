@@ -1,12 +1,11 @@
 #pragma once
-// LoRA adapters of one model, held by id. llama.cpp keeps raw pointers to them in contexts and in the model, so they
-// live and die here, between the context that uses them and the model that owns their memory.
+// LoRA adapters of one model, held by id. llama.cpp keeps raw pointers to them in contexts and in the model,
+// so they live and die here, between the context that uses them and the model that owns their memory.
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
-
 #include <llama-cpp.h>
+#include <map>
 
 namespace traitscope {
 

@@ -1,15 +1,14 @@
 #include "core/extract.h"
 
+#include "core/error.h"
+#include "core/log.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <string>
-
 #include <ggml-backend.h>
-
-#include "core/error.h"
-#include "core/log.h"
+#include <string>
 
 namespace traitscope {
 
@@ -28,7 +27,8 @@ int32_t block_of(const char * name) {
 
 } // namespace
 
-/// What the evaluation callback reads and where it puts it. Lives for one run(); used on the decoding thread only.
+/// What the evaluation callback reads and where it puts it. Lives for one run(); used on the decoding thread
+/// only.
 struct Extractor::Capture {
     const ExtractRequest * request = nullptr;
     float * out = nullptr;
@@ -70,29 +70,32 @@ struct Extractor::Capture {
 
     void read(const ggml_tensor * tensor, int32_t block) {
         const bool pruned = block == last_block && tensor->ne[1] != static_cast<int64_t>(batch->n_tokens());
-        const int64_t n_expected =
-            pruned ? *std::max_element(output_rank.begin(), output_rank.end()) + 1 : static_cast<int64_t>(batch->n_tokens());
+        const int64_t n_expected = pruned ? *std::max_element(output_rank.begin(), output_rank.end()) + 1
+                                          : static_cast<int64_t>(batch->n_tokens());
         if (tensor->type != GGML_TYPE_F32 || tensor->ne[0] != n_embd || tensor->ne[1] != n_expected ||
             tensor->nb[0] != sizeof(float)) {
-            error = "block " + std::to_string(block) + " gave " + std::to_string(tensor->ne[1]) + " rows of " +
-                    std::to_string(tensor->ne[0]) + ", expected " + std::to_string(n_expected) + " of " +
-                    std::to_string(n_embd);
+            error = "block " + std::to_string(block) + " gave " + std::to_string(tensor->ne[1]) +
+                    " rows of " + std::to_string(tensor->ne[0]) + ", expected " + std::to_string(n_expected) +
+                    " of " + std::to_string(n_embd);
             return;
         }
         const char * data = static_cast<const char *>(tensor->data);
         size_t stride = tensor->nb[1];
-        if (!ggml_backend_buffer_is_host(tensor->view_src != nullptr ? tensor->view_src->buffer : tensor->buffer)) {
+        if (!ggml_backend_buffer_is_host(tensor->view_src != nullptr ? tensor->view_src->buffer
+                                                                     : tensor->buffer)) {
             staging.resize(ggml_nbytes(tensor) / sizeof(float));
             ggml_backend_tensor_get(tensor, staging.data(), 0, ggml_nbytes(tensor));
             data = reinterpret_cast<const char *>(staging.data());
         }
-        const auto layer = static_cast<size_t>(
-            std::lower_bound(request->layers.begin(), request->layers.end(), block) - request->layers.begin());
+        const auto layer =
+            static_cast<size_t>(std::lower_bound(request->layers.begin(), request->layers.end(), block) -
+                                request->layers.begin());
         const auto width = static_cast<size_t>(n_embd);
         for (size_t row = 0; row < batch->n_rows(); ++row) {
             const auto first = static_cast<size_t>(batch->row_offsets[row]);
             const auto end = static_cast<size_t>(batch->row_offsets[row + 1]);
-            float * to = out + (static_cast<size_t>(batch->output_rows[row]) * request->layers.size() + layer) * width;
+            float * to =
+                out + (static_cast<size_t>(batch->output_rows[row]) * request->layers.size() + layer) * width;
             const auto source = [&](size_t k) {
                 const auto token = static_cast<size_t>(batch->row_tokens[k]);
                 const auto index = pruned ? static_cast<size_t>(output_rank[token]) : token;
@@ -125,10 +128,11 @@ Extractor::~Extractor() = default;
 
 bool Extractor::on_eval(ggml_tensor * tensor, bool ask, void * user_data) {
     Capture & capture = *static_cast<Capture *>(user_data);
+    capture.stats.nodes_offered += ask ? 1 : 0;
     if (capture.stopped) {
-        // Returning false leaves only the current split of the graph. On a GPU more follow: take their first node and
-        // refuse it, which ends each of them at once.
-        capture.stats.nodes_after_stop += ask ? 0 : 1;
+        // Returning false leaves only the current split of the graph. On a GPU more follow: take their first
+        // node and refuse it, which ends each of them at once.
+        capture.stats.nodes_after_stop += ask ? 1 : 0;
         return ask;
     }
     const int32_t block = block_of(tensor->name);
@@ -174,9 +178,10 @@ void Extractor::ensure_context(int32_t n_outputs) {
     const LogCapture log;
     context_.reset(llama_init_from_model(model_, params));
     if (!context_) {
-        throw Error(ErrorCode::OutOfMemory, "a context for " + std::to_string(max_tokens_) +
-                                                " tokens could not be created; use a smaller batch (llama.cpp: " +
-                                                log.text("no reason given") + ")");
+        throw Error(ErrorCode::OutOfMemory,
+                    "a context for " + std::to_string(max_tokens_) +
+                        " tokens could not be created; use a smaller batch (llama.cpp: " +
+                        log.text("no reason given") + ")");
     }
     n_outputs_ = n_outputs;
 }
@@ -241,16 +246,19 @@ void Extractor::decode(const PlanBatch & batch, bool wants_last_block) {
         fail_internal("the graph of this architecture named no l_out tensor for a wanted layer");
     }
     if (capture_->non_finite) {
-        throw Error(ErrorCode::Compute, "the hidden states are not finite: the model or an adapter holds NaN or infinite "
-                                        "weights, or its values overflow");
+        throw Error(ErrorCode::Compute,
+                    "the hidden states are not finite: the model or an adapter holds NaN or infinite "
+                    "weights, or its values overflow");
     }
 }
 
-ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore & adapters, float * out, const Job & job) {
+ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore & adapters, float * out,
+                            const Job & job) {
     const int32_t n_layer = llama_model_n_layer(model_);
     const auto & layers = request.layers;
     if (layers.empty() || layers.front() < 0 || layers.back() >= n_layer ||
-        std::adjacent_find(layers.begin(), layers.end(), [](int32_t a, int32_t b) { return a >= b; }) != layers.end()) {
+        std::adjacent_find(layers.begin(), layers.end(), [](int32_t a, int32_t b) { return a >= b; }) !=
+            layers.end()) {
         fail_internal("layers must be ascending, unique and below " + std::to_string(n_layer));
     }
     const int32_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model_));
@@ -261,11 +269,13 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
         validate(batch, n_vocab, request.n_rows);
         if (batch.n_tokens() > static_cast<size_t>(max_tokens_)) {
             throw Error(ErrorCode::PromptTooLong, "a batch of " + std::to_string(batch.n_tokens()) +
-                                                      " tokens exceeds the limit of " + std::to_string(max_tokens_));
+                                                      " tokens exceeds the limit of " +
+                                                      std::to_string(max_tokens_));
         }
         n_total += batch.n_tokens();
         if (wants_last_block) {
-            n_outputs = std::max(n_outputs, static_cast<int32_t>(std::min(batch.n_tokens(), batch.row_tokens.size())));
+            n_outputs = std::max(n_outputs,
+                                 static_cast<int32_t>(std::min(batch.n_tokens(), batch.row_tokens.size())));
         }
     }
     ensure_context(n_outputs);

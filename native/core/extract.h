@@ -1,19 +1,20 @@
 #pragma once
-// Reads block outputs (the residual stream after a block, llama.cpp's `l_out-<layer>`) during one decode per batch.
+// Reads block outputs (the residual stream after a block, llama.cpp's `l_out-<layer>`) during one decode per
+// batch.
 //
-// The context is used for nothing else: the evaluation callback copies the wanted rows and then ends the graph, so
-// blocks above the highest wanted layer and the output head are never computed. Memory is cleared after every batch.
-
-#include <cstdint>
-#include <memory>
-#include <utility>
-#include <vector>
-
-#include <llama-cpp.h>
+// The context is used for nothing else: the evaluation callback copies the wanted rows and then ends the
+// graph, so blocks above the highest wanted layer and the output head are never computed. Memory is cleared
+// after every batch.
 
 #include "core/adapter.h"
 #include "core/job.h"
 #include "core/plan.h"
+
+#include <cstdint>
+#include <llama-cpp.h>
+#include <memory>
+#include <utility>
+#include <vector>
 
 namespace traitscope {
 
@@ -22,25 +23,31 @@ struct ExtractRequest {
     std::vector<int32_t> layers; ///< 0-based block indices, ascending, unique
     int64_t n_rows = 0;
     std::vector<std::pair<int32_t, float>> adapters; ///< adapter id and strength
-    bool stop_early = true;                          ///< false computes the whole model (for measuring what stopping saves)
+    bool stop_early = true; ///< false computes the whole model (for measuring what stopping saves)
 };
 
 struct ExtractStats {
     int64_t computed_tokens = 0;
-    /// Graph nodes that ran after the highest wanted layer was read: 0 on a CPU, at most one per later graph split.
+    /// Graph nodes offered to the callback, all batches together. A node runs only if it was offered before.
+    int64_t nodes_offered = 0;
+    /// Of those, offered after the highest wanted layer was read: 0 on a CPU, one per later graph split
+    /// elsewhere.
     int64_t nodes_after_stop = 0;
 };
 
 class Extractor {
   public:
-    /// `max_tokens`: size of the largest batch, which is one micro-batch: one graph then sees all its tokens in order.
+    /// `max_tokens`: size of the largest batch, which is one micro-batch: one graph then sees all its tokens
+    /// in order.
     Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads);
     ~Extractor();
     Extractor(const Extractor &) = delete;
     Extractor & operator=(const Extractor &) = delete;
 
-    /// Fills `out`, shape [n_rows, n_layers, n_embd], row-major. Throws Aborted, Compute, OutOfMemory, PromptTooLong.
-    ExtractStats run(const ExtractRequest & request, const AdapterStore & adapters, float * out, const Job & job);
+    /// Fills `out`, shape [n_rows, n_layers, n_embd], row-major. Throws Aborted, Compute, OutOfMemory,
+    /// PromptTooLong.
+    ExtractStats run(const ExtractRequest & request, const AdapterStore & adapters, float * out,
+                     const Job & job);
 
     /// Takes every adapter out of the context, so that they may be freed.
     void clear_adapters();

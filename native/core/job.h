@@ -1,11 +1,12 @@
 #pragma once
-// What a running piece of work shares with whoever started it: a flag to stop it and a place to report progress.
+// What a running piece of work shares with whoever started it: a flag to stop it and a place to report
+// progress.
+
+#include "core/error.h"
 
 #include <atomic>
 #include <functional>
 #include <memory>
-
-#include "core/error.h"
 
 namespace traitscope {
 

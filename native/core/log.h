@@ -1,5 +1,6 @@
 #pragma once
-// llama.cpp explains failures only in its log. LogCapture keeps what the current thread is told while it lives.
+// llama.cpp explains failures only in its log. LogCapture keeps what the current thread is told while it
+// lives.
 
 #include <string>
 

@@ -1,9 +1,9 @@
 #include "core/model.h"
 
-#include <ggml-backend.h>
-
 #include "core/error.h"
 #include "core/log.h"
+
+#include <ggml-backend.h>
 
 namespace traitscope {
 
@@ -55,7 +55,8 @@ std::vector<Device> list_devices() {
         ggml_backend_dev_memory(dev, &free, &total);
         const auto type = ggml_backend_dev_type(dev);
         devices.push_back({ggml_backend_dev_name(dev), ggml_backend_dev_description(dev),
-                           type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU, free, total});
+                           type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU,
+                           free, total});
     }
     return devices;
 }
@@ -81,11 +82,14 @@ std::shared_ptr<Model> Model::open(const ModelParams & params, const Job & job) 
     llama_model_ptr model(llama_model_load_from_file(params.path.c_str(), native));
     job.throw_if_cancelled();
     if (!model) {
-        throw Error(ErrorCode::ModelLoad, "llama.cpp could not load " + params.path + ": " + log.text("no reason given"));
+        throw Error(ErrorCode::ModelLoad,
+                    "llama.cpp could not load " + params.path + ": " + log.text("no reason given"));
     }
-    if (llama_model_has_encoder(model.get()) || llama_model_is_recurrent(model.get()) || llama_model_is_hybrid(model.get())) {
-        throw Error(ErrorCode::ModelLoad, params.path + " is not a decoder-only transformer, which is the only kind whose "
-                                                        "block outputs can be read");
+    if (llama_model_has_encoder(model.get()) || llama_model_is_recurrent(model.get()) ||
+        llama_model_is_hybrid(model.get())) {
+        throw Error(ErrorCode::ModelLoad,
+                    params.path + " is not a decoder-only transformer, which is the only kind whose "
+                                  "block outputs can be read");
     }
     return std::shared_ptr<Model>(new Model(std::move(model), params));
 }

@@ -1,18 +1,17 @@
 #pragma once
 // One open GGUF: weights, vocabulary, its adapters and the context that reads hidden states.
 
-#include <cstdint>
-#include <memory>
-#include <mutex>
-#include <string>
-#include <vector>
-
-#include <llama-cpp.h>
-
 #include "core/adapter.h"
 #include "core/extract.h"
 #include "core/job.h"
 #include "core/tokenize.h"
+
+#include <cstdint>
+#include <llama-cpp.h>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
 
 namespace traitscope {
 
@@ -69,7 +68,8 @@ class Model {
     const ModelInfo & info() const { return info_; }
     Tokens tokenize(const std::vector<std::string> & texts, bool add_special, bool parse_special) const;
 
-    /// The calls below exclude each other: loading or freeing an adapter while a context decodes is a data race.
+    /// The calls below exclude each other: loading or freeing an adapter while a context decodes is a data
+    /// race.
     int32_t attach(const void * gguf, size_t size);
     void detach(int32_t id);
     ExtractStats extract(const ExtractRequest & request, float * out, const Job & job);

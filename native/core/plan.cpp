@@ -1,16 +1,17 @@
 #include "core/plan.h"
 
+#include "core/error.h"
+
 #include <array>
 #include <string>
-
-#include "core/error.h"
 
 namespace traitscope {
 
 namespace {
 
 void check_offsets(const std::vector<int32_t> & offsets, size_t n, size_t n_values, const char * name) {
-    bool ok = offsets.size() == n + 1 && offsets.front() == 0 && static_cast<size_t>(offsets.back()) == n_values;
+    bool ok =
+        offsets.size() == n + 1 && offsets.front() == 0 && static_cast<size_t>(offsets.back()) == n_values;
     for (size_t i = 0; ok && i < n; ++i) {
         ok = offsets[i] < offsets[i + 1]; // every token has a sequence, every row a token
     }
@@ -34,7 +35,8 @@ void validate(const PlanBatch & batch, int32_t n_vocab, int64_t n_rows_total) {
     for (size_t i = 0; i < n; ++i) {
         if (batch.tokens[i] < 0 || batch.tokens[i] >= n_vocab) {
             throw Error(ErrorCode::Internal, "plan: token id " + std::to_string(batch.tokens[i]) +
-                                                 " lies outside the vocabulary of " + std::to_string(n_vocab));
+                                                 " lies outside the vocabulary of " +
+                                                 std::to_string(n_vocab));
         }
         const auto first = static_cast<size_t>(batch.seq_offsets[i]);
         const auto end = static_cast<size_t>(batch.seq_offsets[i + 1]);

@@ -23,8 +23,9 @@ struct PlanBatch {
     size_t n_rows() const { return output_rows.size(); }
 };
 
-/// Checks everything that llama_decode would refuse or silently get wrong: ranges, consecutive positions from 0, and
-/// that sequences which share a token share its whole history (attention is masked by a token's first id only).
+/// Checks everything that llama_decode would refuse or silently get wrong: ranges, consecutive positions from
+/// 0, and that sequences which share a token share its whole history (attention is masked by a token's first
+/// id only).
 void validate(const PlanBatch & batch, int32_t n_vocab, int64_t n_rows_total);
 
 } // namespace traitscope

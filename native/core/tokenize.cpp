@@ -1,29 +1,32 @@
 #include "core/tokenize.h"
 
-#include <limits>
-
 #include "core/error.h"
+
+#include <limits>
 
 namespace traitscope {
 
-Tokens tokenize(const llama_vocab * vocab, const std::vector<std::string> & texts, bool add_special, bool parse_special) {
+Tokens tokenize(const llama_vocab * vocab, const std::vector<std::string> & texts, bool add_special,
+                bool parse_special) {
     Tokens out;
     out.offsets.push_back(0);
     std::vector<llama_token> buffer;
     for (const std::string & text : texts) {
         if (text.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()) / 2) {
-            throw Error(ErrorCode::PromptTooLong, "a text of " + std::to_string(text.size()) + " bytes is too long to tokenize");
+            throw Error(ErrorCode::PromptTooLong,
+                        "a text of " + std::to_string(text.size()) + " bytes is too long to tokenize");
         }
         const auto length = static_cast<int32_t>(text.size());
         buffer.resize(text.size() + 8);
-        int32_t n = llama_tokenize(vocab, text.data(), length, buffer.data(), static_cast<int32_t>(buffer.size()),
-                                   add_special, parse_special);
+        int32_t n = llama_tokenize(vocab, text.data(), length, buffer.data(),
+                                   static_cast<int32_t>(buffer.size()), add_special, parse_special);
         if (n < 0 && n != std::numeric_limits<int32_t>::min()) {
             buffer.resize(static_cast<size_t>(-n));
             n = llama_tokenize(vocab, text.data(), length, buffer.data(), -n, add_special, parse_special);
         }
         if (n < 0) {
-            throw Error(ErrorCode::Compute, "llama.cpp could not tokenize a text of " + std::to_string(length) + " bytes");
+            throw Error(ErrorCode::Compute,
+                        "llama.cpp could not tokenize a text of " + std::to_string(length) + " bytes");
         }
         out.ids.insert(out.ids.end(), buffer.begin(), buffer.begin() + n);
         out.offsets.push_back(static_cast<int32_t>(out.ids.size()));

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <llama.h>
 #include <string>
 #include <vector>
-
-#include <llama.h>
 
 namespace traitscope {
 
@@ -14,7 +13,8 @@ struct Tokens {
     std::vector<int32_t> offsets;
 };
 
-Tokens tokenize(const llama_vocab * vocab, const std::vector<std::string> & texts, bool add_special, bool parse_special);
+Tokens tokenize(const llama_vocab * vocab, const std::vector<std::string> & texts, bool add_special,
+                bool parse_special);
 
 /// Text of one token as a template would write it; special tokens included.
 std::string token_text(const llama_vocab * vocab, llama_token token);
