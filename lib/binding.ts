@@ -1,0 +1,175 @@
+/**
+ * The one door to the native addon: loads it, types what it exports and turns its errors into TraitscopeErrors.
+ */
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { ERROR_CODES, type ErrorCode, TraitscopeError, throwIfAborted } from './errors.js'
+import { packageRoot } from './package.js'
+
+export interface NativeCancelToken {
+  cancel(): void
+}
+
+export interface NativeSpecialToken {
+  id: number
+  text: string
+}
+
+export interface NativeModelInfo {
+  description: string
+  nLayer: number
+  nEmbd: number
+  nVocab: number
+  nCtxTrain: number
+  nParams: number
+  nBytes: number
+  hasVocab: boolean
+  addBos: boolean
+  addEos: boolean
+  bos?: NativeSpecialToken
+  eos?: NativeSpecialToken
+}
+
+export interface NativeLoadParams {
+  path: string
+  gpuLayers: number
+  threads: number
+  batchTokens: number
+  mmap: boolean
+}
+
+/** One batch of a prompt plan, flat; field by field as native/core/plan.h. */
+export interface NativeBatch {
+  tokens: Int32Array
+  positions: Int32Array
+  seqOffsets: Int32Array
+  seqIds: Int32Array
+  rowOffsets: Int32Array
+  rowTokens: Int32Array
+  outputRows: Int32Array
+}
+
+export interface NativeRequest {
+  batches: readonly NativeBatch[]
+  layers: Int32Array
+  nRows: number
+  adapterIds: readonly number[]
+  adapterStrengths: readonly number[]
+  stopEarly: boolean
+}
+
+export interface NativeStates {
+  data: Float32Array
+  computedTokens: number
+  nodesAfterStop: number
+}
+
+export interface NativeModel {
+  load(
+    params: NativeLoadParams,
+    cancel: NativeCancelToken,
+    onProgress?: (fraction: number) => void,
+  ): Promise<NativeModelInfo>
+  tokenize(
+    texts: readonly string[],
+    addSpecial: boolean,
+    parseSpecial: boolean,
+  ): Promise<{ ids: Int32Array; offsets: Int32Array }>
+  attach(gguf: Uint8Array): Promise<number>
+  detach(id: number): Promise<void>
+  extract(
+    request: NativeRequest,
+    cancel: NativeCancelToken,
+    onProgress?: (fraction: number) => void,
+  ): Promise<NativeStates>
+  close(): Promise<void>
+}
+
+export interface NativeDevice {
+  name: string
+  description: string
+  isGpu: boolean
+  /** Bytes. */
+  memoryFree: number
+  /** Bytes. */
+  memoryTotal: number
+}
+
+export interface NativeBinding {
+  CancelToken: new () => NativeCancelToken
+  Model: new () => NativeModel
+  devices(): NativeDevice[]
+  systemInfo(): string
+}
+
+/** Release of llama.cpp that the addon is built from; part of every cache key and manifest. */
+export const LLAMA_CPP_VERSION = 'v0.5.0'
+
+const require = createRequire(import.meta.url)
+let loaded: NativeBinding | undefined
+
+/** Where the addon may be: a source build wins over a prebuild, because only a user who wanted it makes one. */
+function candidates(): { path: string; load: () => NativeBinding }[] {
+  const built = join(packageRoot, 'build', 'Release', 'traitscope.node')
+  const list = [{ path: built, load: () => require(built) }]
+  const prebuilds = join(packageRoot, 'prebuilds', `${process.platform}-${process.arch}`)
+  if (existsSync(prebuilds)) {
+    list.push({ path: prebuilds, load: () => require(require('node-gyp-build').resolve(packageRoot)) })
+  }
+  return list
+}
+
+/**
+ * The loaded addon.
+ *
+ * @throws TraitscopeError `BINDING` with every place that was tried and why it failed.
+ */
+export function binding(): NativeBinding {
+  if (loaded) return loaded
+  const tried: string[] = []
+  for (const { path, load } of candidates()) {
+    if (!existsSync(path)) {
+      tried.push(`${path}: not there`)
+      continue
+    }
+    try {
+      loaded = load()
+      return loaded
+    } catch (error) {
+      tried.push(`${path}: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+  throw new TraitscopeError(
+    'BINDING',
+    `the native addon for ${process.platform}-${process.arch} (Node ${process.version}) could not be loaded; tried ` +
+      `${tried.join('; ')}. Build it with \`npm run build\` in ${packageRoot} (needs git, cmake and a C++17 compiler).`,
+  )
+}
+
+/** Error of the addon (a plain Error with a `code`) as a TraitscopeError; others pass unchanged. */
+export function fromNative(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof TraitscopeError) return error
+  const code = (error as { code?: unknown }).code
+  if (!ERROR_CODES.includes(code as ErrorCode)) return error
+  return new TraitscopeError(code as ErrorCode, error.message, { cause: error })
+}
+
+/** Runs a cancellable native call; the signal stops it within milliseconds and makes it reject with `ABORTED`. */
+export async function cancellable<T>(
+  signal: AbortSignal | undefined,
+  run: (token: NativeCancelToken) => Promise<T>,
+): Promise<T> {
+  throwIfAborted(signal)
+  const token = new (binding().CancelToken)()
+  const onAbort = () => token.cancel()
+  signal?.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await run(token)
+  } catch (error) {
+    throwIfAborted(signal)
+    throw fromNative(error)
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+  }
+}

@@ -1,0 +1,259 @@
+import { availableParallelism } from 'node:os'
+import { resolve } from 'node:path'
+import {
+  binding,
+  cancellable,
+  fromNative,
+  type NativeBatch,
+  type NativeModel,
+  type NativeModelInfo,
+  type NativeStates,
+} from '../binding.js'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { type GgufFile, readGguf } from '../formats/gguf.js'
+import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
+import { defaultBatchTokens } from './batch-tokens.js'
+import { fingerprintGguf } from './fingerprint.js'
+import { JobQueue } from './job-queue.js'
+import { type AttachReport, toGgufLora } from './lora.js'
+
+export interface OpenModelOptions {
+  /** Blocks to keep on the GPU; `'auto'` (default) means all when a GPU device is built in and present, else none. */
+  gpuLayers?: number | 'auto'
+  /** CPU threads; default: what the process may use. */
+  threads?: number
+  /**
+   * Tokens of the largest batch, 256 to 8192. It bounds memory (KV cache, attention scores) and the longest prompt.
+   * Default: up to 2048, less where that would take more than about 700 MB beside the weights.
+   */
+  batchTokens?: number
+  /** Map the file instead of reading it (default true). */
+  mmap?: boolean
+  signal?: AbortSignal
+  /** Fraction loaded, 0 to 1. */
+  onProgress?: (fraction: number) => void
+}
+
+export interface ModelInfo extends NativeModelInfo {
+  /** GGUF architecture, e.g. `llama`, `qwen2`, `gemma2`. */
+  architecture: string
+  /** `general.name` of the GGUF, if it has one. */
+  name?: string
+}
+
+/** What one pass over a plan is asked for; `hiddenStates()` is the comfortable form. */
+export interface ExtractRequest {
+  batches: readonly NativeBatch[]
+  nRows: number
+  /** 0-based block indices, ascending and unique. */
+  layers: readonly number[]
+  adapters?: readonly AttachedAdapter[]
+  /** End the graph at the highest layer (default true); false computes the whole model. */
+  stopEarly?: boolean
+  signal?: AbortSignal | undefined
+  onProgress?: ((fraction: number) => void) | undefined
+}
+
+/** A LoRA adapter in a model's memory, ready to be applied. Detach it to free the memory; closing the model does too. */
+export class AttachedAdapter implements AsyncDisposable {
+  readonly #release: () => Promise<void>
+  #detached: Promise<void> | undefined
+
+  constructor(
+    readonly model: Model,
+    readonly id: number,
+    /** What was matched, module by module. */
+    readonly report: AttachReport,
+    /** SHA-256 of the adapter's files: its identity, whatever its folder is called. */
+    readonly sha256: string,
+    /** Factor on the adapter's effect; 1 is the adapter as trained. */
+    readonly strength: number,
+    release: () => Promise<void>,
+  ) {
+    this.#release = release
+  }
+
+  /** Frees the adapter; idempotent, waits for work in flight. */
+  detach(): Promise<void> {
+    this.#detached ??= this.#release()
+    return this.#detached
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.detach()
+  }
+}
+
+/**
+ * An open base model. One model runs one job at a time and queues the rest; all work runs off the event loop.
+ * Make one with {@link openModel}.
+ */
+export class Model implements AsyncDisposable {
+  readonly #native: NativeModel
+  readonly #queue = new JobQueue()
+
+  /** @internal */
+  constructor(
+    native: NativeModel,
+    readonly path: string,
+    readonly info: ModelInfo,
+    readonly gguf: GgufFile,
+    /** Identity of the file; see `fingerprintGguf`. */
+    readonly fingerprint: string,
+    readonly threads: number,
+    readonly batchTokens: number,
+    /** `cpu`, or the name of the GPU that holds blocks. */
+    readonly device: string,
+  ) {
+    this.#native = native
+  }
+
+  /** The GGUF's chat template (Jinja source), if it has one. */
+  get chatTemplate(): string | undefined {
+    const template = this.gguf.metadata.get('tokenizer.chat_template')
+    return typeof template === 'string' ? template : undefined
+  }
+
+  /**
+   * Token ids of each text.
+   *
+   * @param options.addSpecial add BOS/EOS as the vocabulary asks; off for text that a chat template rendered
+   * @param options.parseSpecial read `<|im_start|>` and the like as the special tokens they name
+   */
+  async tokenize(
+    texts: readonly string[],
+    options: { addSpecial?: boolean; parseSpecial?: boolean } = {},
+  ): Promise<Int32Array[]> {
+    const { addSpecial = true, parseSpecial = true } = options
+    const { ids, offsets } = await this.#run(() => this.#native.tokenize(texts, addSpecial, parseSpecial))
+    return texts.map((_, i) => ids.slice(offsets[i], offsets[i + 1]))
+  }
+
+  /**
+   * Reads a PEFT LoRA folder, maps it onto this base and loads it. Nothing is applied until it is passed to a call.
+   *
+   * @param options.strength factor on the adapter's effect, default 1
+   * @throws TraitscopeError `ADAPTER_MISMATCH`, `ADAPTER_INVALID`, `ADAPTER_NO_EFFECT`, `UNSUPPORTED`
+   */
+  async attach(adapter: string | PeftAdapter, options: { strength?: number } = {}): Promise<AttachedAdapter> {
+    const peft = typeof adapter === 'string' ? await readPeftAdapter(adapter) : adapter
+    const { gguf, report } = toGgufLora(peft, this.gguf)
+    const strength = options.strength ?? 1
+    if (!Number.isFinite(strength)) {
+      throw new TraitscopeError('USAGE', `adapter strength must be a finite number, found ${strength}`)
+    }
+    const id = await this.#run(() => this.#native.attach(gguf))
+    return new AttachedAdapter(this, id, report, peft.sha256, strength, async () => {
+      if (!this.#queue.closed) await this.#run(() => this.#native.detach(id))
+    })
+  }
+
+  /** Runs a prompt plan and returns rows of shape `[nRows, layers.length, nEmbd]`; see `hiddenStates()`. */
+  async extract(request: ExtractRequest): Promise<NativeStates> {
+    const adapters = request.adapters ?? []
+    for (const adapter of adapters) {
+      if (adapter.model !== this) {
+        throw new TraitscopeError('USAGE', 'the adapter is attached to another model: attach it to this one')
+      }
+    }
+    for (const layer of request.layers) {
+      if (!Number.isInteger(layer) || layer < 0 || layer >= this.info.nLayer) {
+        throw new TraitscopeError(
+          'USAGE',
+          `layer ${layer} does not exist: expected 0 to ${this.info.nLayer - 1} (0-based block outputs)`,
+        )
+      }
+    }
+    return this.#run(() =>
+      cancellable(request.signal, (token) =>
+        this.#native.extract(
+          {
+            batches: request.batches,
+            layers: Int32Array.from(request.layers),
+            nRows: request.nRows,
+            adapterIds: adapters.map((adapter) => adapter.id),
+            adapterStrengths: adapters.map((adapter) => adapter.strength),
+            stopEarly: request.stopEarly ?? true,
+          },
+          token,
+          request.onProgress,
+        ),
+      ),
+    )
+  }
+
+  /** Waits for work in flight, then frees everything; idempotent. Later calls reject with `MODEL_CLOSED`. */
+  close(): Promise<void> {
+    return this.#queue.close(() => this.#native.close())
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #run<T>(job: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#queue.run(job)
+    } catch (error) {
+      throw fromNative(error)
+    }
+  }
+}
+
+function integerOption(name: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new TraitscopeError('USAGE', `${name} must be an integer from ${least} to ${most}, found ${value}`)
+  }
+  return value
+}
+
+/**
+ * Opens a base model. The file is checked here before llama.cpp sees it, because a malformed GGUF can abort inside
+ * ggml and would take the whole process with it.
+ *
+ * @throws TraitscopeError `FILE_NOT_FOUND`, `FILE_INVALID`, `UNSUPPORTED`, `MODEL_LOAD`, `OUT_OF_MEMORY`, `ABORTED`
+ */
+export async function openModel(path: string, options: OpenModelOptions = {}): Promise<Model> {
+  throwIfAborted(options.signal)
+  const file = resolve(path)
+  const gguf = await readGguf(file)
+  const architecture = gguf.metadata.get('general.architecture')
+  if (typeof architecture !== 'string') {
+    throw new TraitscopeError('FILE_INVALID', `${file} names no general.architecture: it is not a model GGUF`)
+  }
+  const gpu = binding()
+    .devices()
+    .find((device) => device.isGpu)
+  const gpuLayers = options.gpuLayers ?? 'auto'
+  const nGpuLayers =
+    gpuLayers === 'auto' ? (gpu ? 10_000 : 0) : integerOption('gpuLayers', gpuLayers, 0, 1_000_000)
+  const threads = integerOption('threads', options.threads ?? availableParallelism(), 1, 512)
+  const batchTokens = integerOption(
+    'batchTokens',
+    options.batchTokens ?? defaultBatchTokens(gguf.metadata, architecture),
+    256,
+    8192,
+  )
+  const native = new (binding().Model)()
+  const [info, fingerprint] = await Promise.all([
+    cancellable(options.signal, (token) =>
+      native.load(
+        { path: file, gpuLayers: nGpuLayers, threads, batchTokens, mmap: options.mmap ?? true },
+        token,
+        options.onProgress,
+      ),
+    ),
+    fingerprintGguf(gguf),
+  ])
+  const name = gguf.metadata.get('general.name')
+  return new Model(
+    native,
+    file,
+    { ...info, architecture, ...(typeof name === 'string' ? { name } : {}) },
+    gguf,
+    fingerprint,
+    threads,
+    batchTokens,
+    gpu && nGpuLayers > 0 ? gpu.description : 'cpu',
+  )
+}
