@@ -1,0 +1,177 @@
+import { TraitscopeError } from '../errors.js'
+import { ggmlType } from './ggml-types.js'
+import { MAX_TENSOR_NAME_BYTES, padTo } from './gguf-tensors.js'
+import { ARRAY_TYPE, type GgufScalarType, type GgufType, SCALAR_TYPES } from './gguf-values.js'
+import { quoted } from './json-scan.js'
+
+export type GgufInputValue = number | bigint | boolean | string
+export type GgufInputTensor =
+  | { name: string; shape: readonly number[]; type: 'F32'; data: Float32Array }
+  /** Half-precision bit patterns. */
+  | { name: string; shape: readonly number[]; type: 'F16'; data: Uint16Array }
+
+export interface GgufInput {
+  /** In the order they are written. `general.alignment` (u32) sets the alignment of the file. */
+  metadata: readonly (readonly [
+    key: string,
+    type: GgufType,
+    value: GgufInputValue | Iterable<GgufInputValue>,
+  ])[]
+  /** `shape` is ggml's ne: the first dimension is contiguous. */
+  tensors: readonly GgufInputTensor[]
+}
+
+const TYPE_IDS = new Map(Object.entries(SCALAR_TYPES).map(([id, type]) => [type, Number(id)]))
+const INTEGER_BITS: Partial<Record<GgufScalarType, readonly [bits: number, signed: boolean]>> = {
+  u8: [8, false],
+  i8: [8, true],
+  u16: [16, false],
+  i16: [16, true],
+  u32: [32, false],
+  i32: [32, true],
+  u64: [64, false],
+  i64: [64, true],
+}
+
+/**
+ * Encodes a little-endian GGUF version 3 file in memory. Same input, same bytes.
+ *
+ * @throws INTERNAL when a name repeats or is too long, a value does not fit its type, or data does not fit its shape:
+ * callers choose all of these.
+ */
+export function encodeGguf(input: GgufInput): Uint8Array {
+  const alignment = alignmentOf(input)
+  const header = new ByteWriter()
+  header.bytes(Buffer.from('GGUF'))
+  header.scalar('u32', 3)
+  header.scalar('u64', input.tensors.length)
+  header.scalar('u64', input.metadata.length)
+  writeMetadata(header, input.metadata)
+  const dataBytes = writeTensorInfos(header, input.tensors, alignment)
+
+  const dataOffset = padTo(header.length, alignment)
+  const file = new Uint8Array(dataOffset + dataBytes)
+  header.copyTo(file)
+  let at = dataOffset
+  for (const { data } of input.tensors) {
+    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at)
+    at += padTo(data.byteLength, alignment)
+  }
+  return file
+}
+
+function alignmentOf(input: GgufInput): number {
+  const pair = input.metadata.find(([key]) => key === 'general.alignment')
+  if (!pair) return 32
+  if (pair[1] !== 'u32' || !Number.isInteger(Math.log2(Number(pair[2])))) {
+    throw internal('general.alignment must be a u32 power of two')
+  }
+  return Number(pair[2])
+}
+
+function writeMetadata(header: ByteWriter, metadata: GgufInput['metadata']): void {
+  const keys = new Set<string>()
+  for (const [key, type, value] of metadata) {
+    if (key === '' || keys.has(key)) throw internal(`the metadata key ${quoted(key)} is empty or repeated`)
+    keys.add(key)
+    header.string(key)
+    if (type.endsWith('[]')) {
+      const element = type.slice(0, -2) as GgufScalarType
+      const items = [...(value as Iterable<GgufInputValue>)]
+      header.scalar('i32', ARRAY_TYPE)
+      header.scalar('i32', TYPE_IDS.get(element)!)
+      header.scalar('u64', items.length)
+      for (const item of items) header.scalar(element, item)
+    } else {
+      header.scalar('i32', TYPE_IDS.get(type as GgufScalarType)!)
+      header.scalar(type as GgufScalarType, value as GgufInputValue)
+    }
+  }
+}
+
+/** @returns the size of the data section, padding after the last tensor included. */
+function writeTensorInfos(
+  header: ByteWriter,
+  tensors: readonly GgufInputTensor[],
+  alignment: number,
+): number {
+  const names = new Set<string>()
+  let offset = 0
+  for (const { name, shape, type, data } of tensors) {
+    if (names.has(name) || Buffer.byteLength(name) > MAX_TENSOR_NAME_BYTES) {
+      throw internal(
+        `the tensor name ${quoted(name)} is repeated or longer than ${MAX_TENSOR_NAME_BYTES} bytes`,
+      )
+    }
+    names.add(name)
+    const elements = shape.reduce((product, dimension) => product * dimension, 1)
+    if (shape.length > 4 || elements !== data.length || elements < 1) {
+      throw internal(`tensor ${quoted(name)} has shape [${shape}] and ${data.length} values`)
+    }
+    header.string(name)
+    header.scalar('u32', shape.length)
+    for (const dimension of shape) header.scalar('i64', dimension)
+    header.scalar('i32', ggmlType(type).id)
+    header.scalar('u64', offset)
+    offset += padTo(data.byteLength, alignment)
+  }
+  return offset
+}
+
+/** Grows by doubling; headers are small, so nothing cleverer is needed. */
+class ByteWriter {
+  private buffer = Buffer.alloc(4096)
+  length = 0
+
+  scalar(type: GgufScalarType, value: GgufInputValue): void {
+    if (type === 'string') this.string(String(value))
+    else if (type === 'bool') this.integer('u8', value === true || value === 1 ? 1 : 0)
+    else if (type === 'f32') this.length = this.room(4).writeFloatLE(Number(value), this.length)
+    else if (type === 'f64') this.length = this.room(8).writeDoubleLE(Number(value), this.length)
+    else this.integer(type, value)
+  }
+
+  string(text: string): void {
+    const encoded = Buffer.from(text, 'utf8')
+    this.scalar('u64', encoded.length)
+    this.bytes(encoded)
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.room(bytes.length).set(bytes, this.length)
+    this.length += bytes.length
+  }
+
+  copyTo(target: Uint8Array): void {
+    target.set(this.buffer.subarray(0, this.length))
+  }
+
+  private integer(type: GgufScalarType, value: GgufInputValue): void {
+    const [bits, signed] = INTEGER_BITS[type]!
+    const integral = typeof value === 'bigint' || (typeof value === 'number' && Number.isSafeInteger(value))
+    const whole = integral ? BigInt(value) : undefined
+    if (
+      whole === undefined ||
+      (signed ? BigInt.asIntN(bits, whole) : BigInt.asUintN(bits, whole)) !== whole
+    ) {
+      throw internal(`${String(value)} is not a ${type}`)
+    }
+    // Two's complement little-endian: the low bytes of the 64-bit pattern are the pattern of every narrower type.
+    const pattern = Buffer.alloc(8)
+    pattern.writeBigUInt64LE(BigInt.asUintN(64, whole))
+    this.bytes(pattern.subarray(0, bits / 8))
+  }
+
+  private room(count: number): Buffer {
+    if (this.length + count > this.buffer.length) {
+      const grown = Buffer.alloc(Math.max(this.buffer.length * 2, this.length + count))
+      this.buffer.copy(grown)
+      this.buffer = grown
+    }
+    return this.buffer
+  }
+}
+
+function internal(problem: string): TraitscopeError {
+  return new TraitscopeError('INTERNAL', `cannot encode a GGUF file: ${problem}`)
+}

@@ -1,0 +1,147 @@
+import { TraitscopeError } from '../errors.js'
+import type { MissingMeans } from './file-errors.js'
+import { sha256 } from './hash.js'
+import { quoted } from './json-scan.js'
+import { type ReadWholeOptions, readInto, readWhole, withFile } from './read-whole.js'
+import { decodeFloat32, firstNonFinite } from './safetensors-dtypes.js'
+import {
+  parseSafetensorsHeader,
+  type SafetensorsHeader,
+  safetensorsDataStart,
+  type TensorEntry,
+} from './safetensors-header.js'
+
+export type { SafetensorsDtype } from './safetensors-dtypes.js'
+export { encodeSafetensors, type SafetensorsInput } from './safetensors-writer.js'
+export type { SafetensorsHeader, TensorEntry }
+
+export interface SafetensorsParseOptions {
+  /** Largest header that is accepted; the format allows 100,000,000 bytes. */
+  maxHeaderBytes?: number
+}
+
+/**
+ * A safetensors file in memory. Everything that the format promises has been checked; the values themselves are not
+ * covered by the format, see {@link Safetensors.finiteFloat32}.
+ */
+export class Safetensors {
+  readonly metadata: ReadonlyMap<string, string>
+  readonly tensors: ReadonlyMap<string, TensorEntry>
+
+  protected constructor(
+    /** Names the file in errors. */
+    readonly where: string,
+    private readonly buffer: Uint8Array,
+    private readonly header: SafetensorsHeader,
+  ) {
+    this.metadata = header.metadata
+    this.tensors = header.tensors
+  }
+
+  /**
+   * Parses a whole file; the buffer is kept, not copied.
+   *
+   * @throws FILE_INCOMPLETE when the file is cut short, FILE_INVALID when it breaks the format.
+   */
+  static parse(buffer: Uint8Array, where: string, options: SafetensorsParseOptions = {}): Safetensors {
+    return new Safetensors(where, buffer, headerOf(buffer, where, options))
+  }
+
+  /** The raw little-endian bytes of a tensor: a view, not a copy. */
+  bytes(name: string): Uint8Array {
+    const entry = this.entry(name)
+    const { dataStart } = this.header
+    return this.buffer.subarray(dataStart + entry.begin, dataStart + entry.end)
+  }
+
+  /**
+   * A tensor as a fresh Float32Array in C order. Decodes F32, F16, BF16 and F64 (rounded to float32).
+   *
+   * @throws UNSUPPORTED for other dtypes, FILE_INVALID when there is no such tensor.
+   */
+  float32(name: string): Float32Array {
+    return decodeFloat32(this.entry(name).dtype, this.bytes(name), `tensor ${quoted(name)} of ${this.where}`)
+  }
+
+  /**
+   * As {@link Safetensors.float32}, with every value checked.
+   *
+   * @throws SHAPE naming the tensor and the element when a value is NaN or infinite.
+   */
+  finiteFloat32(name: string): Float32Array {
+    const values = this.float32(name)
+    const bad = firstNonFinite(values)
+    if (bad >= 0) {
+      throw new TraitscopeError(
+        'SHAPE',
+        `expected finite values in tensor ${quoted(name)} of ${this.where}, found ${values[bad]} at element ${bad}`,
+      )
+    }
+    return values
+  }
+
+  private entry(name: string): TensorEntry {
+    const entry = this.tensors.get(name)
+    if (!entry)
+      throw new TraitscopeError('FILE_INVALID', `expected ${this.where} to hold tensor ${quoted(name)}`)
+    return entry
+  }
+}
+
+/** A safetensors file read from disk. */
+export class SafetensorsFile extends Safetensors {
+  private constructor(
+    path: string,
+    buffer: Uint8Array,
+    header: SafetensorsHeader,
+    /** SHA-256 of the file's bytes, hex. */
+    readonly sha256: string,
+  ) {
+    super(path, buffer, header)
+  }
+
+  static async read(
+    path: string,
+    options: ReadWholeOptions & SafetensorsParseOptions,
+  ): Promise<SafetensorsFile> {
+    const buffer = await readWhole(path, options)
+    return new SafetensorsFile(path, buffer, headerOf(buffer, path, options), sha256(buffer))
+  }
+}
+
+/**
+ * Reads a whole safetensors file.
+ *
+ * @throws FILE_NOT_FOUND, FILE_VANISHED, FILE_INCOMPLETE, FILE_INVALID.
+ */
+export async function readSafetensors(
+  path: string,
+  options: ReadWholeOptions & SafetensorsParseOptions = {},
+): Promise<SafetensorsFile> {
+  return SafetensorsFile.read(path, options)
+}
+
+/**
+ * Checks a file's header against its size without reading the data: enough to know that it was written to its end.
+ *
+ * @throws as {@link readSafetensors}.
+ */
+export async function readSafetensorsHeader(
+  path: string,
+  options: { missing?: MissingMeans } & SafetensorsParseOptions = {},
+): Promise<SafetensorsHeader> {
+  return withFile(path, options.missing ?? 'absent', async (file) => {
+    const { size } = await file.stat()
+    const prefix = new Uint8Array(8)
+    const read = await readInto(file, prefix, 0)
+    const dataStart = safetensorsDataStart(prefix.subarray(0, read), size, path, options.maxHeaderBytes)
+    const json = new Uint8Array(dataStart - 8)
+    await readInto(file, json, 8)
+    return parseSafetensorsHeader(json, size, path)
+  })
+}
+
+function headerOf(buffer: Uint8Array, where: string, options: SafetensorsParseOptions): SafetensorsHeader {
+  const dataStart = safetensorsDataStart(buffer.subarray(0, 8), buffer.length, where, options.maxHeaderBytes)
+  return parseSafetensorsHeader(buffer.subarray(8, dataStart), buffer.length, where)
+}
