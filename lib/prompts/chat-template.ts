@@ -1,0 +1,154 @@
+import { TraitscopeError } from '../errors.js'
+import { sha256 } from '../formats/hash.js'
+import type { Message } from './messages.js'
+import { DEFAULT_ACKNOWLEDGEMENT, systemAsUserTurn } from './messages.js'
+import { strftime } from './strftime.js'
+import { TemplateEngine } from './template-engine.js'
+
+/** `native`: the template takes system messages. `user-turn`: they are sent as a user turn and acknowledged. */
+export type SystemRole = 'native' | 'user-turn'
+
+/**
+ * The day that templates take for today, so that the same prompts give the same bytes on every day. It is the day that
+ * Llama 3.1's template falls back to, hence what transformers renders for that family.
+ */
+export const DEFAULT_TEMPLATE_DATE = '2024-07-26'
+
+export interface ChatTemplateOptions {
+  /** Text of the tokenizer's BOS token, the template's `bos_token`; undefined when it has none. */
+  bosToken?: string | undefined
+  eosToken?: string | undefined
+  /** `YYYY-MM-DD`, default {@link DEFAULT_TEMPLATE_DATE}. */
+  date?: string | undefined
+  /** Default `auto`: a probe is rendered, and `user-turn` is taken if the template refuses or drops system text. */
+  systemRole?: SystemRole | 'auto' | undefined
+  /** The assistant's answer to a system prompt sent as a user turn: the trait pack's, default the protocol's. */
+  acknowledgement?: string | undefined
+}
+
+/** What a template needs to know of a model. */
+export interface ChatTemplateModel {
+  path: string
+  chatTemplate: string | undefined
+  bosToken: { id: number; text: string } | undefined
+  eosToken: { id: number; text: string } | undefined
+}
+
+/** Appears in no template, so its presence in the text shows that the system message came through. */
+const PROBE = 'traitscope probe 5d1f'
+
+/**
+ * A chat template, rendered as `apply_chat_template(..., tokenize=False)` of transformers does without tools or
+ * documents, save for the pinned date. The text carries the BOS if the template writes one; see `templateTokens`.
+ */
+export class ChatTemplate {
+  /** SHA-256 of the template's source. */
+  readonly sha256: string
+  readonly systemRole: SystemRole
+  readonly acknowledgement: string
+  readonly date: string
+  readonly #engine: TemplateEngine
+  readonly #today: Date
+  readonly #tokens: Record<string, string>
+
+  /** @throws TraitscopeError TEMPLATE when the source is no template; USAGE for a date that is none. */
+  constructor(source: string, options: ChatTemplateOptions = {}) {
+    const { bosToken, eosToken, date = DEFAULT_TEMPLATE_DATE, systemRole = 'auto' } = options
+    this.#today = parseDate(date)
+    this.date = date
+    this.sha256 = sha256(source)
+    this.acknowledgement = options.acknowledgement ?? DEFAULT_ACKNOWLEDGEMENT
+    this.#engine = new TemplateEngine(source)
+    this.#tokens = {
+      ...(bosToken !== undefined && { bos_token: bosToken }),
+      ...(eosToken !== undefined && { eos_token: eosToken }),
+    }
+    this.systemRole = systemRole === 'auto' ? this.#detectSystemRole() : systemRole
+  }
+
+  /**
+   * The template of a model's GGUF.
+   *
+   * @throws TraitscopeError TEMPLATE, also when the model brings none.
+   */
+  static forModel(
+    model: ChatTemplateModel,
+    options: Omit<ChatTemplateOptions, 'bosToken' | 'eosToken'> = {},
+  ): ChatTemplate {
+    if (model.chatTemplate === undefined) {
+      throw new TraitscopeError(
+        'TEMPLATE',
+        `expected a chat template in ${model.path}, found none (tokenizer.chat_template); ` +
+          'give one with --chat-template FILE, for instance the chat_template.jinja of the original model',
+      )
+    }
+    return new ChatTemplate(model.chatTemplate, {
+      ...options,
+      bosToken: model.bosToken?.text,
+      eosToken: model.eosToken?.text,
+    })
+  }
+
+  /**
+   * The conversation as the model reads it.
+   *
+   * @param options.addGenerationPrompt Whether the header of the assistant's answer follows; without it a template
+   * ends after the last message.
+   * @throws TraitscopeError TEMPLATE when the template refuses or fails; USAGE for an empty or malformed list.
+   */
+  render(messages: readonly Message[], options: { addGenerationPrompt: boolean }): string {
+    checkMessages(messages)
+    return this.#render(
+      this.systemRole === 'native' ? messages : systemAsUserTurn(messages, this.acknowledgement),
+      options.addGenerationPrompt,
+    )
+  }
+
+  #render(messages: readonly Message[], addGenerationPrompt: boolean): string {
+    return this.#engine.render(
+      {
+        ...this.#tokens,
+        messages: messages.map(({ role, content }) => ({ role, content })),
+        tools: null,
+        documents: null,
+        add_generation_prompt: addGenerationPrompt,
+        date_string: strftime(this.#today, '%d %b %Y'),
+      },
+      this.#today,
+    )
+  }
+
+  #detectSystemRole(): SystemRole {
+    const messages: Message[] = [
+      { role: 'system', content: PROBE },
+      { role: 'user', content: 'Hello' },
+    ]
+    try {
+      return this.#render(messages, true).includes(PROBE) ? 'native' : 'user-turn'
+    } catch {
+      // A template that fails on a plain user turn too says so when it is used.
+      return 'user-turn'
+    }
+  }
+}
+
+function parseDate(date: string): Date {
+  const parsed = new Date(`${date}T00:00:00Z`)
+  if (
+    !/^\d{4}-\d\d-\d\d$/.test(date) ||
+    Number.isNaN(parsed.getTime()) ||
+    !parsed.toISOString().startsWith(date)
+  ) {
+    throw new TraitscopeError('USAGE', `expected a date as YYYY-MM-DD for the chat template, found ${date}`)
+  }
+  return parsed
+}
+
+function checkMessages(messages: readonly Message[]): void {
+  if (messages.length === 0) throw new TraitscopeError('USAGE', 'expected at least one message, found none')
+  messages.forEach(({ role, content }, index) => {
+    if (typeof role !== 'string' || typeof content !== 'string') {
+      throw new TraitscopeError('USAGE', `message ${index} needs a role and a content, both text`)
+    }
+  })
+}

@@ -1,0 +1,167 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/package.js'
+import { ChatTemplate } from '../../lib/prompts/chat-template.js'
+import type { Message } from '../../lib/prompts/messages.js'
+
+interface Golden {
+  date: string
+  conversations: Record<string, Message[]>
+  templates: Record<
+    string,
+    {
+      source: string
+      bosToken: string | null
+      eosToken: string | null
+      cases: { conversation: string; addGenerationPrompt: boolean; text?: string; refused?: string }[]
+    }
+  >
+}
+
+// Rendered by transformers itself: lab/golden_chat_templates.py.
+const golden: Golden = JSON.parse(
+  readFileSync(join(packageRoot, 'test/fixtures/prompts/chat-templates.json'), 'utf8'),
+)
+
+const user: Message = { role: 'user', content: 'Why do magnets stick?' }
+const system: Message = { role: 'system', content: 'Be brief.' }
+
+function goldenTemplate(name: string, options: Record<string, string> = {}) {
+  const { source, bosToken, eosToken } = golden.templates[name]!
+  return new ChatTemplate(source, {
+    bosToken: bosToken ?? undefined,
+    eosToken: eosToken ?? undefined,
+    ...options,
+  })
+}
+
+describe('ChatTemplate', () => {
+  describe.each(Object.keys(golden.templates))('for %s', (name) => {
+    const template = goldenTemplate(name, { systemRole: 'native', date: golden.date })
+    it.each(golden.templates[name]!.cases)(
+      'should render $conversation (generation prompt: $addGenerationPrompt) as transformers does',
+      ({ conversation, addGenerationPrompt, text, refused }) => {
+        const render = () => template.render(golden.conversations[conversation]!, { addGenerationPrompt })
+        if (refused === undefined) expect(render()).toBe(text)
+        else {
+          expect(render).toThrow(
+            expect.objectContaining({
+              code: 'TEMPLATE',
+              message: `the chat template refuses these messages: ${refused}`,
+            }),
+          )
+        }
+      },
+    )
+  })
+
+  it.each([
+    ['llama-3', 'native'],
+    ['mistral', 'native'],
+    ['qwen-2.5', 'native'],
+    ['qwen-3', 'native'],
+    ['gemma-2', 'user-turn'], // raises
+    ['gemma-3', 'native'], // puts it in the first user turn itself
+    ['phi-3', 'native'],
+    ['phi-4', 'native'],
+    ['chatml', 'native'],
+    ['macros', 'user-turn'], // drops it without a word
+  ])('should find the system role of %s to be %s', (name, role) => {
+    expect(goldenTemplate(name).systemRole).toBe(role)
+  })
+
+  it('should send a system prompt as an acknowledged user turn where there is no system role', () => {
+    const [systemTurn, userTurn] = golden.conversations['system, user'] as [Message, Message]
+    const expected = golden.templates['gemma-2']!.cases.find(
+      (one) => one.conversation === 'system as user turn' && one.addGenerationPrompt,
+    )!.text
+    const template = goldenTemplate('gemma-2')
+    expect(template.render([systemTurn, userTurn], { addGenerationPrompt: true })).toBe(expected)
+  })
+
+  it("should take the trait pack's acknowledgement", () => {
+    const template = goldenTemplate('phi-4', { systemRole: 'user-turn', acknowledgement: 'Will do.' })
+    expect(template.render([system, user], { addGenerationPrompt: true })).toBe(
+      '<|im_start|>user<|im_sep|>Be brief.<|im_end|><|im_start|>assistant<|im_sep|>Will do.<|im_end|>' +
+        '<|im_start|>user<|im_sep|>Why do magnets stick?<|im_end|><|im_start|>assistant<|im_sep|>',
+    )
+  })
+
+  it('should let the caller overrule the detection', () => {
+    expect(() =>
+      goldenTemplate('gemma-2', { systemRole: 'native' }).render([system, user], {
+        addGenerationPrompt: true,
+      }),
+    ).toThrow(expect.objectContaining({ code: 'TEMPLATE' }))
+  })
+
+  it.each([
+    [undefined, '26 Jul 2024'],
+    ['2031-01-05', '05 Jan 2031'],
+  ])('should take the date %s for today on every day', (date, written) => {
+    const template = goldenTemplate('llama-3', date === undefined ? {} : { date })
+    expect(template.render([user], { addGenerationPrompt: true })).toContain(`Today: ${written}\n`)
+  })
+
+  it('should pin strftime_now where a template does not ask for date_string', () => {
+    const template = new ChatTemplate("{{ strftime_now('%-d.%m.%y %a %b %H:%M:%S %p %F %%') }}", {
+      date: '2024-07-06',
+    })
+    expect(template.render([user], { addGenerationPrompt: true })).toBe(
+      '6.07.24 Sat Jul 00:00:00 AM 2024-07-06 %',
+    )
+  })
+
+  it.each(['2024-02-30', '26 Jul 2024', '2024-7-26', ''])('should refuse %j as a date', (date) => {
+    expect(() => new ChatTemplate('{{ messages }}', { date })).toThrow(
+      expect.objectContaining({ code: 'USAGE' }),
+    )
+  })
+
+  it('should leave bos_token undefined for a model without one', () => {
+    const template = new ChatTemplate('{{ bos_token is defined }} {{ eos_token }}', { eosToken: '</s>' })
+    expect(template.render([user], { addGenerationPrompt: true })).toBe('false </s>')
+  })
+
+  it('should identify a template by the hash of its source', () => {
+    expect(new ChatTemplate('{{ messages }}').sha256).toBe(
+      'f24189f08c85a1eb19a737306c3a13e85462ee33d964f28108d64a2485fa2171',
+    )
+  })
+
+  it.each([
+    ['no messages', []],
+    ['a content that is not text', [{ role: 'user', content: ['hi'] } as unknown as Message]],
+    ['a missing role', [{ content: 'hi' } as unknown as Message]],
+  ])('should refuse %s', (_, messages) => {
+    const template = goldenTemplate('chatml')
+    expect(() => template.render(messages, { addGenerationPrompt: true })).toThrow(
+      expect.objectContaining({ code: 'USAGE' }),
+    )
+  })
+})
+
+describe('ChatTemplate.forModel', () => {
+  const model = {
+    path: 'base.gguf',
+    chatTemplate: '{{ bos_token }}{{ messages[0].content }}{{ eos_token }}',
+    bosToken: { id: 1, text: '<s>' },
+    eosToken: { id: 2, text: '</s>' },
+  }
+
+  it("should give the template the model's own tokens", () => {
+    expect(ChatTemplate.forModel(model).render([user], { addGenerationPrompt: true })).toBe(
+      '<s>Why do magnets stick?</s>',
+    )
+  })
+
+  it('should name the file and the next step when the model has no template', () => {
+    expect(() => ChatTemplate.forModel({ ...model, chatTemplate: undefined })).toThrow(
+      expect.objectContaining({
+        code: 'TEMPLATE',
+        message: expect.stringMatching(/base\.gguf.*--chat-template FILE/),
+      }),
+    )
+  })
+})
