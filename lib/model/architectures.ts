@@ -1,0 +1,139 @@
+import { TraitscopeError } from '../errors.js'
+import type { GgufFile } from '../formats/gguf.js'
+import { quoted } from '../formats/json-scan.js'
+
+/** The part of a GGUF base that a linear module of the Hugging Face model became. */
+export interface MappedModule {
+  /** GGUF tensor name, with `.weight`. */
+  readonly tensor: string
+  /** Block number; undefined for the output matrix. */
+  readonly layer?: number
+  /** Which attention projection this is, where that matters: row permutation, fused bases. */
+  readonly projection?: 'q' | 'k' | 'v'
+}
+
+const ATTENTION = {
+  'self_attn.q_proj': 'attn_q',
+  'self_attn.k_proj': 'attn_k',
+  'self_attn.v_proj': 'attn_v',
+  'self_attn.o_proj': 'attn_output',
+}
+const MLP = { 'mlp.gate_proj': 'ffn_gate', 'mlp.up_proj': 'ffn_up', 'mlp.down_proj': 'ffn_down' }
+const DENSE: Readonly<Record<string, string>> = { ...ATTENTION, ...MLP }
+
+/** Linear modules of a block, per GGUF architecture. Norms and embeddings are no LoRA targets of this kind. */
+const BLOCK_MODULES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  llama: DENSE,
+  mistral3: DENSE,
+  qwen2: DENSE,
+  qwen3: DENSE,
+  gemma2: DENSE,
+  gemma3: DENSE,
+  phi3: {
+    'self_attn.qkv_proj': 'attn_qkv',
+    'self_attn.o_proj': 'attn_output',
+    'mlp.gate_up_proj': 'ffn_up', // gate rows first, as in the Hugging Face model
+    'mlp.down_proj': 'ffn_down',
+  },
+}
+
+/** Their rotary embedding pairs neighbouring rows, so the converter reorders the rows of q and k. */
+const PERMUTED = new Set(['llama', 'mistral3'])
+
+const PROJECTIONS: Readonly<Record<string, 'q' | 'k' | 'v'>> = {
+  'self_attn.q_proj': 'q',
+  'self_attn.k_proj': 'k',
+  'self_attn.v_proj': 'v',
+}
+const BLOCK_PATH = /^(?:model\.)?layers\.(0|[1-9]\d{0,5})\.(.+)$/s
+const OTHER_MODALITY =
+  /(^|\.)(vision|visual|audio|image|multi_modal_projector|mm_projector|connector|embed_vision)/
+const EXPERTS = /(^|\.)(experts|shared_expert|block_sparse_moe|moe|router)(\.|$)|(^|\.)mlp\.gate$/
+
+/** GGUF architectures whose LoRA modules can be mapped. */
+export const SUPPORTED_ARCHITECTURES: readonly string[] = Object.keys(BLOCK_MODULES)
+
+/**
+ * The base's `general.architecture`: what its converter chose, which the Hugging Face configuration does not tell
+ * (Mistral models, for instance, become `llama`).
+ *
+ * @throws UNSUPPORTED for architectures without a module map and for mixtures of experts, FILE_INVALID without a name.
+ */
+export function adapterArchitecture(base: GgufFile): string {
+  const name = base.metadata.get('general.architecture')
+  if (typeof name !== 'string') {
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected general.architecture in ${base.path}, found none; it is no model`,
+    )
+  }
+  if (!Object.hasOwn(BLOCK_MODULES, name)) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `adapters on architecture ${quoted(name)} are not supported, expected one of ${SUPPORTED_ARCHITECTURES.join(', ')}`,
+    )
+  }
+  const experts = base.metadata.get(`${name}.expert_count`)
+  if ((experts !== undefined && Number(experts) > 0) || hasExpertTensors(base)) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `${base.path} is a mixture of experts, whose stacked weights are not supported; use a dense model`,
+    )
+  }
+  return name
+}
+
+/** True when the converter reordered the rows of q and k, so that lora_B needs the same. */
+export function permutesQueryKey(architecture: string): boolean {
+  return PERMUTED.has(architecture)
+}
+
+/**
+ * Module path of the Hugging Face model to GGUF tensor. Accepts paths with and without `model.`, and with a
+ * `language_model` component anywhere, as multi-modal wrappers have.
+ *
+ * @returns undefined when the architecture has no such linear module
+ * @throws UNSUPPORTED for embeddings, experts and parts for other modalities, by name
+ */
+export function mapModule(architecture: string, path: string): MappedModule | undefined {
+  refuseForeignParts(path)
+  const parts = path.split('.').filter((part) => part !== 'language_model')
+  const normal = parts.join('.')
+  if (normal === 'lm_head') return { tensor: 'output.weight' }
+  if (/^(model\.)?embed_tokens$/.test(normal)) {
+    throw unsupported(path, 'it is the embedding', 'leave embeddings out of target_modules')
+  }
+  const found = BLOCK_PATH.exec(normal)
+  const modules = BLOCK_MODULES[architecture]
+  if (!found || !modules) return undefined
+  const layer = Number(found[1])
+  const name = found[2]!
+  if (!Object.hasOwn(modules, name)) return undefined
+  const projection = PROJECTIONS[name]
+  return { tensor: `blk.${layer}.${modules[name]}.weight`, layer, ...(projection ? { projection } : {}) }
+}
+
+function refuseForeignParts(path: string): void {
+  if (OTHER_MODALITY.test(path)) {
+    throw unsupported(
+      path,
+      'it belongs to a vision or audio part that a text GGUF does not have',
+      'train the adapter on the language model only',
+    )
+  }
+  if (EXPERTS.test(path)) {
+    throw unsupported(path, 'it belongs to a mixture of experts', 'adapt attention modules of a dense model')
+  }
+}
+
+function hasExpertTensors(base: GgufFile): boolean {
+  for (const name of base.tensors.keys()) if (/\.ffn_\w+_exps\./.test(name)) return true
+  return false
+}
+
+function unsupported(path: string, reason: string, remedy: string): TraitscopeError {
+  return new TraitscopeError(
+    'UNSUPPORTED',
+    `cannot apply LoRA on module ${quoted(path)}: ${reason}; ${remedy}`,
+  )
+}
