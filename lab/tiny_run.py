@@ -97,6 +97,11 @@ def publish_run(source: Path, target: Path) -> None:
             copy = target / file.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
+    for file in target.rglob("adapter_config.json"):
+        # peft writes this list from a set, whose order changes with every Python process.
+        config = json.loads(file.read_text())
+        config["target_modules"].sort()
+        file.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
 def main() -> None:
