@@ -99,6 +99,8 @@ export interface NativeDevice {
 export interface NativeBinding {
   CancelToken: new () => NativeCancelToken
   Model: new () => NativeModel
+  /** Loads ggml's backends from a folder, for a prebuild; a source build has them linked in. */
+  loadBackends(folder: string): void
   devices(): NativeDevice[]
   systemInfo(): string
 }
@@ -110,15 +112,10 @@ const require = createRequire(import.meta.url)
 let loaded: NativeBinding | undefined
 
 /** Where the addon may be: a source build wins over a prebuild, because only a user who wanted it makes one. */
-function candidates(): { path: string; load: () => NativeBinding }[] {
-  const built = join(packageRoot, 'build', 'Release', 'traitscope.node')
-  const list = [{ path: built, load: () => require(built) }]
-  const prebuilds = join(packageRoot, 'prebuilds', `${process.platform}-${process.arch}`)
-  if (existsSync(prebuilds)) {
-    list.push({ path: prebuilds, load: () => require(require('node-gyp-build').resolve(packageRoot)) })
-  }
-  return list
-}
+const candidates = [
+  join(packageRoot, 'build', 'Release'),
+  join(packageRoot, 'prebuilds', `${process.platform}-${process.arch}`),
+]
 
 /**
  * The loaded addon.
@@ -128,13 +125,17 @@ function candidates(): { path: string; load: () => NativeBinding }[] {
 export function binding(): NativeBinding {
   if (loaded) return loaded
   const tried: string[] = []
-  for (const { path, load } of candidates()) {
+  for (const folder of candidates) {
+    const path = join(folder, 'traitscope.node')
     if (!existsSync(path)) {
       tried.push(`${path}: not there`)
       continue
     }
     try {
-      loaded = load()
+      const addon: NativeBinding = require(path)
+      addon.loadBackends(folder)
+      if (addon.devices().length === 0) throw new Error(`no compute backend for this CPU in ${folder}`)
+      loaded = addon
       return loaded
     } catch (error) {
       tried.push(`${path}: ${error instanceof Error ? error.message : String(error)}`)

@@ -13,13 +13,15 @@ import { fileURLToPath } from 'node:url'
 import { LLAMA_CPP, llamaSource, root, runOrExplain, SetupError } from './llama-source.mjs'
 
 const require = createRequire(import.meta.url)
-export const buildFolder = join(root, 'build')
-export const addonFile = join(buildFolder, 'Release', 'traitscope.node')
+export const buildFolder = join(root, 'build', 'cmake')
+export const addonFile = join(root, 'build', 'Release', 'traitscope.node')
 const stampFile = join(buildFolder, 'traitscope.stamp')
 
 /** Changes when anything changes that the addon is made from; an equal stamp means there is nothing to do. */
 function stamp(flags) {
-  const hash = createHash('sha256').update(JSON.stringify([LLAMA_CPP, flags, process.platform, process.arch]))
+  const hash = createHash('sha256').update(
+    JSON.stringify([LLAMA_CPP, process.env.TRAITSCOPE_LLAMA_CPP, flags, process.platform, process.arch]),
+  )
   const files = [
     'CMakeLists.txt',
     ...readdirSync(join(root, 'native'), { recursive: true }).map((f) => `native/${f}`),
@@ -30,7 +32,7 @@ function stamp(flags) {
   return hash.digest('hex')
 }
 
-export function isBuilt(flags = {}) {
+export function isBuilt(flags) {
   return existsSync(addonFile) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp(flags)
 }
 
@@ -55,47 +57,48 @@ function checkTools({ cuda }) {
   }
 }
 
-/** Runs cmake-js with our variables; output goes to build/build.log and is shown when it fails. */
-function cmakeJs(command, variables, extra = []) {
-  const cli = join(require.resolve('cmake-js/package.json'), '..', 'bin', 'cmake-js')
-  const args = [cli, command, '--out', buildFolder, '--config', 'Release', '--log-level', 'warn', ...extra]
-  for (const [name, value] of Object.entries(variables)) args.push(`--CD${name}=${value}`)
-  const run = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 })
+/** Runs one build step; its output goes to a log beside the build and its first error is shown when it fails. */
+function step(folder, name, program, args) {
+  const run = spawnSync(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 })
   const output = `${run.stdout ?? ''}${run.stderr ?? ''}`
-  writeFileSync(join(buildFolder, 'build.log'), output)
-  if (run.status !== 0) {
-    const lines = output.split('\n')
-    const first = lines.findIndex((line) => /\berror\b/i.test(line))
-    throw new SetupError(
-      `the native build failed (whole log: build/build.log):\n${lines.slice(Math.max(0, first - 3), first < 0 ? -30 : first + 25).join('\n')}`,
-    )
-  }
+  const log = join(folder, `${name}.log`)
+  writeFileSync(log, output)
+  if (run.error) throw new SetupError(`${program} could not be run: ${run.error.message}`)
+  if (run.status === 0) return
+  const lines = output.split('\n')
+  const first = lines.findIndex((line) => /\b(error|FAILED)\b/i.test(line))
+  const shown = first < 0 ? lines.slice(-30) : lines.slice(Math.max(0, first - 3), first + 25)
+  throw new SetupError(`the native build failed at ${name} (whole log: ${log}):\n${shown.join('\n')}`)
 }
 
-export function cmakeVariables({ cuda = false } = {}) {
-  return { TRAITSCOPE_LLAMA_CPP: llamaSource(), TRAITSCOPE_CUDA: cuda ? 'ON' : 'OFF' }
-}
-
-export function buildNative({ cuda = false, clean = false } = {}) {
-  const flags = { cuda }
-  if (!clean && isBuilt(flags)) return false
-  checkTools(flags)
-  const variables = cmakeVariables(flags)
-  if (clean) rmSync(buildFolder, { recursive: true, force: true })
-  mkdirSync(buildFolder, { recursive: true })
+/** Configures (cmake-js knows Node's headers) and compiles the addon in `folder`. */
+export function compile(folder, variables) {
+  mkdirSync(folder, { recursive: true })
+  const cmakeJs = join(require.resolve('cmake-js/package.json'), '..', 'bin', 'cmake-js')
+  const defines = Object.entries(variables).map(([name, value]) => `--CD${name}=${value}`)
   const jobs = Math.max(1, Number(process.env.TRAITSCOPE_BUILD_JOBS) || availableParallelism())
   console.error(`traitscope: building the native engine with ${jobs} jobs (a few minutes the first time)`)
+  step(folder, 'configure', process.execPath, [
+    ...[cmakeJs, 'configure', '--out', folder, '--config', 'Release', '--log-level', 'warn'],
+    ...defines,
+  ])
+  step(folder, 'build', 'cmake', [
+    ...['--build', folder, '--config', 'Release', '--target', 'traitscope', '--parallel', String(jobs)],
+  ])
+}
+
+/**
+ * Builds what is not up to date and says whether there was anything to do. Without flags an up-to-date CUDA build
+ * counts too: whoever made it wanted it.
+ */
+export function buildNative({ cuda = false, clean = false } = {}) {
+  if (!clean && (isBuilt({ cuda }) || (!cuda && isBuilt({ cuda: true })))) return false
+  checkTools({ cuda })
+  const source = llamaSource()
+  if (clean) rmSync(buildFolder, { recursive: true, force: true })
   rmSync(stampFile, { force: true })
-  cmakeJs('configure', variables)
-  runOrExplain(
-    'cmake',
-    ['--build', buildFolder, '--config', 'Release', '--target', 'traitscope', '--parallel', String(jobs)],
-    {
-      hint: 'The compiler output follows.',
-      maxBuffer: 1 << 28,
-    },
-  )
-  writeFileSync(stampFile, stamp(flags))
+  compile(buildFolder, { TRAITSCOPE_LLAMA_CPP: source, TRAITSCOPE_CUDA: cuda ? 'ON' : 'OFF' })
+  writeFileSync(stampFile, stamp({ cuda }))
   return true
 }
 

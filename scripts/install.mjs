@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { addonFile, buildNative, isBuilt } from './build-native.mjs'
+import { addonFile, buildNative } from './build-native.mjs'
 import { root, SetupError } from './llama-source.mjs'
 
 const require = createRequire(import.meta.url)
@@ -23,8 +23,7 @@ try {
     !wantsBuild &&
     existsSync(join(root, 'prebuilds')) &&
     loads(() => require(require('node-gyp-build').resolve(root)))
-  const cuda = isBuilt({ cuda: true })
-  if (!prebuilt && !cuda) buildNative()
+  if (!prebuilt) buildNative()
   if (!prebuilt && !loads(() => require(addonFile))) buildNative({ clean: true })
 } catch (error) {
   if (!(error instanceof SetupError)) throw error

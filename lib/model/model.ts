@@ -7,6 +7,7 @@ import {
   type NativeBatch,
   type NativeModel,
   type NativeModelInfo,
+  type NativeSpecialToken,
   type NativeStates,
 } from '../binding.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
@@ -106,6 +107,16 @@ export class Model implements AsyncDisposable {
     readonly device: string,
   ) {
     this.#native = native
+  }
+
+  /** Beginning-of-sequence token, if the vocabulary has one. */
+  get bosToken(): NativeSpecialToken | undefined {
+    return this.info.bos
+  }
+
+  /** End-of-sequence token, if the vocabulary has one. */
+  get eosToken(): NativeSpecialToken | undefined {
+    return this.info.eos
   }
 
   /** The GGUF's chat template (Jinja source), if it has one. */

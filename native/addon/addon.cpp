@@ -1,4 +1,4 @@
-// The addon's exports: CancelToken, Model, devices(), systemInfo().
+// The addon's exports: CancelToken, Model, loadBackends(), devices(), systemInfo().
 
 #include "addon/job_worker.h"
 #include "addon/model_wrap.h"
@@ -59,6 +59,10 @@ Napi::Value devices(const Napi::CallbackInfo & info) {
     return out;
 }
 
+void load_backend_libraries(const Napi::CallbackInfo & info) {
+    load_backends(info[0].As<Napi::String>().Utf8Value());
+}
+
 Napi::Value engine_info(const Napi::CallbackInfo & info) {
     return Napi::String::New(info.Env(), system_info());
 }
@@ -69,6 +73,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     env.AddCleanupHook([jobs] { jobs->cancel_all(); });
     exports.Set("CancelToken", CancelToken::define(env));
     exports.Set("Model", ModelWrap::define(env));
+    exports.Set("loadBackends", Napi::Function::New<load_backend_libraries>(env, "loadBackends"));
     exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
     exports.Set("systemInfo", Napi::Function::New<engine_info>(env, "systemInfo"));
     return exports;

@@ -45,6 +45,16 @@ void init_engine() {
     });
 }
 
+void load_backends(const std::string & folder) {
+    init_engine();
+    static std::once_flag once;
+    std::call_once(once, [&] {
+        if (ggml_backend_dev_count() == 0) {
+            ggml_backend_load_all_from_path(folder.c_str());
+        }
+    });
+}
+
 std::vector<Device> list_devices() {
     init_engine();
     std::vector<Device> devices;

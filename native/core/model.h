@@ -54,6 +54,10 @@ struct Device {
 /// Sets up llama.cpp once per process; every entry point below calls it.
 void init_engine();
 
+/// A portable build brings ggml's backends as libraries: loads the best CPU kernels found in `folder`. Call
+/// it first; does nothing where the backends are linked in.
+void load_backends(const std::string & folder);
+
 std::vector<Device> list_devices();
 
 /// llama.cpp's list of CPU features and backends that this build uses.
