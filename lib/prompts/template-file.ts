@@ -1,0 +1,64 @@
+import { stat } from 'node:fs/promises'
+import { extname, join } from 'node:path'
+import { TraitscopeError } from '../errors.js'
+import { fileError } from '../formats/file-errors.js'
+import { isJsonObject, parseTrainerJson } from '../formats/json.js'
+import { readTextFile } from './text-file.js'
+
+/** tokenizer_config.json lists every added token, which takes up to a few megabytes. */
+const MAX_FILE_BYTES = 32 * 1024 * 1024
+
+const FOLDER_FILES = ['chat_template.jinja', 'tokenizer_config.json', 'chat_template.json']
+
+/**
+ * The source of a chat template from a file or a model or checkpoint folder: Jinja as it is, or the `chat_template` of
+ * a JSON file (`tokenizer_config.json`), where a list of named templates gives the one called `name`. In a folder
+ * `chat_template.jinja` wins, as it does in transformers.
+ *
+ * @throws TraitscopeError TEMPLATE when there is no template, or none of that name; FILE_NOT_FOUND, FILE_INVALID.
+ */
+export async function readChatTemplate(path: string, name = 'default'): Promise<string> {
+  const info = await stat(path).catch((error: unknown) => {
+    throw fileError(error, path)
+  })
+  if (!info.isDirectory()) {
+    const source = await readTemplateFile(path, name)
+    if (source === undefined) {
+      throw new TraitscopeError('TEMPLATE', `expected the key chat_template in ${path}, found none`)
+    }
+    return source
+  }
+  for (const file of FOLDER_FILES) {
+    const candidate = join(path, file)
+    if (!(await stat(candidate).catch(() => undefined))?.isFile()) continue
+    const source = await readTemplateFile(candidate, name)
+    if (source !== undefined) return source
+  }
+  throw new TraitscopeError(
+    'TEMPLATE',
+    `expected a chat template in the folder ${path} (${FOLDER_FILES.join(', ')}), found none; ` +
+      'give one with --chat-template FILE',
+  )
+}
+
+async function readTemplateFile(path: string, name: string): Promise<string | undefined> {
+  const { text } = await readTextFile(path, MAX_FILE_BYTES)
+  if (extname(path) !== '.json') return text
+  const config = parseTrainerJson(text, path)
+  const template = isJsonObject(config) ? config.chat_template : undefined
+  if (template === undefined || template === null) return undefined
+  return typeof template === 'string' ? template : namedTemplate(template, name, path)
+}
+
+function namedTemplate(templates: unknown, name: string, path: string): string {
+  const named = new Map<string, string>()
+  for (const entry of Array.isArray(templates) ? templates : []) {
+    if (isJsonObject(entry) && typeof entry.name === 'string' && typeof entry.template === 'string') {
+      named.set(entry.name, entry.template)
+    }
+  }
+  const source = named.get(name)
+  if (source !== undefined) return source
+  const known = named.size === 0 ? 'no named templates' : [...named.keys()].join(', ')
+  throw new TraitscopeError('TEMPLATE', `expected a chat template named ${name} in ${path}, found ${known}`)
+}
