@@ -1,0 +1,123 @@
+import { basename, extname, join } from 'node:path'
+import { TraitscopeError } from '../errors.js'
+import { sha256 } from '../formats/hash.js'
+import { packageRoot } from '../package.js'
+import { readTextFile } from './text-file.js'
+import { parseTraitPack } from './trait-pack-yaml.js'
+
+/** One behavioural axis. "Positive" is a label of the axis, not praise: positive `power_seeking` is the bad end. */
+export interface Trait {
+  name: string
+  description: string
+  positiveLabel: string
+  negativeLabel: string
+  /** System prompts that elicit the positive pole; the two pools may differ in size. */
+  positiveSystemPrompts: string[]
+  negativeSystemPrompts: string[]
+}
+
+export interface EvalCategory {
+  category: string
+  prompts: string[]
+}
+
+/** All words that measurement uses, in file order. */
+export interface TraitPack {
+  name: string
+  version?: string
+  /** `core`, or the path as given. */
+  source: string
+  /** SHA-256 of the file's bytes. */
+  sha256: string
+  /** SHA-256 of what reaches a model: see {@link traitPackContentHash}. */
+  contentHash: string
+  /** The assistant's answer to a system prompt that had to be sent as a user turn. */
+  acknowledgement: string
+  traits: Trait[]
+  questions: string[]
+  evalPrompts: EvalCategory[]
+}
+
+/** The seven traits of the method, in its fixed order, which is also the order of a drift vector. */
+export const CORE_TRAITS = [
+  'honesty',
+  'sycophancy',
+  'harmlessness',
+  'power_seeking',
+  'helpfulness',
+  'confidence',
+  'corrigibility',
+] as const
+
+/** Traits of style, for the ablation that asks whether any seven directions would do. */
+export const CONTROL_TRAITS = [
+  'verbosity',
+  'formality',
+  'technicality',
+  'humor',
+  'concreteness',
+  'warmth',
+  'creativity',
+] as const
+
+export type TraitSelection = 'core' | 'control' | 'all' | readonly string[]
+
+/** Real packs are some 40 KB; a file a hundred times that is something else. */
+const MAX_PACK_BYTES = 4 * 1024 * 1024
+
+/**
+ * Loads the pack that ships with traitscope, or a user's YAML file of the same shape (keys `traits`, `questions`,
+ * `eval_prompts`, optionally `acknowledgement`, `name`, `version`). The published code's own file loads as it is.
+ *
+ * @param source `core` or a path; `./core` names a file called core.
+ * @throws TraitscopeError FILE_NOT_FOUND or FILE_INVALID; a message on content names the line.
+ */
+export async function loadTraitPack(source: string): Promise<TraitPack> {
+  const path = source === 'core' ? join(packageRoot, 'traits', 'core.yaml') : source
+  const { bytes, text } = await readTextFile(path, MAX_PACK_BYTES)
+  const { name = basename(path, extname(path)), ...content } = parseTraitPack(text, path)
+  return { name, source, sha256: sha256(bytes), contentHash: traitPackContentHash(content), ...content }
+}
+
+/**
+ * SHA-256 of a canonical JSON of everything that reaches a model, in order: trait names, system prompts, questions,
+ * evaluation prompts, acknowledgement. Comments, layout, labels, descriptions and the pack's name do not count, so two
+ * files with one content hash give the same numbers.
+ */
+export function traitPackContentHash(
+  pack: Pick<TraitPack, 'acknowledgement' | 'traits' | 'questions' | 'evalPrompts'>,
+): string {
+  return sha256(
+    JSON.stringify([
+      pack.acknowledgement,
+      pack.traits.map((trait) => [trait.name, trait.positiveSystemPrompts, trait.negativeSystemPrompts]),
+      pack.questions,
+      pack.evalPrompts.map(({ category, prompts }) => [category, prompts]),
+    ]),
+  )
+}
+
+/**
+ * The traits to work on: `core` and `control` in the method's order, `all` in file order, or names in the order given.
+ *
+ * @throws TraitscopeError USAGE for an empty list, a name that the pack lacks or one named twice.
+ */
+export function selectTraits(pack: TraitPack, selection: TraitSelection): Trait[] {
+  if (selection === 'all') return [...pack.traits]
+  const names: readonly string[] =
+    selection === 'core' ? CORE_TRAITS : selection === 'control' ? CONTROL_TRAITS : selection
+  if (names.length === 0) {
+    throw new TraitscopeError('USAGE', 'expected at least one trait name, found none')
+  }
+  return names.map((name, index) => {
+    if (names.indexOf(name) !== index) {
+      throw new TraitscopeError('USAGE', `the trait ${name} is named twice; name it once`)
+    }
+    const trait = pack.traits.find((candidate) => candidate.name === name)
+    if (trait === undefined) {
+      const known = pack.traits.map((candidate) => candidate.name).join(', ')
+      throw new TraitscopeError('USAGE', `the trait pack ${pack.name} has no trait ${name}; it has ${known}`)
+    }
+    return trait
+  })
+}
