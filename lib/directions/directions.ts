@@ -1,0 +1,87 @@
+import { encodeSafetensors } from '../formats/safetensors.js'
+import type { SystemRole } from '../prompts/chat-template.js'
+import type { DirectionMethod } from './difference.js'
+
+/** Everything that decides whether numbers can be compared: what was read, and how. */
+export interface Conditions {
+  base: {
+    /** Identity of the GGUF; see `fingerprintGguf`. */
+    fingerprint: string
+    architecture: string
+    name: string | null
+    nLayer: number
+    nEmbd: number
+  }
+  template: { sha256: string; systemRole: SystemRole; date: string; acknowledgement: string }
+  /** `contentHash` covers what reaches the model, `sha256` the file's bytes. */
+  traitPack: { name: string; sha256: string; contentHash: string }
+  /** `last`: the last input token; `mean`: all input tokens. */
+  pool: 'last' | 'mean'
+}
+
+/** What one layer's directions look like; nothing here gates anything. */
+export interface LayerDiagnostics {
+  layer: number
+  /** Mean ‖h‖ over all extraction prompts, native activation units. */
+  activationNorm: number
+  /** ‖mean(positive) − mean(negative)‖ per trait, native activation units. */
+  separation: Record<string, number>
+  /** Cross-validated accuracy in [0, 1] per trait; null where a pole is too small or probes were off. */
+  probeAccuracy: Record<string, number | null>
+  /** `a_vs_b` -> cosine in [-1, 1]. */
+  cosines: Record<string, number>
+  averageCosine: number | null
+}
+
+/** Trait directions of one base model: a unit vector per layer and trait. */
+export interface Directions {
+  /** 0-based blocks whose output was read, ascending. */
+  layers: readonly number[]
+  /** Trait order: the order of every projection and drift made with these directions. */
+  traits: readonly string[]
+  nEmbd: number
+  /** Unit rows, float32, shape `[nLayers, nTraits, nEmbd]`. */
+  vectors: Float32Array
+  method: DirectionMethod
+  conditions: Conditions
+  /** SHA-256 over the token ids of all extraction prompts, trait by trait, positive pole first. */
+  tokenIdsSha256: string
+  /** Tokens of the extraction prompts, and how many were computed. */
+  tokens: { total: number; computed: number }
+  diagnostics: readonly LayerDiagnostics[]
+  /** Releases that made the directions. */
+  versions: { traitscope: string; llamaCpp: string }
+  /** SHA-256 of {@link encodeDirections}: the identity of the vectors. */
+  sha256: string
+}
+
+/** The vector of one layer (index on the layer axis) and trait (index in trait order): a view of `vectors`. */
+export function directionVector(
+  { vectors, traits, nEmbd }: Pick<Directions, 'vectors' | 'traits' | 'nEmbd'>,
+  layerIndex: number,
+  traitIndex: number,
+): Float32Array {
+  const at = (layerIndex * traits.length + traitIndex) * nEmbd
+  return vectors.subarray(at, at + nEmbd)
+}
+
+/** Name of a vector in `directions.safetensors`: `<layer>/<trait>`, also when there is one layer only. */
+export function directionName(layer: number, trait: string): string {
+  return `${layer}/${trait}`
+}
+
+/** The bytes of `directions.safetensors`: one F32 tensor of shape `[nEmbd]` per layer and trait. */
+export function encodeDirections(
+  directions: Pick<Directions, 'layers' | 'traits' | 'nEmbd' | 'vectors'>,
+): Uint8Array {
+  return encodeSafetensors(
+    directions.layers.flatMap((layer, l) =>
+      directions.traits.map((trait, t) => ({
+        name: directionName(layer, trait),
+        dtype: 'F32' as const,
+        shape: [directions.nEmbd],
+        data: directionVector(directions, l, t),
+      })),
+    ),
+  )
+}

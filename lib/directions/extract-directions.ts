@@ -1,0 +1,177 @@
+import { LLAMA_CPP_VERSION } from '../binding.js'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { norm } from '../estimators/linalg.js'
+import { type Matrix, row, selectRows } from '../estimators/matrix.js'
+import { sha256 } from '../formats/hash.js'
+import { hiddenStates } from '../hidden-states/hidden-states.js'
+import type { Model } from '../model/model.js'
+import { packageVersion } from '../package.js'
+import { ChatTemplate } from '../prompts/chat-template.js'
+import { extractionPrompts } from '../prompts/prompt-sets.js'
+import { selectTraits, type Trait, type TraitPack, type TraitSelection } from '../prompts/trait-pack.js'
+import { pairwiseCosines } from './cosines.js'
+import {
+  DIRECTION_METHODS,
+  type Direction,
+  type DirectionMethod,
+  meanDifference,
+  pcaDirection,
+} from './difference.js'
+import { type Conditions, type Directions, directionVector, encodeDirections } from './directions.js'
+import { layerRows } from './layer-rows.js'
+import { probeAccuracy } from './probe.js'
+import { chatTokens, TokenHash } from './prompt-tokens.js'
+
+export interface ExtractDirectionsOptions {
+  /** 0-based blocks to read, all in one pass. */
+  layers: readonly number[]
+  /** Default `core`: the seven traits of the method. */
+  traits?: TraitSelection | undefined
+  /** Default `mean-difference`, the published estimator. */
+  method?: DirectionMethod | undefined
+  /** Default `last`: the last input token. */
+  pool?: 'last' | 'mean' | undefined
+  /** Default: the model's own, with the pack's acknowledgement. */
+  template?: ChatTemplate | undefined
+  /** Fit the diagnostic probes (default true); they cost about half a second per trait and layer of an 8B model. */
+  probes?: boolean | undefined
+  signal?: AbortSignal | undefined
+  /** Fraction done, 0 to 1, and the trait being read. */
+  onProgress?: ((fraction: number, trait: string) => void) | undefined
+}
+
+/**
+ * Trait directions from contrasting system prompts: every question under every system prompt of both poles, the states of
+ * each pole averaged, their difference scaled to unit length. Method sections 4.1 to 4.4.
+ *
+ * Each trait and pole is one pass over the model whatever the number of layers. Only one trait's states are held at a time.
+ *
+ * @throws TraitscopeError SHAPE naming a trait without a direction; USAGE, TEMPLATE, PROMPT_TOO_LONG, COMPUTE, ABORTED
+ */
+export async function extractDirections(
+  model: Model,
+  pack: TraitPack,
+  options: ExtractDirectionsOptions,
+): Promise<Directions> {
+  const { method = 'mean-difference', pool = 'last', probes = true, signal, onProgress } = options
+  if (!DIRECTION_METHODS.includes(method)) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected a method of ${DIRECTION_METHODS.join(', ')}, found ${method}`,
+    )
+  }
+  const traits = selectTraits(pack, options.traits ?? 'core')
+  const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
+  const layers = [...new Set(options.layers)].sort((a, b) => a - b)
+  const { nEmbd } = model.info
+
+  const names = traits.map(({ name }) => name)
+  const vectors = new Float32Array(layers.length * traits.length * nEmbd)
+  const normSums = layers.map(() => ({ sum: 0, rows: 0 }))
+  // Entries, not objects: a trait may be called __proto__.
+  const separations = layers.map((): [string, number][] => [])
+  const accuracies = layers.map((): [string, number | null][] => [])
+  const tokenHash = new TokenHash()
+  const tokens = { total: 0, computed: 0 }
+
+  for (const [t, trait] of traits.entries()) {
+    const poles = extractionPrompts(pack, trait)
+    const read = async (pole: 'positive' | 'negative') => {
+      throwIfAborted(signal)
+      const done = t + (pole === 'positive' ? 0 : 0.5)
+      const prompts = await chatTokens(model, template, poles[pole])
+      tokenHash.add(prompts)
+      const states = await hiddenStates(model, prompts, {
+        layers,
+        pool,
+        signal,
+        onProgress: (fraction) => onProgress?.((done + fraction / 2) / traits.length, trait.name),
+      })
+      tokens.total += states.tokens.total
+      tokens.computed += states.tokens.computed
+      return states
+    }
+    const positive = await read('positive')
+    const negative = await read('negative')
+    for (const l of layers.keys()) {
+      throwIfAborted(signal)
+      const above = layerRows(positive, l)
+      const below = layerRows(negative, l)
+      const { unit, separation } = estimate(method, above, below, pack, trait)
+      directionVector({ vectors, traits: names, nEmbd }, l, t).set(unit)
+      separations[l]!.push([trait.name, separation])
+      const accuracy = probes ? probeAccuracy(above, below) : undefined
+      accuracies[l]!.push([trait.name, accuracy ?? null])
+      for (const pole of [above, below]) {
+        for (let r = 0; r < pole.rows; r++) normSums[l]!.sum += norm(row(pole, r))
+        normSums[l]!.rows += pole.rows
+      }
+      // Probes take a while in JavaScript; let the host's event loop breathe between layers.
+      if (probes) await new Promise(setImmediate)
+    }
+  }
+
+  const body = { layers, traits: names, nEmbd, vectors }
+  return {
+    ...body,
+    method,
+    conditions: measurementConditions(model, template, pack, pool),
+    tokenIdsSha256: tokenHash.digest(),
+    tokens,
+    diagnostics: layers.map((layer, l) => {
+      const { pairs, average } = pairwiseCosines(
+        names,
+        names.map((_, t) => directionVector(body, l, t)),
+      )
+      return {
+        layer,
+        activationNorm: normSums[l]!.sum / normSums[l]!.rows,
+        separation: Object.fromEntries(separations[l]!),
+        probeAccuracy: Object.fromEntries(accuracies[l]!),
+        cosines: pairs,
+        averageCosine: average,
+      }
+    }),
+    versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
+    sha256: sha256(encodeDirections(body)),
+  }
+}
+
+/** The conditions under which this model, template and pack are being read. */
+export function measurementConditions(
+  model: Pick<Model, 'fingerprint' | 'info'>,
+  template: ChatTemplate,
+  pack: TraitPack,
+  pool: 'last' | 'mean',
+): Conditions {
+  const { architecture, name = null, nLayer, nEmbd } = model.info
+  const { sha256: templateSha256, systemRole, date, acknowledgement } = template
+  return {
+    base: { fingerprint: model.fingerprint, architecture, name, nLayer, nEmbd },
+    template: { sha256: templateSha256, systemRole, date, acknowledgement },
+    traitPack: { name: pack.name, sha256: pack.sha256, contentHash: pack.contentHash },
+    pool,
+  }
+}
+
+function estimate(
+  method: DirectionMethod,
+  positive: Matrix,
+  negative: Matrix,
+  pack: TraitPack,
+  trait: Trait,
+): Direction {
+  if (method === 'mean-difference') return meanDifference(positive, negative, trait.name)
+  // Pairs are made within a question: its k-th positive with its k-th negative system prompt, as far as both pools go.
+  const perPositive = trait.positiveSystemPrompts.length
+  const perNegative = trait.negativeSystemPrompts.length
+  const pairs = Math.min(perPositive, perNegative)
+  const paired = (rows: Matrix, per: number) =>
+    per === pairs
+      ? rows
+      : selectRows(
+          rows,
+          pack.questions.flatMap((_, q) => Array.from({ length: pairs }, (_, k) => q * per + k)),
+        )
+  return pcaDirection(paired(positive, perPositive), paired(negative, perNegative), trait.name)
+}

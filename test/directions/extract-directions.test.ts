@@ -1,0 +1,147 @@
+import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { directionVector, encodeDirections } from '../../lib/directions/directions.js'
+import { extractDirections } from '../../lib/directions/extract-directions.js'
+import { norm } from '../../lib/estimators/linalg.js'
+import { sha256 } from '../../lib/formats/hash.js'
+import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
+import { fakeModel, fakePack, fakeStates } from './fake-model.js'
+
+vi.mock('../../lib/hidden-states/hidden-states.js')
+const states = vi.mocked(hiddenStates)
+
+beforeEach(() => {
+  states.mockReset()
+  states.mockImplementation(async (model, prompts, options) => {
+    options.onProgress?.(1)
+    return fakeStates(prompts, [...options.layers], model.info.nEmbd)
+  })
+})
+
+describe('extractDirections', () => {
+  it('should find the axis that the system prompts move, per layer', async () => {
+    const directions = await extractDirections(fakeModel(), fakePack(), { layers: [3, 1, 3], traits: 'all' })
+    expect(directions.layers).toEqual([1, 3])
+    expect(directions.traits).toEqual(['courage', 'a/b'])
+    for (const [l, layer] of [1, 3].entries()) {
+      for (const t of [0, 1]) {
+        const vector = directionVector(directions, l, t)
+        expect(norm(vector)).toBeCloseTo(1, 7)
+        expect(vector[(t + 1 + layer) % 8]).toBeGreaterThan(0.97)
+      }
+    }
+    expect(directions.sha256).toBe(sha256(encodeDirections(directions)))
+  })
+
+  it('should read all layers in one pass per trait and pole, question-major', async () => {
+    await extractDirections(fakeModel(), fakePack(), { layers: [0, 2], traits: 'all', pool: 'mean' })
+    expect(states).toHaveBeenCalledTimes(4)
+    const prompts = states.mock.calls.map(([, ids]) =>
+      ids.map((p) => Buffer.from(Uint8Array.from(p)).toString()),
+    )
+    expect(prompts.map((list) => list.length)).toEqual([12, 12, 18, 12])
+    expect(prompts[0]!.slice(0, 3)).toEqual([
+      '<system>be +1<user>Who?<assistant>',
+      '<system>show +1 now<user>Who?<assistant>',
+      '<system>be +1<user>What?<assistant>',
+    ])
+    expect(states.mock.calls.every(([, , options]) => options.pool === 'mean')).toBe(true)
+    expect(states.mock.calls[0]![2].layers).toEqual([0, 2])
+  })
+
+  it('should record conditions, probes, cosines and tokens', async () => {
+    const pack = fakePack()
+    const directions = await extractDirections(fakeModel(), pack, { layers: [2], traits: 'all' })
+    expect(directions.conditions).toEqual({
+      base: { fingerprint: 'f'.repeat(64), architecture: 'llama', name: 'fake', nLayer: 4, nEmbd: 8 },
+      template: {
+        sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+        systemRole: 'native',
+        date: '2024-07-26',
+        acknowledgement: 'Understood.',
+      },
+      traitPack: { name: 'fake', sha256: pack.sha256, contentHash: pack.contentHash },
+      pool: 'last',
+    })
+    const [found] = directions.diagnostics
+    expect(found!.layer).toBe(2)
+    expect(found!.probeAccuracy).toEqual({ courage: 1, 'a/b': 1 })
+    expect(Object.keys(found!.cosines)).toEqual(['courage_vs_a/b'])
+    expect(found!.averageCosine).toBe(found!.cosines['courage_vs_a/b'])
+    expect(found!.separation.courage).toBeGreaterThan(5)
+    expect(found!.activationNorm).toBeGreaterThan(3)
+    expect(directions.tokens.computed).toBeLessThan(directions.tokens.total)
+  })
+
+  it('should change the token hash with any prompt and repeat it otherwise', async () => {
+    const hash = async (questions: string[]) =>
+      (
+        await extractDirections(fakeModel(), fakePack({ questions }), {
+          layers: [0],
+          traits: 'all',
+          probes: false,
+        })
+      ).tokenIdsSha256
+    const first = await hash(['a', 'b'])
+    expect(await hash(['a', 'b'])).toBe(first)
+    expect(await hash(['b', 'a'])).not.toBe(first)
+    expect(await hash(['ab', ''])).not.toBe(first)
+  })
+
+  it('should pair prompts within a question for the PCA variant, also with unequal pools', async () => {
+    const directions = await extractDirections(fakeModel(), fakePack(), {
+      layers: [1],
+      traits: ['a/b'],
+      method: 'pca',
+      probes: false,
+    })
+    expect(directions.method).toBe('pca')
+    expect(norm(directionVector(directions, 0, 0))).toBeCloseTo(1, 7)
+    expect(directions.diagnostics[0]!.probeAccuracy).toEqual({ 'a/b': null })
+  })
+
+  it('should report progress from 0 to 1 with the trait', async () => {
+    const seen: [number, string][] = []
+    await extractDirections(fakeModel(), fakePack(), {
+      layers: [0],
+      traits: 'all',
+      onProgress: (fraction, trait) => seen.push([fraction, trait]),
+    })
+    expect(seen).toEqual([
+      [0.25, 'courage'],
+      [0.5, 'courage'],
+      [0.75, 'a/b'],
+      [1, 'a/b'],
+    ])
+  })
+
+  it('should name the trait whose poles cannot be told apart', async () => {
+    states.mockImplementation(async (_, prompts) => ({
+      ...fakeStates(prompts, [0], 8),
+      data: new Float32Array(prompts.length * 8).fill(1),
+    }))
+    await expect(
+      extractDirections(fakeModel(), fakePack(), { layers: [0], traits: 'all' }),
+    ).rejects.toMatchObject({
+      code: 'SHAPE',
+      message: expect.stringContaining('courage'),
+    })
+  })
+
+  it('should stop between passes when aborted', async () => {
+    const controller = new AbortController()
+    states.mockImplementation(async (_, prompts) => {
+      controller.abort()
+      return fakeStates(prompts, [0], 8)
+    })
+    await expect(
+      extractDirections(fakeModel(), fakePack(), { layers: [0], traits: 'all', signal: controller.signal }),
+    ).rejects.toMatchObject({ code: 'ABORTED' })
+    expect(states).toHaveBeenCalledTimes(1)
+  })
+
+  it('should refuse an unknown method', async () => {
+    await expect(
+      extractDirections(fakeModel(), fakePack(), { layers: [0], traits: 'all', method: 'lda' as 'pca' }),
+    ).rejects.toMatchObject({ code: 'USAGE' })
+  })
+})
