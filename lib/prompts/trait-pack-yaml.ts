@@ -47,6 +47,7 @@ class PackReader {
       })
     }
     const problem = this.#document.errors[0] ?? this.#document.warnings[0]
+    if (problem?.code === 'DUPLICATE_KEY') this.#fail(problem.pos[0], 'this key is given twice; keep one')
     if (problem !== undefined) this.#fail(problem.pos[0], `not valid YAML: ${problem.message}`)
   }
 
