@@ -4,37 +4,40 @@ import { TraitscopeError } from '../errors.js'
 export type MissingMeans = 'absent' | 'vanished'
 
 /**
- * Turns a file-system error into a TraitscopeError; TraitscopeErrors pass through unchanged.
+ * Turns a file-system error into a TraitscopeError; every other error passes through unchanged.
  *
  * ESTALE is how network file systems report a file that another machine deleted while it was open.
  */
-export function fileError(error: unknown, path: string, missing: MissingMeans = 'absent'): TraitscopeError {
+export function fileError(error: unknown, path: string, missing: MissingMeans = 'absent'): unknown {
   if (error instanceof TraitscopeError) return error
+  const cause = { cause: error }
+  if (error instanceof RangeError) {
+    return new TraitscopeError('OUT_OF_MEMORY', `${path} does not fit into memory (${error.message})`, cause)
+  }
   const code = errnoOf(error)
-  const gone = code === 'ENOENT' || code === 'ENOTDIR' || code === 'ESTALE'
+  if (code === undefined) return error
+  const gone = code === 'ENOENT' || code === 'ENOTDIR'
   if (code === 'ESTALE' || (gone && missing === 'vanished')) {
     return new TraitscopeError(
       'FILE_VANISHED',
       `${path} disappeared while it was read; the trainer probably rotated it away`,
-      { cause: error },
+      cause,
     )
   }
-  if (gone) {
+  if (code === 'ENOENT') {
     return new TraitscopeError(
       'FILE_NOT_FOUND',
       `expected a file or folder at ${path}, found nothing; check the path`,
-      {
-        cause: error,
-      },
+      cause,
     )
   }
-  const detail = code ?? (error instanceof Error ? error.message : String(error))
+  if (code === 'ENOTDIR') {
+    return new TraitscopeError('FILE_NOT_FOUND', `expected a folder at ${path}, found a file`, cause)
+  }
   return new TraitscopeError(
     'FILE_NOT_FOUND',
-    `cannot access ${path} (${detail}); check permissions and the path`,
-    {
-      cause: error,
-    },
+    `cannot access ${path} (${code}); check the path, permissions and free space`,
+    cause,
   )
 }
 

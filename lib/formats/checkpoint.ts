@@ -1,0 +1,123 @@
+import { join } from 'node:path'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { folderStamp, listFolder, locateAdapter } from './adapter-folder.js'
+import { isJsonObject, readJsonFile } from './json.js'
+import { ADAPTER_CONFIG, ADAPTER_TENSORS, checkFiles } from './peft.js'
+import { readSafetensorsHeader } from './safetensors.js'
+import { type LogEntry, lossAt, readTrainerState, TRAINER_STATE } from './trainer-state.js'
+
+/** One `checkpoint-N` folder of a run. */
+export interface Checkpoint {
+  /** N of the folder's name: optimiser steps. */
+  readonly step: number
+  /** The folder with the adapter's files: the checkpoint folder, or a sub folder of it. */
+  readonly path: string
+  /** `incomplete` may become complete later: the trainer may still be writing. */
+  readonly state: 'complete' | 'incomplete'
+  /** Why it is incomplete, in one sentence. */
+  readonly reason?: string
+  readonly epoch?: number
+  /** Last training loss logged up to this step; NaN when the run has diverged. */
+  readonly loss?: number
+  /** Changes when the files that this was judged by change. */
+  readonly stamp: string
+}
+
+export interface JudgedCheckpoint {
+  readonly checkpoint: Checkpoint
+  /** The log of the checkpoint's own trainer_state.json, when it was read. */
+  readonly log?: readonly LogEntry[]
+  readonly bestModelCheckpoint?: string
+}
+
+const CHECKPOINT_NAME = /^checkpoint-(\d{1,15})$/
+/** LLaMA-Factory v1 writes this empty file last, and no trainer_state.json. */
+const COMPLETE_MARKER = 'CHECKPOINT_COMPLETE'
+
+/** N of `checkpoint-N`; undefined for every other name, such as the staging folder `tmp-checkpoint-N`. */
+export function checkpointStep(name: string): number | undefined {
+  const found = CHECKPOINT_NAME.exec(name)
+  return found ? Number(found[1]) : undefined
+}
+
+/**
+ * Decides whether a checkpoint was written to its end: trainer_state.json, which trainers write last, parses and names
+ * this step; adapter_config.json parses; adapter_model.safetensors has all the bytes that its header promises.
+ *
+ * Nothing in the folder is created or touched: trainers delete by the folder's modification time.
+ *
+ * @param previous an earlier verdict, returned as it is when the files have not changed since
+ * @throws FILE_VANISHED when the folder is deleted meanwhile. Everything else makes the checkpoint incomplete.
+ */
+export async function judgeCheckpoint(
+  folder: string,
+  step: number,
+  previous?: Checkpoint,
+): Promise<JudgedCheckpoint> {
+  const entries = await listFolder(folder, 'vanished')
+  const path = await locateAdapter(folder, entries)
+  const stamp = await folderStamp([folder, path])
+  if (previous?.state === 'complete' && previous.path === path && previous.stamp === stamp) {
+    return { checkpoint: previous }
+  }
+  const files = entries.map(({ name }) => name)
+  try {
+    await checkAdapter(path)
+    if (files.includes(COMPLETE_MARKER)) return { checkpoint: { step, path, state: 'complete', stamp } }
+    const state = await checkTrainerState(folder, files, step)
+    const loss = lossAt(state.logHistory, step)
+    const checkpoint: Checkpoint = {
+      step,
+      path,
+      state: 'complete',
+      ...(state.epoch === undefined ? {} : { epoch: state.epoch }),
+      ...(loss === undefined ? {} : { loss }),
+      stamp,
+    }
+    const best = state.bestModelCheckpoint
+    return {
+      checkpoint,
+      log: state.logHistory,
+      ...(best === undefined ? {} : { bestModelCheckpoint: best }),
+    }
+  } catch (error) {
+    if (!(error instanceof TraitscopeError) || error.code === 'FILE_VANISHED') throw error
+    return { checkpoint: { step, path, state: 'incomplete', reason: error.message, stamp } }
+  }
+}
+
+/**
+ * Checks that a folder's adapter files are there and written to their end, without reading tensor data.
+ *
+ * @throws as `readPeftAdapter` does for files; what the configuration asks for is not judged here.
+ */
+export async function checkAdapter(folder: string): Promise<void> {
+  const names = (await listFolder(folder, 'vanished')).map(({ name }) => name)
+  checkFiles(names, folder)
+  const config = join(folder, ADAPTER_CONFIG)
+  if (!isJsonObject(await readJsonFile(config, 'vanished'))) {
+    throw new TraitscopeError('FILE_INVALID', `expected ${config} to hold a JSON object`)
+  }
+  await readSafetensorsHeader(join(folder, ADAPTER_TENSORS), { missing: 'vanished' })
+}
+
+async function checkTrainerState(folder: string, files: readonly string[], step: number) {
+  const path = join(folder, TRAINER_STATE)
+  if (!files.includes(TRAINER_STATE)) {
+    throw new TraitscopeError(
+      'FILE_INCOMPLETE',
+      `${folder} has no ${TRAINER_STATE} yet, which trainers write last`,
+    )
+  }
+  const state = await readTrainerState(path, 'vanished').catch((error: unknown) => {
+    if (!isTraitscopeError(error, 'FILE_INVALID')) throw error
+    throw new TraitscopeError('FILE_INCOMPLETE', `${path} does not parse yet`, { cause: error })
+  })
+  if (state.globalStep !== step) {
+    throw new TraitscopeError(
+      'FILE_INCOMPLETE',
+      `expected ${path} to name step ${step}, found ${state.globalStep ?? 'none'}`,
+    )
+  }
+  return state
+}
