@@ -97,6 +97,7 @@ const ARRAY_CLASSES = {
 
 /** Little-endian bytes, at any address, as a typed array of their own. */
 export function numbersFromBytes(type: Exclude<GgufScalarType, 'string'>, bytes: Uint8Array): GgufNumbers {
-  const copy = bytes.slice()
+  // Not slice(): a Buffer's slice is a view.
+  const copy = new Uint8Array(bytes)
   return new ARRAY_CLASSES[type](copy.buffer)
 }

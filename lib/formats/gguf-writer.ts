@@ -1,5 +1,5 @@
 import { TraitscopeError } from '../errors.js'
-import { ggmlType } from './ggml-types.js'
+import { type GgmlTypeName, ggmlType } from './ggml-types.js'
 import { MAX_TENSOR_NAME_BYTES, padTo } from './gguf-tensors.js'
 import { ARRAY_TYPE, type GgufScalarType, type GgufType, SCALAR_TYPES } from './gguf-values.js'
 import { quoted } from './json-scan.js'
@@ -33,35 +33,81 @@ const INTEGER_BITS: Partial<Record<GgufScalarType, readonly [bits: number, signe
   i64: [64, true],
 }
 
+/** Everything before the data of a GGUF file, for files whose data is streamed. */
+export interface GgufHeader {
+  /** Padded: the data section starts right behind it. */
+  bytes: Uint8Array
+  /** Where each tensor's data starts within the data section, in order. */
+  offsets: number[]
+  /** Size of the data section, padding after the last tensor included. */
+  dataBytes: number
+}
+
 /**
- * Encodes a little-endian GGUF version 3 file in memory. Same input, same bytes.
+ * Encodes the header of a little-endian GGUF version 3 file. Same input, same bytes.
  *
- * @throws INTERNAL when a name repeats or is too long, a value does not fit its type, or data does not fit its shape:
- * callers choose all of these.
+ * @throws INTERNAL when a name repeats or is too long, a value does not fit its type, or a shape does not fit its tensor
+ * type: callers choose all of these.
  */
-export function encodeGguf(input: GgufInput): Uint8Array {
-  const alignment = alignmentOf(input)
+export function encodeGgufHeader(
+  metadata: GgufInput['metadata'],
+  tensors: readonly { name: string; shape: readonly number[]; type: GgmlTypeName }[],
+): GgufHeader {
+  const alignment = alignmentOf(metadata)
   const header = new ByteWriter()
   header.bytes(Buffer.from('GGUF'))
   header.scalar('u32', 3)
-  header.scalar('u64', input.tensors.length)
-  header.scalar('u64', input.metadata.length)
-  writeMetadata(header, input.metadata)
-  const dataBytes = writeTensorInfos(header, input.tensors, alignment)
+  header.scalar('u64', tensors.length)
+  header.scalar('u64', metadata.length)
+  writeMetadata(header, metadata)
+  const names = new Set<string>()
+  const offsets: number[] = []
+  let dataBytes = 0
+  for (const { name, shape, type } of tensors) {
+    if (names.has(name) || Buffer.byteLength(name) > MAX_TENSOR_NAME_BYTES) {
+      throw internal(
+        `the tensor name ${quoted(name)} is repeated or longer than ${MAX_TENSOR_NAME_BYTES} bytes`,
+      )
+    }
+    names.add(name)
+    header.string(name)
+    header.scalar('u32', shape.length)
+    for (const dimension of shape) header.scalar('i64', dimension)
+    header.scalar('i32', ggmlType(type).id)
+    header.scalar('u64', dataBytes)
+    offsets.push(dataBytes)
+    dataBytes += padTo(tensorBytes(name, shape, type), alignment)
+  }
+  const bytes = new Uint8Array(padTo(header.length, alignment))
+  header.copyTo(bytes)
+  return { bytes, offsets, dataBytes }
+}
 
-  const dataOffset = padTo(header.length, alignment)
-  const file = new Uint8Array(dataOffset + dataBytes)
-  header.copyTo(file)
-  let at = dataOffset
-  for (const { data } of input.tensors) {
-    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at)
-    at += padTo(data.byteLength, alignment)
+/** Encodes a whole file in memory; see {@link encodeGgufHeader}. */
+export function encodeGguf({ metadata, tensors }: GgufInput): Uint8Array {
+  const { bytes, offsets, dataBytes } = encodeGgufHeader(metadata, tensors)
+  const file = new Uint8Array(bytes.length + dataBytes)
+  file.set(bytes)
+  for (const [i, { name, shape, type, data }] of tensors.entries()) {
+    if (data.byteLength !== tensorBytes(name, shape, type)) {
+      throw internal(`tensor ${quoted(name)} has shape [${shape}] and ${data.length} values`)
+    }
+    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), bytes.length + offsets[i]!)
   }
   return file
 }
 
-function alignmentOf(input: GgufInput): number {
-  const pair = input.metadata.find(([key]) => key === 'general.alignment')
+function tensorBytes(name: string, shape: readonly number[], type: GgmlTypeName): number {
+  const { blockElements, blockBytes } = ggmlType(type)
+  const elements = shape.reduce((product, dimension) => product * dimension, 1)
+  if (shape.length < 1 || shape.length > 4 || elements < 1 || shape[0]! % blockElements !== 0) {
+    throw internal(`tensor ${quoted(name)} of type ${type} cannot have shape [${shape}]`)
+  }
+  return (elements / blockElements) * blockBytes
+}
+
+function alignmentOf(metadata: GgufInput['metadata']): number {
+  const pair = metadata.find(([key]) => key === 'general.alignment')
   if (!pair) return 32
   if (pair[1] !== 'u32' || !Number.isInteger(Math.log2(Number(pair[2])))) {
     throw internal('general.alignment must be a u32 power of two')
@@ -87,35 +133,6 @@ function writeMetadata(header: ByteWriter, metadata: GgufInput['metadata']): voi
       header.scalar(type as GgufScalarType, value as GgufInputValue)
     }
   }
-}
-
-/** @returns the size of the data section, padding after the last tensor included. */
-function writeTensorInfos(
-  header: ByteWriter,
-  tensors: readonly GgufInputTensor[],
-  alignment: number,
-): number {
-  const names = new Set<string>()
-  let offset = 0
-  for (const { name, shape, type, data } of tensors) {
-    if (names.has(name) || Buffer.byteLength(name) > MAX_TENSOR_NAME_BYTES) {
-      throw internal(
-        `the tensor name ${quoted(name)} is repeated or longer than ${MAX_TENSOR_NAME_BYTES} bytes`,
-      )
-    }
-    names.add(name)
-    const elements = shape.reduce((product, dimension) => product * dimension, 1)
-    if (shape.length > 4 || elements !== data.length || elements < 1) {
-      throw internal(`tensor ${quoted(name)} has shape [${shape}] and ${data.length} values`)
-    }
-    header.string(name)
-    header.scalar('u32', shape.length)
-    for (const dimension of shape) header.scalar('i64', dimension)
-    header.scalar('i32', ggmlType(type).id)
-    header.scalar('u64', offset)
-    offset += padTo(data.byteLength, alignment)
-  }
-  return offset
 }
 
 /** Grows by doubling; headers are small, so nothing cleverer is needed. */

@@ -21,7 +21,7 @@ import { quoted } from './json-scan.js'
 import { readInto, withFile } from './read-whole.js'
 
 export type { GgmlTypeName } from './ggml-types.js'
-export { encodeGguf, type GgufInput } from './gguf-writer.js'
+export { encodeGguf, encodeGgufHeader, type GgufHeader, type GgufInput } from './gguf-writer.js'
 export { GgufStrings, type GgufTensor, type GgufType, type GgufValue }
 
 /** What a GGUF file says about itself; tensor data stays in the file. */

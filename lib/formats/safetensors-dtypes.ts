@@ -62,11 +62,8 @@ export function tensorByteLength(dtype: SafetensorsDtype, shape: readonly number
  */
 export function decodeFloat32(dtype: SafetensorsDtype, bytes: Uint8Array, what: string): Float32Array {
   switch (dtype) {
-    case 'F32': {
-      const result = new Float32Array(bytes.length / 4)
-      new Uint8Array(result.buffer).set(bytes)
-      return result
-    }
+    case 'F32':
+      return new Float32Array(copyOf(bytes).buffer)
     case 'BF16': {
       const source = aligned16(bytes)
       const result = new Uint32Array(source.length)
@@ -80,10 +77,8 @@ export function decodeFloat32(dtype: SafetensorsDtype, bytes: Uint8Array, what: 
       for (let i = 0; i < source.length; i++) result[i] = table[source[i]!]!
       return result
     }
-    case 'F64': {
-      const copy = bytes.slice()
-      return Float32Array.from(new Float64Array(copy.buffer, 0, copy.length / 8))
-    }
+    case 'F64':
+      return Float32Array.from(new Float64Array(copyOf(bytes).buffer))
     default:
       throw new TraitscopeError(
         'UNSUPPORTED',
@@ -101,8 +96,13 @@ export function firstNonFinite(values: Float32Array): number {
 }
 
 function aligned16(bytes: Uint8Array): Uint16Array {
-  const usable = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice()
+  const usable = bytes.byteOffset % 2 === 0 ? bytes : copyOf(bytes)
   return new Uint16Array(usable.buffer, usable.byteOffset, usable.length / 2)
+}
+
+/** Not slice(): when the bytes are a Buffer, that is a view. */
+function copyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes)
 }
 
 let halves: Float32Array | undefined

@@ -59,6 +59,23 @@ describe('Safetensors.parse', () => {
     }
   })
 
+  it('should decode from a pooled Buffer, whose slices are views', () => {
+    const data = {
+      F32: Float32Array.of(1.5),
+      F64: Float64Array.of(1.5),
+      F16: Uint16Array.of(0x3e00),
+      BF16: Uint16Array.of(0x3fc0),
+    }
+    for (const [dtype, bits] of Object.entries(data)) {
+      const name = 'a'
+      const bytes = encodeSafetensors([{ name, dtype: dtype as SafetensorsDtype, shape: [1], data: bits }])
+      for (let shift = 0; shift < 8; shift++) {
+        const pooled = Buffer.concat([Buffer.alloc(shift, 0xff), bytes]).subarray(shift)
+        expect([...Safetensors.parse(pooled, 'x').float32(name)], `${dtype} at ${shift}`).toEqual([1.5])
+      }
+    }
+  })
+
   it('should tell every NaN and infinity by the tensor it is in', () => {
     for (const [value, at] of [
       [Number.NaN, 0],
