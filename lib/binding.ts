@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { ERROR_CODES, type ErrorCode, TraitscopeError, throwIfAborted } from './errors.js'
-import { packageRoot } from './package.js'
+import { packageRoot, packageVersion } from './package.js'
 
 export interface NativeCancelToken {
   cancel(): void
@@ -110,6 +110,7 @@ export const LLAMA_CPP_VERSION = 'v0.5.0'
 
 const require = createRequire(import.meta.url)
 let loaded: NativeBinding | undefined
+let loadedFrom: string | undefined
 
 /** Where the addon may be: a source build wins over a prebuild, because only a user who wanted it makes one. */
 const candidates = [
@@ -136,6 +137,7 @@ export function binding(): NativeBinding {
       addon.loadBackends(folder)
       if (addon.devices().length === 0) throw new Error(`no compute backend for this CPU in ${folder}`)
       loaded = addon
+      loadedFrom = path
       return loaded
     } catch (error) {
       tried.push(`${path}: ${error instanceof Error ? error.message : String(error)}`)
@@ -172,5 +174,28 @@ export async function cancellable<T>(
     throw fromNative(error)
   } finally {
     signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+export interface Diagnosis {
+  version: string
+  llamaCpp: string
+  /** Path of the loaded addon; absent when it could not be loaded. */
+  addon?: string
+  cpuFeatures?: string
+  devices: NativeDevice[]
+  /** What is wrong and what to do about it; empty when all is well. */
+  problems: string[]
+}
+
+/** State of the installation, without throwing. */
+export function diagnose(): Diagnosis {
+  const base = { version: packageVersion, llamaCpp: LLAMA_CPP_VERSION }
+  try {
+    const addon = binding()
+    const devices = addon.devices()
+    return { ...base, addon: loadedFrom!, cpuFeatures: addon.systemInfo().trim(), devices, problems: [] }
+  } catch (error) {
+    return { ...base, devices: [], problems: [error instanceof Error ? error.message : String(error)] }
   }
 }

@@ -29,7 +29,10 @@ if (process.argv[2] === 'rebuild') {
   })
   rmSync(release, { recursive: true, force: true })
   mkdirSync(release, { recursive: true })
-  for (const file of readdirSync(raw).filter(wanted)) copyFileSync(join(raw, file), join(release, file))
+  // llama.cpp puts its libraries into bin/ of the build.
+  for (const folder of [raw, join(stage, 'cmake', 'bin')]) {
+    for (const file of readdirSync(folder).filter(wanted)) copyFileSync(join(folder, file), join(release, file))
+  }
 } else {
   const prebuildify = require('prebuildify')
   mkdirSync(stage, { recursive: true })

@@ -2,17 +2,19 @@ import { createHash } from 'node:crypto'
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import type { Message } from '../prompts/messages.js'
-import { templateTokens } from '../prompts/template-tokens.js'
 
-/** Token ids of conversations through a chat template, generation prompt appended, one BOS at most. */
+/**
+ * Token ids of conversations through a chat template, generation prompt appended. The template is tokenized as it is,
+ * as `apply_chat_template` of transformers does: a BOS is there if and only if the template writes one, so never twice.
+ */
 export function chatTokens(
-  model: Model,
+  model: Pick<Model, 'tokenize'>,
   template: ChatTemplate,
   prompts: readonly (readonly Message[])[],
 ): Promise<Int32Array[]> {
-  return templateTokens(
-    model,
+  return model.tokenize(
     prompts.map((messages) => template.render(messages, { addGenerationPrompt: true })),
+    { addSpecial: false, parseSpecial: true },
   )
 }
 

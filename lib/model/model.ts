@@ -42,6 +42,9 @@ export interface ModelInfo extends NativeModelInfo {
   name?: string
 }
 
+/** Tokenizers that compose accents (Unicode NFC) before splitting; llama.cpp leaves that step out. */
+const NFC_TOKENIZERS: ReadonlySet<string> = new Set(['qwen2'])
+
 /** What one pass over a plan is asked for; `hiddenStates()` is the comfortable form. */
 export interface ExtractRequest {
   batches: readonly NativeBatch[]
@@ -136,7 +139,10 @@ export class Model implements AsyncDisposable {
     options: { addSpecial?: boolean; parseSpecial?: boolean } = {},
   ): Promise<Int32Array[]> {
     const { addSpecial = true, parseSpecial = true } = options
-    const { ids, offsets } = await this.#run(() => this.#native.tokenize(texts, addSpecial, parseSpecial))
+    const pre = this.gguf.metadata.get('tokenizer.ggml.pre')
+    const composed =
+      typeof pre === 'string' && NFC_TOKENIZERS.has(pre) ? texts.map((text) => text.normalize('NFC')) : texts
+    const { ids, offsets } = await this.#run(() => this.#native.tokenize(composed, addSpecial, parseSpecial))
     return texts.map((_, i) => ids.slice(offsets[i], offsets[i + 1]))
   }
 

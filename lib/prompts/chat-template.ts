@@ -39,7 +39,7 @@ const PROBE = 'traitscope probe 5d1f'
 
 /**
  * A chat template, rendered as `apply_chat_template(..., tokenize=False)` of transformers does without tools or
- * documents, save for the pinned date. The text carries the BOS if the template writes one; see `templateTokens`.
+ * documents, save for the pinned date. The text carries the BOS if the template writes one.
  */
 export class ChatTemplate {
   /** SHA-256 of the template's source. */

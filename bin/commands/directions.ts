@@ -1,0 +1,88 @@
+import { Command, Option } from 'commander'
+import { type DirectionMethod, extractDirections, loadTraitPack, saveDirections } from '../../lib/index.js'
+import { openFromFlags, templateFromFlags } from '../model.js'
+import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
+import { createOutput, table } from '../output.js'
+
+interface Flags extends ModelFlags {
+  layer: number[]
+  traits: string
+  traitSet: string
+  method: DirectionMethod
+  pool: 'last' | 'mean'
+  probes: boolean
+  out: string
+  force?: boolean
+  json?: boolean
+  quiet?: boolean
+}
+
+/** `traitscope directions`: trait directions of a base model. */
+export function directionsCommand(signal: AbortSignal): Command {
+  const command = new Command('directions')
+    .description('extract the trait directions of a base model into a folder')
+    .requiredOption('-l, --layer <n[,n]>', 'blocks to read, 0-based', integerList)
+    .requiredOption('-o, --out <dir>', 'folder to make')
+    .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
+    .addOption(new Option('--trait-set <names>', 'core, control, all, or names with commas').default('core'))
+    .addOption(
+      new Option('--method <name>', 'how a direction is estimated')
+        .choices(['mean-difference', 'pca'])
+        .default('mean-difference'),
+    )
+    .addOption(
+      new Option('--pool <how>', 'last token or mean of all').choices(['last', 'mean']).default('last'),
+    )
+    .option('--no-probes', 'skip the diagnostic probes')
+    .option('--force', 'replace an existing directions folder')
+    .addHelpText('after', '\nExample:\n  $ traitscope directions -m base.gguf --layer 14 -o directions')
+  return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
+    const output = createOutput({ quiet: flags.quiet === true })
+    const pack = await loadTraitPack(flags.traits)
+    await using model = await openFromFlags(flags, output, signal)
+    const template = await templateFromFlags(flags, model, pack.acknowledgement)
+    const sets = ['core', 'control', 'all'] as const
+    const named = sets.find((set) => set === flags.traitSet)
+    const progress = output.progress('reading trait prompts')
+    const started = performance.now()
+    const directions = await extractDirections(model, pack, {
+      layers: flags.layer,
+      traits: named ?? flags.traitSet.split(',').map((name) => name.trim()),
+      method: flags.method,
+      pool: flags.pool,
+      probes: flags.probes,
+      template,
+      signal,
+      onProgress: (fraction) => progress.update(fraction),
+    })
+    progress.done()
+    const seconds = (performance.now() - started) / 1000
+    await saveDirections(directions, flags.out, { force: flags.force === true })
+    if (flags.json) {
+      const { vectors: _, ...description } = directions
+      return output.json({ out: flags.out, seconds: Number(seconds.toFixed(3)), ...description })
+    }
+    for (const diagnostics of directions.diagnostics) {
+      output.print(
+        `layer ${diagnostics.layer}, mean activation norm ${diagnostics.activationNorm.toPrecision(4)}`,
+      )
+      output.print(
+        table(
+          ['trait', 'separation', 'probe'],
+          directions.traits.map((trait) => {
+            const accuracy = diagnostics.probeAccuracy[trait]
+            return [
+              trait,
+              (diagnostics.separation[trait]! / diagnostics.activationNorm).toFixed(3),
+              accuracy == null ? '-' : accuracy.toFixed(2),
+            ]
+          }),
+        ),
+      )
+    }
+    output.print(
+      `${flags.out}: ${directions.traits.length} directions at layer ${directions.layers.join(', ')}; ` +
+        `${directions.tokens.total} tokens of which ${directions.tokens.computed} computed, ${seconds.toFixed(1)} s`,
+    )
+  })
+}

@@ -1,0 +1,31 @@
+import { Command } from 'commander'
+import { inspectPath } from '../../lib/index.js'
+import { addOutputOptions, option } from '../options.js'
+import { createOutput } from '../output.js'
+
+/** `traitscope inspect`: what a file or folder is, whether it is valid, and whether it fits a base. */
+export function inspectCommand(_signal: AbortSignal): Command {
+  const command = new Command('inspect')
+    .description(
+      'say what a GGUF, adapter, run folder, directions, trajectory or trait pack is, and check it',
+    )
+    .argument('<path>', 'file or folder')
+    .addOption(option('-m, --model <gguf>', 'also say whether an adapter or run fits this base'))
+    .addHelpText('after', '\nExample:\n  $ traitscope inspect out/ -m base.gguf')
+  return addOutputOptions(command).action(
+    async (path: string, flags: { model?: string; json?: boolean; quiet?: boolean }) => {
+      const output = createOutput({ quiet: flags.quiet === true })
+      const inspection = await inspectPath(path, { base: flags.model })
+      if (inspection.fits?.ok === false) process.exitCode = 1
+      if (flags.json) return output.json(inspection)
+      const width = Math.max(...inspection.facts.map(([label]) => label.length))
+      for (const [label, value] of inspection.facts) output.print(`${label.padEnd(width)}  ${value}`)
+      if (inspection.fits) {
+        const { ok, reason } = inspection.fits
+        output.print(
+          `${'fits base'.padEnd(width)}  ${ok ? output.color('green', 'yes') : output.color('red', 'no')}: ${reason}`,
+        )
+      }
+    },
+  )
+}

@@ -1,0 +1,123 @@
+import { Command } from 'commander'
+import { loadTraitPack, type WatchEvent, watchRun } from '../../lib/index.js'
+import { type DirectionFlags, directionsFromFlags } from '../directions.js'
+import { openFromFlags, templateFromFlags } from '../model.js'
+import {
+  addDirectionOptions,
+  addModelOptions,
+  addOutputOptions,
+  integer,
+  type ModelFlags,
+  number,
+} from '../options.js'
+import { createOutput, type Output } from '../output.js'
+
+interface Flags extends ModelFlags, DirectionFlags {
+  interval: number
+  once?: boolean
+  untilStep?: number
+  idle?: number
+  jsonl?: boolean
+  quiet?: boolean
+}
+
+/** `traitscope watch`: measures checkpoints as a trainer writes them. */
+export function watchCommand(signal: AbortSignal): Command {
+  const command = new Command('watch')
+    .description('watch a run folder and measure every checkpoint as it is completed')
+    .argument('<run>', "the trainer's output folder; it may not exist yet")
+    .option('--interval <s>', 'seconds between two looks at the folder', number, 2)
+    .option('--once', 'measure what is there and end')
+    .option('--until-step <n>', 'end after this step', integer)
+    .option('--idle <s>', 'end when nothing has changed for this many seconds', number)
+    .option('--jsonl', 'one JSON object per event')
+    .addHelpText(
+      'after',
+      `
+The run's folder is only read. A checkpoint that is still being written is waited for. Drift is in units of the step-0
+activation norm; the verdict stays "-" until there is a calibrated detector.
+
+Example:
+  $ traitscope watch -m base.gguf --directions directions out/`,
+    )
+  const shared = addOutputOptions(addDirectionOptions(addModelOptions(command)))
+  return shared.action(async (run: string, flags: Flags & { json?: boolean }) => {
+    const output = createOutput({ quiet: flags.quiet === true })
+    const events: WatchEvent[] = []
+    const pack = await loadTraitPack(flags.traits)
+    await using model = await openFromFlags(flags, output, signal)
+    const template = await templateFromFlags(flags, model, pack.acknowledgement)
+    const directions = await directionsFromFlags(flags, { model, pack, template, output, signal })
+    const watch = watchRun(model, directions, run, {
+      pack,
+      template,
+      layer: flags.directions === undefined ? undefined : flags.layer?.[0],
+      allowMismatch: flags.allowMismatch === true,
+      cacheDir: flags.cache ? flags.cacheDir : false,
+      intervalMs: 1000 * flags.interval,
+      once: flags.once === true,
+      untilStep: flags.untilStep,
+      idleMs: flags.idle === undefined ? undefined : 1000 * flags.idle,
+      signal,
+    })
+    for await (const event of watch) {
+      if (flags.json) events.push(event)
+      else if (flags.jsonl) output.print(JSON.stringify(plain(event)))
+      else printEvent(output, event)
+    }
+    if (flags.json) output.json(events.map(plain))
+    // The watch ends in order when it is interrupted; the exit code still says so.
+    if (signal.aborted) process.exitCode = 130
+  })
+}
+
+/** Errors have no enumerable fields of their own. */
+function plain(event: WatchEvent): unknown {
+  if (event.type !== 'error') return event
+  return { ...event, error: { code: event.error.code, message: event.error.message } }
+}
+
+const WIDTH = 13
+
+function printEvent(output: Output, event: WatchEvent): void {
+  switch (event.type) {
+    case 'baseline': {
+      const from = event.cached ? 'from the cache' : `${event.tokens.computed} tokens`
+      output.note(`step 0 measured (${from}); layer ${event.layers.join(', ')}`)
+      const columns = [...event.traits, 'length', 'verdict'].map((name) => name.padStart(WIDTH)).join('')
+      output.print(`${'step'.padEnd(6)}${'loss'.padStart(8)}${columns}`)
+      return
+    }
+    case 'checkpoint': {
+      const { values, norm } = event.drift[event.primary]!
+      const loss = event.loss === undefined ? '-' : event.loss.toFixed(4)
+      const columns = [...values.map((value) => value.toFixed(4)), norm.toFixed(4), '-']
+      output.print(
+        `${String(event.step).padEnd(6)}${loss.padStart(8)}${columns.map((text) => text.padStart(WIDTH)).join('')}`,
+      )
+      return
+    }
+    case 'waiting':
+      output.note(
+        event.step === undefined
+          ? `waiting: ${event.reason}`
+          : `waiting for step ${event.step}: ${event.reason}`,
+      )
+      return
+    case 'skipped':
+      output.note(`step ${event.step} was skipped: ${event.reason}`)
+      return
+    case 'error':
+      output.note(
+        `error${event.step === undefined ? '' : ` at step ${event.step}`}: ${event.error.message} [${event.error.code}]`,
+      )
+      return
+    case 'end':
+      output.note(
+        `ended (${event.reason}): ${event.measured} checkpoints measured` +
+          (event.finalAliasOf === undefined
+            ? ''
+            : `; the final adapter has the weights of step ${event.finalAliasOf}`),
+      )
+  }
+}

@@ -1,0 +1,34 @@
+/** Opening what the shared flags name: the model and its chat template. */
+import { ChatTemplate, type Model, openModel, readChatTemplate } from '../lib/index.js'
+import type { ModelFlags } from './options.js'
+import type { Output } from './output.js'
+
+export async function openFromFlags(flags: ModelFlags, output: Output, signal: AbortSignal): Promise<Model> {
+  const progress = output.progress(`loading ${flags.model}`)
+  try {
+    return await openModel(flags.model, {
+      gpuLayers: flags.gpuLayers,
+      ...(flags.batchTokens === undefined ? {} : { batchTokens: flags.batchTokens }),
+      ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+      signal,
+      onProgress: (fraction) => progress.update(fraction),
+    })
+  } finally {
+    progress.done()
+  }
+}
+
+/** The template that the flags ask for; the acknowledgement belongs to the trait pack. */
+export async function templateFromFlags(
+  flags: ModelFlags,
+  model: Model,
+  acknowledgement?: string,
+): Promise<ChatTemplate> {
+  const options = { systemRole: flags.systemRole, acknowledgement }
+  if (flags.chatTemplate === undefined) return ChatTemplate.forModel(model, options)
+  return new ChatTemplate(await readChatTemplate(flags.chatTemplate), {
+    ...options,
+    bosToken: model.bosToken?.text,
+    eosToken: model.eosToken?.text,
+  })
+}

@@ -1,0 +1,147 @@
+/** Options that several commands share, and where their values come from: config file < environment < flags. */
+import { existsSync, readFileSync } from 'node:fs'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { parse } from 'yaml'
+import { TraitscopeError } from '../lib/index.js'
+
+export const CONFIG_FILE = 'traitscope.config.yaml'
+
+export function integer(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('expected a whole number.')
+  return Number(text)
+}
+
+/** `14` or `12,14,16`. */
+export function integerList(text: string): number[] {
+  const parts = text.split(',').map((part) => part.trim())
+  if (parts.some((part) => !/^\d+$/.test(part))) {
+    throw new InvalidArgumentError('expected whole numbers separated by commas, e.g. 12,14.')
+  }
+  return parts.map(Number)
+}
+
+export function number(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('expected a number.')
+  return value
+}
+
+export function gpuLayers(text: string): number | 'auto' {
+  return text === 'auto' ? 'auto' : integer(text)
+}
+
+/** An option with its environment variable: `--batch-tokens` is `TRAITSCOPE_BATCH_TOKENS`. */
+export function option(flags: string, description: string): Option {
+  const made = new Option(flags, description)
+  return made.env(`TRAITSCOPE_${made.name().replaceAll('-', '_').toUpperCase()}`)
+}
+
+export interface ModelFlags {
+  model: string
+  gpuLayers: number | 'auto'
+  batchTokens?: number
+  threads?: number
+  chatTemplate?: string
+  systemRole: 'auto' | 'native' | 'user-turn'
+}
+
+export function addModelOptions(command: Command): Command {
+  return command
+    .addOption(option('-m, --model <gguf>', 'base model').makeOptionMandatory())
+    .addOption(
+      option('--gpu-layers <n>', 'blocks on the GPU, or auto (also -ngl)')
+        .argParser(gpuLayers)
+        .default('auto'),
+    )
+    .addOption(
+      option('--batch-tokens <n>', 'tokens per batch: memory against speed (also -ub)').argParser(integer),
+    )
+    .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))
+    .addOption(option('--chat-template <file>', "Jinja file instead of the GGUF's own template"))
+    .addOption(
+      option('--system-role <how>', 'where system prompts go')
+        .choices(['auto', 'native', 'user-turn'])
+        .default('auto'),
+    )
+}
+
+export function addDirectionOptions(command: Command): Command {
+  return command
+    .addOption(option('-d, --directions <dir>', 'directions folder made by `traitscope directions`'))
+    .addOption(
+      option('-l, --layer <n[,n]>', 'layer to report; without --directions they are made there').argParser(
+        integerList,
+      ),
+    )
+    .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
+    .option('--allow-mismatch', 'measure although directions and model, template or pack differ (recorded)')
+    .addOption(option('--cache-dir <dir>', 'where step 0 is kept between runs'))
+    .option('--no-cache', 'measure step 0 anew')
+}
+
+export function addOutputOptions(command: Command): Command {
+  return command.option('--json', 'print one JSON document').option('-q, --quiet', 'no progress, no remarks')
+}
+
+/** llama.cpp's names have several letters after one dash, which POSIX reads as several flags. */
+const LLAMA_FLAGS: Record<string, string> = {
+  '-ngl': '--gpu-layers',
+  '-ub': '--batch-tokens',
+  '--lora': '--adapter',
+  '--ubatch-size': '--batch-tokens',
+  '--n-gpu-layers': '--gpu-layers',
+}
+
+export function translateLlamaFlags(argv: readonly string[]): string[] {
+  return argv.map((arg) => {
+    const [flag = arg, ...rest] = arg.split('=')
+    const name = LLAMA_FLAGS[flag]
+    return name === undefined ? arg : [name, ...rest].join('=')
+  })
+}
+
+/**
+ * Applies `traitscope.config.yaml` of the working directory: top-level keys for every command, a key named after a
+ * command for that one. Environment and flags win over it.
+ */
+export function applyConfigFile(command: Command, path = CONFIG_FILE): void {
+  if (!existsSync(path)) return
+  let config: unknown
+  try {
+    config = parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    throw new TraitscopeError('USAGE', `${path} is not valid YAML: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+  if (config === null) return
+  if (typeof config !== 'object' || Array.isArray(config)) {
+    throw new TraitscopeError('USAGE', `${path} must be a mapping of option names to values`)
+  }
+  const apply = (target: Command, values: Record<string, unknown>, strict: boolean) => {
+    for (const [key, value] of Object.entries(values)) {
+      if (value !== null && typeof value === 'object') continue
+      const found = target.options.find((candidate) => candidate.long === `--${key}`)
+      if (!found) {
+        if (strict) throw new TraitscopeError('USAGE', `${path}: ${target.name()} has no option ${key}`)
+        continue
+      }
+      const parsed = found.parseArg ? found.parseArg(String(value), undefined) : value
+      target.setOptionValueWithSource(found.attributeName(), parsed, 'config')
+    }
+  }
+  const all = config as Record<string, unknown>
+  const names = new Set(command.commands.map((sub) => sub.name()))
+  const known = new Set(command.commands.flatMap((sub) => sub.options.map((each) => each.long?.slice(2))))
+  for (const [key, value] of Object.entries(all)) {
+    const isSection = names.has(key) && value !== null && typeof value === 'object'
+    if (!isSection && !known.has(key)) {
+      throw new TraitscopeError('USAGE', `${path}: ${key} is neither an option nor a command`)
+    }
+  }
+  for (const sub of command.commands) {
+    apply(sub, all, false)
+    const section = all[sub.name()]
+    if (section !== null && typeof section === 'object') apply(sub, section as Record<string, unknown>, true)
+  }
+}

@@ -1,0 +1,41 @@
+import { Command } from 'commander'
+import { packageVersion } from '../lib/index.js'
+import { directionsCommand } from './commands/directions.js'
+import { doctorCommand } from './commands/doctor.js'
+import { extractCommand } from './commands/extract.js'
+import { inspectCommand } from './commands/inspect.js'
+import { measureCommand } from './commands/measure.js'
+import { watchCommand } from './commands/watch.js'
+
+/** The whole command line; `signal` fires when the user interrupts. */
+export function buildProgram(signal: AbortSignal): Command {
+  const program = new Command('traitscope')
+    .description(
+      'Watches a LoRA fine-tuning run from inside the model: base GGUF + checkpoints in, trait drift out.',
+    )
+    .version(packageVersion)
+    .showHelpAfterError('(run with --help for the options and an example)')
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Results go to stdout, progress and remarks to stderr. Options may also stand in traitscope.config.yaml or in
+TRAITSCOPE_* variables. Exit codes: 0 clean, 1 failure, 2 usage, 130 interrupted.
+
+Example:
+  $ traitscope directions -m base.gguf --layer 14 -o directions
+  $ traitscope measure -m base.gguf --directions directions out/`,
+    )
+  for (const command of [
+    doctorCommand(),
+    inspectCommand(signal),
+    extractCommand(signal),
+    directionsCommand(signal),
+    measureCommand(signal),
+    watchCommand(signal),
+  ]) {
+    command.exitOverride().showHelpAfterError('(run with --help for the options and an example)')
+    program.addCommand(command)
+  }
+  return program
+}

@@ -1,0 +1,211 @@
+import { readdir, stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { loadDirections } from '../directions/directions-folder.js'
+import { TraitscopeError } from '../errors.js'
+import { fileError } from '../formats/file-errors.js'
+import { type GgufFile, readGguf } from '../formats/gguf.js'
+import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
+import { scanRunFolder } from '../formats/run-folder.js'
+import { toGgufLora } from '../model/lora.js'
+import { loadTraitPack } from '../prompts/trait-pack.js'
+import { readTrajectory } from '../trajectory/read-trajectory.js'
+
+/** What a path is, in facts a person can read: label and value, in order. */
+export interface Inspection {
+  kind: 'gguf-model' | 'gguf-adapter' | 'peft-adapter' | 'run' | 'directions' | 'trajectory' | 'trait-pack'
+  path: string
+  facts: [label: string, value: string][]
+  /** Whether it fits the base that was given; absent without one or where the question has no meaning. */
+  fits?: { ok: boolean; reason: string }
+}
+
+/**
+ * Recognises a GGUF, a PEFT adapter, a run folder, a directions folder, a trajectory or a trait pack, and checks it.
+ *
+ * @param options.base a base GGUF: also says whether an adapter or run fits it
+ * @throws TraitscopeError of whatever is wrong with the file; `UNSUPPORTED` when it is nothing of ours
+ */
+export async function inspectPath(
+  path: string,
+  options: { base?: string | undefined } = {},
+): Promise<Inspection> {
+  const target = resolve(path)
+  const info = await stat(target).catch((error: unknown) => {
+    throw fileError(error, target)
+  })
+  if (!info.isDirectory()) return inspectFile(target)
+  const names = await readdir(target)
+  if (names.includes('directions.json')) return inspectDirections(target)
+  if (names.includes('trajectory.json')) return inspectTrajectory(join(target, 'trajectory.json'))
+  const base = options.base === undefined ? undefined : await readGguf(options.base)
+  const run = await scanRunFolder(target)
+  if (run.kind === 'adapter') return inspectAdapter(target, base)
+  const first = run.checkpoints.find((checkpoint) => checkpoint.state === 'complete')
+  if (run.checkpoints.length === 0 && !run.final) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `${target} holds no checkpoint-N folder, no adapter and no directions: give the trainer's output folder`,
+    )
+  }
+  const losses = run.logHistory.flatMap(({ loss }) => (loss === undefined ? [] : [loss]))
+  const adapter = first ?? run.final
+  return {
+    kind: 'run',
+    path: target,
+    facts: [
+      ['kind', run.kind === 'checkpoint' ? 'one checkpoint of a run' : 'fine-tuning run'],
+      ...run.checkpoints.map((checkpoint): [string, string] => [
+        `step ${checkpoint.step}`,
+        checkpoint.state === 'complete'
+          ? `complete${checkpoint.loss === undefined ? '' : `, loss ${checkpoint.loss.toFixed(4)}`}`
+          : `incomplete: ${checkpoint.reason}`,
+      ]),
+      ...(run.final ? [finalFact(run.final.aliasOf)] : []),
+      ...(losses.length > 1
+        ? [['training loss', `${losses[0]!.toFixed(4)} -> ${losses.at(-1)!.toFixed(4)}`] as [string, string]]
+        : []),
+    ],
+    ...(base && adapter ? { fits: fits(await readPeftAdapter(adapter.path), base) } : {}),
+  }
+}
+
+function finalFact(aliasOf: number | undefined): [string, string] {
+  return [
+    'final adapter',
+    aliasOf === undefined ? 'weights of its own' : `the weights of step ${aliasOf}, counted once`,
+  ]
+}
+
+async function inspectFile(path: string): Promise<Inspection> {
+  if (path.endsWith('.json')) return inspectTrajectory(path)
+  if (/\.ya?ml$/.test(path)) return inspectPack(path)
+  if (!path.endsWith('.gguf')) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `${path} is none of .gguf, .json (trajectory) or .yaml (trait pack): give one of these, or a folder`,
+    )
+  }
+  const gguf = await readGguf(path)
+  const text = (key: string) => {
+    const value = gguf.metadata.get(key)
+    return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined
+  }
+  const architecture = text('general.architecture') ?? 'unknown'
+  if (text('general.type') === 'adapter') {
+    return {
+      kind: 'gguf-adapter',
+      path,
+      facts: [
+        ['kind', 'GGUF LoRA adapter'],
+        ['architecture', architecture],
+        ['tensors', String(gguf.tensors.size)],
+      ],
+    }
+  }
+  const types = new Map<string, number>()
+  for (const { type } of gguf.tensors.values()) types.set(type, (types.get(type) ?? 0) + 1)
+  const template = gguf.metadata.get('tokenizer.chat_template')
+  return {
+    kind: 'gguf-model',
+    path,
+    facts: [
+      ['kind', 'GGUF model'],
+      ['name', text('general.name') ?? '-'],
+      ['architecture', architecture],
+      [
+        'blocks',
+        `${text(`${architecture}.block_count`) ?? '-'} (layers 0 to ${Number(text(`${architecture}.block_count`)) - 1})`,
+      ],
+      ['hidden size', text(`${architecture}.embedding_length`) ?? '-'],
+      ['context', text(`${architecture}.context_length`) ?? '-'],
+      ['tensors', [...types].map(([type, count]) => `${count} ${type}`).join(', ')],
+      ['size', `${(gguf.fileSize / 2 ** 20).toFixed(1)} MiB`],
+      [
+        'chat template',
+        typeof template === 'string' ? `${template.length} characters` : 'none: needs --chat-template',
+      ],
+    ],
+  }
+}
+
+function fits(adapter: PeftAdapter, base: GgufFile): { ok: boolean; reason: string } {
+  try {
+    const { report } = toGgufLora(adapter, base)
+    return { ok: true, reason: `all ${report.modules.length} modules match` }
+  } catch (error) {
+    if (error instanceof TraitscopeError) return { ok: false, reason: error.message }
+    throw error
+  }
+}
+
+async function inspectAdapter(path: string, base: GgufFile | undefined): Promise<Inspection> {
+  const adapter = await readPeftAdapter(path)
+  const distinct = (values: number[]) => [...new Set(values)].sort((a, b) => a - b).join(', ')
+  const kinds = new Set(adapter.modules.map((module) => module.path.split('.').at(-1)!))
+  return {
+    kind: 'peft-adapter',
+    path,
+    facts: [
+      ['kind', 'PEFT LoRA adapter'],
+      ['modules', `${adapter.modules.length} (${[...kinds].sort().join(', ')})`],
+      ['rank', distinct(adapter.modules.map(({ r }) => r))],
+      ['scale', distinct(adapter.modules.map(({ scale }) => scale))],
+      ['identity', adapter.sha256],
+    ],
+    ...(base ? { fits: fits(adapter, base) } : {}),
+  }
+}
+
+async function inspectDirections(path: string): Promise<Inspection> {
+  const directions = await loadDirections(path)
+  const { base, traitPack, pool } = directions.conditions
+  return {
+    kind: 'directions',
+    path,
+    facts: [
+      ['kind', 'trait directions'],
+      ['layers', directions.layers.join(', ')],
+      ['traits', directions.traits.join(', ')],
+      ['base', `${base.name ?? '-'} (${base.architecture}, ${base.nLayer} blocks, ${base.nEmbd} wide)`],
+      ['trait pack', traitPack.name],
+      ['method', `${directions.method}, ${pool} pooling`],
+      ['identity', directions.sha256],
+    ],
+  }
+}
+
+async function inspectTrajectory(path: string): Promise<Inspection> {
+  const trajectory = await readTrajectory(path)
+  return {
+    kind: 'trajectory',
+    path,
+    facts: [
+      ['kind', `trajectory (${trajectory.source})`],
+      ['steps', trajectory.steps.map(({ step }) => step).join(', ')],
+      ['layers', trajectory.layers.map(({ layer }) => layer ?? 'unknown').join(', ')],
+      ['traits', trajectory.traits.join(', ')],
+      [
+        'skipped',
+        trajectory.skipped.length === 0 ? 'none' : trajectory.skipped.map(({ step }) => step).join(', '),
+      ],
+    ],
+  }
+}
+
+async function inspectPack(path: string): Promise<Inspection> {
+  const pack = await loadTraitPack(path)
+  return {
+    kind: 'trait-pack',
+    path,
+    facts: [
+      ['kind', 'trait pack'],
+      ['name', pack.name],
+      ['traits', pack.traits.map(({ name }) => name).join(', ')],
+      ['questions', String(pack.questions.length)],
+      [
+        'evaluation',
+        pack.evalPrompts.map(({ category, prompts }) => `${category} ${prompts.length}`).join(', '),
+      ],
+    ],
+  }
+}

@@ -1,0 +1,104 @@
+import { mkdtemp, open, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { encodeGgufHeader, type GgufInput, readGguf } from '../../lib/formats/gguf.js'
+import { runNode } from '../helpers/child.js'
+import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
+
+// Everything here runs in a process of its own, because what it tests for is the end of the process.
+const child = (name: string) => `test/lifecycle/children/${name}.mjs`
+
+describe('the host process', () => {
+  it('should leave with its own exit code while a pass runs', async () => {
+    const run = await runNode(child('exit-while-extracting'), { args: [TINY_BASE, 'exit'] })
+    expect(run).toMatchObject({ code: 7, signal: null })
+    expect(run.seconds).toBeLessThan(20)
+  })
+
+  it('should report an exception thrown in a progress callback like any other', async () => {
+    const run = await runNode(child('exit-while-extracting'), { args: [TINY_BASE, 'throw'] })
+    expect(run).toMatchObject({ code: 1, signal: null })
+    expect(run.stderr).toContain('thrown in a progress callback')
+  })
+
+  it('should end by itself with a model and an adapter open', async () => {
+    const run = await runNode(child('exit-idle'), { args: [TINY_BASE, join(TINY_RUN, 'checkpoint-60')] })
+    expect(run).toMatchObject({ code: 0, signal: null, stdout: '64\n' })
+  })
+
+  it('should keep memory flat over 400 adapter swaps', async () => {
+    const run = await runNode(child('swap-adapters'), {
+      args: [TINY_BASE, TINY_RUN, '400'],
+      nodeFlags: ['--expose-gc'],
+    })
+    expect(run).toMatchObject({ code: 0, signal: null })
+    const [early, late] = JSON.parse(run.stdout) as [number, number]
+    console.info(`resident after 50 swaps ${early.toFixed(0)} MB, after 400 ${late.toFixed(0)} MB`)
+    expect(late - early).toBeLessThan(15)
+  })
+
+  it('should free forgotten models by garbage collection', async () => {
+    const run = await runNode(child('collect-models'), { args: [TINY_BASE], nodeFlags: ['--expose-gc'] })
+    expect(run).toMatchObject({ code: 0, signal: null })
+    const rss = JSON.parse(run.stdout) as number[]
+    console.info(
+      `resident after every fourth forgotten model: ${rss.map((mb) => mb.toFixed(0)).join(', ')} MB`,
+    )
+    expect(rss.at(-1)! - rss[1]!).toBeLessThan(60)
+  })
+
+  it('should survive worker threads that end well and worker threads that are terminated', async () => {
+    const run = await runNode(child('worker'), { args: [TINY_BASE] })
+    expect(run).toMatchObject({ code: 0, signal: null, stdout: '64\n' })
+    expect(run.seconds).toBeLessThan(20)
+  })
+})
+
+describe.runIf(process.platform === 'linux')('memory that is not there', () => {
+  let folder: string
+  let huge: string
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'traitscope-'))
+    huge = join(folder, 'huge.gguf')
+    await sparseModel(huge)
+  })
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  it('should reject with OUT_OF_MEMORY when the weights do not fit', async () => {
+    const run = await runNode(child('out-of-memory'), { args: [huge, 'load'], addressSpaceKib: 4_000_000 })
+    expect(run).toMatchObject({ code: 0, signal: null, stdout: 'OUT_OF_MEMORY\n' })
+  })
+
+  it('should reject with OUT_OF_MEMORY when the context does not fit', async () => {
+    const run = await runNode(child('out-of-memory'), {
+      args: [TINY_BASE, 'context'],
+      addressSpaceKib: 1_900_000,
+    })
+    expect(run).toMatchObject({ code: 0, signal: null, stdout: 'OUT_OF_MEMORY\n' })
+  })
+})
+
+/** The tiny model with a feed-forward width that needs 6 GB: a valid GGUF whose tensor data is one hole. */
+async function sparseModel(path: string): Promise<void> {
+  const tiny = await readGguf(TINY_BASE)
+  const nFf = 2 ** 21
+  const tensors = [...tiny.tensors.values()].map(({ name, shape, type }) => ({
+    name,
+    type,
+    shape: /ffn_(gate|up)\./.test(name)
+      ? [shape[0]!, nFf]
+      : /ffn_down\./.test(name)
+        ? [nFf, shape[1]!]
+        : [...shape],
+  }))
+  const metadata = [...tiny.metadata].map(([key, value]) => {
+    const changed = key === 'llama.feed_forward_length' ? nFf : value
+    return [key, tiny.types.get(key)!, changed] as const
+  })
+  const { bytes, dataBytes } = encodeGgufHeader(metadata as GgufInput['metadata'], tensors)
+  const file = await open(path, 'w')
+  await file.write(bytes)
+  await file.truncate(bytes.length + dataBytes)
+  await file.close()
+}
