@@ -1,5 +1,6 @@
 import { type Directions, encodeDirections } from '../../lib/directions/directions.js'
 import { sha256 } from '../../lib/formats/hash.js'
+import { TEMPLATE } from './fake-model.js'
 
 /** Unit axes: courage is axis 1, a/b is axis 2, shifted by the layer; made under the conditions of fakeModel(). */
 export function fakeDirections(overrides: Partial<Directions> = {}): Directions {
@@ -17,7 +18,7 @@ export function fakeDirections(overrides: Partial<Directions> = {}): Directions 
     conditions: {
       base: { fingerprint: 'f'.repeat(64), architecture: 'llama', name: 'fake', nLayer: 4, nEmbd },
       template: {
-        sha256: '7'.repeat(64),
+        sha256: sha256(TEMPLATE),
         systemRole: 'native',
         date: '2024-07-26',
         acknowledgement: 'Understood.',

@@ -1,0 +1,210 @@
+import { writeFile } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { LLAMA_CPP_VERSION } from '../binding.js'
+import type { Directions } from '../directions/directions.js'
+import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
+import { publishFolder } from '../formats/atomic.js'
+import { checkpointStep } from '../formats/checkpoint.js'
+import { sha256 } from '../formats/hash.js'
+import { type Checkpoint, type RunFolder, scanRunFolder } from '../formats/run-folder.js'
+import { encodeSafetensors, type SafetensorsInput } from '../formats/safetensors.js'
+import type { Model } from '../model/model.js'
+import { packageVersion } from '../package.js'
+import { type MeasurementOptions, type MeasurementPlan, prepareMeasurement } from './measurement.js'
+import type { Projection } from './project.js'
+import { TRAJECTORY_FILE } from './read-trajectory.js'
+import { runManifest } from './run-manifest.js'
+import type { RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
+import { encodeTrajectory } from './trajectory-json.js'
+
+/** What `onCheckpoint` gets: a step as soon as it is measured. */
+export interface MeasuredStep extends TrajectoryStep {
+  /** Per layer of the directions. */
+  layers: readonly Projection[]
+  /** How many steps there are in all, step 0 included, and how many are done. */
+  done: number
+  of: number
+}
+
+export interface MeasureRunOptions extends MeasurementOptions {
+  /** Folder to write `trajectory.json`, `activations.safetensors` and `run_manifest.json` to; default: nothing is written. */
+  out?: string | undefined
+  /** Replace an earlier measurement in `out`. */
+  force?: boolean | undefined
+  /** What is known of the run and cannot be read from its folder, for the files. */
+  run?: Partial<RunDescription> | undefined
+  signal?: AbortSignal | undefined
+  onCheckpoint?: ((step: MeasuredStep) => void) | undefined
+  /** Fraction done, 0 to 1. */
+  onProgress?: ((fraction: number) => void) | undefined
+}
+
+/**
+ * Measures a fine-tuning run: step 0 on the bare base, then every complete checkpoint, all layers of the directions in one
+ * pass each. The final adapter counts once: as an alias when a checkpoint has the same weights, else as step `final`.
+ * Incomplete and vanished checkpoints are listed with their reason. Nothing in the run's folder is touched.
+ *
+ * @throws TraitscopeError FILE_INCOMPLETE when there is nothing to measure yet; NOT_COMPARABLE; every error of an adapter: a
+ * run that cannot be measured as a whole is not reported as clean
+ */
+export async function measureRun(
+  model: Model,
+  directions: Directions,
+  runDir: string,
+  options: MeasureRunOptions,
+): Promise<Trajectory> {
+  const plan = await prepareMeasurement(model, directions, options)
+  const found = await scanRunFolder(runDir, options.signal ? { signal: options.signal } : {})
+  const { out } = options
+  if (out === undefined) return (await measureSteps(plan, found, options, false)).trajectory
+  // The target is checked before anything is computed, and appears as a whole when all is done.
+  let trajectory: Trajectory | undefined
+  const write = async (folder: string) => {
+    const measured = await measureSteps(plan, found, options, true)
+    trajectory = measured.trajectory
+    await writeOutputs(folder, plan, measured)
+  }
+  await publishFolder(out, write, { force: options.force ?? false, marker: TRAJECTORY_FILE })
+  return trajectory!
+}
+
+interface MeasuredRun {
+  trajectory: Trajectory
+  activations: SafetensorsInput[]
+}
+
+async function measureSteps(
+  plan: MeasurementPlan,
+  found: RunFolder,
+  options: MeasureRunOptions,
+  keep: boolean,
+): Promise<MeasuredRun> {
+  const { signal, onCheckpoint, onProgress } = options
+  const skipped = found.checkpoints
+    .filter(({ state }) => state === 'incomplete')
+    .map(({ step, reason = 'incomplete' }) => ({ step: step as Step, reason }))
+  for (const folder of found.vanished) {
+    const step = checkpointStep(basename(folder))
+    if (step !== undefined) skipped.push({ step, reason: 'it disappeared while the folder was read' })
+  }
+  const { final } = found
+  const todo: { step: Step; path: string; checkpoint?: Checkpoint }[] = found.checkpoints
+    .filter(({ state }) => state === 'complete')
+    .map((checkpoint) => ({ step: checkpoint.step, path: checkpoint.path, checkpoint }))
+  if (final && final.aliasOf === undefined) todo.push({ step: 'final', path: final.path })
+  if (todo.length === 0) nothingToMeasure(found, skipped)
+
+  const steps: TrajectoryStep[] = []
+  const layers = plan.directions.layers.map((): Projection[] => [])
+  const activations: SafetensorsInput[] = []
+  const tokens = { total: 0, computed: 0 }
+  const passOptions = (done: number) => ({
+    signal,
+    onProgress: onProgress && ((fraction: number) => onProgress((done + fraction) / (todo.length + 1))),
+  })
+  const record = (step: TrajectoryStep, projections: Projection[], states: Float32Array) => {
+    steps.push(step)
+    for (const [l, projection] of projections.entries()) layers[l]!.push(projection)
+    tokens.total += step.tokens!.total
+    tokens.computed += step.tokens!.computed
+    if (keep) activations.push({ name: `step-${step.step}`, dtype: 'F32', shape: plan.shape, data: states })
+    onCheckpoint?.({ ...step, layers: projections, done: steps.length, of: todo.length + 1 })
+  }
+
+  const base = await plan.measureBase(passOptions(0))
+  record({ step: 0, adapterSha256: null, tokens: base.tokens }, base.layers, base.states)
+  for (const [i, { step, path, checkpoint }] of todo.entries()) {
+    throwIfAborted(signal)
+    try {
+      const measured = await plan.measureAdapter(path, base, passOptions(i + 1))
+      const { epoch, loss } = checkpoint ?? {}
+      record(
+        {
+          step,
+          adapterSha256: measured.adapterSha256,
+          adapter: measured.adapter,
+          ...(epoch === undefined ? {} : { epoch }),
+          // JSON has no NaN; null says that the trainer logged a loss which is no number.
+          ...(loss === undefined ? {} : { loss: Number.isFinite(loss) ? loss : null }),
+          tokens: measured.tokens,
+        },
+        measured.layers,
+        measured.states,
+      )
+    } catch (error) {
+      // The scan saw the folder, so a missing file means that the trainer rotated it away.
+      if (!isTraitscopeError(error, 'FILE_VANISHED') && !isTraitscopeError(error, 'FILE_NOT_FOUND'))
+        throw error
+      skipped.push({ step, reason: error.message })
+      if (final && step === final.aliasOf) todo.push({ step: 'final', path: final.path })
+    }
+  }
+  if (steps.length === 1) nothingToMeasure(found, skipped)
+  onProgress?.(1)
+
+  const aliasOf = final?.aliasOf
+  const adapter = steps.find((step) => step.adapter)?.adapter
+  const { info } = plan.model
+  const trajectory: Trajectory = {
+    source: 'traitscope',
+    traits: [...plan.directions.traits],
+    steps,
+    finalAliasOf: aliasOf !== undefined && steps.some(({ step }) => step === aliasOf) ? aliasOf : null,
+    layers: plan.directions.layers.map((layer, l) => ({
+      layer,
+      step0ActivationNorm: base.activationNorms[l]!,
+      projections: layers[l]!.map(({ mean }) => mean),
+      std: layers[l]!.map(({ std }) => std),
+    })),
+    primary: plan.primary,
+    skipped,
+    run: {
+      model: info.name ?? info.architecture,
+      dataSource: basename(resolve(found.path)),
+      seed: null,
+      nSamples: null,
+      fullFinetune: false,
+      loraRank: adapter?.rank ?? null,
+      loraAlpha: adapter?.alpha ?? null,
+      lr: null,
+      epochs: null,
+      saveSteps: null,
+      maxSteps: null,
+      earlyUpdateSteps: null,
+      ...options.run,
+    },
+    measurement: {
+      conditions: plan.conditions,
+      directionsSha256: plan.directions.sha256,
+      tokenIdsSha256: plan.tokenIdsSha256,
+      nPrompts: plan.prompts.length,
+      tokens,
+      mismatches: [...plan.mismatches],
+      device: plan.model.device,
+      versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
+    },
+  }
+  return { trajectory, activations }
+}
+
+async function writeOutputs(folder: string, plan: MeasurementPlan, run: MeasuredRun): Promise<void> {
+  const { text, sha256: trajectorySha256 } = encodeTrajectory(run.trajectory, plan.pack)
+  const activations = encodeSafetensors(run.activations, { layers: plan.directions.layers.join(',') })
+  const hashes = {
+    [TRAJECTORY_FILE]: trajectorySha256,
+    'activations.safetensors': sha256(activations),
+  }
+  const manifest = runManifest(run.trajectory, plan.pack, hashes)
+  await writeFile(join(folder, TRAJECTORY_FILE), text)
+  await writeFile(join(folder, 'activations.safetensors'), activations)
+  await writeFile(join(folder, 'run_manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
+}
+
+function nothingToMeasure({ path }: RunFolder, skipped: { step: Step; reason: string }[]): never {
+  const why = skipped.map(({ step, reason }) => `checkpoint-${step}: ${reason}`).join('; ')
+  throw new TraitscopeError(
+    'FILE_INCOMPLETE',
+    `expected at least one complete checkpoint or adapter in ${path}, found ${why || 'none'}; ` +
+      'wait for the trainer to save one, or name the folder that holds checkpoint-N',
+  )
+}

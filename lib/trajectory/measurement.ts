@@ -1,0 +1,249 @@
+import { LLAMA_CPP_VERSION } from '../binding.js'
+import type { Conditions, Directions } from '../directions/directions.js'
+import { measurementConditions } from '../directions/extract-directions.js'
+import { layerRows } from '../directions/layer-rows.js'
+import { chatTokens, TokenHash } from '../directions/prompt-tokens.js'
+import { TraitscopeError } from '../errors.js'
+import type { Matrix } from '../estimators/matrix.js'
+import { sha256 } from '../formats/hash.js'
+import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
+import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
+import type { AttachReport } from '../model/lora.js'
+import type { AttachedAdapter, Model } from '../model/model.js'
+import { packageVersion } from '../package.js'
+import { ChatTemplate } from '../prompts/chat-template.js'
+import { evaluationPrompts } from '../prompts/prompt-sets.js'
+import type { TraitPack } from '../prompts/trait-pack.js'
+import { assertComparable } from './comparable.js'
+import { activationNorm, type Projection, project } from './project.js'
+import { type CachedStates, defaultCacheDir, Step0Cache } from './step0-cache.js'
+import type { AdapterSummary } from './trajectory.js'
+
+export interface MeasurementOptions {
+  /** The pack whose evaluation prompts are read; it must be the one that the directions were made with. */
+  pack: TraitPack
+  /** Default: the model's own. */
+  template?: ChatTemplate | undefined
+  /** The layer that single-layer readers get; default the first of the directions. */
+  layer?: number | undefined
+  /** Measure although directions and model, template or pack do not match; the differences are recorded. */
+  allowMismatch?: boolean | undefined
+  /** Folder of the step-0 cache; false for none. Default {@link defaultCacheDir}. */
+  cacheDir?: string | false | undefined
+}
+
+/** One forward pass over the evaluation prompts, projected. */
+export interface Measurement {
+  /** Per layer of the directions. */
+  layers: Projection[]
+  /** Prompt-level states, shape `[nPrompts, nLayers, nEmbd]`, float32. */
+  states: Float32Array
+  tokens: { total: number; computed: number }
+}
+
+/** Step 0: the untouched base model. */
+export interface BaseMeasurement extends Measurement {
+  /** N per layer: mean over prompts of ‖h‖. */
+  activationNorms: number[]
+  /** True when no pass was needed; `tokens` are those of the pass that filled the cache. */
+  cached: boolean
+}
+
+/** One checkpoint. */
+export interface CheckpointMeasurement extends Measurement {
+  adapterSha256: string
+  adapter: AdapterSummary
+}
+
+interface PassOptions {
+  signal?: AbortSignal | undefined
+  onProgress?: ((fraction: number) => void) | undefined
+}
+
+/**
+ * A base model, directions and tokenized evaluation prompts that have been found to belong together; measures step 0
+ * and any number of checkpoints under the same conditions. Make one with {@link prepareMeasurement}.
+ */
+export class MeasurementPlan {
+  /** @internal */
+  constructor(
+    readonly model: Model,
+    readonly directions: Directions,
+    readonly pack: TraitPack,
+    readonly conditions: Conditions,
+    readonly prompts: readonly Int32Array[],
+    readonly tokenIdsSha256: string,
+    /** Index of the primary layer on the layer axis. */
+    readonly primary: number,
+    readonly mismatches: readonly string[],
+    private readonly cache: Step0Cache | undefined,
+  ) {}
+
+  /** `[nPrompts, nLayers, nEmbd]` of every measurement. */
+  get shape(): [number, number, number] {
+    return [this.prompts.length, this.directions.layers.length, this.directions.nEmbd]
+  }
+
+  /** Measures the bare base, from the cache if the very same pass was made before. */
+  async measureBase(options: PassOptions = {}): Promise<BaseMeasurement> {
+    const key = this.#cacheKey()
+    const known = await this.cache?.get(key, this.shape)
+    const { states, computedTokens } = known ?? (await this.#computeBase(options))
+    if (!known) await this.cache?.put(key, this.shape, { states, computedTokens })
+    return {
+      ...this.#project(states),
+      activationNorms: this.directions.layers.map((_, l) => activationNorm(this.#rows(states, l))),
+      tokens: { total: this.prompts.reduce((sum, ids) => sum + ids.length, 0), computed: computedTokens },
+      cached: known !== undefined,
+    }
+  }
+
+  /**
+   * Attaches an adapter, measures, detaches.
+   *
+   * @throws TraitscopeError ADAPTER_NO_EFFECT when the states at the primary layer are those of the base to the last bit: an
+   * adapter that never reaches what is read would otherwise pass as harmless. Else as `readPeftAdapter` and `Model.attach`.
+   */
+  async measureAdapter(
+    folder: string,
+    base: BaseMeasurement,
+    options: PassOptions = {},
+  ): Promise<CheckpointMeasurement> {
+    const peft = await readPeftAdapter(folder)
+    const attached = await this.model.attach(peft)
+    try {
+      const { data, tokens } = await this.#pass(attached, options)
+      if (sameFloats(this.#rows(data, this.primary), this.#rows(base.states, this.primary))) {
+        throw new TraitscopeError(
+          'ADAPTER_NO_EFFECT',
+          `the adapter ${folder} changes nothing at block ${this.directions.layers[this.primary]}` +
+            (attached.report.allZero
+              ? ': all its weights are zero or its alpha is'
+              : '; it adapts later blocks only, so read a later layer'),
+        )
+      }
+      return {
+        ...this.#project(data),
+        tokens,
+        adapterSha256: peft.sha256,
+        adapter: summarize(peft, attached.report),
+      }
+    } finally {
+      await attached.detach()
+    }
+  }
+
+  async #computeBase(options: PassOptions): Promise<CachedStates> {
+    const { data, tokens } = await this.#pass(undefined, options)
+    return { states: data, computedTokens: tokens.computed }
+  }
+
+  #pass(adapter: AttachedAdapter | undefined, { signal, onProgress }: PassOptions): Promise<HiddenStates> {
+    return hiddenStates(this.model, this.prompts as Int32Array[], {
+      layers: this.directions.layers,
+      pool: this.conditions.pool,
+      adapter,
+      signal,
+      onProgress,
+    })
+  }
+
+  #project(states: Float32Array): { layers: Projection[]; states: Float32Array } {
+    const { traits, nEmbd, vectors, layers } = this.directions
+    const size = traits.length * nEmbd
+    return {
+      states,
+      layers: layers.map((_, l) =>
+        project(this.#rows(states, l), {
+          data: vectors.subarray(l * size, (l + 1) * size),
+          rows: traits.length,
+          cols: nEmbd,
+        }),
+      ),
+    }
+  }
+
+  #rows(data: Float32Array, layer: number): Matrix {
+    return layerRows({ data, shape: this.shape }, layer)
+  }
+
+  /** Everything that can change a bit of the base's states. K and V are always F32 and flash attention is off. */
+  #cacheKey(): string {
+    const { model, directions, conditions, tokenIdsSha256 } = this
+    const { device, threads, batchTokens } = model
+    return sha256(
+      JSON.stringify({
+        schema: 1,
+        base: conditions.base.fingerprint,
+        adapter: null,
+        tokenIds: tokenIdsSha256,
+        layers: directions.layers,
+        pool: conditions.pool,
+        template: conditions.template.sha256,
+        kv: 'f32',
+        flashAttention: false,
+        compute: { device, threads, batchTokens },
+        llamaCpp: LLAMA_CPP_VERSION,
+        traitscope: packageVersion,
+      }),
+    )
+  }
+}
+
+/**
+ * Checks that directions, model, template and pack belong together, and tokenizes the evaluation prompts.
+ *
+ * @throws TraitscopeError NOT_COMPARABLE with the reasons, TEMPLATE
+ */
+export async function prepareMeasurement(
+  model: Model,
+  directions: Directions,
+  options: MeasurementOptions,
+): Promise<MeasurementPlan> {
+  const { pack, layer, cacheDir } = options
+  const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
+  const conditions = measurementConditions(model, template, pack, directions.conditions.pool)
+  const mismatches = assertComparable(directions.conditions, conditions, options.allowMismatch)
+  const primary = layer === undefined ? 0 : directions.layers.indexOf(layer)
+  if (primary < 0) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      `the directions were made at layer ${directions.layers.join(', ')}, not at ${layer}; make them at that layer too`,
+    )
+  }
+  const messages = evaluationPrompts(pack).map((prompt) => prompt.messages)
+  if (messages.length === 0) {
+    throw new TraitscopeError(
+      'USAGE',
+      `the trait pack ${pack.name} has no evaluation prompts (eval_prompts) to measure with`,
+    )
+  }
+  const prompts = await chatTokens(model, template, messages)
+  const cache = cacheDir === false ? undefined : new Step0Cache(cacheDir ?? defaultCacheDir())
+  return new MeasurementPlan(
+    model,
+    directions,
+    pack,
+    conditions,
+    prompts,
+    new TokenHash().add(prompts).digest(),
+    primary,
+    mismatches,
+    cache,
+  )
+}
+
+function summarize({ config }: PeftAdapter, { modules }: AttachReport): AdapterSummary {
+  const distinct = (values: number[]) => [...new Set(values)].sort((a, b) => a - b)
+  return {
+    rank: config.r,
+    alpha: config.loraAlpha,
+    modules: modules.length,
+    targets: [...new Set(modules.map(({ path }) => path.slice(path.lastIndexOf('.') + 1)))].sort(),
+    ranks: distinct(modules.map(({ r }) => r)),
+    scales: distinct(modules.map(({ scale }) => scale)),
+    zeroModules: modules.filter(({ bIsZero, scale }) => bIsZero || scale === 0).length,
+  }
+}
+
+const sameFloats = (a: Matrix, b: Matrix): boolean => a.data.every((value, i) => value === b.data[i])

@@ -1,0 +1,187 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { TraitscopeError } from '../errors.js'
+import { isJsonObject, readJsonFile } from '../formats/json.js'
+import type { LayerTrajectory, RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
+import { TRAJECTORY_SCHEMA } from './trajectory-json.js'
+
+export const TRAJECTORY_FILE = 'trajectory.json'
+
+/** Reference files carry about three digits, so a repeated final adapter may differ from its step in the last of them. */
+const ALIAS_TOLERANCE = 1e-3
+
+type Json = Record<string, unknown>
+
+/**
+ * Reads a `trajectory.json`, ours or either version of the reference's, or the one in a folder.
+ *
+ * @throws TraitscopeError FILE_NOT_FOUND, FILE_INVALID naming the field or the step and trait, UNSUPPORTED (a newer schema)
+ */
+export async function readTrajectory(path: string): Promise<Trajectory> {
+  const isFolder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+  const file = isFolder ? join(path, TRAJECTORY_FILE) : path
+  return parseTrajectory(await readJsonFile(file), file)
+}
+
+/** {@link readTrajectory} of parsed JSON; `where` names it in errors. */
+export function parseTrajectory(json: unknown, where: string): Trajectory {
+  const invalid = (what: string): never => {
+    throw new TraitscopeError('FILE_INVALID', `expected ${where} to hold ${what}`)
+  }
+  if (!isJsonObject(json)) return invalid('a JSON object')
+  const entries = json.trajectory
+  if (!Array.isArray(entries) || entries.length === 0)
+    return invalid("a list 'trajectory' with at least one step")
+  const norm = json.step0_activation_norm
+  if (!isPositive(norm)) return invalid("a positive number 'step0_activation_norm'")
+  const traits =
+    traitOrder(json, entries) ?? invalid("trait names in 'trait_order' or in the first 'projections'")
+
+  const points = entries.map((entry: unknown, i) => {
+    if (!isJsonObject(entry) || !isStep(entry.step) || !isJsonObject(entry.projections)) {
+      return invalid(`'trajectory[${i}]' with a step (an integer or "final") and projections`)
+    }
+    const { step, projections } = entry
+    const values = traits.map((trait) => {
+      const value = Object.hasOwn(projections, trait) ? projections[trait] : undefined
+      return isFiniteNumber(value)
+        ? value
+        : invalid(`a finite projection of ${trait} at step ${step}, found ${value}`)
+    })
+    return { step, values }
+  })
+  points.sort((a, b) => order(a.step) - order(b.step))
+  for (const [i, { step }] of points.entries()) {
+    if (i > 0 && points[i - 1]!.step === step) invalid(`step ${step} once, found it twice`)
+  }
+  if (points[0]!.step !== 0) invalid('step 0, which drift is measured from')
+
+  const own = json.traitscope
+  if (own !== undefined) {
+    if (!isJsonObject(own)) return invalid("an object 'traitscope'")
+    return parseOwn(json, own, { traits, points, norm }, where)
+  }
+  const layer = isIndex(json.measurement_layer) ? json.measurement_layer : null
+  const last = points.at(-1)!
+  const before = points.at(-2)
+  const repeats =
+    last.step === 'final' &&
+    before !== undefined &&
+    before.step !== 0 &&
+    last.values.every((value, t) => Math.abs(value - before.values[t]!) <= ALIAS_TOLERANCE * norm)
+  const kept = repeats ? points.slice(0, -1) : points
+  return {
+    source: json.trait_order === undefined ? 'reference-v1' : 'reference-v2',
+    traits,
+    steps: kept.map(({ step }): TrajectoryStep => ({ step, adapterSha256: null })),
+    finalAliasOf: repeats ? (before.step as number) : null,
+    layers: [{ layer, step0ActivationNorm: norm, projections: kept.map(({ values }) => values) }],
+    primary: 0,
+    skipped: [],
+    run: runDescription(json),
+  }
+}
+
+/** Our own member repeats the primary layer of the reference's fields; both must say the same. */
+function parseOwn(
+  json: Json,
+  own: Json,
+  reference: { traits: string[]; points: { step: Step; values: number[] }[]; norm: number },
+  where: string,
+): Trajectory {
+  if (own.schemaVersion !== TRAJECTORY_SCHEMA) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `expected schema version ${TRAJECTORY_SCHEMA} in ${where}, found ${JSON.stringify(own.schemaVersion)}; update traitscope`,
+    )
+  }
+  const invalid = (field: string, what: string): never => {
+    throw new TraitscopeError('FILE_INVALID', `expected 'traitscope.${field}' of ${where} to be ${what}`)
+  }
+  const { traits, points, norm } = reference
+  const { steps, layers, primary, finalAliasOf, skipped, measurement } = own as unknown as Trajectory
+  if (!Array.isArray(steps) || !steps.every((one) => isJsonObject(one) && isStep(one.step))) {
+    invalid('steps', 'a list of measured steps')
+  }
+  const table = (rows: unknown) =>
+    Array.isArray(rows) &&
+    rows.length === steps.length &&
+    rows.every((row) => Array.isArray(row) && row.length === traits.length && row.every(isFiniteNumber))
+  const isLayer = (one: LayerTrajectory) =>
+    isJsonObject(one) &&
+    isIndex(one.layer) &&
+    isPositive(one.step0ActivationNorm) &&
+    table(one.projections) &&
+    (one.std === undefined || table(one.std))
+  if (!Array.isArray(layers) || layers.length === 0 || !layers.every(isLayer)) {
+    invalid('layers', `a list of layers with ${steps.length} x ${traits.length} finite projections each`)
+  }
+  const first = layers[primary]
+  if (!first) return invalid('primary', `an index into ${layers.length} layers`)
+  if (finalAliasOf !== null && !steps.some(({ step }) => step === finalAliasOf)) {
+    invalid('finalAliasOf', 'null or a measured step')
+  }
+  if (!Array.isArray(skipped)) invalid('skipped', 'a list')
+
+  const stepOf = (step: Step) => (step === 'final' && finalAliasOf !== null ? finalAliasOf : step)
+  const agrees =
+    first.step0ActivationNorm === norm &&
+    points.length === steps.length + (finalAliasOf === null ? 0 : 1) &&
+    points.every(({ step, values }) => {
+      const row = first.projections[steps.findIndex((one) => one.step === stepOf(step))]
+      return row !== undefined && values.every((value, t) => value === row[t])
+    })
+  if (!agrees)
+    invalid('layers', "the same numbers as 'trajectory' has for the primary layer; the file was edited")
+  return {
+    source: 'traitscope',
+    traits,
+    steps,
+    finalAliasOf,
+    layers,
+    primary,
+    skipped,
+    run: runDescription(json),
+    ...(isJsonObject(measurement) ? { measurement } : {}),
+  }
+}
+
+function runDescription(json: Json): RunDescription {
+  const number = (key: string) => (isFiniteNumber(json[key]) ? (json[key] as number) : null)
+  const text = (key: string) => (typeof json[key] === 'string' ? (json[key] as string) : null)
+  const early = json.early_update_steps
+  return {
+    model: text('model'),
+    dataSource: text('data_source'),
+    seed: number('seed'),
+    nSamples: number('n_samples'),
+    fullFinetune: json.full_finetune === true,
+    loraRank: number('lora_rank'),
+    loraAlpha: number('lora_alpha'),
+    lr: number('lr'),
+    epochs: number('epochs'),
+    saveSteps: number('save_steps'),
+    maxSteps: number('max_steps'),
+    earlyUpdateSteps: Array.isArray(early) && early.every(isFiniteNumber) ? early : null,
+  }
+}
+
+/** Version 2 says the order; version 1 has it as the order of keys. */
+function traitOrder(json: Json, entries: unknown[]): string[] | undefined {
+  const [first] = entries
+  const keys = isJsonObject(first) && isJsonObject(first.projections) ? Object.keys(first.projections) : []
+  const names: unknown = json.trait_order ?? keys
+  if (!Array.isArray(names) || names.length === 0 || !names.every((name) => typeof name === 'string'))
+    return undefined
+  return new Set(names).size === names.length ? names : undefined
+}
+
+const order = (step: Step): number => (step === 'final' ? Number.POSITIVE_INFINITY : step)
+const isFiniteNumber = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isFinite(value)
+const isPositive = (value: unknown): value is number => isFiniteNumber(value) && value > 0
+const isIndex = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+const isStep = (value: unknown): value is Step => value === 'final' || isIndex(value)

@@ -1,0 +1,99 @@
+import type { Conditions } from '../directions/directions.js'
+
+/** Where a measurement stands in its run: optimiser steps, or `final` for an adapter that no numbered checkpoint holds. */
+export type Step = number | 'final'
+
+/** How an adapter met the base model. */
+export interface AdapterSummary {
+  /** `r` and `lora_alpha` of adapter_config.json. */
+  rank: number
+  alpha: number
+  /** Modules that were matched, and their distinct names, e.g. `q_proj`. */
+  modules: number
+  targets: string[]
+  /** Distinct ranks and scales (alpha / r, or alpha / sqrt r), ascending. */
+  ranks: number[]
+  scales: number[]
+  /** Modules whose B is all zero: they change nothing. */
+  zeroModules: number
+}
+
+/** One measured point of a run. */
+export interface TrajectoryStep {
+  step: Step
+  /** Identity of the adapter's weights; null for the base, and where a file does not say. */
+  adapterSha256: string | null
+  adapter?: AdapterSummary
+  epoch?: number
+  /** Training loss logged last before the checkpoint; null when the trainer logged NaN or Infinity. */
+  loss?: number | null
+  /** Input tokens of the evaluation prompts, and how many one pass computes; the same whether step 0 was cached or not. */
+  tokens?: { total: number; computed: number }
+}
+
+/** The numbers of one layer; outer index = step (as in {@link Trajectory.steps}), inner index = trait. */
+export interface LayerTrajectory {
+  /** 0-based block; null in files of the reference's first version, which do not say. */
+  layer: number | null
+  /** N: mean over prompts of ‖h‖ at step 0, native activation units. */
+  step0ActivationNorm: number
+  /** Mean over prompts of h · d, raw, native activation units. Absolute, not drift: step 0 is not zero. */
+  projections: number[][]
+  /** Standard deviation over prompts, ddof 1; absent in files of the reference. */
+  std?: number[][]
+}
+
+/** A checkpoint that was not measured, and why. */
+export interface SkippedCheckpoint {
+  step: Step
+  reason: string
+}
+
+/** What is known of the training run; null where nobody said. Field meanings are those of the reference's files. */
+export interface RunDescription {
+  model: string | null
+  dataSource: string | null
+  seed: number | null
+  nSamples: number | null
+  fullFinetune: boolean
+  loraRank: number | null
+  loraAlpha: number | null
+  lr: number | null
+  epochs: number | null
+  saveSteps: number | null
+  maxSteps: number | null
+  earlyUpdateSteps: number[] | null
+}
+
+/** What our own measurements add: the conditions that make numbers comparable. */
+export interface MeasurementRecord {
+  conditions: Conditions
+  directionsSha256: string
+  /** SHA-256 over the token ids of the evaluation prompts. */
+  tokenIdsSha256: string
+  nPrompts: number
+  /** Sum over all steps. */
+  tokens: { total: number; computed: number }
+  /** Differences between directions and measurement that the caller chose to accept; normally empty. */
+  mismatches: string[]
+  device: string
+  versions: { traitscope: string; llamaCpp: string }
+}
+
+/** Projections of a run's checkpoints on trait directions, at one or several layers. */
+export interface Trajectory {
+  /** Whose file layout this came from. */
+  source: 'traitscope' | 'reference-v1' | 'reference-v2'
+  /** Trait order of every inner array. */
+  traits: string[]
+  /** Step 0 first, then ascending; `final` last, if it is there at all. */
+  steps: TrajectoryStep[]
+  /** Step whose checkpoint the final adapter repeats; it is counted once. Null when there is none. */
+  finalAliasOf: number | null
+  layers: LayerTrajectory[]
+  /** Index into `layers` of the one that a reader of a single layer gets. */
+  primary: number
+  skipped: SkippedCheckpoint[]
+  run: RunDescription
+  measurement?: MeasurementRecord
+}

@@ -1,0 +1,273 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { sha256 } from '../../lib/formats/hash.js'
+import { readSafetensors } from '../../lib/formats/safetensors.js'
+import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
+import { type MeasureRunOptions, measureRun } from '../../lib/trajectory/measure-run.js'
+import { readTrajectory } from '../../lib/trajectory/read-trajectory.js'
+import { fakeDirections } from '../directions/fake-directions.js'
+import { fakePack } from '../directions/fake-model.js'
+import { attachedStates, attachingModel, writeAdapter, writeCheckpoint } from './fake-run.js'
+
+vi.mock('../../lib/hidden-states/hidden-states.js')
+const states = vi.mocked(hiddenStates)
+
+let folder: string
+let run: string
+const { model, attached } = attachingModel()
+const measure = (options: Partial<MeasureRunOptions> = {}) =>
+  measureRun(model, fakeDirections(), run, { pack: fakePack(), cacheDir: join(folder, 'cache'), ...options })
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'traitscope-run-'))
+  run = join(folder, 'my-run')
+  states.mockReset()
+  states.mockImplementation(attachedStates)
+  await writeCheckpoint(run, 20, 2)
+  await writeCheckpoint(run, 10, 1, 'NaN')
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+describe('measureRun', () => {
+  it('should project step 0 and every checkpoint at every layer', async () => {
+    const trajectory = await measure()
+    expect(trajectory.steps.map(({ step }) => step)).toEqual([0, 10, 20])
+    expect(trajectory.layers.map(({ layer }) => layer)).toEqual([1, 3])
+    for (const { projections, std, step0ActivationNorm } of trajectory.layers) {
+      expect(step0ActivationNorm).toBeGreaterThan(0.5)
+      expect(projections[1]![0]! - projections[0]![0]!).toBeCloseTo(1, 6)
+      expect(projections[2]![0]! - projections[0]![0]!).toBeCloseTo(2, 6)
+      expect(projections[2]![1]! - projections[0]![1]!).toBeCloseTo(0, 6)
+      expect(std![1]![0]).toBeCloseTo(std![0]![0]!, 6)
+    }
+    expect(attached()).toBe(0)
+  })
+
+  it('should say what each checkpoint is', async () => {
+    const { steps, run: description } = await measure()
+    expect(steps[1]).toMatchObject({
+      step: 10,
+      adapterSha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+      adapter: {
+        rank: 2,
+        alpha: 8,
+        modules: 1,
+        targets: ['q_proj'],
+        ranks: [2],
+        scales: [4],
+        zeroModules: 0,
+      },
+      epoch: 0.5,
+      loss: null,
+    })
+    expect(steps[2]!.loss).toBe(1.5)
+    expect(steps[2]!.adapterSha256).not.toBe(steps[1]!.adapterSha256)
+    expect(description).toMatchObject({
+      model: 'fake',
+      dataSource: 'my-run',
+      loraRank: 2,
+      loraAlpha: 8,
+      seed: null,
+    })
+  })
+
+  it('should count a final adapter that repeats a checkpoint once', async () => {
+    await writeAdapter(run, 2)
+    const trajectory = await measure()
+    expect(trajectory.steps.map(({ step }) => step)).toEqual([0, 10, 20])
+    expect(trajectory.finalAliasOf).toBe(20)
+  })
+
+  it('should measure a final adapter that no checkpoint has', async () => {
+    await writeAdapter(join(run, 'final_adapter'), 3)
+    const trajectory = await measure()
+    expect(trajectory.steps.map(({ step }) => step)).toEqual([0, 10, 20, 'final'])
+    expect(trajectory.finalAliasOf).toBe(null)
+  })
+
+  it('should list incomplete checkpoints with their reason', async () => {
+    await rm(join(run, 'checkpoint-20', 'trainer_state.json'))
+    const { steps, skipped } = await measure()
+    expect(steps.map(({ step }) => step)).toEqual([0, 10])
+    expect(skipped).toEqual([{ step: 20, reason: expect.stringContaining('trainer_state.json') }])
+  })
+
+  it('should skip a checkpoint that the trainer rotates away meanwhile', async () => {
+    states.mockImplementationOnce(async (...args) => {
+      await rm(join(run, 'checkpoint-10'), { recursive: true })
+      return attachedStates(...args)
+    })
+    const { steps, skipped } = await measure()
+    expect(steps.map(({ step }) => step)).toEqual([0, 20])
+    expect(skipped).toEqual([{ step: 10, reason: expect.stringContaining('checkpoint-10') }])
+  })
+
+  it('should measure the final adapter when the checkpoint that it repeats is rotated away', async () => {
+    await writeAdapter(run, 2)
+    states.mockImplementationOnce(async (...args) => {
+      await rm(join(run, 'checkpoint-20'), { recursive: true })
+      return attachedStates(...args)
+    })
+    const { steps, finalAliasOf } = await measure()
+    expect(steps.map(({ step }) => step)).toEqual([0, 10, 'final'])
+    expect(finalAliasOf).toBe(null)
+  })
+
+  it('should read a folder that is itself an adapter', async () => {
+    await writeAdapter(join(folder, 'adapter'), 1)
+    const { steps } = await measureRun(model, fakeDirections(), join(folder, 'adapter'), {
+      pack: fakePack(),
+      cacheDir: false,
+    })
+    expect(steps.map(({ step }) => step)).toEqual([0, 'final'])
+  })
+
+  it('should measure step 0 once for all runs of a base, and write the same bytes either way', async () => {
+    await measure({ out: join(folder, 'a') })
+    expect(states).toHaveBeenCalledTimes(3)
+    await measure({ out: join(folder, 'b') })
+    expect(states).toHaveBeenCalledTimes(5)
+    for (const name of ['trajectory.json', 'activations.safetensors', 'run_manifest.json']) {
+      expect(await readFile(join(folder, 'b', name))).toEqual(await readFile(join(folder, 'a', name)))
+    }
+    const other = attachingModel({ fingerprint: 'f'.repeat(64), threads: 2 })
+    await measureRun(other.model, fakeDirections(), run, {
+      pack: fakePack(),
+      cacheDir: join(folder, 'cache'),
+    })
+    expect(states).toHaveBeenCalledTimes(8)
+  })
+
+  it('should write files that read back, with hashes of inputs and outputs', async () => {
+    const out = join(folder, 'out')
+    await writeAdapter(run, 2)
+    const trajectory = await measure({ out, layer: 3, run: { seed: 42, dataSource: 'bad_medical' } })
+    expect(await readTrajectory(out)).toEqual(trajectory)
+    expect((await readdir(out)).sort()).toEqual([
+      'activations.safetensors',
+      'run_manifest.json',
+      'trajectory.json',
+    ])
+
+    const text = await readFile(join(out, 'trajectory.json'), 'utf8')
+    const json = JSON.parse(text)
+    expect(Object.keys(json)).toEqual([
+      'model',
+      'data_source',
+      'seed',
+      'full_finetune',
+      'lora_rank',
+      'lora_alpha',
+      'lr',
+      'epochs',
+      'n_samples',
+      'save_steps',
+      'max_steps',
+      'early_update_steps',
+      'measurement_layer',
+      'direction_bundle_sha256',
+      'direction_sha256',
+      'eval_prompt_config_sha256',
+      'trait_order',
+      'step0_activation_norm',
+      'trajectory',
+      'traitscope',
+    ])
+    expect(json.measurement_layer).toBe(3)
+    expect(json.seed).toBe(42)
+    expect(json.trajectory.map(({ step }: { step: unknown }) => step)).toEqual([0, 10, 20, 'final'])
+    expect(json.trajectory[3].projections).toEqual(json.trajectory[2].projections)
+    expect(json.trajectory[1].projections_normalized.courage).toBe(
+      json.trajectory[1].projections.courage / json.step0_activation_norm,
+    )
+
+    const activations = await readSafetensors(join(out, 'activations.safetensors'))
+    expect([...activations.tensors.keys()].sort()).toEqual(['step-0', 'step-10', 'step-20'])
+    expect(activations.tensors.get('step-10')!.shape).toEqual([3, 2, 8])
+
+    const manifest = JSON.parse(await readFile(join(out, 'run_manifest.json'), 'utf8'))
+    expect(manifest.training.lora_target_modules).toEqual(['q_proj'])
+    expect(manifest.traitscope.outputs['trajectory.json']).toBe(sha256(text))
+    expect(manifest.traitscope.outputs['activations.safetensors']).toBe(activations.sha256)
+    expect(manifest.traitscope.inputs.directions).toBe(fakeDirections().sha256)
+  })
+
+  it('should refuse an occupied output folder before it computes anything', async () => {
+    const out = join(folder, 'out')
+    await measure({ out })
+    states.mockClear()
+    await expect(measure({ out })).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+    expect(states).not.toHaveBeenCalled()
+    await measure({ out, force: true })
+  })
+
+  it('should leave nothing behind when it is aborted', async () => {
+    const controller = new AbortController()
+    const out = join(folder, 'out')
+    await expect(
+      measure({ out, signal: controller.signal, onCheckpoint: () => controller.abort() }),
+    ).rejects.toMatchObject({ code: 'ABORTED' })
+    expect((await readdir(folder)).sort()).toEqual(['cache', 'my-run'])
+    expect(attached()).toBe(0)
+  })
+
+  it('should report steps and progress as it goes', async () => {
+    const seen: [unknown, number, number][] = []
+    const fractions: number[] = []
+    await measure({
+      onCheckpoint: ({ step, done, of }) => seen.push([step, done, of]),
+      onProgress: (fraction) => fractions.push(fraction),
+    })
+    expect(seen).toEqual([
+      [0, 1, 3],
+      [10, 2, 3],
+      [20, 3, 3],
+    ])
+    expect(fractions.at(-1)).toBe(1)
+    expect(fractions).toEqual([...fractions].sort((a, b) => a - b))
+  })
+
+  it('should not call an adapter clean that never reaches what is read', async () => {
+    await writeCheckpoint(run, 30, 0)
+    await expect(measure()).rejects.toMatchObject({ code: 'ADAPTER_NO_EFFECT' })
+    expect(attached()).toBe(0)
+  })
+
+  it('should not report a run with a diverged checkpoint', async () => {
+    await writeCheckpoint(run, 30, Number.NaN)
+    await expect(measure()).rejects.toMatchObject({ code: 'ADAPTER_INVALID' })
+  })
+
+  it('should refuse directions of another model, and record it when allowed', async () => {
+    const other = attachingModel({ fingerprint: '0'.repeat(64) }).model
+    const options = { pack: fakePack(), cacheDir: false as const }
+    await expect(measureRun(other, fakeDirections(), run, options)).rejects.toMatchObject({
+      code: 'NOT_COMPARABLE',
+    })
+    const { measurement } = await measureRun(other, fakeDirections(), run, {
+      ...options,
+      allowMismatch: true,
+    })
+    expect(measurement!.mismatches).toEqual([expect.stringContaining('base model')])
+  })
+
+  it('should refuse a layer that the directions do not have', async () => {
+    await expect(measure({ layer: 2 })).rejects.toMatchObject({
+      code: 'NOT_COMPARABLE',
+      message: expect.stringContaining('1, 3'),
+    })
+  })
+
+  it('should say what is missing when there is nothing to measure yet', async () => {
+    await rm(run, { recursive: true })
+    await expect(measure()).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+    await mkdir(join(run, 'checkpoint-10'), { recursive: true })
+    await writeFile(join(run, 'checkpoint-10', 'adapter_config.json'), '{}')
+    await expect(measure()).rejects.toMatchObject({
+      code: 'FILE_INCOMPLETE',
+      message: expect.stringContaining('checkpoint-10'),
+    })
+  })
+})
