@@ -1,0 +1,89 @@
+import { basename } from 'node:path'
+import { hashAdapter } from '../formats/adapter-folder.js'
+import { checkpointStep } from '../formats/checkpoint.js'
+import type { RunFolder } from '../formats/run-folder.js'
+import type { Step } from '../trajectory/trajectory.js'
+
+/** A complete checkpoint or final adapter that has to be looked at. */
+export interface Candidate {
+  step: Step
+  path: string
+  /** Changes when the files change. */
+  stamp: string
+  epoch?: number
+  loss?: number
+}
+
+interface Entry {
+  stamp: string
+  /** Weights that were measured; undefined when measuring failed. */
+  sha256: string | undefined
+}
+
+/**
+ * What a watch has seen of a run: which weights were measured under which step, what was said about the rest. It grows by
+ * a few strings per checkpoint and keeps no numbers.
+ */
+export class RunLedger {
+  readonly #settled = new Map<Step, Entry>()
+  readonly #waiting = new Map<Step, string>()
+  #waitingForRun: string | undefined
+
+  /** Complete checkpoints whose files are new or have changed, ascending; the final adapter last, unless it is an alias. */
+  candidates(found: RunFolder): Candidate[] {
+    const complete: Candidate[] = found.checkpoints.filter(({ state }) => state === 'complete')
+    const { final } = found
+    if (final && final.aliasOf === undefined) {
+      complete.push({ step: 'final', path: final.path, stamp: final.stamp })
+    }
+    return complete.filter(({ step, stamp }) => this.#settled.get(step)?.stamp !== stamp)
+  }
+
+  /**
+   * True when these weights were measured under this step before: files that were only touched, or copied over themselves.
+   * Their content decides, because trainers rewrite checkpoints of equal size when they resume.
+   */
+  async isKnown({ step, path, stamp }: Candidate): Promise<boolean> {
+    const entry = this.#settled.get(step)
+    if (entry?.sha256 === undefined || entry.sha256 !== (await hashAdapter(path))) return false
+    entry.stamp = stamp
+    return true
+  }
+
+  wasMeasured(step: Step): boolean {
+    return this.#settled.get(step)?.sha256 !== undefined
+  }
+
+  settle({ step, stamp }: Candidate, sha256: string | undefined): void {
+    this.#settled.set(step, { stamp, sha256 })
+    this.#waiting.delete(step)
+  }
+
+  /** Notes that a step is waited for; true when that is news. */
+  wait(step: Step, reason: string): boolean {
+    if (this.#waiting.get(step) === reason) return false
+    this.#waiting.set(step, reason)
+    return true
+  }
+
+  /** Notes that the run itself is waited for, or (undefined) no longer is; true when that is news. */
+  waitForRun(reason: string | undefined): boolean {
+    const news = this.#waitingForRun !== reason
+    this.#waitingForRun = reason
+    return news
+  }
+
+  /** Steps that were waited for, or seen for a moment only, and are gone from the folder; each is returned once. */
+  takeVanished(found: RunFolder): Step[] {
+    const present = new Set<Step>(found.checkpoints.map(({ step }) => step))
+    const gone = new Set<Step>(
+      [...this.#waiting.keys()].filter((step) => step !== 'final' && !present.has(step)),
+    )
+    for (const folder of found.vanished) {
+      const step = checkpointStep(basename(folder))
+      if (step !== undefined && !this.#settled.has(step)) gone.add(step)
+    }
+    for (const step of gone) this.#waiting.delete(step)
+    return [...gone]
+  }
+}

@@ -1,0 +1,82 @@
+import type { DriftStep } from '../drift/drift.js'
+import type { TraitscopeError } from '../errors.js'
+import type { Projection } from '../trajectory/project.js'
+import type { AdapterSummary, Step } from '../trajectory/trajectory.js'
+
+/** Step 0 is known: the base model was measured, or its states came from the cache. */
+export interface BaselineEvent {
+  type: 'baseline'
+  traits: readonly string[]
+  layers: readonly number[]
+  /** Per layer. */
+  projections: readonly Projection[]
+  /** N per layer, native activation units. */
+  activationNorms: readonly number[]
+  cached: boolean
+  tokens: { total: number; computed: number }
+}
+
+/** A checkpoint was measured. */
+export interface CheckpointEvent {
+  type: 'checkpoint'
+  step: Step
+  path: string
+  adapterSha256: string
+  adapter: AdapterSummary
+  /** True when a checkpoint of this step was measured before and its weights have changed since. */
+  remeasured: boolean
+  epoch?: number
+  /** Last logged training loss; NaN when the run has diverged. */
+  loss?: number
+  /** Per layer. */
+  projections: readonly Projection[]
+  /** Per layer, in trait order. */
+  drift: readonly DriftStep[]
+  /** Index of the primary layer in `projections` and `drift`. */
+  primary: number
+  tokens: { total: number; computed: number }
+  /** Wall time of reading, attaching and measuring, in milliseconds. */
+  milliseconds: number
+  /** No detector judges yet. */
+  verdict?: undefined
+}
+
+/** Something is not there yet; sent once per reason, not once per look. */
+export interface WaitingEvent {
+  type: 'waiting'
+  /** Absent when it is the run itself that is waited for. */
+  step?: Step
+  reason: string
+}
+
+/** A checkpoint will not be measured: it vanished. */
+export interface SkippedEvent {
+  type: 'skipped'
+  step: Step
+  reason: string
+}
+
+/** A checkpoint could not be measured. It is looked at again when its files change; the watch goes on. */
+export interface WatchErrorEvent {
+  type: 'error'
+  step?: Step
+  error: TraitscopeError
+}
+
+export interface EndEvent {
+  type: 'end'
+  /** `once`: one look was asked for. `until-step`: that step is measured. `idle`: nothing new for long enough. */
+  reason: 'once' | 'until-step' | 'idle' | 'aborted'
+  /** Checkpoints measured, re-measured ones counted again. */
+  measured: number
+  /** Step that the final adapter repeats, if it is known to. */
+  finalAliasOf?: number
+}
+
+export type WatchEvent =
+  | BaselineEvent
+  | CheckpointEvent
+  | WaitingEvent
+  | SkippedEvent
+  | WatchErrorEvent
+  | EndEvent

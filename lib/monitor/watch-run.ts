@@ -1,0 +1,204 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Directions } from '../directions/directions.js'
+import { driftStep } from '../drift/drift.js'
+import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
+import { type RunFolder, scanRunFolder } from '../formats/run-folder.js'
+import type { Model } from '../model/model.js'
+import {
+  type BaseMeasurement,
+  type MeasurementOptions,
+  type MeasurementPlan,
+  prepareMeasurement,
+} from '../trajectory/measurement.js'
+import { type Candidate, RunLedger } from './run-ledger.js'
+import type { BaselineEvent, CheckpointEvent, EndEvent, WatchEvent } from './watch-events.js'
+
+export interface WatchRunOptions extends MeasurementOptions {
+  /** Stops the watch: the last event is then `end` with reason `aborted`. */
+  signal?: AbortSignal | undefined
+  /** Time between two looks at the folder, in milliseconds; default 2000. */
+  intervalMs?: number | undefined
+  /** Look once, measure what is there, end. */
+  once?: boolean | undefined
+  /** End when a checkpoint of this step or a later one has been measured: the last step of the training run. */
+  untilStep?: number | undefined
+  /** End when nothing has changed for this long, in milliseconds. Default: watch until stopped. */
+  idleMs?: number | undefined
+}
+
+/** Errors that no other checkpoint could escape: the watch cannot go on. */
+const FATAL = ['MODEL_CLOSED', 'BINDING', 'INTERNAL'] as const
+
+/**
+ * Watches a run's folder and measures every checkpoint once, as it is completed; weights that change under an old name are
+ * measured again. The folder is only read, by looking at it every `intervalMs`, and may not exist yet. Half-written
+ * checkpoints are waited for, vanished ones reported; a checkpoint that cannot be measured is an `error` event and the watch goes
+ * on.
+ *
+ * @throws TraitscopeError before the first event when directions, model and pack do not belong together (NOT_COMPARABLE), and
+ * when the model is closed under the watch
+ */
+export async function* watchRun(
+  model: Model,
+  directions: Directions,
+  runDir: string,
+  options: WatchRunOptions,
+): AsyncGenerator<WatchEvent, void, undefined> {
+  const { signal, intervalMs = 2000, once = false, untilStep, idleMs } = options
+  checkDuration('intervalMs', intervalMs)
+  if (idleMs !== undefined) checkDuration('idleMs', idleMs)
+  const ledger = new RunLedger()
+  let measured = 0
+  let found: RunFolder | undefined
+  const end = (reason: EndEvent['reason']): EndEvent => {
+    const aliasOf = found?.final?.aliasOf
+    return { type: 'end', reason, measured, ...(aliasOf === undefined ? {} : { finalAliasOf: aliasOf }) }
+  }
+  try {
+    const plan = await prepareMeasurement(model, directions, options)
+    const base = await plan.measureBase({ signal })
+    yield baselineEvent(plan, base)
+    let changedAt = performance.now()
+    for (;;) {
+      found = await look(runDir, found, signal)
+      let reached = false
+      let changed = false
+      for await (const event of visit(plan, base, ledger, found, signal)) {
+        yield event
+        changed = true
+        if (event.type !== 'checkpoint') continue
+        measured++
+        reached ||= untilStep !== undefined && typeof event.step === 'number' && event.step >= untilStep
+      }
+      if (reached) return yield end('until-step')
+      if (once) return yield end('once')
+      // Only a look that found nothing counts, so that a slow measurement is never taken for idleness.
+      if (changed) changedAt = performance.now()
+      else if (idleMs !== undefined && performance.now() - changedAt >= idleMs) return yield end('idle')
+      await sleep(intervalMs, undefined, signal ? { signal } : {})
+    }
+  } catch (error) {
+    if (!signal?.aborted) throw error
+    yield end('aborted')
+  }
+}
+
+/** One look; undefined while there is no such folder. */
+async function look(
+  runDir: string,
+  previous: RunFolder | undefined,
+  signal: AbortSignal | undefined,
+): Promise<RunFolder | undefined> {
+  try {
+    return await scanRunFolder(runDir, { ...(previous && { previous }), ...(signal && { signal }) })
+  } catch (error) {
+    if (isTraitscopeError(error, 'FILE_NOT_FOUND') || isTraitscopeError(error, 'FILE_VANISHED'))
+      return undefined
+    throw error
+  }
+}
+
+/** Events of one look at the folder. */
+async function* visit(
+  plan: MeasurementPlan,
+  base: BaseMeasurement,
+  ledger: RunLedger,
+  found: RunFolder | undefined,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<WatchEvent, void, undefined> {
+  const empty = found !== undefined && found.checkpoints.length === 0 && found.final === undefined
+  const reason = found
+    ? empty
+      ? 'there is no checkpoint yet'
+      : undefined
+    : 'the run folder does not exist yet'
+  if (ledger.waitForRun(reason) && reason !== undefined) yield { type: 'waiting', reason }
+  if (!found) return
+
+  for (const { step, state, reason = 'it is still being written' } of found.checkpoints) {
+    if (state === 'incomplete' && ledger.wait(step, reason)) yield { type: 'waiting', step, reason }
+  }
+  for (const step of ledger.takeVanished(found)) {
+    yield { type: 'skipped', step, reason: 'it disappeared before it was complete' }
+  }
+  for (const candidate of ledger.candidates(found)) {
+    throwIfAborted(signal)
+    const event = await inspect(plan, base, ledger, candidate, signal)
+    if (event) yield event
+  }
+}
+
+async function inspect(
+  plan: MeasurementPlan,
+  base: BaseMeasurement,
+  ledger: RunLedger,
+  candidate: Candidate,
+  signal: AbortSignal | undefined,
+): Promise<WatchEvent | undefined> {
+  const { step, path } = candidate
+  try {
+    if (await ledger.isKnown(candidate)) return undefined
+    const event = await measureCandidate(plan, base, ledger.wasMeasured(step), candidate, signal)
+    ledger.settle(candidate, event.adapterSha256)
+    return event
+  } catch (cause) {
+    const error =
+      cause instanceof TraitscopeError
+        ? cause
+        : new TraitscopeError('INTERNAL', `measuring ${path} failed unexpectedly`, { cause })
+    if (signal?.aborted || FATAL.some((code) => code === error.code)) throw error
+    if (error.code === 'FILE_INCOMPLETE') {
+      return ledger.wait(step, error.message) ? { type: 'waiting', step, reason: error.message } : undefined
+    }
+    ledger.settle(candidate, undefined)
+    if (error.code === 'FILE_VANISHED' || error.code === 'FILE_NOT_FOUND') {
+      return { type: 'skipped', step, reason: error.message }
+    }
+    return { type: 'error', step, error }
+  }
+}
+
+async function measureCandidate(
+  plan: MeasurementPlan,
+  base: BaseMeasurement,
+  remeasured: boolean,
+  { step, path, epoch, loss }: Candidate,
+  signal: AbortSignal | undefined,
+): Promise<CheckpointEvent> {
+  const started = performance.now()
+  const { adapter, adapterSha256, layers, tokens } = await plan.measureAdapter(path, base, { signal })
+  return {
+    type: 'checkpoint',
+    step,
+    path,
+    adapterSha256,
+    adapter,
+    remeasured,
+    ...(epoch === undefined ? {} : { epoch }),
+    ...(loss === undefined ? {} : { loss }),
+    projections: layers,
+    drift: layers.map(({ mean }, l) => driftStep(step, mean, base.layers[l]!.mean, base.activationNorms[l]!)),
+    primary: plan.primary,
+    tokens,
+    milliseconds: performance.now() - started,
+  }
+}
+
+function baselineEvent(plan: MeasurementPlan, base: BaseMeasurement): BaselineEvent {
+  const { layers, activationNorms, cached, tokens } = base
+  return {
+    type: 'baseline',
+    traits: plan.directions.traits,
+    layers: plan.directions.layers,
+    projections: layers,
+    activationNorms,
+    cached,
+    tokens,
+  }
+}
+
+function checkDuration(name: string, value: number): void {
+  if (!(Number.isFinite(value) && value >= 0)) {
+    throw new TraitscopeError('USAGE', `${name} must be a number of milliseconds, 0 or more, found ${value}`)
+  }
+}

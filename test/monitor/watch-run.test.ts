@@ -1,0 +1,227 @@
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
+import type { WatchEvent } from '../../lib/monitor/watch-events.js'
+import { type WatchRunOptions, watchRun } from '../../lib/monitor/watch-run.js'
+import { fakeDirections } from '../directions/fake-directions.js'
+import { fakePack } from '../directions/fake-model.js'
+import { attachedStates, attachingModel, writeAdapter, writeCheckpoint } from '../trajectory/fake-run.js'
+
+vi.mock('../../lib/hidden-states/hidden-states.js')
+const states = vi.mocked(hiddenStates)
+
+let folder: string
+let run: string
+const { model, attached } = attachingModel()
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'traitscope-watch-'))
+  run = join(folder, 'run')
+  states.mockReset()
+  states.mockImplementation(attachedStates)
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+const watch = (options: Partial<WatchRunOptions> = {}) =>
+  watchRun(model, fakeDirections(), run, { pack: fakePack(), cacheDir: false, intervalMs: 5, ...options })
+
+/** `type step`, or the reason of an event that has no step: the story of a watch in words. */
+const told = (event: WatchEvent): string =>
+  'step' in event && event.step !== undefined
+    ? `${event.type} ${event.step}`
+    : 'reason' in event
+      ? `${event.type}: ${event.reason}`
+      : event.type
+
+/**
+ * Runs a watch through a script: an event that reads like a key triggers the action, then the watch goes on. Ends with the watch
+ * or after its last action plus `idleMs`.
+ */
+async function follow(
+  script: Record<string, () => Promise<unknown>>,
+  options: Partial<WatchRunOptions> = {},
+): Promise<{ story: string[]; events: WatchEvent[] }> {
+  const events: WatchEvent[] = []
+  const pending = new Map(Object.entries(script))
+  for await (const event of watch({ idleMs: 60, ...options })) {
+    events.push(event)
+    const action = pending.get(told(event))
+    pending.delete(told(event))
+    await action?.()
+  }
+  expect([...pending.keys()]).toEqual([])
+  return { story: events.map(told), events }
+}
+
+describe('watchRun', () => {
+  it('should follow a run from before its folder exists to its last checkpoint', async () => {
+    const { story, events } = await follow({
+      'waiting: the run folder does not exist yet': () => mkdir(run),
+      'waiting: there is no checkpoint yet': () => writeCheckpoint(run, 10, 1),
+      'checkpoint 10': () => writeCheckpoint(run, 20, 2),
+      'checkpoint 20': () => writeAdapter(run, 2),
+    })
+    expect(story).toEqual([
+      'baseline',
+      'waiting: the run folder does not exist yet',
+      'waiting: there is no checkpoint yet',
+      'checkpoint 10',
+      'checkpoint 20',
+      'end: idle',
+    ])
+    expect(events.at(-1)).toMatchObject({ measured: 2, finalAliasOf: 20 })
+    expect(attached()).toBe(0)
+  })
+
+  it('should give drift and projections per layer', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const { events } = await follow({}, { once: true, layer: 3 })
+    const [baseline, checkpoint] = events
+    if (baseline?.type !== 'baseline' || checkpoint?.type !== 'checkpoint')
+      throw new Error('unexpected events')
+    expect(baseline).toMatchObject({ traits: ['courage', 'a/b'], layers: [1, 3], cached: false })
+    expect(checkpoint).toMatchObject({ step: 10, primary: 1, remeasured: false, epoch: 0.5, loss: 1.5 })
+    expect(checkpoint.verdict).toBe(undefined)
+    for (const [l, { values, norm }] of checkpoint.drift.entries()) {
+      expect(values[0]).toBeCloseTo(1 / baseline.activationNorms[l]!, 5)
+      expect(values[1]).toBeCloseTo(0, 6)
+      expect(norm).toBeCloseTo(Math.hypot(...values), 12)
+    }
+  })
+
+  it('should wait for a half-written checkpoint and say so once', async () => {
+    const folderOf = (step: number) => join(run, `checkpoint-${step}`)
+    await writeCheckpoint(run, 10, 1)
+    const whole = await readFile(join(folderOf(10), 'adapter_model.safetensors'))
+    const state = await readFile(join(folderOf(10), 'trainer_state.json'))
+    await writeFile(join(folderOf(10), 'adapter_model.safetensors'), whole.subarray(0, 40))
+    await rm(join(folderOf(10), 'trainer_state.json'))
+    const reasons: string[] = []
+    const events: string[] = []
+    for await (const event of watch({ idleMs: 60 })) {
+      events.push(told(event))
+      if (event.type !== 'waiting') continue
+      reasons.push(event.reason)
+      if (reasons.length === 1)
+        await appendFile(join(folderOf(10), 'adapter_model.safetensors'), whole.subarray(40))
+      if (reasons.length === 2) await writeFile(join(folderOf(10), 'trainer_state.json'), state)
+    }
+    expect(events).toEqual(['baseline', 'waiting 10', 'waiting 10', 'checkpoint 10', 'end: idle'])
+    expect(reasons[0]).not.toBe(reasons[1])
+  })
+
+  it('should measure rewritten weights again, and touched files not', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const touch = async () => {
+      const later = new Date(Date.now() + 60_000)
+      await utimes(join(run, 'checkpoint-10', 'adapter_model.safetensors'), later, later)
+    }
+    const touched = await follow({ 'checkpoint 10': touch })
+    expect(touched.story).toEqual(['baseline', 'checkpoint 10', 'end: idle'])
+    const { story, events } = await follow({ 'checkpoint 10': () => writeCheckpoint(run, 10, 3) })
+    expect(story).toEqual(['baseline', 'checkpoint 10', 'checkpoint 10', 'end: idle'])
+    expect(events[1]).toMatchObject({ remeasured: false })
+    expect(events[2]).toMatchObject({ remeasured: true })
+  })
+
+  it('should report a checkpoint that vanishes before it is complete', async () => {
+    await mkdir(join(run, 'checkpoint-10'), { recursive: true })
+    await writeFile(join(run, 'checkpoint-10', 'adapter_config.json'), '{}')
+    const { story } = await follow({
+      'waiting 10': () => rm(join(run, 'checkpoint-10'), { recursive: true }),
+    })
+    expect(story.slice(0, 3)).toEqual(['baseline', 'waiting 10', 'waiting: there is no checkpoint yet'])
+    expect(story).toContain('skipped 10')
+  })
+
+  it('should report a checkpoint that vanishes before its turn', async () => {
+    await writeCheckpoint(run, 10, 1)
+    await writeCheckpoint(run, 20, 2)
+    const { story } = await follow({
+      'checkpoint 10': () => rm(join(run, 'checkpoint-20'), { recursive: true }),
+    })
+    expect(story).toEqual(['baseline', 'checkpoint 10', 'skipped 20', 'end: idle'])
+  })
+
+  it('should go on after a checkpoint that cannot be measured, and look again when it changes', async () => {
+    await writeCheckpoint(run, 10, Number.NaN)
+    const { story, events } = await follow({
+      'error 10': () => writeCheckpoint(run, 20, 1),
+      'checkpoint 20': () => writeCheckpoint(run, 10, 1),
+    })
+    expect(story).toEqual(['baseline', 'error 10', 'checkpoint 20', 'checkpoint 10', 'end: idle'])
+    expect(events[1]).toMatchObject({ error: { code: 'ADAPTER_INVALID' } })
+    expect(events[3]).toMatchObject({ remeasured: false })
+  })
+
+  it('should measure a final adapter that no checkpoint has', async () => {
+    await writeCheckpoint(run, 10, 1)
+    await writeAdapter(join(run, 'final_adapter'), 2)
+    expect((await follow({}, { once: true })).story).toEqual([
+      'baseline',
+      'checkpoint 10',
+      'checkpoint final',
+      'end: once',
+    ])
+  })
+
+  it('should end with the last step of the training run', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const { story } = await follow(
+      { 'checkpoint 10': () => writeCheckpoint(run, 20, 2) },
+      { untilStep: 20, idleMs: undefined },
+    )
+    expect(story).toEqual(['baseline', 'checkpoint 10', 'checkpoint 20', 'end: until-step'])
+  })
+
+  it.each(['baseline', 'checkpoint 10', 'waiting 20'])('should end when aborted at "%s"', async (moment) => {
+    await writeCheckpoint(run, 10, 1)
+    await mkdir(join(run, 'checkpoint-20'))
+    await writeFile(join(run, 'checkpoint-20', 'adapter_config.json'), '{}')
+    const controller = new AbortController()
+    const script = { [moment]: async () => controller.abort() }
+    const { story } = await follow(script, { signal: controller.signal, idleMs: undefined })
+    expect(story.at(-1)).toBe('end: aborted')
+    expect(story.at(-2)).toBe(moment)
+    expect(attached()).toBe(0)
+  })
+
+  it('should stop while it sleeps when the consumer breaks off or aborts', async () => {
+    await writeCheckpoint(run, 10, 1)
+    for await (const event of watch({ intervalMs: 3_600_000 })) if (event.type === 'checkpoint') break
+    const controller = new AbortController()
+    const story: string[] = []
+    for await (const event of watch({ intervalMs: 3_600_000, signal: controller.signal })) {
+      story.push(told(event))
+      if (event.type === 'checkpoint') setTimeout(() => controller.abort(), 20)
+    }
+    expect(story.at(-1)).toBe('end: aborted')
+  })
+
+  it('should never touch the run', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const listing = async () =>
+      Promise.all(
+        ['.', ...(await readdir(run, { recursive: true })).sort()].map(async (name) => {
+          const { mtimeMs, size } = await stat(join(run, name))
+          return [name, mtimeMs, size]
+        }),
+      )
+    const before = await listing()
+    await follow({})
+    expect(await listing()).toEqual(before)
+  })
+
+  it('should reject before the first event when directions and model do not belong together', async () => {
+    const other = attachingModel({ fingerprint: '0'.repeat(64) }).model
+    const events = watchRun(other, fakeDirections(), run, { pack: fakePack(), cacheDir: false })
+    await expect(events.next()).rejects.toMatchObject({ code: 'NOT_COMPARABLE' })
+  })
+
+  it('should reject impossible intervals', async () => {
+    await expect(watch({ intervalMs: -1 }).next()).rejects.toMatchObject({ code: 'USAGE' })
+    await expect(watch({ idleMs: Number.NaN }).next()).rejects.toMatchObject({ code: 'USAGE' })
+  })
+})
