@@ -70,7 +70,11 @@ def pca() -> list[dict]:
 def logistic() -> list[dict]:
     cases = []
     for seed, rows, cols, c, scale in (
-        (11, 200, 7, 1.0, 1.0), (12, 30, 80, 1.0, 4.0), (13, 40, 5, 0.1, 20.0), (14, 60, 60, 10.0, 1.0), (15, 24, 200, 1.0, 30.0),
+        (11, 200, 7, 1.0, 1.0),
+        (12, 30, 80, 1.0, 4.0),
+        (13, 40, 5, 0.1, 20.0),
+        (14, 60, 60, 10.0, 1.0),
+        (15, 24, 200, 1.0, 30.0),
     ):
         x = uniform(seed, rows, cols) * scale
         y = (x[:, 0] + 0.7 * x[:, 1] + scale * (np.random.RandomState(seed + 100).rand(rows) - 0.4) > 0).astype(int)

@@ -16,8 +16,8 @@ export interface Direction {
 }
 
 /**
- * The published estimator: `d = mean(positive) − mean(negative)`, divided by its length. Means are accumulated in float64.
- * The pools may differ in size. Method section 4.3.
+ * The published estimator: `d = mean(positive) − mean(negative)`, divided by its length. Means are
+ * accumulated in float64. The pools may differ in size. Method section 4.3.
  *
  * @param positive shape `[nPositive, nEmbd]`, states under the positive pole
  * @param trait names the trait in errors
@@ -52,9 +52,10 @@ export function meanDifference(positive: Matrix, negative: Matrix, trait: string
 }
 
 /**
- * The PCA variant: the first principal component of the centred differences of paired rows, unit length. Row k of
- * `positive` belongs to row k of `negative`. Centring removes the mean difference and leaves the sign open, so the sign is
- * chosen to agree with {@link meanDifference} (if they are exactly orthogonal: the largest entry is positive).
+ * The PCA variant: the first principal component of the centred differences of paired rows, unit length. Row
+ * k of `positive` belongs to row k of `negative`. Centring removes the mean difference and leaves the sign
+ * open, so the sign is chosen to agree with {@link meanDifference} (if they are exactly orthogonal: the
+ * largest entry is positive).
  *
  * @throws TraitscopeError SHAPE for pools of different size, or when there is nothing to decompose
  */

@@ -19,9 +19,10 @@ const SCHEMA_VERSION = 1
 const UNIT_TOLERANCE = 1e-5
 
 /**
- * Writes a directions folder: `directions.safetensors` (an F32 tensor `<layer>/<trait>` of shape `[nEmbd]` per layer and
- * trait, unit length) and `directions.json` (all else, with the hash of the vectors and of itself). The folder appears as a
- * whole or not at all, and equal directions give equal bytes: there is no time stamp in them.
+ * Writes a directions folder: `directions.safetensors` (an F32 tensor `<layer>/<trait>` of shape `[nEmbd]`
+ * per layer and trait, unit length) and `directions.json` (all else, with the hash of the vectors and of
+ * itself). The folder appears as a whole or not at all, and equal directions give equal bytes: there is no
+ * time stamp in them.
  *
  * @throws TraitscopeError FILE_EXISTS unless `force`; with it, only an earlier directions folder is replaced
  */
@@ -46,7 +47,8 @@ export async function saveDirections(
 /**
  * Reads a directions folder and checks all of it: hashes, tensor set, shapes, unit length, finite numbers.
  *
- * @throws TraitscopeError FILE_NOT_FOUND, FILE_INVALID (content was edited, or is no directions folder), UNSUPPORTED (a newer schema)
+ * @throws TraitscopeError FILE_NOT_FOUND, FILE_INVALID (content was edited, or is no directions folder),
+ * UNSUPPORTED (a newer schema)
  */
 export async function loadDirections(folder: string): Promise<Directions> {
   const path = join(folder, DESCRIPTION)

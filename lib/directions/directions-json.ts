@@ -5,7 +5,9 @@ import type { Conditions, Directions, LayerDiagnostics } from './directions.js'
 
 type Json = Record<string, unknown>
 
-/** Everything of directions but the vectors, from the parsed `directions.json`; FILE_INVALID names the field. */
+/**
+ * Everything of directions but the vectors, from the parsed `directions.json`; FILE_INVALID names the field.
+ */
 export function parseDescription(json: Json, where: string): Omit<Directions, 'vectors'> {
   const at = new Fields(json, where, '')
   if (at.text('kind') !== 'traitscope-directions') at.fail('kind', '"traitscope-directions"')

@@ -55,7 +55,9 @@ export interface Directions {
   sha256: string
 }
 
-/** The vector of one layer (index on the layer axis) and trait (index in trait order): a view of `vectors`. */
+/**
+ * The vector of one layer (index on the layer axis) and trait (index in trait order): a view of `vectors`.
+ */
 export function directionVector(
   { vectors, traits, nEmbd }: Pick<Directions, 'vectors' | 'traits' | 'nEmbd'>,
   layerIndex: number,

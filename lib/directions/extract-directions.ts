@@ -33,7 +33,10 @@ export interface ExtractDirectionsOptions {
   pool?: 'last' | 'mean' | undefined
   /** Default: the model's own, with the pack's acknowledgement. */
   template?: ChatTemplate | undefined
-  /** Fit the diagnostic probes (default true); they cost about half a second per trait and layer of an 8B model. */
+  /**
+   * Fit the diagnostic probes (default true); they cost about half a second per trait and layer of an 8B
+   * model.
+   */
   probes?: boolean | undefined
   signal?: AbortSignal | undefined
   /** Fraction done, 0 to 1, and the trait being read. */
@@ -41,12 +44,14 @@ export interface ExtractDirectionsOptions {
 }
 
 /**
- * Trait directions from contrasting system prompts: every question under every system prompt of both poles, the states of
- * each pole averaged, their difference scaled to unit length. Method sections 4.1 to 4.4.
+ * Trait directions from contrasting system prompts: every question under every system prompt of both poles,
+ * the states of each pole averaged, their difference scaled to unit length. Method sections 4.1 to 4.4.
  *
- * Each trait and pole is one pass over the model whatever the number of layers. Only one trait's states are held at a time.
+ * Each trait and pole is one pass over the model whatever the number of layers. Only one trait's states are
+ * held at a time.
  *
- * @throws TraitscopeError SHAPE naming a trait without a direction; USAGE, TEMPLATE, PROMPT_TOO_LONG, COMPUTE, ABORTED
+ * @throws TraitscopeError SHAPE naming a trait without a direction; USAGE, TEMPLATE, PROMPT_TOO_LONG,
+ * COMPUTE, ABORTED
  */
 export async function extractDirections(
   model: Model,
@@ -162,7 +167,8 @@ function estimate(
   trait: Trait,
 ): Direction {
   if (method === 'mean-difference') return meanDifference(positive, negative, trait.name)
-  // Pairs are made within a question: its k-th positive with its k-th negative system prompt, as far as both pools go.
+  // Pairs are made within a question: its k-th positive with its k-th negative system prompt, as far as both
+  // pools go.
   const perPositive = trait.positiveSystemPrompts.length
   const perNegative = trait.negativeSystemPrompts.length
   const pairs = Math.min(perPositive, perNegative)

@@ -9,8 +9,9 @@ const SEED = 42
 const C = 1
 
 /**
- * Mean test accuracy, in [0, 1], of a logistic regression that tells the poles apart: L2 with C = 1 on unscaled states, five
- * stratified shuffled folds, seed 42. A diagnostic only: folds share questions and system prompts, so it saturates at 1.
+ * Mean test accuracy, in [0, 1], of a logistic regression that tells the poles apart: L2 with C = 1 on
+ * unscaled states, five stratified shuffled folds, seed 42. A diagnostic only: folds share questions and
+ * system prompts, so it saturates at 1.
  *
  * @returns undefined when a pole has fewer rows than there are folds
  */

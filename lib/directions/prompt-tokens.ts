@@ -4,8 +4,9 @@ import type { ChatTemplate } from '../prompts/chat-template.js'
 import type { Message } from '../prompts/messages.js'
 
 /**
- * Token ids of conversations through a chat template, generation prompt appended. The template is tokenized as it is,
- * as `apply_chat_template` of transformers does: a BOS is there if and only if the template writes one, so never twice.
+ * Token ids of conversations through a chat template, generation prompt appended. The template is tokenized
+ * as it is, as `apply_chat_template` of transformers does: a BOS is there if and only if the template writes
+ * one, so never twice.
  */
 export function chatTokens(
   model: Pick<Model, 'tokenize'>,
@@ -18,7 +19,10 @@ export function chatTokens(
   )
 }
 
-/** SHA-256 over prompts in order, each as its length and its ids in 32-bit little-endian: equal input, equal hash. */
+/**
+ * SHA-256 over prompts in order, each as its length and its ids in 32-bit little-endian: equal input, equal
+ * hash.
+ */
 export class TokenHash {
   readonly #hash = createHash('sha256')
 

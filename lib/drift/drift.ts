@@ -6,7 +6,9 @@ import type { LayerTrajectory, Step, Trajectory } from '../trajectory/trajectory
 /** How far one checkpoint has moved from the base model. */
 export interface DriftStep {
   step: Step
-  /** `(P_t(s) − P_t(0)) / N` per trait in trait order; no unit (shares of the step-0 activation norm), signed. */
+  /**
+   * `(P_t(s) − P_t(0)) / N` per trait in trait order; no unit (shares of the step-0 activation norm), signed.
+   */
   values: number[]
   /** Euclidean length of `values`. */
   norm: number
@@ -47,8 +49,8 @@ export function driftStep(
 }
 
 /**
- * Drift of the whole activation, `(h̄_s − h̄_0) / N` with h̄ the mean over prompts: shape `[nEmbd]`, no unit. Its projection on
- * unit directions is the trait drift.
+ * Drift of the whole activation, `(h̄_s − h̄_0) / N` with h̄ the mean over prompts: shape `[nEmbd]`, no unit.
+ * Its projection on unit directions is the trait drift.
  *
  * @param states shape `[nPrompts, nEmbd]` at the step
  * @param atStep0 the same prompts at step 0
@@ -65,10 +67,11 @@ export function activationDrift(states: Matrix, atStep0: Matrix, step0Activation
 }
 
 /**
- * Cohen's d of every step against step 0 per trait: `(m_s − m_0) / sqrt((v_0 + v_s) / 2)` over prompts, v with ddof 1. A spread
- * of zero gives 0 where nothing moved and ±Infinity otherwise. Method section 5.2.
+ * Cohen's d of every step against step 0 per trait: `(m_s − m_0) / sqrt((v_0 + v_s) / 2)` over prompts, v
+ * with ddof 1. A spread of zero gives 0 where nothing moved and ±Infinity otherwise. Method section 5.2.
  *
- * @throws TraitscopeError NOT_COMPARABLE when the file has no spreads (the reference's have none) or not this layer
+ * @throws TraitscopeError NOT_COMPARABLE when the file has no spreads (the reference's have none) or not this
+ * layer
  */
 export function cohensD(
   trajectory: Trajectory,

@@ -8,9 +8,11 @@ export interface Fold {
 }
 
 /**
- * Stratified, shuffled folds: those of scikit-learn's `StratifiedKFold(folds, shuffle=True, random_state=seed)`.
+ * Stratified, shuffled folds: those of scikit-learn's `StratifiedKFold(folds, shuffle=True,
+ * random_state=seed)`.
  * @param labels class of every row; any integers
- * @throws `SHAPE` when a class has fewer rows than folds (scikit-learn only warns, and such a fold tests nothing)
+ * @throws `SHAPE` when a class has fewer rows than folds (scikit-learn only warns, and such a fold tests
+ * nothing)
  */
 export function stratifiedKFold(labels: ArrayLike<number>, folds = 5, seed = 42): Fold[] {
   // Classes are numbered by first appearance, which decides the order in which they draw from the stream.

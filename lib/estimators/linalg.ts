@@ -1,8 +1,8 @@
 import type { Matrix, Matrix64 } from './matrix.js'
 
 /**
- * Small dense linear algebra in float64. Everything is deterministic: one fixed order of operations, no threads.
- * Sizes are those of estimators (hundreds of rows, thousands of columns), not of models.
+ * Small dense linear algebra in float64. Everything is deterministic: one fixed order of operations, no
+ * threads. Sizes are those of estimators (hundreds of rows, thousands of columns), not of models.
  */
 
 /** Sum of `a[i] * b[i]`, accumulated in float64. */
@@ -23,8 +23,9 @@ export function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
 }
 
 /**
- * Dot product of `n` numbers of `a` from `aStart` and of `b` from `bStart`, in four fixed lanes. For float64 arrays only:
- * the engine compiles it for the types it has seen, and a second type makes every factorisation several times slower.
+ * Dot product of `n` numbers of `a` from `aStart` and of `b` from `bStart`, in four fixed lanes. For float64
+ * arrays only: the engine compiles it for the types it has seen, and a second type makes every factorisation
+ * several times slower.
  */
 export function dotAt(a: Float64Array, aStart: number, b: Float64Array, bStart: number, n: number): number {
   let s0 = 0
@@ -85,8 +86,9 @@ export function gram(x: Matrix): Matrix64 {
 }
 
 /**
- * In-place Cholesky factor of a symmetric positive definite `n x n` matrix: the lower triangle becomes `L` with
- * `A = L Lᵀ`, the upper triangle is left as it was. Returns false, with the matrix half changed, if it is not positive definite.
+ * In-place Cholesky factor of a symmetric positive definite `n x n` matrix: the lower triangle becomes `L`
+ * with `A = L Lᵀ`, the upper triangle is left as it was. Returns false, with the matrix half changed, if it
+ * is not positive definite.
  */
 export function cholesky(a: Float64Array, n: number): boolean {
   for (let i = 0; i < n; i++) {

@@ -17,8 +17,9 @@ export interface LogisticJson {
 }
 
 /**
- * Binary L2 logistic regression with the objective of scikit-learn's `LogisticRegression(C)`: the intercept is not
- * penalised and features are not scaled. Solved to the rounding floor, so there is no tolerance and no seed.
+ * Binary L2 logistic regression with the objective of scikit-learn's `LogisticRegression(C)`: the intercept
+ * is not penalised and features are not scaled. Solved to the rounding floor, so there is no tolerance and no
+ * seed.
  */
 export class LogisticRegression {
   /** Inverse strength of the penalty, > 0. */

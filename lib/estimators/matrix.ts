@@ -1,6 +1,9 @@
 import { TraitscopeError } from '../errors.js'
 
-/** A dense row-major matrix: row `r` starts at `data[r * cols]`. Hidden states come as float32, results as float64. */
+/**
+ * A dense row-major matrix: row `r` starts at `data[r * cols]`. Hidden states come as float32, results as
+ * float64.
+ */
 export interface Matrix {
   readonly data: Float32Array | Float64Array
   readonly rows: number
@@ -51,7 +54,9 @@ export function columnMeans(matrix: Matrix): Float64Array {
   return means
 }
 
-/** Throws `SHAPE` unless the matrix holds what it says: `rows x cols` finite numbers, at least `minRows` rows. */
+/**
+ * Throws `SHAPE` unless the matrix holds what it says: `rows x cols` finite numbers, at least `minRows` rows.
+ */
 export function assertMatrix(matrix: Matrix, name: string, minRows = 1): void {
   const { data, rows, cols } = matrix
   if (!(Number.isInteger(rows) && Number.isInteger(cols) && cols > 0 && data.length === rows * cols)) {

@@ -4,9 +4,10 @@ const N = 624
 const M = 397
 
 /**
- * NumPy's legacy generator, `numpy.random.RandomState(seed)` for an integer seed: MT19937 with the streams of `rand`,
- * `randint`, `shuffle` and `permutation`. scikit-learn draws from it, so equal folds and forests need equal streams.
- * Source: Matsumoto and Nishimura 1998; NumPy's `random_interval` (masked rejection) and legacy seeding.
+ * NumPy's legacy generator, `numpy.random.RandomState(seed)` for an integer seed: MT19937 with the streams of
+ * `rand`, `randint`, `shuffle` and `permutation`. scikit-learn draws from it, so equal folds and forests need
+ * equal streams. Source: Matsumoto and Nishimura 1998; NumPy's `random_interval` (masked rejection) and
+ * legacy seeding.
  */
 export class Mt19937 {
   readonly #state = new Uint32Array(N)

@@ -3,9 +3,9 @@ import { cholesky, choleskySolve, dot, dotAt } from './linalg.js'
 import type { Matrix64 } from './matrix.js'
 
 /**
- * Two damped Newton solvers of the same problem, scikit-learn's L2 logistic regression:
- * minimise `1/2 |w|^2 + C sum_i log(1 + exp(-y_i f_i))` with `f_i = w . x_i + b`, y in {-1, +1}, b not penalised.
- * Strictly convex in w, so both go to the rounding floor; which one is cheaper depends on the shape alone.
+ * Two damped Newton solvers of the same problem, scikit-learn's L2 logistic regression: minimise `1/2 |w|^2 +
+ * C sum_i log(1 + exp(-y_i f_i))` with `f_i = w . x_i + b`, y in {-1, +1}, b not penalised. Strictly convex
+ * in w, so both go to the rounding floor; which one is cheaper depends on the shape alone.
  */
 
 const MAX_STEPS = 200
@@ -23,8 +23,9 @@ export function solveByGram(
   let value = objective(0, scores, positive, c)
   const factor = new Float64Array(n * n)
   for (let step = 0; step < MAX_STEPS; step++) {
-    // The Newton point solves [K + W^-1, 1; 1ᵀ, 0] [alpha; b] = [z; 0] with z = f + (y - p)/(p(1-p)). Scaling by W^1/2
-    // gives I + W^1/2 K W^1/2, whose eigenvalues are all >= 1, so saturated rows (W -> 0) do no harm.
+    // The Newton point solves [K + W^-1, 1; 1ᵀ, 0] [alpha; b] = [z; 0] with z = f + (y - p)/(p(1-p)). Scaling
+    // by W^1/2 gives I + W^1/2 K W^1/2, whose eigenvalues are all >= 1, so saturated rows (W -> 0) do no
+    // harm.
     const root = new Float64Array(n)
     const target = new Float64Array(n)
     for (let i = 0; i < n; i++) {

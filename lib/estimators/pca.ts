@@ -21,7 +21,8 @@ export interface PcaJson {
 
 /**
  * Principal components by exact SVD of the column-centred rows. Signs and figures are those of scikit-learn's
- * `PCA(svd_solver='full')`: the entry of largest magnitude of every component is positive, variances divide by n - 1.
+ * `PCA(svd_solver='full')`: the entry of largest magnitude of every component is positive, variances divide
+ * by n - 1.
  */
 export class Pca {
   /** How many components to keep; all of `min(rows, cols)` when undefined. */
@@ -35,7 +36,10 @@ export class Pca {
     this.nComponents = nComponents
   }
 
-  /** @param x shape `[n, p]`, n >= 2. Throws `SHAPE` on non-finite input or when more components than rows are asked. */
+  /**
+   * @param x shape `[n, p]`, n >= 2. Throws `SHAPE` on non-finite input or when more components than rows are
+   * asked.
+   */
   fit(x: Matrix): this {
     this.#fitted = undefined
     assertMatrix(x, 'the input of PCA', 2)

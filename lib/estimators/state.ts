@@ -16,8 +16,8 @@ const CHECKS: Record<Kind, (value: unknown) => boolean> = {
 }
 
 /**
- * Reads the plain state of an estimator: its name, its hyperparameters, and the fitted fields of the given kinds or null.
- * Throws `FILE_INVALID` naming the field that is missing or not finite.
+ * Reads the plain state of an estimator: its name, its hyperparameters, and the fitted fields of the given
+ * kinds or null. Throws `FILE_INVALID` naming the field that is missing or not finite.
  */
 export function stateOf<J extends { estimator: string; fitted: F | null }, F>(
   json: unknown,

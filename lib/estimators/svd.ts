@@ -16,9 +16,10 @@ export interface Svd {
 const TINY = 1e-140
 
 /**
- * Exact thin SVD: Householder QR of the tall orientation, then one-sided Jacobi on the small triangle. Jacobi is used for
- * its accuracy (singular vectors good to rounding over their gap) and because it needs no shifts or deflation. Vectors of
- * zero singular values are zero rows. Signs are arbitrary; {@link flipSigns} fixes them.
+ * Exact thin SVD: Householder QR of the tall orientation, then one-sided Jacobi on the small triangle. Jacobi
+ * is used for its accuracy (singular vectors good to rounding over their gap) and because it needs no shifts
+ * or deflation. Vectors of zero singular values are zero rows. Signs are arbitrary; {@link flipSigns} fixes
+ * them.
  */
 export function svd(x: Matrix): Svd {
   const wide = x.rows < x.cols
@@ -26,12 +27,12 @@ export function svd(x: Matrix): Svd {
   const length = Math.max(x.rows, x.cols)
   // The k vectors of the short side, each `length` long: rows of X when wide, its columns otherwise.
   const vectors = wide ? new Float64Array(x.data) : transpose(x)
-  // A power of two, so that scaling is exact: squares of tiny or huge entries must neither underflow nor overflow.
+  // A power of two, so that scaling is exact; squares of the entries must not underflow or overflow.
   const unit = 2 ** Math.floor(Math.log2(vectors.reduce((max, v) => Math.max(max, Math.abs(v)), 0) || 1))
   for (let i = 0; i < vectors.length; i++) vectors[i]! /= unit
   const reflectors = qr(vectors, k, length)
 
-  // X (tall orientation) = Q R. Jacobi turns the rows of R into s_i * (right vectors of R), so R = W diag(s) Zᵀ.
+  // X (tall orientation) = Q R. Jacobi turns the rows of R into s_i * z_i, so that R = W diag(s) Zᵀ.
   const triangle = new Float64Array(k * k)
   for (let column = 0; column < k; column++) {
     for (let r = 0; r <= column; r++) triangle[r * k + column] = vectors[column * length + r]!
@@ -60,8 +61,9 @@ export function svd(x: Matrix): Svd {
 }
 
 /**
- * Makes the entry of largest magnitude of every right singular vector positive (the first one on ties) and flips the
- * left vector along: the convention of scikit-learn's PCA (`svd_flip(..., u_based_decision=False)`).
+ * Makes the entry of largest magnitude of every right singular vector positive (the first one on ties) and
+ * flips the left vector along: the convention of scikit-learn's PCA (`svd_flip(...,
+ * u_based_decision=False)`).
  */
 export function flipSigns({ left, right }: Svd): void {
   for (let i = 0; i < right.rows; i++) {
@@ -85,8 +87,8 @@ function transpose(x: Matrix): Float64Array {
 }
 
 /**
- * Householder QR of the `length x k` matrix whose columns are the rows of `vectors`. The reflector of column j stays in
- * row j from index j on; entries before j are the strict upper triangle of R.
+ * Householder QR of the `length x k` matrix whose columns are the rows of `vectors`. The reflector of column
+ * j stays in row j from index j on; entries before j are the strict upper triangle of R.
  */
 function qr(vectors: Float64Array, k: number, length: number) {
   const beta = new Float64Array(k)
@@ -121,8 +123,8 @@ function applyQ(
 }
 
 /**
- * One-sided Jacobi: rotates pairs of rows of `a` (n x n, in place) until all are orthogonal. Returns the rotations as rows:
- * `a_out = J a_in` with J orthogonal; row i of J belongs to row i of `a_out`.
+ * One-sided Jacobi: rotates pairs of rows of `a` (n x n, in place) until all are orthogonal. Returns the
+ * rotations as rows: `a_out = J a_in` with J orthogonal; row i of J belongs to row i of `a_out`.
  */
 function jacobi(a: Float64Array, n: number): Float64Array {
   const j = new Float64Array(n * n)
@@ -137,7 +139,8 @@ function jacobi(a: Float64Array, n: number): Float64Array {
         const alpha = dotAt(a, p * n, a, p * n, n)
         const gamma = dotAt(a, q * n, a, q * n, n)
         const mixed = dotAt(a, p * n, a, q * n, n)
-        // Rows that are rounding noise beside the largest one never settle; their vectors are reported as zero anyway.
+        // Rows that are rounding noise beside the largest one never settle; their vectors are reported as
+        // zero anyway.
         if (Math.abs(mixed) <= tolerance * Math.sqrt(alpha * gamma) || Math.min(alpha, gamma) <= negligible)
           continue
         rotated = true

@@ -21,15 +21,18 @@ interface Entry {
 }
 
 /**
- * What a watch has seen of a run: which weights were measured under which step, what was said about the rest. It grows by
- * a few strings per checkpoint and keeps no numbers.
+ * What a watch has seen of a run: which weights were measured under which step, what was said about the rest.
+ * It grows by a few strings per checkpoint and keeps no numbers.
  */
 export class RunLedger {
   readonly #settled = new Map<Step, Entry>()
   readonly #waiting = new Map<Step, string>()
   #waitingForRun: string | undefined
 
-  /** Complete checkpoints whose files are new or have changed, ascending; the final adapter last, unless it is an alias. */
+  /**
+   * Complete checkpoints whose files are new or have changed, ascending; the final adapter last, unless it is
+   * an alias.
+   */
   candidates(found: RunFolder): Candidate[] {
     const complete: Candidate[] = found.checkpoints.filter(({ state }) => state === 'complete')
     const { final } = found
@@ -40,8 +43,9 @@ export class RunLedger {
   }
 
   /**
-   * True when these weights were measured under this step before: files that were only touched, or copied over themselves.
-   * Their content decides, because trainers rewrite checkpoints of equal size when they resume.
+   * True when these weights were measured under this step before: files that were only touched, or copied
+   * over themselves. Their content decides, because trainers rewrite checkpoints of equal size when they
+   * resume.
    */
   async isKnown({ step, path, stamp }: Candidate): Promise<boolean> {
     const entry = this.#settled.get(step)
@@ -73,7 +77,10 @@ export class RunLedger {
     return news
   }
 
-  /** Steps that were waited for, or seen for a moment only, and are gone from the folder; each is returned once. */
+  /**
+   * Steps that were waited for, or seen for a moment only, and are gone from the folder; each is returned
+   * once.
+   */
   takeVanished(found: RunFolder): Step[] {
     const present = new Set<Step>(found.checkpoints.map(({ step }) => step))
     const gone = new Set<Step>(

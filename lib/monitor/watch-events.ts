@@ -65,7 +65,9 @@ export interface WatchErrorEvent {
 
 export interface EndEvent {
   type: 'end'
-  /** `once`: one look was asked for. `until-step`: that step is measured. `idle`: nothing new for long enough. */
+  /**
+   * `once`: one look was asked for. `until-step`: that step is measured. `idle`: nothing new for long enough.
+   */
   reason: 'once' | 'until-step' | 'idle' | 'aborted'
   /** Checkpoints measured, re-measured ones counted again. */
   measured: number

@@ -20,7 +20,9 @@ export interface WatchRunOptions extends MeasurementOptions {
   intervalMs?: number | undefined
   /** Look once, measure what is there, end. */
   once?: boolean | undefined
-  /** End when a checkpoint of this step or a later one has been measured: the last step of the training run. */
+  /**
+   * End when a checkpoint of this step or a later one has been measured: the last step of the training run.
+   */
   untilStep?: number | undefined
   /** End when nothing has changed for this long, in milliseconds. Default: watch until stopped. */
   idleMs?: number | undefined
@@ -30,13 +32,13 @@ export interface WatchRunOptions extends MeasurementOptions {
 const FATAL = ['MODEL_CLOSED', 'BINDING', 'INTERNAL'] as const
 
 /**
- * Watches a run's folder and measures every checkpoint once, as it is completed; weights that change under an old name are
- * measured again. The folder is only read, by looking at it every `intervalMs`, and may not exist yet. Half-written
- * checkpoints are waited for, vanished ones reported; a checkpoint that cannot be measured is an `error` event and the watch goes
- * on.
+ * Watches a run's folder and measures every checkpoint once, as it is completed; weights that change under an
+ * old name are measured again. The folder is only read, by looking at it every `intervalMs`, and may not
+ * exist yet. Half-written checkpoints are waited for, vanished ones reported; a checkpoint that cannot be
+ * measured is an `error` event and the watch goes on.
  *
- * @throws TraitscopeError before the first event when directions, model and pack do not belong together (NOT_COMPARABLE), and
- * when the model is closed under the watch
+ * @throws TraitscopeError before the first event when directions, model and pack do not belong together
+ * (NOT_COMPARABLE), and when the model is closed under the watch
  */
 export async function* watchRun(
   model: Model,

@@ -17,8 +17,8 @@ export function mismatchesBetween(made: Conditions, found: Conditions): string[]
 }
 
 /**
- * Throws NOT_COMPARABLE when numbers made under two sets of conditions must not be compared; with `allow`, returns the
- * differences instead, for the record. A different width can never be allowed.
+ * Throws NOT_COMPARABLE when numbers made under two sets of conditions must not be compared; with `allow`,
+ * returns the differences instead, for the record. A different width can never be allowed.
  */
 export function assertComparable(made: Conditions, found: Conditions, allow = false): string[] {
   if (made.base.nEmbd !== found.base.nEmbd) {

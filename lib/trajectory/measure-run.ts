@@ -27,7 +27,10 @@ export interface MeasuredStep extends TrajectoryStep {
 }
 
 export interface MeasureRunOptions extends MeasurementOptions {
-  /** Folder to write `trajectory.json`, `activations.safetensors` and `run_manifest.json` to; default: nothing is written. */
+  /**
+   * Folder to write `trajectory.json`, `activations.safetensors` and `run_manifest.json` to; default: nothing
+   * is written.
+   */
   out?: string | undefined
   /** Replace an earlier measurement in `out`. */
   force?: boolean | undefined
@@ -40,12 +43,13 @@ export interface MeasureRunOptions extends MeasurementOptions {
 }
 
 /**
- * Measures a fine-tuning run: step 0 on the bare base, then every complete checkpoint, all layers of the directions in one
- * pass each. The final adapter counts once: as an alias when a checkpoint has the same weights, else as step `final`.
- * Incomplete and vanished checkpoints are listed with their reason. Nothing in the run's folder is touched.
+ * Measures a fine-tuning run: step 0 on the bare base, then every complete checkpoint, all layers of the
+ * directions in one pass each. The final adapter counts once: as an alias when a checkpoint has the same
+ * weights, else as step `final`. Incomplete and vanished checkpoints are listed with their reason. Nothing in
+ * the run's folder is touched.
  *
- * @throws TraitscopeError FILE_INCOMPLETE when there is nothing to measure yet; NOT_COMPARABLE; every error of an adapter: a
- * run that cannot be measured as a whole is not reported as clean
+ * @throws TraitscopeError FILE_INCOMPLETE when there is nothing to measure yet; NOT_COMPARABLE; every error
+ * of an adapter: a run that cannot be measured as a whole is not reported as clean
  */
 export async function measureRun(
   model: Model,

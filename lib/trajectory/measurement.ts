@@ -61,8 +61,8 @@ interface PassOptions {
 }
 
 /**
- * A base model, directions and tokenized evaluation prompts that have been found to belong together; measures step 0
- * and any number of checkpoints under the same conditions. Make one with {@link prepareMeasurement}.
+ * A base model, directions and tokenized evaluation prompts that have been found to belong together; measures
+ * step 0 and any number of checkpoints under the same conditions. Make one with {@link prepareMeasurement}.
  */
 export class MeasurementPlan {
   /** @internal */
@@ -101,8 +101,9 @@ export class MeasurementPlan {
   /**
    * Attaches an adapter, measures, detaches.
    *
-   * @throws TraitscopeError ADAPTER_NO_EFFECT when the states at the primary layer are those of the base to the last bit: an
-   * adapter that never reaches what is read would otherwise pass as harmless. Else as `readPeftAdapter` and `Model.attach`.
+   * @throws TraitscopeError ADAPTER_NO_EFFECT when the states at the primary layer are those of the base to
+   * the last bit: an adapter that never reaches what is read would otherwise pass as harmless. Else as
+   * `readPeftAdapter` and `Model.attach`.
    */
   async measureAdapter(
     folder: string,
@@ -167,7 +168,9 @@ export class MeasurementPlan {
     return layerRows({ data, shape: this.shape }, layer)
   }
 
-  /** Everything that can change a bit of the base's states. K and V are always F32 and flash attention is off. */
+  /**
+   * Everything that can change a bit of the base's states. K and V are always F32 and flash attention is off.
+   */
   #cacheKey(): string {
     const { model, directions, conditions, tokenIdsSha256 } = this
     const { device, threads, batchTokens } = model

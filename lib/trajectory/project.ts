@@ -48,8 +48,8 @@ export function project(states: Matrix, directions: Matrix): Projection {
 }
 
 /**
- * Mean of the rows' Euclidean norms, in native activation units. At step 0 it is the N that drift is divided by. It is the
- * mean of norms, not the norm of the mean: the latter shrinks when prompts disagree.
+ * Mean of the rows' Euclidean norms, in native activation units. At step 0 it is the N that drift is divided
+ * by. It is the mean of norms, not the norm of the mean: the latter shrinks when prompts disagree.
  */
 export function activationNorm(states: Matrix): number {
   let sum = 0

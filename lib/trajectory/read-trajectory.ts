@@ -7,7 +7,10 @@ import { TRAJECTORY_SCHEMA } from './trajectory-json.js'
 
 export const TRAJECTORY_FILE = 'trajectory.json'
 
-/** Reference files carry about three digits, so a repeated final adapter may differ from its step in the last of them. */
+/**
+ * Reference files carry about three digits, so a repeated final adapter may differ from its step in the last
+ * of them.
+ */
 const ALIAS_TOLERANCE = 1e-3
 
 type Json = Record<string, unknown>
@@ -15,7 +18,8 @@ type Json = Record<string, unknown>
 /**
  * Reads a `trajectory.json`, ours or either version of the reference's, or the one in a folder.
  *
- * @throws TraitscopeError FILE_NOT_FOUND, FILE_INVALID naming the field or the step and trait, UNSUPPORTED (a newer schema)
+ * @throws TraitscopeError FILE_NOT_FOUND, FILE_INVALID naming the field or the step and trait, UNSUPPORTED (a
+ * newer schema)
  */
 export async function readTrajectory(path: string): Promise<Trajectory> {
   const isFolder = await stat(path).then(

@@ -10,7 +10,9 @@ const MAX_ENTRIES = 64
 const MAX_BYTES = 512 * 2 ** 20
 const TENSOR = 'states'
 
-/** Where step-0 states are kept by default: `$XDG_CACHE_HOME/traitscope`, else the system's folder for caches. */
+/**
+ * Where step-0 states are kept by default: `$XDG_CACHE_HOME/traitscope`, else the system's folder for caches.
+ */
 export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env, system: string = platform()): string {
   if (env.XDG_CACHE_HOME) return join(env.XDG_CACHE_HOME, 'traitscope')
   if (system === 'win32' && env.LOCALAPPDATA) return join(env.LOCALAPPDATA, 'traitscope', 'Cache')
@@ -25,9 +27,10 @@ export interface CachedStates {
 }
 
 /**
- * Step-0 states of base models on disk, so that runs of one base share them. The key names everything that can change a
- * bit of the result. An entry that is missing, damaged or of another shape is the same as none; a folder that cannot be
- * written costs the cache, never the measurement. The oldest entries go when there are too many.
+ * Step-0 states of base models on disk, so that runs of one base share them. The key names everything that
+ * can change a bit of the result. An entry that is missing, damaged or of another shape is the same as none;
+ * a folder that cannot be written costs the cache, never the measurement. The oldest entries go when there
+ * are too many.
  */
 export class Step0Cache {
   constructor(readonly folder: string) {}
@@ -62,7 +65,8 @@ export class Step0Cache {
       await writeFileAtomic(this.#path(key), bytes, { force: true })
       await this.#prune()
     } catch {
-      // No cache then: read-only home folders and full disks are ordinary, and the states are in memory already.
+      // No cache then: read-only home folders and full disks are ordinary, and the states are in memory
+      // already.
     }
   }
 

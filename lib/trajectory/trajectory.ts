@@ -1,6 +1,9 @@
 import type { Conditions } from '../directions/directions.js'
 
-/** Where a measurement stands in its run: optimiser steps, or `final` for an adapter that no numbered checkpoint holds. */
+/**
+ * Where a measurement stands in its run: optimiser steps, or `final` for an adapter that no numbered
+ * checkpoint holds.
+ */
 export type Step = number | 'final'
 
 /** How an adapter met the base model. */
@@ -27,7 +30,10 @@ export interface TrajectoryStep {
   epoch?: number
   /** Training loss logged last before the checkpoint; null when the trainer logged NaN or Infinity. */
   loss?: number | null
-  /** Input tokens of the evaluation prompts, and how many one pass computes; the same whether step 0 was cached or not. */
+  /**
+   * Input tokens of the evaluation prompts, and how many one pass computes; the same whether step 0 was
+   * cached or not.
+   */
   tokens?: { total: number; computed: number }
 }
 
@@ -49,7 +55,10 @@ export interface SkippedCheckpoint {
   reason: string
 }
 
-/** What is known of the training run; null where nobody said. Field meanings are those of the reference's files. */
+/**
+ * What is known of the training run; null where nobody said. Field meanings are those of the reference's
+ * files.
+ */
 export interface RunDescription {
   model: string | null
   dataSource: string | null

@@ -2,7 +2,10 @@ import { type Directions, encodeDirections } from '../../lib/directions/directio
 import { sha256 } from '../../lib/formats/hash.js'
 import { TEMPLATE } from './fake-model.js'
 
-/** Unit axes: courage is axis 1, a/b is axis 2, shifted by the layer; made under the conditions of fakeModel(). */
+/**
+ * Unit axes: courage is axis 1, a/b is axis 2, shifted by the layer; made under the conditions of
+ * fakeModel().
+ */
 export function fakeDirections(overrides: Partial<Directions> = {}): Directions {
   const layers = overrides.layers ?? [1, 3]
   const traits = ['courage', 'a/b']

@@ -35,8 +35,8 @@ export function noise(seed: string, n: number): Float32Array {
 }
 
 /**
- * States as a function of the prompt's text and the layer: noise, plus 3 along axis a for every `+a` in the text and
- * minus 3 for every `-a`. `effect` adds to that, as an adapter would.
+ * States as a function of the prompt's text and the layer: noise, plus 3 along axis a for every `+a` in the
+ * text and minus 3 for every `-a`. `effect` adds to that, as an adapter would.
  */
 export function fakeStates(
   prompts: readonly Int32Array[],

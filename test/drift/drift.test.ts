@@ -69,7 +69,11 @@ describe('activationDrift', () => {
 describe('cohensD', () => {
   it('should measure the change in pooled deviations', () => {
     const measured = trajectory()
-    measured.layers[0]!.std = [[3, 0], [4, 0], [1, 0]] // biome-ignore format: a table
+    measured.layers[0]!.std = [
+      [3, 0],
+      [4, 0],
+      [1, 0],
+    ]
     expect(cohensD(measured)).toEqual([
       { step: 0, values: [0, 0] },
       { step: 10, values: [6 / Math.sqrt(12.5), Number.NEGATIVE_INFINITY] },

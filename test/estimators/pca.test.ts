@@ -44,7 +44,13 @@ describe('Pca', () => {
   })
 
   it('should report constant columns without dividing by zero', () => {
-    const pca = new Pca().fit(matrixFromRows([[1, 2], [1, 2], [1, 2]])) // biome-ignore format: one matrix
+    const pca = new Pca().fit(
+      matrixFromRows([
+        [1, 2],
+        [1, 2],
+        [1, 2],
+      ]),
+    )
     expect(pca.explainedVarianceRatio).toEqual([0, 0])
     expect(pca.components[0]).toEqual([0, 0])
   })

@@ -36,8 +36,8 @@ const told = (event: WatchEvent): string =>
       : event.type
 
 /**
- * Runs a watch through a script: an event that reads like a key triggers the action, then the watch goes on. Ends with the watch
- * or after its last action plus `idleMs`.
+ * Runs a watch through a script: an event that reads like a key triggers the action, then the watch goes on.
+ * Ends with the watch or after its last action plus `idleMs`.
  */
 async function follow(
   script: Record<string, () => Promise<unknown>>,

@@ -8,7 +8,9 @@ import { fakeModel, fakeStates } from '../directions/fake-model.js'
 
 const MODULE = 'base_model.model.model.layers.0.self_attn.q_proj'
 
-/** A PEFT adapter whose effect on a fake model is `strength` along axis 1 (at layer 0; shifted by the layer). */
+/**
+ * A PEFT adapter whose effect on a fake model is `strength` along axis 1 (at layer 0; shifted by the layer).
+ */
 export async function writeAdapter(folder: string, strength: number): Promise<void> {
   await mkdir(folder, { recursive: true })
   const tensor = (part: string, shape: number[], value: number) => ({

@@ -45,8 +45,26 @@ const ours = (): Trajectory => ({
   ],
   finalAliasOf: 10,
   layers: [
-    { layer: 3, step0ActivationNorm: 2, projections: [[1, 2], [3, 4]], std: [[0.1, 0.2], [0.3, 0.4]] }, // biome-ignore format: a table
-    { layer: 5, step0ActivationNorm: 4, projections: [[5, 6], [7, 8]] }, // biome-ignore format: a table
+    {
+      layer: 3,
+      step0ActivationNorm: 2,
+      projections: [
+        [1, 2],
+        [3, 4],
+      ],
+      std: [
+        [0.1, 0.2],
+        [0.3, 0.4],
+      ],
+    },
+    {
+      layer: 5,
+      step0ActivationNorm: 4,
+      projections: [
+        [5, 6],
+        [7, 8],
+      ],
+    },
   ],
   primary: 1,
   skipped: [{ step: 20, reason: 'incomplete' }],
@@ -74,7 +92,17 @@ describe('parseTrajectory', () => {
       source: 'reference-v1',
       traits: ['honesty', 'warmth'],
       finalAliasOf: 126,
-      layers: [{ layer: null, step0ActivationNorm: 8.5, projections: [[1, 2], [1.5, 1.75], [3, 1]] }], // biome-ignore format: a table
+      layers: [
+        {
+          layer: null,
+          step0ActivationNorm: 8.5,
+          projections: [
+            [1, 2],
+            [1.5, 1.75],
+            [3, 1],
+          ],
+        },
+      ],
       run: {
         model: 'llama3-8b',
         dataSource: 'bad_medical',
@@ -91,7 +119,14 @@ describe('parseTrajectory', () => {
     const trajectory = parseTrajectory(v2(), 't.json')
     expect(trajectory.source).toBe('reference-v2')
     expect(trajectory.traits).toEqual(['warmth', 'honesty'])
-    expect(trajectory.layers[0]).toMatchObject({ layer: 14, projections: [[2, 1], [1.75, 1.5], [1, 3]] }) // biome-ignore format: a table
+    expect(trajectory.layers[0]).toMatchObject({
+      layer: 14,
+      projections: [
+        [2, 1],
+        [1.75, 1.5],
+        [1, 3],
+      ],
+    })
     expect(trajectory.run.nSamples).toBe(1000)
   })
 
