@@ -158,18 +158,35 @@ export function fromNative(error: unknown): unknown {
   return new TraitscopeError(code as ErrorCode, error.message, { cause: error })
 }
 
-/** Runs a cancellable native call; the signal stops it within milliseconds and makes it reject with `ABORTED`. */
+/**
+ * Runs a native call that can be cancelled and reports progress. The signal stops it within milliseconds and makes it
+ * reject with `ABORTED`; an exception of the progress callback stops it too and is what it rejects with.
+ */
 export async function cancellable<T>(
-  signal: AbortSignal | undefined,
-  run: (token: NativeCancelToken) => Promise<T>,
+  options: { signal?: AbortSignal | undefined; onProgress?: ((fraction: number) => void) | undefined },
+  run: (token: NativeCancelToken, onProgress?: (fraction: number) => void) => Promise<T>,
 ): Promise<T> {
+  const { signal, onProgress } = options
   throwIfAborted(signal)
   const token = new (binding().CancelToken)()
   const onAbort = () => token.cancel()
+  let thrown: { error: unknown } | undefined
+  const report = (fraction: number) => {
+    if (thrown) return
+    try {
+      onProgress!(fraction)
+    } catch (error) {
+      thrown = { error }
+      token.cancel()
+    }
+  }
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
-    return await run(token)
+    const result = await run(token, onProgress && report)
+    if (thrown) throw thrown.error
+    return result
   } catch (error) {
+    if (thrown) throw thrown.error
     throwIfAborted(signal)
     throw fromNative(error)
   } finally {

@@ -182,7 +182,7 @@ export class Model implements AsyncDisposable {
       }
     }
     return this.#run(() =>
-      cancellable(request.signal, (token) =>
+      cancellable(request, (token, onProgress) =>
         this.#native.extract(
           {
             batches: request.batches,
@@ -193,7 +193,7 @@ export class Model implements AsyncDisposable {
             stopEarly: request.stopEarly ?? true,
           },
           token,
-          request.onProgress,
+          onProgress,
         ),
       ),
     )
@@ -253,11 +253,11 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
   )
   const native = new (binding().Model)()
   const [info, fingerprint] = await Promise.all([
-    cancellable(options.signal, (token) =>
+    cancellable(options, (token, onProgress) =>
       native.load(
         { path: file, gpuLayers: nGpuLayers, threads, batchTokens, mmap: options.mmap ?? true },
         token,
-        options.onProgress,
+        onProgress,
       ),
     ),
     fingerprintGguf(gguf),

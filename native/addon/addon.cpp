@@ -14,34 +14,6 @@ Napi::Error coded_error(Napi::Env env, const std::string & code, const std::stri
     return error;
 }
 
-Progress::Progress(Napi::Env env, const Napi::Value & callback) {
-    if (!callback.IsEmpty() && callback.IsFunction()) {
-        function_ =
-            Napi::ThreadSafeFunction::New(env, callback.As<Napi::Function>(), "traitscope progress", 0, 1);
-    }
-}
-
-Progress::~Progress() {
-    if (function_) {
-        function_.Release();
-    }
-}
-
-void Progress::report(double fraction) {
-    if (!function_) {
-        return;
-    }
-    const auto now = std::chrono::steady_clock::now();
-    if (fraction < 1.0 && now - last_ < std::chrono::milliseconds(50)) {
-        return;
-    }
-    last_ = now;
-    // A full or closing queue loses a progress report, which is harmless.
-    function_.NonBlockingCall([fraction](Napi::Env env, Napi::Function callback) {
-        callback.Call({Napi::Number::New(env, fraction)});
-    });
-}
-
 namespace {
 
 Napi::Value devices(const Napi::CallbackInfo & info) {
@@ -68,9 +40,6 @@ Napi::Value engine_info(const Napi::CallbackInfo & info) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-    auto * jobs = new RunningJobs(); // owned by the environment: deleted with its instance data
-    env.SetInstanceData(jobs);
-    env.AddCleanupHook([jobs] { jobs->cancel_all(); });
     exports.Set("CancelToken", CancelToken::define(env));
     exports.Set("Model", ModelWrap::define(env));
     exports.Set("loadBackends", Napi::Function::New<load_backend_libraries>(env, "loadBackends"));

@@ -1,11 +1,14 @@
 #pragma once
-// The one async-worker template: every call that may take time runs through it.
+// The one async-worker template: every call that may take time runs through it, on a thread of its own.
 //
 // A Work is a plain struct made on the JS thread from plain values:
-//   void run(Job &)                  pool thread; no JS value may be touched; throws traitscope::Error
+//   void run(Job &)                  own thread; no JS value may be touched; throws traitscope::Error
 //   Napi::Value result(Napi::Env)    JS thread, after run() succeeded
-// The promise is settled in one place. The environment's cleanup cancels what still runs, so that
-// process.exit() or a terminated worker thread waits milliseconds, not minutes.
+//
+// Why not libuv's pool: a pass can take minutes and would hold one of four threads that file reads need too,
+// and Node waits for pool work before it lets an environment clean up. A thread of our own can be cancelled
+// and joined by the environment's cleanup hook, so process.exit() or a terminated worker thread waits
+// milliseconds.
 
 #include "core/job.h"
 
@@ -13,57 +16,47 @@
 #include <memory>
 #include <napi.h>
 #include <new>
-#include <set>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace traitscope::addon {
 
-/// Cancel flags of the jobs that run in one environment. Used on its JS thread only.
-struct RunningJobs {
-    std::set<CancelFlag> flags;
-
-    void cancel_all() const {
-        for (const CancelFlag & flag : flags) {
-            flag->store(true);
-        }
-    }
-};
-
 Napi::Error coded_error(Napi::Env env, const std::string & code, const std::string & message);
 
-/// Sends fractions to a JS callback, at most every 50 ms plus the last one. Without a callback it does
-/// nothing.
-class Progress {
+template <typename Work> class JobWorker {
   public:
-    Progress(Napi::Env env, const Napi::Value & callback);
-    ~Progress();
-    Progress(const Progress &) = delete;
-    Progress & operator=(const Progress &) = delete;
-
-    void report(double fraction); ///< pool thread
-
-  private:
-    Napi::ThreadSafeFunction function_;
-    std::chrono::steady_clock::time_point last_{};
-};
-
-template <typename Work> class JobWorker final : public Napi::AsyncWorker {
-  public:
-    /// JS thread. `owner` stays referenced while the work runs. The worker deletes itself after settling.
+    /// JS thread. `owner` stays referenced until the promise is settled.
     static Napi::Promise start(Napi::Env env, Work work, CancelFlag cancel, const Napi::Value & progress,
                                const Napi::Object & owner) {
         auto * worker =
-            new JobWorker(env, std::move(work), std::move(cancel), progress, owner); // N-API owns it
-        worker->Queue();
-        return worker->deferred_.Promise();
+            new JobWorker(env, std::move(work), std::move(cancel), progress, owner); // deleted by end()
+        const Napi::Promise promise = worker->deferred_.Promise();
+        // Registered after the thread-safe function, hence run before that is torn down.
+        napi_add_env_cleanup_hook(env, on_cleanup, worker);
+        worker->thread_ = std::thread([worker] { worker->run(); });
+        return promise;
     }
 
-  protected:
-    // Pool thread.
-    void Execute() override {
+  private:
+    JobWorker(Napi::Env env, Work work, CancelFlag cancel, const Napi::Value & progress,
+              const Napi::Object & owner)
+        : deferred_(env), work_(std::move(work)), owner_(Napi::Persistent(owner)) {
+        const bool reports = !progress.IsEmpty() && progress.IsFunction();
+        const auto callback = reports ? progress.As<Napi::Function>()
+                                      : Napi::Function::New(env, [](const Napi::CallbackInfo &) {});
+        to_js_ = Napi::ThreadSafeFunction::New(env, callback, "traitscope", 0, 1);
+        job_.cancel = std::move(cancel);
+        if (reports) {
+            job_.progress = [this](double fraction) { report(fraction); };
+        }
+    }
+
+    // Own thread.
+    void run() {
         try {
             work_.run(job_);
+            code_.clear();
         } catch (const Error & error) {
             fail(code_name(error.code()), error.what());
         } catch (const std::bad_alloc &) {
@@ -71,43 +64,61 @@ template <typename Work> class JobWorker final : public Napi::AsyncWorker {
         } catch (const std::exception & error) {
             fail("INTERNAL", error.what());
         }
+        // Refused when the environment is closing; then the cleanup hook joins and deletes.
+        to_js_.NonBlockingCall([this](Napi::Env env, const Napi::Function &) { settle(env); });
+        to_js_.Release();
     }
 
-    // JS thread.
-    void OnOK() override {
-        finish();
-        deferred_.Resolve(work_.result(Env()));
+    // Own thread. At most every 50 ms plus the last one; a report that is lost does no harm.
+    void report(double fraction) {
+        const auto now = std::chrono::steady_clock::now();
+        if (fraction < 1.0 && now - last_report_ < std::chrono::milliseconds(50)) {
+            return;
+        }
+        last_report_ = now;
+        to_js_.NonBlockingCall([fraction](Napi::Env env, const Napi::Function & callback) {
+            callback.Call({Napi::Number::New(env, fraction)});
+        });
     }
 
-    // JS thread.
-    void OnError(const Napi::Error & error) override {
-        finish();
-        deferred_.Reject(coded_error(Env(), code_, error.Message()).Value());
+    // JS thread, while the environment is alive.
+    void settle(Napi::Env env) {
+        napi_remove_env_cleanup_hook(env, on_cleanup, this);
+        thread_.join();
+        const std::unique_ptr<JobWorker> self(this);
+        try {
+            if (code_.empty()) {
+                deferred_.Resolve(work_.result(env));
+            } else {
+                deferred_.Reject(coded_error(env, code_, message_).Value());
+            }
+        } catch (const Napi::Error &) {
+            // The environment is terminating: nobody is left to hear of the result.
+        }
     }
 
-  private:
-    JobWorker(Napi::Env env, Work work, CancelFlag cancel, const Napi::Value & progress,
-              const Napi::Object & owner)
-        : Napi::AsyncWorker(env, "traitscope"), deferred_(env), work_(std::move(work)),
-          progress_(env, progress), owner_(Napi::Persistent(owner)) {
-        job_.cancel = std::move(cancel);
-        job_.progress = [this](double fraction) { progress_.report(fraction); };
-        env.GetInstanceData<RunningJobs>()->flags.insert(job_.cancel);
+    // JS thread, while the environment is torn down. A settle() that is still queued is dropped with the
+    // queue.
+    static void on_cleanup(void * data) {
+        const std::unique_ptr<JobWorker> self(static_cast<JobWorker *>(data));
+        self->job_.cancel->store(true);
+        self->thread_.join();
     }
 
     void fail(const char * code, const std::string & message) {
         code_ = code;
-        SetError(message);
+        message_ = message;
     }
-
-    void finish() { Env().template GetInstanceData<RunningJobs>()->flags.erase(job_.cancel); }
 
     Napi::Promise::Deferred deferred_;
     Work work_;
-    Progress progress_;
     Job job_;
     Napi::ObjectReference owner_;
-    std::string code_ = "INTERNAL";
+    Napi::ThreadSafeFunction to_js_;
+    std::thread thread_;
+    std::chrono::steady_clock::time_point last_report_{};
+    std::string code_ = "INTERNAL"; ///< empty after success
+    std::string message_;
 };
 
 } // namespace traitscope::addon

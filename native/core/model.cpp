@@ -92,8 +92,11 @@ std::shared_ptr<Model> Model::open(const ModelParams & params, const Job & job) 
     llama_model_ptr model(llama_model_load_from_file(params.path.c_str(), native));
     job.throw_if_cancelled();
     if (!model) {
-        throw Error(ErrorCode::ModelLoad,
-                    "llama.cpp could not load " + params.path + ": " + log.text("no reason given"));
+        const std::string reason = log.text("no reason given");
+        // Only the log tells a failed allocation from other failures.
+        const bool no_memory = reason.find("failed to allocate") != std::string::npos;
+        throw Error(no_memory ? ErrorCode::OutOfMemory : ErrorCode::ModelLoad,
+                    "llama.cpp could not load " + params.path + ": " + reason);
     }
     if (llama_model_has_encoder(model.get()) || llama_model_is_recurrent(model.get()) ||
         llama_model_is_hybrid(model.get())) {

@@ -8,4 +8,5 @@ try {
   console.log('fits')
 } catch (error) {
   console.log(error.code ?? error.stack)
+  console.error(error.message)
 }
