@@ -21,7 +21,7 @@ import { type AttachReport, toGgufLora } from './lora.js'
 export interface OpenModelOptions {
   /** Blocks to keep on the GPU; `'auto'` (default) means all when a GPU device is built in and present, else none. */
   gpuLayers?: number | 'auto'
-  /** CPU threads; default: what the process may use. */
+  /** CPU threads; default: what the process may use, but 1 for a file under 64 MiB. */
   threads?: number
   /**
    * Tokens of the largest batch, 256 to 8192. It bounds memory (KV cache, attention scores) and the longest prompt.
@@ -217,6 +217,14 @@ export class Model implements AsyncDisposable {
   }
 }
 
+/**
+ * Threads meet after every operation and spin while they wait. A small model's operations take microseconds, so a
+ * second thread gains nothing, and costs milliseconds per meeting when another program holds its core.
+ */
+function defaultThreads(fileSize: number): number {
+  return fileSize < 64 * 2 ** 20 ? 1 : availableParallelism()
+}
+
 function integerOption(name: string, value: number, least: number, most: number): number {
   if (!Number.isInteger(value) || value < least || value > most) {
     throw new TraitscopeError('USAGE', `${name} must be an integer from ${least} to ${most}, found ${value}`)
@@ -244,7 +252,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
   const gpuLayers = options.gpuLayers ?? 'auto'
   const nGpuLayers =
     gpuLayers === 'auto' ? (gpu ? 10_000 : 0) : integerOption('gpuLayers', gpuLayers, 0, 1_000_000)
-  const threads = integerOption('threads', options.threads ?? availableParallelism(), 1, 512)
+  const threads = integerOption('threads', options.threads ?? defaultThreads(gguf.fileSize), 1, 512)
   const batchTokens = integerOption(
     'batchTokens',
     options.batchTokens ?? defaultBatchTokens(gguf.metadata, architecture),
