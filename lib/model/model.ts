@@ -77,6 +77,11 @@ export class AttachedAdapter implements AsyncDisposable {
     this.#release = release
   }
 
+  /** True once detach() was called. */
+  get detached(): boolean {
+    return this.#detached !== undefined
+  }
+
   /** Frees the adapter; idempotent, waits for work in flight. */
   detach(): Promise<void> {
     this.#detached ??= this.#release()
@@ -171,6 +176,9 @@ export class Model implements AsyncDisposable {
     for (const adapter of adapters) {
       if (adapter.model !== this) {
         throw new TraitscopeError('USAGE', 'the adapter is attached to another model: attach it to this one')
+      }
+      if (adapter.detached) {
+        throw new TraitscopeError('USAGE', 'the adapter was detached: attach it again before using it')
       }
     }
     for (const layer of request.layers) {

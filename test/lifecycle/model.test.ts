@@ -1,0 +1,141 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
+import { openModel } from '../../lib/model/model.js'
+import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
+
+/** Seconds of work for the tiny model: prompts that share nothing. */
+const long = (n: number) =>
+  Array.from({ length: n }, (_, p) =>
+    Int32Array.from({ length: 64 }, (_, i) => (p * 131 + i * 17 + 3) % 1000),
+  )
+const short = [Int32Array.of(5, 6, 7)]
+
+describe('close', () => {
+  it('should wait for work in flight and work that is queued', async () => {
+    const model = await openModel(TINY_BASE)
+    const order: string[] = []
+    const first = hiddenStates(model, long(100), { layers: [3] }).then(() => order.push('first'))
+    const second = hiddenStates(model, short, { layers: [0] }).then(() => order.push('second'))
+    await model.close().then(() => order.push('closed'))
+    await Promise.all([first, second])
+    expect(order).toEqual(['first', 'second', 'closed'])
+  })
+
+  it('should be idempotent and make later calls reject with MODEL_CLOSED', async () => {
+    const model = await openModel(TINY_BASE)
+    const adapter = await model.attach(`${TINY_RUN}/checkpoint-10`)
+    await Promise.all([model.close(), model.close()])
+    await model.close()
+    await expect(hiddenStates(model, short, { layers: [0] })).rejects.toMatchObject({ code: 'MODEL_CLOSED' })
+    await expect(model.tokenize(['a'])).rejects.toMatchObject({ code: 'MODEL_CLOSED' })
+    await expect(model.attach(`${TINY_RUN}/checkpoint-10`)).rejects.toMatchObject({ code: 'MODEL_CLOSED' })
+    await adapter.detach() // the model took its memory with it; nothing is left to do
+  })
+
+  it('should refuse an adapter that was detached, or that belongs to another model', async () => {
+    await using model = await openModel(TINY_BASE)
+    await using other = await openModel(TINY_BASE)
+    const adapter = await model.attach(`${TINY_RUN}/checkpoint-10`)
+    await expect(hiddenStates(other, short, { layers: [0], adapter })).rejects.toMatchObject({
+      code: 'USAGE',
+    })
+    await adapter.detach()
+    await expect(hiddenStates(model, short, { layers: [0], adapter })).rejects.toMatchObject({
+      code: 'USAGE',
+    })
+  })
+})
+
+describe('AbortSignal', () => {
+  it('should stop a pass before it starts, and leave the model usable', async () => {
+    await using model = await openModel(TINY_BASE)
+    const reason = new Error('enough')
+    await expect(
+      hiddenStates(model, short, { layers: [0], signal: AbortSignal.abort(reason) }),
+    ).rejects.toMatchObject({ code: 'ABORTED', cause: reason })
+    expect((await hiddenStates(model, short, { layers: [0] })).data).toHaveLength(64)
+  })
+
+  it('should stop a pass in the middle, soon', async () => {
+    await using model = await openModel(TINY_BASE)
+    const controller = new AbortController()
+    let fraction = 0
+    const pass = hiddenStates(model, long(4000), {
+      layers: [3],
+      signal: controller.signal,
+      onProgress: (done) => {
+        fraction = done
+        controller.abort()
+      },
+    })
+    const started = performance.now()
+    await expect(pass).rejects.toMatchObject({ code: 'ABORTED' })
+    expect(fraction).toBeLessThan(0.5)
+    expect(performance.now() - started).toBeLessThan(10_000)
+    const before = await hiddenStates(model, short, { layers: [3] })
+    await using fresh = await openModel(TINY_BASE)
+    expect((await hiddenStates(fresh, short, { layers: [3] })).data).toEqual(before.data)
+  })
+
+  it('should stop inside a single decode', async () => {
+    // One batch of 8192 tokens takes seconds: between decodes there would be no chance to stop.
+    await using model = await openModel(TINY_BASE, { batchTokens: 8192 })
+    const controller = new AbortController()
+    const pass = hiddenStates(model, long(120), { layers: [3], signal: controller.signal })
+    const rejected = expect(pass).rejects.toMatchObject({ code: 'ABORTED' })
+    await sleep(150)
+    controller.abort()
+    const started = performance.now()
+    await rejected
+    expect(performance.now() - started).toBeLessThan(1500)
+  })
+
+  it('should do nothing after the pass', async () => {
+    await using model = await openModel(TINY_BASE)
+    const controller = new AbortController()
+    const { data } = await hiddenStates(model, short, { layers: [0], signal: controller.signal })
+    controller.abort()
+    expect(data).toHaveLength(64)
+  })
+
+  it('should stop a load', async () => {
+    const signal = AbortSignal.abort()
+    await expect(openModel(TINY_BASE, { signal })).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+})
+
+describe('openModel', () => {
+  it('should keep several models apart', async () => {
+    await using one = await openModel(TINY_BASE)
+    await using two = await openModel(TINY_BASE)
+    await using adapter = await one.attach(`${TINY_RUN}/checkpoint-60`)
+    const [changed, plain] = await Promise.all([
+      hiddenStates(one, long(20), { layers: [3], adapter }),
+      hiddenStates(two, long(20), { layers: [3] }),
+    ])
+    expect(changed.data).not.toEqual(plain.data)
+    expect((await hiddenStates(one, long(20), { layers: [3] })).data).toEqual(plain.data)
+  })
+
+  it('should describe the model and report progress up to 1', async () => {
+    const seen: number[] = []
+    await using model = await openModel(TINY_BASE, { onProgress: (fraction) => seen.push(fraction) })
+    expect(model.info).toMatchObject({ architecture: 'llama', nLayer: 4, nEmbd: 64, nVocab: 1024 })
+    expect(model.bosToken).toEqual({ id: 1019, text: '<|begin_of_text|>' })
+    expect(model.chatTemplate).toContain('<|start_header_id|>')
+    expect(model.fingerprint).toMatch(/^[0-9a-f]{64}$/)
+    expect(seen.at(-1)).toBe(1)
+  })
+
+  it.each([
+    ['a file that is not there', 'no-such.gguf', {}, 'FILE_NOT_FOUND'],
+    ['a file that is no GGUF', `${TINY_RUN}/adapter_config.json`, {}, 'FILE_INVALID'],
+    ['a folder', TINY_RUN, {}, 'FILE_INVALID'],
+    ['no threads', TINY_BASE, { threads: 0 }, 'USAGE'],
+    ['a batch below 256', TINY_BASE, { batchTokens: 100 }, 'USAGE'],
+    ['negative GPU layers', TINY_BASE, { gpuLayers: -1 }, 'USAGE'],
+  ])('should refuse %s', async (_, path, options, code) => {
+    await expect(openModel(path, options)).rejects.toMatchObject({ name: 'TraitscopeError', code })
+  })
+})
