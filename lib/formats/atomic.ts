@@ -76,6 +76,18 @@ export async function publishFolder(
   await syncFolder(dirname(target))
 }
 
+/**
+ * Fails early when a later {@link writeFileAtomic} or {@link publishFolder} would: call it before minutes of work.
+ *
+ * @throws FILE_EXISTS when the name is taken and `force` is not set
+ */
+export async function checkOutputFree(path: string, options: PublishOptions = {}): Promise<void> {
+  const target = resolve(path)
+  if (!(await exists(target))) return
+  if (options.marker !== undefined) await isOccupied(target, options)
+  else if (!options.force) throw existsError(target)
+}
+
 /** Hidden, on the same file system as the target, and never the name of another writer's temporary file. */
 function besideName(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`)
