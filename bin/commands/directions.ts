@@ -1,5 +1,11 @@
 import { Command, Option } from 'commander'
-import { type DirectionMethod, extractDirections, loadTraitPack, saveDirections } from '../../lib/index.js'
+import {
+  checkOutputFree,
+  type DirectionMethod,
+  extractDirections,
+  loadTraitPack,
+  saveDirections,
+} from '../../lib/index.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
 import { createOutput, table } from '../output.js'
@@ -38,6 +44,7 @@ export function directionsCommand(signal: AbortSignal): Command {
     .addHelpText('after', '\nExample:\n  $ traitscope directions -m base.gguf --layer 14 -o directions')
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput({ quiet: flags.quiet === true })
+    await checkOutputFree(flags.out, { force: flags.force === true, marker: 'directions.json' })
     const pack = await loadTraitPack(flags.traits)
     await using model = await openFromFlags(flags, output, signal)
     const template = await templateFromFlags(flags, model, pack.acknowledgement)

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import {
   chatTokens,
+  checkOutputFree,
   encodeSafetensors,
   hiddenStates,
   type Pooling,
@@ -59,6 +60,7 @@ Example:
     )
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput({ quiet: flags.quiet === true })
+    await checkOutputFree(flags.out, { force: flags.force === true })
     const prompts = await readPromptFile(flags.prompts)
     await using model = await openFromFlags(flags, output, signal)
     const conversations = prompts.map(

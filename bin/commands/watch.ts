@@ -44,6 +44,7 @@ Example:
   return shared.action(async (run: string, flags: Flags & { json?: boolean }) => {
     const output = createOutput({ quiet: flags.quiet === true })
     const events: WatchEvent[] = []
+    const traits: string[] = []
     const pack = await loadTraitPack(flags.traits)
     await using model = await openFromFlags(flags, output, signal)
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
@@ -60,12 +61,17 @@ Example:
       idleMs: flags.idle === undefined ? undefined : 1000 * flags.idle,
       signal,
     })
+    const failed = new Set<unknown>()
     for await (const event of watch) {
+      if (event.type === 'error') failed.add(event.step)
+      if (event.type === 'checkpoint') failed.delete(event.step)
       if (flags.json) events.push(event)
       else if (flags.jsonl) output.print(JSON.stringify(plain(event)))
-      else printEvent(output, event)
+      else printEvent(output, event, traits)
     }
     if (flags.json) output.json(events.map(plain))
+    // A checkpoint that could not be measured is no clean bill of health.
+    if (failed.size > 0) process.exitCode = 1
     // The watch ends in order when it is interrupted; the exit code still says so.
     if (signal.aborted) process.exitCode = 130
   })
@@ -77,24 +83,29 @@ function plain(event: WatchEvent): unknown {
   return { ...event, error: { code: event.error.code, message: event.error.message } }
 }
 
-const WIDTH = 13
+/** Lines come one by one, so the widths are set by the names. */
+function cells(texts: readonly string[], names: readonly string[]): string {
+  return texts.map((text, i) => text.padStart(2 + Math.max(7, names[i]!.length))).join('')
+}
 
-function printEvent(output: Output, event: WatchEvent): void {
+const FIRST = ['loss']
+const LAST = ['length', 'verdict']
+
+function printEvent(output: Output, event: WatchEvent, traits: string[]): void {
   switch (event.type) {
     case 'baseline': {
       const from = event.cached ? 'from the cache' : `${event.tokens.computed} tokens`
       output.note(`step 0 measured (${from}); layer ${event.layers.join(', ')}`)
-      const columns = [...event.traits, 'length', 'verdict'].map((name) => name.padStart(WIDTH)).join('')
-      output.print(`${'step'.padEnd(6)}${'loss'.padStart(8)}${columns}`)
+      traits.push(...event.traits)
+      const names = [...FIRST, ...traits, ...LAST]
+      output.print(`${'step'.padEnd(6)}${cells(names, names)}`)
       return
     }
     case 'checkpoint': {
       const { values, norm } = event.drift[event.primary]!
       const loss = event.loss === undefined ? '-' : event.loss.toFixed(4)
-      const columns = [...values.map((value) => value.toFixed(4)), norm.toFixed(4), '-']
-      output.print(
-        `${String(event.step).padEnd(6)}${loss.padStart(8)}${columns.map((text) => text.padStart(WIDTH)).join('')}`,
-      )
+      const texts = [loss, ...values.map((value) => value.toFixed(4)), norm.toFixed(4), '-']
+      output.print(`${String(event.step).padEnd(6)}${cells(texts, [...FIRST, ...traits, ...LAST])}`)
       return
     }
     case 'waiting':
