@@ -93,7 +93,9 @@ const LLAMA_FLAGS: Record<string, string> = {
 }
 
 export function translateLlamaFlags(argv: readonly string[]): string[] {
-  return argv.map((arg) => {
+  const end = argv.indexOf('--')
+  return argv.map((arg, i) => {
+    if (end !== -1 && i > end) return arg
     const [flag = arg, ...rest] = arg.split('=')
     const name = LLAMA_FLAGS[flag]
     return name === undefined ? arg : [name, ...rest].join('=')
@@ -120,28 +122,59 @@ export function applyConfigFile(command: Command, path = CONFIG_FILE): void {
   }
   const apply = (target: Command, values: Record<string, unknown>, strict: boolean) => {
     for (const [key, value] of Object.entries(values)) {
-      if (value !== null && typeof value === 'object') continue
       const found = target.options.find((candidate) => candidate.long === `--${key}`)
       if (!found) {
         if (strict) throw new TraitscopeError('USAGE', `${path}: ${target.name()} has no option ${key}`)
         continue
       }
-      const parsed = found.parseArg ? found.parseArg(String(value), undefined) : value
-      target.setOptionValueWithSource(found.attributeName(), parsed, 'config')
+      target.setOptionValueWithSource(
+        found.attributeName(),
+        configValue(found, value, `${path}: ${key}`),
+        'config',
+      )
     }
   }
   const all = config as Record<string, unknown>
   const names = new Set(command.commands.map((sub) => sub.name()))
   const known = new Set(command.commands.flatMap((sub) => sub.options.map((each) => each.long?.slice(2))))
+  const isMapping = (value: unknown): value is Record<string, unknown> =>
+    value !== null && typeof value === 'object' && !Array.isArray(value)
   for (const [key, value] of Object.entries(all)) {
-    const isSection = names.has(key) && value !== null && typeof value === 'object'
+    const isSection = names.has(key) && isMapping(value)
     if (!isSection && !known.has(key)) {
       throw new TraitscopeError('USAGE', `${path}: ${key} is neither an option nor a command`)
     }
   }
+  // `directions` is both an option and a command: a mapping is the command's section, anything else the option.
+  const shared = Object.fromEntries(
+    Object.entries(all).filter(([key, value]) => !(names.has(key) && isMapping(value))),
+  )
   for (const sub of command.commands) {
-    apply(sub, all, false)
+    apply(sub, shared, false)
     const section = all[sub.name()]
-    if (section !== null && typeof section === 'object') apply(sub, section as Record<string, unknown>, true)
+    if (isMapping(section)) apply(sub, section, true)
+  }
+}
+
+/** A YAML value as the flag would have given it: lists are the comma form, switches are true or false. */
+function configValue(found: Option, value: unknown, where: string): unknown {
+  if (found.isBoolean() || found.negate) {
+    if (typeof value !== 'boolean') {
+      throw new TraitscopeError('USAGE', `${where} must be true or false, found ${JSON.stringify(value)}`)
+    }
+    return found.negate ? !value : value
+  }
+  const text = Array.isArray(value) ? value.join(',') : value
+  if (typeof text !== 'string' && typeof text !== 'number') {
+    throw new TraitscopeError('USAGE', `${where} must be text or a number, found ${JSON.stringify(value)}`)
+  }
+  if (!found.parseArg) return String(text)
+  try {
+    return found.parseArg(String(text), undefined)
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error
+    throw new TraitscopeError('USAGE', `${where} is ${JSON.stringify(value)}: ${error.message}`, {
+      cause: error,
+    })
   }
 }

@@ -18,10 +18,12 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 // A reader that closes its end early (`| head`) is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
-  throw error
-})
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0)
+    throw error
+  })
+}
 
 const program = buildProgram(interrupt.signal)
 try {

@@ -1,0 +1,107 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { packageRoot, packageVersion } from '../../lib/package.js'
+import { TINY, TINY_BASE, TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
+import { Workspace } from './workspace.js'
+
+const work = new Workspace()
+const OTHER_BASE = join(packageRoot, 'test/fixtures/oracles/qwen2/model.gguf')
+
+describe('traitscope doctor', () => {
+  it('should name the versions, the devices and the cache, and find no problem', async () => {
+    const { code, stdout, stderr } = await work.run(['doctor'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(new RegExp(`^traitscope +${packageVersion}, llama\\.cpp v\\d`))
+    expect(stdout).toContain(`node        ${process.version}`)
+    expect(stdout).toContain(work.path('cache', 'traitscope'))
+    expect(stdout).toContain('no problems found')
+  })
+
+  it('should print one JSON document', async () => {
+    const { code, stdout } = await work.run(['doctor', '--json'])
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ version: packageVersion, problems: [], configFile: false })
+  })
+})
+
+describe('traitscope inspect', () => {
+  let directions: string
+  beforeAll(async () => {
+    directions = await work.directions()
+  })
+
+  const paths = (): Record<string, string> => ({
+    'gguf-model': TINY_BASE,
+    run: TINY_RUN,
+    directions,
+    'trait-pack': TINY_PACK,
+  })
+
+  it.each([
+    ['gguf-model', ['architecture', 'llama'], ['blocks', '4 (layers 0 to 3)']],
+    ['run', ['step 10', 'complete, loss 0.3977'], ['final adapter', 'the weights of step 60, counted once']],
+    ['directions', ['layers', '1, 2, 3'], ['method', 'mean-difference, last pooling']],
+    ['trait-pack', ['kind', 'trait pack'], ['questions', '6']],
+  ])('should recognise a %s', async (kind, ...facts) => {
+    const { code, stdout, stderr } = await work.run(['inspect', paths()[kind]!, '--json'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const inspection = JSON.parse(stdout) as { kind: string; facts: [string, string][] }
+    expect(inspection.kind).toBe(kind)
+    expect(inspection.facts).toEqual(expect.arrayContaining(facts))
+  })
+
+  it("should recognise the reference's trajectory", async () => {
+    const reference = JSON.parse(readFileSync(join(TINY, 'golden/trajectory.json'), 'utf8')) as {
+      trajectory: {
+        step: number
+        projections: Record<string, object>
+        projections_normalized: Record<string, object>
+      }[]
+      step0_activation_norm: Record<string, number>
+      trait_order: string[]
+    }
+    const { trajectory, step0_activation_norm: norms, trait_order } = reference
+    const path = work.write(
+      'reference.json',
+      JSON.stringify({
+        model: 'tiny',
+        measurement_layer: 3,
+        trait_order,
+        step0_activation_norm: norms[3],
+        trajectory: trajectory.map(({ step, projections, projections_normalized }) => ({
+          step,
+          projections: projections[3],
+          projections_normalized: projections_normalized[3],
+        })),
+      }),
+    )
+    const { code, stdout } = await work.run(['inspect', path])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^kind +trajectory \(reference/)
+    expect(stdout).toMatch(/steps +0, 10, 20, 30, 40, 50, 60/)
+  })
+
+  it('should say that a run fits its base', async () => {
+    const { code, stdout } = await work.run(['inspect', TINY_RUN, '-m', TINY_BASE])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/fits base +yes: all 8 modules match/)
+  })
+
+  it('should exit 1 when a run does not fit the base, and say why', async () => {
+    const { code, stdout } = await work.run(['inspect', TINY_RUN, '-m', OTHER_BASE])
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/fits base +no: .*model\.layers\.3\.self_attn\.q_proj.*another base model/)
+  })
+
+  it.each([
+    ['a missing path', 'nowhere.gguf', 'FILE_NOT_FOUND'],
+    ['a file of no known kind', 'notes.md', 'UNSUPPORTED'],
+    ['a broken GGUF', 'broken.gguf', 'FILE_INVALID'],
+  ])('should refuse %s', async (_, name, error) => {
+    if (name !== 'nowhere.gguf') work.write(name, 'GGUX, not what it says')
+    const { code, stdout, stderr } = await work.run(['inspect', name])
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(new RegExp(`^traitscope: [^\\n]*${name}[^\\n]*\\[${error}\\]\\n$`))
+  })
+})

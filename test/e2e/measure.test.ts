@@ -1,0 +1,213 @@
+import { cpSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { readSafetensors } from '../../lib/formats/safetensors.js'
+import type { ReferenceEntry } from '../../lib/trajectory/trajectory-json.js'
+import { relativeL2, TINY, TINY_RUN } from '../helpers/tiny.js'
+import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
+
+// Oracle: the reference protocol in float32 (lab/golden_trajectory.py).
+interface Golden {
+  trait_order: string[]
+  step0_activation_norm: Record<string, number>
+  trajectory: { step: number; projections: Record<string, Record<string, number>> }[]
+}
+const golden: Golden = JSON.parse(readFileSync(join(TINY, 'golden/trajectory.json'), 'utf8'))
+
+interface Document {
+  measurement_layer: number
+  trait_order: string[]
+  step0_activation_norm: number
+  trajectory: ReferenceEntry[]
+  traitscope: { finalAliasOf: number | null; layers: { layer: number; projections: number[][] }[] }
+}
+
+const work = new Workspace()
+let directions: string
+let run: string
+beforeAll(async () => {
+  directions = await work.directions()
+  // Two checkpoints are enough where the numbers are not the subject.
+  run = work.path('short')
+  for (const name of ['checkpoint-10', 'checkpoint-60']) {
+    cpSync(join(TINY_RUN, name), join(run, name), { recursive: true })
+  }
+})
+
+/** Asserts design's tolerances at one layer: projections to 1e-4 N, drift to 1e-3 of its length. */
+function expectGolden(layer: number, norm: number, steps: { step: number; values: number[] }[]): void {
+  const n = golden.step0_activation_norm[layer]!
+  expect(Math.abs(norm / n - 1)).toBeLessThan(1e-5)
+  const reference = (step: number) => {
+    const { projections } = golden.trajectory.find((entry) => entry.step === step)!
+    return golden.trait_order.map((trait) => projections[layer]![trait]!)
+  }
+  for (const { step, values } of steps) {
+    const expected = reference(step)
+    for (const [t, value] of values.entries()) expect(Math.abs(value - expected[t]!) / n).toBeLessThan(1e-4)
+    if (step === 0) continue
+    const drift = values.map((value, t) => value - steps[0]!.values[t]!)
+    const wanted = expected.map((value, t) => value - reference(0)[t]!)
+    expect(relativeL2(drift, wanted)).toBeLessThan(1e-3)
+  }
+}
+
+function expectGoldenDocument(document: Document): void {
+  const { measurement_layer: layer, trait_order, step0_activation_norm: norm } = document
+  expect(trait_order).toEqual(golden.trait_order)
+  expect(document.trajectory.at(-1)!.step).toBe('final')
+  const steps = document.trajectory.slice(0, -1).map(({ step, projections }) => ({
+    step: step as number,
+    values: trait_order.map((trait) => projections[trait]!),
+  }))
+  expect(steps.map(({ step }) => step)).toEqual([0, 10, 20, 30, 40, 50, 60])
+  expectGolden(layer, norm, steps)
+}
+
+describe('traitscope directions', () => {
+  it('should write the reference directions with their description', async () => {
+    expect(readdirSync(directions).sort()).toEqual(['directions.json', 'directions.safetensors'])
+    const made = await readSafetensors(join(directions, 'directions.safetensors'))
+    const reference = await readSafetensors(join(TINY, 'golden/directions.safetensors'))
+    expect(made.tensors.size).toBe(21)
+    for (const layer of [1, 2, 3]) {
+      for (const trait of golden.trait_order) {
+        const expected = reference.float32(`layer_${layer}.${trait}`)
+        expect(relativeL2(made.float32(`${layer}/${trait}`), expected)).toBeLessThan(1e-4)
+      }
+    }
+  })
+
+  it('should print one JSON document with probe accuracies, without the vectors', async () => {
+    const out = work.path('pca')
+    const args = ['--method', 'pca', '--trait-set', 'honesty,sycophancy', '-l', '2', '-o', out, '--json']
+    const { stdout } = await work.succeed(['directions', ...MODEL_AND_PACK, ...args])
+    const document = JSON.parse(stdout)
+    expect(document).toMatchObject({ out, layers: [2], traits: ['honesty', 'sycophancy'], method: 'pca' })
+    expect(document).not.toHaveProperty('vectors')
+    const { probeAccuracy } = document.diagnostics[0]
+    expect(probeAccuracy.sycophancy).toBeGreaterThan(0.5)
+    expect(probeAccuracy.sycophancy).toBeLessThanOrEqual(1)
+  })
+
+  it('should not touch an existing folder without --force', async () => {
+    const before = readFileSync(join(directions, 'directions.json'), 'utf8')
+    const args = ['directions', ...MODEL_AND_PACK, '-l', '1', '--trait-set', 'honesty', '--no-probes']
+    const { code, stdout, stderr } = await work.run([...args, '-o', directions])
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(/already exists.*\[FILE_EXISTS\]\n$/)
+    expect(readFileSync(join(directions, 'directions.json'), 'utf8')).toBe(before)
+  })
+
+  it('should refuse a trait that the pack does not have', async () => {
+    const args = ['-l', '1', '--trait-set', 'honesty,patience', '-o', work.path('none')]
+    const { code, stderr } = await work.run(['directions', ...MODEL_AND_PACK, ...args])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/patience.*\[USAGE\]\n$/)
+    expect(existsSync(work.path('none'))).toBe(false)
+  })
+})
+
+describe('traitscope measure', () => {
+  it('should write a trajectory that equals the reference, and keep step 0 for the next run', async () => {
+    const out = work.path('measured')
+    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, TINY_RUN]
+    const { stdout } = await work.succeed([...args, '-l', '3', '-o', out])
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines[0]).toMatch(/^drift at layer 3, in units of the step-0 activation norm 8\.951$/)
+    expect(lines[1]).toMatch(/^step +loss +honesty +sycophancy .* length +verdict$/)
+    expect(lines[2]).toMatch(/^0 +- +(-?0\.0000 +){8}-$/)
+    expect(lines[8]).toMatch(/^60 +0\.3541 /)
+    expect(lines[9]).toBe('the final adapter has the weights of step 60 and is counted once')
+    expect(lines[10]).toMatch(/^6 checkpoints in .*; written to /)
+    expect(readdirSync(out).sort()).toEqual([
+      'activations.safetensors',
+      'run_manifest.json',
+      'trajectory.json',
+    ])
+    const document: Document = JSON.parse(readFileSync(join(out, 'trajectory.json'), 'utf8'))
+    expectGoldenDocument(document)
+    expect(document.traitscope.finalAliasOf).toBe(60)
+    for (const { layer, projections } of document.traitscope.layers) {
+      const steps = projections.map((values, i) => ({ step: 10 * i, values }))
+      expectGolden(layer, golden.step0_activation_norm[layer]!, steps)
+    }
+    const states = await readSafetensors(join(out, 'activations.safetensors'))
+    const reference = await readSafetensors(join(TINY, 'golden/states.safetensors'))
+    expect(states.tensors.get('step-60')!.shape).toEqual([20, 3, 64])
+    const first = states.float32('step-60').subarray(0, 64)
+    expect(relativeL2(first, reference.float32('step_60.layer_1').subarray(0, 64))).toBeLessThan(1e-4)
+
+    const inspected = await work.succeed(['inspect', out])
+    expect(inspected.stdout).toMatch(/^kind +trajectory \(traitscope\)/)
+    const watched = await work.succeed(['watch', ...args.slice(1), '--once', '--jsonl'])
+    expect(JSON.parse(watched.stdout.split('\n')[0]!)).toMatchObject({ type: 'baseline', cached: true })
+  })
+
+  it('should print one JSON document and nothing else on stdout', async () => {
+    const { stdout, stderr } = await work.succeed([
+      'measure',
+      ...MODEL_AND_PACK,
+      ...['-d', directions, TINY_RUN, '--json', '-q'],
+    ])
+    expect(stderr).toBe('')
+    expectGoldenDocument(JSON.parse(stdout) as Document)
+  })
+
+  it('should make directions on the spot for --layer, and give the same numbers', async () => {
+    const args = ['measure', ...MODEL_AND_PACK, run, '--json']
+    const spot = JSON.parse((await work.succeed([...args, '-l', '2'])).stdout) as Document
+    const folder = JSON.parse((await work.succeed([...args, '-l', '2', '-d', directions])).stdout) as Document
+    expect(spot.measurement_layer).toBe(2)
+    expect(spot.trajectory.map(({ step }) => step)).toEqual([0, 10, 60])
+    for (const [i, { projections }] of spot.trajectory.entries()) {
+      const expected = Object.values(folder.trajectory[i]!.projections)
+      expect(relativeL2(Object.values(projections), expected)).toBeLessThan(1e-5)
+    }
+  })
+
+  it('should leave the cache alone with --no-cache and use another with --cache-dir', async () => {
+    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, run]
+    const env = { XDG_CACHE_HOME: work.path('unused') }
+    await work.succeed([...args, '--no-cache'], { env })
+    expect(existsSync(work.path('unused'))).toBe(false)
+    await work.succeed([...args, '--cache-dir', work.path('own')], { env })
+    expect(existsSync(work.path('unused'))).toBe(false)
+    expect(readdirSync(work.path('own'))).toHaveLength(1)
+  })
+
+  it('should not touch an earlier measurement without --force', async () => {
+    const out = work.path('kept')
+    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, run, '-o', out]
+    await work.succeed(args)
+    const file = join(out, 'trajectory.json')
+    const before = { bytes: readFileSync(file, 'utf8'), at: statSync(file).mtimeMs }
+    const refused = await work.run(args)
+    expect(refused).toMatchObject({ code: 1, stdout: '' })
+    expect(refused.stderr).toMatch(/already exists.*--force \[FILE_EXISTS\]\n$/)
+    expect({ bytes: readFileSync(file, 'utf8'), at: statSync(file).mtimeMs }).toEqual(before)
+    await work.succeed([...args, '--force'])
+    expect(readFileSync(file, 'utf8')).toBe(before.bytes)
+  })
+
+  it.each([
+    ['a run that is not there', ['nowhere'], 1, 'FILE_NOT_FOUND'],
+    ['a missing base', [TINY_RUN, '-m', 'nowhere.gguf'], 1, 'FILE_NOT_FOUND'],
+    ['a layer that the directions do not have', [TINY_RUN, '-l', '0'], 1, 'NOT_COMPARABLE'],
+    ['directions of another trait pack', [TINY_RUN, '--traits', 'core'], 1, 'NOT_COMPARABLE'],
+    ['missing directions', [TINY_RUN, '-d', 'nowhere'], 1, 'FILE_NOT_FOUND'],
+  ])('should refuse %s', async (_, args, expected, error) => {
+    const out = work.path('refused')
+    const all = ['measure', ...MODEL_AND_PACK, '-d', directions, '-o', out, ...args]
+    const { code, stdout, stderr } = await work.run(all)
+    expect({ code, stdout }).toEqual({ code: expected, stdout: '' })
+    expect(stderr).toMatch(new RegExp(`^traitscope: [^\\n]+\\[${error}\\]\\n$`, 'm'))
+    expect(existsSync(out)).toBe(false)
+  })
+
+  it('should ask for directions or a layer', async () => {
+    const { code, stderr } = await work.run(['measure', ...MODEL, TINY_RUN])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/give --directions DIR .* or --layer N/)
+  })
+})

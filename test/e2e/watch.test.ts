@@ -1,0 +1,152 @@
+import type { ChildProcess } from 'node:child_process'
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { TINY_RUN } from '../helpers/tiny.js'
+import { MODEL_AND_PACK, Workspace } from './workspace.js'
+
+interface Event {
+  type: string
+  step?: number
+  reason?: string
+  cached?: boolean
+  error?: { code: string; message: string }
+}
+
+const work = new Workspace()
+let directions: string
+beforeAll(async () => {
+  directions = await work.directions()
+})
+
+let run: string
+let count = 0
+beforeEach(() => {
+  run = work.path(`run-${count++}`)
+})
+
+const copy = (step: number) =>
+  cpSync(join(TINY_RUN, `checkpoint-${step}`), join(run, `checkpoint-${step}`), { recursive: true })
+
+const weights = (step: number) => join(`checkpoint-${step}`, 'adapter_model.safetensors')
+
+const events = (stdout: string): Event[] =>
+  stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Event)
+
+const told = ({ type, step }: Event) => (step === undefined ? type : `${type} ${step}`)
+
+const command = (...args: string[]) => [
+  'watch',
+  ...[...MODEL_AND_PACK, '-d', directions, run],
+  ...['--interval', '0.05', ...args],
+]
+
+/** Calls `action` once for each line that contains its key, as the child prints it. */
+function onLine(script: Record<string, (child: ChildProcess) => void>) {
+  const pending = new Map(Object.entries(script))
+  return (child: ChildProcess) => {
+    let text = ''
+    child.stdout!.on('data', (chunk) => {
+      text += chunk
+      for (const [key, action] of pending) {
+        if (!text.includes(key)) continue
+        pending.delete(key)
+        action(child)
+      }
+    })
+  }
+}
+
+describe('traitscope watch', () => {
+  it('should measure what is there with --once, as a table', async () => {
+    copy(10)
+    copy(20)
+    const { stdout, stderr } = await work.succeed(command('--once'))
+    const [header, ...rows] = stdout.trimEnd().split('\n')
+    expect(header).toMatch(/^step +loss +honesty .* length +verdict$/)
+    expect(rows.map((row) => row.slice(0, 14))).toEqual(['10      0.3977', '20      0.3736'])
+    expect(stderr).toMatch(/ended \(once\): 2 checkpoints measured/)
+  })
+
+  it('should print one JSON document with --json', async () => {
+    copy(10)
+    const { stdout } = await work.succeed(command('--once', '--json', '-q'))
+    const list = JSON.parse(stdout) as Event[]
+    expect(list.map(told)).toEqual(['baseline', 'checkpoint 10', 'end'])
+  })
+
+  it('should follow a run while it is written, half-written checkpoints included', async () => {
+    const start = onLine({
+      'does not exist yet': () => {
+        mkdirSync(join(run, 'checkpoint-10'), { recursive: true })
+        cpSync(
+          join(TINY_RUN, 'checkpoint-10/adapter_config.json'),
+          join(run, 'checkpoint-10/adapter_config.json'),
+        )
+        const bytes = readFileSync(join(TINY_RUN, weights(10)))
+        writeFileSync(join(run, weights(10)), bytes.subarray(0, bytes.length / 2))
+      },
+      '"waiting","step":10': () => {
+        const bytes = readFileSync(join(TINY_RUN, weights(10)))
+        appendFileSync(join(run, weights(10)), bytes.subarray(bytes.length / 2))
+        const state = 'checkpoint-10/trainer_state.json'
+        cpSync(join(TINY_RUN, state), join(run, state))
+      },
+      '"checkpoint","step":10': () => {
+        // A trainer that writes beside the name and renames.
+        cpSync(join(TINY_RUN, 'checkpoint-20'), join(run, 'tmp-checkpoint-20'), { recursive: true })
+        renameSync(join(run, 'tmp-checkpoint-20'), join(run, 'checkpoint-20'))
+      },
+    })
+    const { code, stdout } = await work.run(command('--until-step', '20', '--jsonl'), { onStart: start })
+    expect(code).toBe(0)
+    const list = events(stdout)
+    expect(list.map(told).filter((name) => name !== 'waiting')).toEqual([
+      'baseline',
+      'waiting 10',
+      'checkpoint 10',
+      'checkpoint 20',
+      'end',
+    ])
+    expect(list.at(-1)).toMatchObject({ reason: 'until-step', measured: 2 })
+    expect(readdirSync(run).sort()).toEqual(['checkpoint-10', 'checkpoint-20'])
+  })
+
+  it('should end with --idle when nothing happens', async () => {
+    const { stdout } = await work.succeed(command('--idle', '0.2', '--jsonl'))
+    expect(events(stdout).map(told)).toEqual(['baseline', 'waiting', 'end'])
+    expect(events(stdout).at(-1)).toMatchObject({ reason: 'idle' })
+  })
+
+  it('should report a checkpoint that cannot be measured, go on, and exit 1', async () => {
+    copy(10)
+    copy(20)
+    // rank 16 in the weights, 8 in the configuration
+    const file = join(run, 'checkpoint-10/adapter_config.json')
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/"r": 16/, '"r": 8'))
+    const { code, stdout } = await work.run(command('--once', '--jsonl'))
+    const list = events(stdout)
+    expect(list.map(told)).toEqual(['baseline', 'error 10', 'checkpoint 20', 'end'])
+    expect(list[1]!.error).toMatchObject({ code: 'ADAPTER_INVALID', message: expect.stringContaining('8') })
+    expect(code).toBe(1)
+  })
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('should end in order on %s with exit code 130', async (signal) => {
+    copy(10)
+    const start = onLine({ '"checkpoint","step":10': (child) => child.kill(signal) })
+    const { code, stdout } = await work.run(command('--jsonl'), { onStart: start })
+    expect(code).toBe(130)
+    expect(events(stdout).at(-1)).toMatchObject({ type: 'end', reason: 'aborted', measured: 1 })
+  })
+})
