@@ -1,0 +1,146 @@
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/package.js'
+
+// What a user meets who lacks something: a copy of the build scripts runs with a PATH that holds only what we put there.
+let folder: string
+let project: string
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'traitscope-setup-'))
+  project = join(folder, 'project')
+  mkdirSync(project)
+  for (const part of ['scripts', 'native', 'dist', 'CMakeLists.txt', 'package.json']) {
+    cpSync(join(packageRoot, part), join(project, part), { recursive: true })
+  }
+  symlinkSync(join(packageRoot, 'node_modules'), join(project, 'node_modules'))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Runs a script of the copy; `programs` are stand-ins on the PATH, name -> shell script. */
+function run(
+  script: string,
+  programs: Record<string, string>,
+  env: NodeJS.ProcessEnv = {},
+  args: string[] = [],
+) {
+  const path = mkdtempSync(join(folder, 'path-'))
+  for (const [name, body] of Object.entries(programs)) {
+    writeFileSync(join(path, name), `#!/bin/sh\n${body}\n`)
+    chmodSync(join(path, name), 0o755)
+  }
+  return spawnSync(process.execPath, [join(project, script), ...args], {
+    cwd: project,
+    encoding: 'utf8',
+    env: { PATH: path, HOME: folder, ...env },
+  })
+}
+
+const ok = 'exit 0'
+const build = 'scripts/build-native.mjs'
+
+describe.runIf(process.platform !== 'win32')('the build', () => {
+  it.each([
+    ['cmake', {}, {}, [], /cmake was not found\. Install CMake 3\.18/],
+    ['a compiler', { cmake: ok }, {}, [], /no C\+\+ compiler was found\. Install one with C\+\+17/],
+    ['git', { cmake: ok, 'c++': ok }, {}, [], /git was not found\. Install git/],
+    [
+      'nvcc for --cuda',
+      { cmake: ok, 'c++': ok },
+      { CUDACXX: 'no-nvcc' },
+      ['--cuda'],
+      /needs nvcc, which was not found/,
+    ],
+    [
+      'a network',
+      { cmake: ok, 'c++': ok, git: ok, npm: 'exit 1' },
+      {},
+      [],
+      /TRAITSCOPE_LLAMA_CPP.*the next run continues here/,
+    ],
+    [
+      'a llama.cpp where TRAITSCOPE_LLAMA_CPP points',
+      { cmake: ok, 'c++': ok },
+      { TRAITSCOPE_LLAMA_CPP: '/' },
+      [],
+      /holds no include\/llama\.h/,
+    ],
+  ])('should say what to do without %s', (_, programs, env, args, message) => {
+    const { status, stderr } = run(build, programs as Record<string, string>, env, args)
+    expect(status).toBe(1)
+    expect(stderr).toMatch(message)
+    expect(stderr).not.toMatch(/^\s+at /m)
+  })
+
+  it('should refuse a download with another content, and not keep it', () => {
+    const npm =
+      'while [ "$1" != --pack-destination ]; do shift; done; echo tampered > "$2/node-llama-cpp-3.22.1.tgz"'
+    const { status, stderr } = run(build, { cmake: ok, 'c++': ok, git: ok, npm })
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/has integrity sha512-.*expected sha512-bltIipu/)
+    expect(existsSync(join(project, 'deps/node-llama-cpp-3.22.1.tgz'))).toBe(false)
+  })
+
+  it('should refuse an unknown option', () => {
+    const { status, stderr } = run(build, {}, {}, ['--fast'])
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/unknown option --fast; known are --cuda, --clean/)
+  })
+})
+
+describe('the install script', () => {
+  it('should do nothing when the addon is already built', () => {
+    const addon = join(packageRoot, 'build/Release/traitscope.node')
+    const before = statSync(addon).mtimeMs
+    const { status, stderr } = spawnSync(process.execPath, [join(packageRoot, 'scripts/install.mjs')], {
+      encoding: 'utf8',
+    })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(statSync(addon).mtimeMs).toBe(before)
+  })
+})
+
+describe('an installation without the addon', () => {
+  it('should say what was tried and what to do', () => {
+    const { status, stdout } = run('dist/bin/traitscope.js', {}, {}, ['doctor'])
+    expect(status).toBe(1)
+    expect(stdout).toMatch(
+      /problem.*could not be loaded; tried .*build\/Release\/traitscope\.node: not there.*npm run build/,
+    )
+  })
+
+  it('should name the failure of a broken addon', () => {
+    mkdirSync(join(project, 'build/Release'), { recursive: true })
+    writeFileSync(join(project, 'build/Release/traitscope.node'), 'no library')
+    const { status, stderr } = run('dist/bin/traitscope.js', {}, {}, [
+      'extract',
+      '-m',
+      'x.gguf',
+      '-p',
+      'x.txt',
+      '--layer',
+      '0',
+      '-o',
+      'x',
+    ])
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/\[(BINDING|FILE_NOT_FOUND)\]/)
+    const doctor = run('dist/bin/traitscope.js', {}, {}, ['doctor', '--json'])
+    expect(JSON.parse(doctor.stdout).problems[0]).toMatch(
+      /traitscope\.node: .*(invalid ELF|too short|not a mach-o|dlopen)/i,
+    )
+  })
+})
