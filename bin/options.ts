@@ -112,9 +112,8 @@ export function applyConfigFile(command: Command, path = CONFIG_FILE): void {
   try {
     config = parse(readFileSync(path, 'utf8'))
   } catch (error) {
-    throw new TraitscopeError('USAGE', `${path} is not valid YAML: ${(error as Error).message}`, {
-      cause: error,
-    })
+    const [reason] = (error as Error).message.split(/:?\n/) // the rest quotes the file
+    throw new TraitscopeError('USAGE', `${path} is not valid YAML: ${reason}`, { cause: error })
   }
   if (config === null) return
   if (typeof config !== 'object' || Array.isArray(config)) {

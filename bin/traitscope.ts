@@ -17,13 +17,14 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
     interrupt.abort(new Error(`interrupted by ${name}`))
   })
 }
-// A reader that closes its end early (`| head`) is no failure.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0)
-    throw error
-  })
-}
+// A reader that closes its end early (`| head`) is no failure; without a reader of stderr the work goes on.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
+  throw error
+})
+process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+})
 
 const program = buildProgram(interrupt.signal)
 try {

@@ -27,7 +27,9 @@ interface Flags extends ModelFlags {
 export function directionsCommand(signal: AbortSignal): Command {
   const command = new Command('directions')
     .description('extract the trait directions of a base model into a folder')
-    .requiredOption('-l, --layer <n[,n]>', 'blocks to read, 0-based', integerList)
+    .addOption(
+      option('-l, --layer <n[,n]>', 'blocks to read, 0-based').argParser(integerList).makeOptionMandatory(),
+    )
     .requiredOption('-o, --out <dir>', 'folder to make')
     .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
     .addOption(new Option('--trait-set <names>', 'core, control, all, or names with commas').default('core'))

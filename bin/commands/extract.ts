@@ -38,7 +38,9 @@ export function extractCommand(signal: AbortSignal): Command {
   const command = new Command('extract')
     .description('write the hidden states of prompts to a safetensors file')
     .requiredOption('-p, --prompts <file>', '.txt (a prompt a line), .jsonl or .json (prompt or messages)')
-    .requiredOption('-l, --layer <n[,n]>', 'blocks to read, 0-based', integerList)
+    .addOption(
+      option('-l, --layer <n[,n]>', 'blocks to read, 0-based').argParser(integerList).makeOptionMandatory(),
+    )
     .requiredOption('-o, --out <file>', 'safetensors file to write')
     .addOption(option('--adapter <dir>', 'PEFT LoRA folder to apply (also --lora)'))
     .addOption(option('--adapter-scale <x>', 'factor on the adapter').argParser(number).default(1))

@@ -1,0 +1,227 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { packageRoot, packageVersion } from '../../lib/package.js'
+import { TINY_BASE, TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
+import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
+
+const work = new Workspace()
+const COMMANDS = ['doctor', 'inspect', 'extract', 'directions', 'measure', 'watch']
+
+let prompts: string
+beforeAll(() => {
+  prompts = work.write('prompts.txt', 'Name one star.\n')
+})
+
+describe('traitscope --help', () => {
+  it.each(COMMANDS)('should have a runnable example for %s', async (command) => {
+    const { stdout, stderr } = await work.succeed([command, '--help'])
+    expect(stderr).toBe('')
+    expect(stdout).toContain(`Usage: traitscope ${command}`)
+    expect(stdout).toMatch(new RegExp(`Example:\n {2}\\$ traitscope ${command}`))
+    // Every long option of the example is one that the command has.
+    const [usage, example] = stdout.split('Example:') as [string, string]
+    for (const [option] of example.matchAll(/--[a-z-]+/g)) expect(usage).toContain(option)
+  })
+
+  it('should list the commands and the exit codes', async () => {
+    const { stdout } = await work.succeed(['--help'])
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'))
+    expect(stdout).toContain('0 clean, 1 failure, 2 usage, 130 interrupted')
+  })
+
+  it('should print the version', async () => {
+    expect((await work.succeed(['--version'])).stdout).toBe(`${packageVersion}\n`)
+  })
+})
+
+describe('usage errors', () => {
+  it.each([
+    ['no command', [], 'Usage: traitscope'],
+    ['an unknown command', ['mesure'], "unknown command 'mesure'"],
+    ['an unknown option', ['measure', ...MODEL, '--layers', '2', 'run'], "unknown option '--layers'"],
+    ['a missing argument', ['measure', ...MODEL], "missing required argument 'run'"],
+    ['a missing base', ['measure', 'run'], "required option '-m, --model <gguf>'"],
+    ['one argument too many', ['inspect', 'a', 'b'], 'too many arguments'],
+    ['a value that is no number', ['measure', ...MODEL, '-t', 'all', 'run'], 'expected a whole number'],
+  ])('should exit 2 on %s', async (_, args, message) => {
+    const { code, stdout, stderr } = await work.run(args)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toContain(message)
+  })
+})
+
+describe('where option values come from', () => {
+  const extract = async (
+    name: string,
+    { config, env, args = [] }: { config?: string; env?: NodeJS.ProcessEnv; args?: string[] },
+  ) => {
+    const cwd = join(work.folder, name)
+    const inner = `${name}/traitscope.config.yaml`
+    cpSync(prompts, join(cwd, 'prompts.txt'))
+    if (config !== undefined) work.write(inner, config)
+    const all = ['extract', '-p', prompts, '-o', join(cwd, 'out.safetensors'), '--json', ...args]
+    return work.run(all, { cwd, env: env ?? {} })
+  }
+  const layers = ({ stdout }: { stdout: string }) => (JSON.parse(stdout) as { layers: number[] }).layers
+  const model = `model: ${JSON.stringify(TINY_BASE)}\n`
+
+  it('should take the base from the environment', async () => {
+    const found = await extract('env', { env: { TRAITSCOPE_MODEL: TINY_BASE }, args: ['-l', '1'] })
+    expect(layers(found)).toEqual([1])
+  })
+
+  it('should take options from the config file, for all commands or for one', async () => {
+    const config = `${model}layer: 3\nextract:\n  layer: [1, 2]\n`
+    expect(layers(await extract('file', { config }))).toEqual([1, 2])
+    expect(layers(await extract('shared', { config: `${model}layer: 3\n` }))).toEqual([3])
+  })
+
+  it('should rank config file < environment < flags', async () => {
+    const config = 'model: nowhere.gguf\nlayer: 1\nthreads: 1\n'
+    const file = await extract('rank-file', { config })
+    expect(file).toMatchObject({ code: 1, stdout: '' })
+    expect(file.stderr).toContain('nowhere.gguf')
+    const env = { TRAITSCOPE_MODEL: TINY_BASE, TRAITSCOPE_LAYER: '2' }
+    expect(layers(await extract('rank-env', { config, env }))).toEqual([2])
+    expect(layers(await extract('rank-flag', { config, env, args: ['-l', '3'] }))).toEqual([3])
+    const wrong = { ...env, TRAITSCOPE_MODEL: 'elsewhere.gguf' }
+    expect(layers(await extract('rank-model', { config, env: wrong, args: MODEL }))).toEqual([2])
+  })
+
+  it.each([
+    ['a key that is no option', `${model}layers: 2\n`, 'layers is neither an option nor a command'],
+    ['a key that the command lacks', 'extract:\n  interval: 2\n', 'extract has no option interval'],
+    ['a wrong value', `${model}layer: middle\n`, 'layer is "middle": expected whole numbers'],
+    ['a wrong choice', `${model}layer: 1\npool: max\n`, 'pool is "max": Allowed choices are last, mean'],
+    ['a switch that is no switch', `${model}layer: 1\nraw: often\n`, 'raw must be true or false'],
+    ['a list', '- model\n', 'must be a mapping'],
+    ['broken YAML', 'model: [\n', 'is not valid YAML'],
+  ])('should refuse %s in the config file', async (title, config, message) => {
+    const { code, stdout, stderr } = await extract(title.replaceAll(' ', '-'), { config })
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(/^traitscope: traitscope\.config\.yaml.*\[USAGE\]\n$/)
+    expect(stderr).toContain(message)
+  })
+
+  it('should read a switch from the config file', async () => {
+    const config = `${model}layer: 1\nraw: true\n`
+    const raw = JSON.parse((await extract('switch', { config })).stdout)
+    const chat = JSON.parse((await extract('no-switch', { config: config.replace('true', 'false') })).stdout)
+    expect(raw.tokens.total).toBeLessThan(chat.tokens.total)
+  })
+
+  it('should read a negated switch and an option called like a command', async () => {
+    const cwd = work.path('negated')
+    cpSync(prompts, join(cwd, 'prompts.txt'))
+    const config = [
+      model,
+      `traits: ${JSON.stringify(TINY_PACK)}\n`,
+      'no-cache: true\n',
+      'directions: nowhere\n',
+    ]
+    work.write('negated/traitscope.config.yaml', config.join(''))
+    const run = join(TINY_RUN, 'checkpoint-10')
+    const missing = await work.run(['measure', run], { cwd })
+    expect(missing).toMatchObject({ code: 1, stdout: '' })
+    expect(missing.stderr).toContain('nowhere')
+    work.write('negated/traitscope.config.yaml', `${config.slice(0, 3).join('')}layer: 1\n`)
+    const env = { XDG_CACHE_HOME: work.path('never') }
+    expect(await work.run(['measure', run], { cwd, env })).toMatchObject({ code: 0 })
+    expect(existsSync(work.path('never'))).toBe(false)
+  })
+})
+
+describe("llama.cpp's names of flags", () => {
+  it.each([
+    ['-ngl 0', ['-ngl', '0']],
+    ['-ngl=0', ['-ngl=0']],
+    ['--n-gpu-layers 0', ['--n-gpu-layers', '0']],
+    ['-ub 512', ['-ub', '512']],
+    ['--ubatch-size 512', ['--ubatch-size', '512']],
+    ['-t 1', ['-t', '1']],
+    ['--lora', ['--lora', join(TINY_RUN, 'checkpoint-10')]],
+  ])('should understand %s', async (_, flags) => {
+    const out = work.path('flags.safetensors')
+    const args = ['extract', ...MODEL, '-p', prompts, '-l', '1', '-o', out, '--force', ...flags]
+    expect((await work.succeed(args)).stdout).toMatch(/: \[1, 1, 64\]/)
+  })
+})
+
+describe('an interrupted command', () => {
+  it.each(['SIGINT', 'SIGTERM'] as const)(
+    'should exit 130 on %s and leave nothing behind',
+    async (signal) => {
+      const folder = work.path(`interrupted-${signal}`)
+      const cwd = join(folder, 'cwd')
+      cpSync(prompts, join(cwd, 'prompts.txt'))
+      const args = ['measure', ...MODEL_AND_PACK, '-l', '1,2,3', TINY_RUN, '-o', join(folder, 'out')]
+      const { code, stdout, stderr } = await work.run(args, {
+        cwd,
+        onStart: (child) => {
+          child.stderr!.on('data', (chunk) => {
+            if (String(chunk).includes('measuring')) setTimeout(() => child.kill(signal), 100)
+          })
+        },
+      })
+      expect({ code, stdout }).toEqual({ code: 130, stdout: '' })
+      expect(stderr).toMatch(/traitscope: interrupted\n$/)
+      expect(readdirSync(folder)).toEqual(['cwd'])
+    },
+  )
+})
+
+describe('output', () => {
+  it.runIf(process.platform !== 'win32').each([
+    ['measure', ['measure', ...MODEL_AND_PACK, '-l', '1', join(TINY_RUN, 'checkpoint-10')]],
+    ['watch', ['watch', ...MODEL_AND_PACK, '-l', '1', TINY_RUN, '--jsonl']],
+  ])('should not mind a reader of %s that leaves early', async (_, args) => {
+    const child = spawn(process.execPath, [join(packageRoot, 'dist/bin/traitscope.js'), ...args], {
+      cwd: work.folder,
+      env: { ...process.env, ...work.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let stderr = ''
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk
+    })
+    child.stdout.once('data', () => child.stdout.destroy())
+    const [code, signal] = await once(child, 'close')
+    expect({ code, signal }).toEqual({ code: 0, signal: null })
+    expect(stderr).not.toMatch(/EPIPE|bug|at .*\.js/)
+  })
+
+  it.runIf(process.platform !== 'win32').each([
+    ['a command that fails', ['inspect', 'nowhere'], 1],
+    ['a command that works', ['measure', ...MODEL_AND_PACK, '-l', '1', join(TINY_RUN, 'checkpoint-10')], 0],
+  ])('should keep the exit code of %s when nobody reads stderr', async (_, args, expected) => {
+    const child = spawn(process.execPath, [join(packageRoot, 'dist/bin/traitscope.js'), ...args], {
+      cwd: work.folder,
+      env: { ...process.env, ...work.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child.stderr.destroy()
+    let stdout = ''
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk
+    })
+    const [code, signal] = await once(child, 'close')
+    expect({ code, signal }).toEqual({ code: expected, signal: null })
+    expect(stdout.includes('1 checkpoints in')).toBe(expected === 0)
+  })
+
+  it.each([{ NO_COLOR: '1' }, { TERM: 'dumb' }, { CI: 'true' }, { FORCE_COLOR: undefined }])(
+    'should have no escape sequences when piped with %o',
+    async (env) => {
+      const { stdout, stderr } = await work.succeed(['doctor'], { env })
+      expect(stdout + stderr).not.toContain('\u001b')
+    },
+  )
+
+  it('should be silent on stderr with --quiet', async () => {
+    const args = ['extract', ...MODEL, '-p', prompts, '-l', '1', '-o', work.path('quiet.safetensors'), '-q']
+    expect((await work.succeed(args)).stderr).toBe('')
+  })
+})
