@@ -109,6 +109,6 @@ describe('compilePathPatterns', () => {
     } catch (error) {
       expect(error).toMatchObject({ code: 'UNSUPPORTED' })
     }
-    expect(performance.now() - start).toBeLessThan(1000)
+    expect(performance.now() - start).toBeLessThan(20_000)
   })
 })

@@ -237,7 +237,7 @@ describe('scanRunFolder', () => {
     await scanRunFolder(run, { previous: scan })
     expect(scan.checkpoints).toHaveLength(300)
     expect(scan.final?.aliasOf).toBe(1500)
-    expect(first).toBeLessThan(3000)
+    expect(first).toBeLessThan(30_000)
     expect(performance.now() - start - first).toBeLessThan(1500)
   })
 })

@@ -381,7 +381,7 @@ describe('toGgufLora', () => {
     const { gguf } = toGgufLora(adapterOf(...modules), { ...file, tensors })
     const elapsed = performance.now() - start
     expect(gguf.length).toBeGreaterThan(27_000_000)
-    expect(elapsed).toBeLessThan(1000)
+    expect(elapsed).toBeLessThan(20_000)
   })
 })
 
