@@ -1,0 +1,120 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+const fixtures = join(root, 'test/fixtures')
+const ADAPTER_FILES = ['adapter_config.json', 'adapter_model.safetensors']
+
+/**
+ * Valid inputs that cases are made of.
+ *
+ * @param {typeof import('../../lib/index.js')} traitscope the compiled library
+ */
+export async function loadSeeds(traitscope) {
+  const oracles = readdirSync(join(fixtures, 'oracles')).filter((name) =>
+    isFolder(join(fixtures, 'oracles', name)),
+  )
+  const models = [
+    join(fixtures, 'tiny/base.gguf'),
+    // The wide model adds size, not structure.
+    ...oracles
+      .filter((name) => name !== 'llama-wide')
+      .map((name) => join(fixtures, 'oracles', name, 'model.gguf')),
+  ]
+  const adapters = [
+    { base: models[0], folder: join(fixtures, 'tiny/run/checkpoint-10') },
+    ...['llama', 'phi3', 'gemma2'].flatMap((name) =>
+      ['plain', 'patterns', 'rslora'].map((kind) => ({
+        base: join(fixtures, 'oracles', name, 'model.gguf'),
+        folder: join(fixtures, 'oracles', name, `adapter-${kind}`),
+      })),
+    ),
+  ]
+  return {
+    models: models.map((path) => ({ path, bytes: readFileSync(path) })),
+    adapters: adapters.map(({ base, folder }) => ({ base, files: readFolder(folder, ADAPTER_FILES) })),
+    safetensors: [
+      readFileSync(join(fixtures, 'formats/mixed.safetensors')),
+      readFileSync(join(fixtures, 'formats/adapter/adapter_model.safetensors')),
+    ],
+    checkpoint: readFolder(join(fixtures, 'tiny/run/checkpoint-10'), [
+      ...ADAPTER_FILES,
+      'trainer_state.json',
+    ]),
+    pack: readFileSync(join(fixtures, 'tiny/pack.yaml')),
+    directions: await directionsFolder(traitscope),
+    trajectory: Buffer.from(JSON.stringify(trajectory())),
+  }
+}
+
+function isFolder(path) {
+  return statSync(path).isDirectory()
+}
+
+function readFolder(folder, names) {
+  return Object.fromEntries(names.map((name) => [name, readFileSync(join(folder, name))]))
+}
+
+/** Directions of two traits at blocks 1 and 2 of the tiny model, along axes. */
+async function directionsFolder({ saveDirections }) {
+  const layers = [1, 2]
+  const traits = ['honesty', 'sycophancy']
+  const nEmbd = 64
+  const vectors = new Float32Array(layers.length * traits.length * nEmbd)
+  for (let i = 0; i < layers.length * traits.length; i++) vectors[i * nEmbd + i] = 1
+  const folder = mkdtempSync(join(tmpdir(), 'traitscope-fuzz-seed-'))
+  try {
+    await saveDirections(
+      {
+        layers,
+        traits,
+        nEmbd,
+        vectors,
+        method: 'mean-difference',
+        conditions: {
+          base: { fingerprint: 'f'.repeat(64), architecture: 'llama', name: 'tiny', nLayer: 4, nEmbd },
+          template: {
+            sha256: 'e'.repeat(64),
+            systemRole: 'native',
+            date: '2024-07-26',
+            acknowledgement: 'Understood.',
+          },
+          traitPack: { name: 'tiny', sha256: 'a'.repeat(64), contentHash: 'c'.repeat(64) },
+          pool: 'last',
+        },
+        tokenIdsSha256: '1'.repeat(64),
+        tokens: { total: 20, computed: 10 },
+        diagnostics: layers.map((layer) => ({
+          layer,
+          activationNorm: 4,
+          separation: { honesty: 2, sycophancy: 1 },
+          probeAccuracy: { honesty: 1, sycophancy: null },
+          cosines: { honesty_vs_sycophancy: 0 },
+          averageCosine: 0,
+        })),
+        versions: { traitscope: '0.1.0', llamaCpp: 'v0.5.0' },
+        sha256: '0'.repeat(64),
+      },
+      join(folder, 'directions'),
+    )
+    return readFolder(join(folder, 'directions'), ['directions.json', 'directions.safetensors'])
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** A trajectory as the reference writes it. */
+function trajectory() {
+  const traits = ['honesty', 'sycophancy', 'harmlessness']
+  return {
+    trait_order: traits,
+    measurement_layer: 2,
+    step0_activation_norm: 7.5,
+    trajectory: [0, 10, 20, 'final'].map((step, i) => ({
+      step,
+      projections: Object.fromEntries(traits.map((trait, t) => [trait, i * 0.25 - t])),
+    })),
+  }
+}

@@ -1,0 +1,90 @@
+// Runs cases that its parent names, one at a time, and says how each ended. A native crash ends this process; the
+// parent sees that.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import * as traitscope from '../../dist/lib/index.js'
+import { buildCase } from './cases.mjs'
+import { loadSeeds } from './seeds.mjs'
+
+const seeds = await loadSeeds(traitscope)
+const folder = mkdtempSync(join(tmpdir(), 'traitscope-fuzz-'))
+const bases = new Map()
+
+const READ = {
+  gguf: async (path) => {
+    await traitscope.readGguf(join(path, 'model.gguf'))
+    const model = await traitscope.openModel(join(path, 'model.gguf'), { batchTokens: 256, gpuLayers: 0 })
+    await pass(model).finally(() => model.close())
+  },
+  adapter: async (path, { base }) => {
+    const adapter = await traitscope.readPeftAdapter(path)
+    const model = await openBase(base)
+    const attached = await model.attach(adapter)
+    await pass(model, attached).finally(() => attached.detach())
+  },
+  safetensors: async (path) => {
+    const file = await traitscope.readSafetensors(join(path, 'x.safetensors'))
+    for (const name of file.tensors.keys()) file.float32(name)
+  },
+  'trainer-state': (path) => traitscope.scanRunFolder(path),
+  'trait-pack': async (path) => {
+    const pack = await traitscope.loadTraitPack(join(path, 'pack.yaml'))
+    traitscope.evaluationPrompts(pack)
+    for (const trait of traitscope.selectTraits(pack, 'all')) traitscope.extractionPrompts(pack, trait)
+  },
+  directions: async (path) => {
+    const directions = await traitscope.loadDirections(path)
+    for (const layer of directions.layers) {
+      for (const trait of directions.traits) traitscope.directionVector(directions, layer, trait)
+    }
+  },
+  trajectory: async (path) =>
+    traitscope.drift(await traitscope.readTrajectory(join(path, 'trajectory.json'))),
+}
+
+/** A prompt of 20 tokens, by number where the vocabulary cannot read text. */
+async function pass(model, adapter) {
+  const [ids] = await model.tokenize(['Hello, 12 wörlds!\n 😀'])
+  const tokens = ids.length > 0 ? ids : Int32Array.of(0)
+  const layers = [...new Set([0, model.info.nLayer - 1])]
+  await traitscope.hiddenStates(model, [tokens.subarray(0, 20), Int32Array.of(0, 1)], { layers, adapter })
+}
+
+async function openBase(path) {
+  if (!bases.has(path)) bases.set(path, await traitscope.openModel(path, { batchTokens: 256, gpuLayers: 0 }))
+  return bases.get(path)
+}
+
+async function run({ reader, seed, index }) {
+  const input = buildCase(seeds, reader, seed, index)
+  rmSync(folder, { recursive: true, force: true })
+  for (const [name, bytes] of Object.entries(input.files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), bytes)
+  }
+  process.send({ started: input.notes })
+  try {
+    await READ[reader](folder, input)
+    return Object.prototype.polluted === undefined
+      ? { outcome: 'ok' }
+      : { outcome: 'exception', detail: 'prototype' }
+  } catch (error) {
+    if (traitscope.isTraitscopeError(error) && error.code !== 'INTERNAL')
+      return { outcome: 'error', detail: error.code, message: error.message }
+    return { outcome: 'exception', detail: String(error?.stack ?? error) }
+  }
+}
+
+process.on('message', async (request) => {
+  const result = await run(request).catch((error) => ({
+    outcome: 'exception',
+    detail: `while building: ${error.stack}`,
+  }))
+  process.send({ ...result, maxRss: process.resourceUsage().maxRSS * 1024 })
+})
+process.on('disconnect', () => {
+  rmSync(folder, { recursive: true, force: true })
+  process.exit(0)
+})
+process.send({ ready: true, folder })
