@@ -39,14 +39,23 @@ export interface NativeLoadParams {
   mmap: boolean
 }
 
-/** One batch of a prompt plan, flat; field by field as native/core/plan.h. */
+/**
+ * One batch of a prompt plan, one decode; field by field as native/core/plan.h. Token `i` is computed once, at `positions[i]`, for the sequences
+ * `seqIds[seqOffsets[i] .. seqOffsets[i + 1])`: a contiguous ascending range of ids, a subset of its parent's.
+ */
 export interface NativeBatch {
+  /** Token ids, depth first: every token comes after all tokens of its history. */
   tokens: Int32Array
   positions: Int32Array
+  /** CSR offsets into `seqIds`, length `tokens.length + 1`. */
   seqOffsets: Int32Array
+  /** Ids are dense from 0 within the batch. The first id of a token decides its attention mask. */
   seqIds: Int32Array
+  /** CSR offsets into `rowTokens`, one row more than this batch yields. */
   rowOffsets: Int32Array
+  /** Batch token indices; the mean of their states is the row. One index per row unless the pooling is `mean`. */
   rowTokens: Int32Array
+  /** Where each of this batch's rows belongs in the result. */
   outputRows: Int32Array
 }
 

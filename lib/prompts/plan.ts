@@ -1,3 +1,4 @@
+import type { NativeBatch } from '../binding.js'
 import { TraitscopeError } from '../errors.js'
 import { type BatchRange, chooseBatches } from './plan-batches.js'
 
@@ -12,25 +13,7 @@ export interface PlanOptions {
   pool: Pooling
 }
 
-/**
- * One decode. Token `i` is computed once, at `positions[i]`, for the sequences
- * `seqIds[seqOffsets[i] .. seqOffsets[i + 1])`: a contiguous ascending range of ids, a subset of its parent's.
- */
-export interface PlanBatch {
-  /** Token ids, depth first: every token comes after all tokens of its history. */
-  tokens: Int32Array
-  positions: Int32Array
-  /** CSR offsets into `seqIds`, length `tokens.length + 1`. */
-  seqOffsets: Int32Array
-  /** Ids are dense from 0 within the batch. The first id of a token decides its attention mask. */
-  seqIds: Int32Array
-  /** CSR offsets into `rowTokens`, one row more than this batch yields. */
-  rowOffsets: Int32Array
-  /** Batch token indices; the mean of their states is the row. One index per row unless the pooling is `mean`. */
-  rowTokens: Int32Array
-  /** Where each of this batch's rows belongs in the result. */
-  outputRows: Int32Array
-}
+export type PlanBatch = NativeBatch
 
 export interface PromptPlan {
   batches: PlanBatch[]
