@@ -9,14 +9,17 @@ export interface Output {
   /** A remark for the person, to stderr. */
   note(text: string): void
   /** Starts a progress line; without a TTY it prints the label once. */
-  progress(label: string, unit?: { name: string; total: number }): ProgressLine
+  progress(label: string, unit?: { name: string; total?: number }): ProgressLine
   /** Wraps text in a colour if stdout shows colours. */
   color(name: keyof typeof COLORS, text: string): string
 }
 
 export interface ProgressLine {
-  /** @param fraction done, 0 to 1 */
-  update(fraction: number): void
+  /**
+   * @param fraction done, 0 to 1
+   * @param total units in all, once they are known
+   */
+  update(fraction: number, total?: number): void
   done(): void
 }
 
@@ -49,11 +52,14 @@ export function createOutput(
     progress(label, unit) {
       const started = performance.now()
       let shown = 0
+      let total = unit?.total
       if (!bars && !quiet) stderr.write(`${label}\n`)
       const draw = (fraction: number) => {
         const seconds = (performance.now() - started) / 1000
         const rate =
-          unit && seconds > 0.2 ? `  ${((fraction * unit.total) / seconds).toFixed(0)} ${unit.name}/s` : ''
+          unit && total && seconds > 0.2
+            ? `  ${((fraction * total) / seconds).toFixed(0)} ${unit.name}/s`
+            : ''
         const left =
           fraction > 0.02 && seconds > 0.5 ? `  ${duration(seconds / fraction - seconds)} left` : ''
         const width = 20
@@ -63,7 +69,8 @@ export function createOutput(
         stderr.write(`\r\u001b[2K${line.slice(0, (stderr.columns ?? 100) - 1)}`)
       }
       return {
-        update(fraction) {
+        update(fraction, knownTotal) {
+          total = knownTotal ?? total
           if (!bars) return
           const now = performance.now()
           if (fraction < 1 && now - shown < 80) return

@@ -40,8 +40,9 @@ export interface NativeLoadParams {
 }
 
 /**
- * One batch of a prompt plan, one decode; field by field as native/core/plan.h. Token `i` is computed once, at `positions[i]`, for the sequences
- * `seqIds[seqOffsets[i] .. seqOffsets[i + 1])`: a contiguous ascending range of ids, a subset of its parent's.
+ * One batch of a prompt plan, one decode; field by field as native/core/plan.h. Token `i` is computed once, at
+ * `positions[i]`, for the sequences `seqIds[seqOffsets[i] .. seqOffsets[i + 1])`: a contiguous ascending range of ids, a
+ * subset of its parent's.
  */
 export interface NativeBatch {
   /** Token ids, depth first: every token comes after all tokens of its history. */

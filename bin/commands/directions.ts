@@ -23,6 +23,14 @@ interface Flags extends ModelFlags {
   quiet?: boolean
 }
 
+function countExtractionPrompts(pack: TraitPack, selection: TraitSelection): number {
+  const perQuestion = selectTraits(pack, selection).reduce(
+    (sum, trait) => sum + trait.positiveSystemPrompts.length + trait.negativeSystemPrompts.length,
+    0,
+  )
+  return perQuestion * pack.questions.length
+}
+
 /** `traitscope directions`: trait directions of a base model. */
 export function directionsCommand(signal: AbortSignal): Command {
   const command = new Command('directions')
@@ -52,11 +60,15 @@ export function directionsCommand(signal: AbortSignal): Command {
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
     const sets = ['core', 'control', 'all'] as const
     const named = sets.find((set) => set === flags.traitSet)
-    const progress = output.progress('reading trait prompts')
+    const traits = named ?? flags.traitSet.split(',').map((name) => name.trim())
+    const progress = output.progress('reading trait prompts', {
+      name: 'prompts',
+      total: countExtractionPrompts(pack, traits),
+    })
     const started = performance.now()
     const directions = await extractDirections(model, pack, {
       layers: flags.layer,
-      traits: named ?? flags.traitSet.split(',').map((name) => name.trim()),
+      traits,
       method: flags.method,
       pool: flags.pool,
       probes: flags.probes,

@@ -35,7 +35,9 @@ Example:
       await using model = await openFromFlags(flags, output, signal)
       const template = await templateFromFlags(flags, model, pack.acknowledgement)
       const directions = await directionsFromFlags(flags, { model, pack, template, output, signal })
-      const progress = output.progress(`measuring ${run}`)
+      const progress = output.progress(`measuring ${run}`, { name: 'prompts' })
+      const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
+      let total: number | undefined
       const started = performance.now()
       const trajectory = await measureRun(model, directions, run, {
         pack,
@@ -46,7 +48,10 @@ Example:
         out: flags.out,
         force: flags.force === true,
         signal,
-        onProgress: (fraction) => progress.update(fraction),
+        onCheckpoint: ({ of }) => {
+          total = nPrompts * of
+        },
+        onProgress: (fraction) => progress.update(fraction, total),
       })
       progress.done()
       const seconds = (performance.now() - started) / 1000
