@@ -5,6 +5,9 @@ import {
   extractDirections,
   loadTraitPack,
   saveDirections,
+  selectTraits,
+  type TraitPack,
+  type TraitSelection,
 } from '../../lib/index.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
