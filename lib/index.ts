@@ -34,6 +34,7 @@ export {
   loadTraitPack,
   selectTraits,
   type TraitPack,
+  type TraitSelection,
 } from './prompts/trait-pack.js'
 export { type Inspection, inspectPath } from './report/inspect.js'
 export { type MeasuredStep, type MeasureRunOptions, measureRun } from './trajectory/measure-run.js'
