@@ -19,8 +19,8 @@ export function buildProgram(signal: AbortSignal): Command {
     .addHelpText(
       'after',
       `
-Results go to stdout, progress and remarks to stderr. Options may also stand in traitscope.config.yaml or in
-TRAITSCOPE_* variables. Exit codes: 0 clean, 1 failure, 2 usage, 130 interrupted.
+Results go to stdout, progress and remarks to stderr. Options may also stand in traitscope.config.yaml; those
+whose help names a TRAITSCOPE_* variable may be set there too. Exit codes: 0 clean, 1 failure, 2 usage, 130 interrupted.
 
 Example:
   $ traitscope directions -m base.gguf --layer 14 -o directions

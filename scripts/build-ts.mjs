@@ -1,7 +1,7 @@
 // Compiles lib/ and bin/ to dist/. Runs as npm's `prepare`, so a fresh clone has a working command line after
 // `npm install`; a package from the registry ships dist/ and has no TypeScript, so there it does nothing.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,16 @@ try {
   console.error('traitscope: TypeScript is not installed; run `npm install` with development dependencies')
   process.exit(1)
 }
-rmSync(join(root, 'dist'), { recursive: true, force: true })
-const run = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
-if (run.status === 0) chmodSync(join(root, 'dist/bin/traitscope.js'), 0o755)
+// Compiled beside dist/ and swapped in, so that a failed or running build never leaves a half-filled dist/.
+const fresh = join(root, `build-ts-${process.pid}`)
+const run = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', fresh], {
+  cwd: root,
+  stdio: 'inherit',
+})
+if (run.status === 0) {
+  chmodSync(join(fresh, 'bin/traitscope.js'), 0o755)
+  rmSync(join(root, 'dist'), { recursive: true, force: true })
+  renameSync(fresh, join(root, 'dist'))
+}
+rmSync(fresh, { recursive: true, force: true })
 process.exit(run.status ?? 1)
