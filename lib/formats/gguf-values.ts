@@ -76,6 +76,13 @@ export class GgufStrings implements Iterable<string> {
     return this.bytes.toString('utf8', (index === 0 ? 0 : this.ends[index - 1]!) + 8, end)
   }
 
+  /** The bytes of string `index`, one character each: two strings are equal here only if their bytes are. */
+  latin1At(index: number): string | undefined {
+    const end = this.ends[index]
+    if (end === undefined) return undefined
+    return this.bytes.toString('latin1', (index === 0 ? 0 : this.ends[index - 1]!) + 8, end)
+  }
+
   *[Symbol.iterator](): Iterator<string> {
     for (let i = 0; i < this.length; i++) yield this.at(i)!
   }

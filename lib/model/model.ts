@@ -14,6 +14,7 @@ import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { type GgufFile, readGguf } from '../formats/gguf.js'
 import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
 import { defaultBatchTokens } from './batch-tokens.js'
+import { checkBase } from './check-base.js'
 import { fingerprintGguf } from './fingerprint.js'
 import { JobQueue } from './job-queue.js'
 import { type AttachReport, toGgufLora } from './lora.js'
@@ -250,10 +251,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
   throwIfAborted(options.signal)
   const file = resolve(path)
   const gguf = await readGguf(file)
-  const architecture = gguf.metadata.get('general.architecture')
-  if (typeof architecture !== 'string') {
-    throw new TraitscopeError('FILE_INVALID', `${file} names no general.architecture: it is not a model GGUF`)
-  }
+  const architecture = checkBase(gguf)
   const gpu = binding()
     .devices()
     .find((device) => device.isGpu)
