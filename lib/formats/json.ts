@@ -5,6 +5,8 @@ import { type JsonNode, scanJson } from './json-scan.js'
 
 /** trainer_state.json of a very long run is a few MB; beyond this a file is not ours to parse. */
 const MAX_JSON_BYTES = 256 * 1024 * 1024
+/** As the scanner's. */
+const MAX_JSON_DEPTH = 64
 
 /**
  * Parses JSON as Python's `json` module writes it: bare NaN, Infinity and -Infinity are accepted and become the
@@ -13,11 +15,22 @@ const MAX_JSON_BYTES = 256 * 1024 * 1024
  * @throws FILE_INVALID naming `where` and the offset.
  */
 export function parseTrainerJson(text: string, where = 'the text'): unknown {
+  let value: unknown
   try {
-    return JSON.parse(text)
+    value = JSON.parse(text)
   } catch {
     return toPlain(scanJson(text, { where, duplicateKeys: 'last', numbers: 'any', nonFinite: true }))
   }
+  if (isDeeperThan(value, MAX_JSON_DEPTH)) {
+    throw new TraitscopeError('FILE_INVALID', `expected ${where} to nest at most ${MAX_JSON_DEPTH} levels`)
+  }
+  return value
+}
+
+/** JSON.parse nests without end, and JSON.stringify then overflows the stack in whoever quotes the value. */
+function isDeeperThan(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((entry) => isDeeperThan(entry, levels - 1))
 }
 
 /**

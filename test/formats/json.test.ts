@@ -28,6 +28,17 @@ describe('parseTrainerJson', () => {
     )
   })
 
+  it.each(['[', '{"a":'])('should refuse 65 levels of %s and read 64', (open) => {
+    const nested = (levels: number) => `${open.repeat(levels)}1${(open === '[' ? ']' : '}').repeat(levels)}`
+    expect(parseTrainerJson(nested(64))).toEqual(JSON.parse(nested(64)))
+    const refused = expect.objectContaining({
+      code: 'FILE_INVALID',
+      message: expect.stringContaining('64 levels'),
+    })
+    expect(() => parseTrainerJson(nested(65))).toThrow(refused)
+    expect(() => parseTrainerJson(nested(20_000))).toThrow(refused)
+  })
+
   it('should keep "__proto__" as data', () => {
     const value = parseTrainerJson('{"__proto__": {"polluted": true}, "x": NaN}') as object
     expect(Object.keys(value)).toEqual(['__proto__', 'x'])
