@@ -104,6 +104,16 @@ std::shared_ptr<Model> Model::open(const ModelParams & params, const Job & job) 
                     params.path + " is not a decoder-only transformer, which is the only kind whose "
                                   "block outputs can be read");
     }
+    const llama_vocab * vocab = llama_model_get_vocab(model.get());
+    if (llama_vocab_type(vocab) != LLAMA_VOCAB_TYPE_NONE) {
+        // The tokenizer asserts that the tokens it adds exist.
+        const bool no_bos = llama_vocab_get_add_bos(vocab) && llama_vocab_bos(vocab) == LLAMA_TOKEN_NULL;
+        const bool no_eos = llama_vocab_get_add_eos(vocab) && llama_vocab_eos(vocab) == LLAMA_TOKEN_NULL;
+        if (no_bos || no_eos) {
+            throw Error(ErrorCode::ModelLoad, params.path + " asks for " + (no_bos ? "BOS" : "EOS") +
+                                                  " tokens, but its vocabulary has none");
+        }
+    }
     return std::shared_ptr<Model>(new Model(std::move(model), params));
 }
 

@@ -3,8 +3,26 @@
 #include "core/error.h"
 
 #include <limits>
+#include <stdexcept>
 
 namespace traitscope {
+
+namespace {
+
+/** llama_tokenize, whose lookups throw when a vocabulary lacks a token for a byte. */
+int32_t tokenize_one(const llama_vocab * vocab, const std::string & text, std::vector<llama_token> & buffer,
+                     bool add_special, bool parse_special) {
+    try {
+        return llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()), buffer.data(),
+                              static_cast<int32_t>(buffer.size()), add_special, parse_special);
+    } catch (const std::out_of_range &) {
+        throw Error(
+            ErrorCode::ModelLoad,
+            "the vocabulary of this GGUF has no token for some byte of the text; convert the model again");
+    }
+}
+
+} // namespace
 
 Tokens tokenize(const llama_vocab * vocab, const std::vector<std::string> & texts, bool add_special,
                 bool parse_special) {
@@ -16,17 +34,15 @@ Tokens tokenize(const llama_vocab * vocab, const std::vector<std::string> & text
             throw Error(ErrorCode::PromptTooLong,
                         "a text of " + std::to_string(text.size()) + " bytes is too long to tokenize");
         }
-        const auto length = static_cast<int32_t>(text.size());
         buffer.resize(text.size() + 8);
-        int32_t n = llama_tokenize(vocab, text.data(), length, buffer.data(),
-                                   static_cast<int32_t>(buffer.size()), add_special, parse_special);
+        int32_t n = tokenize_one(vocab, text, buffer, add_special, parse_special);
         if (n < 0 && n != std::numeric_limits<int32_t>::min()) {
             buffer.resize(static_cast<size_t>(-n));
-            n = llama_tokenize(vocab, text.data(), length, buffer.data(), -n, add_special, parse_special);
+            n = tokenize_one(vocab, text, buffer, add_special, parse_special);
         }
         if (n < 0) {
             throw Error(ErrorCode::Compute,
-                        "llama.cpp could not tokenize a text of " + std::to_string(length) + " bytes");
+                        "llama.cpp could not tokenize a text of " + std::to_string(text.size()) + " bytes");
         }
         out.ids.insert(out.ids.end(), buffer.begin(), buffer.begin() + n);
         out.offsets.push_back(static_cast<int32_t>(out.ids.size()));
