@@ -22,9 +22,12 @@ export const BLOCKS = {
 /** `{ pairs: [{ key, type, value: Buffer }], tensors: [{ name, shape, type, data }] }`; an array is its items' buffers. */
 export function takeApart(bytes) {
   let at = 24
-  const u32 = () => bytes.readUInt32LE((at += 4) - 4)
-  const u64 = () => Number(bytes.readBigUInt64LE((at += 8) - 8))
-  const take = (length) => bytes.subarray(at, (at += length))
+  const take = (length) => {
+    at += length
+    return bytes.subarray(at - length, at)
+  }
+  const u32 = () => take(4).readUInt32LE()
+  const u64 = () => Number(take(8).readBigUInt64LE())
   const item = (type) => (type === STRING ? take(u64()) : take(WIDTH[type]))
   const tensorCount = Number(bytes.readBigUInt64LE(8))
   const pairs = Array.from({ length: Number(bytes.readBigUInt64LE(16)) }, () => {

@@ -18,7 +18,8 @@ export class FuzzWorker {
 
   /** @returns `{ outcome, detail?, notes }`; outcome is ok, error, exception, crash, hang or memory */
   async run(request) {
-    const child = (this.#child ??= await this.#start())
+    this.#child ??= await this.#start()
+    const child = this.#child
     this.#stderr = ''
     let notes = []
     const result = await new Promise((resolve) => {
