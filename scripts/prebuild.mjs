@@ -31,7 +31,8 @@ if (process.argv[2] === 'rebuild') {
   mkdirSync(release, { recursive: true })
   // llama.cpp puts its libraries into bin/ of the build.
   for (const folder of [raw, join(stage, 'cmake', 'bin')]) {
-    for (const file of readdirSync(folder).filter(wanted)) copyFileSync(join(folder, file), join(release, file))
+    for (const file of readdirSync(folder).filter(wanted))
+      copyFileSync(join(folder, file), join(release, file))
   }
 } else {
   const prebuildify = require('prebuildify')
