@@ -12,6 +12,8 @@ const MAX_EXPERTS = 1024
 const ROPE_SCALINGS = ['none', 'linear', 'yarn', 'longrope']
 /** The tokenizers of decoder-only models; the others abort on vocabularies that were made for these. */
 const TOKENIZERS = ['gpt2', 'llama', 'gemma4']
+/** Their graphs attend to later tokens, whatever the metadata says. */
+const NOT_CAUSAL = ['dream', 'llada', 'llada-moe', 'rnd1', 'gemma-embedding']
 const NO_TOKENIZER = ['none', 'no_vocab']
 /** Types that ggml stores but cannot multiply with. */
 const NO_WEIGHTS: ReadonlySet<GgmlTypeName> = new Set(['F64', 'I8', 'I16', 'I32', 'I64', 'Q8_1', 'Q8_K'])
@@ -64,7 +66,8 @@ function checkCounts(base: BaseMetadata): void {
   for (const key of ['attention.layer_norm_rms_epsilon', 'attention.layer_norm_epsilon']) {
     if ((base.number(key) ?? 0) < 0) base.refuse(key, 'at least 0')
   }
-  if (base.gguf.metadata.get(`${base.architecture}.attention.causal`) === false) {
+  const causal = base.gguf.metadata.get(`${base.architecture}.attention.causal`)
+  if (causal === false || NOT_CAUSAL.includes(base.architecture)) {
     throw new TraitscopeError(
       'UNSUPPORTED',
       `${base.gguf.path} attends to later tokens too, expected a decoder-only model; give the causal language model`,

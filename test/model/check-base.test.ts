@@ -128,6 +128,7 @@ describe('checkBase', () => {
 
   it.each<[string, Pair]>([
     ['a tokenizer of encoders', ['tokenizer.ggml.model', 'string', 'bert']],
+    ['a diffusion model', ['general.architecture', 'string', 'llada']],
     ['attention to later tokens', ['llama.attention.causal', 'bool', false]],
   ])('should refuse %s by name', async (_, pair) => {
     await expect(check(encode([pair]))).rejects.toMatchObject({ code: 'UNSUPPORTED' })
