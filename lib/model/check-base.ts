@@ -12,8 +12,6 @@ const MAX_EXPERTS = 1024
 const ROPE_SCALINGS = ['none', 'linear', 'yarn', 'longrope']
 /** The tokenizers of decoder-only models; the others abort on vocabularies that were made for these. */
 const TOKENIZERS = ['gpt2', 'llama', 'gemma4']
-/** Their graphs attend to later tokens, whatever the metadata says. */
-const NOT_CAUSAL = ['dream', 'llada', 'llada-moe', 'rnd1', 'gemma-embedding']
 const NO_TOKENIZER = ['none', 'no_vocab']
 /** Types that ggml stores but cannot multiply with. */
 const NO_WEIGHTS: ReadonlySet<GgmlTypeName> = new Set(['F64', 'I8', 'I16', 'I32', 'I64', 'Q8_1', 'Q8_K'])
@@ -33,11 +31,18 @@ export function checkBase(gguf: GgufFile): string {
       `${gguf.path} names no general.architecture: it is not a model GGUF`,
     )
   }
+  // Others may load, but their files cannot be checked for what llama.cpp asserts, and no adapter maps onto them.
+  if (!SUPPORTED_ARCHITECTURES.includes(architecture)) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `${gguf.path} has architecture ${quoted(architecture)}, expected one of ${SUPPORTED_ARCHITECTURES.join(', ')}`,
+    )
+  }
   const base = new BaseMetadata(gguf, architecture)
   checkCounts(base)
   checkVocabulary(base)
   for (const tensor of gguf.tensors.values()) checkWeightType(base, tensor)
-  if (SUPPORTED_ARCHITECTURES.includes(architecture)) checkAttention(base)
+  checkAttention(base)
   return architecture
 }
 
@@ -67,7 +72,7 @@ function checkCounts(base: BaseMetadata): void {
     if ((base.number(key) ?? 0) < 0) base.refuse(key, 'at least 0')
   }
   const causal = base.gguf.metadata.get(`${base.architecture}.attention.causal`)
-  if (causal === false || NOT_CAUSAL.includes(base.architecture)) {
+  if (causal === false) {
     throw new TraitscopeError(
       'UNSUPPORTED',
       `${base.gguf.path} attends to later tokens too, expected a decoder-only model; give the causal language model`,

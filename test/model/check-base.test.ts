@@ -129,6 +129,7 @@ describe('checkBase', () => {
   it.each<[string, Pair]>([
     ['a tokenizer of encoders', ['tokenizer.ggml.model', 'string', 'bert']],
     ['a diffusion model', ['general.architecture', 'string', 'llada']],
+    ['an architecture that no adapter maps onto', ['general.architecture', 'string', 'falcon']],
     ['attention to later tokens', ['llama.attention.causal', 'bool', false]],
   ])('should refuse %s by name', async (_, pair) => {
     await expect(check(encode([pair]))).rejects.toMatchObject({ code: 'UNSUPPORTED' })
