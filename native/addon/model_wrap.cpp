@@ -10,7 +10,7 @@ namespace traitscope::addon {
 
 namespace {
 
-// Each Work below is what one call needs on the pool thread and what it returns; see job_worker.h.
+// Each Work below is what one call needs on its own thread and what it returns; see job_worker.h.
 
 struct LoadWork {
     ModelParams params;
@@ -152,7 +152,7 @@ Napi::Value ModelWrap::extract(const Napi::CallbackInfo & info) {
     ExtractRequest request = to_request(info[0].As<Napi::Object>());
     const auto n = static_cast<size_t>(request.n_rows) * request.layers.size() *
                    static_cast<size_t>(open->info().n_embd);
-    // Allocated here and filled by the pool thread: the result crosses without a copy.
+    // Allocated here and filled by the worker: the result crosses without a copy.
     auto data = Napi::Float32Array::New(info.Env(), n);
     float * out = data.Data();
     return start(info, ExtractWork{std::move(open), std::move(request), Napi::Persistent(data), out, {}},
