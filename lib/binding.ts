@@ -163,6 +163,11 @@ export function binding(): NativeBinding {
 /** Error of the addon (a plain Error with a `code`) as a TraitscopeError; others pass unchanged. */
 export function fromNative(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof TraitscopeError) return error
+  // V8's word for a typed array that it cannot allocate.
+  if (error instanceof RangeError) {
+    const message = `the result does not fit in memory (${error.message}): ask for fewer prompts, layers or tokens at once`
+    return new TraitscopeError('OUT_OF_MEMORY', message, { cause: error })
+  }
   const code = (error as { code?: unknown }).code
   if (!ERROR_CODES.includes(code as ErrorCode)) return error
   return new TraitscopeError(code as ErrorCode, error.message, { cause: error })

@@ -17,6 +17,7 @@
 #include <napi.h>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -34,7 +35,13 @@ template <typename Work> class JobWorker {
         const Napi::Promise promise = worker->deferred_.Promise();
         // Registered after the thread-safe function, hence run before that is torn down.
         napi_add_env_cleanup_hook(env, on_cleanup, worker);
-        worker->thread_ = std::thread([worker] { worker->run(); });
+        try {
+            worker->thread_ = std::thread([worker] { worker->run(); });
+        } catch (const std::system_error &) { // no memory or no process slot for a thread
+            worker->fail("OUT_OF_MEMORY", "no thread could be started for the work");
+            worker->to_js_.Release();
+            worker->settle(env);
+        }
         return promise;
     }
 
@@ -84,7 +91,9 @@ template <typename Work> class JobWorker {
     // JS thread, while the environment is alive.
     void settle(Napi::Env env) {
         napi_remove_env_cleanup_hook(env, on_cleanup, this);
-        thread_.join();
+        if (thread_.joinable()) {
+            thread_.join();
+        }
         const std::unique_ptr<JobWorker> self(this);
         try {
             if (code_.empty()) {
