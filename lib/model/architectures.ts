@@ -2,11 +2,12 @@ import { TraitscopeError } from '../errors.js'
 import type { GgufFile } from '../formats/gguf.js'
 import { quoted } from '../formats/json-scan.js'
 
-/** The part of a GGUF base that a linear module of the Hugging Face model became. */
+/** The part of a GGUF base that a module of the Hugging Face model became. */
 export interface MappedModule {
-  /** GGUF tensor name, with `.weight`. */
+  /** GGUF tensor name, with `.weight`; a bias is the same name with `.bias`. */
   readonly tensor: string
-  /** Block number; undefined for the output matrix. */
+  readonly kind: 'linear' | 'norm' | 'embedding' | 'head'
+  /** Block number; undefined outside the blocks. */
   readonly layer?: number
   /** Which attention projection this is, where that matters: row permutation, fused bases. */
   readonly projection?: 'q' | 'k' | 'v'
@@ -21,7 +22,7 @@ const ATTENTION = {
 const MLP = { 'mlp.gate_proj': 'ffn_gate', 'mlp.up_proj': 'ffn_up', 'mlp.down_proj': 'ffn_down' }
 const DENSE: Readonly<Record<string, string>> = { ...ATTENTION, ...MLP }
 
-/** Linear modules of a block, per GGUF architecture. Norms and embeddings are no LoRA targets of this kind. */
+/** Linear modules of a block, per GGUF architecture. */
 const BLOCK_MODULES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   llama: DENSE,
   mistral3: DENSE,
@@ -36,6 +37,36 @@ const BLOCK_MODULES: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'mlp.down_proj': 'ffn_down',
   },
 }
+
+const PRE_NORMS = { input_layernorm: 'attn_norm', post_attention_layernorm: 'ffn_norm' }
+const GEMMA_NORMS = {
+  input_layernorm: 'attn_norm',
+  post_attention_layernorm: 'post_attention_norm',
+  pre_feedforward_layernorm: 'ffn_norm',
+  post_feedforward_layernorm: 'post_ffw_norm',
+}
+const HEAD_NORMS = { 'self_attn.q_norm': 'attn_q_norm', 'self_attn.k_norm': 'attn_k_norm' }
+
+/** Norms of a block, per GGUF architecture. */
+const BLOCK_NORMS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  llama: PRE_NORMS,
+  mistral3: PRE_NORMS,
+  qwen2: PRE_NORMS,
+  qwen3: { ...PRE_NORMS, ...HEAD_NORMS },
+  gemma2: GEMMA_NORMS,
+  gemma3: { ...GEMMA_NORMS, ...HEAD_NORMS },
+  phi3: PRE_NORMS,
+}
+
+/** Modules outside the blocks. */
+const OUTER_MODULES: Readonly<Record<string, MappedModule>> = {
+  lm_head: { tensor: 'output.weight', kind: 'head' },
+  'model.embed_tokens': { tensor: 'token_embd.weight', kind: 'embedding' },
+  'model.norm': { tensor: 'output_norm.weight', kind: 'norm' },
+}
+
+/** Their norms multiply by weight + 1, and the converter stores the sum. */
+const SHIFTED_NORMS = new Set(['gemma2', 'gemma3'])
 
 /** Their rotary embedding pairs neighbouring rows, so the converter reorders the rows of q and k. */
 const PERMUTED = new Set(['llama', 'mistral3'])
@@ -88,29 +119,43 @@ export function permutesQueryKey(architecture: string): boolean {
   return PERMUTED.has(architecture)
 }
 
+/** True when the converter stores a norm's weight plus 1. */
+export function shiftsNorms(architecture: string): boolean {
+  return SHIFTED_NORMS.has(architecture)
+}
+
 /**
  * Module path of the Hugging Face model to GGUF tensor. Accepts paths with and without `model.`, and with a
  * `language_model` component anywhere, as multi-modal wrappers have.
  *
- * @returns undefined when the architecture has no such linear module
- * @throws UNSUPPORTED for embeddings, experts and parts for other modalities, by name
+ * @returns undefined when the architecture has no such module
+ * @throws UNSUPPORTED for experts and parts for other modalities, by name
  */
 export function mapModule(architecture: string, path: string): MappedModule | undefined {
   refuseForeignParts(path)
   const parts = path.split('.').filter((part) => part !== 'language_model')
-  const normal = parts.join('.')
-  if (normal === 'lm_head') return { tensor: 'output.weight' }
-  if (/^(model\.)?embed_tokens$/.test(normal)) {
-    throw unsupported(path, 'it is the embedding', 'leave embeddings out of target_modules')
-  }
+  const normal = parts.join('.').replace(/^(?=(embed_tokens|norm)$)/, 'model.')
+  if (Object.hasOwn(OUTER_MODULES, normal)) return OUTER_MODULES[normal]
   const found = BLOCK_PATH.exec(normal)
-  const modules = BLOCK_MODULES[architecture]
-  if (!found || !modules) return undefined
+  if (!found) return undefined
   const layer = Number(found[1])
   const name = found[2]!
-  if (!Object.hasOwn(modules, name)) return undefined
-  const projection = PROJECTIONS[name]
-  return { tensor: `blk.${layer}.${modules[name]}.weight`, layer, ...(projection ? { projection } : {}) }
+  const linear = entry(BLOCK_MODULES[architecture], name)
+  if (linear !== undefined) {
+    const projection = PROJECTIONS[name]
+    return {
+      tensor: `blk.${layer}.${linear}.weight`,
+      kind: 'linear',
+      layer,
+      ...(projection ? { projection } : {}),
+    }
+  }
+  const norm = entry(BLOCK_NORMS[architecture], name)
+  return norm === undefined ? undefined : { tensor: `blk.${layer}.${norm}.weight`, kind: 'norm', layer }
+}
+
+function entry(table: Readonly<Record<string, string>> | undefined, key: string): string | undefined {
+  return table && Object.hasOwn(table, key) ? table[key] : undefined
 }
 
 function refuseForeignParts(path: string): void {

@@ -37,12 +37,18 @@ export function placeModules(adapter: PeftAdapter, base: GgufFile, architecture:
 
 function place(module: LoraModule, base: GgufFile, architecture: string): Placement | undefined {
   const mapped = mapModule(architecture, module.path)
-  if (!mapped) return undefined
+  if (!mapped || mapped.kind === 'norm') return undefined
+  if (mapped.kind === 'embedding') {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `cannot apply LoRA on module ${quoted(module.path)}: it is the embedding; leave embeddings out of target_modules`,
+    )
+  }
   // llama.cpp takes the fused tensor when a file has one, whatever else is there.
   const fused = mapped.projection ? base.tensors.get(`blk.${mapped.layer}.attn_qkv.weight`) : undefined
   const target = fused ?? base.tensors.get(mapped.tensor)
   if (target) return { module, mapped, target, fused: fused !== undefined }
-  if (mapped.tensor !== 'output.weight') return undefined
+  if (mapped.kind !== 'head') return undefined
   throw new TraitscopeError(
     'UNSUPPORTED',
     `cannot apply LoRA on module ${quoted(module.path)}: the head of ${base.path} is tied to its embedding; leave lm_head out of target_modules, or merge the adapter and convert the merged model`,

@@ -5,6 +5,7 @@ import {
   mapModule,
   permutesQueryKey,
   SUPPORTED_ARCHITECTURES,
+  shiftsNorms,
 } from '../../lib/model/architectures.js'
 import { attentionRows } from '../../lib/model/attention-rows.js'
 
@@ -53,6 +54,7 @@ describe('mapModule', () => {
     for (const [module, tensor] of PHI3) {
       expect(mapModule('phi3', `model.layers.2.${module}`)).toEqual({
         tensor: `blk.2.${tensor}.weight`,
+        kind: 'linear',
         layer: 2,
       })
     }
@@ -68,11 +70,44 @@ describe('mapModule', () => {
     'language_model.model.layers.3.self_attn.q_proj',
     'language_model.layers.3.self_attn.q_proj',
   ])('should find the block in %s', (path) => {
-    expect(mapModule('llama', path)).toEqual({ tensor: 'blk.3.attn_q.weight', layer: 3, projection: 'q' })
+    expect(mapModule('llama', path)).toEqual({
+      tensor: 'blk.3.attn_q.weight',
+      kind: 'linear',
+      layer: 3,
+      projection: 'q',
+    })
   })
 
-  it.each(['lm_head', 'language_model.lm_head'])('should map %s to the output matrix', (path) => {
-    expect(mapModule('qwen2', path)).toEqual({ tensor: 'output.weight' })
+  it.each([
+    ['lm_head', 'output.weight', 'head'],
+    ['language_model.lm_head', 'output.weight', 'head'],
+    ['model.embed_tokens', 'token_embd.weight', 'embedding'],
+    ['model.language_model.embed_tokens', 'token_embd.weight', 'embedding'],
+    ['embed_tokens', 'token_embd.weight', 'embedding'],
+    ['model.norm', 'output_norm.weight', 'norm'],
+    ['norm', 'output_norm.weight', 'norm'],
+  ])('should map %s to %s', (path, tensor, kind) => {
+    expect(mapModule('qwen2', path)).toEqual({ tensor, kind })
+  })
+
+  it.each([
+    ['llama', 'post_attention_layernorm', 'ffn_norm'],
+    ['gemma2', 'post_attention_layernorm', 'post_attention_norm'],
+    ['gemma3', 'pre_feedforward_layernorm', 'ffn_norm'],
+    ['gemma2', 'post_feedforward_layernorm', 'post_ffw_norm'],
+    ['phi3', 'input_layernorm', 'attn_norm'],
+    ['qwen3', 'self_attn.q_norm', 'attn_q_norm'],
+    ['gemma3', 'self_attn.k_norm', 'attn_k_norm'],
+    ['qwen2', 'self_attn.k_norm', undefined],
+    ['llama', 'pre_feedforward_layernorm', undefined],
+  ])('should map the norm of %s at %s', (architecture, name, tensor) => {
+    expect(mapModule(architecture, `model.layers.3.${name}`)).toEqual(
+      tensor === undefined ? undefined : { tensor: `blk.3.${tensor}.weight`, kind: 'norm', layer: 3 },
+    )
+  })
+
+  it('should say whose norms are stored plus one', () => {
+    expect(SUPPORTED_ARCHITECTURES.filter(shiftsNorms)).toEqual(['gemma2', 'gemma3'])
   })
 
   it.each([
@@ -81,8 +116,6 @@ describe('mapModule', () => {
     'model.layers.1e3.self_attn.q_proj',
     'model.layers.9999999.self_attn.q_proj',
     'model.layers.3.self_attn',
-    'model.layers.3.input_layernorm',
-    'model.norm',
     'transformer.h.3.attn.c_attn',
     'model.model.layers.3.self_attn.q_proj',
     'model.layers.3.self_attn.q_proj.extra',
@@ -95,8 +128,6 @@ describe('mapModule', () => {
   })
 
   it.each([
-    ['model.embed_tokens', /embedding/],
-    ['model.language_model.embed_tokens', /embedding/],
     ['model.visual.blocks.0.attn.qkv', /vision or audio/],
     ['model.vision_tower.encoder.layers.0.self_attn.q_proj', /vision or audio/],
     ['vision_tower.layers.0.self_attn.q_proj', /vision or audio/],
