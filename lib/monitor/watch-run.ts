@@ -168,7 +168,7 @@ async function measureCandidate(
   signal: AbortSignal | undefined,
 ): Promise<CheckpointEvent> {
   const started = performance.now()
-  const { adapter, adapterSha256, layers, tokens } = await plan.measureAdapter(path, base, { signal })
+  const { adapter, adapterSha256, layers, tokens } = await plan.measureCheckpoint(path, base, { signal })
   return {
     type: 'checkpoint',
     step,

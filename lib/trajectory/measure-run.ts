@@ -120,7 +120,7 @@ async function measureSteps(
   for (const [i, { step, path, checkpoint }] of todo.entries()) {
     throwIfAborted(signal)
     try {
-      const measured = await plan.measureAdapter(path, base, passOptions(i + 1))
+      const measured = await plan.measureCheckpoint(path, base, passOptions(i + 1))
       const { epoch, loss } = checkpoint ?? {}
       record(
         {

@@ -6,10 +6,11 @@ import { chatTokens, TokenHash } from '../directions/prompt-tokens.js'
 import { TraitscopeError } from '../errors.js'
 import type { Matrix } from '../estimators/matrix.js'
 import { sha256 } from '../formats/hash.js'
-import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
+import type { PeftAdapter } from '../formats/peft.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import type { AttachReport } from '../model/lora.js'
-import type { AttachedAdapter, Model } from '../model/model.js'
+import type { Model } from '../model/model.js'
+import { type OpenCheckpoint, openCheckpoint } from '../model/open-checkpoint.js'
 import { packageVersion } from '../package.js'
 import { ChatTemplate } from '../prompts/chat-template.js'
 import { evaluationPrompts } from '../prompts/prompt-sets.js'
@@ -99,48 +100,46 @@ export class MeasurementPlan {
   }
 
   /**
-   * Attaches an adapter, measures, detaches.
+   * Opens a checkpoint, measures, closes it.
    *
    * @throws TraitscopeError ADAPTER_NO_EFFECT when the states at the primary layer are those of the base to
    * the last bit: an adapter that never reaches what is read would otherwise pass as harmless. Else as
-   * `readPeftAdapter` and `Model.attach`.
+   * `openCheckpoint`.
    */
-  async measureAdapter(
+  async measureCheckpoint(
     folder: string,
     base: BaseMeasurement,
     options: PassOptions = {},
   ): Promise<CheckpointMeasurement> {
-    const peft = await readPeftAdapter(folder)
-    const attached = await this.model.attach(peft)
-    try {
-      const { data, tokens } = await this.#pass(attached, options)
-      if (sameFloats(this.#rows(data, this.primary), this.#rows(base.states, this.primary))) {
-        throw new TraitscopeError(
-          'ADAPTER_NO_EFFECT',
-          `the adapter ${folder} changes nothing at block ${this.directions.layers[this.primary]}` +
-            (attached.report.allZero
-              ? ': all its weights are zero or its alpha is'
-              : '; it adapts later blocks only, so read a later layer'),
-        )
-      }
-      return {
-        ...this.#project(data),
-        tokens,
-        adapterSha256: peft.sha256,
-        adapter: summarize(peft, attached.report),
-      }
-    } finally {
-      await attached.detach()
+    await using checkpoint = await openCheckpoint(this.model, folder)
+    const { data, tokens } = await this.#pass(checkpoint, options)
+    if (sameFloats(this.#rows(data, this.primary), this.#rows(base.states, this.primary))) {
+      throw new TraitscopeError(
+        'ADAPTER_NO_EFFECT',
+        `the adapter ${folder} changes nothing at block ${this.directions.layers[this.primary]}` +
+          (checkpoint.report.allZero
+            ? ': all its weights are zero or its alpha is'
+            : '; it adapts later blocks only, so read a later layer'),
+      )
+    }
+    return {
+      ...this.#project(data),
+      tokens,
+      adapterSha256: checkpoint.sha256,
+      adapter: summarize(checkpoint.peft, checkpoint.report),
     }
   }
 
   async #computeBase(options: PassOptions): Promise<CachedStates> {
-    const { data, tokens } = await this.#pass(undefined, options)
+    const { data, tokens } = await this.#pass({ model: this.model }, options)
     return { states: data, computedTokens: tokens.computed }
   }
 
-  #pass(adapter: AttachedAdapter | undefined, { signal, onProgress }: PassOptions): Promise<HiddenStates> {
-    return hiddenStates(this.model, this.prompts as Int32Array[], {
+  #pass(
+    { model, adapter }: Pick<OpenCheckpoint, 'model' | 'adapter'>,
+    { signal, onProgress }: PassOptions,
+  ): Promise<HiddenStates> {
+    return hiddenStates(model, this.prompts as Int32Array[], {
       layers: this.directions.layers,
       pool: this.conditions.pool,
       adapter,
