@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
 
 
 def uniform(seed: int, rows: int, cols: int) -> np.ndarray:
@@ -90,10 +94,80 @@ def logistic() -> list[dict]:
     return cases
 
 
+def noisy_rate(x: np.ndarray, seed: int, quantum: int | None) -> np.ndarray:
+    """A target like an EM rate: zero for half of the rows, rising with two columns, rounded to 1 / quantum."""
+    noise = np.random.RandomState(seed + 100).rand(len(x))
+    y = np.maximum(0, x[:, 0] + 0.5 * x[:, -1] + 0.3 * noise - 0.1)
+    return y if quantum is None else np.round(y * quantum) / quantum
+
+
+TREE_CASES = (
+    # name, seed, rows, cols, quantum of the target, columns that are constant, hyperparameters
+    ("calibration", 21, 624, 7, 72, [], {}),
+    ("one model", 22, 156, 7, 72, [], {}),
+    ("one column", 23, 156, 1, None, [], {}),
+    ("constant columns", 24, 90, 6, 20, [1, 4], {}),
+    ("few rows", 25, 12, 3, None, [], {}),
+    ("wide", 26, 60, 84, None, [], {}),
+    ("deep", 27, 150, 5, None, [], {"max_depth": 12, "min_samples_leaf": 1, "n_estimators": 30}),
+)
+
+
+def tree_data(seed: int, rows: int, cols: int, quantum: int | None, constant: list[int]):
+    x = uniform(seed, rows, cols)
+    x[:, constant] = 0.25
+    return x, noisy_rate(x, seed, quantum)
+
+
+def trees(make, label) -> list[dict]:
+    cases = []
+    for name, seed, rows, cols, quantum, constant, options in TREE_CASES:
+        x, y = tree_data(seed, rows, cols, quantum, constant)
+        y = label(y)
+        cases.append({
+            "name": name, "seed": seed, "rows": rows, "cols": cols, "constant": constant, "options": options,
+            "y": y.tolist(),
+            "predictions": make(x, y, options, uniform(seed + 1000, 40, cols)).tolist(),
+        })
+    return cases
+
+
+def forest() -> list[dict]:
+    def make(x, y, options, fresh):
+        options = {"n_estimators": 100, "max_depth": 5, "min_samples_leaf": 5, "random_state": 42} | options
+        return RandomForestRegressor(**options).fit(x, y).predict(fresh)
+
+    return trees(make, lambda y: y)
+
+
+def boosting() -> list[dict]:
+    def make(x, y, options, fresh):
+        options = {"n_estimators": 100, "max_depth": 3, "learning_rate": 0.1, "random_state": 42} | options
+        return GradientBoostingRegressor(**options).fit(x, y).predict(fresh)
+
+    return trees(make, lambda y: y)
+
+
+def forest_classifier() -> list[dict]:
+    def make(x, y, options, fresh):
+        options = {"n_estimators": 200, "max_depth": 5, "min_samples_leaf": 5, "random_state": 42} | options
+        return RandomForestClassifier(**options).fit(x, y).predict_proba(fresh)[:, 1]
+
+    return trees(make, lambda y: (y > np.median(y)).astype(int))
+
+
 def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "test/fixtures/estimators")
     out.mkdir(parents=True, exist_ok=True)
-    for name, make in {"mt19937": mt19937, "folds": folds, "pca": pca, "logistic": logistic}.items():
+    for name, make in {
+        "mt19937": mt19937,
+        "folds": folds,
+        "pca": pca,
+        "logistic": logistic,
+        "forest": forest,
+        "boosting": boosting,
+        "forest-classifier": forest_classifier,
+    }.items():
         (out / f"{name}.json").write_text(json.dumps(make(), separators=(",", ":")) + "\n")
 
 

@@ -11,6 +11,7 @@ export { ERROR_CODES, type ErrorCode, isTraitscopeError, TraitscopeError } from 
 export { LogisticRegression } from './estimators/logistic-regression.js'
 export type { Matrix } from './estimators/matrix.js'
 export { Pca } from './estimators/pca.js'
+export { RandomForest } from './estimators/random-forest.js'
 export { checkOutputFree, writeFileAtomic } from './formats/atomic.js'
 export { encodeGguf, type GgufFile, readGguf } from './formats/gguf.js'
 export { type PeftAdapter, readPeftAdapter } from './formats/peft.js'

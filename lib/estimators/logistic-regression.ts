@@ -1,6 +1,6 @@
 import { TraitscopeError } from '../errors.js'
 import { dot, gram } from './linalg.js'
-import { assertMatrix, type Matrix, type Matrix64, row } from './matrix.js'
+import { assertColumns, assertMatrix, type Matrix, type Matrix64, row } from './matrix.js'
 import { sigmoid, solveByFeatures, solveByGram } from './newton-logistic.js'
 import { notFitted, stateOf } from './state.js'
 
@@ -68,13 +68,7 @@ export class LogisticRegression {
   /** Log odds of class 1 per row. */
   decision(x: Matrix): Float64Array {
     const { weights, intercept } = this.#state()
-    assertMatrix(x, 'the input of a logistic regression', 0)
-    if (x.cols !== weights.length) {
-      throw new TraitscopeError(
-        'SHAPE',
-        `the regression was fitted on ${weights.length} features, got ${x.cols}`,
-      )
-    }
+    assertColumns(x, 'a logistic regression', weights.length)
     return Float64Array.from({ length: x.rows }, (_, i) => dot(row(x, i), weights) + intercept)
   }
 

@@ -75,3 +75,21 @@ export function assertMatrix(matrix: Matrix, name: string, minRows = 1): void {
     }
   }
 }
+
+/** {@link assertMatrix} for data given to a fitted estimator: also throws `SHAPE` unless it has `cols` columns. */
+export function assertColumns(x: Matrix, name: string, cols: number): void {
+  assertMatrix(x, `the input of ${name}`, 0)
+  if (x.cols !== cols) {
+    throw new TraitscopeError('SHAPE', `${name} was fitted on ${cols} columns, got ${x.cols}`)
+  }
+}
+
+/** Throws `SHAPE` unless there are `rows` finite targets. */
+export function assertTargets(y: ArrayLike<number>, rows: number, name = 'targets'): void {
+  if (y.length !== rows) throw new TraitscopeError('SHAPE', `expected ${rows} ${name}, got ${y.length}`)
+  for (let i = 0; i < rows; i++) {
+    if (!Number.isFinite(y[i])) {
+      throw new TraitscopeError('SHAPE', `${name} must be finite, but number ${i} is ${y[i]}`)
+    }
+  }
+}

@@ -1,7 +1,7 @@
 import { TraitscopeError } from '../errors.js'
 import { dot } from './linalg.js'
-import { assertMatrix, columnMeans, type Matrix, type Matrix64 } from './matrix.js'
-import { notFitted, stateOf } from './state.js'
+import { assertColumns, assertMatrix, columnMeans, type Matrix, type Matrix64 } from './matrix.js'
+import { notFitted, positiveInteger, stateOf } from './state.js'
 import { flipSigns, svd } from './svd.js'
 
 interface PcaState {
@@ -30,10 +30,7 @@ export class Pca {
   #fitted: PcaState | undefined
 
   constructor({ nComponents }: { nComponents?: number } = {}) {
-    if (nComponents !== undefined && !(Number.isInteger(nComponents) && nComponents >= 1)) {
-      throw new TraitscopeError('USAGE', `nComponents must be a positive integer, got ${nComponents}`)
-    }
-    this.nComponents = nComponents
+    this.nComponents = nComponents === undefined ? undefined : positiveInteger('nComponents', nComponents)
   }
 
   /**
@@ -93,10 +90,7 @@ export class Pca {
   /** Coordinates of rows in the components, shape `[n, nComponents]`. */
   transform(x: Matrix): Matrix64 {
     const { mean, components } = this.#state()
-    assertMatrix(x, 'the input of PCA', 0)
-    if (x.cols !== mean.length) {
-      throw new TraitscopeError('SHAPE', `PCA was fitted on ${mean.length} columns, got ${x.cols}`)
-    }
+    assertColumns(x, 'PCA', mean.length)
     const data = new Float64Array(x.rows * components.length)
     for (let r = 0, at = 0; r < x.rows; r++) {
       const centred = Float64Array.from(mean, (m, c) => x.data[r * x.cols + c]! - m)

@@ -5,6 +5,14 @@ export function notFitted(name: string): never {
   throw new TraitscopeError('NOT_FITTED', `${name} is not fitted yet; call fit() or fromJSON() first`)
 }
 
+/** A hyperparameter that must be a positive integer; `USAGE` otherwise. */
+export function positiveInteger(name: string, value: number): number {
+  if (!(Number.isInteger(value) && value >= 1)) {
+    throw new TraitscopeError('USAGE', `${name} must be a positive integer, got ${value}`)
+  }
+  return value
+}
+
 type Kind = 'number' | 'numbers' | 'rows'
 
 const isFiniteNumber = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value)
