@@ -113,3 +113,25 @@ export function choleskySolve(l: Float64Array, n: number, b: ArrayLike<number>):
   }
   return x
 }
+
+/**
+ * Sum in the order of NumPy's `sum` on contiguous numbers: eight lanes over blocks of at most 128, halves
+ * above that. For results that must equal NumPy's to the last bit.
+ */
+export function pairwiseSum(values: Float64Array): number {
+  const n = values.length
+  if (n > 128) {
+    const half = (n >> 1) - ((n >> 1) % 8)
+    return pairwiseSum(values.subarray(0, half)) + pairwiseSum(values.subarray(half))
+  }
+  const whole = n - (n % 8)
+  let sum = 0
+  if (whole > 0) {
+    const lanes = values.slice(0, 8)
+    for (let i = 8; i < whole; i++) lanes[i % 8]! += values[i]!
+    const [a, b, c, d, e, f, g, h] = lanes as unknown as number[]
+    sum = a! + b! + (c! + d!) + (e! + f! + (g! + h!))
+  }
+  for (let i = whole; i < n; i++) sum += values[i]!
+  return sum
+}
