@@ -156,6 +156,67 @@ def forest_classifier() -> list[dict]:
     return trees(make, lambda y: (y > np.median(y)).astype(int))
 
 
+def ridge() -> list[dict]:
+    cases = []
+    for seed, rows, cols, alpha, weighted in (
+        (31, 156, 7, 1.0, False), (32, 30, 256, 1.0, False), (33, 40, 40, 0.1, True), (34, 12, 1, 5.0, True),
+    ):
+        x = uniform(seed, rows, cols)
+        y = noisy_rate(x, seed, 72)
+        weights = np.round(np.random.RandomState(seed + 200).rand(rows) * 8) / 4 if weighted else None
+        fit = Ridge(alpha=alpha).fit(x, y, sample_weight=weights)
+        cases.append({
+            "seed": seed, "rows": rows, "cols": cols, "alpha": alpha, "y": y.tolist(),
+            "sampleWeights": None if weights is None else weights.tolist(),
+            "weights": fit.coef_.tolist(), "intercept": float(fit.intercept_),
+            "predictions": fit.predict(uniform(seed + 1000, 10, cols)).tolist(),
+        })
+    return cases
+
+
+def standardizer() -> list[dict]:
+    cases = []
+    for seed, rows, cols, scale, offset in ((41, 156, 3, 100.0, 5.0), (42, 5, 4, 1e-3, 1.0), (43, 9, 2, 0.0, 0.1)):
+        x = uniform(seed, rows, cols) * scale + offset
+        fit = StandardScaler().fit(x)
+        cases.append({
+            "seed": seed, "rows": rows, "cols": cols, "scale": scale, "offset": offset,
+            "mean": fit.mean_.tolist(), "scales": fit.scale_.tolist(), "transformed": fit.transform(x[:2]).tolist(),
+        })
+    return cases
+
+
+def isotonic() -> list[dict]:
+    cases = []
+    for seed, rows, quantum, weighted in ((51, 60, None, False), (52, 80, 10, True), (53, 1, None, False), (54, 40, 1, False)):
+        draw = np.random.RandomState(seed).rand(rows, 2) - 0.5
+        x = draw[:, 0] if quantum is None else np.round(draw[:, 0] * quantum) / quantum
+        y = np.round((draw[:, 0] + draw[:, 1]) * 72) / 72
+        weights = np.random.RandomState(seed + 200).randint(0, 4, rows).astype(float) if weighted else None
+        fit = IsotonicRegression(out_of_bounds="clip").fit(x, y, sample_weight=weights)
+        fresh = np.linspace(-0.7, 0.7, 29)
+        cases.append({
+            "x": x.tolist(), "y": y.tolist(), "sampleWeights": None if weights is None else weights.tolist(),
+            "knots": fit.X_thresholds_.tolist(), "values": fit.y_thresholds_.tolist(),
+            "fresh": fresh.tolist(), "predictions": fit.predict(fresh).tolist(),
+        })
+    return cases
+
+
+def pls() -> list[dict]:
+    cases = []
+    for seed, rows, cols, kept in ((61, 156, 64, 7), (62, 40, 300, 7), (63, 30, 4, 4), (64, 20, 3, 1)):
+        x = uniform(seed, rows, cols) * np.geomspace(1.0, 0.2, cols)
+        y = noisy_rate(x, seed, 72)
+        fit = PLSRegression(n_components=kept, scale=False).fit(x, y)
+        fresh = uniform(seed + 1000, 10, cols)
+        cases.append({
+            "seed": seed, "rows": rows, "cols": cols, "kept": kept, "scale": np.geomspace(1.0, 0.2, cols).tolist(),
+            "y": y.tolist(), "scores": fit.transform(fresh).tolist(), "predictions": fit.predict(fresh).ravel().tolist(),
+        })
+    return cases
+
+
 def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "test/fixtures/estimators")
     out.mkdir(parents=True, exist_ok=True)
@@ -167,6 +228,10 @@ def main() -> None:
         "forest": forest,
         "boosting": boosting,
         "forest-classifier": forest_classifier,
+        "ridge": ridge,
+        "standardizer": standardizer,
+        "isotonic": isotonic,
+        "pls": pls,
     }.items():
         (out / f"{name}.json").write_text(json.dumps(make(), separators=(",", ":")) + "\n")
 

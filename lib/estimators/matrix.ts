@@ -43,6 +43,15 @@ export function selectRows(matrix: Matrix, indices: ArrayLike<number>): Matrix64
   return { data, rows: indices.length, cols: matrix.cols }
 }
 
+/** The transposed matrix, in float64. */
+export function transpose({ data, rows, cols }: Matrix): Matrix64 {
+  const out = new Float64Array(rows * cols)
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) out[c * rows + r] = data[r * cols + c]!
+  }
+  return { data: out, rows: cols, cols: rows }
+}
+
 /** Mean of the rows, shape `[cols]`, accumulated in float64. */
 export function columnMeans(matrix: Matrix): Float64Array {
   const { data, rows, cols } = matrix
@@ -92,4 +101,20 @@ export function assertTargets(y: ArrayLike<number>, rows: number, name = 'target
       throw new TraitscopeError('SHAPE', `${name} must be finite, but number ${i} is ${y[i]}`)
     }
   }
+}
+
+/** Throws `SHAPE` unless there are n finite weights >= 0, not all zero. */
+export function assertWeights(weights: ArrayLike<number>, n: number): void {
+  assertTargets(weights, n, 'sample weights')
+  let largest = 0
+  for (let i = 0; i < n; i++) {
+    if (weights[i]! < 0) {
+      throw new TraitscopeError(
+        'SHAPE',
+        `sample weights must not be negative, but number ${i} is ${weights[i]}`,
+      )
+    }
+    largest = Math.max(largest, weights[i]!)
+  }
+  if (largest === 0) throw new TraitscopeError('SHAPE', 'at least one sample weight must be above 0')
 }

@@ -1,6 +1,6 @@
 import { TraitscopeError } from '../errors.js'
 import { dotAt } from './linalg.js'
-import type { Matrix, Matrix64 } from './matrix.js'
+import { type Matrix, type Matrix64, transpose } from './matrix.js'
 
 /** Thin singular value decomposition `X = U diag(s) Vᵀ` with `k = min(rows, cols)` values, largest first. */
 export interface Svd {
@@ -26,7 +26,7 @@ export function svd(x: Matrix): Svd {
   const k = Math.min(x.rows, x.cols)
   const length = Math.max(x.rows, x.cols)
   // The k vectors of the short side, each `length` long: rows of X when wide, its columns otherwise.
-  const vectors = wide ? new Float64Array(x.data) : transpose(x)
+  const vectors = wide ? new Float64Array(x.data) : transpose(x).data
   // A power of two, so that scaling is exact; squares of the entries must not underflow or overflow.
   const unit = 2 ** Math.floor(Math.log2(vectors.reduce((max, v) => Math.max(max, Math.abs(v)), 0) || 1))
   for (let i = 0; i < vectors.length; i++) vectors[i]! /= unit
@@ -76,14 +76,6 @@ export function flipSigns({ left, right }: Svd): void {
     for (let c = 0; c < right.cols; c++) right.data[i * right.cols + c]! *= -1
     for (let c = 0; c < left.cols; c++) left.data[i * left.cols + c]! *= -1
   }
-}
-
-function transpose(x: Matrix): Float64Array {
-  const out = new Float64Array(x.rows * x.cols)
-  for (let r = 0; r < x.rows; r++) {
-    for (let c = 0; c < x.cols; c++) out[c * x.rows + r] = x.data[r * x.cols + c]!
-  }
-  return out
 }
 
 /**
