@@ -25,7 +25,11 @@ const HARMLESS_FIELDS = new Set([
   'megatron_core', // "megatron.core" in every configuration
   'qalora_group_size',
   'runtime_config',
-  'ensure_weight_tying', // acts on embedding tensors, which are refused where they appear
+  'ensure_weight_tying',
+  'use_dora', // these four are seen in the saved tensors
+  'lora_bias',
+  'modules_to_save',
+  'trainable_token_indices',
   'velora_config', // changes the backward pass only
   'eva_config', // initialisation; its ranks end up in rank_pattern
   'loftq_config', // initialisation; init_lora_weights says whether it was used
@@ -33,20 +37,8 @@ const HARMLESS_FIELDS = new Set([
   'lora_ga_config',
 ])
 
-const MERGE_FIRST = 'merge the adapter into the model with PEFT and convert the merged model to GGUF'
-
-/** Fields that, when set, change the forward pass in a way a pair of LoRA matrices cannot express. */
+/** Fields that, when set, change the forward pass in a way that is not computed here. */
 const REFUSED_FIELDS: Readonly<Record<string, readonly [reason: string, remedy: string]>> = {
-  use_dora: ['DoRA rescales the rows of the base weights', `train without DoRA, or ${MERGE_FIRST}`],
-  lora_bias: ['lora_B has a bias of its own', `train with lora_bias=False, or ${MERGE_FIRST}`],
-  modules_to_save: [
-    'it replaces whole modules of the base',
-    `train without modules_to_save, or ${MERGE_FIRST}`,
-  ],
-  trainable_token_indices: [
-    'it replaces rows of the embedding',
-    `train without trainable_token_indices, or ${MERGE_FIRST}`,
-  ],
   target_parameters: [
     'it adapts raw parameters (mixture-of-experts weights)',
     'adapt attention modules instead',
@@ -83,8 +75,8 @@ const MOVING_INITS: readonly (readonly [prefix: string, name: string])[] = [
 ]
 
 /**
- * Refuses, by name, with the reason and a remedy, every feature of adapter_config.json that plain LoRA on linear
- * modules does not cover, and every set field that this version does not know.
+ * Refuses, by name, with the reason and a remedy, every feature of adapter_config.json whose effect is not computed
+ * here, and every set field that this version does not know.
  *
  * @throws UNSUPPORTED
  */
@@ -105,29 +97,22 @@ export function refuseUnsupported(json: Readonly<Record<string, unknown>>, where
     ]
     throw new TraitscopeError('UNSUPPORTED', `${where} sets ${quoted(field)}: ${reason}; ${remedy}`)
   }
-  refuseBias(json.bias, where)
-  refuseInit(json.init_lora_weights, where)
 }
 
-function refuseBias(bias: unknown, where: string): void {
-  if (bias === undefined || bias === null || bias === 'none') return
-  throw new TraitscopeError(
-    'UNSUPPORTED',
-    `${where} sets bias to ${JSON.stringify(bias)}: trained biases replace those of the base; train with bias "none", or ${MERGE_FIRST}`,
-  )
-}
-
-function refuseInit(init: unknown, where: string): void {
-  if (init === undefined || init === null || typeof init === 'boolean') return
+/**
+ * The name of an initialisation that moves a part of the base weights into the adapter; undefined for the others.
+ *
+ * @throws UNSUPPORTED for one that is not known.
+ */
+export function movedInitialisation(init: unknown, where: string): string | undefined {
+  if (init === undefined || init === null || typeof init === 'boolean') return undefined
   const name = typeof init === 'string' ? init.toLowerCase() : ''
-  if (PLAIN_INITS.has(name)) return
+  if (PLAIN_INITS.has(name)) return undefined
   const moving = MOVING_INITS.find(([prefix]) => name.startsWith(prefix))
-  const shown = `${where} sets init_lora_weights to ${JSON.stringify(init)}`
-  if (!moving)
-    throw new TraitscopeError('UNSUPPORTED', `${shown}, which this version does not know; update traitscope`)
+  if (moving) return moving[1]
   throw new TraitscopeError(
     'UNSUPPORTED',
-    `${shown}: ${moving[1]} moves a part of the base weights into the adapter, so it is no change of the original base; convert it with save_pretrained(path_initial_model_for_weight_conversion=...), or train with the default initialisation`,
+    `${where} sets init_lora_weights to ${JSON.stringify(init)}, which this version does not know; update traitscope`,
   )
 }
 

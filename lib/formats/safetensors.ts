@@ -64,6 +64,21 @@ export class Safetensors {
   }
 
   /**
+   * Rows of a tensor (slices along its first dimension), in the order asked for, as {@link Safetensors.float32} decodes
+   * them: for tensors that are too large to be decoded as a whole.
+   */
+  float32Rows(name: string, rows: ArrayLike<number>): Float32Array {
+    const { dtype, shape } = this.entry(name)
+    const bytes = this.bytes(name)
+    const stride = bytes.length / shape[0]!
+    const picked = new Uint8Array(rows.length * stride)
+    for (let i = 0; i < rows.length; i++) {
+      picked.set(bytes.subarray(rows[i]! * stride, (rows[i]! + 1) * stride), i * stride)
+    }
+    return decodeFloat32(dtype, picked, `tensor ${quoted(name)} of ${this.where}`)
+  }
+
+  /**
    * As {@link Safetensors.float32}, with every value checked.
    *
    * @throws SHAPE naming the tensor and the element when a value is NaN or infinite.

@@ -4,6 +4,7 @@ import { quoted } from '../formats/json-scan.js'
 import type { LoraModule, PeftAdapter } from '../formats/peft.js'
 import { firstNonFinite } from '../formats/safetensors-dtypes.js'
 import { adapterArchitecture, permutesQueryKey } from './architectures.js'
+import { refuseMergeOnly, refuseMovedBase } from './attachable.js'
 import { attentionRows } from './attention-rows.js'
 import { type FusedBlock, fusePairs, type LoraPair } from './lora-fuse.js'
 import { loraDeltaNorm } from './lora-norm.js'
@@ -38,6 +39,8 @@ export interface AttachReport {
 export interface GgufLoraOptions {
   /** Compute `deltaNorm`: about 1 ms per module of an 8B model at rank 16, growing with the square of the rank. */
   norms?: boolean
+  /** The base is what an initialisation such as PiSSA left of the original. */
+  residualBase?: boolean
 }
 
 /**
@@ -56,6 +59,8 @@ export function toGgufLora(
   options: GgufLoraOptions = {},
 ): { gguf: Uint8Array; report: AttachReport } {
   const architecture = adapterArchitecture(base)
+  refuseMovedBase(adapter, options.residualBase)
+  refuseMergeOnly(adapter, base)
   const placements = placeModules(adapter, base, architecture)
   const groups = new Map<string, Placement[]>()
   for (const placement of placements) {

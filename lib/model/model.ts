@@ -59,6 +59,13 @@ export interface ExtractRequest {
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+export interface AttachOptions {
+  /** Factor on the adapter's effect, default 1. */
+  strength?: number
+  /** The base is what an initialisation such as PiSSA left of the original, so that such adapters fit it. */
+  residualBase?: boolean
+}
+
 /** A LoRA adapter in a model's memory, ready to be applied. Detach it to free the memory; closing the model does too. */
 export class AttachedAdapter implements AsyncDisposable {
   readonly #release: () => Promise<void>
@@ -155,12 +162,11 @@ export class Model implements AsyncDisposable {
   /**
    * Reads a PEFT LoRA folder, maps it onto this base and loads it. Nothing is applied until it is passed to a call.
    *
-   * @param options.strength factor on the adapter's effect, default 1
    * @throws TraitscopeError `ADAPTER_MISMATCH`, `ADAPTER_INVALID`, `ADAPTER_NO_EFFECT`, `UNSUPPORTED`
    */
-  async attach(adapter: string | PeftAdapter, options: { strength?: number } = {}): Promise<AttachedAdapter> {
+  async attach(adapter: string | PeftAdapter, options: AttachOptions = {}): Promise<AttachedAdapter> {
     const peft = typeof adapter === 'string' ? await readPeftAdapter(adapter) : adapter
-    const { gguf, report } = toGgufLora(peft, this.gguf)
+    const { gguf, report } = toGgufLora(peft, this.gguf, { residualBase: options.residualBase ?? false })
     const strength = options.strength ?? 1
     if (!Number.isFinite(strength)) {
       throw new TraitscopeError('USAGE', `adapter strength must be a finite number, found ${strength}`)

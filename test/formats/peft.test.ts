@@ -164,18 +164,6 @@ describe('readPeftAdapter', () => {
   })
 
   const extra: [string, string, RegExp][] = [
-    ['DoRA', `${Q}.lora_magnitude_vector`, /DoRA/],
-    ['DoRA with the later name', `${Q}.lora_magnitude_vector.weight`, /DoRA/],
-    ['a bias of lora_B', `${Q}.lora_B.bias`, /lora_bias/],
-    ['embedding LoRA', 'base_model.model.model.embed_tokens.lora_embedding_A', /embedding/],
-    ['a copy of the embedding', 'base_model.model.model.embed_tokens.base_layer.weight', /embedding/],
-    [
-      'trainable tokens',
-      'base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta',
-      /trainable tokens/,
-    ],
-    ['a trained bias', `${Q}.base_layer.bias`, /replaced bias/],
-    ['a replaced module', 'base_model.model.lm_head.weight', /modules_to_save/],
     ['an adapter name left in', `${Q}.lora_A.default.weight`, /adapter name left in/],
     ['BD-LoRA', `${Q}.lora_diag`, /diagonal/],
     ['a foreign key', 'something.else', /not a tensor that PEFT writes/],
@@ -238,21 +226,27 @@ describe('parsePeftConfig', () => {
     ['the Megatron module name', { megatron_core: 'megatron.core', megatron_config: null }],
     ['unset fields of later versions', { some_new_field: null, another: false, more: [], and: {} }],
     ['a fractional alpha', { lora_alpha: 5.656854249492381 }],
+    ['trained biases, seen in the tensors', { bias: 'all', lora_bias: true, use_dora: true }],
   ])('should accept %s', (_, fields) => {
     expect(parse(fields)).toMatchObject({ r: 2 })
+  })
+
+  it.each([
+    ['pissa', 'PiSSA'],
+    ['pissa_niter_16', 'PiSSA'],
+    ['olora', 'OLoRA'],
+    ['corda', 'CorDA'],
+    ['lora_ga', 'LoRA-GA'],
+    ['loftq', 'LoftQ'],
+    ['gaussian', undefined],
+  ])('should name the initialisation %s if it moved the base', (init, name) => {
+    expect(parse({ init_lora_weights: init }).movedBase).toBe(name)
   })
 
   const refused: [object, RegExp][] = [
     [{ peft_type: 'ADALORA' }, /found "ADALORA"/],
     [{ peft_type: 'IA3' }, /found "IA3"/],
     [{ peft_type: undefined }, /found no peft_type/],
-    [{ use_dora: true }, /"use_dora".*DoRA/],
-    [{ bias: 'all' }, /bias to "all"/],
-    [{ bias: 'lora_only' }, /bias to "lora_only"/],
-    [{ lora_bias: true }, /"lora_bias"/],
-    [{ modules_to_save: ['lm_head'] }, /"modules_to_save"/],
-    [{ trainable_token_indices: [1] }, /"trainable_token_indices"/],
-    [{ trainable_token_indices: { embed_tokens: [1] } }, /"trainable_token_indices"/],
     [{ target_parameters: ['mlp.experts.gate_up_proj'] }, /"target_parameters"/],
     [{ fan_in_fan_out: true }, /"fan_in_fan_out"/],
     [{ layer_replication: [[0, 4]] }, /"layer_replication"/],
@@ -263,12 +257,6 @@ describe('parsePeftConfig', () => {
     [{ arrow_config: { top_k: 3 } }, /Arrow/],
     [{ monteclora_config: { a: 1 } }, /MonteCLoRA/],
     [{ kasa_config: { a: 1 } }, /KaSA/],
-    [{ init_lora_weights: 'pissa' }, /PiSSA.*path_initial_model_for_weight_conversion/],
-    [{ init_lora_weights: 'pissa_niter_16' }, /PiSSA/],
-    [{ init_lora_weights: 'olora' }, /OLoRA/],
-    [{ init_lora_weights: 'corda' }, /CorDA/],
-    [{ init_lora_weights: 'lora_ga' }, /LoRA-GA/],
-    [{ init_lora_weights: 'loftq' }, /LoftQ/],
     [{ init_lora_weights: 'tomorrow' }, /does not know/],
     [{ init_lora_weights: { type: 'x' } }, /does not know/],
     [{ new_feature: { strength: 2 } }, /"new_feature".*does not know/],
@@ -295,6 +283,11 @@ describe('parsePeftConfig', () => {
     [{ rank_pattern: { q_proj: '4' } }],
     [{ alpha_pattern: { q_proj: null } }],
     [{ alpha_pattern: 'q_proj' }],
+    [{ use_dora: 'yes' }],
+    [{ modules_to_save: 'lm_head' }],
+    [{ trainable_token_indices: 5 }],
+    [{ trainable_token_indices: [1, 1] }],
+    [{ trainable_token_indices: { embed_tokens: [-1] } }],
   ])('should refuse the value %j', (fields) => {
     expect(() => parse(fields)).toThrow(expect.objectContaining({ code: 'ADAPTER_INVALID' }))
   })

@@ -33,6 +33,8 @@ const adapterOf = (...modules: LoraModule[]): PeftAdapter => ({
   path: 'run/checkpoint-10',
   config: parsePeftConfig({ peft_type: 'LORA' }, 'x'),
   modules,
+  replaced: [],
+  replacedRows: [],
   sha256: 'ab'.repeat(32),
 })
 
