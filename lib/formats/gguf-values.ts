@@ -83,6 +83,11 @@ export class GgufStrings implements Iterable<string> {
     return this.bytes.toString('latin1', (index === 0 ? 0 : this.ends[index - 1]!) + 8, end)
   }
 
+  /** The strings as the file has them, each behind its u64 length: a view, not a copy. */
+  get packed(): Uint8Array {
+    return this.bytes.subarray(0, this.ends[this.length - 1] ?? 0)
+  }
+
   *[Symbol.iterator](): Iterator<string> {
     for (let i = 0; i < this.length; i++) yield this.at(i)!
   }
@@ -101,6 +106,11 @@ const ARRAY_CLASSES = {
   i64: BigInt64Array,
   f64: Float64Array,
 } as const
+
+/** True for a typed array whose memory is what a file holds for an array of these elements. */
+export function isStoredAs(type: GgufScalarType, value: unknown): value is GgufNumbers {
+  return type !== 'string' && value instanceof ARRAY_CLASSES[type]
+}
 
 /** Little-endian bytes, at any address, as a typed array of their own. */
 export function numbersFromBytes(type: Exclude<GgufScalarType, 'string'>, bytes: Uint8Array): GgufNumbers {

@@ -1,7 +1,14 @@
 import { TraitscopeError } from '../errors.js'
 import { type GgmlTypeName, ggmlType } from './ggml-types.js'
 import { MAX_TENSOR_NAME_BYTES, padTo } from './gguf-tensors.js'
-import { ARRAY_TYPE, type GgufScalarType, type GgufType, SCALAR_TYPES } from './gguf-values.js'
+import {
+  ARRAY_TYPE,
+  type GgufScalarType,
+  GgufStrings,
+  type GgufType,
+  isStoredAs,
+  SCALAR_TYPES,
+} from './gguf-values.js'
 import { quoted } from './json-scan.js'
 
 export type GgufInputValue = number | bigint | boolean | string
@@ -76,7 +83,7 @@ export function encodeGgufHeader(
     header.scalar('i32', ggmlType(type).id)
     header.scalar('u64', dataBytes)
     offsets.push(dataBytes)
-    dataBytes += padTo(tensorBytes(name, shape, type), alignment)
+    dataBytes += padTo(tensorByteLength(name, shape, type), alignment)
   }
   const bytes = new Uint8Array(padTo(header.length, alignment))
   header.copyTo(bytes)
@@ -89,7 +96,7 @@ export function encodeGguf({ metadata, tensors }: GgufInput): Uint8Array {
   const file = new Uint8Array(bytes.length + dataBytes)
   file.set(bytes)
   for (const [i, { name, shape, type, data }] of tensors.entries()) {
-    if (data.byteLength !== tensorBytes(name, shape, type)) {
+    if (data.byteLength !== tensorByteLength(name, shape, type)) {
       throw internal(`tensor ${quoted(name)} has shape [${shape}] and ${data.length} values`)
     }
     file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), bytes.length + offsets[i]!)
@@ -97,7 +104,8 @@ export function encodeGguf({ metadata, tensors }: GgufInput): Uint8Array {
   return file
 }
 
-function tensorBytes(name: string, shape: readonly number[], type: GgmlTypeName): number {
+/** Bytes of a tensor's data, without padding. @throws INTERNAL when a row is no whole number of blocks. */
+export function tensorByteLength(name: string, shape: readonly number[], type: GgmlTypeName): number {
   const { blockElements, blockBytes } = ggmlType(type)
   const elements = shape.reduce((product, dimension) => product * dimension, 1)
   if (shape.length < 1 || shape.length > 4 || elements < 1 || shape[0]! % blockElements !== 0) {
@@ -123,11 +131,15 @@ function writeMetadata(header: ByteWriter, metadata: GgufInput['metadata']): voi
     header.string(key)
     if (type.endsWith('[]')) {
       const element = type.slice(0, -2) as GgufScalarType
-      const items = [...(value as Iterable<GgufInputValue>)]
+      // Arrays that came from a file go back as they are: vocabularies have hundreds of thousands of entries.
+      const stored = value instanceof GgufStrings || isStoredAs(element, value) ? value : undefined
+      const items = stored ?? [...(value as Iterable<GgufInputValue>)]
       header.scalar('i32', ARRAY_TYPE)
       header.scalar('i32', TYPE_IDS.get(element)!)
       header.scalar('u64', items.length)
-      for (const item of items) header.scalar(element, item)
+      if (stored instanceof GgufStrings) header.bytes(stored.packed)
+      else if (stored) header.bytes(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength))
+      else for (const item of items as GgufInputValue[]) header.scalar(element, item)
     } else {
       header.scalar('i32', TYPE_IDS.get(type as GgufScalarType)!)
       header.scalar(type as GgufScalarType, value as GgufInputValue)

@@ -24,17 +24,21 @@ export type { GgmlTypeName } from './ggml-types.js'
 export { encodeGguf, encodeGgufHeader, type GgufHeader, type GgufInput } from './gguf-writer.js'
 export { GgufStrings, type GgufTensor, type GgufType, type GgufValue }
 
-/** What a GGUF file says about itself; tensor data stays in the file. */
-export interface GgufFile {
+/** What a model says about itself, be it in one file or in several. */
+export interface GgufContents {
   readonly path: string
-  /** 2 or 3. */
-  readonly version: number
-  readonly alignment: number
   readonly metadata: ReadonlyMap<string, GgufValue>
   /** The type of each metadata value as stored, which the JavaScript value alone does not tell. */
   readonly types: ReadonlyMap<string, GgufType>
   /** In the order of the file. */
   readonly tensors: ReadonlyMap<string, GgufTensor>
+}
+
+/** What a GGUF file says about itself; tensor data stays in the file. */
+export interface GgufFile extends GgufContents {
+  /** 2 or 3. */
+  readonly version: number
+  readonly alignment: number
   /** Where the data section starts; a tensor's bytes start at `dataOffset + tensor.offset`. */
   readonly dataOffset: number
   readonly fileSize: number
@@ -60,6 +64,13 @@ const MIN_PAIR_BYTES = 8 + 1 + 4 + 1
  * UNSUPPORTED for version 1, big-endian and split files.
  */
 export async function readGguf(path: string): Promise<GgufFile> {
+  const gguf = await readGgufPart(path)
+  refuseSplit(gguf.metadata, path)
+  return gguf
+}
+
+/** As {@link readGguf}, for one part of a split model too: its tensors are not all there are. */
+export async function readGgufPart(path: string): Promise<GgufFile> {
   return withFile(path, 'absent', async (file) => {
     const stats = await file.stat()
     if (!stats.isFile())
@@ -74,7 +85,9 @@ export async function parseGguf(bytes: Uint8Array, where: string): Promise<GgufF
     target.set(bytes.subarray(position, position + target.length))
     return Math.min(target.length, bytes.length - position)
   }
-  return parse({ size: bytes.length, read }, where)
+  const gguf = await parse({ size: bytes.length, read }, where)
+  refuseSplit(gguf.metadata, where)
+  return gguf
 }
 
 async function parse(source: GgufSource, path: string): Promise<GgufFile> {
@@ -94,7 +107,6 @@ async function parse(source: GgufSource, path: string): Promise<GgufFile> {
     metadata.set(key, value)
     types.set(key, type)
   }
-  refuseSplit(metadata, path)
   const alignment = alignmentOf(metadata, types, cursor)
 
   const tensors = new Map<string, GgufTensor>()
