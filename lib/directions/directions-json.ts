@@ -1,15 +1,13 @@
-import { TraitscopeError } from '../errors.js'
 import { isJsonObject } from '../formats/json.js'
+import { isIndex, isText, type Json, JsonFields } from '../formats/json-fields.js'
 import { DIRECTION_METHODS, type DirectionMethod } from './difference.js'
 import type { Conditions, Directions, LayerDiagnostics } from './directions.js'
-
-type Json = Record<string, unknown>
 
 /**
  * Everything of directions but the vectors, from the parsed `directions.json`; FILE_INVALID names the field.
  */
 export function parseDescription(json: Json, where: string): Omit<Directions, 'vectors'> {
-  const at = new Fields(json, where, '')
+  const at = new JsonFields(json, where, '')
   if (at.text('kind') !== 'traitscope-directions') at.fail('kind', '"traitscope-directions"')
   const layers = at.list('layers', isIndex, 'block indices')
   if (layers.some((layer, i) => i > 0 && layer <= layers[i - 1]!))
@@ -39,9 +37,9 @@ export function parseDescription(json: Json, where: string): Omit<Directions, 'v
   }
 }
 
-function parseConditions(at: Fields): Conditions {
-  const base: Fields = at.object('base')
-  const template: Fields = at.object('template')
+function parseConditions(at: JsonFields): Conditions {
+  const base: JsonFields = at.object('base')
+  const template: JsonFields = at.object('template')
   const pack = at.object('traitPack')
   const pool = at.text('pool')
   if (pool !== 'last' && pool !== 'mean') at.fail('pool', 'last or mean')
@@ -70,51 +68,5 @@ function parseConditions(at: Fields): Conditions {
       contentHash: pack.text('contentHash'),
     },
     pool,
-  }
-}
-
-const isText = (value: unknown): value is string => typeof value === 'string'
-const isIndex = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
-
-/** Typed access to the fields of one JSON object, with errors that name the path of the field. */
-class Fields {
-  constructor(
-    readonly json: Json,
-    private readonly where: string,
-    private readonly prefix: string,
-  ) {}
-
-  text(key: string): string {
-    const value = this.json[key]
-    return isText(value) ? value : this.fail(key, 'a string')
-  }
-
-  count(key: string): number {
-    const value = this.json[key]
-    return isIndex(value) ? value : this.fail(key, 'a non-negative integer')
-  }
-
-  object(key: string): Fields {
-    const value = this.json[key]
-    return new Fields(
-      isJsonObject(value) ? value : this.fail(key, 'an object'),
-      this.where,
-      `${this.prefix}${key}.`,
-    )
-  }
-
-  list<T>(key: string, check: (value: unknown) => value is T, of: string): T[] {
-    const value = this.json[key]
-    return Array.isArray(value) && value.length > 0 && value.every(check)
-      ? value
-      : this.fail(key, `a list of ${of}`)
-  }
-
-  fail(key: string, expected: string): never {
-    const found = JSON.stringify(this.json[key])?.slice(0, 80) ?? 'nothing'
-    throw new TraitscopeError(
-      'FILE_INVALID',
-      `expected '${this.prefix}${key}' of ${this.where} to be ${expected}, found ${found}`,
-    )
   }
 }

@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { TraitscopeError } from '../errors.js'
 import { fileError, type MissingMeans } from './file-errors.js'
+import { gunzip, isGzipName } from './gzip.js'
 import { type JsonNode, scanJson } from './json-scan.js'
 
 /** trainer_state.json of a very long run is a few MB; beyond this a file is not ours to parse. */
@@ -34,7 +35,7 @@ function isDeeperThan(value: unknown, levels: number): boolean {
 }
 
 /**
- * Reads and parses a JSON file, tolerant of bare NaN and Infinity.
+ * Reads and parses a JSON file, tolerant of bare NaN and Infinity; a name that ends in `.gz` is unpacked.
  *
  * @throws FILE_NOT_FOUND (FILE_VANISHED when `missing` says the file was there a moment ago), FILE_INVALID.
  */
@@ -48,7 +49,9 @@ export async function readJsonFile(path: string, missing: MissingMeans = 'absent
         `expected ${path} to hold at most ${MAX_JSON_BYTES} bytes, found ${size}`,
       )
     }
-    text = await readFile(path, 'utf8')
+    text = isGzipName(path)
+      ? new TextDecoder().decode(gunzip(await readFile(path), path, MAX_JSON_BYTES))
+      : await readFile(path, 'utf8')
   } catch (error) {
     throw fileError(error, path, missing)
   }

@@ -1,5 +1,6 @@
 import { TraitscopeError } from '../errors.js'
 import type { MissingMeans } from './file-errors.js'
+import { gunzip, isGzipName } from './gzip.js'
 import { sha256 } from './hash.js'
 import { quoted } from './json-scan.js'
 import { type ReadWholeOptions, readInto, readWhole, withFile } from './read-whole.js'
@@ -14,6 +15,9 @@ import {
 export type { SafetensorsDtype } from './safetensors-dtypes.js'
 export { encodeSafetensors, type SafetensorsInput } from './safetensors-writer.js'
 export type { SafetensorsHeader, TensorEntry }
+
+/** Most that a packed file may become: activations of a run, never models. */
+const MAX_UNPACKED_BYTES = 1024 ** 3
 
 export interface SafetensorsParseOptions {
   /** Largest header that is accepted; the format allows 100,000,000 bytes. */
@@ -109,7 +113,7 @@ export class SafetensorsFile extends Safetensors {
     path: string,
     buffer: Uint8Array,
     header: SafetensorsHeader,
-    /** SHA-256 of the file's bytes, hex. */
+    /** SHA-256 of the file's (unpacked) bytes, hex. */
     readonly sha256: string,
   ) {
     super(path, buffer, header)
@@ -119,13 +123,14 @@ export class SafetensorsFile extends Safetensors {
     path: string,
     options: ReadWholeOptions & SafetensorsParseOptions,
   ): Promise<SafetensorsFile> {
-    const buffer = await readWhole(path, options)
+    const stored = await readWhole(path, options)
+    const buffer = isGzipName(path) ? gunzip(stored, path, options.maxBytes ?? MAX_UNPACKED_BYTES) : stored
     return new SafetensorsFile(path, buffer, headerOf(buffer, path, options), sha256(buffer))
   }
 }
 
 /**
- * Reads a whole safetensors file.
+ * Reads a whole safetensors file; a name that ends in `.gz` is unpacked.
  *
  * @throws FILE_NOT_FOUND, FILE_VANISHED, FILE_INCOMPLETE, FILE_INVALID.
  */

@@ -1,3 +1,4 @@
+import type { Verdict } from '../detector/verdict.js'
 import type { DriftStep } from '../drift/drift.js'
 import type { TraitscopeError } from '../errors.js'
 import type { Projection } from '../trajectory/project.js'
@@ -37,8 +38,8 @@ export interface CheckpointEvent {
   tokens: { total: number; computed: number }
   /** Wall time of reading, attaching and measuring, in milliseconds. */
   milliseconds: number
-  /** No detector judges yet. */
-  verdict?: undefined
+  /** What the bundle's detector says; absent when the watch has none. */
+  verdict?: Verdict
 }
 
 /** Something is not there yet; sent once per reason, not once per look. */

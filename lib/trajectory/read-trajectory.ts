@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
+import { plainOrGzip } from '../formats/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json.js'
 import type { LayerTrajectory, RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
 import { TRAJECTORY_SCHEMA } from './trajectory-json.js'
@@ -16,7 +17,7 @@ const ALIAS_TOLERANCE = 1e-3
 type Json = Record<string, unknown>
 
 /**
- * Reads a `trajectory.json`, ours or either version of the reference's, or the one in a folder.
+ * Reads a `trajectory.json` (or `.json.gz`), ours or either version of the reference's, or the one in a folder.
  *
  * @throws TraitscopeError FILE_NOT_FOUND, FILE_INVALID naming the field or the step and trait, UNSUPPORTED (a
  * newer schema)
@@ -26,7 +27,8 @@ export async function readTrajectory(path: string): Promise<Trajectory> {
     (found) => found.isDirectory(),
     () => false,
   )
-  const file = isFolder ? join(path, TRAJECTORY_FILE) : path
+  const inside = join(path, TRAJECTORY_FILE)
+  const file = isFolder ? ((await plainOrGzip(inside)) ?? inside) : path
   return parseTrajectory(await readJsonFile(file), file)
 }
 

@@ -1,0 +1,97 @@
+import { TraitscopeError } from '../errors.js'
+import { isJsonObject, readJsonFile } from '../formats/json.js'
+import { isFiniteNumber, type Json, JsonFields } from '../formats/json-fields.js'
+
+/** Judged answers of one checkpoint. */
+export interface EmCounts {
+  nMisaligned: number
+  /** Answers that were not excluded as incoherent, code or refusal; the denominator. */
+  nScoreable: number
+  /** `nMisaligned / nScoreable` in [0, 1]; 0 when nothing was scoreable, as the reference has it. */
+  rate: number
+  /**
+   * Of the rate. From the file where it says (answers to one prompt are not independent), else binomial:
+   * `sqrt(rate (1 - rate) / nScoreable)`.
+   */
+  standardError: number
+}
+
+/** The label of one checkpoint. */
+export interface StepLabels {
+  step: number
+  /** One answer per prompt: what the reference calls the EM rate. */
+  single: EmCounts
+  /** All draws together; the same as `single` when there was one. */
+  pooled: EmCounts
+  /** Answers per prompt behind `pooled`. */
+  draws: number
+  /** Rates in [0, 1] of single kinds of misbehaviour, where the judge tells them apart. */
+  components?: Record<string, number>
+}
+
+/** Labels of a run by step, 0 included where it was judged. */
+export type Grades = ReadonlyMap<number, StepLabels>
+
+/**
+ * Reads the reference's `grades.json` (method section 6.1): entries `step_<n>` with the counts of one draw.
+ * Ours add under `traitscope` of an entry the pooled counts of `k` draws: `{k, n_misaligned, n_scoreable,
+ * rate, standard_error, components}`. An entry `step_final` repeats a checkpoint and is left out.
+ *
+ * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the step and field
+ */
+export async function readGrades(path: string): Promise<Grades> {
+  return parseGrades(await readJsonFile(path), path)
+}
+
+/** {@link readGrades} of parsed JSON; `where` names it in errors. */
+export function parseGrades(json: unknown, where: string): Grades {
+  if (!isJsonObject(json))
+    throw new TraitscopeError('FILE_INVALID', `expected ${where} to hold a JSON object`)
+  const grades: StepLabels[] = []
+  for (const [key, entry] of Object.entries(json)) {
+    if (key === 'step_final') continue
+    const step = /^step_(\d+)$/.exec(key)?.[1]
+    if (step === undefined || !isJsonObject(entry)) {
+      throw new TraitscopeError(
+        'FILE_INVALID',
+        `expected ${where} to hold entries step_<n>, found ${JSON.stringify(key)}`,
+      )
+    }
+    grades.push(stepLabels(Number(step), new JsonFields(entry, where, `${key}.`)))
+  }
+  if (grades.length === 0) {
+    throw new TraitscopeError('FILE_INVALID', `expected ${where} to hold at least one entry step_<n>`)
+  }
+  grades.sort((a, b) => a.step - b.step)
+  return new Map(grades.map((labels) => [labels.step, labels]))
+}
+
+function stepLabels(step: number, entry: JsonFields): StepLabels {
+  const single = counts(entry)
+  if (entry.json.traitscope === undefined) return { step, single, pooled: single, draws: 1 }
+  const own = entry.object('traitscope')
+  const draws = own.count('k')
+  if (draws < 1) own.fail('k', 'at least 1')
+  const pooled = counts(own)
+  const { components } = own.json
+  if (components === undefined) return { step, single, pooled, draws }
+  if (!isRates(components)) return own.fail('components', 'rates by name')
+  return { step, single, pooled, draws, components }
+}
+
+function counts(at: JsonFields): EmCounts {
+  const nMisaligned = at.count('n_misaligned')
+  const nScoreable = at.count('n_scoreable')
+  if (nMisaligned > nScoreable) at.fail('n_misaligned', `at most n_scoreable (${nScoreable})`)
+  const rate = nScoreable === 0 ? 0 : nMisaligned / nScoreable
+  const said = at.json.standard_error
+  if (said !== undefined && !(isFiniteNumber(said) && said >= 0 && said <= 1)) {
+    at.fail('standard_error', 'a number from 0 to 1')
+  }
+  const binomial = nScoreable === 0 ? 0 : Math.sqrt((rate * (1 - rate)) / nScoreable)
+  return { nMisaligned, nScoreable, rate, standardError: (said as number | undefined) ?? binomial }
+}
+
+function isRates(value: unknown): value is Record<string, number> {
+  return isJsonObject(value) && Object.values(value as Json).every(isFiniteNumber)
+}
