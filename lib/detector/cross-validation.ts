@@ -1,0 +1,55 @@
+import { TraitscopeError } from '../errors.js'
+import { LevelModel, type LevelSpec } from './level-model.js'
+import type { Row, Rows } from './rows.js'
+
+/** What is held out together: checkpoints of one run, set or seed are no independent evidence. */
+export type HoldOut = 'run' | 'dataset' | 'seed'
+
+/** Features of rows at some layers, side by side. */
+export function featuresAt(
+  { layers }: Pick<Rows, 'layers'>,
+  rows: readonly Pick<Row, 'drift'>[],
+  wanted: readonly number[],
+): number[][] {
+  const at = wanted.map((layer) => {
+    const index = layers.indexOf(layer)
+    if (index < 0) {
+      throw new TraitscopeError(
+        'NOT_COMPARABLE',
+        `the runs were measured at layer ${layers.join(', ')}, not at ${layer}`,
+      )
+    }
+    return index
+  })
+  return rows.map(({ drift }) => at.flatMap((index) => drift[index]!))
+}
+
+/**
+ * Predicted rate of every row by a model that has not seen its group.
+ *
+ * @throws TraitscopeError SHAPE with fewer than two groups
+ */
+export function outOfFold(rows: Rows, spec: LevelSpec, cut: number, by: HoldOut): Float64Array {
+  const groups = [...new Set(rows.rows.map((row) => row[by]))]
+  if (groups.length < 2) {
+    throw new TraitscopeError(
+      'SHAPE',
+      `expected rows of at least two ${by}s to leave one out, found ${groups.length}`,
+    )
+  }
+  const features = featuresAt(rows, rows.rows, spec.layers)
+  const predictions = new Float64Array(rows.rows.length)
+  for (const group of groups) {
+    const inside = (wanted: boolean) =>
+      [...rows.rows.keys()].filter((i) => (rows.rows[i]![by] === group) === wanted)
+    const train = inside(false)
+    const test = inside(true)
+    const model = new LevelModel(spec.model, cut).fit(
+      train.map((i) => features[i]!),
+      train.map((i) => rows.rows[i]!),
+    )
+    const predicted = model.predict(test.map((i) => features[i]!))
+    for (const [k, i] of test.entries()) predictions[i] = predicted[k]!
+  }
+  return predictions
+}
