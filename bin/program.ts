@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { packageVersion } from '../lib/index.js'
+import { convertCommand } from './commands/convert.js'
 import { directionsCommand } from './commands/directions.js'
 import { doctorCommand } from './commands/doctor.js'
 import { extractCommand } from './commands/extract.js'
@@ -33,6 +34,7 @@ Example:
     directionsCommand(signal),
     measureCommand(signal),
     watchCommand(signal),
+    convertCommand(signal),
   ]) {
     command.exitOverride().showHelpAfterError('(run with --help for the options and an example)')
     program.addCommand(command)

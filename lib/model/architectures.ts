@@ -124,6 +124,31 @@ export function shiftsNorms(architecture: string): boolean {
   return SHIFTED_NORMS.has(architecture)
 }
 
+/** True when llama.cpp's graph has a place for a bias of the module. */
+export function loadsBias(architecture: string, { kind, projection, tensor }: MappedModule): boolean {
+  if (kind === 'head') return architecture === 'qwen2'
+  if (kind !== 'linear') return false
+  return PERMUTED.has(architecture) || projection !== undefined || tensor.includes('.attn_qkv.')
+}
+
+/** Names of the tensors that every model of an architecture has, apart from a head of its own. */
+export function requiredTensors(architecture: string, blocks: number): string[] {
+  const inBlock = [
+    ...Object.values(BLOCK_MODULES[architecture] ?? {}),
+    ...Object.values(BLOCK_NORMS[architecture] ?? {}),
+  ]
+  return [
+    'token_embd.weight',
+    'output_norm.weight',
+    ...Array.from({ length: blocks }, (_, i) => inBlock.map((name) => `blk.${i}.${name}.weight`)).flat(),
+  ]
+}
+
+/** True for modules of a multi-modal model's vision or audio part, which a text GGUF does not have. */
+export function isOtherModality(path: string): boolean {
+  return OTHER_MODALITY.test(path)
+}
+
 /**
  * Module path of the Hugging Face model to GGUF tensor. Accepts paths with and without `model.`, and with a
  * `language_model` component anywhere, as multi-modal wrappers have.
@@ -159,7 +184,7 @@ function entry(table: Readonly<Record<string, string>> | undefined, key: string)
 }
 
 function refuseForeignParts(path: string): void {
-  if (OTHER_MODALITY.test(path)) {
+  if (isOtherModality(path)) {
     throw unsupported(
       path,
       'it belongs to a vision or audio part that a text GGUF does not have',

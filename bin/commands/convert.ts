@@ -1,0 +1,57 @@
+import { Command, Option } from 'commander'
+import { convertModel } from '../../lib/index.js'
+import { addOutputOptions } from '../options.js'
+import { createOutput } from '../output.js'
+
+interface Flags {
+  out: string
+  type?: 'f32' | 'f16' | 'bf16'
+  name?: string
+  pre?: string
+  force?: boolean
+  json?: boolean
+  quiet?: boolean
+}
+
+/** `traitscope convert`: a Hugging Face model folder as one GGUF file. */
+export function convertCommand(signal: AbortSignal): Command {
+  const command = new Command('convert')
+    .description('convert a Hugging Face model folder to a GGUF base')
+    .argument('<folder>', 'folder with config.json, safetensors and the tokenizer')
+    .requiredOption('-o, --out <gguf>', 'file to write')
+    .addOption(
+      new Option('--type <type>', 'of the weight matrices (default: as they are stored)').choices([
+        'f32',
+        'f16',
+        'bf16',
+      ]),
+    )
+    .option('--name <text>', "general.name of the file (default: the folder's name)")
+    .option('--pre <rule>', "llama.cpp's name of the tokenizer's splitting rule (default: recognised)")
+    .option('--force', 'replace an existing file')
+    .addHelpText(
+      'after',
+      `
+Llama, Mistral, Qwen2 and 2.5, Qwen3, Gemma 2, Gemma 3, Phi-3 and Phi-4. Use it for the base of a fine-tuning run; whole
+fine-tuned checkpoints need no converting, measure and watch read them.
+
+Example:
+  $ traitscope convert models/Qwen2.5-7B-Instruct -o base.gguf`,
+    )
+  return addOutputOptions(command).action(async (folder: string, flags: Flags) => {
+    const output = createOutput({ quiet: flags.quiet === true })
+    const progress = output.progress(`converting ${folder}`)
+    const report = await convertModel(folder, flags.out, {
+      type: flags.type && ({ f32: 'F32', f16: 'F16', bf16: 'BF16' } as const)[flags.type],
+      name: flags.name,
+      pre: flags.pre,
+      force: flags.force === true,
+      signal,
+      onProgress: (fraction) => progress.update(fraction),
+    }).finally(() => progress.done())
+    if (flags.json) return output.json({ path: flags.out, ...report })
+    output.print(
+      `${flags.out}: ${report.architecture}, ${report.blocks} blocks, ${report.tensors} tensors in ${report.type}, tokenizer ${report.pre}`,
+    )
+  })
+}
