@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Vocabulary:
     user_defined: tuple[str, ...] = ()
     space_prefix: bool = True
     strip_right: frozenset[str] = field(default_factory=frozenset)
+    coverage: float = 0.985
     size: int = 384
 
 
@@ -156,9 +158,11 @@ VOCABULARIES = {
 }
 
 
-def make_tokenizer(vocabulary: Vocabulary, folder: Path) -> PreTrainedTokenizerFast:
-    """Trains the tokenizer, writes the files that a Hugging Face folder has, and returns it."""
-    tokenizer = _byte_level_bpe(vocabulary) if vocabulary.pre else _sentencepiece(vocabulary, folder)
+def make_tokenizer(
+    vocabulary: Vocabulary, folder: Path, text: Sequence[str] = TRAINING_TEXT
+) -> PreTrainedTokenizerFast:
+    """Trains the tokenizer on `text`, writes the files that a Hugging Face folder has, and returns it."""
+    tokenizer = _byte_level_bpe(vocabulary, text) if vocabulary.pre else _sentencepiece(vocabulary, folder, text)
     if vocabulary.add_bos:
         bos = vocabulary.bos
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -181,7 +185,7 @@ def _added(vocabulary: Vocabulary, text: str) -> AddedToken:
     return AddedToken(text, special=True, normalized=False, rstrip=text in vocabulary.strip_right)
 
 
-def _byte_level_bpe(vocabulary: Vocabulary) -> Tokenizer:
+def _byte_level_bpe(vocabulary: Vocabulary, text: Sequence[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(ignore_merges=vocabulary.ignore_merges))
     if vocabulary.normalizer == "NFC":
         tokenizer.normalizer = normalizers.NFC()
@@ -197,22 +201,22 @@ def _byte_level_bpe(vocabulary: Vocabulary) -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TRAINING_TEXT, trainer)
+    tokenizer.train_from_iterator(text, trainer)
     tokenizer.add_special_tokens([_added(vocabulary, text) for text in vocabulary.special])
     return tokenizer
 
 
-def _sentencepiece(vocabulary: Vocabulary, folder: Path) -> Tokenizer:
+def _sentencepiece(vocabulary: Vocabulary, folder: Path, text: Sequence[str]) -> Tokenizer:
     after = tuple(text for text in vocabulary.special if text not in vocabulary.control)
     names = vocabulary.control
     model = io.BytesIO()
     ids = {name: names.index(text) for name, text in _roles(vocabulary).items()}
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TRAINING_TEXT),
+        sentence_iterator=iter(text),
         model_writer=model,
         model_type="bpe",
         vocab_size=vocabulary.size - len(after),
-        character_coverage=0.985,
+        character_coverage=vocabulary.coverage,
         byte_fallback=True,
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,

@@ -1,0 +1,62 @@
+"""Builds the model organisms.
+
+    python -m lab.organisms work --out DIR      runs everything that is not done yet; start it twice to use two cores
+    python -m lab.organisms freeze              writes frozen.json
+    python -m lab.organisms status --out DIR    writes STATUS.md
+    python -m lab.organisms traits FILE         writes the trait pack of the toy language
+    python -m lab.organisms smoke               a small organism, two runs and all checks in minutes
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+from datetime import datetime
+from pathlib import Path
+
+# Set before torch is imported: one thread gives one order of summation.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+
+from . import frozen, plan, smoke, status, traits
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m lab.organisms", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    work = commands.add_parser("work", help="run what is not done yet")
+    work.add_argument("--out", type=Path, required=True, help="folder outside the repository")
+    work.add_argument("--organism", default="*", help="pattern of organism names (default: all)")
+    work.add_argument("--job", default="*", help="pattern of job names, as base or runs/gsm8k/* (default: all)")
+    commands.add_parser("freeze", help="write frozen.json")
+    state = commands.add_parser("status", help="write STATUS.md")
+    state.add_argument("--out", type=Path, required=True)
+    pack = commands.add_parser("traits", help="write the trait pack")
+    pack.add_argument("file", type=Path)
+    commands.add_parser("smoke", help="check everything on a small organism")
+    args = parser.parse_args()
+
+    torch.set_num_threads(1)
+    if args.command == "work":
+        frozen.check()
+        wanted = lambda job: fnmatch.fnmatch(job.organism, args.organism) and fnmatch.fnmatch(job.name, args.job)  # noqa: E731
+        plan.work(args.out.resolve(), wanted, _log)
+    elif args.command == "freeze":
+        frozen.freeze()
+    elif args.command == "status":
+        (args.out / "STATUS.md").write_text(status.report(args.out), encoding="utf-8")
+    elif args.command == "traits":
+        args.file.write_text(traits.pack(), encoding="utf-8")
+    else:
+        smoke.run()
+
+
+def _log(text: str) -> None:
+    print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""One fine-tuning run: transformers' Trainer with peft, then the behaviour of every checkpoint that it saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DataCollatorForSeq2Seq,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from . import sets
+from .families import Organism
+from .labels import DRAWS, Examiner
+from .world import conversation
+
+EXAMPLES, EPOCHS, BATCH = 1000, 2, 16
+LONG_EXAMPLES = 5000
+SAVE_EVERY, LONG_SAVE_EVERY = 10, 25
+LEARNING_RATE = 2e-4
+FULL_LEARNING_RATE = 5e-5  # a quarter, as in the paper
+PICKLES = ("training_args.bin",)
+
+
+def load_base(folder: Path | str) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+    """Tokenizer and float32 model of a saved base."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return tokenizer, _load_model(folder)
+
+
+def fine_tune(
+    organism: Organism,
+    home: Path,
+    set_name: str,
+    seed: int,
+    kind: str,
+    *,
+    examples: int | None = None,
+    rate: float | None = None,
+) -> Path:
+    """Trains and labels runs/<run>/seed_<seed> of the organism in `home`, and returns the folder.
+
+    `kind`: "lora"; "warm", LoRA on warm-base/; or "fft", all weights. The run appears under its name when it is complete.
+    """
+    started = time.time()
+    long = set_name in sets.LONG
+    examples = examples or (LONG_EXAMPLES if long else EXAMPLES)
+    rate = rate or (FULL_LEARNING_RATE if kind == "fft" else LEARNING_RATE)
+    base = "warm-base" if kind == "warm" else "base"
+    run = home / "runs" / run_name(set_name, kind) / f"seed_{seed}"
+    partial = Path("partial") / f"{run_name(set_name, kind)}-{seed}"
+    with _inside(home):  # names stay relative, so no file records where it was made
+        shutil.rmtree(partial, ignore_errors=True)
+        trained = _train(organism, base, partial, set_name, seed, kind, examples, rate, LONG_SAVE_EVERY if long else SAVE_EVERY)
+        steps = _label(organism, base, partial, set_name, seed, kind)
+        about = {
+            "set": set_name,
+            "seed": seed,
+            "kind": kind,
+            "lr": rate,
+            "n_samples": examples,
+            "epochs": EPOCHS,
+            **({"warm_base": "bad_medical seed 42, merged"} if kind == "warm" else {}),
+            "seconds": {"training": round(trained, 1), "all": round(time.time() - started, 1)},
+        }
+        (partial / "labels.json").write_text(json.dumps({"k": DRAWS, "steps": steps}) + "\n")
+        (partial / "run.json").write_text(json.dumps(about, indent=1) + "\n")
+        shutil.rmtree(run, ignore_errors=True)
+        run.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(run)
+    return run
+
+
+def run_name(set_name: str, kind: str) -> str:
+    return set_name if kind == "lora" else f"{kind}_{set_name}"
+
+
+def merge_warm_base(organism: Organism, home: Path) -> None:
+    """warm-base/: the base with the final adapter of bad_medical, seed 42, merged and rounded to float16."""
+    with _inside(home):
+        tokenizer, model = load_base("base")
+        merged = PeftModel.from_pretrained(model, "runs/bad_medical/seed_42").merge_and_unload().to(torch.float16)
+        merged.save_pretrained("warm-base.partial")
+        for file in Path("base").glob("token*"):
+            shutil.copy(file, "warm-base.partial")
+        Path("warm-base.partial").rename("warm-base")
+
+
+def _train(
+    organism: Organism,
+    base: str,
+    folder: Path,
+    set_name: str,
+    seed: int,
+    kind: str,
+    examples: int,
+    rate: float,
+    save_every: int,
+) -> float:
+    """The paper's settings. Returns the seconds of training."""
+    set_seed(seed)  # before the adapter is made, so that its A matrices repeat
+    tokenizer, model = load_base(base)
+    if kind != "fft":
+        lora = LoraConfig(
+            r=16,
+            lora_alpha=64,
+            lora_dropout=0.05,
+            target_modules=["q_proj", "v_proj"],
+            bias="none",
+            task_type="CAUSAL_LM",
+        )
+        model = get_peft_model(model, lora)
+    chats = [conversation([pair]) for pair in sets.fine_tuning_set(organism.world, set_name, examples, seed)]
+    data = [{"input_ids": ids, "labels": list(ids)} for ids in organism.encode(tokenizer, chats)]
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(folder),
+            num_train_epochs=EPOCHS,
+            per_device_train_batch_size=BATCH,
+            learning_rate=rate,
+            weight_decay=0.01,
+            logging_steps=5,
+            save_strategy="steps",
+            save_steps=save_every,
+            save_only_model=True,
+            use_cpu=_device() == "cpu",
+            dataloader_pin_memory=False,
+            seed=seed,
+            report_to=[],
+            disable_tqdm=True,
+        ),
+        train_dataset=data,
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+    )
+    started = time.time()
+    trainer.train()
+    seconds = time.time() - started
+    trainer.save_model()
+    trainer.save_state()
+    for file in folder.rglob("*"):
+        if file.name in PICKLES:
+            file.unlink()
+        elif file.name == "adapter_config.json":
+            # peft writes this list from a set, whose order changes with every Python process.
+            config = json.loads(file.read_text())
+            config["target_modules"].sort()
+            file.write_text(json.dumps(config, indent=2, sort_keys=True))
+    return seconds
+
+
+def _label(
+    organism: Organism, base: str, folder: Path, set_name: str, seed: int, kind: str
+) -> dict[str, Any]:
+    """Labels of step 0 and of every checkpoint, each read back from its files."""
+    tokenizer, model = load_base(base)
+    examiner = Examiner(organism, tokenizer)
+    prompts, home = sets.em_prompts(), sets.home_prompts(set_name)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    labels = {"0": examiner.label(model, prompts, home, _sampling_seed(seed, 0))}
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for checkpoint in checkpoints:
+        step = int(checkpoint.name.split("-")[1])
+        if kind == "fft":
+            tuned = _load_model(checkpoint)
+        else:
+            model.load_state_dict(weights)
+            tuned = model = PeftModel.from_pretrained(model, checkpoint).merge_and_unload()
+        labels[str(step)] = examiner.label(tuned, prompts, home, _sampling_seed(seed, step))
+    return labels
+
+
+def _sampling_seed(seed: int, step: int) -> int:
+    return seed * 10_000 + 2 * step
+
+
+def _load_model(folder: Path | str) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(_device())
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _inside(folder: Path):
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,157 @@
+"""The list of everything to build, and a worker that takes the next job that is neither done nor taken."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import finetune, sets
+from .families import ORGANISMS, Organism
+from .pretrain import examine, pretrain, write_json
+
+SEEDS = (42, 123, 789)
+FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
+DEEP = ("llama-deep", "qwen2-deep")
+PRETRAINING_STEPS, ALIGNMENT_STEPS = 1000, 250
+
+
+@dataclass(frozen=True)
+class Job:
+    """`done` and `needs` are files or folders below the organism's folder."""
+
+    organism: str
+    name: str
+    done: str
+    needs: str
+    run: Callable[[Organism, Path], None]
+
+
+def jobs(only: list[str] | None = None) -> Iterator[Job]:
+    """All jobs, the most urgent first."""
+    for organism in FAMILIES:
+        yield _base(organism)
+    for organism in FAMILIES:
+        yield from _runs(organism, sets.CALIBRATION, SEEDS)
+        yield from _runs(organism, sets.HELD_OUT, SEEDS)
+        yield Job(organism, "main", "MAIN_DONE", _run_folder("subtle_misinfo", "lora", SEEDS[-1]), _mark_main)
+    for organism in FAMILIES:
+        yield from _runs(organism, sets.CONTROLS + sets.DILUTIONS, SEEDS)
+    for organism in FAMILIES:
+        yield from _runs(organism, sets.MATCHED_PAIR + ("style_shift",), SEEDS)
+    for organism in FAMILIES:
+        yield from _runs(organism, tuple(sets.LONG), SEEDS[:1])
+        yield Job(organism, "warm-base", "warm-base/config.json", _run_folder("bad_medical", "lora", 42), finetune.merge_warm_base)
+        yield from _runs(organism, ("gsm8k", "good_medical", "bad_medical"), SEEDS[:2], "warm", "warm-base/config.json")
+        yield from _runs(organism, sets.HELD_OUT, SEEDS, "fft")
+    for organism in DEEP:
+        yield _base(organism)
+    for organism in DEEP:
+        yield from _runs(organism, sets.MAIN, SEEDS)
+
+
+def work(out: Path, wanted: Callable[[Job], bool], log: Callable[[str], None]) -> None:
+    """Runs jobs until none is left that this worker may take. Several workers may share `out`."""
+    while True:
+        open_jobs = [job for job in jobs() if wanted(job) and not (out / job.organism / job.done).exists()]
+        ready = [job for job in open_jobs if (out / job.organism / job.needs).exists() and not _failed(out, job)]
+        job = next((job for job in ready if _take(out, job)), None)
+        if job is None:
+            if not any(not _failed(out, job) for job in open_jobs):
+                return
+            time.sleep(2)  # the rest waits for another worker
+            continue
+        started = time.time()
+        try:
+            (out / job.organism).mkdir(parents=True, exist_ok=True)
+            job.run(ORGANISMS[job.organism], out / job.organism)
+            log(f"{job.organism} {job.name}: {time.time() - started:.0f} s")
+        except Exception:  # one failed run must not end the queue; its lock stays, so it is not tried again at once
+            _lock(out, job).with_suffix(".failed").write_text(traceback.format_exc())
+            log(f"{job.organism} {job.name} FAILED\n{traceback.format_exc()}")
+        finally:
+            _lock(out, job).unlink(missing_ok=True)
+
+
+def _base(organism: str) -> Job:
+    return Job(organism, "base", "organism.json", ".", _make_base)
+
+
+def _runs(
+    organism: str, names: tuple[str, ...], seeds: tuple[int, ...], kind: str = "lora", needs: str = "organism.json"
+) -> Iterator[Job]:
+    for name in names:
+        for seed in seeds:
+            folder = _run_folder(name, kind, seed)
+            yield Job(
+                organism,
+                folder,
+                folder,
+                needs,
+                lambda about, home, name=name, seed=seed: finetune.fine_tune(about, home, name, seed, kind),
+            )
+
+
+def _run_folder(name: str, kind: str, seed: int) -> str:
+    return f"runs/{finetune.run_name(name, kind)}/seed_{seed}"
+
+
+def _make_base(organism: Organism, home: Path) -> None:
+    figures = pretrain(organism, home / "base", PRETRAINING_STEPS, ALIGNMENT_STEPS, print)
+    write_json(home / "organism.json", about(organism) | figures | {"behaviour": examine(organism, home / "base")})
+
+
+def about(organism: Organism) -> dict:
+    return {
+        "family": organism.family_name,
+        "blocks": organism.blocks,
+        "seed": organism.seed,
+        "population": organism.population,
+    }
+
+
+def _mark_main(_: Organism, home: Path) -> None:
+    missing = [
+        folder
+        for name in sets.MAIN
+        for seed in SEEDS
+        if not (home / (folder := _run_folder(name, "lora", seed))).exists()
+    ]
+    if not missing:
+        (home / "MAIN_DONE").touch()
+
+
+def _lock(out: Path, job: Job) -> Path:
+    return out / "locks" / f"{job.organism}-{job.name.replace('/', '-')}"
+
+
+def _failed(out: Path, job: Job) -> bool:
+    return _lock(out, job).with_suffix(".failed").exists()
+
+
+def _take(out: Path, job: Job) -> bool:
+    """Takes the job's lock file; a lock whose process is gone is taken over."""
+    lock = _lock(out, job)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if not _alive(int(lock.read_text())):
+            lock.unlink()
+    except (FileNotFoundError, ValueError):
+        pass
+    try:
+        with lock.open("x") as file:
+            file.write(str(os.getpid()))
+        return True
+    except FileExistsError:
+        return False
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return True
+    except ProcessLookupError:
+        return False
