@@ -20,6 +20,15 @@ export function integerList(text: string): number[] {
   return parts.map(Number)
 }
 
+/** `a` or `a,b`. */
+export function nameList(text: string): string[] {
+  const names = text.split(',').map((part) => part.trim())
+  if (names.some((name) => name === '')) {
+    throw new InvalidArgumentError('expected names separated by commas, e.g. gsm8k,jailbroken.')
+  }
+  return names
+}
+
 export function number(text: string): number {
   const value = Number(text)
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('expected a number.')
@@ -77,6 +86,20 @@ export function addDirectionOptions(command: Command): Command {
     .option('--allow-mismatch', 'measure although directions and model, template or pack differ (recorded)')
     .addOption(option('--cache-dir <dir>', 'where step 0 is kept between runs'))
     .option('--no-cache', 'measure step 0 anew')
+}
+
+/** Which of a folder's runs a command takes. */
+export interface RunsFlags {
+  datasets?: string[]
+  exclude?: string[]
+}
+
+export function addRunsOptions(command: Command): Command {
+  return command
+    .addOption(
+      option('--datasets <name[,name]>', 'only runs on these data, by folder name').argParser(nameList),
+    )
+    .addOption(option('--exclude <name[,name]>', 'all runs but those on these data').argParser(nameList))
 }
 
 export function addOutputOptions(command: Command): Command {

@@ -4,6 +4,7 @@ import { convertCommand } from './commands/convert.js'
 import { directionsCommand } from './commands/directions.js'
 import { doctorCommand } from './commands/doctor.js'
 import { extractCommand } from './commands/extract.js'
+import { geometryCommand } from './commands/geometry.js'
 import { inspectCommand } from './commands/inspect.js'
 import { measureCommand } from './commands/measure.js'
 import { watchCommand } from './commands/watch.js'
@@ -35,6 +36,7 @@ Example:
     measureCommand(signal),
     watchCommand(signal),
     convertCommand(signal),
+    geometryCommand(signal),
   ]) {
     command.exitOverride().showHelpAfterError('(run with --help for the options and an example)')
     program.addCommand(command)

@@ -29,6 +29,7 @@ def mt19937() -> list[dict]:
         cases.append({
             "seed": seed,
             "rand": np.random.RandomState(seed).rand(700)[[0, 1, 2, 311, 312, 699]].tolist(),
+            "randn": np.random.RandomState(seed).randn(7).tolist(),
             "permutation10": np.random.RandomState(seed).permutation(10).tolist(),
             "permutation300": np.random.RandomState(seed).permutation(300).tolist(),
             "randint": {

@@ -1,5 +1,6 @@
 /** The public list of names; every one is documented where it lives. */
 export { type Diagnosis, diagnose } from './binding.js'
+export { type RunGeometry, runGeometry } from './detector/run-geometry.js'
 export type { PairwiseCosines } from './directions/cosines.js'
 export { type DirectionMethod, meanDifference, pcaDirection } from './directions/difference.js'
 export { type Conditions, type Directions, directionVector } from './directions/directions.js'
@@ -7,6 +8,7 @@ export { loadDirections, saveDirections } from './directions/directions-folder.j
 export { type ExtractDirectionsOptions, extractDirections } from './directions/extract-directions.js'
 export { chatTokens } from './directions/prompt-tokens.js'
 export { activationDrift, cohensD, type DriftStep, drift, driftStep } from './drift/drift.js'
+export { driftGeometry, type FinalDrift, type Geometry } from './drift/geometry.js'
 export { ERROR_CODES, type ErrorCode, isTraitscopeError, TraitscopeError } from './errors.js'
 export { GradientBoosting } from './estimators/gradient-boosting.js'
 export { Isotonic } from './estimators/isotonic.js'
@@ -45,6 +47,7 @@ export {
   type TraitPack,
   type TraitSelection,
 } from './prompts/trait-pack.js'
+export { loadingsChart, planeChart, saveGeometry } from './report/geometry-report.js'
 export { type Inspection, inspectPath } from './report/inspect.js'
 export { type MeasuredStep, type MeasureRunOptions, measureRun } from './trajectory/measure-run.js'
 export { activationNorm, type Projection, project } from './trajectory/project.js'

@@ -5,13 +5,14 @@ const M = 397
 
 /**
  * NumPy's legacy generator, `numpy.random.RandomState(seed)` for an integer seed: MT19937 with the streams of
- * `rand`, `randint`, `shuffle` and `permutation`. scikit-learn draws from it, so equal folds and forests need
- * equal streams. Source: Matsumoto and Nishimura 1998; NumPy's `random_interval` (masked rejection) and
- * legacy seeding.
+ * `rand`, `randn`, `randint`, `shuffle` and `permutation`. scikit-learn draws from it, so equal folds and
+ * forests need equal streams. Source: Matsumoto and Nishimura 1998; NumPy's `random_interval` (masked
+ * rejection), legacy seeding and legacy Gaussian (Marsaglia's polar method).
  */
 export class Mt19937 {
   readonly #state = new Uint32Array(N)
   #index = N
+  #spareNormal: number | undefined
 
   /** @param seed integer in [0, 2^32) */
   constructor(seed: number) {
@@ -41,6 +42,22 @@ export class Mt19937 {
     const high = this.uint32() >>> 5
     const low = this.uint32() >>> 6
     return (high * 67108864 + low) / 9007199254740992
+  }
+
+  /** Standard normal: `RandomState.randn()`. Two come from one accepted pair of uniform numbers. */
+  randn(): number {
+    const spare = this.#spareNormal
+    this.#spareNormal = undefined
+    if (spare !== undefined) return spare
+    for (;;) {
+      const a = 2 * this.rand() - 1
+      const b = 2 * this.rand() - 1
+      const square = a * a + b * b
+      if (square >= 1 || square === 0) continue
+      const factor = Math.sqrt((-2 * Math.log(square)) / square)
+      this.#spareNormal = factor * a
+      return factor * b
+    }
   }
 
   /** Uniform integer in [0, n), 1 <= n <= 2^32: `RandomState.randint(n)`. */

@@ -5,6 +5,7 @@ import { golden } from './golden.js'
 interface Case {
   seed: number
   rand: number[]
+  randn: number[]
   permutation10: number[]
   permutation300: number[]
   randint: Record<string, number[]>
@@ -16,6 +17,11 @@ describe('Mt19937', () => {
       const random = new Mt19937(expected.seed)
       const drawn = Array.from({ length: 700 }, () => random.rand())
       expect([0, 1, 2, 311, 312, 699].map((i) => drawn[i])).toEqual(expected.rand)
+    })
+
+    it('should draw the normal numbers of RandomState.randn', () => {
+      const random = new Mt19937(expected.seed)
+      expect(expected.randn.map(() => random.randn())).toEqual(expected.randn)
     })
 
     it('should shuffle as RandomState.permutation', () => {

@@ -1,0 +1,109 @@
+import { Command } from 'commander'
+import {
+  checkOutputFree,
+  loadDirections,
+  type RunGeometry,
+  runGeometry,
+  saveGeometry,
+} from '../../lib/index.js'
+import { addOutputOptions, addRunsOptions, integer, nameList, option, type RunsFlags } from '../options.js'
+import { createOutput, type Output, table } from '../output.js'
+
+interface Flags extends RunsFlags {
+  directions?: string[]
+  layer?: number
+  draws: number
+  seed: number
+  out?: string
+  force?: boolean
+  json?: boolean
+  quiet?: boolean
+}
+
+/** `traitscope geometry`: along which axis runs drift, and how much of that chance explains. */
+export function geometryCommand(signal: AbortSignal): Command {
+  const command = new Command('geometry')
+    .description('principal axis of where runs end, its stability, and what chance would make of it')
+    .argument('<runs>', 'folder of measured and labelled runs, <model>/<dataset>/seed_<n>')
+    .addOption(
+      option(
+        '-d, --directions <dir[,dir]>',
+        'directions the runs were measured with, for the controls',
+      ).argParser(nameList),
+    )
+    .addOption(option('-l, --layer <n>', "layer (default: the runs' primary one)").argParser(integer))
+    .addOption(option('--draws <n>', 'random draws behind every null').argParser(integer).default(1000))
+    .addOption(option('--seed <n>', 'seed of the draws').argParser(integer).default(42))
+    .option('-o, --out <dir>', 'write geometry.json, loadings.svg and plane.svg here')
+    .option('--force', 'replace an earlier geometry in the output folder')
+    .addHelpText(
+      'after',
+      `
+The controls need activations.safetensors in every run, those of the trait axis --directions too. "null" is the
+95th percentile of the share of the first axis when every run moves as far as it did in a direction of its own.
+
+Example:
+  $ traitscope geometry measured/ --directions directions -o geometry`,
+    )
+  return addOutputOptions(addRunsOptions(command)).action(async (runs: string, flags: Flags) => {
+    const output = createOutput({ quiet: flags.quiet === true })
+    const { out, force } = flags
+    if (out !== undefined) await checkOutputFree(out, { force: force === true, marker: 'geometry.json' })
+    const directions = flags.directions && (await Promise.all(flags.directions.map(loadDirections)))
+    const geometry = await runGeometry(runs, { ...flags, directions, signal })
+    if (out !== undefined) await saveGeometry(geometry, out, { force })
+    for (const { run, step, reason } of geometry.exclusions) {
+      output.note(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
+    }
+    if (flags.json) return output.json(geometry)
+    printGeometry(output, geometry)
+    if (out !== undefined) output.print(`written to ${out}`)
+  })
+}
+
+const percent = (share: number | undefined | null) => (share == null ? '-' : (100 * share).toFixed(1))
+const signed = (value: number) => (value < 0 ? '' : '+') + value.toFixed(3)
+
+function printGeometry(output: Output, { traits, upwards, pooled, models }: RunGeometry): void {
+  const sign = upwards === null ? '' : `, ${upwards} upwards`
+  output.print(`first axis of ${pooled.nRuns} final drifts${sign}, and with one dataset left out`)
+  const columns = pooled.leftOut
+  const rows = traits.map((trait, t) => [
+    trait,
+    signed(pooled.components[0]![t]!),
+    ...columns.map(({ axis }) => signed(axis[t]!)),
+  ])
+  rows.push(['cosine', '1.0000', ...columns.map(({ cosine }) => cosine.toFixed(4))])
+  rows.push(['variance %', percent(pooled.shares[0]), ...columns.map(({ share }) => percent(share))])
+  output.print(table(['trait', 'all', ...columns.map(({ group }) => `-${group}`)], rows))
+  output.print('')
+  const one = [pooled, ...models]
+  output.print(
+    table(
+      [
+        'share of PC1, %',
+        'runs',
+        'traits',
+        'null',
+        'excess',
+        'whitened',
+        'native',
+        'null',
+        'excess',
+        '|cos|',
+      ],
+      one.map(({ model, nRuns, shares, native, basis }) => [
+        model ?? 'all runs',
+        String(nRuns),
+        percent(shares[0]),
+        percent(basis?.null.p95),
+        percent(basis?.null.excess),
+        percent(basis?.whitenedShare),
+        percent(native?.shares[0]),
+        percent(native?.null.p95),
+        percent(native?.null.excess),
+        basis?.space?.cosineWithNativeAxis.toFixed(3) ?? '-',
+      ]),
+    ),
+  )
+}
