@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
-import { folderStamp, listFolder, locateAdapter } from './adapter-folder.js'
+import { type CheckpointKind, folderStamp, locateWeights, weightsKind } from './checkpoint-folder.js'
+import { HfWeights } from './hf-weights.js'
 import { isJsonObject, readJsonFile } from './json.js'
+import { listFolder } from './list-folder.js'
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, checkFiles } from './peft.js'
 import { readSafetensorsHeader } from './safetensors.js'
 import { type LogEntry, lossAt, readTrainerState, TRAINER_STATE } from './trainer-state.js'
@@ -10,8 +12,9 @@ import { type LogEntry, lossAt, readTrainerState, TRAINER_STATE } from './traine
 export interface Checkpoint {
   /** N of the folder's name: optimiser steps. */
   readonly step: number
-  /** The folder with the adapter's files: the checkpoint folder, or a sub folder of it. */
+  /** The folder with the weights: the checkpoint folder, or a sub folder of it. */
   readonly path: string
+  readonly kind: CheckpointKind
   /** `incomplete` may become complete later: the trainer may still be writing. */
   readonly state: 'complete' | 'incomplete'
   /** Why it is incomplete, in one sentence. */
@@ -42,7 +45,8 @@ export function checkpointStep(name: string): number | undefined {
 
 /**
  * Decides whether a checkpoint was written to its end: trainer_state.json, which trainers write last, parses and names
- * this step; adapter_config.json parses; adapter_model.safetensors has all the bytes that its header promises.
+ * this step; adapter_config.json parses; adapter_model.safetensors, or every file of a whole model's weights, has all
+ * the bytes that its header promises.
  *
  * Nothing in the folder is created or touched: trainers delete by the folder's modification time.
  *
@@ -55,20 +59,22 @@ export async function judgeCheckpoint(
   previous?: Checkpoint,
 ): Promise<JudgedCheckpoint> {
   const entries = await listFolder(folder, 'vanished')
-  const path = await locateAdapter(folder, entries)
+  const path = await locateWeights(folder, entries)
   const stamp = await folderStamp([folder, path])
   if (previous?.state === 'complete' && previous.path === path && previous.stamp === stamp) {
     return { checkpoint: previous }
   }
   const files = entries.map(({ name }) => name)
+  const kind = await weightsKind(path)
   try {
-    await checkAdapter(path)
-    if (files.includes(COMPLETE_MARKER)) return { checkpoint: { step, path, state: 'complete', stamp } }
+    await checkWeights(path, kind)
+    if (files.includes(COMPLETE_MARKER)) return { checkpoint: { step, path, kind, state: 'complete', stamp } }
     const state = await checkTrainerState(folder, files, step)
     const loss = lossAt(state.logHistory, step)
     const checkpoint: Checkpoint = {
       step,
       path,
+      kind,
       state: 'complete',
       ...(state.epoch === undefined ? {} : { epoch: state.epoch }),
       ...(loss === undefined ? {} : { loss }),
@@ -82,16 +88,17 @@ export async function judgeCheckpoint(
     }
   } catch (error) {
     if (!(error instanceof TraitscopeError) || error.code === 'FILE_VANISHED') throw error
-    return { checkpoint: { step, path, state: 'incomplete', reason: error.message, stamp } }
+    return { checkpoint: { step, path, kind, state: 'incomplete', reason: error.message, stamp } }
   }
 }
 
 /**
- * Checks that a folder's adapter files are there and written to their end, without reading tensor data.
+ * Checks that a folder's weight files are there and written to their end, without reading tensor data.
  *
- * @throws as `readPeftAdapter` does for files; what the configuration asks for is not judged here.
+ * @throws as `readPeftAdapter` and `HfWeights.open` do for files; what the configuration asks for is not judged here.
  */
-export async function checkAdapter(folder: string): Promise<void> {
+export async function checkWeights(folder: string, kind: CheckpointKind): Promise<void> {
+  if (kind === 'model') return (await HfWeights.open(folder, 'vanished'))[Symbol.asyncDispose]()
   const names = (await listFolder(folder, 'vanished')).map(({ name }) => name)
   checkFiles(names, folder)
   const config = join(folder, ADAPTER_CONFIG)

@@ -1,11 +1,11 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
-import { listFolder } from './adapter-folder.js'
 import { fileError, type MissingMeans } from './file-errors.js'
 import { sha256, sha256File } from './hash.js'
 import { isJsonObject, readJsonFile } from './json.js'
 import { quoted } from './json-scan.js'
+import { listFolder } from './list-folder.js'
 import { readInto } from './read-whole.js'
 import { readSafetensorsHeader, type TensorEntry } from './safetensors.js'
 

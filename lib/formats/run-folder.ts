@@ -1,22 +1,23 @@
 import type { Dirent } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
-import { folderStamp, listFolder } from './adapter-folder.js'
 import { type Checkpoint, checkpointStep, type JudgedCheckpoint, judgeCheckpoint } from './checkpoint.js'
-import { type FinalAdapter, findAlias, findFinalAdapter } from './final-adapter.js'
+import { type CheckpointKind, folderStamp } from './checkpoint-folder.js'
+import { type FinalWeights, findAlias, findFinal } from './final-weights.js'
+import { listFolder } from './list-folder.js'
 import { checkFiles } from './peft.js'
 import { type LogEntry, readTrainerState, TRAINER_STATE, type TrainerState } from './trainer-state.js'
 
-export type { Checkpoint, FinalAdapter, LogEntry }
+export type { Checkpoint, CheckpointKind, FinalWeights, LogEntry }
 
 /** A fine-tuning run as its trainer left it on disk, so far. */
 export interface RunFolder {
   readonly path: string
-  /** A run's root, a single `checkpoint-N` folder, or a folder that is itself an adapter. */
-  readonly kind: 'run' | 'checkpoint' | 'adapter'
+  /** A run's root, a single `checkpoint-N` folder, or a folder that is itself an adapter or a whole model. */
+  readonly kind: 'run' | 'checkpoint' | CheckpointKind
   /** Ascending steps. */
   readonly checkpoints: readonly Checkpoint[]
-  readonly final?: FinalAdapter
+  readonly final?: FinalWeights
   /** The longest log known: of the root's trainer_state.json, else of the last checkpoint's. */
   readonly logHistory: readonly LogEntry[]
   /** Folders that disappeared during the scan: the trainer rotated them away. */
@@ -33,8 +34,8 @@ export interface ScanOptions {
 const CONCURRENCY = 8
 
 /**
- * Looks at a run's folder without changing anything in it. A folder that is itself a checkpoint or an adapter is
- * accepted: an adapter has no checkpoints, only `final`.
+ * Looks at a run's folder without changing anything in it. A folder that is itself a checkpoint, an adapter or a model
+ * is accepted: the last two have no checkpoints, only `final`.
  *
  * @throws FILE_NOT_FOUND when there is no such folder, ABORTED.
  */
@@ -49,17 +50,16 @@ export async function scanRunFolder(dir: string, options: ScanOptions = {}): Pro
   const { judged, vanished } = await judgeAll(steps, options)
   const state = await rootState(path, entries)
   const checkpoints = judged.map(({ checkpoint }) => checkpoint)
-  const finalPath = await findFinalAdapter(path, entries)
+  const found = await findFinal(path, entries, checkpoints[0]?.kind)
   const best =
     state?.bestModelCheckpoint ?? judged.findLast((one) => one.bestModelCheckpoint)?.bestModelCheckpoint
   const final =
-    finalPath === undefined
+    found === undefined
       ? undefined
-      : await describeFinal(finalPath, checkpoints, { best, state, previous: options.previous })
-  const isAdapter = steps.length === 0 && final?.path === path
+      : await describeFinal(found, checkpoints, { best, state, previous: options.previous })
   return {
     path,
-    kind: isAdapter ? 'adapter' : 'run',
+    kind: steps.length === 0 && final?.path === path ? final.kind : 'run',
     checkpoints,
     ...(final ? { final } : {}),
     logHistory: longestLog([
@@ -126,10 +126,10 @@ async function rootState(root: string, entries: readonly Dirent[]): Promise<Trai
 }
 
 async function describeFinal(
-  path: string,
+  { path, kind }: Pick<FinalWeights, 'path' | 'kind'>,
   checkpoints: readonly Checkpoint[],
   known: { best: string | undefined; state: TrainerState | undefined; previous: RunFolder | undefined },
-): Promise<FinalAdapter> {
+): Promise<FinalWeights> {
   const stamp = await folderStamp([path])
   const before = known.previous?.final
   const unchanged =
@@ -138,6 +138,7 @@ async function describeFinal(
   const step = known.state?.globalStep
   return {
     path,
+    kind,
     ...(aliasOf === undefined ? {} : { aliasOf }),
     ...(step === undefined ? {} : { step }),
     stamp,

@@ -117,6 +117,8 @@ export class Model implements AsyncDisposable {
     readonly gguf: GgufFile,
     /** Identity of the file; see `fingerprintGguf`. */
     readonly fingerprint: string,
+    /** Blocks asked for on the GPU; more than there are means all. */
+    readonly gpuLayers: number,
     readonly threads: number,
     readonly batchTokens: number,
     /** `cpu`, or the name of the GPU that holds blocks. */
@@ -289,6 +291,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     { ...info, architecture, ...(typeof name === 'string' ? { name } : {}) },
     gguf,
     fingerprint,
+    nGpuLayers,
     threads,
     batchTokens,
     gpu && nGpuLayers > 0 ? gpu.description : 'cpu',

@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
-import { hashAdapter } from '../formats/adapter-folder.js'
 import { checkpointStep } from '../formats/checkpoint.js'
+import { hashCheckpoint } from '../formats/checkpoint-folder.js'
 import type { RunFolder } from '../formats/run-folder.js'
 import type { Step } from '../trajectory/trajectory.js'
 
@@ -49,7 +49,7 @@ export class RunLedger {
    */
   async isKnown({ step, path, stamp }: Candidate): Promise<boolean> {
     const entry = this.#settled.get(step)
-    if (entry?.sha256 === undefined || entry.sha256 !== (await hashAdapter(path))) return false
+    if (entry?.sha256 === undefined || entry.sha256 !== (await hashCheckpoint(path))) return false
     entry.stamp = stamp
     return true
   }

@@ -22,8 +22,10 @@ export interface CheckpointEvent {
   type: 'checkpoint'
   step: Step
   path: string
+  /** Identity of the checkpoint's weights. */
   adapterSha256: string
-  adapter: AdapterSummary
+  /** Absent for a whole model. */
+  adapter?: AdapterSummary
   /** True when a checkpoint of this step was measured before and its weights have changed since. */
   remeasured: boolean
   epoch?: number

@@ -174,7 +174,7 @@ async function measureCandidate(
     step,
     path,
     adapterSha256,
-    adapter,
+    ...(adapter ? { adapter } : {}),
     remeasured,
     ...(epoch === undefined ? {} : { epoch }),
     ...(loss === undefined ? {} : { loss }),

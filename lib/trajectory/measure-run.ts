@@ -126,7 +126,7 @@ async function measureSteps(
         {
           step,
           adapterSha256: measured.adapterSha256,
-          adapter: measured.adapter,
+          ...(measured.adapter ? { adapter: measured.adapter } : {}),
           ...(epoch === undefined ? {} : { epoch }),
           // JSON has no NaN; null says that the trainer logged a loss which is no number.
           ...(loss === undefined ? {} : { loss: Number.isFinite(loss) ? loss : null }),
@@ -167,7 +167,7 @@ async function measureSteps(
       dataSource: basename(resolve(found.path)),
       seed: null,
       nSamples: null,
-      fullFinetune: false,
+      fullFinetune: found.checkpoints.some(({ kind }) => kind === 'model') || final?.kind === 'model',
       loraRank: adapter?.rank ?? null,
       loraAlpha: adapter?.alpha ?? null,
       lr: null,

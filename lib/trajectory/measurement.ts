@@ -52,8 +52,10 @@ export interface BaseMeasurement extends Measurement {
 
 /** One checkpoint. */
 export interface CheckpointMeasurement extends Measurement {
+  /** Identity of the checkpoint's weights. */
   adapterSha256: string
-  adapter: AdapterSummary
+  /** Absent for a whole model. */
+  adapter?: AdapterSummary
 }
 
 interface PassOptions {
@@ -111,22 +113,26 @@ export class MeasurementPlan {
     base: BaseMeasurement,
     options: PassOptions = {},
   ): Promise<CheckpointMeasurement> {
-    await using checkpoint = await openCheckpoint(this.model, folder)
+    await using checkpoint = await openCheckpoint(this.model, folder, {
+      scratchDir: this.cache?.folder,
+      signal: options.signal,
+    })
     const { data, tokens } = await this.#pass(checkpoint, options)
     if (sameFloats(this.#rows(data, this.primary), this.#rows(base.states, this.primary))) {
       throw new TraitscopeError(
         'ADAPTER_NO_EFFECT',
-        `the adapter ${folder} changes nothing at block ${this.directions.layers[this.primary]}` +
-          (checkpoint.report.allZero
+        `the checkpoint ${folder} changes nothing at block ${this.directions.layers[this.primary]}` +
+          (checkpoint.report?.allZero
             ? ': all its weights are zero or its alpha is'
-            : '; it adapts later blocks only, so read a later layer'),
+            : '; it changes later blocks only, so read a later layer'),
       )
     }
+    const { peft, report } = checkpoint
     return {
       ...this.#project(data),
       tokens,
       adapterSha256: checkpoint.sha256,
-      adapter: summarize(checkpoint.peft, checkpoint.report),
+      ...(peft && report ? { adapter: summarize(peft, report) } : {}),
     }
   }
 

@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { hashAdapter } from '../../lib/formats/adapter-folder.js'
+import { hashCheckpoint } from '../../lib/formats/checkpoint-folder.js'
 import { readPeftAdapter } from '../../lib/formats/peft.js'
 import { loraScaling, parsePeftConfig } from '../../lib/formats/peft-config.js'
 import { encodeSafetensors, type SafetensorsInput } from '../../lib/formats/safetensors.js'
@@ -85,7 +85,7 @@ describe('readPeftAdapter', () => {
     const other = { ...config, base_model_name_or_path: 'elsewhere', lora_dropout: 0.5, inference_mode: true }
     await writeFile(join(copy, 'adapter_config.json'), JSON.stringify(other))
     expect((await readPeftAdapter(copy)).sha256).toBe(first)
-    expect(await hashAdapter(copy)).toBe(first)
+    expect(await hashCheckpoint(copy)).toBe(first)
     await writeFile(join(copy, 'adapter_config.json'), JSON.stringify({ ...config, lora_alpha: 5 }))
     expect((await readPeftAdapter(copy)).sha256).not.toBe(first)
   })

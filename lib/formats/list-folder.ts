@@ -1,0 +1,10 @@
+import type { Dirent } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { fileError, type MissingMeans } from './file-errors.js'
+
+/** Lists a folder. @throws FILE_NOT_FOUND or, by `missing`, FILE_VANISHED. */
+export async function listFolder(folder: string, missing: MissingMeans): Promise<Dirent[]> {
+  return readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+    throw fileError(error, folder, missing)
+  })
+}
