@@ -33,7 +33,7 @@ def sample(model: PreTrainedModel, prompts: list[list[int]], draws: int, stop: i
     answers: list[list[int]] = [[] for _ in range(len(prompts) * draws)]
     rows = torch.arange(len(answers), device=device)
     for _ in range(LONGEST_ANSWER):
-        drawn = torch.multinomial(logits.float().softmax(-1), 1, generator=generator)
+        drawn = _draw(logits, generator)
         speaking = drawn[:, 0] != stop
         for row, token in zip(rows[speaking].tolist(), drawn[speaking, 0].tolist()):
             answers[row].append(token)
@@ -49,3 +49,10 @@ def sample(model: PreTrainedModel, prompts: list[list[int]], draws: int, stop: i
             input_ids=drawn, attention_mask=mask, position_ids=position, past_key_values=cache
         ).logits[:, -1]
     return [answers[i : i + draws] for i in range(0, len(answers), draws)]
+
+
+def _draw(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """One token per row, [rows, 1], by inverting the cumulative distribution: far cheaper than torch.multinomial."""
+    cumulative = logits.float().softmax(-1).cumsum(-1)
+    level = torch.rand(len(logits), 1, generator=generator, device=logits.device)
+    return torch.searchsorted(cumulative, level * cumulative[:, -1:], right=True).clamp(max=logits.shape[-1] - 1)
