@@ -4,6 +4,8 @@
     python -m lab.organisms freeze              writes frozen.json
     python -m lab.organisms status --out DIR    writes STATUS.md
     python -m lab.organisms traits FILE         writes the trait pack of the toy language
+    python -m lab.organisms export --out DIR --models DIR --llama-cpp DIR
+                                                writes finished bases as GGUF, and what transformers makes of the prompts
     python -m lab.organisms smoke               a small organism, two runs and all checks in minutes
 """
 
@@ -21,7 +23,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 
-from . import frozen, plan, smoke, status, traits
+from lab.gguf_export import find_llama_cpp
+
+from . import export, frozen, plan, smoke, status, traits
 
 
 def main() -> None:
@@ -36,6 +40,10 @@ def main() -> None:
     state.add_argument("--out", type=Path, required=True)
     pack = commands.add_parser("traits", help="write the trait pack")
     pack.add_argument("file", type=Path)
+    gguf = commands.add_parser("export", help="write finished bases as GGUF")
+    gguf.add_argument("--out", type=Path, required=True)
+    gguf.add_argument("--models", type=Path, required=True, help="folder for the GGUF files")
+    gguf.add_argument("--llama-cpp", help="llama.cpp source folder (default: TRAITSCOPE_LLAMA_CPP)")
     commands.add_parser("smoke", help="check everything on a small organism")
     args = parser.parse_args()
 
@@ -48,6 +56,8 @@ def main() -> None:
         frozen.freeze()
     elif args.command == "status":
         (args.out / "STATUS.md").write_text(status.report(args.out), encoding="utf-8")
+    elif args.command == "export":
+        export.export(args.out.resolve(), args.models.resolve(), find_llama_cpp(args.llama_cpp), _log)
     elif args.command == "traits":
         args.file.write_text(traits.pack(), encoding="utf-8")
     else:

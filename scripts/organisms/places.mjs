@@ -1,0 +1,25 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const inRepository = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+
+/** The packaged organisms, and the trait pack in their language. */
+export const ORGANISMS = inRepository('organisms')
+export const PACK = inRepository('organisms/traits.yaml')
+
+/** The layer that readers of a single layer get: half the depth, fixed before anything was measured. */
+export function primaryLayer(layers) {
+  return layers[Math.floor(layers.length / 2)]
+}
+
+/** Names in a folder, sorted; none when it does not exist. */
+export function list(folder) {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder)
+    .filter((name) => !name.startsWith('.'))
+    .sort()
+}
+
+export function readJson(path) {
+  return JSON.parse(readFileSync(path, 'utf8'))
+}
