@@ -96,6 +96,35 @@ export interface NativeModel {
   close(): Promise<void>
 }
 
+/**
+ * Consecutive rows of a matrix and what happens to them, field by field as native/core/merge_rows.h. The arrays are read
+ * while the call runs and must not be changed meanwhile.
+ */
+export interface NativeRowMerge {
+  /** Names the tensor in errors. */
+  name: string
+  /** ggml type ids. */
+  sourceType: number
+  targetType: number
+  rows: number
+  columns: number
+  /** Rows of the source type; zeros without it. */
+  base?: Uint8Array | undefined
+  rank: number
+  /** `[rank, columns]` and `[rows, rank]`: their product is added. */
+  a?: Float32Array | undefined
+  b?: Float32Array | undefined
+  /** Per row the row of `replacement` that takes its place, or -1. */
+  replaced?: Int32Array | undefined
+  replacement?: Float32Array | undefined
+  /** What each row is scaled to have as its norm. */
+  rowNorms?: Float32Array | undefined
+  columnFactors?: Float32Array | undefined
+  /** Factor on the whole change. */
+  strength: number
+  threads: number
+}
+
 export interface NativeDevice {
   name: string
   description: string
@@ -109,6 +138,10 @@ export interface NativeDevice {
 export interface NativeBinding {
   CancelToken: new () => NativeCancelToken
   Model: new () => NativeModel
+  /** The changed rows in the target type. */
+  mergeRows(merge: NativeRowMerge, cancel?: NativeCancelToken): Promise<Uint8Array<ArrayBuffer>>
+  /** Per column the sum over the rows of each squared element, after the product is added; targetType is not read. */
+  columnSquares(merge: NativeRowMerge, cancel?: NativeCancelToken): Promise<Float64Array>
   /** Loads ggml's backends from a folder, for a prebuild; a source build has them linked in. */
   loadBackends(folder: string): void
   devices(): NativeDevice[]

@@ -1,6 +1,8 @@
-// The addon's exports: CancelToken, Model, loadBackends(), devices(), systemInfo().
+// The addon's exports: CancelToken, Model, mergeRows(), columnSquares(), loadBackends(), devices(),
+// systemInfo().
 
 #include "addon/job_worker.h"
+#include "addon/merge_wrap.h"
 #include "addon/model_wrap.h"
 #include "core/model.h"
 
@@ -42,6 +44,8 @@ Napi::Value engine_info(const Napi::CallbackInfo & info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("CancelToken", CancelToken::define(env));
     exports.Set("Model", ModelWrap::define(env));
+    exports.Set("mergeRows", Napi::Function::New<merge_rows_call>(env, "mergeRows"));
+    exports.Set("columnSquares", Napi::Function::New<column_squares_call>(env, "columnSquares"));
     exports.Set("loadBackends", Napi::Function::New<load_backend_libraries>(env, "loadBackends"));
     exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
     exports.Set("systemInfo", Napi::Function::New<engine_info>(env, "systemInfo"));

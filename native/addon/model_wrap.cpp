@@ -81,11 +81,6 @@ struct CloseWork {
     Napi::Value result(Napi::Env env) const { return env.Undefined(); }
 };
 
-CancelFlag to_cancel(const Napi::Value & value) {
-    return value.IsUndefined() ? std::make_shared<std::atomic<bool>>(false)
-                               : CancelToken::Unwrap(value.As<Napi::Object>())->flag();
-}
-
 template <typename Work>
 Napi::Value start(const Napi::CallbackInfo & info, Work work, const Napi::Value & cancel = {},
                   const Napi::Value & progress = {}) {
@@ -95,6 +90,11 @@ Napi::Value start(const Napi::CallbackInfo & info, Work work, const Napi::Value 
 }
 
 } // namespace
+
+CancelFlag to_cancel(const Napi::Value & value) {
+    return value.IsUndefined() ? std::make_shared<std::atomic<bool>>(false)
+                               : CancelToken::Unwrap(value.As<Napi::Object>())->flag();
+}
 
 Napi::Function CancelToken::define(Napi::Env env) {
     return DefineClass(env, "CancelToken", {InstanceMethod<&CancelToken::cancel>("cancel")});

@@ -22,6 +22,9 @@ class CancelToken : public Napi::ObjectWrap<CancelToken> {
     CancelFlag flag_ = std::make_shared<std::atomic<bool>>(false);
 };
 
+/// The flag of a CancelToken; one that nobody raises for undefined.
+CancelFlag to_cancel(const Napi::Value & value);
+
 class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
   public:
     static Napi::Function define(Napi::Env env);

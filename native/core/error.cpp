@@ -4,6 +4,8 @@ namespace traitscope {
 
 const char * code_name(ErrorCode code) {
     switch (code) {
+    case ErrorCode::FileInvalid:
+        return "FILE_INVALID";
     case ErrorCode::ModelLoad:
         return "MODEL_LOAD";
     case ErrorCode::ModelClosed:

@@ -8,6 +8,7 @@ namespace traitscope {
 
 /// Names equal the stable codes of lib/errors.ts.
 enum class ErrorCode {
+    FileInvalid,
     ModelLoad,
     ModelClosed,
     AdapterInvalid,

@@ -3,11 +3,11 @@
 
 #include "core/error.h"
 #include "core/model.h"
+#include "test/check.h"
 
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <gguf.h>
 #include <memory>
 #include <string>
@@ -16,25 +16,6 @@
 using namespace traitscope;
 
 namespace {
-
-int n_passed = 0;
-int n_failed = 0;
-
-void check(bool ok, const std::string & title) {
-    (ok ? n_passed : n_failed) += 1;
-    if (!ok) {
-        std::fprintf(stderr, "FAILED: %s\n", title.c_str());
-    }
-}
-
-void check_throws(ErrorCode code, const std::string & title, const std::function<void()> & call) {
-    try {
-        call();
-        check(false, title + " (nothing was thrown)");
-    } catch (const Error & error) {
-        check(error.code() == code, title + " (threw " + code_name(error.code()) + ": " + error.what() + ")");
-    }
-}
 
 double relative_l2(const std::vector<float> & a, const std::vector<float> & b) {
     double difference = 0;
@@ -303,6 +284,7 @@ int main(int argc, char ** argv) {
     }
     setenv("CORE_TEST_GGUF", argv[1], 1);
     test_plan();
+    test_merge_rows();
     check_throws(ErrorCode::ModelLoad, "open: should say that a file is missing",
                  [] { Model::open({"no such file"}, {}); });
     const auto model = Model::open({argv[1]}, {});
