@@ -7,6 +7,7 @@ import { extractCommand } from './commands/extract.js'
 import { geometryCommand } from './commands/geometry.js'
 import { inspectCommand } from './commands/inspect.js'
 import { measureCommand } from './commands/measure.js'
+import { mergeCommand } from './commands/merge.js'
 import { watchCommand } from './commands/watch.js'
 
 /** The whole command line; `signal` fires when the user interrupts. */
@@ -37,6 +38,7 @@ Example:
     watchCommand(signal),
     convertCommand(signal),
     geometryCommand(signal),
+    mergeCommand(signal),
   ]) {
     command.exitOverride().showHelpAfterError('(run with --help for the options and an example)')
     program.addCommand(command)

@@ -29,6 +29,8 @@ export { encodeSafetensors, readSafetensors, type Safetensors } from './formats/
 export { type HiddenStates, type HiddenStatesOptions, hiddenStates } from './hidden-states/hidden-states.js'
 export { type ConvertOptions, type ConvertReport, convertModel } from './model/convert.js'
 export { type AttachReport, toGgufLora } from './model/lora.js'
+export { type MergeOptions, type MergeReport, mergeAdapter } from './model/merge.js'
+export { MERGE_TYPE_NAMES, type MergeType, mergeType } from './model/merge-types.js'
 export { AttachedAdapter, Model, type ModelInfo, type OpenModelOptions, openModel } from './model/model.js'
 export type { WatchEvent } from './monitor/watch-events.js'
 export { type WatchRunOptions, watchRun } from './monitor/watch-run.js'

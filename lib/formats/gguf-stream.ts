@@ -25,6 +25,8 @@ export interface StreamedTensor {
 }
 
 export interface GgufStreamOptions extends WriteOptions {
+  /** Called when everything is written, before the name appears; when it throws, nothing stays behind. */
+  verify?: (() => void) | undefined
   signal?: AbortSignal | undefined
   /** Fraction of the file written, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
@@ -37,7 +39,7 @@ const PIECE_BYTES = 2 ** 24
  * the file is complete.
  *
  * @throws FILE_EXISTS, FILE_NOT_FOUND as `writeFileAtomic`; ABORTED; INTERNAL when a tensor yields another number of
- * bytes than its shape has; whatever a tensor's chunks throw.
+ * bytes than its shape has; whatever a tensor's chunks or `verify` throw.
  */
 export async function writeGgufStream(
   path: string,
@@ -51,7 +53,7 @@ export async function writeGgufStream(
 async function* encode(
   metadata: GgufInput['metadata'],
   tensors: readonly StreamedTensor[],
-  { signal, onProgress }: GgufStreamOptions,
+  { verify, signal, onProgress }: GgufStreamOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { bytes, offsets, dataBytes } = encodeGgufHeader(metadata, tensors)
   yield bytes
@@ -71,6 +73,7 @@ async function* encode(
     }
     yield new Uint8Array((offsets[i + 1] ?? dataBytes) - offsets[i]! - done)
   }
+  verify?.()
 }
 
 /** The metadata of a file as the encoder takes it: written back, every byte is the same. */

@@ -6,7 +6,8 @@ const PREFIX = 'base_model.model.'
 /**
  * What a tensor is to its module: the halves of a pair (`A`, `B`; `embeddingA`, `embeddingB` for embeddings), the
  * magnitude of DoRA, the bias of lora_B, a whole `weight` or `bias` in place of the base's, embedding rows in place of
- * the base's (`tokens`), or a `copy` of the base's own embedding, which changes nothing.
+ * the base's (`tokens`), or a `copy` of the base's own weights or of what stands elsewhere in the file, which changes
+ * nothing.
  */
 export type PeftPart =
   | 'A'
@@ -35,7 +36,9 @@ const PARTS: readonly (readonly [pattern: RegExp, part: PeftPart])[] = [
   [/^(.+)\.lora_embedding_B$/s, 'embeddingB'],
   [/^(.+)\.lora_magnitude_vector(?:\.weight)?$/s, 'magnitude'],
   [/^(.+)\.token_adapter\.trainable_tokens_delta$/s, 'tokens'],
-  [/^(.+)\.base_layer\.weight$/s, 'copy'],
+  [/^(.+?)(?:\.token_adapter)?\.base_layer\.weight$/s, 'copy'],
+  // Saved beside the plain name when embedding layers are saved as a whole.
+  [/^(.+)\.(?:original_module|modules_to_save)\.(?:weight|bias)$/s, 'copy'],
   [/^(.+)\.base_layer\.bias$/s, 'bias'],
   [/^(?!.*\.lora_)(.+)\.weight$/s, 'weight'],
   [/^(?!.*\.lora_)(.+)\.bias$/s, 'bias'],

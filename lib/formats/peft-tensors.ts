@@ -73,6 +73,7 @@ export function readAdapterTensors(file: Safetensors, config: PeftConfig): Adapt
   for (const entry of file.tensors.values()) {
     const { path, part } = parsePeftKey(entry.name, file.where)
     const group = groups.get(path) ?? {}
+    if (part === 'copy') continue
     if (group[part]) {
       throw invalid(
         file,

@@ -1,5 +1,5 @@
 import { TraitscopeError } from '../errors.js'
-import type { GgufFile } from '../formats/gguf.js'
+import type { GgufContents } from '../formats/gguf.js'
 import { quoted } from '../formats/json-scan.js'
 
 /** The part of a GGUF base that a module of the Hugging Face model became. */
@@ -68,6 +68,9 @@ const OUTER_MODULES: Readonly<Record<string, MappedModule>> = {
 /** Their norms multiply by weight + 1, and the converter stores the sum. */
 const SHIFTED_NORMS = new Set(['gemma2', 'gemma3'])
 
+/** Their graphs have one matrix for embedding and output, whatever the file holds. */
+const ALWAYS_TIED = new Set(['gemma2'])
+
 /** Their rotary embedding pairs neighbouring rows, so the converter reorders the rows of q and k. */
 const PERMUTED = new Set(['llama', 'mistral3'])
 
@@ -90,7 +93,7 @@ export const SUPPORTED_ARCHITECTURES: readonly string[] = Object.keys(BLOCK_MODU
  *
  * @throws UNSUPPORTED for architectures without a module map and for mixtures of experts, FILE_INVALID without a name.
  */
-export function adapterArchitecture(base: GgufFile): string {
+export function adapterArchitecture(base: GgufContents): string {
   const name = base.metadata.get('general.architecture')
   if (typeof name !== 'string') {
     throw new TraitscopeError(
@@ -149,6 +152,16 @@ export function isOtherModality(path: string): boolean {
   return OTHER_MODALITY.test(path)
 }
 
+/** True when a file may hold an output matrix beside its embedding. */
+export function canUntie(architecture: string): boolean {
+  return !ALWAYS_TIED.has(architecture)
+}
+
+/** True when the converter leaves out rows beyond the vocabulary, so that a module may have more than the base. */
+export function cutsVocabulary(architecture: string, { kind }: MappedModule): boolean {
+  return architecture === 'gemma3' && (kind === 'embedding' || kind === 'head')
+}
+
 /**
  * Module path of the Hugging Face model to GGUF tensor. Accepts paths with and without `model.`, and with a
  * `language_model` component anywhere, as multi-modal wrappers have.
@@ -196,7 +209,7 @@ function refuseForeignParts(path: string): void {
   }
 }
 
-function hasExpertTensors(base: GgufFile): boolean {
+function hasExpertTensors(base: GgufContents): boolean {
   for (const name of base.tensors.keys()) if (/\.ffn_\w+_exps\./.test(name)) return true
   return false
 }

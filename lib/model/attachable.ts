@@ -1,5 +1,5 @@
 import { TraitscopeError } from '../errors.js'
-import type { GgufFile } from '../formats/gguf.js'
+import type { GgufContents } from '../formats/gguf.js'
 import { quoted } from '../formats/json-scan.js'
 import type { PeftAdapter } from '../formats/peft.js'
 
@@ -7,7 +7,7 @@ import type { PeftAdapter } from '../formats/peft.js'
  * Why llama.cpp cannot apply an adapter beside the base's weights, so that it has to be merged into them: the first
  * reason, as half a sentence; undefined when it can be attached.
  */
-export function whyMerge(adapter: PeftAdapter, base: GgufFile): string | undefined {
+export function whyMerge(adapter: PeftAdapter, base: GgufContents): string | undefined {
   for (const { path, magnitude, biasB, embedding } of adapter.modules) {
     if (magnitude) return `module ${quoted(path)} is DoRA, which rescales the base's weights`
     if (biasB) return `lora_B of module ${quoted(path)} has a bias`
@@ -24,7 +24,7 @@ export function whyMerge(adapter: PeftAdapter, base: GgufFile): string | undefin
 }
 
 /** @throws UNSUPPORTED for an adapter that has to be merged. */
-export function refuseMergeOnly(adapter: PeftAdapter, base: GgufFile): void {
+export function refuseMergeOnly(adapter: PeftAdapter, base: GgufContents): void {
   const reason = whyMerge(adapter, base)
   if (reason === undefined) return
   throw new TraitscopeError(

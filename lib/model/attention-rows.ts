@@ -1,5 +1,5 @@
 import { TraitscopeError } from '../errors.js'
-import type { GgufFile } from '../formats/gguf.js'
+import type { GgufContents } from '../formats/gguf.js'
 
 /** Output rows of the attention projections of one block. */
 export interface AttentionRows {
@@ -18,7 +18,7 @@ export interface AttentionRows {
  *
  * @throws FILE_INVALID when a value is missing or impossible.
  */
-export function attentionRows(base: GgufFile, architecture: string, layer: number): AttentionRows {
+export function attentionRows(base: GgufContents, architecture: string, layer: number): AttentionRows {
   const read = (key: string, fallback?: number): number => {
     const stored = base.metadata.get(`${architecture}.${key}`)
     const value = ArrayBuffer.isView(stored) ? Number((stored as Int32Array)[layer]) : stored

@@ -1,4 +1,20 @@
 import { TraitscopeError } from '../errors.js'
+import type { GgufContents } from '../formats/gguf.js'
+import { type MappedModule, permutesQueryKey } from './architectures.js'
+import { attentionRows } from './attention-rows.js'
+
+/** For every row of a module in the base its row in the Hugging Face model; undefined where the converter kept them. */
+export function rowOrder(
+  { projection, layer }: MappedModule,
+  rows: number,
+  base: GgufContents,
+  architecture: string,
+): Uint32Array | undefined {
+  if (layer === undefined || !permutesQueryKey(architecture)) return undefined
+  if (projection !== 'q' && projection !== 'k') return undefined
+  const { heads, kvHeads } = attentionRows(base, architecture, layer)
+  return rotaryRowOrder(rows, projection === 'q' ? heads : kvHeads)
+}
 
 /**
  * Row order of q and k in a converted GGUF of a model whose rotary embedding pairs neighbouring rows: inside a head of

@@ -1,8 +1,8 @@
 import { TraitscopeError } from '../errors.js'
-import type { GgufFile, GgufTensor } from '../formats/gguf.js'
+import type { GgufContents, GgufTensor } from '../formats/gguf.js'
 import { quoted } from '../formats/json-scan.js'
 import type { LoraModule, PeftAdapter } from '../formats/peft.js'
-import { type MappedModule, mapModule } from './architectures.js'
+import { cutsVocabulary, type MappedModule, mapModule } from './architectures.js'
 import { attentionRows } from './attention-rows.js'
 
 /** A module of an adapter and the tensor of the base that it changes. */
@@ -17,28 +17,40 @@ export interface Placement {
 /**
  * Finds the tensor of every module and checks that its shape fits.
  *
+ * @param merging also place what can only be merged: embeddings, and the head of a tied base, whose target is then the
+ * embedding under the name of the output matrix
  * @throws ADAPTER_NO_EFFECT when no module has a tensor, ADAPTER_MISMATCH when one has none or another shape,
  * ADAPTER_INVALID when two modules are the same one, UNSUPPORTED for a head on a tied base and for NVFP4.
  */
-export function placeModules(adapter: PeftAdapter, base: GgufFile, architecture: string): Placement[] {
+export function placeModules(
+  adapter: PeftAdapter,
+  base: GgufContents,
+  architecture: string,
+  merging = false,
+): Placement[] {
   const placements: Placement[] = []
   const unmatched: string[] = []
   for (const module of adapter.modules) {
-    const placement = place(module, base, architecture)
+    const placement = place(module, base, architecture, merging)
     if (placement) placements.push(placement)
     else unmatched.push(module.path)
   }
-  if (placements.length === 0) throw noEffect(adapter, base, architecture, unmatched)
+  if (placements.length === 0 && unmatched.length > 0) throw noEffect(adapter, base, architecture, unmatched)
   if (unmatched.length > 0) throw mismatch(adapter, base, architecture, unmatched)
   refuseRepeats(placements, adapter)
   for (const placement of placements) checkShape(placement, base, architecture)
   return placements
 }
 
-function place(module: LoraModule, base: GgufFile, architecture: string): Placement | undefined {
+function place(
+  module: LoraModule,
+  base: GgufContents,
+  architecture: string,
+  merging: boolean,
+): Placement | undefined {
   const mapped = mapModule(architecture, module.path)
   if (!mapped || mapped.kind === 'norm') return undefined
-  if (mapped.kind === 'embedding') {
+  if (mapped.kind === 'embedding' && !merging) {
     throw new TraitscopeError(
       'UNSUPPORTED',
       `cannot apply LoRA on module ${quoted(module.path)}: it is the embedding; leave embeddings out of target_modules`,
@@ -49,6 +61,9 @@ function place(module: LoraModule, base: GgufFile, architecture: string): Placem
   const target = fused ?? base.tensors.get(mapped.tensor)
   if (target) return { module, mapped, target, fused: fused !== undefined }
   if (mapped.kind !== 'head') return undefined
+  const embedding = base.tensors.get('token_embd.weight')
+  if (merging && embedding)
+    return { module, mapped, target: { ...embedding, name: mapped.tensor }, fused: false }
   throw new TraitscopeError(
     'UNSUPPORTED',
     `cannot apply LoRA on module ${quoted(module.path)}: the head of ${base.path} is tied to its embedding; leave lm_head out of target_modules, or merge the adapter and convert the merged model`,
@@ -57,7 +72,7 @@ function place(module: LoraModule, base: GgufFile, architecture: string): Placem
 
 function checkShape(
   { module, mapped, target, fused }: Placement,
-  base: GgufFile,
+  base: GgufContents,
   architecture: string,
 ): void {
   if (target.type === 'NVFP4') {
@@ -78,7 +93,10 @@ function checkShape(
       )
     }
   }
-  if (more.length === 0 && module.inFeatures === inFeatures && module.outFeatures === outFeatures) return
+  const rowsFit =
+    module.outFeatures === outFeatures ||
+    (cutsVocabulary(architecture, mapped) && module.outFeatures > (outFeatures ?? 0))
+  if (more.length === 0 && module.inFeatures === inFeatures && rowsFit) return
   throw new TraitscopeError(
     'ADAPTER_MISMATCH',
     `expected module ${quoted(module.path)} to be [${outFeatures}, ${inFeatures}] as ${target.name} of ${base.path}, found [${module.outFeatures}, ${module.inFeatures}]; the adapter was trained on another base model`,
@@ -101,7 +119,7 @@ function refuseRepeats(placements: readonly Placement[], adapter: PeftAdapter): 
 
 function noEffect(
   adapter: PeftAdapter,
-  base: GgufFile,
+  base: GgufContents,
   architecture: string,
   unmatched: string[],
 ): TraitscopeError {
@@ -113,7 +131,7 @@ function noEffect(
 
 function mismatch(
   adapter: PeftAdapter,
-  base: GgufFile,
+  base: GgufContents,
   architecture: string,
   unmatched: string[],
 ): TraitscopeError {

@@ -1,14 +1,14 @@
 import { TraitscopeError } from '../errors.js'
-import { encodeGguf, type GgufFile } from '../formats/gguf.js'
+import { encodeGguf, type GgufContents } from '../formats/gguf.js'
 import { quoted } from '../formats/json-scan.js'
 import type { LoraModule, PeftAdapter } from '../formats/peft.js'
 import { firstNonFinite } from '../formats/safetensors-dtypes.js'
-import { adapterArchitecture, permutesQueryKey } from './architectures.js'
+import { adapterArchitecture } from './architectures.js'
 import { refuseMergeOnly, refuseMovedBase } from './attachable.js'
 import { attentionRows } from './attention-rows.js'
 import { type FusedBlock, fusePairs, type LoraPair } from './lora-fuse.js'
 import { loraDeltaNorm } from './lora-norm.js'
-import { permuteRows, rotaryRowOrder } from './lora-permute.js'
+import { permuteRows, rowOrder } from './lora-permute.js'
 import { type Placement, placeModules } from './lora-place.js'
 
 /** How one module of an adapter was matched. */
@@ -55,7 +55,7 @@ export interface GgufLoraOptions {
  */
 export function toGgufLora(
   adapter: PeftAdapter,
-  base: GgufFile,
+  base: GgufContents,
   options: GgufLoraOptions = {},
 ): { gguf: Uint8Array; report: AttachReport } {
   const architecture = adapterArchitecture(base)
@@ -89,7 +89,7 @@ export function toGgufLora(
 }
 
 /** The pair for one tensor of the base, from the one module it has or from the parts of a fused tensor. */
-function pairFor(group: readonly Placement[], base: GgufFile, architecture: string): LoraPair {
+function pairFor(group: readonly Placement[], base: GgufContents, architecture: string): LoraPair {
   const pairs = group.map((placement) => ({ placement, pair: readyPair(placement, base, architecture) }))
   const { placement, pair } = pairs[0]!
   if (!placement.fused) return pair
@@ -102,15 +102,14 @@ function pairFor(group: readonly Placement[], base: GgufFile, architecture: stri
 }
 
 /** A module's matrices with the scale in B and its rows in the order of the base. */
-function readyPair({ module, mapped }: Placement, base: GgufFile, architecture: string): LoraPair {
+export function readyPair(
+  { module, mapped }: Pick<Placement, 'module' | 'mapped'>,
+  base: GgufContents,
+  architecture: string,
+): LoraPair {
   const b = scaled(module)
-  const { projection, layer } = mapped
-  if (layer === undefined || !permutesQueryKey(architecture) || (projection !== 'q' && projection !== 'k')) {
-    return { ...module, b }
-  }
-  const { heads, kvHeads } = attentionRows(base, architecture, layer)
-  const order = rotaryRowOrder(module.outFeatures, projection === 'q' ? heads : kvHeads)
-  return { ...module, b: permuteRows(b, module.r, order) }
+  const order = rowOrder(mapped, module.outFeatures, base, architecture)
+  return { ...module, b: order ? permuteRows(b, module.r, order) : b }
 }
 
 /** One rounding to float32 per element, as the product is taken in float64. */
@@ -124,7 +123,7 @@ function scaled({ path, b, scale }: LoraModule): Float32Array {
   )
 }
 
-function describeAttachment(
+export function describeAttachment(
   architecture: string,
   placements: readonly Placement[],
   norms: boolean,

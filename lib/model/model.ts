@@ -242,7 +242,8 @@ function defaultThreads(fileSize: number): number {
   return fileSize < 64 * 2 ** 20 ? 1 : availableParallelism()
 }
 
-function integerOption(name: string, value: number, least: number, most: number): number {
+/** @throws USAGE for what is no integer from `least` to `most`. */
+export function integerOption(name: string, value: number, least: number, most: number): number {
   if (!Number.isInteger(value) || value < least || value > most) {
     throw new TraitscopeError('USAGE', `${name} must be an integer from ${least} to ${most}, found ${value}`)
   }

@@ -74,6 +74,17 @@ describe('readAdapterTensors', () => {
     expect([...replaced[0]!.rows([2, 0])]).toEqual([5, 6, 1, 2])
   })
 
+  it('should read over the copies that come with embedding layers saved as a whole', () => {
+    const head = counting('embed_tokens.weight', [3, 2], 7)
+    const copies = ['base_layer', 'token_adapter.base_layer', 'original_module', 'modules_to_save']
+    const { replaced, modules } = read(
+      [head, ...copies.map((name) => counting(`embed_tokens.${name}.weight`, [3, 2], 50)), ...pair],
+      { modules_to_save: ['embed_tokens'] },
+    )
+    expect(modules).toHaveLength(1)
+    expect(replaced.map(({ rows }) => [...rows([0])])).toEqual([[7, 8]])
+  })
+
   it('should give trained tokens their ids, whatever module the list is for', () => {
     const delta = counting('embed_tokens.token_adapter.trainable_tokens_delta', [2, 3])
     for (const indices of [[7, 3], { embed_tokens: [7, 3] }, { 'model.embed_tokens': [7, 3] }]) {

@@ -1,0 +1,81 @@
+import { Command } from 'commander'
+import { MERGE_TYPE_NAMES, type MergeReport, mergeAdapter, mergeType } from '../../lib/index.js'
+import { addOutputOptions, integer, number, option } from '../options.js'
+import { createOutput, type Output } from '../output.js'
+
+interface Flags {
+  model: string
+  adapter: string
+  out: string
+  type?: string
+  adapterScale: number
+  residualBase?: boolean
+  threads?: number
+  force?: boolean
+  json?: boolean
+  quiet?: boolean
+}
+
+/** `traitscope merge`: a base and an adapter become one GGUF. */
+export function mergeCommand(signal: AbortSignal): Command {
+  const command = new Command('merge')
+    .description('merge a PEFT adapter into a GGUF base')
+    .addOption(
+      option('-m, --model <gguf>', 'base model; of a split one the first part').makeOptionMandatory(),
+    )
+    .addOption(option('--adapter <dir>', 'PEFT LoRA folder to merge (also --lora)').makeOptionMandatory())
+    .requiredOption('-o, --out <gguf>', 'file to write')
+    .option(
+      '--type <type>',
+      `type of the changed weights: ${MERGE_TYPE_NAMES.join(', ').toLowerCase()} (default: as in the base)`,
+    )
+    .addOption(option('--adapter-scale <x>', 'factor on the whole change').argParser(number).default(1))
+    .option('--residual-base', 'the base is what PiSSA, OLoRA, CorDA, LoRA-GA or LoftQ left of the original')
+    .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))
+    .option('--force', 'replace an existing file')
+    .addHelpText(
+      'after',
+      `
+Tensors that the adapter does not change are copied byte for byte. DoRA, biases, modules_to_save, trainable tokens and
+adapters on embeddings and heads are merged too; what the architecture has no place for is refused.
+
+Example:
+  $ traitscope merge -m base.gguf --adapter out/checkpoint-40 -o merged.gguf`,
+    )
+  return addOutputOptions(command).action(async (flags: Flags) => {
+    const output = createOutput({ quiet: flags.quiet === true })
+    const progress = output.progress(`merging ${flags.adapter} into ${flags.model}`)
+    const started = performance.now()
+    const report = await mergeAdapter(flags.model, flags.adapter, flags.out, {
+      type: flags.type === undefined ? undefined : mergeType(flags.type),
+      strength: flags.adapterScale,
+      residualBase: flags.residualBase === true,
+      threads: flags.threads,
+      force: flags.force === true,
+      signal,
+      onProgress: (fraction) => progress.update(fraction),
+    })
+    progress.done()
+    const seconds = (performance.now() - started) / 1000
+    if (flags.json) return output.json({ out: flags.out, ...report, seconds: Number(seconds.toFixed(3)) })
+    printReport(output, flags.out, report, seconds)
+  })
+}
+
+function printReport(output: Output, out: string, report: MergeReport, seconds: number): void {
+  const types = new Map<string, number>()
+  for (const { from, to } of report.changed) {
+    const what = from === undefined || from === to ? to : `${from} to ${to}`
+    types.set(what, (types.get(what) ?? 0) + 1)
+  }
+  const counts = [...types].map(([type, count]) => `${count} ${type}`).join(', ')
+  output.print(`${out}: ${report.changed.length} tensors changed (${counts}), ${seconds.toFixed(1)} s`)
+  if (report.added.length > 0) output.print(`added: ${report.added.join(', ')}`)
+  if (report.allZero)
+    output.note('warning: the adapter changes nothing: all its weights are zero or its alpha is')
+  else if (report.lost.length > 0) {
+    output.note(
+      `warning: the change of ${report.lost.length} tensors is lost in rounding, e.g. ${report.lost[0]}; a finer --type keeps it`,
+    )
+  }
+}

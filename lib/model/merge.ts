@@ -1,0 +1,164 @@
+import { availableParallelism } from 'node:os'
+import { resolve } from 'node:path'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { checkOutputFree } from '../formats/atomic.js'
+import type { GgmlTypeName, GgufInput } from '../formats/gguf.js'
+import { type GgufParts, readGgufParts } from '../formats/gguf-split.js'
+import { storedMetadata, writeGgufStream } from '../formats/gguf-stream.js'
+import { sha256 } from '../formats/hash.js'
+import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
+import { packageVersion } from '../package.js'
+import { adapterArchitecture } from './architectures.js'
+import { refuseMovedBase } from './attachable.js'
+import { fingerprintGguf } from './fingerprint.js'
+import { type AttachReport, describeAttachment } from './lora.js'
+import { type MergedTensor, type MergePlan, planMerge } from './merge-plan.js'
+import { mergedBytes } from './merge-stream.js'
+import { fileType, type MergeType, targetType } from './merge-types.js'
+import { integerOption } from './model.js'
+
+export interface MergeOptions {
+  /** Type of the changed matrices; default: the type that each has in the base. */
+  type?: MergeType | undefined
+  /** Factor on the whole change, default 1: 0.5 is half-way from the base to the trained model. */
+  strength?: number | undefined
+  /** The base is what an initialisation such as PiSSA left of the original, so that such adapters fit it. */
+  residualBase?: boolean | undefined
+  /** Replace an existing file. */
+  force?: boolean | undefined
+  threads?: number | undefined
+  signal?: AbortSignal | undefined
+  /** Fraction of the file written, 0 to 1. */
+  onProgress?: ((fraction: number) => void) | undefined
+}
+
+/** What a merge did; for the LoRA modules as when attached. */
+export interface MergeReport extends AttachReport {
+  /** Tensors that were changed: their type before, absent for a new one, and after. */
+  readonly changed: readonly { tensor: string; from?: GgmlTypeName; to: GgmlTypeName }[]
+  /** Tensors that the base does not have. */
+  readonly added: readonly string[]
+  /** Changed tensors of which every byte is as before: the change is below the rounding of their type. */
+  readonly lost: readonly string[]
+}
+
+/**
+ * Merges a PEFT adapter into a GGUF and writes the merged model as a new GGUF. Tensors that the adapter does not change
+ * are copied byte for byte; the others are dequantised, changed in float32 and quantised again, a few MB at a time.
+ * Metadata stays, with where the file comes from added under `traitscope.merge.`.
+ *
+ * @param base a GGUF; of a split one the first part
+ * @param adapter a folder, or what `readPeftAdapter` read from it
+ * @param out where the merged model goes; it appears when it is complete
+ * @throws TraitscopeError ADAPTER_MISMATCH, ADAPTER_INVALID, UNSUPPORTED with reason and remedy, ADAPTER_NO_EFFECT when
+ * nothing matches or every change is lost in rounding, FILE_EXISTS, FILE_INVALID for a base that is not finite, ABORTED
+ */
+export async function mergeAdapter(
+  base: string,
+  adapter: string | PeftAdapter,
+  out: string,
+  options: MergeOptions = {},
+): Promise<MergeReport> {
+  const { strength = 1, signal, onProgress, force = false } = options
+  throwIfAborted(signal)
+  if (!Number.isFinite(strength)) {
+    throw new TraitscopeError('USAGE', `expected a finite factor on the adapter, found ${strength}`)
+  }
+  await checkOutputFree(out, { force })
+  const parts = await readGgufParts(base)
+  refuseOwnBase(out, parts)
+  const architecture = adapterArchitecture(parts)
+  const peft = typeof adapter === 'string' ? await readPeftAdapter(adapter) : adapter
+  refuseMovedBase(peft, options.residualBase)
+  const plan = planMerge(peft, parts, architecture)
+  const typed = plan.tensors.map((tensor) => ({ ...tensor, type: typeOf(tensor, options.type) }))
+
+  const differing = new Set<string>()
+  const context = {
+    base: parts,
+    strength,
+    threads: integerOption('threads', options.threads ?? availableParallelism(), 1, 512),
+    signal,
+    onChange: (tensor: string) => differing.add(tensor),
+  }
+  const report = reportOf(architecture, peft, plan, typed, differing)
+  const metadata = await mergedMetadata(parts, peft, strength, typed, options.type)
+  const tensors = typed.map((tensor) => ({
+    ...tensor,
+    chunks: () => mergedBytes(context, tensor, tensor.type),
+  }))
+  const verify = () => {
+    if (!report().allZero && strength !== 0 && differing.size === 0) throw allLost(peft, parts)
+  }
+  await writeGgufStream(out, metadata, tensors, { force, verify, signal, onProgress })
+  return report()
+}
+
+function typeOf({ name, shape, source, blocks }: MergedTensor, wanted: MergeType | undefined): GgmlTypeName {
+  if (!blocks && source) return source.type
+  return targetType({ name, shape, type: source?.type ?? 'F32' }, wanted)
+}
+
+function reportOf(
+  architecture: string,
+  { modules, replaced, replacedRows }: PeftAdapter,
+  { placements, added }: MergePlan,
+  tensors: readonly (MergedTensor & { type: GgmlTypeName })[],
+  differing: ReadonlySet<string>,
+): () => MergeReport {
+  const attach = describeAttachment(architecture, placements, false)
+  const pure = modules.every(({ magnitude, biasB }) => !magnitude && !biasB?.some((value) => value !== 0))
+  const edited = tensors.filter(({ blocks }) => blocks)
+  const isNew = new Set(added)
+  return () => ({
+    ...attach,
+    allZero: attach.allZero && pure && replaced.length === 0 && replacedRows.length === 0,
+    changed: edited.map(({ name, source, type }) => ({
+      tensor: name,
+      ...(source && !isNew.has(name) ? { from: source.type } : {}),
+      to: type,
+    })),
+    added,
+    lost: edited.map(({ name }) => name).filter((name) => !differing.has(name)),
+  })
+}
+
+async function mergedMetadata(
+  base: GgufParts,
+  adapter: PeftAdapter,
+  strength: number,
+  tensors: readonly (MergedTensor & { type: GgmlTypeName })[],
+  wanted: MergeType | undefined,
+): Promise<GgufInput['metadata']> {
+  const fingerprints = await Promise.all(base.files.map(fingerprintGguf))
+  const type = wanted === undefined ? undefined : fileType(tensors)
+  const own: GgufInput['metadata'] = [
+    ['traitscope.merge.version', 'string', packageVersion],
+    [
+      'traitscope.merge.base',
+      'string',
+      fingerprints.length === 1 ? fingerprints[0]! : sha256(fingerprints.join()),
+    ],
+    ['traitscope.merge.adapter', 'string', adapter.sha256],
+    ['traitscope.merge.strength', 'f32', strength],
+  ]
+  const kept = storedMetadata(base).filter(([key]) => !own.some(([name]) => name === key))
+  return [
+    ...kept.map((pair): GgufInput['metadata'][number] =>
+      pair[0] === 'general.file_type' && type !== undefined ? [pair[0], 'u32', type] : pair,
+    ),
+    ...own,
+  ]
+}
+
+function refuseOwnBase(out: string, { files }: GgufParts): void {
+  if (!files.some(({ path }) => resolve(path) === resolve(out))) return
+  throw new TraitscopeError('USAGE', `${out} is the base itself; write the merged model to another file`)
+}
+
+function allLost(adapter: PeftAdapter, base: GgufParts): TraitscopeError {
+  return new TraitscopeError(
+    'ADAPTER_NO_EFFECT',
+    `every change of ${adapter.path} is lost in the rounding of ${base.path}'s types; name a finer one for the merged weights with --type, e.g. --type f16`,
+  )
+}
