@@ -53,9 +53,9 @@ def make_adapter(oracle: Oracle, model: PreTrainedModel, variant: str) -> PeftMo
     return peft_model
 
 
-def save_adapter(peft_model: PeftModel, oracle: Oracle, folder: Path) -> None:
+def save_adapter(peft_model: PeftModel, oracle: Oracle, folder: Path, embeddings: bool = False) -> None:
     """PEFT's own save_pretrained, then the parts that vary or name a place are removed."""
-    peft_model.save_pretrained(folder, save_embedding_layers=False)
+    peft_model.save_pretrained(folder, save_embedding_layers=embeddings)
     (folder / "README.md").unlink(missing_ok=True)
     (folder / "adapter_model.safetensors").chmod(0o644)
     path = folder / "adapter_config.json"
