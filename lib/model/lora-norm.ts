@@ -1,4 +1,56 @@
+import { setImmediate } from 'node:timers/promises'
+import { throwIfAborted } from '../errors.js'
 import type { LoraModule } from '../formats/peft.js'
+import { mapModule } from './architectures.js'
+
+/** Frobenius norms of an adapter's weight changes. */
+export interface DeltaNorms {
+  /** Of all modules together: the root of the sum of squares. */
+  deltaNorm: number
+  /** Per module: embedding, then block by block in the order q, k, v, output, gate, up, down, then the head. */
+  deltaNorms: number[]
+}
+
+const BLOCK_ORDER = [
+  'attn_q',
+  'attn_k',
+  'attn_v',
+  'attn_qkv',
+  'attn_output',
+  'ffn_gate',
+  'ffn_up',
+  'ffn_down',
+]
+
+/**
+ * Norms of every module, one module at a time, so that the event loop is free in between: high ranks on every module of
+ * an 8B model take seconds.
+ *
+ * @returns undefined with DoRA, whose change of the weights is not the product of its matrices
+ */
+export async function adapterNorms(
+  modules: readonly LoraModule[],
+  architecture: string,
+  signal?: AbortSignal,
+): Promise<DeltaNorms | undefined> {
+  if (modules.some(({ magnitude }) => magnitude)) return undefined
+  const ranked = modules.map((module) => ({ module, rank: position(architecture, module.path) }))
+  ranked.sort((a, b) => a.rank - b.rank)
+  const deltaNorms: number[] = []
+  for (const { module } of ranked) {
+    await setImmediate()
+    throwIfAborted(signal)
+    deltaNorms.push(loraDeltaNorm(module))
+  }
+  return { deltaNorm: Math.hypot(...deltaNorms), deltaNorms }
+}
+
+function position(architecture: string, path: string): number {
+  const mapped = mapModule(architecture, path)
+  if (mapped?.layer === undefined) return mapped?.kind === 'embedding' ? -1 : Number.POSITIVE_INFINITY
+  const name = mapped.tensor.split('.')[2]!
+  return mapped.layer * BLOCK_ORDER.length + BLOCK_ORDER.indexOf(name)
+}
 
 /**
  * Frobenius norm of a module's weight change, ||s·B·A||, without forming the `[out, in]` product:

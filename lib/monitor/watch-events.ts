@@ -26,6 +26,8 @@ export interface CheckpointEvent {
   adapterSha256: string
   /** Absent for a whole model. */
   adapter?: AdapterSummary
+  /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
+  stateChange: readonly number[]
   /** True when a checkpoint of this step was measured before and its weights have changed since. */
   remeasured: boolean
   epoch?: number

@@ -168,13 +168,16 @@ async function measureCandidate(
   signal: AbortSignal | undefined,
 ): Promise<CheckpointEvent> {
   const started = performance.now()
-  const { adapter, adapterSha256, layers, tokens } = await plan.measureCheckpoint(path, base, { signal })
+  const { adapter, adapterSha256, layers, stateChange, tokens } = await plan.measureCheckpoint(path, base, {
+    signal,
+  })
   return {
     type: 'checkpoint',
     step,
     path,
     adapterSha256,
     ...(adapter ? { adapter } : {}),
+    stateChange,
     remeasured,
     ...(epoch === undefined ? {} : { epoch }),
     ...(loss === undefined ? {} : { loss }),

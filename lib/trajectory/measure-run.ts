@@ -127,6 +127,7 @@ async function measureSteps(
           step,
           adapterSha256: measured.adapterSha256,
           ...(measured.adapter ? { adapter: measured.adapter } : {}),
+          stateChange: measured.stateChange,
           ...(epoch === undefined ? {} : { epoch }),
           // JSON has no NaN; null says that the trainer logged a loss which is no number.
           ...(loss === undefined ? {} : { loss: Number.isFinite(loss) ? loss : null }),

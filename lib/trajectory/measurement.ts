@@ -9,6 +9,7 @@ import { sha256 } from '../formats/hash.js'
 import type { PeftAdapter } from '../formats/peft.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import type { AttachReport } from '../model/lora.js'
+import { adapterNorms } from '../model/lora-norm.js'
 import type { Model } from '../model/model.js'
 import { type OpenCheckpoint, openCheckpoint } from '../model/open-checkpoint.js'
 import { packageVersion } from '../package.js'
@@ -56,6 +57,8 @@ export interface CheckpointMeasurement extends Measurement {
   adapterSha256: string
   /** Absent for a whole model. */
   adapter?: AdapterSummary
+  /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
+  stateChange: number[]
 }
 
 interface PassOptions {
@@ -117,22 +120,30 @@ export class MeasurementPlan {
       scratchDir: this.cache?.folder,
       signal: options.signal,
     })
-    const { data, tokens } = await this.#pass(checkpoint, options)
-    if (sameFloats(this.#rows(data, this.primary), this.#rows(base.states, this.primary))) {
+    const { peft, report } = checkpoint
+    // The norms are computed here while the model computes elsewhere.
+    const [{ data, tokens }, norms] = await Promise.all([
+      this.#pass(checkpoint, options),
+      peft && report ? adapterNorms(peft.modules, report.architecture, options.signal) : undefined,
+    ])
+    const stateChange = this.directions.layers.map((_, l) =>
+      relativeChange(this.#rows(data, l), this.#rows(base.states, l)),
+    )
+    if (stateChange[this.primary] === 0) {
       throw new TraitscopeError(
         'ADAPTER_NO_EFFECT',
         `the checkpoint ${folder} changes nothing at block ${this.directions.layers[this.primary]}` +
-          (checkpoint.report?.allZero
+          (report?.allZero
             ? ': all its weights are zero or its alpha is'
             : '; it changes later blocks only, so read a later layer'),
       )
     }
-    const { peft, report } = checkpoint
     return {
       ...this.#project(data),
       tokens,
       adapterSha256: checkpoint.sha256,
-      ...(peft && report ? { adapter: summarize(peft, report) } : {}),
+      stateChange,
+      ...(peft && report ? { adapter: { ...summarize(peft, report), ...norms } } : {}),
     }
   }
 
@@ -254,4 +265,13 @@ function summarize({ config }: PeftAdapter, { modules }: AttachReport): AdapterS
   }
 }
 
-const sameFloats = (a: Matrix, b: Matrix): boolean => a.data.every((value, i) => value === b.data[i])
+/** ‖a − b‖ / ‖b‖; 0 only when they are equal to the last bit. */
+function relativeChange(a: Matrix, b: Matrix): number {
+  let difference = 0
+  let norm = 0
+  for (let i = 0; i < a.data.length; i++) {
+    difference += (a.data[i]! - b.data[i]!) ** 2
+    norm += b.data[i]! ** 2
+  }
+  return difference === 0 ? 0 : Math.sqrt(difference / norm)
+}

@@ -112,6 +112,13 @@ function parseOwn(
   if (!Array.isArray(steps) || !steps.every((one) => isJsonObject(one) && isStep(one.step))) {
     invalid('steps', 'a list of measured steps')
   }
+  for (const { step, adapter, stateChange } of steps) {
+    const numbers: unknown[] = [adapter?.deltaNorms, stateChange]
+    if (adapter?.deltaNorm !== undefined) numbers.push([adapter.deltaNorm])
+    if (numbers.some((list) => list !== undefined && !(Array.isArray(list) && list.every(isFiniteNumber)))) {
+      invalid('steps', `norms that are finite numbers at step ${step}`)
+    }
+  }
   const table = (rows: unknown) =>
     Array.isArray(rows) &&
     rows.length === steps.length &&

@@ -19,6 +19,12 @@ export interface AdapterSummary {
   scales: number[]
   /** Modules whose B is all zero: they change nothing. */
   zeroModules: number
+  /**
+   * Frobenius norm of the weight change, and of each module's: by block, in a block q before v. Absent with DoRA and in
+   * older files.
+   */
+  deltaNorm?: number
+  deltaNorms?: number[]
 }
 
 /** One measured point of a run. */
@@ -27,6 +33,11 @@ export interface TrajectoryStep {
   /** Identity of the adapter's weights; null for the base, and where a file does not say. */
   adapterSha256: string | null
   adapter?: AdapterSummary
+  /**
+   * How far the checkpoint moves the states it was measured by, per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. Absent for
+   * the base and in older files.
+   */
+  stateChange?: number[]
   epoch?: number
   /** Training loss logged last before the checkpoint; null when the trainer logged NaN or Infinity. */
   loss?: number | null

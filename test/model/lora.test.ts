@@ -7,7 +7,7 @@ import { type LoraModule, type PeftAdapter, readPeftAdapter } from '../../lib/fo
 import { parsePeftConfig } from '../../lib/formats/peft-config.js'
 import { toGgufLora } from '../../lib/model/lora.js'
 import { fusePairs } from '../../lib/model/lora-fuse.js'
-import { loraDeltaNorm } from '../../lib/model/lora-norm.js'
+import { adapterNorms, loraDeltaNorm } from '../../lib/model/lora-norm.js'
 import { permuteRows, rotaryRowOrder } from '../../lib/model/lora-permute.js'
 import { packageRoot } from '../../lib/package.js'
 
@@ -448,6 +448,35 @@ describe('fusePairs', () => {
     expect(fused).toMatchObject({ r: 3, inFeatures: 2, outFeatures: 4 })
     expect([...fused.a]).toEqual([1, 1, 2, 2, 2, 2])
     expect([...fused.b]).toEqual([10, 0, 0, 0, 0, 0, 0, 20, 20, 0, 20, 20])
+  })
+})
+
+describe('adapterNorms', () => {
+  const paths = [
+    'lm_head',
+    'model.layers.10.self_attn.q_proj',
+    'model.layers.2.mlp.down_proj',
+    'model.layers.2.self_attn.v_proj',
+    'model.layers.2.self_attn.q_proj',
+    'model.embed_tokens',
+  ]
+  const modules = paths.map((path, i) => module(path, 6, { scale: 1 + i }))
+
+  it('should go through the blocks by number, q before v, the head last', async () => {
+    const { deltaNorm, deltaNorms } = (await adapterNorms(modules, 'llama'))!
+    expect(deltaNorms).toEqual([5, 4, 3, 2, 1, 0].map((i) => loraDeltaNorm(modules[i]!)))
+    expect(deltaNorm).toBe(Math.hypot(...deltaNorms))
+  })
+
+  it('should have no norm for DoRA', async () => {
+    const dora = module('model.layers.0.self_attn.q_proj', 6, { magnitude: new Float32Array(6).fill(1) })
+    expect(await adapterNorms([...modules, dora], 'llama')).toBeUndefined()
+  })
+
+  it('should stop when it is told to', async () => {
+    await expect(adapterNorms(modules, 'llama', AbortSignal.abort())).rejects.toMatchObject({
+      code: 'ABORTED',
+    })
   })
 })
 

@@ -106,6 +106,30 @@ describe('measureRun on a trained run', () => {
     expect(worstDrift).toBeLessThan(1e-3)
   })
 
+  it('should keep the norms of the weight changes, block by block, q before v', () => {
+    const text = readFileSync(join(TINY, 'golden/norms.json'), 'utf8')
+    const expected = JSON.parse(text) as Record<string, { deltaNorm: number; deltaNorms: number[] }>
+    const measured = trajectory.steps.filter(({ step }) => step !== 0)
+    expect(measured.map(({ step }) => String(step))).toEqual(Object.keys(expected))
+    for (const { step, adapter } of measured) {
+      const { deltaNorm, deltaNorms } = expected[step]!
+      expect(adapter!.deltaNorm! / deltaNorm).toBeCloseTo(1, 12)
+      expect(adapter!.deltaNorms).toHaveLength(8)
+      for (const [i, value] of adapter!.deltaNorms!.entries())
+        expect(value / deltaNorms[i]!).toBeCloseTo(1, 12)
+    }
+  })
+
+  it('should say how far each checkpoint moves the states', () => {
+    const moved = trajectory.steps.slice(1).map(({ stateChange }) => stateChange!)
+    for (const [l] of LAYERS.entries()) {
+      const path = moved.map((change) => change[l]!)
+      expect(path).toEqual([...path].sort((a, b) => a - b))
+      expect(path[0]).toBeGreaterThan(1e-3)
+    }
+    expect(trajectory.steps[0]).not.toHaveProperty('stateChange')
+  })
+
   it('should give the same numbers again, from the cache and from a watch', async () => {
     const again = await measureRun(model, directions, TINY_RUN, { pack, cacheDir: join(folder, 'cache') })
     expect(again).toEqual(trajectory)

@@ -171,6 +171,16 @@ describe('parseTrajectory', () => {
     ['a primary layer that is not there', 'FILE_INVALID', own({ primary: 2 })],
     ['an alias that was not measured', 'FILE_INVALID', own({ finalAliasOf: 30 })],
     ['steps without numbers', 'FILE_INVALID', own({ steps: [...ours().steps, { step: 30 }] })],
+    [
+      'a norm that is no number',
+      'FILE_INVALID',
+      own({ steps: ours().steps.map((step) => ({ ...step, adapter: { deltaNorms: [1, null] } })) }),
+    ],
+    [
+      'a change that is no list',
+      'FILE_INVALID',
+      own({ steps: ours().steps.map((step) => ({ ...step, stateChange: 0.5 })) }),
+    ],
     ['numbers that contradict the reference fields', 'FILE_INVALID', own({ primary: 0 })],
     [
       'an edited projection',
