@@ -15,6 +15,7 @@ export interface DirectionFlags {
   layer?: number[]
   traits: string
   allowMismatch?: boolean
+  residualBase?: boolean
   cache: boolean
   cacheDir?: string
 }

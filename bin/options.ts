@@ -74,6 +74,25 @@ export function addModelOptions(command: Command): Command {
     )
 }
 
+/** An adapter to apply: its folder, and the factor on its effect. */
+export interface AdapterFlag {
+  folder: string
+  strength: number
+}
+
+/** `DIR` or `DIR:0.5`; the flag may be repeated. A folder whose own name ends like that is taken as it is. */
+export function adapterFlag(text: string, previous: readonly AdapterFlag[] = []): AdapterFlag[] {
+  const found = existsSync(text) ? null : /^(.+):([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)$/is.exec(text)
+  const [folder, strength] = found ? [found[1]!, Number(found[2])] : [text, 1]
+  return [...previous, { folder, strength }]
+}
+
+export const residualBaseOption = () =>
+  option(
+    '--residual-base',
+    "the base is what the adapter's initialisation (PiSSA, OLoRA, CorDA, LoRA-GA, LoftQ) left of the original",
+  )
+
 export function addDirectionOptions(command: Command): Command {
   return command
     .addOption(option('-d, --directions <dir>', 'directions folder made by `traitscope directions`'))
@@ -83,6 +102,7 @@ export function addDirectionOptions(command: Command): Command {
       ),
     )
     .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
+    .addOption(residualBaseOption())
     .option('--allow-mismatch', 'measure although directions and model, template or pack differ (recorded)')
     .addOption(option('--cache-dir <dir>', 'where step 0 is kept between runs'))
     .option('--no-cache', 'measure step 0 anew')

@@ -73,7 +73,7 @@ def make_folder(oracle: Oracle, llama_cpp: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / oracle.name
-        model, tokenizer = _model(oracle, source)
+        model, tokenizer = oracle_model(oracle, source)
         model.to(dtype).save_pretrained(source, **({"max_shard_size": shard} if shard else {}))
         (source / "generation_config.json").unlink(missing_ok=True)
         shutil.copytree(source, folder / "hf")
@@ -93,7 +93,7 @@ def make_full_checkpoint(folder: Path) -> None:
     oracle = next(oracle for oracle in ORACLES if oracle.name == "llama")
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as scratch:
-        model, _ = _model(oracle, Path(scratch) / oracle.name)
+        model, _ = oracle_model(oracle, Path(scratch) / oracle.name)
         adapter = Path("test/fixtures/oracles/llama/adapter-plain")
         merged = PeftModel.from_pretrained(copy.deepcopy(model), adapter).merge_and_unload()
         merged.save_pretrained(folder / "checkpoint-8", max_shard_size="150KB")
@@ -133,7 +133,7 @@ def read(llama_cpp: Path, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return metadata, tensors
 
 
-def _model(oracle: Oracle, source: Path) -> tuple[Any, Any]:
+def oracle_model(oracle: Oracle, source: Path) -> tuple[Any, Any]:
     tokenizer = make_tokenizer(VOCABULARIES[oracle.vocabulary], source)
     ids = {
         "bos_token_id": tokenizer.bos_token_id,

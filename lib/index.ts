@@ -26,12 +26,25 @@ export { encodeGguf, type GgufFile, readGguf } from './formats/gguf.js'
 export { type PeftAdapter, readPeftAdapter } from './formats/peft.js'
 export { type Checkpoint, type RunFolder, scanRunFolder } from './formats/run-folder.js'
 export { encodeSafetensors, readSafetensors, type Safetensors } from './formats/safetensors.js'
+export { type AdapterEffect, adapterEffect } from './hidden-states/adapter-effect.js'
 export { type HiddenStates, type HiddenStatesOptions, hiddenStates } from './hidden-states/hidden-states.js'
 export { type ConvertOptions, type ConvertReport, convertModel } from './model/convert.js'
 export { type AttachReport, toGgufLora } from './model/lora.js'
 export { type MergeOptions, type MergeReport, mergeAdapter } from './model/merge.js'
 export { MERGE_TYPE_NAMES, type MergeType, mergeType } from './model/merge-types.js'
-export { AttachedAdapter, Model, type ModelInfo, type OpenModelOptions, openModel } from './model/model.js'
+export {
+  AttachedAdapter,
+  AttachedAdapter,
+  type AttachOptions,
+  Model,
+  Model,
+  type ModelInfo,
+  type ModelInfo,
+  type OpenModelOptions,
+  type OpenModelOptions,
+  openModel,
+  openModel,
+} from './model/model.js'
 export type { WatchEvent } from './monitor/watch-events.js'
 export { type WatchRunOptions, watchRun } from './monitor/watch-run.js'
 export { packageVersion } from './package.js'

@@ -1,5 +1,8 @@
 import { Command, Option } from 'commander'
 import {
+  type AdapterEffect,
+  type AttachedAdapter,
+  adapterEffect,
   chatTokens,
   checkOutputFree,
   encodeSafetensors,
@@ -11,12 +14,15 @@ import {
 } from '../../lib/index.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
+  type AdapterFlag,
+  adapterFlag,
   addModelOptions,
   addOutputOptions,
   integerList,
   type ModelFlags,
   number,
   option,
+  residualBaseOption,
 } from '../options.js'
 import { createOutput } from '../output.js'
 
@@ -24,7 +30,8 @@ interface Flags extends ModelFlags {
   prompts: string
   layer: number[]
   pool: Pooling
-  adapter?: string
+  adapter?: AdapterFlag[]
+  residualBase?: boolean
   adapterScale: number
   raw?: boolean
   out: string
@@ -42,8 +49,13 @@ export function extractCommand(signal: AbortSignal): Command {
       option('-l, --layer <n[,n]>', 'blocks to read, 0-based').argParser(integerList).makeOptionMandatory(),
     )
     .requiredOption('-o, --out <file>', 'safetensors file to write')
-    .addOption(option('--adapter <dir>', 'PEFT LoRA folder to apply (also --lora)'))
-    .addOption(option('--adapter-scale <x>', 'factor on the adapter').argParser(number).default(1))
+    .addOption(
+      option('--adapter <dir[:x]>', 'PEFT LoRA folder to apply, x times; repeatable (also --lora)').argParser(
+        adapterFlag,
+      ),
+    )
+    .addOption(option('--adapter-scale <x>', 'factor on all adapters').argParser(number).default(1))
+    .addOption(residualBaseOption())
     .addOption(
       new Option('--pool <how>', 'last token, mean of all, or every token')
         .choices(['last', 'mean', 'tokens'])
@@ -78,16 +90,22 @@ Example:
       ? await model.tokenize(prompts.map((prompt) => prompt.text!))
       : await chatTokens(model, await templateFromFlags(flags, model), conversations)
     const total = tokens.reduce((sum, ids) => sum + ids.length, 0)
-    const adapter =
-      flags.adapter === undefined
-        ? undefined
-        : await model.attach(flags.adapter, { strength: flags.adapterScale })
+    const adapters: AttachedAdapter[] = []
+    for (const { folder, strength } of flags.adapter ?? []) {
+      const attached = await model.attach(folder, {
+        strength: strength * flags.adapterScale,
+        residualBase: flags.residualBase === true,
+      })
+      adapters.push(attached)
+    }
+    if (adapters.length > 0)
+      output.note(describeEffect(adapters, await adapterEffect(model, adapters, { signal })))
     const progress = output.progress(`reading ${prompts.length} prompts`, { name: 'tokens', total })
     const started = performance.now()
     const states = await hiddenStates(model, tokens, {
       layers: flags.layer,
       pool: flags.pool,
-      adapter,
+      adapter: adapters,
       signal,
       onProgress: (fraction) => progress.update(fraction),
     })
@@ -99,7 +117,11 @@ Example:
         { name: 'layers', dtype: 'I32', shape: [states.layers.length], data: Int32Array.from(states.layers) },
         { name: 'prompt_rows', dtype: 'I32', shape: [states.promptRows.length], data: states.promptRows },
       ],
-      { pool: flags.pool, base: model.fingerprint, ...(adapter ? { adapter: adapter.sha256 } : {}) },
+      {
+        pool: flags.pool,
+        base: model.fingerprint,
+        ...(adapters.length > 0 ? { adapter: adapters.map(({ sha256 }) => sha256).join(',') } : {}),
+      },
     )
     await writeFileAtomic(flags.out, bytes, { force: flags.force === true })
     const summary = {
@@ -114,4 +136,12 @@ Example:
       `${flags.out}: [${states.shape.join(', ')}], ${states.tokens.total} tokens of which ${states.tokens.computed} computed, ${seconds.toFixed(2)} s`,
     )
   })
+}
+
+/** One remark: what was matched, and what it does to a probe prompt. */
+function describeEffect(adapters: readonly AttachedAdapter[], { change, firstLayer }: AdapterEffect): string {
+  const modules = adapters.map(({ report }) => report.modules.length).join(' + ')
+  if (firstLayer === undefined) return `adapter: ${modules} modules matched; all zero, they change nothing`
+  const last = (100 * change.at(-1)!).toPrecision(2)
+  return `adapter: ${modules} modules matched; a probe prompt changes from block ${firstLayer} on, the last one by ${last} %`
 }

@@ -44,6 +44,7 @@ Example:
         template,
         layer: flags.directions === undefined ? undefined : flags.layer?.[0],
         allowMismatch: flags.allowMismatch === true,
+        residualBase: flags.residualBase === true,
         cacheDir: flags.cache ? flags.cacheDir : false,
         out: flags.out,
         force: flags.force === true,

@@ -54,6 +54,7 @@ Example:
       template,
       layer: flags.directions === undefined ? undefined : flags.layer?.[0],
       allowMismatch: flags.allowMismatch === true,
+      residualBase: flags.residualBase === true,
       cacheDir: flags.cache ? flags.cacheDir : false,
       intervalMs: 1000 * flags.interval,
       once: flags.once === true,

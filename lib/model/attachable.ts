@@ -8,11 +8,12 @@ import type { PeftAdapter } from '../formats/peft.js'
  * reason, as half a sentence; undefined when it can be attached.
  */
 export function whyMerge(adapter: PeftAdapter, base: GgufContents): string | undefined {
+  const tied = !base.tensors.has('output.weight')
   for (const { path, magnitude, biasB, embedding } of adapter.modules) {
     if (magnitude) return `module ${quoted(path)} is DoRA, which rescales the base's weights`
     if (biasB) return `lora_B of module ${quoted(path)} has a bias`
-    if (embedding) return `module ${quoted(path)} is an embedding`
-    if (/(^|\.)lm_head$/.test(path) && !base.tensors.has('output.weight')) {
+    if (embedding && tied) return `module ${quoted(path)} is an embedding that the base has tied to its head`
+    if (/(^|\.)lm_head$/.test(path) && tied) {
       return `module ${quoted(path)} is the head, which the base has tied to its embedding`
     }
   }

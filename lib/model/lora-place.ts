@@ -17,8 +17,8 @@ export interface Placement {
 /**
  * Finds the tensor of every module and checks that its shape fits.
  *
- * @param merging also place what can only be merged: embeddings, and the head of a tied base, whose target is then the
- * embedding under the name of the output matrix
+ * @param merging also place what can only be merged: the head of a tied base, whose target is then the embedding
+ * under the name of the output matrix
  * @throws ADAPTER_NO_EFFECT when no module has a tensor, ADAPTER_MISMATCH when one has none or another shape,
  * ADAPTER_INVALID when two modules are the same one, UNSUPPORTED for a head on a tied base and for NVFP4.
  */
@@ -50,10 +50,10 @@ function place(
 ): Placement | undefined {
   const mapped = mapModule(architecture, module.path)
   if (!mapped || mapped.kind === 'norm') return undefined
-  if (mapped.kind === 'embedding' && !merging) {
+  if ((mapped.kind === 'embedding') !== (module.embedding === true)) {
     throw new TraitscopeError(
-      'UNSUPPORTED',
-      `cannot apply LoRA on module ${quoted(module.path)}: it is the embedding; leave embeddings out of target_modules`,
+      'ADAPTER_INVALID',
+      `expected lora_embedding_A and lora_embedding_B for an embedding and for nothing else, found the other kind for module ${quoted(module.path)}; save the adapter again`,
     )
   }
   // llama.cpp takes the fused tensor when a file has one, whatever else is there.

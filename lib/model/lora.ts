@@ -70,6 +70,18 @@ export function toGgufLora(
   }
   const tensors = [...groups].flatMap(([tensor, group]) => {
     const { a, b, r, inFeatures, outFeatures } = pairFor(group, base, architecture)
+    if (group[0]!.module.embedding) {
+      // Rows are looked up in the first factor, so for an embedding the factors change places.
+      return [
+        { name: `${tensor}.lora_a`, shape: [r, outFeatures], type: 'F32' as const, data: b },
+        {
+          name: `${tensor}.lora_b`,
+          shape: [r, inFeatures],
+          type: 'F32' as const,
+          data: transpose(a, inFeatures),
+        },
+      ]
+    }
     return [
       { name: `${tensor}.lora_a`, shape: [inFeatures, r], type: 'F32' as const, data: a },
       { name: `${tensor}.lora_b`, shape: [r, outFeatures], type: 'F32' as const, data: b },
@@ -86,6 +98,12 @@ export function toGgufLora(
     tensors,
   })
   return { gguf, report: describeAttachment(architecture, placements, options.norms ?? false) }
+}
+
+/** Row-major `[columns, n]` from row-major `[n, columns]`. */
+function transpose(values: Float32Array, columns: number): Float32Array {
+  const n = values.length / columns
+  return Float32Array.from(values, (_, i) => values[(i % n) * columns + Math.floor(i / n)]!)
 }
 
 /** The pair for one tensor of the base, from the one module it has or from the parts of a fused tensor. */

@@ -17,7 +17,7 @@ import { defaultBatchTokens } from './batch-tokens.js'
 import { checkBase } from './check-base.js'
 import { fingerprintGguf } from './fingerprint.js'
 import { JobQueue } from './job-queue.js'
-import { type AttachReport, toGgufLora } from './lora.js'
+import { type AttachReport, type GgufLoraOptions, toGgufLora } from './lora.js'
 
 export interface OpenModelOptions {
   /** Blocks to keep on the GPU; `'auto'` (default) means all when a GPU device is built in and present, else none. */
@@ -64,6 +64,11 @@ export interface AttachOptions {
   strength?: number
   /** The base is what an initialisation such as PiSSA left of the original, so that such adapters fit it. */
   residualBase?: boolean
+}
+
+export interface AttachOptions extends GgufLoraOptions {
+  /** Factor on the adapter's effect; default 1, the adapter as trained. */
+  strength?: number | undefined
 }
 
 /** A LoRA adapter in a model's memory, ready to be applied. Detach it to free the memory; closing the model does too. */

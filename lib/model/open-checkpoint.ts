@@ -27,6 +27,8 @@ export interface OpenCheckpoint extends AsyncDisposable {
 export interface OpenCheckpointOptions {
   /** Folder for a temporary GGUF of the base's size; default: the system's. */
   scratchDir?: string | undefined
+  /** The base is what the adapter's initialisation (PiSSA and the like) left of the original one. */
+  residualBase?: boolean | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -42,12 +44,16 @@ export async function openCheckpoint(
 ): Promise<OpenCheckpoint> {
   return (await weightsKind(folder)) === 'model'
     ? openConverted(base, folder, options)
-    : openAttached(base, folder)
+    : openAttached(base, folder, options)
 }
 
-async function openAttached(base: Model, folder: string): Promise<OpenCheckpoint> {
+async function openAttached(
+  base: Model,
+  folder: string,
+  { residualBase = false }: OpenCheckpointOptions,
+): Promise<OpenCheckpoint> {
   const peft = await readPeftAdapter(folder)
-  const adapter = await base.attach(peft)
+  const adapter = await base.attach(peft, { residualBase })
   return {
     how: 'attach',
     model: base,

@@ -30,6 +30,8 @@ export interface MeasurementOptions {
   layer?: number | undefined
   /** Measure although directions and model, template or pack do not match; the differences are recorded. */
   allowMismatch?: boolean | undefined
+  /** The base is what the adapters' initialisation (PiSSA and the like) left of the original one. */
+  residualBase?: boolean | undefined
   /** Folder of the step-0 cache; false for none. Default {@link defaultCacheDir}. */
   cacheDir?: string | false | undefined
 }
@@ -83,6 +85,7 @@ export class MeasurementPlan {
     readonly primary: number,
     readonly mismatches: readonly string[],
     private readonly cache: Step0Cache | undefined,
+    private readonly residualBase: boolean,
   ) {}
 
   /** `[nPrompts, nLayers, nEmbd]` of every measurement. */
@@ -118,6 +121,7 @@ export class MeasurementPlan {
   ): Promise<CheckpointMeasurement> {
     await using checkpoint = await openCheckpoint(this.model, folder, {
       scratchDir: this.cache?.folder,
+      residualBase: this.residualBase,
       signal: options.signal,
     })
     const { peft, report } = checkpoint
@@ -249,6 +253,7 @@ export async function prepareMeasurement(
     primary,
     mismatches,
     cache,
+    options.residualBase === true,
   )
 }
 

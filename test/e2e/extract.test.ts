@@ -52,6 +52,11 @@ describe('traitscope extract', () => {
     ['the bare base', 'step_0', []],
     ['an adapter', 'step_60', ['--adapter', ADAPTER]],
     [
+      'several adapters with strengths and a common scale',
+      'step_60',
+      ['--adapter', `${ADAPTER}:2`, '--adapter', `${ADAPTER}:-1.5`, '--adapter-scale', '2'],
+    ],
+    [
       "llama.cpp's name of the adapter flag",
       'step_60',
       ['--lora', ADAPTER, '-ngl', '0', '-ub', '512', '-t', '1'],
@@ -66,6 +71,15 @@ describe('traitscope extract', () => {
     for (const [index, layer] of [1, 2, 3].entries()) {
       expect(relativeL2(layerOf(file, index), golden.float32(`${step}.layer_${layer}`))).toBeLessThan(1e-4)
     }
+  })
+
+  it('should say what the adapter does to a probe prompt', async () => {
+    const { stderr } = await extract('effect.safetensors', '-p', text, '-l', '2', '--adapter', ADAPTER)
+    expect(stderr).toMatch(
+      /adapter: 8 modules matched; a probe prompt changes from block 0 on, the last one by \d/,
+    )
+    const file = await readSafetensors(work.path('effect.safetensors'))
+    expect(file.metadata.get('adapter')).toMatch(/^[0-9a-f]{64}$/)
   })
 
   it.each(['last', 'mean', 'tokens'] as const)('should equal the library with --pool %s', async (pool) => {

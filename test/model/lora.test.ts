@@ -291,7 +291,20 @@ describe('toGgufLora', () => {
       'UNSUPPORTED',
       /tied to its embedding/,
     ],
-    ['the embedding', [module('model.embed_tokens', 10)], ['llama'], 'UNSUPPORTED', /embedding/],
+    [
+      'linear factors for the embedding',
+      [module('model.embed_tokens', 10)],
+      ['llama'],
+      'ADAPTER_INVALID',
+      /embedding/,
+    ],
+    [
+      'embedding factors for a linear module',
+      [q({ embedding: true })],
+      ['llama'],
+      'ADAPTER_INVALID',
+      /embedding/,
+    ],
     ['a vision part', [q(), module('model.visual.blocks.0.attn.qkv', 6)], ['llama'], 'UNSUPPORTED', /vision/],
     ['an unknown architecture', [q()], ['gpt2'], 'UNSUPPORTED', /expected one of llama/],
     [
