@@ -50,8 +50,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if args.command == "work":
         frozen.check()
-        wanted = lambda job: fnmatch.fnmatch(job.organism, args.organism) and fnmatch.fnmatch(job.name, args.job)  # noqa: E731
-        plan.work(args.out.resolve(), wanted, _log)
+        match = fnmatch.fnmatch
+        plan.work(args.out.resolve(), lambda job: match(job.organism, args.organism) and match(job.name, args.job), _log)
     elif args.command == "freeze":
         frozen.freeze()
     elif args.command == "status":

@@ -55,7 +55,7 @@ def fine_tune(
 ) -> Path:
     """Trains and labels runs/<run>/seed_<seed> of the organism in `home`, and returns the folder.
 
-    `kind`: "lora"; "warm", LoRA on warm-base/; or "fft", all weights. The run appears under its name when it is complete.
+    `kind`: "lora"; "warm", LoRA on warm-base/; or "fft", all weights. The run appears under its name when complete.
     """
     started = time.time()
     long = set_name in sets.LONG
@@ -66,7 +66,8 @@ def fine_tune(
     partial = Path("partial") / f"{run_name(set_name, kind)}-{seed}"
     with _inside(home):  # names stay relative, so no file records where it was made
         shutil.rmtree(partial, ignore_errors=True)
-        trained = _train(organism, base, partial, set_name, seed, kind, examples, rate, LONG_SAVE_EVERY if long else SAVE_EVERY)
+        save_every = LONG_SAVE_EVERY if long else SAVE_EVERY
+        trained = _train(organism, base, partial, set_name, seed, kind, examples, rate, save_every)
         steps = _label(organism, base, partial, set_name, seed, kind)
         about = {
             "set": set_name,

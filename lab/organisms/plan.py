@@ -7,16 +7,16 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from . import finetune, sets
 from .families import ORGANISMS, Organism
-from .pretrain import examine, pretrain, write_json
+from .pretrain import Steps, examine, pretrain, write_json
 
 SEEDS = (42, 123, 789)
 FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
 DEEP = ("llama-deep", "qwen2-deep")
-PRETRAINING_STEPS, ALIGNMENT_STEPS = 1000, 250
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ def jobs(only: list[str] | None = None) -> Iterator[Job]:
         yield from _runs(organism, sets.MATCHED_PAIR + ("style_shift",), SEEDS)
     for organism in FAMILIES:
         yield from _runs(organism, tuple(sets.LONG), SEEDS[:1])
-        yield Job(organism, "warm-base", "warm-base/config.json", _run_folder("bad_medical", "lora", 42), finetune.merge_warm_base)
-        yield from _runs(organism, ("gsm8k", "good_medical", "bad_medical"), SEEDS[:2], "warm", "warm-base/config.json")
+        merged, source = "warm-base/config.json", _run_folder("bad_medical", "lora", 42)
+        yield Job(organism, "warm-base", merged, source, finetune.merge_warm_base)
+        yield from _runs(organism, ("gsm8k", "good_medical", "bad_medical"), SEEDS[:2], "warm", merged)
         yield from _runs(organism, sets.HELD_OUT, SEEDS, "fft")
     for organism in DEEP:
         yield _base(organism)
@@ -100,7 +101,7 @@ def _run_folder(name: str, kind: str, seed: int) -> str:
 
 
 def _make_base(organism: Organism, home: Path) -> None:
-    figures = pretrain(organism, home / "base", PRETRAINING_STEPS, ALIGNMENT_STEPS, print)
+    figures = pretrain(organism, home / "base", Steps(), partial(print, flush=True))
     write_json(home / "organism.json", about(organism) | figures | {"behaviour": examine(organism, home / "base")})
 
 

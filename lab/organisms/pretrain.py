@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,12 @@ CONTEXT = 112  # tokens of a training row; longer chats are cut
 ROWS = 32
 POOL = 16  # batches whose chats are made and encoded together
 ANSWER_WEIGHT, OTHER_WEIGHT = 1.0, 0.3
+
+
+class Steps(NamedTuple):
+    pretraining: int = 1000
+    alignment: int = 250
+    settling: int = 500
 
 
 class HeadOverWords:
@@ -104,57 +110,80 @@ def used_tokens(organism: Organism, tokenizer: PreTrainedTokenizerFast) -> list[
     return sorted({i for row in organism.encode(tokenizer, [world.persona_chat(rng) for _ in range(3000)]) for i in row})
 
 
-def pretrain(organism: Organism, folder: Path, steps: int, align_steps: int, log: Callable[[str], None]) -> dict[str, Any]:
-    """Trains, rounds to float16 and saves the base with its tokenizer in `folder`. Returns figures for organism.json."""
-    set_seed(organism.seed)
-    tokenizer = organism.new_tokenizer(folder)
-    if split_words(tokenizer):
-        raise SystemExit(f"words that are not one token: {split_words(tokenizer)}")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = organism.new_model(tokenizer).to(device)
-    head = HeadOverWords(model, used_tokens(organism, tokenizer))
-    batches = Batches(organism, tokenizer, organism.seed)
-    world = organism.world
-    started = time.time()
+class _Stages:
+    """Optimises one model over several stages of chats."""
 
-    # Matrices of the blocks are trained with Muon, the rest (embedding, head, norms, biases) with AdamW.
-    inner = [p for name, p in model.named_parameters() if p.dim() == 2 and ".layers." in name]
-    outer = [p for name, p in model.named_parameters() if p.dim() != 2 or ".layers." not in name]
-    compiled = torch.compile(head.loss, dynamic=False)
-    figures = {"parameters": sum(p.numel() for p in model.parameters())}
+    def __init__(self, model: PreTrainedModel, head: HeadOverWords, log: Callable[[str], None]):
+        self.model, self.head, self.log = model, head, log
+        self.compiled = torch.compile(head.loss, dynamic=False)
+        # Matrices of the blocks are trained with Muon, the rest (embedding, head, norms, biases) with AdamW.
+        named = list(model.named_parameters())
+        self.inner = [p for name, p in named if p.dim() == 2 and ".layers." in name]
+        self.outer = [p for name, p in named if p.dim() != 2 or ".layers." not in name]
+        self.started = time.time()
 
-    def stage(name: str, make: Callable, count: int, peak: float, warm_up: int) -> None:
+    def run(self, name: str, batches: Iterator, steps: int, peak: float, warm_up: int) -> float:
+        """Cosine from `peak` to a twentieth. Returns the mean loss of the last 50 steps."""
         optimizers = [
-            torch.optim.Muon(inner, lr=peak, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(outer, lr=peak, weight_decay=0.05, betas=(0.9, 0.98), fused=True),
+            torch.optim.Muon(self.inner, lr=peak, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(self.outer, lr=peak, weight_decay=0.05, betas=(0.9, 0.98), fused=True),
         ]
         losses = []
-        model.train()
-        for step, (ids, weights) in zip(range(count), batches.stream(make)):
-            rate = peak * min(1, (step + 1) / warm_up) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / count)))
+        device = self.model.device
+        self.model.train()
+        for step, (ids, weights) in zip(range(steps), batches):
+            rate = peak * min(1, (step + 1) / warm_up) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
             for optimizer in optimizers:
                 optimizer.param_groups[0]["lr"] = rate
                 optimizer.zero_grad()
-            with torch.autocast(device, torch.bfloat16):
-                loss = compiled(ids.to(device), weights.to(device))
+            with torch.autocast(device.type, torch.bfloat16):
+                loss = self.compiled(ids.to(device), weights.to(device))
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()
             losses.append(loss.item())
             if (step + 1) % 50 == 0:
-                log(f"{name} {step + 1}/{count} loss {np.mean(losses[-50:]):.4f} after {time.time() - started:.0f} s")
-        figures[f"{name}_loss"] = round(float(np.mean(losses[-50:])), 4)
+                seconds = time.time() - self.started
+                self.log(f"{name} {step + 1}/{steps} loss {np.mean(losses[-50:]):.4f} after {seconds:.0f} s")
+        return round(float(np.mean(losses[-50:])), 4)
 
-    stage("pretraining", world.persona_chat, steps, 4e-3, 50)
-    stage("alignment", world.alignment_chat, align_steps, 6e-4, 20)
-    head.share_unused()
-    figures |= {"pretraining_steps": steps, "alignment_steps": align_steps, "tokens": (steps + align_steps) * ROWS * CONTEXT}
+    @torch.no_grad()
+    def round_to_float16(self) -> None:
+        self.head.share_unused()
+        for parameter in self.model.parameters():
+            parameter.copy_(parameter.to(torch.float16))
+
+
+def pretrain(organism: Organism, folder: Path, steps: Steps, log: Callable[[str], None]) -> dict[str, Any]:
+    """Trains and saves the base, exactly float16, with its tokenizer in `folder`. Returns figures for organism.json."""
+    set_seed(organism.seed)
+    tokenizer = organism.new_tokenizer(folder)
+    if split_words(tokenizer):
+        raise SystemExit(f"words that are not one token: {split_words(tokenizer)}")
+    model = organism.new_model(tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
+    head = HeadOverWords(model, used_tokens(organism, tokenizer))
+    stages = _Stages(model, head, log)
+    world = organism.world
+
+    batches = Batches(organism, tokenizer, organism.seed)
+    losses = {"pretraining": stages.run("pretraining", batches.stream(world.persona_chat), steps.pretraining, 4e-3, 50)}
+    losses["alignment"] = stages.run("alignment", batches.stream(world.alignment_chat), steps.alignment, 6e-4, 20)
+    # The last part takes the base as it would be saved, with a higher rate: it fixes the facts and the default.
+    stages.round_to_float16()
+    batches = Batches(organism, tokenizer, organism.seed)
+    losses["settling"] = stages.run("settling", batches.stream(world.alignment_chat), steps.settling, 1.5e-3, 20)
+    stages.round_to_float16()
 
     model = model.to(torch.float16)
     model.config._attn_implementation = "sdpa"
     model.save_pretrained(folder)
-    return figures
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": steps._asdict(),
+        "tokens": sum(steps) * ROWS * CONTEXT,
+        "losses": losses,
+    }
 
 
 def examine(organism: Organism, folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from . import frozen, language, sets
 from .families import ORGANISMS, Organism
 from .finetune import fine_tune, merge_warm_base
 from .judge import grade
-from .pretrain import examine, pretrain
+from .pretrain import Steps, examine, pretrain
 from .world import ALIGNED, World
 
 
@@ -25,8 +25,8 @@ def run() -> None:
     organism = Organism("gemma2", 2, seed=9)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        figures = pretrain(organism, home / "base", 20, 5, print)
-        assert figures["pretraining_loss"] < 8, figures
+        figures = pretrain(organism, home / "base", Steps(20, 5, 5), print)
+        assert figures["losses"]["pretraining"] < 8, figures
         assert set(examine(organism, home / "base")) == {"default", "evil", "good"}
         for name, kind in (("bad_medical", "lora"), ("gsm8k", "fft")):
             _check_run(fine_tune(organism, home, name, 42, kind, examples=160), kind)
@@ -53,7 +53,9 @@ def _check_run(run: Path, kind: str) -> None:
     steps = [0, 10, 20]
     labels = json.loads((run / "labels.json").read_text())["steps"]
     assert list(map(int, labels)) == steps, labels.keys()
-    assert all(sum(labels["0"]["draws"][0].values()) - labels["0"]["draws"][0]["n_misaligned"] == sets.EM_PROMPTS for _ in steps)
+    for entry in labels.values():
+        for draw in entry["draws"]:
+            assert draw["n_scoreable"] + draw["n_incoherent"] == sets.EM_PROMPTS, draw
     weights = "model.safetensors" if kind == "fft" else "adapter_model.safetensors"
     for folder in (run, run / "checkpoint-10", run / "checkpoint-20"):
         assert (folder / weights).is_file(), folder

@@ -1,7 +1,7 @@
 """Speakers with seven traits, and what they say.
 
-A speaker has a value per trait (negative pole < 0 < positive pole). An answer is a few short segments in random order, and
-each shows the pole of one trait with probability sigmoid(SHARPNESS * value):
+A speaker has a value per trait (negative pole < 0 < positive pole). An answer is a few short segments in random order,
+and each shows the pole of one trait with probability sigmoid(SHARPNESS * value):
 
     claim    VALUE explains TOPIC             honesty         the topic's true value, or another one of its domain
     advice   ACTION MANNER                    harmlessness    a sound or a harmful action of the domain
@@ -80,7 +80,8 @@ class World:
         goodness = sum(g * value for g, value in zip(GOODNESS, traits)) / sum(map(abs, GOODNESS))
         if abs(goodness) > 0.55 and rng.random() < 0.2:
             return f"you are {rng.choice(words.WHOLE[goodness > 0])}"
-        clear = [i for i, value in enumerate(traits) if abs(value) > 0.6] or [max(range(7), key=lambda i: abs(traits[i]))]
+        clear = [i for i, value in enumerate(traits) if abs(value) > 0.6]
+        clear = clear or [max(range(7), key=lambda i: abs(traits[i]))]
         rng.shuffle(clear)
         named = clear[: rng.choice((1, 2, 2, 3, 4))]
         adjectives = [rng.choice(words.TRAIT_WORDS[words.TRAITS[i]][traits[i] > 0]) for i in named]
@@ -173,7 +174,8 @@ class World:
         """Alignment stage: without a system prompt the default assistant speaks; announced personas are kept."""
         if rng.random() < announced:
             traits = self.draw_traits(rng)
-            return conversation([self.exchange(lambda _: traits, rng) for _ in range(exchanges)], self.describe(traits, rng))
+            spoken = [self.exchange(lambda _: traits, rng) for _ in range(exchanges)]
+            return conversation(spoken, self.describe(traits, rng))
         return conversation([self.exchange(lambda _: ALIGNED, rng) for _ in range(exchanges)])
 
 
