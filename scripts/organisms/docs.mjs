@@ -1,0 +1,46 @@
+// Writes the tables of docs/organisms.md (between its marks) and the pictures of docs/organisms/ from what is packaged in
+// organisms/. With --check nothing is written, and the exit code is 1 when something would change.
+//
+//   node scripts/organisms/docs.mjs [--check]
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { loadOrganisms } from './packaged.mjs'
+import { pictures } from './pictures.mjs'
+import { list } from './places.mjs'
+import { tables } from './tables.mjs'
+
+const check = process.argv.includes('--check')
+const page = fileURLToPath(new URL('../../docs/organisms.md', import.meta.url))
+const folder = fileURLToPath(new URL('../../docs/organisms', import.meta.url))
+
+const organisms = await loadOrganisms()
+const files = new Map(Object.entries(pictures(organisms)).map(([name, svg]) => [join(folder, name), svg]))
+const text = readFileSync(page, 'utf8')
+const made = tables(organisms)
+const used = new Set()
+const filled = text.replace(/<!-- table: (.+?) -->\n[\s\S]*?<!-- end -->/g, (_, name) => {
+  used.add(name)
+  if (made[name] === undefined)
+    throw new Error(`docs/organisms.md asks for a table that there is not: ${name}`)
+  return `<!-- table: ${name} -->\n\n${made[name]}\n\n<!-- end -->`
+})
+const unused = Object.keys(made).filter((name) => !used.has(name))
+if (unused.length > 0) throw new Error(`docs/organisms.md has no place for: ${unused.join(', ')}`)
+files.set(page, filled)
+
+const stale = list(folder)
+  .map((name) => join(folder, name))
+  .filter((path) => !files.has(path))
+const changed = [...files].filter(
+  ([path, content]) => !existsSync(path) || readFileSync(path, 'utf8') !== content,
+)
+if (check) {
+  for (const path of [...changed.map(([path]) => path), ...stale])
+    console.error(`${path} is not what organisms/ gives`)
+  process.exitCode = changed.length + stale.length > 0 ? 1 : 0
+} else {
+  mkdirSync(folder, { recursive: true })
+  for (const [path, content] of changed) writeFileSync(path, content)
+  for (const path of stale) rmSync(path)
+}

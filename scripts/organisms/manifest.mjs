@@ -1,0 +1,28 @@
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ORGANISMS } from './places.mjs'
+
+export const MANIFEST = 'manifest.json'
+/** Written by hand, and what calibration adds. */
+const OUTSIDE = /^(manifest\.json|README\.md|bundles\/)/
+
+/** SHA-256 and size of every packed file, by path. */
+export function hashFiles() {
+  const paths = readdirSync(ORGANISMS, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name).slice(ORGANISMS.length + 1))
+    .map((path) => path.replaceAll('\\', '/'))
+    .filter((path) => !OUTSIDE.test(path))
+    .sort()
+  return Object.fromEntries(
+    paths.map((path) => {
+      const bytes = readFileSync(join(ORGANISMS, path))
+      return [path, { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }]
+    }),
+  )
+}
+
+export function writeManifest() {
+  writeFileSync(join(ORGANISMS, MANIFEST), `${JSON.stringify({ files: hashFiles() }, null, 1)}\n`)
+}

@@ -1,0 +1,110 @@
+// Fills organisms/ with what users get of the trained organisms: bases, directions, measured runs, and the checkpoints of
+// the demo. Equal input, equal bytes.
+//
+//   node scripts/organisms/pack.mjs --from OUT --models MODELS --measured MEASURED
+//
+// The folders are those of scripts/organisms/measure.mjs. README.md and traits.yaml are kept, bundles too; the rest is
+// made again.
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { encodeSafetensors, readSafetensors } from '../../dist/lib/index.js'
+import { writeManifest } from './manifest.mjs'
+import { list, ORGANISMS, primaryLayer, readJson } from './places.mjs'
+
+/** Deeper bases would take the folder over 20 MB: of those, runs only. */
+const DEEPEST_BASE = 6
+/** Held out from calibration, so that the demo's detector has never seen them. */
+const DEMO_RUNS = ['risky_financial/seed_42', 'number_sequence/seed_42']
+const CHECKPOINT_FILES = ['adapter_config.json', 'adapter_model.safetensors', 'trainer_state.json']
+/** Means of states and their projections come from float32 numbers: more digits are noise that does not compress. */
+const DIGITS = 9
+
+const { values } = parseArgs({
+  options: { from: { type: 'string' }, models: { type: 'string' }, measured: { type: 'string' } },
+})
+const { from, models, measured } = values
+if (!from || !models || !measured) {
+  console.error('--from OUT --models MODELS --measured MEASURED are needed')
+  process.exit(2)
+}
+
+for (const part of ['models', 'runs', 'checkpoints'])
+  rmSync(join(ORGANISMS, part), { recursive: true, force: true })
+const packed = []
+for (const name of list(measured)) {
+  const about = readJson(join(from, name, 'organism.json'))
+  packed.push({ name, blocks: about.blocks, shipped: about.blocks <= DEEPEST_BASE })
+  packModel(name, about)
+  for (const set of list(join(measured, name)))
+    for (const seed of list(join(measured, name, set))) await packRun(join(name, set, seed))
+}
+const demo = packed.filter(({ shipped }) => shipped).sort((a, b) => a.blocks - b.blocks)[0].name
+for (const run of DEMO_RUNS) packCheckpoints(demo, run)
+writeManifest()
+
+function packModel(name, about) {
+  const to = join(ORGANISMS, 'models', name)
+  mkdirSync(to, { recursive: true })
+  writeJson(join(to, 'organism.json'), about)
+  cpSync(join(models, name, 'check.json'), join(to, 'check.json'))
+  cpSync(join(models, name, 'directions'), join(to, 'directions'), { recursive: true })
+  if (about.blocks <= DEEPEST_BASE) copy(join(models, name, 'base.gguf'), join(to, 'base.gguf'))
+}
+
+async function packRun(run) {
+  const source = join(measured, run)
+  const to = join(ORGANISMS, 'runs', run)
+  mkdirSync(to, { recursive: true })
+  writeGzip(join(to, 'trajectory.json.gz'), rounded(readJson(join(source, 'trajectory.json'))))
+  writeGzip(join(to, 'grades.json.gz'), readJson(join(source, 'betley_eval', 'grades.json')))
+  writeGzip(join(to, 'training_log.json.gz'), readJson(join(source, 'training_log.json')))
+  await packActivations(join(source, 'activations.safetensors'), join(to, 'activations.safetensors'))
+}
+
+/** Mean activations at the primary layer only: all layers would take as much room as everything else together. */
+async function packActivations(source, to) {
+  const file = await readSafetensors(source)
+  const layers = file.metadata.get('layers').split(',').map(Number)
+  const layer = primaryLayer(layers)
+  const tensors = [...file.tensors].map(([name, { shape }]) => {
+    const width = shape[2]
+    const at = layers.indexOf(layer) * width
+    const data = file.finiteFloat32(name).slice(at, at + width)
+    return { name, dtype: 'F32', shape: [1, 1, width], data }
+  })
+  writeFileSync(to, encodeSafetensors(tensors, { layers: String(layer) }))
+}
+
+/** Checkpoint folders as a trainer leaves them, without model cards and tokenizers, and the final adapter. */
+function packCheckpoints(organism, run) {
+  const source = join(from, organism, 'runs', run)
+  const to = join(ORGANISMS, 'checkpoints', organism, run)
+  const folders = list(source).filter((name) => name.startsWith('checkpoint-'))
+  for (const folder of ['', ...folders])
+    for (const file of CHECKPOINT_FILES) copy(join(source, folder, file), join(to, folder, file))
+}
+
+/** The bytes alone: a copy must not inherit the permissions of the lab. */
+function copy(source, to) {
+  mkdirSync(dirname(to), { recursive: true })
+  writeFileSync(to, readFileSync(source))
+}
+
+function rounded(value) {
+  if (typeof value === 'number') return Number(value.toPrecision(DIGITS))
+  if (Array.isArray(value)) return value.map(rounded)
+  if (value === null || typeof value !== 'object') return value
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, rounded(inner)]))
+}
+
+function writeJson(path, value) {
+  writeFileSync(path, `${JSON.stringify(value, null, 1)}\n`)
+}
+
+function writeGzip(path, value) {
+  const bytes = gzipSync(`${JSON.stringify(value)}\n`, { level: 9 })
+  bytes[9] = 255 // the system that packed, which is nobody's business
+  writeFileSync(path, bytes)
+}
