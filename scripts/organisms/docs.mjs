@@ -1,4 +1,4 @@
-// Writes the tables of docs/organisms.md (between its marks) and the pictures of docs/organisms/ from what is packaged in
+// Fills the marked places of docs/organisms.md and the pictures of docs/organisms/ from what is packaged in
 // organisms/. With --check nothing is written, and the exit code is 1 when something would change.
 //
 //   node scripts/organisms/docs.mjs [--check]
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { loadOrganisms } from './packaged.mjs'
 import { pictures } from './pictures.mjs'
 import { list } from './places.mjs'
-import { tables } from './tables.mjs'
+import { blocks } from './tables.mjs'
 
 const check = process.argv.includes('--check')
 const page = fileURLToPath(new URL('../../docs/organisms.md', import.meta.url))
@@ -17,13 +17,12 @@ const folder = fileURLToPath(new URL('../../docs/organisms', import.meta.url))
 const organisms = await loadOrganisms()
 const files = new Map(Object.entries(pictures(organisms)).map(([name, svg]) => [join(folder, name), svg]))
 const text = readFileSync(page, 'utf8')
-const made = tables(organisms)
+const made = blocks(organisms)
 const used = new Set()
-const filled = text.replace(/<!-- table: (.+?) -->\n[\s\S]*?<!-- end -->/g, (_, name) => {
+const filled = text.replace(/<!-- made: (.+?) -->\n[\s\S]*?<!-- end -->/g, (_, name) => {
   used.add(name)
-  if (made[name] === undefined)
-    throw new Error(`docs/organisms.md asks for a table that there is not: ${name}`)
-  return `<!-- table: ${name} -->\n\n${made[name]}\n\n<!-- end -->`
+  if (made[name] === undefined) throw new Error(`docs/organisms.md asks for what there is not: ${name}`)
+  return `<!-- made: ${name} -->\n\n${made[name]}\n\n<!-- end -->`
 })
 const unused = Object.keys(made).filter((name) => !used.has(name))
 if (unused.length > 0) throw new Error(`docs/organisms.md has no place for: ${unused.join(', ')}`)

@@ -59,7 +59,7 @@ async function packRun(run) {
   mkdirSync(to, { recursive: true })
   writeGzip(join(to, 'trajectory.json.gz'), rounded(readJson(join(source, 'trajectory.json'))))
   writeGzip(join(to, 'grades.json.gz'), readJson(join(source, 'betley_eval', 'grades.json')))
-  writeGzip(join(to, 'training_log.json.gz'), readJson(join(source, 'training_log.json')))
+  writeGzip(join(to, 'training_log.json.gz'), rounded(readJson(join(source, 'training_log.json'))))
   await packActivations(join(source, 'activations.safetensors'), join(to, 'activations.safetensors'))
 }
 

@@ -10,13 +10,21 @@ const rateOf = ({ traitscope }) => traitscope.rate
 const trained = ({ steps }) => steps.filter(({ step }) => step > 0)
 const last = ({ steps }) => steps.at(-1)
 
-/** `{ name: markdown }` of everything in docs/organisms.md that is a number. */
-export function tables(organisms) {
+/** `{ name: markdown }` of everything in docs/organisms.md that comes from the packaged files. */
+export function blocks(organisms) {
+  const picture =
+    (kind, text) =>
+    ({ name }) =>
+      `![${name}: ${text}](organisms/${kind}-${name}.svg)`
+  const each = (...parts) =>
+    organisms.map((one) => [`### ${one.name}`, ...parts.map((part) => part(one))].join('\n\n')).join('\n\n')
   return {
     models: models(organisms),
     aims: aims(organisms),
-    ...Object.fromEntries(organisms.map((one) => [`em ${one.name}`, rates(one)])),
-    ...Object.fromEntries(organisms.map((one) => [`components ${one.name}`, components(one)])),
+    rates: each(picture('em', 'EM by step'), rates),
+    components: each(components),
+    losses: organisms.map(picture('loss', 'training loss by step')).join('\n\n'),
+    planes: organisms.map(picture('plane', 'drift in the plane of PC1 and PC2')).join('\n\n'),
     labels: labels(organisms),
     agreement: agreement(organisms),
   }
