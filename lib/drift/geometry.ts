@@ -1,8 +1,9 @@
 import { TraitscopeError } from '../errors.js'
 import { cosine, dot, gram, norm } from '../estimators/linalg.js'
 import { type Matrix64, row } from '../estimators/matrix.js'
+import { quantile } from '../estimators/quantile.js'
 import { svd } from '../estimators/svd.js'
-import { type NullOptions, nativeNull, projectedNull, quantile } from './isotropic-null.js'
+import { type NullOptions, nativeNull, projectedNull } from './isotropic-null.js'
 import { type LeftOut, leaveOneGroupOut, type PrincipalAxes, principalAxes } from './principal-axis.js'
 
 /** Where one run ended: the drift at its last numbered step. */

@@ -67,13 +67,6 @@ export function nativeNull(
   })
 }
 
-/** The p-quantile of ascending numbers, linear between them as NumPy's default. */
-export function quantile(ascending: readonly number[], p: number): number {
-  const at = p * (ascending.length - 1)
-  const below = ascending[Math.floor(at)]!
-  return below + (at - Math.floor(at)) * (ascending[Math.ceil(at)]! - below)
-}
-
 function shares(draws: number, draw: () => Matrix64): number[] {
   return Array.from({ length: draws }, () => firstShare(draw())).sort((a, b) => a - b)
 }

@@ -1,0 +1,166 @@
+"""Golden values for test/detector/evaluate.test.ts: the comparison of method section 8 in NumPy and scikit-learn.
+
+Run: python lab/golden_evaluation.py [output folder, default test/fixtures/estimators]
+Two invented models with three calibration and two held-out datasets, two seeds and five checkpoints each. Inputs are
+drawn as in golden_estimators.py, so that the test can draw them again.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.decomposition import PCA
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from sklearn.linear_model import Ridge
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from golden_estimators import uniform
+
+MODELS = {"alpha": 81, "beta": 82}
+CALIBRATION = ("code", "math", "medicine")
+HELD_OUT = ("verse", "finance")
+PEAK = {"code": 0.3, "math": 0.02, "medicine": 0.5, "verse": 0.04, "finance": 0.4}
+SEEDS = (42, 123)
+STEPS = (10, 20, 30, 40, 50)
+TRAITS, WIDTH, CUT = 4, 12, 0.06
+REGRESSORS = {
+    "random-forest": lambda: RandomForestRegressor(100, max_depth=5, min_samples_leaf=5, random_state=42),
+    "gradient-boosting": lambda: GradientBoostingRegressor(
+        n_estimators=100, max_depth=3, learning_rate=0.1, random_state=42
+    ),
+    "ridge": lambda: Ridge(1.0),
+}
+
+
+def rows_of(model: str) -> list[dict]:
+    seed = MODELS[model]
+    directions = uniform(seed, TRAITS, WIDTH)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    cells = [(d, s, t) for d in CALIBRATION + HELD_OUT for s in SEEDS for t in STEPS]
+    noise = uniform(seed + 100, len(cells), WIDTH)
+    scatter = uniform(seed + 200, len(cells), 2)
+    rows = []
+    for i, (dataset, run_seed, step) in enumerate(cells):
+        size = PEAK[dataset] * step / 50
+        activation = 0.5 * np.sqrt(size) * (directions[0] - directions[2]) + 0.1 * noise[i]
+        rows.append({
+            "run": f"{model}/{dataset}/seed_{run_seed}", "model": model, "dataset": dataset, "step": step,
+            "activation": activation, "drift": directions @ activation,
+            "em": np.round(72 * max(0, size + 0.1 * scatter[i, 0])) / 72, "loss": 1 + scatter[i, 1],
+            "lora": [step / 50 + noise[i, 0], step / 25],
+        })
+    return rows
+
+
+def first_axis(rows: list[dict]) -> np.ndarray:
+    last = [r["drift"] for r in rows if r["step"] == STEPS[-1]]
+    axis = PCA(svd_solver="full").fit(np.array(last)).components_[0]
+    return axis * np.sign(axis[2])
+
+
+def column(key):
+    return lambda train, pool: lambda rows: np.array([np.atleast_1d(r[key]) for r in rows])
+
+
+def along_axis(of):
+    def fit(_, pool):
+        axis = first_axis(pool)
+        return lambda rows: np.array([[of(r["drift"] @ axis)] for r in rows])
+    return fit
+
+
+def components(make):
+    def fit(train, _):
+        x = np.array([r["activation"] for r in train])
+        model = make().fit(x, np.array([r["em"] for r in train]))
+        return lambda rows: model.transform(np.array([r["activation"] for r in rows]))
+    return fit
+
+
+def norm_of(key):
+    return lambda train, pool: lambda rows: np.array([[np.linalg.norm(r[key])] for r in rows])
+
+
+FEATURES = {
+    "4D": column("drift"),
+    "|PC1|": along_axis(abs),
+    "PC1 signed": along_axis(float),
+    "activation norm": norm_of("activation"),
+    "training loss": column("loss"),
+    "step number": column("step"),
+    "PCA-7": components(lambda: PCA(7, svd_solver="full")),
+    "PLS-7": components(lambda: PLSRegression(7, scale=False)),
+    "LoRA norm": norm_of("lora"),
+    "LoRA norm per matrix": column("lora"),
+}
+
+
+def predict(make, feature, train, pool, test):
+    of = feature(train, pool)
+    fit = make().fit(of(train), np.array([r["em"] for r in train]))
+    return np.clip(fit.predict(of(test)), 0, 1)
+
+
+def bootstrap(rows, predictions):
+    runs = sorted({r["run"] for r in rows})
+    of = {run: [i for i, r in enumerate(rows) if r["run"] == run] for run in runs}
+    truth = np.array([r["em"] for r in rows]) > CUT
+    alarm = predictions > CUT
+    random = np.random.RandomState(42)
+    fnr, fpr = [], []
+    for _ in range(1000):
+        at = np.concatenate([of[runs[k]] for k in random.randint(0, len(runs), len(runs))])
+        with np.errstate(invalid="ignore"):
+            fnr.append((truth[at] & ~alarm[at]).sum() / np.float64(truth[at].sum()))
+            fpr.append((~truth[at] & alarm[at]).sum() / np.float64((~truth[at]).sum()))
+    return [np.nanpercentile(v, [2.5, 97.5]).tolist() for v in (fnr, fpr)]
+
+
+def figures(rows, predictions) -> dict:
+    em = np.array([r["em"] for r in rows])
+    truth, alarm = em > CUT, predictions > CUT
+    fnr, fpr = bootstrap(rows, predictions)
+    constant = np.ptp(predictions) == 0
+    return {
+        "falseNegatives": int((truth & ~alarm).sum()), "falsePositives": int((~truth & alarm).sum()),
+        "nDangerous": int(truth.sum()), "nSafe": int((~truth).sum()), "accuracy": float((truth == alarm).mean()),
+        "fnrInterval": fnr, "fprInterval": fpr, "auroc": float(roc_auc_score(truth, predictions)),
+        "rankCorrelation": None if constant else float(spearmanr(em, predictions).statistic),
+    }
+
+
+def main() -> None:
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "test/fixtures/estimators")
+    rows = {model: rows_of(model) for model in MODELS}
+    calibration = {m: [r for r in rows[m] if r["dataset"] in CALIBRATION] for m in MODELS}
+    held_out = {m: [r for r in rows[m] if r["dataset"] in HELD_OUT] for m in MODELS}
+    pool = sum(calibration.values(), [])
+    everything = sum(held_out.values(), [])
+    results = []
+    for name, feature in FEATURES.items():
+        for regressor, make in REGRESSORS.items():
+            predictions = np.concatenate([predict(make, feature, calibration[m], pool, held_out[m]) for m in MODELS])
+            left_out, truth = [], []
+            for m in MODELS:
+                for dataset in CALIBRATION:
+                    train = [r for r in calibration[m] if r["dataset"] != dataset]
+                    test = [r for r in calibration[m] if r["dataset"] == dataset]
+                    others = [r for r in pool if r["dataset"] != dataset]
+                    left_out += predict(make, feature, train, others, test).tolist()
+                    truth += [r["em"] > CUT for r in test]
+            results.append({
+                "features": name, "regressor": regressor, "predictions": predictions.tolist(),
+                "calibration": {
+                    "balancedAccuracy": float(balanced_accuracy_score(truth, np.array(left_out) > CUT)),
+                    "auroc": float(roc_auc_score(truth, left_out)),
+                },
+                "figures": figures(everything, predictions),
+            })
+    (out / "evaluation.json").write_text(json.dumps(results, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()
