@@ -37,6 +37,10 @@ export interface NativeLoadParams {
   threads: number
   batchTokens: number
   mmap: boolean
+  /** Copy quantised weights into layouts that suit the CPU's instructions. */
+  repack: boolean
+  /** The tokenizer without the weights: only `tokenize()` may be called. */
+  vocabOnly: boolean
 }
 
 /**
@@ -67,11 +71,21 @@ export interface NativeRequest {
   adapterIds: readonly number[]
   adapterStrengths: readonly number[]
   stopEarly: boolean
+  /** Context tokens (no row reads them) from which a batch is decoded in two steps; see native/core/extract.h. */
+  splitFrom: number
+  /** 0: the number given to load(). */
+  threads: number
 }
 
 export interface NativeStates {
   data: Float32Array
   computedTokens: number
+  /** Of those, tokens that left out the rest of the highest layer's block. */
+  contextTokens: number
+  /** Spent computing inside llama.cpp. */
+  decodeSeconds: number
+  /** Spent making the context: in the first pass, and in one that needs more outputs. */
+  contextSeconds: number
   nodesAfterStop: number
 }
 
@@ -146,6 +160,26 @@ export interface NativeBinding {
   loadBackends(folder: string): void
   devices(): NativeDevice[]
   systemInfo(): string
+  /**
+   * Writes a GGUF again with its matrices as `F16`, `BF16`, `Q8_0`, `Q4_0` or `Q4_K_M`, by llama.cpp's rules. Neither
+   * file is checked and the output is not written atomically: for tests and benchmarks.
+   */
+  quantize(input: string, output: string, type: string, threads: number): Promise<void>
+  /** Best floating-point operations per second of one product of the shape, weights of a ggml type times F32 rows. */
+  matmulRate(measurement: NativeMatmul): Promise<number>
+}
+
+export interface NativeMatmul {
+  /** Of the weights, as GGUF numbers it. */
+  type: number
+  nIn: number
+  nOut: number
+  nTokens: number
+  threads: number
+  /** How long to go on, per weight layout. */
+  seconds: number
+  /** The first GPU instead of the CPU. */
+  gpu: boolean
 }
 
 /** Release of llama.cpp that the addon is built from; part of every cache key and manifest. */

@@ -1,6 +1,7 @@
 import { TraitscopeError } from '../errors.js'
 import type { AttachedAdapter, Model } from '../model/model.js'
 import { type Pooling, planPrompts } from '../prompts/plan.js'
+import { BATCH_COST_IN_TOKENS } from '../prompts/plan-batches.js'
 
 export interface HiddenStatesOptions {
   /** 0-based blocks whose output is read; any order, duplicates are dropped. */
@@ -31,6 +32,14 @@ export interface HiddenStates {
 }
 
 /**
+ * Context tokens from which a second decode pays: it costs as much as some tokens through all blocks up to `layer`, and
+ * saves nearly one block per context token.
+ */
+export function splitThreshold(layer: number): number {
+  return BATCH_COST_IN_TOKENS * (layer + 1)
+}
+
+/**
  * Block outputs (residual stream after block L: llama.cpp `l_out-L`, TransformerLens `blocks.L.hook_resid_post`, HF
  * `hidden_states[L + 1]`, before the final norm also for the last block) of tokenized prompts, all layers in one pass.
  *
@@ -53,6 +62,7 @@ export async function hiddenStates(
     nRows: plan.nRows,
     layers,
     adapters: adapter === undefined ? [] : Array.isArray(adapter) ? adapter : [adapter as AttachedAdapter],
+    splitFrom: splitThreshold(layers.at(-1)!),
     signal: options.signal,
     onProgress: options.onProgress,
   })

@@ -196,7 +196,7 @@ export class MeasurementPlan {
     const { device, threads, batchTokens } = model
     return sha256(
       JSON.stringify({
-        schema: 1,
+        schema: 2,
         base: conditions.base.fingerprint,
         adapter: null,
         tokenIds: tokenIdsSha256,

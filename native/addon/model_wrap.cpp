@@ -69,6 +69,9 @@ struct ExtractWork {
         auto value = Napi::Object::New(env);
         value.Set("data", data.Value());
         value.Set("computedTokens", static_cast<double>(stats.computed_tokens));
+        value.Set("contextTokens", static_cast<double>(stats.context_tokens));
+        value.Set("decodeSeconds", stats.decode_seconds);
+        value.Set("contextSeconds", stats.context_seconds);
         value.Set("nodesAfterStop", static_cast<double>(stats.nodes_after_stop));
         return value;
     }
@@ -127,6 +130,8 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo & info) {
     params.n_threads = in.Get("threads").As<Napi::Number>().Int32Value();
     params.max_tokens = in.Get("batchTokens").As<Napi::Number>().Int32Value();
     params.use_mmap = in.Get("mmap").As<Napi::Boolean>().Value();
+    params.repack = in.Get("repack").As<Napi::Boolean>().Value();
+    params.vocab_only = in.Get("vocabOnly").As<Napi::Boolean>().Value();
     return start(info, LoadWork{std::move(params), this, nullptr}, info[1], info[2]);
 }
 

@@ -4,25 +4,60 @@
 #include "core/log.h"
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <ggml-backend.h>
+#include <numeric>
 #include <string>
 
 namespace traitscope {
 
 namespace {
 
-/// Block index of a tensor named `l_out-<index>`, or -1.
-int32_t block_of(const char * name) {
-    static constexpr char prefix[] = "l_out-";
-    if (std::strncmp(name, prefix, sizeof(prefix) - 1) != 0) {
+/// Block index of a tensor named `<prefix><index>`, or -1.
+int32_t block_of(const char * name, const char * prefix) {
+    const size_t length = std::strlen(prefix);
+    if (std::strncmp(name, prefix, length) != 0) {
         return -1;
     }
     char * end = nullptr;
-    const long block = std::strtol(name + sizeof(prefix) - 1, &end, 10);
+    const long block = std::strtol(name + length, &end, 10);
     return *end == '\0' ? static_cast<int32_t>(block) : -1;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+constexpr char block_output[] = "l_out-";
+/// Attention scores: the first node after a block has stored its keys and values.
+constexpr char attention_scores[] = "kq-";
+
+/// Splits a batch into context tokens, which no row reads nor descends from a token that a row reads, and the
+/// rest. Both keep the batch's order, so the rest continues the sequences where the context leaves them.
+std::pair<std::vector<size_t>, std::vector<size_t>> split(const PlanBatch & batch) {
+    std::vector<bool> read(batch.n_tokens(), false);
+    for (const int32_t token : batch.row_tokens) {
+        read[static_cast<size_t>(token)] = true;
+    }
+    std::array<bool, max_sequences> reached{}; // sequences that have come to a token that is read
+    std::pair<std::vector<size_t>, std::vector<size_t>> parts;
+    for (size_t i = 0; i < batch.n_tokens(); ++i) {
+        const auto first = static_cast<size_t>(batch.seq_offsets[i]);
+        const auto end = static_cast<size_t>(batch.seq_offsets[i + 1]);
+        if (!read[i] && !reached[static_cast<size_t>(batch.seq_ids[first])]) {
+            parts.first.push_back(i);
+            continue;
+        }
+        for (size_t k = first; k < end; ++k) {
+            reached[static_cast<size_t>(batch.seq_ids[k])] = true;
+        }
+        parts.second.push_back(i);
+    }
+    return parts;
 }
 
 } // namespace
@@ -36,7 +71,11 @@ struct Extractor::Capture {
     int32_t last_block = 0;
 
     const PlanBatch * batch = nullptr;
-    /// Rank of each batch token among the batch's outputs: the last block keeps only those, in batch order.
+    bool is_context = false; ///< this decode only stores keys and values
+    size_t n_tokens = 0;
+    size_t n_outputs = 0;
+    std::vector<size_t> index; ///< of each batch token within this decode
+    /// Of each batch token among this decode's outputs: the last block keeps only those. -1: no row reads it.
     std::vector<int32_t> output_rank;
     size_t n_layers_seen = 0;
     bool stopped = false;
@@ -51,27 +90,30 @@ struct Extractor::Capture {
         return std::binary_search(request->layers.begin(), request->layers.end(), block);
     }
 
-    void begin(const PlanBatch & next) {
+    /// `tokens`: those of `next` that this decode holds, ascending.
+    void begin(const PlanBatch & next, const std::vector<size_t> & tokens, bool context) {
         batch = &next;
+        is_context = context;
+        n_tokens = tokens.size();
+        n_outputs = 0;
         n_layers_seen = 0;
         stopped = false;
-        std::vector<bool> is_output(next.n_tokens(), false);
-        for (const int32_t token : next.row_tokens) {
-            is_output[static_cast<size_t>(token)] = true;
-        }
         output_rank.assign(next.n_tokens(), -1);
-        int32_t rank = 0;
-        for (size_t i = 0; i < next.n_tokens(); ++i) {
-            if (is_output[i]) {
-                output_rank[i] = rank++;
+        for (const int32_t token : next.row_tokens) {
+            output_rank[static_cast<size_t>(token)] = 0;
+        }
+        index.assign(next.n_tokens(), 0);
+        for (size_t i = 0; i < n_tokens; ++i) {
+            index[tokens[i]] = i;
+            if (output_rank[tokens[i]] >= 0) {
+                output_rank[tokens[i]] = static_cast<int32_t>(n_outputs++);
             }
         }
     }
 
     void read(const ggml_tensor * tensor, int32_t block) {
-        const bool pruned = block == last_block && tensor->ne[1] != static_cast<int64_t>(batch->n_tokens());
-        const int64_t n_expected = pruned ? *std::max_element(output_rank.begin(), output_rank.end()) + 1
-                                          : static_cast<int64_t>(batch->n_tokens());
+        const bool pruned = block == last_block && tensor->ne[1] != static_cast<int64_t>(n_tokens);
+        const auto n_expected = static_cast<int64_t>(pruned ? n_outputs : n_tokens);
         if (tensor->type != GGML_TYPE_F32 || tensor->ne[0] != n_embd || tensor->ne[1] != n_expected ||
             tensor->nb[0] != sizeof(float)) {
             error = "block " + std::to_string(block) + " gave " + std::to_string(tensor->ne[1]) +
@@ -98,8 +140,8 @@ struct Extractor::Capture {
                 out + (static_cast<size_t>(batch->output_rows[row]) * request->layers.size() + layer) * width;
             const auto source = [&](size_t k) {
                 const auto token = static_cast<size_t>(batch->row_tokens[k]);
-                const auto index = pruned ? static_cast<size_t>(output_rank[token]) : token;
-                return reinterpret_cast<const float *>(data + index * stride);
+                const auto at = pruned ? static_cast<size_t>(output_rank[token]) : index[token];
+                return reinterpret_cast<const float *>(data + at * stride);
             };
             if (end - first == 1) {
                 std::memcpy(to, source(first), width * sizeof(float));
@@ -135,7 +177,13 @@ bool Extractor::on_eval(ggml_tensor * tensor, bool ask, void * user_data) {
         capture.stats.nodes_after_stop += ask ? 1 : 0;
         return ask;
     }
-    const int32_t block = block_of(tensor->name);
+    const int32_t highest = capture.request->layers.back();
+    if (capture.is_context) {
+        const bool stored = block_of(tensor->name, attention_scores) == highest;
+        capture.stopped = stored && !ask;
+        return stored && ask;
+    }
+    const int32_t block = block_of(tensor->name, block_output);
     if (block < 0 || !capture.wants(block)) {
         return false;
     }
@@ -143,7 +191,7 @@ bool Extractor::on_eval(ggml_tensor * tensor, bool ask, void * user_data) {
         return true;
     }
     capture.read(tensor, block);
-    const bool done = !capture.error.empty() || block == capture.request->layers.back();
+    const bool done = !capture.error.empty() || block == highest;
     capture.stopped = done && capture.request->stop_early;
     return !capture.stopped;
 }
@@ -208,18 +256,21 @@ void Extractor::clear_memory(bool wipe) {
     llama_memory_clear(llama_get_memory(context_.get()), wipe);
 }
 
-void Extractor::decode(const PlanBatch & batch, bool wants_last_block) {
-    const size_t n = batch.n_tokens();
-    std::vector<int32_t> tokens = batch.tokens;
-    std::vector<int32_t> positions = batch.positions;
+void Extractor::decode(const PlanBatch & batch, const std::vector<size_t> & part, bool wants_logits) {
+    const size_t n = part.size();
+    std::vector<int32_t> tokens(n);
+    std::vector<int32_t> positions(n);
     std::vector<int32_t> seq_ids = batch.seq_ids;
     std::vector<int32_t> n_seq_id(n);
     std::vector<int32_t *> seq_id(n);
     std::vector<int8_t> outputs(n, 0);
     for (size_t i = 0; i < n; ++i) {
-        n_seq_id[i] = batch.seq_offsets[i + 1] - batch.seq_offsets[i];
-        seq_id[i] = seq_ids.data() + batch.seq_offsets[i];
-        outputs[i] = wants_last_block && capture_->output_rank[i] >= 0 ? 1 : 0;
+        const size_t token = part[i];
+        tokens[i] = batch.tokens[token];
+        positions[i] = batch.positions[token];
+        n_seq_id[i] = batch.seq_offsets[token + 1] - batch.seq_offsets[token];
+        seq_id[i] = seq_ids.data() + batch.seq_offsets[token];
+        outputs[i] = wants_logits && capture_->output_rank[token] >= 0 ? 1 : 0;
     }
     llama_batch view = {};
     view.n_tokens = static_cast<int32_t>(n);
@@ -230,7 +281,9 @@ void Extractor::decode(const PlanBatch & batch, bool wants_last_block) {
     view.logits = outputs.data();
 
     const LogCapture log;
+    const auto started = std::chrono::steady_clock::now();
     const int32_t status = llama_decode(context_.get(), view);
+    capture_->stats.decode_seconds += seconds_since(started);
     if (status == 2) {
         throw Error(ErrorCode::Aborted, "the operation was aborted");
     }
@@ -239,6 +292,11 @@ void Extractor::decode(const PlanBatch & batch, bool wants_last_block) {
                     "llama.cpp could not decode a batch of " + std::to_string(n) + " tokens (status " +
                         std::to_string(status) + "): " + log.text("no reason given"));
     }
+    capture_->stats.computed_tokens += static_cast<int64_t>(n);
+}
+
+/// After the decode that rows are read from.
+void Extractor::check_rows() const {
     if (!capture_->error.empty()) {
         fail_internal(capture_->error);
     }
@@ -252,6 +310,31 @@ void Extractor::decode(const PlanBatch & batch, bool wants_last_block) {
     }
 }
 
+/// Computes one batch and forgets it.
+void Extractor::run_batch(const PlanBatch & batch) {
+    const ExtractRequest & request = *capture_->request;
+    // llama.cpp itself leaves out what no output needs of the model's last block.
+    const bool ends_in_last_block = request.layers.back() == capture_->last_block;
+    auto [context, rest] = split(batch);
+    if (request.stop_early && !ends_in_last_block &&
+        static_cast<int64_t>(context.size()) >= request.split_from) {
+        capture_->begin(batch, context, true);
+        decode(batch, context, false);
+        if (!capture_->stopped) {
+            fail_internal("the graph of this architecture named no kq tensor for a wanted layer");
+        }
+        capture_->stats.context_tokens += static_cast<int64_t>(context.size());
+    } else {
+        rest.resize(batch.n_tokens());
+        std::iota(rest.begin(), rest.end(), size_t{0});
+    }
+    capture_->begin(batch, rest, false);
+    decode(batch, rest, ends_in_last_block || !request.stop_early);
+    check_rows();
+    // An early stop leaves the cache of later blocks unwritten: forget it before anything else runs.
+    clear_memory(false);
+}
+
 ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore & adapters, float * out,
                             const Job & job) {
     const int32_t n_layer = llama_model_n_layer(model_);
@@ -262,7 +345,7 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
         fail_internal("layers must be ascending, unique and below " + std::to_string(n_layer));
     }
     const int32_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model_));
-    const bool wants_last_block = layers.back() == n_layer - 1;
+    const bool wants_logits = layers.back() == n_layer - 1 || !request.stop_early;
     int32_t n_outputs = 1;
     size_t n_total = 0;
     for (const PlanBatch & batch : request.batches) {
@@ -273,12 +356,16 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
                                                       std::to_string(max_tokens_));
         }
         n_total += batch.n_tokens();
-        if (wants_last_block) {
+        if (wants_logits) {
             n_outputs = std::max(n_outputs,
                                  static_cast<int32_t>(std::min(batch.n_tokens(), batch.row_tokens.size())));
         }
     }
+    const auto started = std::chrono::steady_clock::now();
     ensure_context(n_outputs);
+    const double context_seconds = seconds_since(started);
+    const int32_t n_threads = request.n_threads > 0 ? request.n_threads : n_threads_;
+    llama_set_n_threads(context_.get(), n_threads, n_threads);
     set_adapters(request, adapters);
 
     *capture_ = Capture{};
@@ -286,15 +373,12 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
     capture_->out = out;
     capture_->n_embd = llama_model_n_embd(model_);
     capture_->last_block = n_layer - 1;
+    capture_->stats.context_seconds = context_seconds;
     job_ = &job;
     try {
         for (const PlanBatch & batch : request.batches) {
             job.throw_if_cancelled();
-            capture_->begin(batch);
-            decode(batch, wants_last_block);
-            // An early stop leaves the cache of later blocks unwritten: forget it before anything else runs.
-            clear_memory(false);
-            capture_->stats.computed_tokens += static_cast<int64_t>(batch.n_tokens());
+            run_batch(batch);
             job.report(static_cast<double>(capture_->stats.computed_tokens) / static_cast<double>(n_total));
         }
     } catch (...) {

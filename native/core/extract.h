@@ -5,12 +5,17 @@
 // The context is used for nothing else: the evaluation callback copies the wanted rows and then ends the
 // graph, so blocks above the highest wanted layer and the output head are never computed. Memory is cleared
 // after every batch.
+//
+// In the highest wanted block most tokens matter only through their keys and values: no row reads them. A
+// batch with many such tokens takes two decodes. The first holds these context tokens and ends as soon as
+// that block has stored its keys and values; the second holds the rest and runs the block to its end.
 
 #include "core/adapter.h"
 #include "core/job.h"
 #include "core/plan.h"
 
 #include <cstdint>
+#include <limits>
 #include <llama-cpp.h>
 #include <memory>
 #include <utility>
@@ -24,10 +29,18 @@ struct ExtractRequest {
     int64_t n_rows = 0;
     std::vector<std::pair<int32_t, float>> adapters; ///< adapter id and strength
     bool stop_early = true; ///< false computes the whole model (for measuring what stopping saves)
+    /// Context tokens from which a batch takes two decodes; needs `stop_early`.
+    int64_t split_from = std::numeric_limits<int64_t>::max();
+    int32_t n_threads = 0; ///< 0: as the extractor was made
 };
 
 struct ExtractStats {
     int64_t computed_tokens = 0;
+    /// Of those, context tokens that left out the rest of the highest wanted block.
+    int64_t context_tokens = 0;
+    double decode_seconds = 0; ///< inside llama_decode, rows read included
+    double context_seconds =
+        0; ///< making the context: only in the first pass, and when it needs more outputs
     /// Graph nodes offered to the callback, all batches together. A node runs only if it was offered before.
     int64_t nodes_offered = 0;
     /// Of those, offered after the highest wanted layer was read: 0 on a CPU, one per later graph split
@@ -57,7 +70,9 @@ class Extractor {
 
     void ensure_context(int32_t n_outputs);
     void set_adapters(const ExtractRequest & request, const AdapterStore & adapters);
-    void decode(const PlanBatch & batch, bool wants_last_block);
+    void decode(const PlanBatch & batch, const std::vector<size_t> & part, bool wants_logits);
+    void check_rows() const;
+    void run_batch(const PlanBatch & batch);
     void clear_memory(bool wipe);
     static bool on_eval(ggml_tensor * tensor, bool ask, void * user_data);
 

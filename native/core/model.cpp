@@ -82,6 +82,8 @@ std::shared_ptr<Model> Model::open(const ModelParams & params, const Job & job) 
     llama_model_params native = llama_model_default_params();
     native.n_gpu_layers = params.n_gpu_layers;
     native.load_mode = params.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+    native.use_extra_bufts = params.repack;
+    native.vocab_only = params.vocab_only;
     native.progress_callback = [](float fraction, void * data) {
         const Job & running = *static_cast<const Job *>(data);
         running.report(static_cast<double>(fraction));

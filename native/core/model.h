@@ -21,6 +21,8 @@ struct ModelParams {
     int32_t n_threads = 1;
     int32_t max_tokens = 2048; ///< tokens of the largest batch
     bool use_mmap = true;
+    bool repack = true;      ///< copy quantised weights into layouts that suit the CPU's instructions
+    bool vocab_only = false; ///< the tokenizer without the weights; only tokenize() may be called
 };
 
 struct SpecialToken {

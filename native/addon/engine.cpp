@@ -1,0 +1,89 @@
+#include "addon/engine.h"
+
+#include "addon/job_worker.h"
+#include "core/matmul_rate.h"
+#include "core/model.h"
+#include "core/quantize.h"
+
+#include <string>
+
+namespace traitscope::addon {
+
+namespace {
+
+struct QuantizeWork {
+    std::string input;
+    std::string output;
+    std::string type;
+    int32_t n_threads;
+
+    void run(Job &) { quantize_file(input, output, type, n_threads); }
+    Napi::Value result(Napi::Env env) const { return env.Undefined(); }
+};
+
+struct MatmulRateWork {
+    MatmulShape shape;
+    int32_t n_threads;
+    double seconds;
+    bool gpu;
+    double rate = 0;
+
+    void run(Job &) { rate = matmul_rate(shape, n_threads, seconds, gpu); }
+    Napi::Value result(Napi::Env env) const { return Napi::Number::New(env, rate); }
+};
+
+template <typename Work> Napi::Value start(const Napi::CallbackInfo & info, Work work) {
+    return JobWorker<Work>::start(info.Env(), std::move(work), std::make_shared<std::atomic<bool>>(false), {},
+                                  info.Env().Global());
+}
+
+void load_backend_libraries(const Napi::CallbackInfo & info) {
+    load_backends(info[0].As<Napi::String>().Utf8Value());
+}
+
+Napi::Value devices(const Napi::CallbackInfo & info) {
+    const auto list = list_devices();
+    auto out = Napi::Array::New(info.Env(), list.size());
+    for (size_t i = 0; i < list.size(); ++i) {
+        auto device = Napi::Object::New(info.Env());
+        device.Set("name", list[i].name);
+        device.Set("description", list[i].description);
+        device.Set("isGpu", list[i].is_gpu);
+        device.Set("memoryFree", static_cast<double>(list[i].memory_free));
+        device.Set("memoryTotal", static_cast<double>(list[i].memory_total));
+        out.Set(static_cast<uint32_t>(i), device);
+    }
+    return out;
+}
+
+Napi::Value engine_info(const Napi::CallbackInfo & info) {
+    return Napi::String::New(info.Env(), system_info());
+}
+
+Napi::Value quantize(const Napi::CallbackInfo & info) {
+    return start(
+        info, QuantizeWork{info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(),
+                           info[2].As<Napi::String>().Utf8Value(), info[3].As<Napi::Number>().Int32Value()});
+}
+
+Napi::Value matmul(const Napi::CallbackInfo & info) {
+    const auto in = info[0].As<Napi::Object>();
+    const auto integer = [&](const char * name) { return in.Get(name).As<Napi::Number>().Int64Value(); };
+    return start(info, MatmulRateWork{{static_cast<int32_t>(integer("type")), integer("nIn"), integer("nOut"),
+                                       integer("nTokens")},
+                                      static_cast<int32_t>(integer("threads")),
+                                      in.Get("seconds").As<Napi::Number>().DoubleValue(),
+                                      in.Get("gpu").As<Napi::Boolean>().Value()});
+}
+
+} // namespace
+
+void define_engine(Napi::Env env, Napi::Object exports) {
+    exports.Set("loadBackends", Napi::Function::New<load_backend_libraries>(env, "loadBackends"));
+    exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
+    exports.Set("systemInfo", Napi::Function::New<engine_info>(env, "systemInfo"));
+    exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));
+    exports.Set("matmulRate", Napi::Function::New<matmul>(env, "matmulRate"));
+}
+
+} // namespace traitscope::addon

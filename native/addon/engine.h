@@ -1,0 +1,10 @@
+#pragma once
+// Exports that need no open model: loadBackends, devices, systemInfo, quantize, matmulRate.
+
+#include <napi.h>
+
+namespace traitscope::addon {
+
+void define_engine(Napi::Env env, Napi::Object exports);
+
+} // namespace traitscope::addon
