@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { packageVersion } from '../lib/index.js'
 import { convertCommand } from './commands/convert.js'
+import { benchCommand } from './commands/bench.js'
 import { directionsCommand } from './commands/directions.js'
 import { doctorCommand } from './commands/doctor.js'
 import { extractCommand } from './commands/extract.js'
@@ -39,6 +40,7 @@ Example:
     convertCommand(signal),
     geometryCommand(signal),
     mergeCommand(signal),
+    benchCommand(signal),
   ]) {
     command.exitOverride().showHelpAfterError('(run with --help for the options and an example)')
     program.addCommand(command)

@@ -1,4 +1,5 @@
 /** The public list of names; every one is documented where it lives. */
+export { type BenchOptions, type BenchReport, type BenchRow, benchModel } from './bench/bench.js'
 export { type Diagnosis, diagnose } from './binding.js'
 export { type RunGeometry, runGeometry } from './detector/run-geometry.js'
 export type { PairwiseCosines } from './directions/cosines.js'

@@ -20,6 +20,7 @@ const STAGES = [
   'labels',
   'detector',
   'monitor',
+  'bench',
   'report',
   'index',
 ]

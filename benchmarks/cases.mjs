@@ -1,0 +1,16 @@
+// What is measured: operations x contenders x models. A trial is one of each, in a process of its own.
+import { CONTENDERS } from '../dist/lib/bench/contenders.js'
+
+/** Ways to compute the same states, by name; benchmarks/operations/read-states.mjs runs them. */
+const ways = CONTENDERS.map(({ name }) => name)
+
+export const OPERATIONS = {
+  /** The evaluation prompts of the core pack: the pass that every checkpoint gets. */
+  evaluate: { module: './operations/read-states.mjs', prompts: 'evaluation', contenders: ways },
+  /** The extraction prompts of the core pack: the pass that makes directions, once per base. */
+  extract: { module: './operations/read-states.mjs', prompts: 'extraction', contenders: ways },
+  /** A rank-16 adapter on the query and value projections, in and out. */
+  swap: { module: './operations/swap-adapter.mjs', contenders: ['swap'] },
+  /** The largest matrix of a block times 512 rows: the roof. */
+  matmul: { module: './operations/matmul.mjs', contenders: ['alone'] },
+}

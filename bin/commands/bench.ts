@@ -1,0 +1,113 @@
+import { Command } from 'commander'
+import {
+  type BenchReport,
+  benchModel,
+  chatTokens,
+  evaluationPrompts,
+  loadTraitPack,
+  scanRunFolder,
+} from '../../lib/index.js'
+import { openFromFlags, templateFromFlags } from '../model.js'
+import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
+import { createOutput, duration, type Output, table } from '../output.js'
+
+interface Flags extends ModelFlags {
+  layer?: number
+  traits: string
+  seconds: number
+  run?: string
+  json?: boolean
+  quiet?: boolean
+}
+
+/** `traitscope bench`: what monitoring costs with this model on this machine. */
+export function benchCommand(signal: AbortSignal): Command {
+  const command = new Command('bench')
+    .description('measure how fast this model is read here, and what monitoring a run costs')
+    .addOption(
+      option('-l, --layer <n>', 'block to read, 0-based (default: the middle one)').argParser(integer),
+    )
+    .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
+    .addOption(
+      option('--seconds <s>', 'time for each way of computing; longer passes are sampled')
+        .argParser(number)
+        .default(4),
+    )
+    .addOption(option('--run <dir>', 'a run folder: what monitoring its checkpoints costs'))
+    .addHelpText(
+      'after',
+      `
+The evaluation prompts are computed in five ways, from one prompt at a time through the whole model to what measure and
+watch do. Each way gets the threads and the batch size that suit it best; -t and -ub fix them.
+
+Example:
+  $ traitscope bench -m base.gguf --layer 14`,
+    )
+  return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
+    const output = createOutput({ quiet: flags.quiet === true })
+    const pack = await loadTraitPack(flags.traits)
+    const checkpoints = flags.run === undefined ? undefined : (await scanRunFolder(flags.run)).checkpoints
+    await using model = await openFromFlags(flags, output, signal)
+    const template = await templateFromFlags(flags, model, pack.acknowledgement)
+    const prompts = await chatTokens(
+      model,
+      template,
+      evaluationPrompts(pack).map(({ messages }) => messages),
+    )
+    const report = await benchModel(model, prompts, {
+      layer: flags.layer,
+      seconds: flags.seconds,
+      threads: flags.threads === undefined ? undefined : [flags.threads],
+      batchTokens: flags.batchTokens === undefined ? undefined : [flags.batchTokens],
+      signal,
+      onProgress: (what) => output.note(what),
+    })
+    const run = checkpoints && {
+      checkpoints: checkpoints.length,
+      seconds: checkpoints.length * report.checkpointSeconds,
+    }
+    if (flags.json) return output.json({ ...report, ...(run ? { run } : {}) })
+    print(report, output)
+    if (run) {
+      output.print(
+        `${flags.run}: ${run.checkpoints} checkpoints, ${duration(run.seconds)} to measure them all`,
+      )
+    }
+  })
+}
+
+function print(report: BenchReport, output: Output): void {
+  const { model, machine, layer, prompts, rows, roof, adapter } = report
+  output.print(`${model.description}, weights mostly ${model.type}, layer ${layer} of ${model.nLayer}`)
+  output.print(`${machine.cpu}, ${machine.threads} threads, on ${machine.device}`)
+  output.print(`${prompts.count} prompts of ${prompts.tokens} tokens in all\n`)
+  output.print(
+    table(
+      ['', 'seconds', 'prompts/s', 'tokens/s', 'computed', 'threads', 'batch', 'run', 'difference', 'speed'],
+      rows.map((row) => [
+        row.contender,
+        row.seconds.toFixed(2),
+        row.promptsPerSecond.toFixed(1),
+        row.tokensPerSecond.toFixed(0),
+        String(row.computedTokens),
+        String(row.threads),
+        String(row.batchTokens),
+        `${(100 * row.share).toFixed(0)} %`,
+        row.difference.toExponential(0),
+        `${row.speedup.toFixed(2)}x`,
+      ]),
+    ),
+  )
+  const peak = report.peakAnonymousBytes
+  output.print(
+    `\nmatrix products alone  ${(roof.operationsPerSecond / 1e9).toFixed(0)} GFLOP/s, of which the pass reaches ${(100 * roof.share).toFixed(0)} %`,
+  )
+  output.print(`outside llama.cpp      ${(100 * report.overheadShare).toFixed(2)} % of the time`)
+  output.print(
+    `anonymous memory       ${peak === null ? 'cannot be read on this platform' : `${(peak / 2 ** 20).toFixed(0)} MiB at most`}`,
+  )
+  output.print(
+    `adapter swap           ${(1000 * adapter.swapSeconds).toFixed(0)} ms besides ${(1000 * adapter.readSeconds).toFixed(0)} ms for its files (rank 16, ${adapter.modules} modules)`,
+  )
+  output.print(`one checkpoint         ${report.checkpointSeconds.toFixed(2)} s`)
+}

@@ -1,0 +1,74 @@
+import { availableParallelism } from 'node:os'
+import type { Model } from '../model/model.js'
+import { CONTENDERS, type Contender } from './contenders.js'
+import { runTrial, type Trial } from './trial.js'
+
+/** One prompt through the whole model: reads every weight from disk once. */
+export async function warmUp(model: Model, prompts: readonly Int32Array[], layer: number): Promise<void> {
+  await runTrial(model, CONTENDERS[0]!, prompts.slice(0, 1), {
+    layer,
+    threads: model.threads,
+    batchTokens: model.batchTokens,
+    seconds: 0,
+  })
+}
+
+export interface SearchOptions {
+  layer: number
+  /** For the final timing; a short trial gets a sixth of it. */
+  seconds: number
+  /** To try; default all, half and one of what the process may use. */
+  threads?: readonly number[] | undefined
+  /** To try; default 256, 512, 1024 and 2048, up to the model's own limit. */
+  batchTokens?: readonly number[] | undefined
+  signal?: AbortSignal | undefined
+  onProgress?: ((what: string) => void) | undefined
+}
+
+/** Finds the threads, then the batch size, with short trials, and times the best with a long one. */
+export async function bestTrial(
+  model: Model,
+  contender: Contender,
+  prompts: readonly Int32Array[],
+  options: SearchOptions,
+): Promise<Trial> {
+  const { layer, seconds, signal, onProgress } = options
+  const all = availableParallelism()
+  const threadChoices = options.threads ?? [...new Set([all, Math.ceil(all / 2), 1])]
+  const sizes = (options.batchTokens ?? [256, 512, 1024, 2048]).filter((size) => size <= model.batchTokens)
+  // A size that gives the same batches as the one before needs no trial.
+  const counts = sizes.map((size) => contender.plan(prompts, size).length)
+  const sizeChoices = sizes.filter((_, i) => i === 0 || counts[i] !== counts[i - 1])
+  const time = (threads: number, batchTokens: number, budget: number) => {
+    onProgress?.(`${contender.name}: ${threads} threads, batches of ${batchTokens}`)
+    return runTrial(model, contender, prompts, { layer, threads, batchTokens, seconds: budget, signal })
+  }
+  const short = seconds / 6
+  const first = sizeChoices[Math.min(1, sizeChoices.length - 1)]!
+  let best: Trial | undefined
+  const offer = (trial: Trial) => {
+    if (best === undefined || trial.seconds < best.seconds) best = trial
+  }
+  for (const threads of threadChoices) offer(await time(threads, first, short))
+  for (const size of sizeChoices) {
+    if (size !== first) offer(await time(best!.threads, size, short))
+  }
+  // A trial that ran the whole pass needs no repetition.
+  return best!.share === 1 && best!.seconds >= short ? best! : time(best!.threads, best!.batchTokens, seconds)
+}
+
+export function largestDifference(trial: Trial, reference: Trial): number {
+  let largest = 0
+  for (const [prompt, row] of trial.rows) {
+    const expected = reference.rows.get(prompt)
+    if (expected === undefined) continue
+    let difference = 0
+    let norm = 0
+    for (const [i, value] of expected.entries()) {
+      difference += (row[i]! - value) ** 2
+      norm += value ** 2
+    }
+    largest = Math.max(largest, Math.sqrt(difference / norm))
+  }
+  return largest
+}
