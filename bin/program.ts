@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { packageVersion } from '../lib/index.js'
-import { convertCommand } from './commands/convert.js'
 import { benchCommand } from './commands/bench.js'
+import { convertCommand } from './commands/convert.js'
 import { directionsCommand } from './commands/directions.js'
 import { doctorCommand } from './commands/doctor.js'
 import { extractCommand } from './commands/extract.js'

@@ -35,15 +35,10 @@ export { type MergeOptions, type MergeReport, mergeAdapter } from './model/merge
 export { MERGE_TYPE_NAMES, type MergeType, mergeType } from './model/merge-types.js'
 export {
   AttachedAdapter,
-  AttachedAdapter,
   type AttachOptions,
   Model,
-  Model,
-  type ModelInfo,
   type ModelInfo,
   type OpenModelOptions,
-  type OpenModelOptions,
-  openModel,
   openModel,
 } from './model/model.js'
 export type { WatchEvent } from './monitor/watch-events.js'
