@@ -2,6 +2,7 @@
 export { type BenchOptions, type BenchReport, type BenchRow, benchModel } from './bench/bench.js'
 export { type Diagnosis, diagnose } from './binding.js'
 export { type RunGeometry, runGeometry } from './detector/run-geometry.js'
+export type { Verdict } from './detector/verdict.js'
 export type { PairwiseCosines } from './directions/cosines.js'
 export { type DirectionMethod, meanDifference, pcaDirection } from './directions/difference.js'
 export { type Conditions, type Directions, directionVector } from './directions/directions.js'
@@ -59,6 +60,7 @@ export {
   type TraitSelection,
 } from './prompts/trait-pack.js'
 export { loadingsChart, planeChart, saveGeometry } from './report/geometry-report.js'
+export { htmlReport, type ReportOptions, type ReportRun } from './report/html.js'
 export { type Inspection, inspectPath } from './report/inspect.js'
 export { type MeasuredStep, type MeasureRunOptions, measureRun } from './trajectory/measure-run.js'
 export { activationNorm, type Projection, project } from './trajectory/project.js'

@@ -186,7 +186,7 @@ function dots(plane: Plane, points: Series['points'], i: number, radius: number)
 
 /** Names below the plot, in as many rows as they need; the second value is how far down they reach. */
 function legend(series: readonly { name: string }[]): [parts: string[], bottom: number] {
-  if (series.length < 2) return [[], HEIGHT]
+  if (series.length < 2) return [[], HEIGHT - BOTTOM + 48]
   let x = LEFT
   let y = HEIGHT - BOTTOM + 64
   const parts = series.map(({ name }, i) => {
@@ -199,7 +199,7 @@ function legend(series: readonly { name: string }[]): [parts: string[], bottom: 
     x += width
     return `<rect x="${at}" y="${y - 9}" width="10" height="10" fill="${colour(i)}"/>${text(at + 14, y, name, 'start')}`
   })
-  return [parts, Math.max(HEIGHT, y + 12)]
+  return [parts, y + 12]
 }
 
 function drawing(title: string, series: readonly { name: string }[], parts: readonly string[]): string {

@@ -1,0 +1,111 @@
+import { describe, expect, it } from 'vitest'
+import type { Verdict } from '../../lib/detector/verdict.js'
+import { htmlReport, type ReportRun } from '../../lib/report/html.js'
+import type { Step, Trajectory } from '../../lib/trajectory/trajectory.js'
+
+const STEPS = [0, 10, 20]
+
+function run(overrides: Partial<ReportRun> = {}): ReportRun {
+  const trajectory: Trajectory = {
+    source: 'traitscope',
+    traits: ['honesty', 'sycophancy'],
+    steps: STEPS.map((step) => ({ step, adapterSha256: null, loss: step === 0 ? null : 1 / step })),
+    finalAliasOf: null,
+    layers: [{ layer: 7, step0ActivationNorm: 4, projections: STEPS.map((step) => [-step / 25, step / 50]) }],
+    primary: 0,
+    skipped: [],
+    run: {} as Trajectory['run'],
+  }
+  return { name: 'set/seed_42', trajectory, ...overrides }
+}
+
+function verdict(kind: Verdict['verdict'], em: number | null, reasons: string[] = []): Verdict {
+  const interval: Verdict['interval'] = em === null ? null : [em / 2, em * 2]
+  return { verdict: kind, em, interval, level: 0.9, threshold: 0.06, novelty: null, reasons }
+}
+
+const VERDICTS = new Map<Step, Verdict>([
+  [10, verdict('warn', 0.05, ['the interval reaches 10 %'])],
+  [20, verdict('alarm', 0.31, ['the predicted EM rate is above 6 %'])],
+])
+const LABELS = new Map(
+  [0, 10, 20].map((step) => {
+    const counts = { nMisaligned: step, nScoreable: 100, rate: step / 100, standardError: 0.01 }
+    return [step, { step, single: counts, pooled: counts, draws: 8 }]
+  }),
+)
+
+/** Text of the table cells, row by row. */
+const table = (html: string) =>
+  [...html.matchAll(/<tr>(.*?)<\/tr>/g)].map(([, row]) =>
+    [...row!.matchAll(/<t[dh][^>]*>(.*?)<\/t[dh]>/g)].map(([, cell]) => cell!.replace(/<[^>]*>/g, '')),
+  )
+
+describe('htmlReport', () => {
+  it('should tell each checkpoint in a table', () => {
+    const html = htmlReport([run({ verdicts: VERDICTS, labels: LABELS })], { title: 'Report', cut: 0.06 })
+    expect(table(html)).toEqual([
+      ['step', 'loss', 'drift length', 'predicted EM', 'interval', 'judged EM', 'verdict', 'why'],
+      ['0', '-', '0.0 %', '-', '-', '0.0 %', '-', ''],
+      ['10', '0.1000', '11.2 %', '5.0 %', '2.5 to 10.0 %', '10.0 %', 'warn', 'the interval reaches 10 %'],
+      [
+        '20',
+        '0.0500',
+        '22.4 %',
+        '31.0 %',
+        '15.5 to 62.0 %',
+        '20.0 %',
+        'alarm',
+        'the predicted EM rate is above 6 %',
+      ],
+    ])
+    expect(html).toContain('The first alarm is at step 20; 1 warning.')
+    expect(html).toContain('dangerous above 6 %')
+  })
+
+  it('should show drift and loss alone without a detector and labels', () => {
+    const html = htmlReport([run()], { title: 'Report' })
+    expect(table(html)[0]).toEqual(['step', 'loss', 'drift length'])
+    expect([...html.matchAll(/<svg[^>]*aria-label="([^"]*)"/g)].map(([, label]) => label)).toEqual([
+      'Training loss',
+      'Trait drift at layer 7',
+    ])
+    expect(html).toContain('without a calibrated detector there is no verdict')
+  })
+
+  it('should give the charts of all runs one scale', () => {
+    const quiet = run({ name: 'quiet', labels: new Map([[10, LABELS.get(0)!]]) })
+    const ticks = (html: string) => html.match(/>EM rate, %<[\s\S]*?<polyline/g)?.length
+    const html = htmlReport([run({ labels: LABELS }), quiet], { title: 'Report', cut: 0.06 })
+    const [first, second] = html.split('<h2>quiet</h2>')
+    const axis = (part: string) => [...part.matchAll(/text-anchor="end">([-\d.]+)</g)].map(([, tick]) => tick)
+    expect(axis(second!.split('What was measured')[0]!)).toEqual(axis(first!))
+    expect(ticks(html)).toBe(2)
+  })
+
+  it('should load nothing, run nothing and trust no text', () => {
+    const evil = '<script>alert("x")</script>'
+    const verdicts = new Map<Step, Verdict>([[10, verdict('warn', 0.05, [evil])]])
+    const html = htmlReport([run({ name: evil, verdicts })], {
+      title: evil,
+      summary: [evil],
+      detector: [[evil, evil]],
+    })
+    expect(html).not.toMatch(/<script|<link|<img|url\(|@import/)
+    expect(html.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:/)
+    expect(html).toContain('&lt;script&gt;')
+  })
+
+  it('should be the same bytes for the same runs', () => {
+    const make = () => htmlReport([run({ verdicts: VERDICTS })], { title: 'Report' })
+    expect(make()).toBe(make())
+  })
+
+  it('should keep a final adapter out of the charts and in the table', () => {
+    const last = run()
+    last.trajectory.steps[2] = { step: 'final', adapterSha256: null }
+    const html = htmlReport([last], { title: 'Report' })
+    expect(table(html).at(-1)![0]).toBe('final')
+    expect(html).not.toContain('NaN')
+  })
+})
