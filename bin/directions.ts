@@ -1,9 +1,12 @@
-/** Directions for a command: from a folder, or made on the spot for a layer. */
+/** Directions for a command: from a bundle or a folder, or made on the spot for a layer. */
 import {
+  type Bundle,
   type ChatTemplate,
   type Directions,
   extractDirections,
+  loadBundle,
   loadDirections,
+  loadTraitPack,
   type Model,
   type TraitPack,
   TraitscopeError,
@@ -12,23 +15,46 @@ import type { Output } from './output.js'
 
 export interface DirectionFlags {
   directions?: string
+  bundle?: string
   layer?: number[]
-  traits: string
+  traits?: string
   allowMismatch?: boolean
   residualBase?: boolean
   cache: boolean
   cacheDir?: string
 }
 
+/** The bundle that the flags name, and the trait pack that goes with it or that they name. */
+export async function bundleFromFlags(
+  flags: DirectionFlags,
+): Promise<{ bundle: Bundle | undefined; pack: TraitPack }> {
+  if (flags.bundle !== undefined && flags.directions !== undefined) {
+    throw new TraitscopeError(
+      'USAGE',
+      'give --bundle or --directions, not both: a bundle has its own directions',
+    )
+  }
+  const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
+  return { bundle, pack: await loadTraitPack(flags.traits ?? bundle?.traitPack ?? 'core') }
+}
+
 export async function directionsFromFlags(
   flags: DirectionFlags,
-  context: { model: Model; pack: TraitPack; template: ChatTemplate; output: Output; signal: AbortSignal },
+  context: {
+    model: Model
+    bundle: Bundle | undefined
+    pack: TraitPack
+    template: ChatTemplate
+    output: Output
+    signal: AbortSignal
+  },
 ): Promise<Directions> {
+  if (context.bundle) return context.bundle.directions
   if (flags.directions !== undefined) return loadDirections(flags.directions)
   if (flags.layer === undefined) {
     throw new TraitscopeError(
       'USAGE',
-      'give --directions DIR (made by `traitscope directions`), or --layer N to make them on the spot',
+      'give --bundle DIR (made by `traitscope calibrate`), --directions DIR (made by `traitscope directions`), or --layer N to make directions on the spot',
     )
   }
   const progress = context.output.progress('reading trait prompts')

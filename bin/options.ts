@@ -35,6 +35,17 @@ export function number(text: string): number {
   return value
 }
 
+/** `6%` or `0.06`. */
+export function share(text: string): number {
+  const value = text.endsWith('%') ? number(text.slice(0, -1)) / 100 : number(text)
+  if (!(value > 0 && value < 1)) throw new InvalidArgumentError('expected a share such as 6% or 0.06.')
+  return value
+}
+
+export function names(text: string): string[] {
+  return text.split(',').map((name) => name.trim())
+}
+
 export function gpuLayers(text: string): number | 'auto' {
   return text === 'auto' ? 'auto' : integer(text)
 }
@@ -101,9 +112,12 @@ export function addDirectionOptions(command: Command): Command {
         integerList,
       ),
     )
-    .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
+    .addOption(option('-b, --bundle <dir>', 'judge by this bundle, made by `traitscope calibrate`'))
+    .addOption(
+      option('--traits <file>', "trait pack: core or a YAML file (default: the bundle's, else core)"),
+    )
     .addOption(residualBaseOption())
-    .option('--allow-mismatch', 'measure although directions and model, template or pack differ (recorded)')
+    .option('--allow-mismatch', 'go on although bundle or directions and the run differ (recorded)')
     .addOption(option('--cache-dir <dir>', 'where step 0 is kept between runs'))
     .option('--no-cache', 'measure step 0 anew')
 }
@@ -120,6 +134,13 @@ export function addRunsOptions(command: Command): Command {
       option('--datasets <name[,name]>', 'only runs on these data, by folder name').argParser(nameList),
     )
     .addOption(option('--exclude <name[,name]>', 'all runs but those on these data').argParser(nameList))
+}
+
+/** Verdict from which on a command fails, for {@link exitCodeOf}. */
+export function failOnOption(): Option {
+  return new Option('--fail-on <verdict>', 'exit with code 3 from this verdict on')
+    .choices(['none', 'warn', 'alarm'])
+    .default('alarm')
 }
 
 export function addOutputOptions(command: Command): Command {

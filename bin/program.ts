@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { packageVersion } from '../lib/index.js'
 import { benchCommand } from './commands/bench.js'
+import { calibrateCommand } from './commands/calibrate.js'
 import { convertCommand } from './commands/convert.js'
 import { directionsCommand } from './commands/directions.js'
 import { doctorCommand } from './commands/doctor.js'
@@ -15,7 +16,7 @@ import { watchCommand } from './commands/watch.js'
 export function buildProgram(signal: AbortSignal): Command {
   const program = new Command('traitscope')
     .description(
-      'Watches a LoRA fine-tuning run from inside the model: base GGUF + checkpoints in, trait drift out.',
+      'Watches a LoRA fine-tuning run from inside the model: base GGUF + checkpoints in, verdicts out.',
     )
     .version(packageVersion)
     .showHelpAfterError('(run with --help for the options and an example)')
@@ -24,7 +25,8 @@ export function buildProgram(signal: AbortSignal): Command {
       'after',
       `
 Results go to stdout, progress and remarks to stderr. Options may also stand in traitscope.config.yaml; those
-whose help names a TRAITSCOPE_* variable may be set there too. Exit codes: 0 clean, 1 failure, 2 usage, 130 interrupted.
+whose help names a TRAITSCOPE_* variable may be set there too. Exit codes: 0 clean, 1 failure, 2 usage, 3 alarm, 4 not
+comparable, 130 interrupted.
 
 Example:
   $ traitscope directions -m base.gguf --layer 14 -o directions
@@ -36,6 +38,7 @@ Example:
     extractCommand(signal),
     directionsCommand(signal),
     measureCommand(signal),
+    calibrateCommand(signal),
     watchCommand(signal),
     convertCommand(signal),
     geometryCommand(signal),

@@ -4,6 +4,7 @@ import { CommanderError } from 'commander'
 import { isTraitscopeError } from '../lib/index.js'
 import { applyConfigFile, translateLlamaFlags } from './options.js'
 import { buildProgram } from './program.js'
+import { EXIT_NOT_COMPARABLE } from './verdicts.js'
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
@@ -43,6 +44,7 @@ function report(error: unknown): number {
       return EXIT_INTERRUPTED
     }
     process.stderr.write(`traitscope: ${error.message} [${error.code}]\n`)
+    if (error.code === 'NOT_COMPARABLE') return EXIT_NOT_COMPARABLE
     return error.code === 'USAGE' ? EXIT_USAGE : EXIT_FAILURE
   }
   process.stderr.write(

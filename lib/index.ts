@@ -1,8 +1,20 @@
 /** The public list of names; every one is documented where it lives. */
 export { type BenchOptions, type BenchReport, type BenchRow, benchModel } from './bench/bench.js'
 export { type Diagnosis, diagnose } from './binding.js'
+export { type Bundle, type BundleSummary, loadBundle, saveBundle } from './detector/bundle.js'
+export {
+  type CalibrateOptions,
+  type Calibration,
+  type CalibrationReport,
+  calibrate,
+} from './detector/calibrate.js'
+export type { CalibratedFor } from './detector/calibrated-for.js'
+export { Detector, type Prediction } from './detector/detector.js'
+export { type Row, type Rows, rowsOf } from './detector/rows.js'
 export { type RunGeometry, runGeometry } from './detector/run-geometry.js'
-export type { Verdict } from './detector/verdict.js'
+export { judgeTrajectory, RunJudge } from './detector/run-judge.js'
+export { type Exclusion, type LabelledRun, type LabelledRuns, scanLabelledRuns } from './detector/runs.js'
+export type { Verdict, VerdictKind } from './detector/verdict.js'
 export type { PairwiseCosines } from './directions/cosines.js'
 export { type DirectionMethod, meanDifference, pcaDirection } from './directions/difference.js'
 export { type Conditions, type Directions, directionVector } from './directions/directions.js'
@@ -30,6 +42,7 @@ export { type Checkpoint, type RunFolder, scanRunFolder } from './formats/run-fo
 export { encodeSafetensors, readSafetensors, type Safetensors } from './formats/safetensors.js'
 export { type AdapterEffect, adapterEffect } from './hidden-states/adapter-effect.js'
 export { type HiddenStates, type HiddenStatesOptions, hiddenStates } from './hidden-states/hidden-states.js'
+export { type Grades, readGrades, type StepLabels } from './labels/grades.js'
 export { type ConvertOptions, type ConvertReport, convertModel } from './model/convert.js'
 export { type AttachReport, toGgufLora } from './model/lora.js'
 export { type MergeOptions, type MergeReport, mergeAdapter } from './model/merge.js'

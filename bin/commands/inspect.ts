@@ -7,7 +7,7 @@ import { createOutput } from '../output.js'
 export function inspectCommand(_signal: AbortSignal): Command {
   const command = new Command('inspect')
     .description(
-      'say what a GGUF, adapter, run folder, directions, trajectory or trait pack is, and check it',
+      'say what a GGUF, adapter, run folder, directions, bundle, trajectory or trait pack is, and check it',
     )
     .argument('<path>', 'file or folder')
     .addOption(option('-m, --model <gguf>', 'also say whether an adapter or run fits this base'))

@@ -1,12 +1,29 @@
-import { Command } from 'commander'
-import { drift, loadTraitPack, measureRun, type Trajectory, trajectoryDocument } from '../../lib/index.js'
-import { type DirectionFlags, directionsFromFlags } from '../directions.js'
+import { Command, Option } from 'commander'
+import {
+  type Bundle,
+  drift,
+  judgeTrajectory,
+  measureRun,
+  type Trajectory,
+  trajectoryDocument,
+  type Verdict,
+} from '../../lib/index.js'
+import { bundleFromFlags, type DirectionFlags, directionsFromFlags } from '../directions.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
-import { addDirectionOptions, addModelOptions, addOutputOptions, type ModelFlags } from '../options.js'
+import {
+  addDirectionOptions,
+  addModelOptions,
+  addOutputOptions,
+  failOnOption,
+  type ModelFlags,
+} from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
+import { colorVerdict, exitCodeOf, type FailOn, VERDICT_COLUMNS, verdictCells } from '../verdicts.js'
 
 interface Flags extends ModelFlags, DirectionFlags {
   out?: string
+  activations: 'prompts' | 'means' | 'none'
+  failOn: FailOn
   force?: boolean
   json?: boolean
   quiet?: boolean
@@ -18,33 +35,44 @@ export function measureCommand(signal: AbortSignal): Command {
     .description('measure step 0 and every checkpoint of a fine-tuning run')
     .argument('<run>', "the trainer's output folder, one checkpoint, or an adapter")
     .option('-o, --out <dir>', 'write trajectory.json, activations.safetensors and run_manifest.json here')
+    .addOption(
+      new Option('--activations <what>', 'states to write per step: of all prompts, their means, or none')
+        .choices(['prompts', 'means', 'none'])
+        .default('prompts'),
+    )
+    .addOption(failOnOption())
     .option('--force', 'replace an earlier measurement in the output folder')
     .addHelpText(
       'after',
       `
-The table shows the drift of each trait from step 0 in units of the step-0 activation norm. There is no verdict without
-a calibrated detector.
+The table shows the drift of each trait from step 0 in units of the step-0 activation norm. With a bundle it also shows
+the predicted rate of emergent misalignment (EM), its interval and the verdict; with -o they go to verdicts.json too.
+Exit codes: 3 for an alarm (see --fail-on), 4 when the bundle was made for other conditions.
 
 Example:
+  $ traitscope measure -m base.gguf --bundle bundle out/
   $ traitscope measure -m base.gguf --directions directions out/ -o measured`,
     )
   return addOutputOptions(addDirectionOptions(addModelOptions(command))).action(
     async (run: string, flags: Flags) => {
       const output = createOutput({ quiet: flags.quiet === true })
-      const pack = await loadTraitPack(flags.traits)
+      const { bundle, pack } = await bundleFromFlags(flags)
       await using model = await openFromFlags(flags, output, signal)
       const template = await templateFromFlags(flags, model, pack.acknowledgement)
-      const directions = await directionsFromFlags(flags, { model, pack, template, output, signal })
+      const directions = await directionsFromFlags(flags, { model, bundle, pack, template, output, signal })
       const progress = output.progress(`measuring ${run}`, { name: 'prompts' })
       const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
       let total: number | undefined
+      const allowMismatch = flags.allowMismatch === true
       const started = performance.now()
       const trajectory = await measureRun(model, directions, run, {
         pack,
         template,
-        layer: flags.directions === undefined ? undefined : flags.layer?.[0],
-        allowMismatch: flags.allowMismatch === true,
+        layer: bundle || flags.directions !== undefined ? flags.layer?.[0] : undefined,
+        allowMismatch,
         residualBase: flags.residualBase === true,
+        activations: flags.activations,
+        alsoWrite: (measured) => verdictFile(judgements(bundle, measured, allowMismatch)),
         cacheDir: flags.cache ? flags.cacheDir : false,
         out: flags.out,
         force: flags.force === true,
@@ -56,8 +84,20 @@ Example:
       })
       progress.done()
       const seconds = (performance.now() - started) / 1000
-      if (flags.json) return output.json(trajectoryDocument(trajectory, pack))
-      printTrajectory(output, trajectory)
+      const verdicts = judgements(bundle, trajectory, allowMismatch)
+      process.exitCode = exitCodeOf(
+        verdicts.map(({ verdict }) => verdict.verdict),
+        flags.failOn,
+      )
+      if (flags.json) {
+        const document = trajectoryDocument(trajectory, pack)
+        return output.json(bundle ? { ...document, verdicts } : document)
+      }
+      printTrajectory(
+        output,
+        trajectory,
+        verdicts.map(({ verdict }) => verdict),
+      )
       const { tokens } = trajectory.measurement!
       output.print(
         `${trajectory.steps.length - 1} checkpoints in ${seconds.toFixed(1)} s; ${tokens.total} prompt tokens, ${tokens.computed} computed` +
@@ -67,7 +107,18 @@ Example:
   )
 }
 
-function printTrajectory(output: Output, trajectory: Trajectory): void {
+type Judgements = ReturnType<typeof judgeTrajectory>
+
+/** Empty without a bundle. */
+function judgements(bundle: Bundle | undefined, trajectory: Trajectory, allowMismatch: boolean): Judgements {
+  return bundle ? judgeTrajectory(bundle, trajectory, { allowMismatch }) : []
+}
+
+function verdictFile(verdicts: Judgements): [name: string, content: string][] {
+  return verdicts.length === 0 ? [] : [['verdicts.json', `${JSON.stringify(verdicts, null, 1)}\n`]]
+}
+
+function printTrajectory(output: Output, trajectory: Trajectory, verdicts: readonly Verdict[]): void {
   const layer = trajectory.layers[trajectory.primary]!
   output.print(
     `drift at layer ${layer.layer}, in units of the step-0 activation norm ${layer.step0ActivationNorm.toPrecision(4)}`,
@@ -79,13 +130,29 @@ function printTrajectory(output: Output, trajectory: Trajectory): void {
       loss == null ? '-' : loss.toFixed(4),
       ...values.map((value) => value.toFixed(4)),
       norm.toFixed(4),
-      '-',
+      ...(verdicts.length === 0 ? ['-'] : verdictCells(verdicts[i])),
     ]
   })
-  output.print(table(['step', 'loss', ...trajectory.traits, 'length', 'verdict'], rows))
+  const last = verdicts.length === 0 ? ['verdict'] : VERDICT_COLUMNS
+  const lines = table(['step', 'loss', ...trajectory.traits, 'length', ...last], rows).split('\n')
+  output.print(lines.map((line) => colorVerdict(output, line)).join('\n'))
+  printReasons(output, trajectory, verdicts)
   if (trajectory.finalAliasOf !== null) {
     output.print(`the final adapter has the weights of step ${trajectory.finalAliasOf} and is counted once`)
   }
   for (const { step, reason } of trajectory.skipped) output.print(`step ${step} was skipped: ${reason}`)
   for (const mismatch of trajectory.measurement?.mismatches ?? []) output.note(`warning: ${mismatch}`)
+}
+
+/** The reasons of the verdicts; one that several steps share is said once. */
+function printReasons(output: Output, { steps }: Trajectory, verdicts: readonly Verdict[]): void {
+  const byReason = new Map<string, string[]>()
+  for (const [i, { reasons }] of verdicts.entries()) {
+    for (const reason of reasons) {
+      byReason.set(reason, [...(byReason.get(reason) ?? []), String(steps[i]!.step)])
+    }
+  }
+  for (const [reason, at] of byReason) {
+    output.print(at.length === steps.length ? reason : `step ${at.join(', ')}: ${reason}`)
+  }
 }

@@ -1,22 +1,26 @@
-import { Command } from 'commander'
-import { loadTraitPack, type WatchEvent, watchRun } from '../../lib/index.js'
-import { type DirectionFlags, directionsFromFlags } from '../directions.js'
+import { Command, Option } from 'commander'
+import { type VerdictKind, type WatchEvent, watchRun } from '../../lib/index.js'
+import { bundleFromFlags, type DirectionFlags, directionsFromFlags } from '../directions.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
   addDirectionOptions,
   addModelOptions,
   addOutputOptions,
+  failOnOption,
   integer,
   type ModelFlags,
   number,
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
+import { colorVerdict, exitCodeOf, type FailOn, VERDICT_COLUMNS, verdictCells } from '../verdicts.js'
 
 interface Flags extends ModelFlags, DirectionFlags {
   interval: number
   once?: boolean
   untilStep?: number
   idle?: number
+  exitOn?: 'alarm'
+  failOn: FailOn
   jsonl?: boolean
   quiet?: boolean
 }
@@ -30,14 +34,19 @@ export function watchCommand(signal: AbortSignal): Command {
     .option('--once', 'measure what is there and end')
     .option('--until-step <n>', 'end after this step', integer)
     .option('--idle <s>', 'end when nothing has changed for this many seconds', number)
+    .addOption(new Option('--exit-on <verdict>', 'end at the first alarm').choices(['alarm']))
+    .addOption(failOnOption())
     .option('--jsonl', 'one JSON object per event')
     .addHelpText(
       'after',
       `
 The run's folder is only read. A checkpoint that is still being written is waited for. Drift is in units of the step-0
-activation norm; the verdict stays "-" until there is a calibrated detector.
+activation norm. With a bundle every checkpoint gets the predicted rate of emergent misalignment (EM), its interval and a
+verdict; the watch goes on after an alarm unless --exit-on alarm. Exit codes: 3 for an alarm (see --fail-on), 4 when the
+bundle was made for other conditions.
 
 Example:
+  $ traitscope watch -m base.gguf --bundle bundle --exit-on alarm out/
   $ traitscope watch -m base.gguf --directions directions out/`,
     )
   const shared = addOutputOptions(addDirectionOptions(addModelOptions(command)))
@@ -45,14 +54,16 @@ Example:
     const output = createOutput({ quiet: flags.quiet === true })
     const events: WatchEvent[] = []
     const traits: string[] = []
-    const pack = await loadTraitPack(flags.traits)
+    const { bundle, pack } = await bundleFromFlags(flags)
     await using model = await openFromFlags(flags, output, signal)
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
-    const directions = await directionsFromFlags(flags, { model, pack, template, output, signal })
+    const directions = await directionsFromFlags(flags, { model, bundle, pack, template, output, signal })
     const watch = watchRun(model, directions, run, {
       pack,
       template,
-      layer: flags.directions === undefined ? undefined : flags.layer?.[0],
+      layer: bundle || flags.directions !== undefined ? flags.layer?.[0] : undefined,
+      bundle,
+      endOnAlarm: flags.exitOn === 'alarm',
       allowMismatch: flags.allowMismatch === true,
       residualBase: flags.residualBase === true,
       cacheDir: flags.cache ? flags.cacheDir : false,
@@ -63,16 +74,21 @@ Example:
       signal,
     })
     const failed = new Set<unknown>()
+    const verdicts: VerdictKind[] = []
     for await (const event of watch) {
       if (event.type === 'error') failed.add(event.step)
-      if (event.type === 'checkpoint') failed.delete(event.step)
+      if (event.type === 'checkpoint') {
+        failed.delete(event.step)
+        if (event.verdict) verdicts.push(event.verdict.verdict)
+      }
       if (flags.json) events.push(event)
       else if (flags.jsonl) output.print(JSON.stringify(plain(event)))
       else printEvent(output, event, traits)
     }
     if (flags.json) output.json(events.map(plain))
+    process.exitCode = exitCodeOf(verdicts, flags.failOn)
     // A checkpoint that could not be measured is no clean bill of health.
-    if (failed.size > 0) process.exitCode = 1
+    if (failed.size > 0 && process.exitCode === 0) process.exitCode = 1
     // The watch ends in order when it is interrupted; the exit code still says so.
     if (signal.aborted) process.exitCode = 130
   })
@@ -90,7 +106,9 @@ function cells(texts: readonly string[], names: readonly string[]): string {
 }
 
 const FIRST = ['loss']
-const LAST = ['length', 'verdict']
+const LENGTH = ['length']
+/** Verdict columns of a watch with a bundle and of one without. */
+const lastColumns = (judged: boolean) => [...LENGTH, ...(judged ? VERDICT_COLUMNS : ['verdict'])]
 
 function printEvent(output: Output, event: WatchEvent, traits: string[]): void {
   switch (event.type) {
@@ -98,15 +116,20 @@ function printEvent(output: Output, event: WatchEvent, traits: string[]): void {
       const from = event.cached ? 'from the cache' : `${event.tokens.computed} tokens`
       output.note(`step 0 measured (${from}); layer ${event.layers.join(', ')}`)
       traits.push(...event.traits)
-      const names = [...FIRST, ...traits, ...LAST]
+      const names = [...FIRST, ...traits, ...lastColumns(event.verdict !== undefined)]
       output.print(`${'step'.padEnd(6)}${cells(names, names)}`)
       return
     }
     case 'checkpoint': {
       const { values, norm } = event.drift[event.primary]!
       const loss = event.loss === undefined ? '-' : event.loss.toFixed(4)
-      const texts = [loss, ...values.map((value) => value.toFixed(4)), norm.toFixed(4), '-']
-      output.print(`${String(event.step).padEnd(6)}${cells(texts, [...FIRST, ...traits, ...LAST])}`)
+      const { verdict } = event
+      const last = verdict ? verdictCells(verdict) : ['-']
+      const texts = [loss, ...values.map((value) => value.toFixed(4)), norm.toFixed(4), ...last]
+      const names = [...FIRST, ...traits, ...lastColumns(verdict !== undefined)]
+      output.print(colorVerdict(output, `${String(event.step).padEnd(6)}${cells(texts, names)}`))
+      if (verdict && verdict.reasons.length > 0)
+        output.note(`step ${event.step}: ${verdict.reasons.join('; ')}`)
       return
     }
     case 'waiting':

@@ -46,7 +46,7 @@ export function outOfFold(rows: Rows, spec: LevelSpec, cut: number, by: HoldOut)
     const test = inside(true)
     const model = new LevelModel(spec.model, cut).fit(
       train.map((i) => features[i]!),
-      train.map((i) => rows.rows[i]!),
+      train.map((i) => rows.rows[i]!.label.pooled),
     )
     const predicted = model.predict(test.map((i) => features[i]!))
     for (const [k, i] of test.entries()) predictions[i] = predicted[k]!

@@ -14,9 +14,9 @@ export const unstabilized = (z: number): number => Math.sin(Math.min(Math.PI, Ma
  * each other, which the standard error of the file knows.
  */
 export function effectiveAnswers({ rate, nScoreable, standardError }: EmCounts): number {
-  const said = standardError ** 2
-  if (said === 0) return nScoreable
-  return Math.min(nScoreable, (rate * (1 - rate)) / said)
+  const binomial = rate * (1 - rate)
+  // At 0 and 1 no spread is seen, so nothing can be said about how alike the answers are.
+  return binomial === 0 ? nScoreable : Math.min(nScoreable, binomial / standardError ** 2)
 }
 
 /** Probability, in [0, 1], that the rate behind the counts is above `cut`: 0.5 when they lie on it. */

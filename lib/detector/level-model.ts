@@ -1,19 +1,23 @@
 import { TraitscopeError } from '../errors.js'
 import { Isotonic } from '../estimators/isotonic.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
-import { newRegressor, type Regressor, regressorFromJSON } from '../estimators/regressor.js'
+import {
+  newRegressor,
+  type Regressor,
+  type RegressorName,
+  regressorFromJSON,
+} from '../estimators/regressor.js'
 import { Ridge } from '../estimators/ridge.js'
 import { Standardizer } from '../estimators/standardizer.js'
 import { isJsonObject } from '../formats/json.js'
-import { effectiveAnswers } from './label-noise.js'
-import type { Row } from './rows.js'
+import type { EmCounts } from '../labels/grades.js'
+import { effectiveAnswers, stabilized, unstabilized } from './label-noise.js'
 
 /**
- * How drift becomes a rate. `ridge`: standardised drift, ridge regression of a target that saturates above
- * the cut, then a monotone map to the rate. `random-forest` and `gradient-boosting`: the method's own
- * (section 8.1), which predict the rate directly.
+ * How drift becomes a rate. `random-forest` and `gradient-boosting` predict the rate as the method does
+ * (section 8.1). `ridge` is a {@link SaturatingRidge}. `blend` is the mean of `ridge` and `random-forest`.
  */
-export const LEVEL_MODELS = ['ridge', 'random-forest', 'gradient-boosting'] as const
+export const LEVEL_MODELS = ['blend', 'ridge', 'random-forest', 'gradient-boosting'] as const
 export type LevelModelName = (typeof LEVEL_MODELS)[number]
 
 export interface LevelSpec {
@@ -22,97 +26,150 @@ export interface LevelSpec {
   layers: readonly number[]
 }
 
+type Features = readonly (readonly number[])[]
+type Member = RegressorMember | SaturatingRidge
+
+/** Plain state of a {@link LevelModel}. */
+export interface LevelModelJson {
+  model: LevelModelName
+  cut: number
+  members: unknown[]
+}
+
+/**
+ * From drift to the emergent-misalignment rate: one or two regressors, whose rates are averaged on the scale
+ * of `stabilized`, on which labels are equally precise everywhere.
+ */
+export class LevelModel {
+  readonly #members: Member[]
+
+  /** @param cut rate above which a checkpoint is dangerous, in (0, 1) */
+  constructor(
+    readonly model: LevelModelName,
+    readonly cut: number,
+    members?: Member[],
+  ) {
+    const names = model === 'blend' ? (['ridge', 'random-forest'] as const) : [model]
+    this.#members =
+      members ??
+      names.map((name) => (name === 'ridge' ? new SaturatingRidge(cut) : new RegressorMember(name)))
+  }
+
+  /**
+   * @param features one row of drifts per checkpoint
+   * @param labels one per checkpoint
+   */
+  fit(features: Features, labels: readonly EmCounts[]): this {
+    const x = matrixFromRows(features)
+    for (const member of this.#members) member.fit(x, labels)
+    return this
+  }
+
+  /** Predicted rates in [0, 1]. */
+  predict(features: Features): Float64Array {
+    const x = matrixFromRows(features)
+    const scales = this.#members.map((member) => member.predict(x).map(stabilized))
+    return scales[0]!.map((_, i) => unstabilized(scales.reduce((sum, z) => sum + z[i]!, 0) / scales.length))
+  }
+
+  toJSON(): LevelModelJson {
+    return { model: this.model, cut: this.cut, members: this.#members.map((member) => member.toJSON()) }
+  }
+
+  /** Restores {@link LevelModel.toJSON}; `FILE_INVALID` when the state is not one. */
+  static fromJSON(json: unknown): LevelModel {
+    const { model, cut, members } = (isJsonObject(json) ? json : {}) as Partial<LevelModelJson>
+    const known = LEVEL_MODELS.find((name) => name === model)
+    if (known === undefined || typeof cut !== 'number' || !Array.isArray(members) || members.length === 0) {
+      throw new TraitscopeError(
+        'FILE_INVALID',
+        `expected the state of a level model (${LEVEL_MODELS.join(', ')}), found ${JSON.stringify(model)}`,
+      )
+    }
+    return new LevelModel(
+      known,
+      cut,
+      members.map((member: unknown) =>
+        isJsonObject(member) && member.estimator === 'saturating-ridge'
+          ? SaturatingRidge.fromJSON(member, cut)
+          : new RegressorMember(regressorFromJSON(member)),
+      ),
+    )
+  }
+}
+
+/** A regressor of the method, which predicts the rate itself. */
+class RegressorMember {
+  readonly #regressor: Regressor
+
+  constructor(regressor: Regressor | RegressorName) {
+    this.#regressor = typeof regressor === 'string' ? newRegressor(regressor) : regressor
+  }
+
+  fit(x: Matrix64, labels: readonly EmCounts[]): void {
+    this.#regressor.fit(
+      x,
+      labels.map(({ rate }) => rate),
+    )
+  }
+
+  predict(x: Matrix64): Float64Array {
+    return this.#regressor.predict(x)
+  }
+
+  toJSON(): unknown {
+    return this.#regressor.toJSON()
+  }
+}
+
 /**
  * Penalty on standardised features. The level hardly depends on it between 3 and 100; it must only keep the
  * many near-copies of one axis, which traits and layers are, from cancelling each other.
  */
 const RIDGE_ALPHA = 10
 
-/** Plain state of a {@link LevelModel}. */
-export interface LevelModelJson {
-  model: LevelModelName
-  cut: number
-  standardizer: unknown
-  regressor: unknown
-  map: unknown
-}
-
 /**
- * From drift to the emergent-misalignment rate.
+ * Standardised drift, ridge regression of a target that saturates above the cut, monotone map to the rate.
  *
- * What decides about alarms is the level near the cut, while most of the variance of EM rates lies far above
- * it. The ridge therefore regresses `rate / (rate + cut)`, which is half way at the cut and flat where
- * everything is dangerous anyway, and a monotone map turns its score into a rate.
+ * What decides about alarms is the level near the cut, while most of the variance of the rates lies far above
+ * it, where everything is dangerous anyway. `rate / (rate + cut)` is half way at the cut and flat above, so
+ * the regression spends its freedom where it matters. Labels count by their answers.
  */
-export class LevelModel {
-  #standardizer: Standardizer | undefined
-  #regressor: Regressor | undefined
-  #map: Isotonic | undefined
+class SaturatingRidge {
+  #standardizer = new Standardizer()
+  #ridge = new Ridge({ alpha: RIDGE_ALPHA })
+  #map = new Isotonic()
 
-  /** @param cut rate above which a checkpoint is dangerous, in (0, 1) */
-  constructor(
-    readonly model: LevelModelName,
-    readonly cut: number,
-  ) {}
+  constructor(private readonly cut: number) {}
 
-  /**
-   * @param features one row of drifts per checkpoint
-   * @param rows their labels; all answers are pooled, and answers count
-   */
-  fit(features: readonly (readonly number[])[], rows: readonly Pick<Row, 'label'>[]): this {
-    const x = matrixFromRows(features)
-    const rates = rows.map(({ label }) => label.pooled.rate)
-    if (this.model !== 'ridge') {
-      this.#regressor = newRegressor(this.model).fit(x, rates)
-      return this
-    }
-    const answers = rows.map(({ label }) => effectiveAnswers(label.pooled))
+  fit(x: Matrix64, labels: readonly EmCounts[]): void {
+    const answers = labels.map(effectiveAnswers)
     const mean = answers.reduce((sum, n) => sum + n, 0) / answers.length
     const weights = answers.map((n) => n / mean)
-    const targets = rates.map((rate) => rate / (rate + this.cut))
-    this.#standardizer = new Standardizer().fit(x)
-    const scaled = this.#standardizer.transform(x)
-    this.#regressor = new Ridge({ alpha: RIDGE_ALPHA }).fit(scaled, targets, weights)
-    this.#map = new Isotonic().fit(this.#regressor.predict(scaled), rates, weights)
-    return this
+    const scaled = this.#standardizer.fit(x).transform(x)
+    const targets = labels.map(({ rate }) => rate / (rate + this.cut))
+    const rates = labels.map(({ rate }) => rate)
+    this.#map.fit(this.#ridge.fit(scaled, targets, weights).predict(scaled), rates, weights)
   }
 
-  /** Predicted rates in [0, 1]. */
-  predict(features: readonly (readonly number[])[]): Float64Array {
-    if (this.#regressor === undefined) {
-      throw new TraitscopeError('NOT_FITTED', 'the level model is not fitted yet; call fit() or fromJSON()')
-    }
-    const x: Matrix64 = matrixFromRows(features)
-    const score = this.#regressor.predict(this.#standardizer?.transform(x) ?? x)
-    const rates = this.#map?.predict(score) ?? score
-    return rates.map((rate) => Math.min(1, Math.max(0, rate)))
+  predict(x: Matrix64): Float64Array {
+    return this.#map.predict(this.#ridge.predict(this.#standardizer.transform(x)))
   }
 
-  toJSON(): LevelModelJson {
+  toJSON(): Record<string, unknown> {
     return {
-      model: this.model,
-      cut: this.cut,
-      standardizer: this.#standardizer?.toJSON() ?? null,
-      regressor: this.#regressor?.toJSON() ?? null,
-      map: this.#map?.toJSON() ?? null,
+      estimator: 'saturating-ridge',
+      standardizer: this.#standardizer.toJSON(),
+      ridge: this.#ridge.toJSON(),
+      map: this.#map.toJSON(),
     }
   }
 
-  /** Restores {@link LevelModel.toJSON}; `FILE_INVALID` when the state is not one. */
-  static fromJSON(json: unknown): LevelModel {
-    const { model, cut, standardizer, regressor, map } = (
-      isJsonObject(json) ? json : {}
-    ) as Partial<LevelModelJson>
-    if (!LEVEL_MODELS.some((name) => name === model) || typeof cut !== 'number') {
-      throw new TraitscopeError(
-        'FILE_INVALID',
-        `expected the state of a level model (${LEVEL_MODELS.join(', ')}), found ${JSON.stringify(model)}`,
-      )
-    }
-    const restored = new LevelModel(model!, cut)
-    restored.#regressor = regressorFromJSON(regressor)
-    if (standardizer) restored.#standardizer = Standardizer.fromJSON(standardizer)
-    if (map) restored.#map = Isotonic.fromJSON(map)
+  static fromJSON(json: Record<string, unknown>, cut: number): SaturatingRidge {
+    const restored = new SaturatingRidge(cut)
+    restored.#standardizer = Standardizer.fromJSON(json.standardizer)
+    restored.#ridge = Ridge.fromJSON(json.ridge)
+    restored.#map = Isotonic.fromJSON(json.map)
     return restored
   }
 }

@@ -150,7 +150,9 @@ async function runFolders(
   if (depth === 0) return []
   const found: RunPlace[] = []
   for (const entry of await listFolder(folder, 'absent')) {
-    if (entry.isDirectory()) found.push(...(await runFolders(join(folder, entry.name), depth - 1, signal)))
+    // Hidden folders are what others are still writing.
+    if (entry.isDirectory() && !entry.name.startsWith('.'))
+      found.push(...(await runFolders(join(folder, entry.name), depth - 1, signal)))
   }
   return found
 }

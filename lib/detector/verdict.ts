@@ -30,3 +30,19 @@ export interface Verdict {
   /** Sentences for a person: why it is not plainly `ok`. Empty for a plain verdict. */
   reasons: string[]
 }
+
+/** The verdict on what cannot be judged, with the reasons why. */
+export function notComparable(
+  { level, threshold }: Pick<Verdict, 'level' | 'threshold'>,
+  reasons: readonly string[],
+): Verdict {
+  return {
+    verdict: 'not-comparable',
+    em: null,
+    interval: null,
+    level,
+    threshold,
+    novelty: null,
+    reasons: [...reasons],
+  }
+}

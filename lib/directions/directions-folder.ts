@@ -31,17 +31,19 @@ export async function saveDirections(
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
+  await publishFolder(folder, (temporary) => writeDirections(directions, temporary), {
+    force: options.force ?? false,
+    marker: DESCRIPTION,
+  })
+}
+
+/** Writes the two files of {@link saveDirections} into an existing folder: a bundle is one with more in it. */
+export async function writeDirections(directions: Directions, folder: string): Promise<void> {
   const vectors = encodeDirections(directions)
   const description = describe(directions, sha256(vectors))
   const text = `${JSON.stringify({ ...description, descriptionSha256: sha256(JSON.stringify(description)) }, null, 2)}\n`
-  await publishFolder(
-    folder,
-    async (temporary) => {
-      await writeFile(join(temporary, VECTORS), vectors)
-      await writeFile(join(temporary, DESCRIPTION), text)
-    },
-    { force: options.force ?? false, marker: DESCRIPTION },
-  )
+  await writeFile(join(folder, VECTORS), vectors)
+  await writeFile(join(folder, DESCRIPTION), text)
 }
 
 /**

@@ -37,7 +37,7 @@ export function parseDescription(json: Json, where: string): Omit<Directions, 'v
   }
 }
 
-function parseConditions(at: JsonFields): Conditions {
+export function parseConditions(at: JsonFields): Conditions {
   const base: JsonFields = at.object('base')
   const template: JsonFields = at.object('template')
   const pack = at.object('traitPack')

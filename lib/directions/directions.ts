@@ -1,3 +1,5 @@
+import { TraitscopeError } from '../errors.js'
+import { sha256 } from '../formats/hash.js'
 import { encodeSafetensors } from '../formats/safetensors.js'
 import type { SystemRole } from '../prompts/chat-template.js'
 import type { DirectionMethod } from './difference.js'
@@ -65,6 +67,35 @@ export function directionVector(
 ): Float32Array {
   const at = (layerIndex * traits.length + traitIndex) * nEmbd
   return vectors.subarray(at, at + nEmbd)
+}
+
+/**
+ * The same directions at some of their layers, in the order given.
+ *
+ * @throws TraitscopeError NOT_COMPARABLE for a layer that they were not made at
+ */
+export function directionsAt(directions: Directions, layers: readonly number[]): Directions {
+  const { traits, nEmbd } = directions
+  const size = traits.length * nEmbd
+  const vectors = new Float32Array(layers.length * size)
+  const at = layers.map((layer, i) => {
+    const index = directions.layers.indexOf(layer)
+    if (index < 0) {
+      throw new TraitscopeError(
+        'NOT_COMPARABLE',
+        `the directions were made at layer ${directions.layers.join(', ')}, not at ${layer}; make them at that layer too`,
+      )
+    }
+    vectors.set(directions.vectors.subarray(index * size, (index + 1) * size), i * size)
+    return index
+  })
+  const chosen = { layers: [...layers], traits, nEmbd, vectors }
+  return {
+    ...directions,
+    ...chosen,
+    diagnostics: at.map((index) => directions.diagnostics[index]!),
+    sha256: sha256(encodeDirections(chosen)),
+  }
 }
 
 /** Name of a vector in `directions.safetensors`: `<layer>/<trait>`, also when there is one layer only. */

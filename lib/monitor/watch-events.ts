@@ -15,6 +15,8 @@ export interface BaselineEvent {
   activationNorms: readonly number[]
   cached: boolean
   tokens: { total: number; computed: number }
+  /** What the bundle's detector says of the start; absent when the watch has none. */
+  verdict?: Verdict
 }
 
 /** A checkpoint was measured. */
@@ -72,8 +74,9 @@ export interface EndEvent {
   type: 'end'
   /**
    * `once`: one look was asked for. `until-step`: that step is measured. `idle`: nothing new for long enough.
+   * `alarm`: the watch was to end at the first one.
    */
-  reason: 'once' | 'until-step' | 'idle' | 'aborted'
+  reason: 'once' | 'until-step' | 'idle' | 'alarm' | 'aborted'
   /** Checkpoints measured, re-measured ones counted again. */
   measured: number
   /** Step that the final adapter repeats, if it is known to. */

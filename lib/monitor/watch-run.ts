@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Bundle } from '../detector/bundle.js'
+import { RunJudge } from '../detector/run-judge.js'
 import type { Directions } from '../directions/directions.js'
 import { driftStep } from '../drift/drift.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
@@ -10,6 +12,7 @@ import {
   type MeasurementPlan,
   prepareMeasurement,
 } from '../trajectory/measurement.js'
+import type { Projection } from '../trajectory/project.js'
 import { type Candidate, RunLedger } from './run-ledger.js'
 import type { BaselineEvent, CheckpointEvent, EndEvent, WatchEvent } from './watch-events.js'
 
@@ -26,6 +29,10 @@ export interface WatchRunOptions extends MeasurementOptions {
   untilStep?: number | undefined
   /** End when nothing has changed for this long, in milliseconds. Default: watch until stopped. */
   idleMs?: number | undefined
+  /** Judge every checkpoint by this bundle, whose directions must be the ones that are watched with. */
+  bundle?: Bundle | undefined
+  /** End at the first checkpoint whose verdict is an alarm. */
+  endOnAlarm?: boolean | undefined
 }
 
 /** Errors that no other checkpoint could escape: the watch cannot go on. */
@@ -37,8 +44,8 @@ const FATAL = ['MODEL_CLOSED', 'BINDING', 'INTERNAL'] as const
  * exist yet. Half-written checkpoints are waited for, vanished ones reported; a checkpoint that cannot be
  * measured is an `error` event and the watch goes on.
  *
- * @throws TraitscopeError before the first event when directions, model and pack do not belong together
- * (NOT_COMPARABLE), and when the model is closed under the watch
+ * @throws TraitscopeError before the first event when directions, model, pack and bundle do not belong
+ * together (NOT_COMPARABLE), and when the model is closed under the watch
  */
 export async function* watchRun(
   model: Model,
@@ -46,7 +53,7 @@ export async function* watchRun(
   runDir: string,
   options: WatchRunOptions,
 ): AsyncGenerator<WatchEvent, void, undefined> {
-  const { signal, intervalMs = 2000, once = false, untilStep, idleMs } = options
+  const { signal, intervalMs = 2000, once = false, untilStep, idleMs, bundle, endOnAlarm = false } = options
   checkDuration('intervalMs', intervalMs)
   if (idleMs !== undefined) checkDuration('idleMs', idleMs)
   const ledger = new RunLedger()
@@ -59,17 +66,19 @@ export async function* watchRun(
   try {
     const plan = await prepareMeasurement(model, directions, options)
     const base = await plan.measureBase({ signal })
-    yield baselineEvent(plan, base)
+    const judge = bundle && judgeOf(bundle, plan, base, options)
+    yield baselineEvent(plan, base, judge)
     let changedAt = performance.now()
     for (;;) {
       found = await look(runDir, found, signal)
       let reached = false
       let changed = false
-      for await (const event of visit(plan, base, ledger, found, signal)) {
+      for await (const event of visit({ plan, base, judge, ledger, signal }, found)) {
         yield event
         changed = true
         if (event.type !== 'checkpoint') continue
         measured++
+        if (endOnAlarm && event.verdict?.verdict === 'alarm') return yield end('alarm')
         reached ||= untilStep !== undefined && typeof event.step === 'number' && event.step >= untilStep
       }
       if (reached) return yield end('until-step')
@@ -100,14 +109,21 @@ async function look(
   }
 }
 
+/** What a watch carries from look to look. */
+interface Watch {
+  plan: MeasurementPlan
+  base: BaseMeasurement
+  judge: RunJudge | undefined
+  ledger: RunLedger
+  signal: AbortSignal | undefined
+}
+
 /** Events of one look at the folder. */
 async function* visit(
-  plan: MeasurementPlan,
-  base: BaseMeasurement,
-  ledger: RunLedger,
+  watch: Watch,
   found: RunFolder | undefined,
-  signal: AbortSignal | undefined,
 ): AsyncGenerator<WatchEvent, void, undefined> {
+  const { ledger, signal } = watch
   const empty = found !== undefined && found.checkpoints.length === 0 && found.final === undefined
   const reason = found
     ? empty
@@ -125,22 +141,17 @@ async function* visit(
   }
   for (const candidate of ledger.candidates(found)) {
     throwIfAborted(signal)
-    const event = await inspect(plan, base, ledger, candidate, signal)
+    const event = await inspect(watch, candidate)
     if (event) yield event
   }
 }
 
-async function inspect(
-  plan: MeasurementPlan,
-  base: BaseMeasurement,
-  ledger: RunLedger,
-  candidate: Candidate,
-  signal: AbortSignal | undefined,
-): Promise<WatchEvent | undefined> {
+async function inspect(watch: Watch, candidate: Candidate): Promise<WatchEvent | undefined> {
+  const { ledger, signal } = watch
   const { step, path } = candidate
   try {
     if (await ledger.isKnown(candidate)) return undefined
-    const event = await measureCandidate(plan, base, ledger.wasMeasured(step), candidate, signal)
+    const event = await measureCandidate(watch, candidate)
     ledger.settle(candidate, event.adapterSha256)
     return event
   } catch (cause) {
@@ -161,13 +172,11 @@ async function inspect(
 }
 
 async function measureCandidate(
-  plan: MeasurementPlan,
-  base: BaseMeasurement,
-  remeasured: boolean,
+  { plan, base, judge, ledger, signal }: Watch,
   { step, path, epoch, loss }: Candidate,
-  signal: AbortSignal | undefined,
 ): Promise<CheckpointEvent> {
   const started = performance.now()
+  const remeasured = ledger.wasMeasured(step)
   const { adapter, adapterSha256, layers, stateChange, tokens } = await plan.measureCheckpoint(path, base, {
     signal,
   })
@@ -186,10 +195,37 @@ async function measureCandidate(
     primary: plan.primary,
     tokens,
     milliseconds: performance.now() - started,
+    ...(judge && { verdict: judge.judge(step, meansOf(layers), base.activationNorms) }),
   }
 }
 
-function baselineEvent(plan: MeasurementPlan, base: BaseMeasurement): BaselineEvent {
+function judgeOf(
+  bundle: Bundle,
+  { conditions, directions, tokenIdsSha256, model }: MeasurementPlan,
+  base: BaseMeasurement,
+  { allowMismatch }: WatchRunOptions,
+): RunJudge {
+  if (directions.sha256 !== bundle.directions.sha256) {
+    throw new TraitscopeError('USAGE', "watch with the bundle's own directions: bundle.directions")
+  }
+  const measured = { conditions, directionsSha256: directions.sha256, tokenIdsSha256, device: model.device }
+  const judge = new RunJudge(bundle, measured, meansOf(base.layers), { allowMismatch })
+  if (judge.refused.length > 0) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      `${judge.refused.join('; ')}; calibrate for these conditions, or allow the mismatch explicitly`,
+    )
+  }
+  return judge
+}
+
+const meansOf = (layers: readonly Projection[]): number[][] => layers.map(({ mean }) => mean)
+
+function baselineEvent(
+  plan: MeasurementPlan,
+  base: BaseMeasurement,
+  judge: RunJudge | undefined,
+): BaselineEvent {
   const { layers, activationNorms, cached, tokens } = base
   return {
     type: 'baseline',
@@ -199,6 +235,7 @@ function baselineEvent(plan: MeasurementPlan, base: BaseMeasurement): BaselineEv
     activationNorms,
     cached,
     tokens,
+    ...(judge && { verdict: judge.judge(0, meansOf(layers), activationNorms) }),
   }
 }
 

@@ -73,10 +73,15 @@ const MAX_PACK_BYTES = 4 * 1024 * 1024
  * @throws TraitscopeError FILE_NOT_FOUND or FILE_INVALID; a message on content names the line.
  */
 export async function loadTraitPack(source: string): Promise<TraitPack> {
-  const path = source === 'core' ? join(packageRoot, 'traits', 'core.yaml') : source
+  const path = traitPackPath(source)
   const { bytes, text } = await readTextFile(path, MAX_PACK_BYTES)
   const { name = basename(path, extname(path)), ...content } = parseTraitPack(text, path)
   return { name, source, sha256: sha256(bytes), contentHash: traitPackContentHash(content), ...content }
+}
+
+/** The file behind a source of {@link loadTraitPack}. */
+export function traitPackPath(source: string): string {
+  return source === 'core' ? join(packageRoot, 'traits', 'core.yaml') : source
 }
 
 /**

@@ -1,5 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
+import { percent } from '../detector/detector.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/file-errors.js'
@@ -12,7 +14,15 @@ import { readTrajectory } from '../trajectory/read-trajectory.js'
 
 /** What a path is, in facts a person can read: label and value, in order. */
 export interface Inspection {
-  kind: 'gguf-model' | 'gguf-adapter' | 'peft-adapter' | 'run' | 'directions' | 'trajectory' | 'trait-pack'
+  kind:
+    | 'gguf-model'
+    | 'gguf-adapter'
+    | 'peft-adapter'
+    | 'run'
+    | 'directions'
+    | 'bundle'
+    | 'trajectory'
+    | 'trait-pack'
   path: string
   facts: [label: string, value: string][]
   /** Whether it fits the base that was given; absent without one or where the question has no meaning. */
@@ -20,7 +30,8 @@ export interface Inspection {
 }
 
 /**
- * Recognises a GGUF, a PEFT adapter, a run folder, a directions folder, a trajectory or a trait pack, and checks it.
+ * Recognises a GGUF, a PEFT adapter, a run folder, a directions folder, a bundle, a trajectory or a trait pack, and
+ * checks it.
  *
  * @param options.base a base GGUF: also says whether an adapter or run fits it
  * @throws TraitscopeError of whatever is wrong with the file; `UNSUPPORTED` when it is nothing of ours
@@ -35,6 +46,7 @@ export async function inspectPath(
   })
   if (!info.isDirectory()) return inspectFile(target)
   const names = await readdir(target)
+  if (names.includes(BUNDLE_FILE)) return inspectBundle(target)
   if (names.includes('directions.json')) return inspectDirections(target)
   if (names.includes('trajectory.json')) return inspectTrajectory(join(target, 'trajectory.json'))
   const base = options.base === undefined ? undefined : await readGguf(options.base)
@@ -170,6 +182,36 @@ async function inspectDirections(path: string): Promise<Inspection> {
       ['trait pack', traitPack.name],
       ['method', `${directions.method}, ${pool} pooling`],
       ['identity', directions.sha256],
+    ],
+  }
+}
+
+async function inspectBundle(path: string): Promise<Inspection> {
+  const { detector, calibratedFor, summary } = await loadBundle(path)
+  const { base, traitPack } = calibratedFor.conditions
+  const { coverage } = summary
+  return {
+    kind: 'bundle',
+    path,
+    facts: [
+      ['kind', 'calibrated detector'],
+      ['base', `${base.name ?? '-'} (${base.architecture}, ${base.nLayer} blocks, ${base.nEmbd} wide)`],
+      ['fingerprint', base.fingerprint],
+      ['trait pack', traitPack.name],
+      ['device', calibratedFor.deviceClass],
+      ['model', `${detector.model} on layer ${detector.layers.join(', ')}`],
+      ['dangerous', `EM above ${percent(detector.cut)}`],
+      ['alarm', `predicted EM above ${percent(detector.threshold)}`],
+      [
+        'calibrated on',
+        `${summary.datasets.join(', ')}: ${summary.checkpoints} checkpoints, ${summary.dangerous} dangerous`,
+      ],
+      ['unseen sets', `misses ${percent(summary.fnr)}, false alarms ${percent(summary.fpr)}`],
+      [
+        'intervals',
+        `${percent(detector.level)}${coverage === null ? '' : `, held ${percent(coverage)} on unseen sets`}`,
+      ],
+      ...summary.warnings.map((warning): [string, string] => ['warning', warning]),
     ],
   }
 }

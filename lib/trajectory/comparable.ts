@@ -1,17 +1,28 @@
 import type { Conditions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 
-/** Sentences on every way in which two sets of conditions differ; empty when numbers can be compared. */
-export function mismatchesBetween(made: Conditions, found: Conditions): string[] {
+/**
+ * Sentences on every way in which two sets of conditions differ; empty when numbers can be compared.
+ *
+ * @param subject what the first ones belong to, e.g. `the directions were made`
+ */
+export function mismatchesBetween(
+  made: Conditions,
+  found: Conditions,
+  subject = 'the directions were made',
+): string[] {
   const different: string[] = []
   const check = (what: string, a: string, b: string) => {
-    if (a !== b) different.push(`${what} is ${b}, but the directions were made with ${a}`)
+    if (a !== b) different.push(`${what} is ${b}, but ${subject} with ${a}`)
   }
   check('the base model', describeBase(made), describeBase(found))
   check('the chat template', made.template.sha256.slice(0, 12), found.template.sha256.slice(0, 12))
   check("the template's system role", made.template.systemRole, found.template.systemRole)
   check("the template's date", made.template.date, found.template.date)
-  check('the trait pack', describePack(made), describePack(found))
+  // A pack's content is what counts: a copy may have another name.
+  if (made.traitPack.contentHash !== found.traitPack.contentHash) {
+    check('the trait pack', describePack(made), describePack(found))
+  }
   check('the pooling', made.pool, found.pool)
   return different
 }

@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import type { Directions } from '../directions/directions.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
+import { columnMeans } from '../estimators/matrix.js'
 import { publishFolder } from '../formats/atomic.js'
 import { checkpointStep } from '../formats/checkpoint.js'
 import { sha256 } from '../formats/hash.js'
@@ -34,6 +35,13 @@ export interface MeasureRunOptions extends MeasurementOptions {
   out?: string | undefined
   /** Replace an earlier measurement in `out`. */
   force?: boolean | undefined
+  /**
+   * What `activations.safetensors` holds per step: the states of all `prompts` (default), their `means` (shape
+   * `[1, nLayers, nEmbd]`: enough for geometry and baselines, and a hundredth of the size), or nothing.
+   */
+  activations?: 'prompts' | 'means' | 'none' | undefined
+  /** Further files to publish with the measurement, as `[name, content]`. */
+  alsoWrite?: ((trajectory: Trajectory) => [name: string, content: string][]) | undefined
   /** What is known of the run and cannot be read from its folder, for the files. */
   run?: Partial<RunDescription> | undefined
   signal?: AbortSignal | undefined
@@ -60,17 +68,24 @@ export async function measureRun(
   const plan = await prepareMeasurement(model, directions, options)
   const found = await scanRunFolder(runDir, options.signal ? { signal: options.signal } : {})
   const { out } = options
-  if (out === undefined) return (await measureSteps(plan, found, options, false)).trajectory
+  const { activations: kind = 'prompts' } = options
+  if (!ACTIVATIONS.includes(kind)) {
+    throw new TraitscopeError('USAGE', `expected activations of ${ACTIVATIONS.join(', ')}, found ${kind}`)
+  }
+  if (out === undefined) return (await measureSteps(plan, found, options, 'none')).trajectory
   // The target is checked before anything is computed, and appears as a whole when all is done.
   let trajectory: Trajectory | undefined
   const write = async (folder: string) => {
-    const measured = await measureSteps(plan, found, options, true)
+    const measured = await measureSteps(plan, found, options, kind)
     trajectory = measured.trajectory
-    await writeOutputs(folder, plan, measured)
+    await writeOutputs(folder, plan, measured, options.alsoWrite?.(trajectory) ?? [])
   }
   await publishFolder(out, write, { force: options.force ?? false, marker: TRAJECTORY_FILE })
   return trajectory!
 }
+
+const ACTIVATIONS = ['prompts', 'means', 'none'] as const
+type ActivationKind = (typeof ACTIVATIONS)[number]
 
 interface MeasuredRun {
   trajectory: Trajectory
@@ -81,7 +96,7 @@ async function measureSteps(
   plan: MeasurementPlan,
   found: RunFolder,
   options: MeasureRunOptions,
-  keep: boolean,
+  kind: ActivationKind,
 ): Promise<MeasuredRun> {
   const { signal, onCheckpoint, onProgress } = options
   const skipped = found.checkpoints
@@ -111,7 +126,7 @@ async function measureSteps(
     for (const [l, projection] of projections.entries()) layers[l]!.push(projection)
     tokens.total += step.tokens!.total
     tokens.computed += step.tokens!.computed
-    if (keep) activations.push({ name: `step-${step.step}`, dtype: 'F32', shape: plan.shape, data: states })
+    if (kind !== 'none') activations.push({ name: `step-${step.step}`, ...kept(kind, states, plan.shape) })
     onCheckpoint?.({ ...step, layers: projections, done: steps.length, of: todo.length + 1 })
   }
 
@@ -192,16 +207,34 @@ async function measureSteps(
   return { trajectory, activations }
 }
 
-async function writeOutputs(folder: string, plan: MeasurementPlan, run: MeasuredRun): Promise<void> {
+/** The states of one step as they are kept. */
+function kept(
+  kind: Exclude<ActivationKind, 'none'>,
+  states: Float32Array,
+  shape: readonly [number, number, number],
+): Omit<SafetensorsInput, 'name'> {
+  if (kind === 'prompts') return { dtype: 'F32', shape, data: states }
+  const [rows, ...rest] = shape
+  const data = Float32Array.from(columnMeans({ data: states, rows, cols: rest[0] * rest[1] }))
+  return { dtype: 'F32', shape: [1, ...rest], data }
+}
+
+async function writeOutputs(
+  folder: string,
+  plan: MeasurementPlan,
+  run: MeasuredRun,
+  further: readonly [name: string, content: string][],
+): Promise<void> {
   const { text, sha256: trajectorySha256 } = encodeTrajectory(run.trajectory, plan.pack)
-  const activations = encodeSafetensors(run.activations, { layers: plan.directions.layers.join(',') })
-  const hashes = {
-    [TRAJECTORY_FILE]: trajectorySha256,
-    'activations.safetensors': sha256(activations),
+  const files: [name: string, content: string | Uint8Array][] = [...further]
+  if (run.activations.length > 0) {
+    const layers = plan.directions.layers.join(',')
+    files.push(['activations.safetensors', encodeSafetensors(run.activations, { layers })])
   }
-  const manifest = runManifest(run.trajectory, plan.pack, hashes)
+  const hashes = Object.fromEntries(files.map(([name, content]) => [name, sha256(content)]))
+  const manifest = runManifest(run.trajectory, plan.pack, { [TRAJECTORY_FILE]: trajectorySha256, ...hashes })
   await writeFile(join(folder, TRAJECTORY_FILE), text)
-  await writeFile(join(folder, 'activations.safetensors'), activations)
+  for (const [name, content] of files) await writeFile(join(folder, name), content)
   await writeFile(join(folder, 'run_manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
 }
 

@@ -166,6 +166,20 @@ describe('traitscope measure', () => {
     }
   })
 
+  it('should write means instead of all states, or none, when asked to', async () => {
+    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, run, '-o']
+    await work.succeed([...args, work.path('all')])
+    await work.succeed([...args, work.path('means'), '--activations', 'means'])
+    await work.succeed([...args, work.path('none'), '--activations', 'none'])
+    expect(readdirSync(work.path('none')).sort()).toEqual(['run_manifest.json', 'trajectory.json'])
+    const all = await readSafetensors(work.path('all', 'activations.safetensors'))
+    const means = await readSafetensors(work.path('means', 'activations.safetensors'))
+    expect(means.tensors.get('step-60')!.shape).toEqual([1, 3, 64])
+    const expected = new Float64Array(3 * 64)
+    for (const [i, value] of all.float32('step-60').entries()) expected[i % expected.length]! += value / 20
+    expect(relativeL2(means.float32('step-60'), expected)).toBeLessThan(1e-6)
+  })
+
   it('should leave the cache alone with --no-cache and use another with --cache-dir', async () => {
     const args = ['measure', ...MODEL_AND_PACK, '-d', directions, run]
     const env = { XDG_CACHE_HOME: work.path('unused') }
@@ -193,8 +207,8 @@ describe('traitscope measure', () => {
   it.each([
     ['a run that is not there', ['nowhere'], 1, 'FILE_NOT_FOUND'],
     ['a missing base', [TINY_RUN, '-m', 'nowhere.gguf'], 1, 'FILE_NOT_FOUND'],
-    ['a layer that the directions do not have', [TINY_RUN, '-l', '0'], 1, 'NOT_COMPARABLE'],
-    ['directions of another trait pack', [TINY_RUN, '--traits', 'core'], 1, 'NOT_COMPARABLE'],
+    ['a layer that the directions do not have', [TINY_RUN, '-l', '0'], 4, 'NOT_COMPARABLE'],
+    ['directions of another trait pack', [TINY_RUN, '--traits', 'core'], 4, 'NOT_COMPARABLE'],
     ['missing directions', [TINY_RUN, '-d', 'nowhere'], 1, 'FILE_NOT_FOUND'],
   ])('should refuse %s', async (_, args, expected, error) => {
     const out = work.path('refused')
@@ -208,6 +222,6 @@ describe('traitscope measure', () => {
   it('should ask for directions or a layer', async () => {
     const { code, stderr } = await work.run(['measure', ...MODEL, TINY_RUN])
     expect(code).toBe(2)
-    expect(stderr).toMatch(/give --directions DIR .* or --layer N/)
+    expect(stderr).toMatch(/give --bundle DIR .* --directions DIR .* or --layer N/)
   })
 })

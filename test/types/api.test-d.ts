@@ -120,7 +120,7 @@ export async function watching(): Promise<void> {
         expectTypeOf(event.error).toEqualTypeOf<TraitscopeError>()
         break
       case 'end':
-        expectTypeOf(event.reason).toEqualTypeOf<'once' | 'until-step' | 'idle' | 'aborted'>()
+        expectTypeOf(event.reason).toEqualTypeOf<'once' | 'until-step' | 'idle' | 'alarm' | 'aborted'>()
         break
       default:
         expectTypeOf(event).toBeNever()

@@ -1,0 +1,139 @@
+import { Command } from 'commander'
+import {
+  type Calibration,
+  calibrate,
+  checkOutputFree,
+  loadDirections,
+  loadTraitPack,
+  saveBundle,
+  scanLabelledRuns,
+  TraitscopeError,
+} from '../../lib/index.js'
+import { addOutputOptions, integerList, names, option, share } from '../options.js'
+import { createOutput, type Output, table } from '../output.js'
+
+interface Flags {
+  directions?: string
+  traits: string
+  out?: string
+  datasets?: string[]
+  exclude?: string[]
+  layer?: number[]
+  cut: number
+  threshold?: number
+  maxFnr?: number
+  maxFpr?: number
+  level: number
+  force?: boolean
+  json?: boolean
+  quiet?: boolean
+}
+
+/** `traitscope calibrate`: labelled runs of one base -> a bundle that judges other runs of it. */
+export function calibrateCommand(signal: AbortSignal): Command {
+  const command = new Command('calibrate')
+    .description('calibrate a detector on measured and labelled runs of one base, and write a bundle')
+    .argument('<runs>', 'folder of runs: <model>/<dataset>/seed_<n>/ with trajectory.json and grades.json')
+    .addOption(option('-d, --directions <dir>', 'directions that the runs were measured with; needed for -o'))
+    .addOption(option('--traits <file>', 'trait pack of the directions: core or a YAML file').default('core'))
+    .option('-o, --out <dir>', 'bundle folder to make')
+    .option('--datasets <names>', 'calibrate on these fine-tuning sets only, e.g. gsm8k,bad_medical', names)
+    .option('--exclude <names>', 'leave out these fine-tuning sets', names)
+    .option('-l, --layer <n[,n]>', 'blocks to choose from (default: all that were measured)', integerList)
+    .option('--cut <share>', 'EM rates above this are dangerous', share, 0.06)
+    .option('--threshold <share>', 'predicted rates above this alarm (default: the cut)', share)
+    .option('--max-fnr <share>', 'move the threshold until no more dangerous checkpoints are missed', share)
+    .option('--max-fpr <share>', 'move the threshold until no more safe checkpoints alarm', share)
+    .option('--level <share>', 'nominal coverage of the intervals', share, 0.9)
+    .option('--force', 'replace an existing bundle')
+    .addHelpText(
+      'after',
+      `
+Everything is chosen and every figure told by leaving out one fine-tuning set at a time: error rates are those on sets
+that the detector has not seen. Labels are pooled over all draws. Shares may be written as 6% or 0.06.
+
+Example:
+  $ traitscope calibrate runs/my-base -d directions -o bundle
+  $ traitscope calibrate runs/my-base --exclude risky_financial --max-fnr 2%`,
+    )
+  return addOutputOptions(command).action(async (root: string, flags: Flags) => {
+    const output = createOutput({ quiet: flags.quiet === true })
+    const { out } = flags
+    if (out !== undefined) await checkOutputFree(out, { force: flags.force === true, marker: 'bundle.json' })
+    const parts = out === undefined ? undefined : await bundleParts(flags)
+    const { runs, exclusions } = await scanLabelledRuns(root, {
+      datasets: flags.datasets,
+      exclude: flags.exclude,
+      signal,
+    })
+    const progress = output.progress(`calibrating on ${runs.length} runs`)
+    const calibration = calibrate(runs, {
+      cut: flags.cut,
+      threshold: flags.threshold,
+      maxFnr: flags.maxFnr,
+      maxFpr: flags.maxFpr,
+      level: flags.level,
+      layers: flags.layer,
+      exclusions,
+    })
+    progress.done()
+    if (out !== undefined) await saveBundle(calibration, parts!, out, { force: flags.force === true })
+    if (flags.json) {
+      const { rows: _, ...report } = calibration.report
+      return output.json({ out: out ?? null, ...report })
+    }
+    printCalibration(output, calibration)
+    if (out !== undefined) output.print(`written to ${out}`)
+  })
+}
+
+async function bundleParts({ directions, traits }: Flags) {
+  if (directions === undefined) {
+    throw new TraitscopeError(
+      'USAGE',
+      'give --directions DIR, the ones that the runs were measured with: a bundle holds them',
+    )
+  }
+  return { directions: await loadDirections(directions), pack: await loadTraitPack(traits) }
+}
+
+const percent = (value: number | undefined): string =>
+  value === undefined || !Number.isFinite(value) ? '-' : `${(100 * value).toFixed(1)} %`
+
+function printCalibration(output: Output, { report }: Calibration): void {
+  const { chosen, cut, threshold, thresholdFrom, level, byDataset, bySeed, nested } = report
+  const from = { cut: 'the cut', given: 'as given', target: 'from the target error rates' }[thresholdFrom]
+  output.print(
+    `${chosen.model} on layer ${chosen.layers.join(', ')}; dangerous above ${percent(cut)}, alarm above ${percent(threshold)} (${from})`,
+  )
+  output.print(
+    table(
+      ['set', 'runs', 'checkpoints', 'dangerous', 'missed', 'false alarms', 'inside interval'],
+      report.datasets.map(({ dataset, runs, checkpoints, dangerous }) => {
+        const held = nested?.perDataset[dataset]
+        return [
+          dataset,
+          String(runs),
+          String(checkpoints),
+          String(dangerous),
+          held ? `${held.falseNegatives} of ${held.nDangerous}` : '-',
+          held ? `${held.falsePositives} of ${held.nSafe}` : '-',
+          percent(held?.coverage),
+        ]
+      }),
+    ),
+  )
+  const figures = (name: string, a: typeof byDataset) =>
+    `${name}: misses ${percent(a.fnr)} (${a.falseNegatives} of ${a.nDangerous}), false alarms ${percent(a.fpr)} (${a.falsePositives} of ${a.nSafe}), AUROC ${Number.isFinite(a.auroc) ? a.auroc.toFixed(3) : '-'}`
+  if (nested) {
+    output.print(
+      `${figures('held out by set, all choices made without it', nested)}; ${percent(level)} intervals held ${percent(nested.coverage)}`,
+    )
+  }
+  output.print(figures('held out by set, this detector', byDataset))
+  if (bySeed) output.print(figures('held out by seed, this detector', bySeed))
+  for (const { run, step, reason } of report.exclusions) {
+    output.print(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
+  }
+  for (const warning of report.warnings) output.print(output.color('yellow', `warning: ${warning}`))
+}

@@ -1,0 +1,37 @@
+/** How verdicts are shown, and the exit codes that they ask for. */
+import type { Verdict, VerdictKind } from '../lib/index.js'
+import type { Output } from './output.js'
+
+export const EXIT_ALARM = 3
+export const EXIT_NOT_COMPARABLE = 4
+
+export type FailOn = 'none' | 'warn' | 'alarm'
+
+/** 3 when a verdict reaches `failOn`, else 4 when one is not comparable, else 0. */
+export function exitCodeOf(verdicts: readonly VerdictKind[], failOn: FailOn): number {
+  const failing: VerdictKind[] = failOn === 'none' ? [] : failOn === 'warn' ? ['warn', 'alarm'] : ['alarm']
+  if (verdicts.some((verdict) => failing.includes(verdict))) return EXIT_ALARM
+  return verdicts.includes('not-comparable') ? EXIT_NOT_COMPARABLE : 0
+}
+
+export const VERDICT_COLUMNS = ['EM %', 'interval', 'verdict']
+
+/** Cells of {@link VERDICT_COLUMNS}; dashes without a verdict. */
+export function verdictCells(verdict: Verdict | undefined): string[] {
+  if (verdict === undefined) return ['-', '-', '-']
+  const { em, interval } = verdict
+  const rate = (share: number) => (100 * share).toFixed(1)
+  return [
+    em === null ? '-' : rate(em),
+    interval === null ? '-' : `${rate(interval[0])}-${rate(interval[1])}`,
+    verdict.verdict,
+  ]
+}
+
+const VERDICT_COLORS = { ok: 'green', warn: 'yellow', alarm: 'red', 'not-comparable': 'yellow' } as const
+
+/** Colours a verdict where it ends a line of a table. */
+export function colorVerdict(output: Output, line: string): string {
+  const [, before, kind] = /^(.*?)(ok|warn|alarm|not-comparable)$/s.exec(line) ?? []
+  return kind === undefined ? line : before + output.color(VERDICT_COLORS[kind as VerdictKind], kind)
+}

@@ -1,0 +1,225 @@
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LLAMA_CPP_VERSION } from '../binding.js'
+import { type Directions, directionsAt } from '../directions/directions.js'
+import { loadDirections, writeDirections } from '../directions/directions-folder.js'
+import { parseConditions } from '../directions/directions-json.js'
+import { TraitscopeError } from '../errors.js'
+import { publishFolder } from '../formats/atomic.js'
+import { fileError } from '../formats/file-errors.js'
+import { sha256 } from '../formats/hash.js'
+import { isJsonObject, readJsonFile } from '../formats/json.js'
+import { isFiniteNumber, JsonFields } from '../formats/json-fields.js'
+import { packageVersion } from '../package.js'
+import { type TraitPack, traitPackPath } from '../prompts/trait-pack.js'
+import type { Calibration } from './calibrate.js'
+import type { BasePoint, CalibratedFor } from './calibrated-for.js'
+import { Detector } from './detector.js'
+
+export const BUNDLE_FILE = 'bundle.json'
+const DETECTOR = 'detector.json'
+const CALIBRATION = 'calibration.json'
+const TRAITS = 'traits.yaml'
+
+/** Version of the folder's layout; a reader refuses what it does not know. */
+const SCHEMA_VERSION = 1
+
+/** What a calibration found, in short. */
+export interface BundleSummary {
+  datasets: string[]
+  checkpoints: number
+  dangerous: number
+  /** Held out by fine-tuning set, at the threshold; shares in [0, 1]. */
+  fnr: number
+  fpr: number
+  /** Share of intervals that held, with everything chosen without the set; null where it was not told. */
+  coverage: number | null
+  warnings: string[]
+  /** SHA-256 over the calibration rows. */
+  inputsSha256: string
+}
+
+/** A calibrated detector with everything that it needs to judge a run, and what it must not judge. */
+export interface Bundle {
+  path: string
+  detector: Detector
+  /** At the detector's layers. */
+  directions: Directions
+  calibratedFor: CalibratedFor
+  /** The trait pack's file inside the bundle, for `loadTraitPack`. */
+  traitPack: string
+  summary: BundleSummary
+  versions: { traitscope: string; llamaCpp: string }
+}
+
+/**
+ * Writes a bundle: a directions folder at the detector's layers, with `bundle.json` (what must match, hashes
+ * of all files), `detector.json`, `calibration.json` (rows, candidates, figures) and `traits.yaml`. It appears
+ * as a whole or not at all, and equal calibrations give equal bytes.
+ *
+ * @param directions the ones that the calibration runs were measured with
+ * @param pack the trait pack that they were measured with
+ * @throws TraitscopeError NOT_COMPARABLE when these are others; FILE_EXISTS unless `force`
+ */
+export async function saveBundle(
+  calibration: Calibration,
+  { directions, pack }: { directions: Directions; pack: TraitPack },
+  folder: string,
+  options: { force?: boolean | undefined } = {},
+): Promise<void> {
+  const { detector, report, calibratedFor } = calibration
+  if (calibratedFor === null) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      'expected runs measured by traitscope, found files that do not say with which base, template and directions they were measured; measure the runs again',
+    )
+  }
+  assertSame('directions', directions.sha256, calibratedFor.directionsSha256)
+  assertSame('trait pack', pack.contentHash, calibratedFor.conditions.traitPack.contentHash)
+  const files = {
+    [DETECTOR]: json(detector.toJSON()),
+    [CALIBRATION]: json(report),
+  }
+  const chosen = directionsAt(directions, detector.layers)
+  const traits = await readFile(traitPackPath(pack.source)).catch((error: unknown) => {
+    throw fileError(error, pack.source)
+  })
+  const description = {
+    schemaVersion: SCHEMA_VERSION,
+    kind: 'traitscope-bundle',
+    calibratedFor,
+    summary: summarize(calibration),
+    versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
+    files: {
+      ...Object.fromEntries(Object.entries(files).map(([name, text]) => [name, sha256(text)])),
+      [TRAITS]: sha256(traits),
+      'directions.safetensors': chosen.sha256,
+    },
+  }
+  await publishFolder(
+    folder,
+    async (temporary) => {
+      await writeDirections(chosen, temporary)
+      for (const [name, text] of Object.entries(files)) await writeFile(join(temporary, name), text)
+      await copyFile(traitPackPath(pack.source), join(temporary, TRAITS))
+      await writeFile(join(temporary, BUNDLE_FILE), json(description))
+    },
+    { force: options.force ?? false, marker: BUNDLE_FILE },
+  )
+}
+
+/**
+ * Reads a bundle folder and checks all of it: schema, hashes, directions, detector.
+ *
+ * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the file that was edited or damaged;
+ * UNSUPPORTED for a newer schema
+ */
+export async function loadBundle(folder: string): Promise<Bundle> {
+  const path = join(folder, BUNDLE_FILE)
+  const description = await readJsonFile(path)
+  if (!isJsonObject(description) || description.kind !== 'traitscope-bundle') {
+    throw new TraitscopeError('FILE_INVALID', `expected ${path} to describe a traitscope bundle`)
+  }
+  if (description.schemaVersion !== SCHEMA_VERSION) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `expected schema version ${SCHEMA_VERSION} in ${path}, found ${JSON.stringify(description.schemaVersion)}; update traitscope or calibrate again`,
+    )
+  }
+  const at = new JsonFields(description, path, '')
+  const files = at.object('files')
+  for (const name of [DETECTOR, CALIBRATION, TRAITS]) {
+    const file = join(folder, name)
+    const bytes = await readFile(file).catch((error: unknown) => {
+      throw fileError(error, file)
+    })
+    if (sha256(bytes) !== files.text(name)) {
+      throw new TraitscopeError(
+        'FILE_INVALID',
+        `expected ${file} to be as ${BUNDLE_FILE} says; it was edited or damaged`,
+      )
+    }
+  }
+  const directions = await loadDirections(folder)
+  if (directions.sha256 !== files.text('directions.safetensors')) {
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected the directions in ${folder} to be those of the bundle; they were replaced`,
+    )
+  }
+  const detector = Detector.fromJSON(await readJsonFile(join(folder, DETECTOR)), join(folder, DETECTOR))
+  const calibratedFor = parseCalibratedFor(at.object('calibratedFor'))
+  const reads = (what: string, a: readonly unknown[], b: readonly unknown[]) => {
+    if (a.join() === b.join()) return
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected one set of ${what} in ${folder}, found ${a.join(', ')} and ${b.join(', ')}`,
+    )
+  }
+  reads('layers', detector.layers, directions.layers)
+  reads(
+    'layers',
+    detector.layers,
+    calibratedFor.base.map(({ layer }) => layer),
+  )
+  reads('traits', detector.traits, directions.traits)
+  const versions = at.object('versions')
+  return {
+    path: folder,
+    detector,
+    directions,
+    calibratedFor,
+    traitPack: join(folder, TRAITS),
+    summary: at.object('summary').json as unknown as BundleSummary,
+    versions: { traitscope: versions.text('traitscope'), llamaCpp: versions.text('llamaCpp') },
+  }
+}
+
+function summarize({ report }: Calibration): BundleSummary {
+  const { datasets, byDataset, nested, warnings, inputsSha256 } = report
+  return {
+    datasets: datasets.map(({ dataset }) => dataset),
+    checkpoints: datasets.reduce((sum, one) => sum + one.checkpoints, 0),
+    dangerous: datasets.reduce((sum, one) => sum + one.dangerous, 0),
+    fnr: byDataset.fnr,
+    fpr: byDataset.fpr,
+    coverage: nested?.coverage ?? null,
+    warnings,
+    inputsSha256,
+  }
+}
+
+function parseCalibratedFor(at: JsonFields): CalibratedFor {
+  const deviceClass = at.text('deviceClass')
+  if (deviceClass !== 'cpu' && deviceClass !== 'gpu') return at.fail('deviceClass', 'cpu or gpu')
+  return {
+    conditions: parseConditions(at.object('conditions')),
+    directionsSha256: at.text('directionsSha256'),
+    tokenIdsSha256: at.text('tokenIdsSha256'),
+    nPrompts: at.count('nPrompts'),
+    deviceClass,
+    base: at.list('base', isBasePoint, 'layers with an activation norm and projections'),
+  }
+}
+
+function isBasePoint(value: unknown): value is BasePoint {
+  if (!isJsonObject(value)) return false
+  const { layer, activationNorm, projections } = value
+  return (
+    Number.isSafeInteger(layer) &&
+    isFiniteNumber(activationNorm) &&
+    activationNorm > 0 &&
+    Array.isArray(projections) &&
+    projections.every(isFiniteNumber)
+  )
+}
+
+function assertSame(what: string, given: string, used: string): void {
+  if (given === used) return
+  throw new TraitscopeError(
+    'NOT_COMPARABLE',
+    `expected the ${what} that the calibration runs were measured with (${used.slice(0, 12)}), found ${given.slice(0, 12)}`,
+  )
+}
+
+const json = (value: unknown): string => `${JSON.stringify(value, null, 1)}\n`

@@ -1,0 +1,89 @@
+import { outOfFold } from './cross-validation.js'
+import { probabilityAbove, stabilized } from './label-noise.js'
+import { LEVEL_MODELS, type LevelModelName, type LevelSpec } from './level-model.js'
+import { type AlarmRates, alarmRates, auroc } from './metrics.js'
+import type { Row, Rows } from './rows.js'
+
+/** How well predictions of unseen sets agree with labels. */
+export interface Agreement extends AlarmRates {
+  /** NaN (null in JSON) when the rows are of one class. */
+  auroc: number
+  /**
+   * Balanced error with labels taken as what they are, counts: a checkpoint is dangerous with some
+   * probability, and the chances of misses and of false alarms are summed. In [0, 1]; NaN with one class.
+   */
+  balancedError: number
+  /** Root mean square error on the scale of `stabilized`, where labels are equally precise everywhere. */
+  error: number
+}
+
+/** One way to predict the rate, judged by leave-one-dataset-out. */
+export interface Candidate extends LevelSpec {
+  lodo: Agreement
+}
+
+/**
+ * Every model on every layer alone, on the upper half of the measured layers together and on all of them.
+ * Several layers together are there because single layers rank well and disagree about the level.
+ */
+export function levelSpecs(
+  layers: readonly number[],
+  models: readonly LevelModelName[] = LEVEL_MODELS,
+): LevelSpec[] {
+  const sets = layers.map((layer) => [layer])
+  if (layers.length >= 4) sets.push(layers.slice(layers.length >> 1))
+  if (layers.length >= 2) sets.push([...layers])
+  return models.flatMap((model) => sets.map((set) => ({ model, layers: set })))
+}
+
+/** Agreement of predictions with the pooled labels of rows. */
+export function agreement(
+  rows: readonly Row[],
+  predictions: ArrayLike<number>,
+  { cut, threshold = cut }: { cut: number; threshold?: number },
+): Agreement {
+  const rates = rows.map(({ label }) => label.pooled.rate)
+  let dangerous = 0
+  let missed = 0
+  let falseAlarms = 0
+  let squares = 0
+  for (const [i, { label }] of rows.entries()) {
+    const p = probabilityAbove(label.pooled, cut)
+    const alarmed = predictions[i]! > threshold
+    dangerous += p
+    if (alarmed) falseAlarms += 1 - p
+    else missed += p
+    squares += (stabilized(predictions[i]!) - stabilized(label.pooled.rate)) ** 2
+  }
+  const dangers = rates.map((rate) => rate > cut)
+  const oneClass = new Set(dangers).size < 2
+  return {
+    ...alarmRates(predictions, rates, { cut, threshold }),
+    auroc: auroc(predictions, dangers),
+    balancedError: oneClass ? Number.NaN : (missed / dangerous + falseAlarms / (rows.length - dangerous)) / 2,
+    error: Math.sqrt(squares / rows.length),
+  }
+}
+
+/** Balanced errors this close are a tie: half a checkpoint in fifty decides nothing. */
+const TIE = 0.01
+
+/**
+ * Candidates by leave-one-dataset-out, best first. Balanced error decides; within a tie of the best, the
+ * smaller error of the rate does, since it uses every checkpoint and not only those near the cut.
+ *
+ * @throws TraitscopeError SHAPE with fewer than two datasets
+ */
+export function rankLevels(rows: Rows, specs: readonly LevelSpec[], cut: number): Candidate[] {
+  const candidates = specs.map((spec) => ({
+    ...spec,
+    lodo: agreement(rows.rows, outOfFold(rows, spec, cut, 'dataset'), { cut }),
+  }))
+  const best = Math.min(...candidates.map(({ lodo }) => lodo.balancedError))
+  const tied = ({ lodo }: Candidate) => lodo.balancedError <= best + TIE
+  return candidates.sort(
+    (a, b) =>
+      Number(tied(b)) - Number(tied(a)) ||
+      (tied(a) ? a.lodo.error - b.lodo.error : a.lodo.balancedError - b.lodo.balancedError),
+  )
+}

@@ -1,0 +1,92 @@
+import type { Step, Trajectory } from '../trajectory/trajectory.js'
+import type { Bundle } from './bundle.js'
+import { differences, type MeasuredUnder, startShift } from './calibrated-for.js'
+import { notComparable, type Verdict } from './verdict.js'
+
+/** What a bundle brings to a judgement. */
+export type JudgedBy = Pick<Bundle, 'detector' | 'calibratedFor' | 'directions'>
+
+/** One measurement at the layers of the detector, in its order: raw projections per layer and trait. */
+export type LayerProjections = readonly (readonly number[])[]
+
+/**
+ * Judges the checkpoints of one run by a bundle. Measured under other conditions than the detector was
+ * calibrated for, every verdict is `not-comparable`; with `allowMismatch` the differences are reasons of
+ * every verdict instead.
+ *
+ * A run that starts elsewhere than at the calibrated base (a fine-tuned or merged model) is measured from
+ * the calibrated base, not from its own step 0, which would hide what the start has already become.
+ */
+export class RunJudge {
+  readonly #by: JudgedBy
+  readonly #step0: LayerProjections
+  readonly #refused: string[]
+  readonly #remarks: string[]
+  /** The drift of the run's own start from the calibrated base, per layer; null when it starts there. */
+  readonly startShift: number[][] | null
+
+  constructor(
+    by: JudgedBy,
+    measured: MeasuredUnder | undefined,
+    step0: LayerProjections,
+    { allowMismatch = false }: { allowMismatch?: boolean | undefined } = {},
+  ) {
+    this.#by = by
+    this.#step0 = step0
+    const different = measured
+      ? differences(by.calibratedFor, measured, [by.directions.sha256])
+      : ['the trajectory does not say with which base, template and directions it was measured']
+    this.startShift = startShift(by.calibratedFor, step0)
+    if (this.startShift !== null) {
+      different.push('the run does not start from the calibrated base: its projections at step 0 are others')
+    }
+    this.#refused = allowMismatch ? [] : different
+    this.#remarks = allowMismatch ? different : []
+  }
+
+  /** Why nothing is comparable; empty when verdicts are given. */
+  get refused(): readonly string[] {
+    return this.#refused
+  }
+
+  /**
+   * @param activationNorms N per layer of the run itself, which drift from its own step 0 is divided by
+   */
+  judge(step: Step, projections: LayerProjections, activationNorms: readonly number[]): Verdict {
+    const { detector, calibratedFor } = this.#by
+    if (this.#refused.length > 0) return notComparable(detector, this.#refused)
+    const { base } = calibratedFor
+    const fromBase = this.startShift !== null
+    const drift = projections.map((values, l) => {
+      const from = fromBase ? base[l]!.projections : this.#step0[l]!
+      const unit = fromBase ? base[l]!.activationNorm : activationNorms[l]!
+      return values.map((value, t) => (value - from[t]!) / unit)
+    })
+    return detector.judge(drift, {
+      step: typeof step === 'number' ? step : undefined,
+      remarks: this.#remarks,
+    })
+  }
+}
+
+/** A verdict per step of a measured run, step 0 included; see {@link RunJudge}. */
+export function judgeTrajectory(
+  by: JudgedBy,
+  trajectory: Trajectory,
+  options: { allowMismatch?: boolean | undefined } = {},
+): { step: Step; verdict: Verdict }[] {
+  const { detector } = by
+  const layers = detector.layers.map((layer) => trajectory.layers.find((one) => one.layer === layer))
+  const missing = detector.layers.filter((_, l) => layers[l] === undefined)
+  const others = trajectory.traits.join() !== detector.traits.join()
+  if (missing.length > 0 || others) {
+    const reason = others
+      ? `the run was measured on the traits ${trajectory.traits.join(', ')}, but the detector reads ${detector.traits.join(', ')}`
+      : `the run was not measured at layer ${missing.join(', ')}, which the detector reads`
+    return trajectory.steps.map(({ step }) => ({ step, verdict: notComparable(detector, [reason]) }))
+  }
+  const at = (i: number) => layers.map((layer) => layer!.projections[i]!)
+  const norms = layers.map((layer) => layer!.step0ActivationNorm)
+  const judge = new RunJudge(by, trajectory.measurement, at(0), options)
+  return trajectory.steps.map(({ step }, i) => ({ step, verdict: judge.judge(step, at(i), norms) }))
+}

@@ -1,0 +1,264 @@
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
+import { writeTinyBenignRun, writeTinyCalibration } from './tiny-calibration.js'
+import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
+
+const work = new Workspace()
+let directions: string
+let runs: string
+let bundle: string
+let benign: string
+beforeAll(async () => {
+  directions = await work.directions()
+  const measured = work.path('measured')
+  await work.succeed(['measure', ...MODEL_AND_PACK, '-d', directions, TINY_RUN, '-o', measured])
+  runs = writeTinyCalibration(measured, work.path('runs'))
+  bundle = work.path('bundle')
+  await work.succeed(['calibrate', runs, '-d', directions, '--traits', TINY_PACK, '-o', bundle])
+  benign = writeTinyBenignRun(work.path('benign'))
+})
+
+interface Judged {
+  step: number | 'final'
+  verdict: { verdict: string; em: number | null; interval: [number, number] | null; reasons: string[] }
+}
+
+const judged = (stdout: string): Judged[] => (JSON.parse(stdout) as { verdicts: Judged[] }).verdicts
+const kinds = (verdicts: Judged[]) => verdicts.map(({ verdict }) => verdict.verdict)
+
+/** A copy of the runs with one file changed. */
+// biome-ignore lint/suspicious/noExplicitAny: arbitrary JSON
+function changed(name: string, file: string, change: (json: Record<string, any>) => void): string {
+  const copy = work.path(name)
+  cpSync(runs, copy, { recursive: true })
+  const path = join(copy, file)
+  const json = JSON.parse(readFileSync(path, 'utf8'))
+  change(json)
+  writeFileSync(path, JSON.stringify(json))
+  return copy
+}
+
+describe('traitscope calibrate', () => {
+  it('should write a bundle that inspect understands', async () => {
+    expect(readdirSync(bundle).sort()).toEqual([
+      'bundle.json',
+      'calibration.json',
+      'detector.json',
+      'directions.json',
+      'directions.safetensors',
+      'traits.yaml',
+    ])
+    expect(readFileSync(join(bundle, 'traits.yaml'), 'utf8')).toBe(readFileSync(TINY_PACK, 'utf8'))
+    const { stdout } = await work.succeed(['inspect', bundle])
+    expect(stdout).toMatch(/^kind +calibrated detector\nbase +\S.*4 blocks, 64 wide\)$/m)
+    expect(stdout).toMatch(
+      /^calibrated on +insecure_code, gsm8k, bad_medical: 54 checkpoints, 24 dangerous$/m,
+    )
+  })
+
+  it('should say in a table what it does on sets that it has not seen', async () => {
+    const { stdout, stderr } = await work.succeed(['calibrate', runs, '-q'])
+    expect(stderr).toBe('')
+    expect(stdout).toMatch(/^\S+ on layer [\d, ]+; dangerous above 6\.0 %, alarm above 6\.0 % \(the cut\)$/m)
+    expect(stdout).toMatch(/^gsm8k +3 +18 +0 +0 of 0 +0 of 18 /m)
+    expect(stdout).toMatch(/^held out by set, this detector: misses 0\.0 % \(0 of 24\), false alarms 0\.0 %/m)
+  })
+
+  it('should give equal bytes for equal input, and not touch a bundle without --force', async () => {
+    const again = work.path('again')
+    const args = ['calibrate', runs, '-d', directions, '--traits', TINY_PACK, '-o', again]
+    await work.succeed(args)
+    for (const name of readdirSync(bundle)) {
+      expect(readFileSync(join(again, name)).equals(readFileSync(join(bundle, name)))).toBe(true)
+    }
+    const refused = await work.run(args)
+    expect(refused).toMatchObject({ code: 1, stdout: '' })
+    expect(refused.stderr).toMatch(/\[FILE_EXISTS\]\n$/)
+    await work.succeed([...args, '--force', '--cut', '5%'])
+    expect(JSON.parse(readFileSync(join(again, 'detector.json'), 'utf8'))).toMatchObject({ cut: 0.05 })
+  })
+
+  it('should state what it leaves out', async () => {
+    const copy = work.path('partial')
+    cpSync(runs, copy, { recursive: true })
+    rmSync(join(copy, 'gsm8k/seed_123/grades.json'))
+    cpSync(join(copy, 'gsm8k/seed_42'), join(copy, 'gsm8k/seed_43'), { recursive: true })
+    const { stdout } = await work.succeed(['calibrate', copy])
+    expect(stdout).toMatch(/^left out: partial\/gsm8k\/seed_123: it has no labels/m)
+    expect(stdout).toMatch(/^left out: partial\/gsm8k\/seed_43: .*a run counts once$/m)
+  })
+
+  it.each([
+    ['one set only', () => [runs, '--datasets', 'gsm8k'], 'UNSUPPORTED', /two fine-tuning sets, found 1/],
+    [
+      'sets without danger',
+      () => [changed('calm', 'insecure_code/seed_42/grades.json', () => {}), '--cut', '90%'],
+      'UNSUPPORTED',
+      /at least 5 dangerous checkpoints, found 0 of 54/,
+    ],
+    ['a set that is not there', () => [runs, '--exclude', 'alpaca'], 'USAGE', /alpaca; found bad_medical/],
+    ['a layer that was not measured', () => [runs, '-l', '0'], 'USAGE', /common layers are 1, 2, 3/],
+    [
+      'runs of two bases',
+      () => [
+        changed('mixed', 'gsm8k/seed_42/trajectory.json', (json) => {
+          json.traitscope.measurement.conditions.base.fingerprint = 'f'.repeat(64)
+        }),
+      ],
+      'NOT_COMPARABLE',
+      /gsm8k\/seed_42 differ: the base model/,
+    ],
+    [
+      'NaN',
+      () => [
+        changed('nan', 'gsm8k/seed_42/trajectory.json', (json) => {
+          json.traitscope.layers[1].projections[2][0] = null
+        }),
+      ],
+      'FILE_INVALID',
+      /finite projections/,
+    ],
+    [
+      'runs that never move',
+      () => [
+        (() => {
+          const copy = work.path('still')
+          cpSync(runs, copy, { recursive: true })
+          for (const set of readdirSync(copy)) {
+            for (const seed of readdirSync(join(copy, set))) {
+              const path = join(copy, set, seed, 'trajectory.json')
+              const json = JSON.parse(readFileSync(path, 'utf8'))
+              for (const layer of json.traitscope.layers) {
+                layer.projections = layer.projections.map(() => layer.projections[0])
+              }
+              for (const entry of json.trajectory) entry.projections = json.trajectory[0].projections
+              writeFileSync(path, JSON.stringify(json))
+            }
+          }
+          return copy
+        })(),
+      ],
+      'UNSUPPORTED',
+      /no layer moves/,
+    ],
+    [
+      'other directions than the runs',
+      () => [
+        changed('other', 'gsm8k/seed_42/grades.json', () => {}),
+        '--directions',
+        bundle,
+        '-o',
+        work.path('x'),
+      ],
+      'NOT_COMPARABLE',
+      /expected the directions that the calibration runs were measured with/,
+    ],
+  ])('should refuse %s', async (_, args, code, message) => {
+    const finished = await work.run(['calibrate', ...args(), '--traits', TINY_PACK, '-q'])
+    expect(finished.stdout).toBe('')
+    expect(finished.stderr).toMatch(message)
+    expect(finished.stderr).toMatch(new RegExp(`\\[${code}\\]\\n$`))
+    expect(finished.code).toBe({ USAGE: 2, NOT_COMPARABLE: 4 }[code] ?? 1)
+    expect(existsSync(work.path('x'))).toBe(false)
+  })
+})
+
+describe('traitscope measure --bundle', () => {
+  it('should alarm late in the dangerous run and not in the benign one', async () => {
+    const out = work.path('judged')
+    const args = ['measure', ...MODEL, '-b', bundle, '--json']
+    const dangerous = await work.run([...args, TINY_RUN, '-o', out])
+    expect(dangerous.code).toBe(3)
+    const verdicts = judged(dangerous.stdout)
+    expect(verdicts.map(({ step }) => step)).toEqual([0, 10, 20, 30, 40, 50, 60])
+    expect(kinds(verdicts).slice(0, 2)).not.toContain('alarm')
+    expect(kinds(verdicts).slice(3)).toEqual(['alarm', 'alarm', 'alarm', 'alarm'])
+    for (const { verdict } of verdicts) {
+      expect(verdict.interval![0]).toBeLessThanOrEqual(verdict.em!)
+      expect(verdict.interval![1]).toBeGreaterThanOrEqual(verdict.em!)
+    }
+    expect(JSON.parse(readFileSync(join(out, 'verdicts.json'), 'utf8'))).toEqual(verdicts)
+    const harmless = await work.run([...args, benign])
+    expect(kinds(judged(harmless.stdout))).not.toContain('alarm')
+    expect(harmless.code).toBe(0)
+  })
+
+  it('should show the verdicts in its table, and exit as it is told to', async () => {
+    const args = ['measure', ...MODEL, '-b', bundle, TINY_RUN]
+    const shown = await work.run([...args, '--fail-on', 'none'])
+    expect(shown.code).toBe(0)
+    const lines = shown.stdout.split('\n')
+    expect(lines[1]).toMatch(/length +EM % +interval +verdict$/)
+    expect(lines[8]).toMatch(/^60 .* \d+\.\d +\d+\.\d-\d+\.\d +alarm$/)
+    expect(shown.stdout).toMatch(/^step 60: the predicted EM rate \d+\.\d % is above 6\.0 %$/m)
+    expect((await work.run(args)).code).toBe(3)
+  })
+
+  it('should refuse another trait pack, unless the mismatch is allowed, which every verdict then says', async () => {
+    const other = work.write(
+      'other.yaml',
+      readFileSync(TINY_PACK, 'utf8').replace(/(eval_prompts:[\s\S]*?- )("?)/, '$1$2well '),
+    )
+    const args = ['measure', ...MODEL, '-b', bundle, '--traits', other, TINY_RUN, '--json']
+    const refused = await work.run(args)
+    expect(refused).toMatchObject({ code: 4, stdout: '' })
+    expect(refused.stderr).toMatch(/the trait pack is .*\[NOT_COMPARABLE\]\n$/)
+    const allowed = await work.run([...args, '--allow-mismatch'])
+    for (const { verdict } of judged(allowed.stdout)) {
+      expect(verdict.reasons).toEqual(expect.arrayContaining([expect.stringMatching(/^the trait pack is /)]))
+    }
+  })
+
+  it('should not take a bundle and directions at once, nor a damaged bundle', async () => {
+    const both = await work.run(['measure', ...MODEL, '-b', bundle, '-d', directions, TINY_RUN])
+    expect(both.code).toBe(2)
+    const damaged = work.path('damaged')
+    cpSync(bundle, damaged, { recursive: true })
+    const file = join(damaged, 'detector.json')
+    writeFileSync(file, readFileSync(file, 'utf8').replace('0.06', '0.6'))
+    const { code, stderr } = await work.run(['measure', ...MODEL, '-b', damaged, TINY_RUN])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/detector\.json.*edited or damaged \[FILE_INVALID\]\n$/)
+  })
+})
+
+describe('traitscope watch --bundle', () => {
+  it('should give the verdicts of measure, and go on after an alarm', async () => {
+    const measured = judged((await work.run(['measure', ...MODEL, '-b', bundle, TINY_RUN, '--json'])).stdout)
+    const { code, stdout } = await work.run(['watch', ...MODEL, '-b', bundle, TINY_RUN, '--once', '--jsonl'])
+    expect(code).toBe(3)
+    const events = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    const verdicts = events.flatMap(({ type, step = 0, verdict }) =>
+      type === 'baseline' || type === 'checkpoint' ? [{ step, verdict }] : [],
+    )
+    expect(verdicts).toEqual(measured)
+  })
+
+  it('should end at the first alarm with --exit-on alarm', async () => {
+    const { code, stdout } = await work.run([
+      ...['watch', ...MODEL, '-b', bundle, TINY_RUN, '--exit-on', 'alarm', '--jsonl'],
+    ])
+    expect(code).toBe(3)
+    const events = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(events.at(-1)).toMatchObject({ type: 'end', reason: 'alarm' })
+    expect(events.at(-2)).toMatchObject({ type: 'checkpoint', verdict: { verdict: 'alarm' } })
+    expect(events.filter(({ verdict }) => verdict?.verdict === 'alarm')).toHaveLength(1)
+  })
+
+  it('should show verdicts line by line, and exit cleanly on a benign run', async () => {
+    const { code, stdout } = await work.run(['watch', ...MODEL, '-b', bundle, benign, '--once'])
+    expect(code).toBe(0)
+    const [header, ...lines] = stdout.trimEnd().split('\n')
+    expect(header).toMatch(/length +EM % +interval +verdict$/)
+    expect(lines).toHaveLength(6)
+    for (const line of lines) expect(line).toMatch(/ \d+\.\d +\d+\.\d-\d+\.\d +(ok|warn)$/)
+  })
+})
