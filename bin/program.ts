@@ -5,6 +5,7 @@ import { calibrateCommand } from './commands/calibrate.js'
 import { convertCommand } from './commands/convert.js'
 import { directionsCommand } from './commands/directions.js'
 import { doctorCommand } from './commands/doctor.js'
+import { evaluateCommand } from './commands/evaluate.js'
 import { extractCommand } from './commands/extract.js'
 import { geometryCommand } from './commands/geometry.js'
 import { inspectCommand } from './commands/inspect.js'
@@ -44,6 +45,7 @@ Example:
     geometryCommand(signal),
     mergeCommand(signal),
     benchCommand(signal),
+    evaluateCommand(signal),
   ]) {
     command.exitOverride().showHelpAfterError('(run with --help for the options and an example)')
     program.addCommand(command)

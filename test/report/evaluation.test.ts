@@ -1,0 +1,123 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { evaluate } from '../../lib/detector/evaluate.js'
+import type { RunsEvaluation } from '../../lib/detector/evaluate-runs.js'
+import { methodFeatures, randomBases } from '../../lib/detector/features.js'
+import { csvLine } from '../../lib/report/csv.js'
+import {
+  evaluationChart,
+  evaluationCsv,
+  predictionsCsv,
+  saveEvaluation,
+} from '../../lib/report/evaluation-report.js'
+import { evaluationMarkdown, evaluationRows } from '../../lib/report/evaluation-table.js'
+import { models, TRAITS } from '../detector/checkpoints.js'
+
+const sets = methodFeatures(TRAITS).slice(0, 3)
+const bases = randomBases(
+  new Map([
+    ['alpha', 12],
+    ['beta', 12],
+  ]),
+  { bases: 2, vectors: 4 },
+)
+const evaluation: RunsEvaluation = {
+  ...(await evaluate(models, [...sets, ...bases], [], { draws: 50 })),
+  models: [{ model: 'alpha', layer: 3, calibration: 30, heldOut: 20 }],
+  traits: TRAITS,
+  calibration: ['code', 'math', 'medicine'],
+  heldOut: ['verse', 'finance'],
+  controls: [],
+  checkpoints: models
+    .flatMap(({ heldOut }) => heldOut)
+    .map(({ row }) => ({ run: row.run, step: row.step, pooled: row.label.pooled.rate, single: 0 })),
+  exclusions: [{ run: 'alpha/code/seed_7', reason: 'it has no labels' }],
+}
+const pair = { pooled: evaluation, single: { ...evaluation, labels: 'single' as const } }
+const folder = mkdtempSync(join(tmpdir(), 'traitscope-evaluation-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+describe('evaluationRows', () => {
+  const rows = evaluationRows(evaluation, 'held out')
+
+  it('should show every regressor of the first feature set, and the chosen one of the others', () => {
+    expect(rows.map(([features, regressor]) => `${features}: ${regressor}`.replace(' *', ''))).toEqual([
+      '4D: random-forest',
+      '4D: gradient-boosting',
+      '4D: ridge',
+      expect.stringMatching(/^\|PC1\|: /),
+      expect.stringMatching(/^PC1 signed: /),
+      expect.stringMatching(/^random basis \(mean of 2\): /),
+    ])
+    expect(evaluationRows(evaluation, 'held out', true)).toHaveLength(12)
+  })
+
+  it('should print the figures in per cent with their interval', () => {
+    const { figures } = evaluation.results[0]!
+    const { fnr, fnrInterval, falseNegatives, auroc } = figures[0]!
+    const percent = (value: number) => (100 * value).toFixed(1)
+    expect(rows[0]![3]).toBe(`${percent(fnr)} [${fnrInterval!.map(percent).join(', ')}]`)
+    expect(rows[0]![5]).toBe(String(falseNegatives))
+    expect(rows[0]![7]).toBe(auroc.toFixed(3))
+    expect(rows.at(-1)![3]).toMatch(/^\d+\.\d ± \d+\.\d$/)
+  })
+})
+
+describe('evaluationMarkdown', () => {
+  it('should hold a table per group and label kind, and what was left out', () => {
+    const text = evaluationMarkdown(pair)
+    expect(text.match(/^### held out: 8 runs, 40 checkpoints, \d+ dangerous$/gm)).toHaveLength(2)
+    expect(text).toContain('| \\|PC1\\| |')
+    expect(text).toContain('- alpha/code/seed_7: it has no labels')
+    expect(text).not.toMatch(/NaN|undefined|Infinity/)
+  })
+})
+
+describe('evaluationCsv', () => {
+  it('should have one line per contender, group and label kind, all of the same length', () => {
+    const lines = evaluationCsv(pair).trimEnd().split('\n')
+    expect(lines).toHaveLength(1 + 2 * 12 * evaluation.groups.length)
+    expect(new Set(lines.map((line) => line.split(',').length))).toEqual(new Set([24]))
+  })
+})
+
+describe('predictionsCsv', () => {
+  it('should have one line per checkpoint with what the chosen contenders predict', () => {
+    const [header, first, ...rest] = predictionsCsv(evaluation).trimEnd().split('\n')
+    expect(header).toMatch(/^run,step,em,em_one_draw,4D /)
+    expect(rest).toHaveLength(39)
+    const chosen = evaluation.results.find(({ selected }) => selected)!
+    expect(first!.split(',')[4]).toBe(String(chosen.predictions![0]))
+  })
+})
+
+describe('evaluationChart', () => {
+  it('should have two bars per feature set', () => {
+    expect(evaluationChart(evaluation).match(/<rect [^>]*width="(?!10")/g)).toHaveLength(8)
+  })
+})
+
+describe('saveEvaluation', () => {
+  it('should write all forms at once and replace only with force', async () => {
+    const out = join(folder, 'out')
+    await saveEvaluation(pair, out)
+    expect(readdirSync(out).sort()).toEqual([
+      'evaluation.csv',
+      'evaluation.json',
+      'evaluation.md',
+      'evaluation.svg',
+      'predictions.csv',
+    ])
+    expect(JSON.parse(readFileSync(join(out, 'evaluation.json'), 'utf8')).pooled.labels).toBe('pooled')
+    await expect(saveEvaluation(pair, out)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+    await saveEvaluation(pair, out, { force: true })
+  })
+})
+
+describe('csvLine', () => {
+  it('should quote what needs it and leave missing numbers empty', () => {
+    expect(csvLine(['a', 'b,c', 'd"e', 1.5, Number.NaN, null, 0])).toBe('a,"b,c","d""e",1.5,,,0')
+  })
+})
