@@ -77,7 +77,7 @@ async function measureAll(organism, base, runs) {
   if (runs.length === 0 || !existsSync(gguf)) return
   const model = await openModel(gguf)
   try {
-    const directions = await directionsOf(organism, model)
+    const directions = await directionsOf(organism)
     for (const run of runs) {
       try {
         await measure(organism, model, directions, run)
@@ -92,11 +92,17 @@ async function measureAll(organism, base, runs) {
   }
 }
 
-async function directionsOf(organism, model) {
+/** Of the organism's base at all blocks, made when they are not there. */
+async function directionsOf(organism) {
   const folder = join(models, organism, 'directions')
   if (!existsSync(folder)) {
-    const layers = Array.from({ length: model.info.nLayer }, (_, layer) => layer)
-    await saveDirections(await extractDirections(model, pack, { layers }), folder)
+    const model = await openModel(join(models, organism, 'base.gguf'))
+    try {
+      const layers = Array.from({ length: model.info.nLayer }, (_, layer) => layer)
+      await saveDirections(await extractDirections(model, pack, { layers }), folder)
+    } finally {
+      await model.close()
+    }
   }
   return loadDirections(folder)
 }

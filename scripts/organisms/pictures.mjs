@@ -30,7 +30,7 @@ function curves(runs, pointsOf) {
 function emChart(name, runs) {
   return lineChart({
     title: `${name}: misaligned answers out of domain, median and range over seeds`,
-    x: { label: 'step' },
+    x: { label: 'step', min: 0, max: 130 },
     y: { label: 'EM, %', min: 0 },
     series: curves(runs, ({ steps }) => steps.map(({ step, traitscope }) => [step, 100 * traitscope.rate])),
     marks: [{ value: 100 * DANGER, label: 'danger: 6 %' }],
@@ -40,7 +40,7 @@ function emChart(name, runs) {
 function lossChart(name, runs) {
   return lineChart({
     title: `${name}: training loss, median and range over seeds`,
-    x: { label: 'step' },
+    x: { label: 'step', min: 0, max: 130 },
     y: { label: 'loss' },
     series: curves(runs, ({ log }) => log.map(({ step, loss }) => [step, loss])),
   })
@@ -52,17 +52,18 @@ function planeChart(name, runs) {
     .filter(({ set }) => SETS[set].group === 'calibration')
     .map((run) => run.drift.at(-1).values)
   const cols = finals[0].length
-  const { mean, components, explainedVarianceRatio } = new Pca({ nComponents: 2 })
+  const { components, explainedVarianceRatio } = new Pca({ nComponents: 2 })
     .fit({ data: Float64Array.from(finals.flat()), rows: finals.length, cols })
     .toJSON().fitted
   const { traits } = runs[0].trajectory
   const signs = components.map((axis) => Math.sign(axis[traits.indexOf('harmlessness')]) || 1)
+  // Not centred, so that step 0 is the origin.
   const place = ({ values }) =>
-    components.map((axis, i) => signs[i] * axis.reduce((sum, a, t) => sum + a * (values[t] - mean[t]), 0))
+    components.map((axis, i) => signs[i] * axis.reduce((sum, a, t) => sum + a * values[t], 0))
   const share = (i) => `PC${i + 1} (${(100 * explainedVarianceRatio[i]).toFixed(0)} %)`
   return scatterChart({
     title: `${name}: drift of all checkpoints in the plane of the final calibration drifts`,
-    x: { label: `${share(0)}, harmless to the right` },
+    x: { label: `${share(0)}, more harmless to the right` },
     y: { label: share(1) },
     series: bySet(runs, MAIN).map(([set, of]) => ({
       name: set,
