@@ -63,6 +63,19 @@ const REFUSED_FIELDS: Readonly<Record<string, readonly [reason: string, remedy: 
   kasa_config: ['KaSA adds a diagonal between A and B', 'train a plain LoRA instead'],
 }
 
+/** Kinds that leave the weights as they are and add learned tokens, keys or values. */
+const PROMPT_KINDS = new Set([
+  'PROMPT_TUNING',
+  'MULTITASK_PROMPT_TUNING',
+  'P_TUNING',
+  'PREFIX_TUNING',
+  'ADAPTION_PROMPT',
+  'CPT',
+  'CARTRIDGE',
+])
+/** Kinds that choose between adapters for every token. */
+const ROUTING_KINDS = new Set(['XLORA', 'POLY'])
+
 /** Initialisations that leave the base weights as they were. */
 const PLAIN_INITS = new Set(['gaussian', 'orthogonal', 'mica', 'eva'])
 /** Initialisations that move a part of the base weights into the adapter. */
@@ -81,14 +94,7 @@ const MOVING_INITS: readonly (readonly [prefix: string, name: string])[] = [
  * @throws UNSUPPORTED
  */
 export function refuseUnsupported(json: Readonly<Record<string, unknown>>, where: string): void {
-  const type = json.peft_type
-  if (type !== 'LORA') {
-    const found = typeof type === 'string' ? quoted(type) : 'no peft_type'
-    throw new TraitscopeError(
-      'UNSUPPORTED',
-      `expected peft_type "LORA" in ${where}, found ${found}; train a LoRA adapter`,
-    )
-  }
+  if (json.peft_type !== 'LORA') throw otherKind(json.peft_type, where)
   for (const [field, value] of Object.entries(json)) {
     if (isUnset(value) || HARMLESS_FIELDS.has(field)) continue
     const [reason, remedy] = (Object.hasOwn(REFUSED_FIELDS, field) ? REFUSED_FIELDS[field] : undefined) ?? [
@@ -97,6 +103,28 @@ export function refuseUnsupported(json: Readonly<Record<string, unknown>>, where
     ]
     throw new TraitscopeError('UNSUPPORTED', `${where} sets ${quoted(field)}: ${reason}; ${remedy}`)
   }
+}
+
+function otherKind(type: unknown, where: string): TraitscopeError {
+  const refusal = (found: string, remedy: string) =>
+    new TraitscopeError('UNSUPPORTED', `expected peft_type "LORA" in ${where}, found ${found}; ${remedy}`)
+  if (typeof type !== 'string') return refusal('no peft_type', 'name the folder of a PEFT LoRA adapter')
+  if (PROMPT_KINDS.has(type)) {
+    return refusal(
+      `${quoted(type)}, which adds learned tokens and leaves the weights as they are`,
+      'train a LoRA adapter',
+    )
+  }
+  if (ROUTING_KINDS.has(type)) {
+    return refusal(
+      `${quoted(type)}, which mixes adapters anew for every token`,
+      'measure the adapters one by one',
+    )
+  }
+  return refusal(
+    `${quoted(type)}, which changes the weights in another way`,
+    'merge it with PEFT (merge_and_unload, save_pretrained) and measure the whole model, or train a LoRA adapter',
+  )
 }
 
 /**
