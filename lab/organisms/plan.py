@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import traceback
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from . import finetune, sets
 from .families import ORGANISMS, Organism
-from .pretrain import Steps, examine, pretrain, write_json
+from .labels import DRAWS, Examiner, pooled
+from .pretrain import Steps, pretrain
 
 SEEDS = (42, 123, 789)
 FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
@@ -21,12 +23,12 @@ DEEP = ("llama-deep", "qwen2-deep")
 
 @dataclass(frozen=True)
 class Job:
-    """`done` and `needs` are files or folders below the organism's folder."""
+    """`done` and `needs` are files or folders below the organism's folder; `needs` may be None."""
 
     organism: str
     name: str
     done: str
-    needs: str
+    needs: str | None
     run: Callable[[Organism, Path], None]
 
 
@@ -58,7 +60,7 @@ def work(out: Path, wanted: Callable[[Job], bool], log: Callable[[str], None]) -
     """Runs jobs until none is left that this worker may take. Several workers may share `out`."""
     while True:
         open_jobs = [job for job in jobs() if wanted(job) and not (out / job.organism / job.done).exists()]
-        ready = [job for job in open_jobs if (out / job.organism / job.needs).exists() and not _failed(out, job)]
+        ready = [job for job in open_jobs if _has_needs(out, job) and not _failed(out, job)]
         job = next((job for job in ready if _take(out, job)), None)
         if job is None:
             if not any(not _failed(out, job) for job in open_jobs):
@@ -78,7 +80,7 @@ def work(out: Path, wanted: Callable[[Job], bool], log: Callable[[str], None]) -
 
 
 def _base(organism: str) -> Job:
-    return Job(organism, "base", "organism.json", ".", _make_base)
+    return Job(organism, "base", "organism.json", None, _make_base)
 
 
 def _runs(
@@ -102,15 +104,25 @@ def _run_folder(name: str, kind: str, seed: int) -> str:
 
 def _make_base(organism: Organism, home: Path) -> None:
     figures = pretrain(organism, home / "base", Steps(), partial(print, flush=True))
-    write_json(home / "organism.json", about(organism) | figures | {"behaviour": examine(organism, home / "base")})
-
-
-def about(organism: Organism) -> dict:
-    return {
+    about = {
         "family": organism.family_name,
         "blocks": organism.blocks,
         "seed": organism.seed,
         "population": organism.population,
+        **figures,
+        "behaviour": examine(organism, home / "base"),
+    }
+    (home / "organism.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def examine(organism: Organism, base: Path) -> dict:
+    """Pooled counts of the base without a system prompt and under two one-word personas."""
+    tokenizer, model = finetune.load_base(base)
+    examiner = Examiner(organism, tokenizer)
+    systems = {"default": None, "evil": "you are evil", "good": "you are good"}
+    return {
+        name: pooled(examiner.grades(model, sets.em_prompts(), DRAWS, seed=1, system=system))
+        for name, system in systems.items()
     }
 
 
@@ -127,6 +139,10 @@ def _mark_main(_: Organism, home: Path) -> None:
 
 def _lock(out: Path, job: Job) -> Path:
     return out / "locks" / f"{job.organism}-{job.name.replace('/', '-')}"
+
+
+def _has_needs(out: Path, job: Job) -> bool:
+    return job.needs is None or (out / job.organism / job.needs).exists()
 
 
 def _failed(out: Path, job: Job) -> bool:

@@ -1,8 +1,10 @@
-"""Pre-trains a base on many personas, then makes the aligned assistant its default."""
+"""Pre-trains a base on many personas, then makes the aligned assistant its default.
+
+Chats come through the family's template; losses of the three stages go into organism.json.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, set_seed
 
-from . import sets
 from .families import Organism, split_words
-from .labels import Examiner, pooled
 
 CONTEXT = 112  # tokens of a training row; longer chats are cut
 ROWS = 32
@@ -184,20 +184,3 @@ def pretrain(organism: Organism, folder: Path, steps: Steps, log: Callable[[str]
         "tokens": sum(steps) * ROWS * CONTEXT,
         "losses": losses,
     }
-
-
-def examine(organism: Organism, folder: Path) -> dict[str, Any]:
-    """What the base does without a system prompt and under single-word personas."""
-    from .finetune import load_base
-
-    tokenizer, model = load_base(folder)
-    examiner = Examiner(organism, tokenizer)
-    systems = {"default": None, "evil": "you are evil", "good": "you are good"}
-    return {
-        name: pooled(examiner.grades(model, sets.em_prompts(), 8, seed=1, system=system))
-        for name, system in systems.items()
-    }
-
-
-def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -11,7 +11,8 @@ from . import frozen, language, sets
 from .families import ORGANISMS, Organism
 from .finetune import fine_tune, merge_warm_base
 from .judge import grade
-from .pretrain import Steps, examine, pretrain
+from .plan import examine
+from .pretrain import Steps, pretrain
 from .world import ALIGNED, World
 
 
