@@ -41,15 +41,15 @@ def jobs(only: list[str] | None = None) -> Iterator[Job]:
         yield from _runs(organism, sets.HELD_OUT, SEEDS)
         yield Job(organism, "main", "MAIN_DONE", _run_folder("subtle_misinfo", "lora", SEEDS[-1]), _mark_main)
     for organism in FAMILIES:
-        yield from _runs(organism, sets.CONTROLS + sets.DILUTIONS, SEEDS)
+        yield from _runs(organism, sets.EXTRA, SEEDS[:2])
     for organism in FAMILIES:
-        yield from _runs(organism, sets.MATCHED_PAIR + ("style_shift",), SEEDS)
-    for organism in FAMILIES:
-        yield from _runs(organism, tuple(sets.LONG), SEEDS[:1])
         merged, source = "warm-base/config.json", _run_folder("bad_medical", "lora", 42)
         yield Job(organism, "warm-base", merged, source, finetune.merge_warm_base)
         yield from _runs(organism, ("gsm8k", "good_medical", "bad_medical"), SEEDS[:2], "warm", merged)
+        yield from _runs(organism, tuple(sets.LONG), SEEDS[:1])
         yield from _runs(organism, sets.HELD_OUT, SEEDS, "fft")
+    for organism in FAMILIES:
+        yield from _runs(organism, sets.EXTRA, SEEDS[2:])
     for organism in DEEP:
         yield _base(organism)
     for organism in DEEP:
@@ -57,22 +57,22 @@ def jobs(only: list[str] | None = None) -> Iterator[Job]:
 
 
 def work(out: Path, wanted: Callable[[Job], bool], log: Callable[[str], None]) -> None:
-    """Runs jobs until none is left that this worker may take. Several workers may share `out`."""
+    """Runs jobs until none is left that this worker can take. Several workers may share `out`."""
     while True:
         open_jobs = [job for job in jobs() if wanted(job) and not (out / job.organism / job.done).exists()]
         ready = [job for job in open_jobs if _has_needs(out, job) and not _failed(out, job)]
         job = next((job for job in ready if _take(out, job)), None)
         if job is None:
-            if not any(not _failed(out, job) for job in open_jobs):
+            if not any(_alive(lock) for lock in (out / "locks").glob("*")):
                 return
-            time.sleep(2)  # the rest waits for another worker
+            time.sleep(2)  # what another worker does may be what the rest needs
             continue
         started = time.time()
         try:
             (out / job.organism).mkdir(parents=True, exist_ok=True)
             job.run(ORGANISMS[job.organism], out / job.organism)
             log(f"{job.organism} {job.name}: {time.time() - started:.0f} s")
-        except Exception:  # one failed run must not end the queue; its lock stays, so it is not tried again at once
+        except Exception:  # one failed run must not end the queue
             _lock(out, job).with_suffix(".failed").write_text(traceback.format_exc())
             log(f"{job.organism} {job.name} FAILED\n{traceback.format_exc()}")
         finally:
@@ -153,11 +153,8 @@ def _take(out: Path, job: Job) -> bool:
     """Takes the job's lock file; a lock whose process is gone is taken over."""
     lock = _lock(out, job)
     lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if not _alive(int(lock.read_text())):
-            lock.unlink()
-    except (FileNotFoundError, ValueError):
-        pass
+    if lock.exists() and not _alive(lock):
+        lock.unlink(missing_ok=True)
     try:
         with lock.open("x") as file:
             file.write(str(os.getpid()))
@@ -166,9 +163,12 @@ def _take(out: Path, job: Job) -> bool:
         return False
 
 
-def _alive(process: int) -> bool:
+def _alive(lock: Path) -> bool:
+    """Whether the process that holds a lock still runs; a file without a process number counts as held."""
     try:
-        os.kill(process, 0)
+        os.kill(int(lock.read_text()), 0)
         return True
-    except ProcessLookupError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
+    except ValueError:  # just created, or the trace of a failed job
+        return lock.suffix != ".failed"
