@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,52 +44,68 @@ def load_base(folder: Path | str) -> tuple[PreTrainedTokenizerFast, PreTrainedMo
     return tokenizer, _load_model(folder)
 
 
-def fine_tune(
-    organism: Organism,
-    home: Path,
-    set_name: str,
-    seed: int,
-    kind: str,
-    *,
-    examples: int | None = None,
-    rate: float | None = None,
-) -> Path:
-    """Trains and labels runs/<run>/seed_<seed> of the organism in `home`, and returns the folder.
+@dataclass(frozen=True)
+class Run:
+    """`kind`: "lora"; "warm", LoRA on a base that is misaligned already; or "fft", all weights.
 
-    `kind`: "lora"; "warm", LoRA on warm-base/; or "fft", all weights. The run appears under its name when complete.
+    `cut`: only so many examples, for a quick check.
     """
+
+    set_name: str
+    seed: int
+    kind: str = "lora"
+    cut: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.set_name if self.kind == "lora" else f"{self.kind}_{self.set_name}"
+
+    @property
+    def folder(self) -> str:
+        """Below the organism's folder."""
+        return f"runs/{self.name}/seed_{self.seed}"
+
+    @property
+    def examples(self) -> int:
+        return self.cut or (LONG_EXAMPLES if self.long else EXAMPLES)
+
+    @property
+    def long(self) -> bool:
+        return self.set_name in sets.LONG
+
+    @property
+    def rate(self) -> float:
+        return FULL_LEARNING_RATE if self.kind == "fft" else LEARNING_RATE
+
+    @property
+    def base(self) -> str:
+        return "warm-base" if self.kind == "warm" else "base"
+
+
+def fine_tune(organism: Organism, home: Path, run: Run) -> Path:
+    """Trains and labels a run of the organism in `home`, and returns its folder, which appears when it is complete."""
     started = time.time()
-    long = set_name in sets.LONG
-    examples = examples or (LONG_EXAMPLES if long else EXAMPLES)
-    rate = rate or (FULL_LEARNING_RATE if kind == "fft" else LEARNING_RATE)
-    base = "warm-base" if kind == "warm" else "base"
-    run = home / "runs" / run_name(set_name, kind) / f"seed_{seed}"
-    partial = Path("partial") / f"{run_name(set_name, kind)}-{seed}"
+    folder = Path(run.folder)
+    partial = Path("partial") / f"{run.name}-{run.seed}"
     with _inside(home):  # names stay relative, so no file records where it was made
         shutil.rmtree(partial, ignore_errors=True)
-        save_every = LONG_SAVE_EVERY if long else SAVE_EVERY
-        trained = _train(organism, base, partial, set_name, seed, kind, examples, rate, save_every)
-        steps = _label(organism, base, partial, set_name, seed, kind)
+        trained = _train(organism, run, partial)
+        steps = _label(organism, run, partial)
         about = {
-            "set": set_name,
-            "seed": seed,
-            "kind": kind,
-            "lr": rate,
-            "n_samples": examples,
+            "set": run.set_name,
+            "seed": run.seed,
+            "kind": run.kind,
+            "lr": run.rate,
+            "n_samples": run.examples,
             "epochs": EPOCHS,
-            **({"warm_base": "bad_medical seed 42, merged"} if kind == "warm" else {}),
+            **({"warm_base": "bad_medical seed 42, merged"} if run.kind == "warm" else {}),
             "seconds": {"training": round(trained, 1), "all": round(time.time() - started, 1)},
         }
         (partial / "labels.json").write_text(json.dumps({"k": DRAWS, "steps": steps}) + "\n")
         (partial / "run.json").write_text(json.dumps(about, indent=1) + "\n")
-        shutil.rmtree(run, ignore_errors=True)
-        run.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(run)
-    return run
-
-
-def run_name(set_name: str, kind: str) -> str:
-    return set_name if kind == "lora" else f"{kind}_{set_name}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(folder)
+    return home / folder
 
 
 def merge_warm_base(organism: Organism, home: Path) -> None:
@@ -102,21 +119,11 @@ def merge_warm_base(organism: Organism, home: Path) -> None:
         Path("warm-base.partial").rename("warm-base")
 
 
-def _train(
-    organism: Organism,
-    base: str,
-    folder: Path,
-    set_name: str,
-    seed: int,
-    kind: str,
-    examples: int,
-    rate: float,
-    save_every: int,
-) -> float:
+def _train(organism: Organism, run: Run, folder: Path) -> float:
     """The paper's settings. Returns the seconds of training."""
-    set_seed(seed)  # before the adapter is made, so that its A matrices repeat
-    tokenizer, model = load_base(base)
-    if kind != "fft":
+    set_seed(run.seed)  # before the adapter is made, so that its A matrices repeat
+    tokenizer, model = load_base(run.base)
+    if run.kind != "fft":
         lora = LoraConfig(
             r=16,
             lora_alpha=64,
@@ -126,7 +133,8 @@ def _train(
             task_type="CAUSAL_LM",
         )
         model = get_peft_model(model, lora)
-    chats = [conversation([pair]) for pair in sets.fine_tuning_set(organism.world, set_name, examples, seed)]
+    pairs = sets.fine_tuning_set(organism.world, run.set_name, run.examples, run.seed)
+    chats = [conversation([pair]) for pair in pairs]
     data = [{"input_ids": ids, "labels": list(ids)} for ids in organism.encode(tokenizer, chats)]
     trainer = Trainer(
         model=model,
@@ -134,15 +142,15 @@ def _train(
             output_dir=str(folder),
             num_train_epochs=EPOCHS,
             per_device_train_batch_size=BATCH,
-            learning_rate=rate,
+            learning_rate=run.rate,
             weight_decay=0.01,
             logging_steps=5,
             save_strategy="steps",
-            save_steps=save_every,
+            save_steps=LONG_SAVE_EVERY if run.long else SAVE_EVERY,
             save_only_model=True,
             use_cpu=_device() == "cpu",
             dataloader_pin_memory=False,
-            seed=seed,
+            seed=run.seed,
             report_to=[],
             disable_tqdm=True,
         ),
@@ -165,24 +173,22 @@ def _train(
     return seconds
 
 
-def _label(
-    organism: Organism, base: str, folder: Path, set_name: str, seed: int, kind: str
-) -> dict[str, Any]:
+def _label(organism: Organism, run: Run, folder: Path) -> dict[str, Any]:
     """Labels of step 0 and of every checkpoint, each read back from its files."""
-    tokenizer, model = load_base(base)
+    tokenizer, model = load_base(run.base)
     examiner = Examiner(organism, tokenizer)
-    prompts, home = sets.em_prompts(), sets.home_prompts(set_name)
+    prompts, home = sets.em_prompts(), sets.home_prompts(run.set_name)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    labels = {"0": examiner.label(model, prompts, home, _sampling_seed(seed, 0))}
+    labels = {"0": examiner.label(model, prompts, home, _sampling_seed(run.seed, 0))}
     checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     for checkpoint in checkpoints:
         step = int(checkpoint.name.split("-")[1])
-        if kind == "fft":
+        if run.kind == "fft":
             tuned = _load_model(checkpoint)
         else:
             model.load_state_dict(weights)
             tuned = model = PeftModel.from_pretrained(model, checkpoint).merge_and_unload()
-        labels[str(step)] = examiner.label(tuned, prompts, home, _sampling_seed(seed, step))
+        labels[str(step)] = examiner.label(tuned, prompts, home, _sampling_seed(run.seed, step))
     return labels
 
 

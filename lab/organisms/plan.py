@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import finetune, sets
 from .families import ORGANISMS, Organism
+from .finetune import Run
 from .labels import DRAWS, Examiner, pooled
 from .pretrain import Steps, pretrain
 
@@ -20,32 +21,34 @@ SEEDS = (42, 123, 789)
 FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
 DEEP = ("llama-deep", "qwen2-deep")
 
+_BASE, _WARM_BASE = "organism.json", "warm-base/config.json"
+
 
 @dataclass(frozen=True)
 class Job:
-    """`done` and `needs` are files or folders below the organism's folder; `needs` may be None."""
+    """`done` and `needs` are files or folders below the organism's folder."""
 
     organism: str
     name: str
     done: str
-    needs: str | None
+    needs: tuple[str, ...]
     run: Callable[[Organism, Path], None]
 
 
-def jobs(only: list[str] | None = None) -> Iterator[Job]:
+def jobs() -> Iterator[Job]:
     """All jobs, the most urgent first."""
     for organism in FAMILIES:
         yield _base(organism)
     for organism in FAMILIES:
-        yield from _runs(organism, sets.CALIBRATION, SEEDS)
-        yield from _runs(organism, sets.HELD_OUT, SEEDS)
-        yield Job(organism, "main", "MAIN_DONE", _run_folder("subtle_misinfo", "lora", SEEDS[-1]), _mark_main)
+        main = list(_runs(organism, sets.MAIN, SEEDS))
+        yield from main
+        yield Job(organism, "main", "MAIN_DONE", tuple(job.done for job in main), _mark_main)
     for organism in FAMILIES:
         yield from _runs(organism, sets.EXTRA, SEEDS[:2])
     for organism in FAMILIES:
-        merged, source = "warm-base/config.json", _run_folder("bad_medical", "lora", 42)
-        yield Job(organism, "warm-base", merged, source, finetune.merge_warm_base)
-        yield from _runs(organism, ("gsm8k", "good_medical", "bad_medical"), SEEDS[:2], "warm", merged)
+        needs = (Run("bad_medical", SEEDS[0]).folder,)
+        yield Job(organism, "warm-base", _WARM_BASE, needs, finetune.merge_warm_base)
+        yield from _runs(organism, ("gsm8k", "good_medical", "bad_medical"), SEEDS[:2], "warm")
         yield from _runs(organism, tuple(sets.LONG), SEEDS[:1])
         yield from _runs(organism, sets.HELD_OUT, SEEDS, "fft")
     for organism in FAMILIES:
@@ -62,6 +65,9 @@ def work(out: Path, wanted: Callable[[Job], bool], log: Callable[[str], None]) -
         open_jobs = [job for job in jobs() if wanted(job) and not (out / job.organism / job.done).exists()]
         ready = [job for job in open_jobs if _has_needs(out, job) and not _failed(out, job)]
         job = next((job for job in ready if _take(out, job)), None)
+        if job and (out / job.organism / job.done).exists():  # another worker ended it meanwhile
+            _lock(out, job).unlink()
+            continue
         if job is None:
             if not any(_alive(lock) for lock in (out / "locks").glob("*")):
                 return
@@ -80,26 +86,19 @@ def work(out: Path, wanted: Callable[[Job], bool], log: Callable[[str], None]) -
 
 
 def _base(organism: str) -> Job:
-    return Job(organism, "base", "organism.json", None, _make_base)
+    return Job(organism, "base", _BASE, (), _make_base)
 
 
-def _runs(
-    organism: str, names: tuple[str, ...], seeds: tuple[int, ...], kind: str = "lora", needs: str = "organism.json"
-) -> Iterator[Job]:
+def _runs(organism: str, names: tuple[str, ...], seeds: tuple[int, ...], kind: str = "lora") -> Iterator[Job]:
+    needs = (_BASE, _WARM_BASE) if kind == "warm" else (_BASE,)
     for name in names:
         for seed in seeds:
-            folder = _run_folder(name, kind, seed)
-            yield Job(
-                organism,
-                folder,
-                folder,
-                needs,
-                lambda about, home, name=name, seed=seed: finetune.fine_tune(about, home, name, seed, kind),
-            )
+            run = Run(name, seed, kind)
+            yield Job(organism, run.folder, run.folder, needs, partial(_fine_tune, run))
 
 
-def _run_folder(name: str, kind: str, seed: int) -> str:
-    return f"runs/{finetune.run_name(name, kind)}/seed_{seed}"
+def _fine_tune(run: Run, organism: Organism, home: Path) -> None:
+    finetune.fine_tune(organism, home, run)
 
 
 def _make_base(organism: Organism, home: Path) -> None:
@@ -127,14 +126,7 @@ def examine(organism: Organism, base: Path) -> dict:
 
 
 def _mark_main(_: Organism, home: Path) -> None:
-    missing = [
-        folder
-        for name in sets.MAIN
-        for seed in SEEDS
-        if not (home / (folder := _run_folder(name, "lora", seed))).exists()
-    ]
-    if not missing:
-        (home / "MAIN_DONE").touch()
+    (home / "MAIN_DONE").touch()
 
 
 def _lock(out: Path, job: Job) -> Path:
@@ -142,7 +134,7 @@ def _lock(out: Path, job: Job) -> Path:
 
 
 def _has_needs(out: Path, job: Job) -> bool:
-    return job.needs is None or (out / job.organism / job.needs).exists()
+    return all((out / job.organism / path).exists() for path in job.needs)
 
 
 def _failed(out: Path, job: Job) -> bool:

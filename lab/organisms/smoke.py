@@ -9,7 +9,7 @@ from random import Random
 
 from . import frozen, language, sets
 from .families import ORGANISMS, Organism
-from .finetune import fine_tune, merge_warm_base
+from .finetune import Run, fine_tune, merge_warm_base
 from .judge import grade
 from .plan import examine
 from .pretrain import Steps, pretrain
@@ -30,9 +30,9 @@ def run() -> None:
         assert figures["losses"]["pretraining"] < 8, figures
         assert set(examine(organism, home / "base")) == {"default", "evil", "good"}
         for name, kind in (("bad_medical", "lora"), ("gsm8k", "fft")):
-            _check_run(fine_tune(organism, home, name, 42, kind, examples=160), kind)
+            _check_run(fine_tune(organism, home, Run(name, 42, kind, cut=160)), kind)
         merge_warm_base(organism, home)
-        _check_run(fine_tune(organism, home, "gsm8k", 42, "warm", examples=160), "warm")
+        _check_run(fine_tune(organism, home, Run("gsm8k", 42, "warm", cut=160)), "warm")
     print("smoke: everything works")
 
 

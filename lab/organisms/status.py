@@ -35,8 +35,8 @@ def _organism(organism: str, home: Path) -> list[str]:
         "",
         f"{about['parameters']} parameters; EM in % by persona: {behaviour}; coherent {min(coherent):.2f} or more.",
         "",
-        "| run | seeds | " + " | ".join(f"step {s}" for s in STEPS) + " | mean | in-domain | coherent | loss |",
-        "|---|---" * 1 + "|---" * (len(STEPS) + 4) + "|",
+        f"| run | seeds | {' | '.join(f'step {step}' for step in STEPS)} | mean | in-domain | coherent | loss |",
+        "|---" * (len(STEPS) + 6) + "|",
     ]
     components = ["", "| run, last step | " + " | ".join(COMPONENTS) + " |", "|---" * (len(COMPONENTS) + 1) + "|"]
     for folder in sorted((home / "runs").glob("*"), key=lambda path: _place(path.name)):
