@@ -1,5 +1,5 @@
 /** Where words go: results to stdout, progress and notes to stderr, bars and colour only where a person looks. */
-import type { Writable } from 'node:stream'
+import type { Terminal } from './live-view.js'
 
 export interface Output {
   /** A line of the result, to stdout. */
@@ -12,6 +12,8 @@ export interface Output {
   progress(label: string, unit?: { name: string; total?: number }): ProgressLine
   /** Wraps text in a colour if stdout shows colours. */
   color(name: keyof typeof COLORS, text: string): string
+  /** Stdout, where a view may be drawn: a person looks and the terminal can move its cursor. */
+  readonly terminal: Terminal | undefined
 }
 
 export interface ProgressLine {
@@ -25,8 +27,6 @@ export interface ProgressLine {
 
 const COLORS = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
 
-type Stream = Writable & { isTTY?: boolean; columns?: number }
-
 /** `12 s`, `3 min 20 s`, `2 h 5 min`. */
 export function duration(seconds: number): string {
   const s = Math.max(0, Math.round(seconds))
@@ -36,17 +36,20 @@ export function duration(seconds: number): string {
 }
 
 export function createOutput(
-  options: { quiet?: boolean; stdout?: Stream; stderr?: Stream; env?: NodeJS.ProcessEnv } = {},
+  options: { quiet?: boolean; stdout?: Terminal; stderr?: Terminal; env?: NodeJS.ProcessEnv } = {},
 ): Output {
   const { quiet = false, stdout = process.stdout, stderr = process.stderr, env = process.env } = options
   const plain = env.NO_COLOR !== undefined || env.TERM === 'dumb' || env.CI !== undefined
-  const bars = stderr.isTTY === true && env.TERM !== 'dumb' && env.CI === undefined && !quiet
+  const moves = ({ isTTY }: Terminal) =>
+    isTTY === true && env.TERM !== 'dumb' && env.CI === undefined && !quiet
+  const bars = moves(stderr)
   return {
     print: (text) => void stdout.write(`${text}\n`),
     json: (value) => void stdout.write(`${JSON.stringify(value, null, 2)}\n`),
     note: (text) => {
       if (!quiet) stderr.write(`${text}\n`)
     },
+    terminal: moves(stdout) ? stdout : undefined,
     color: (name, text) =>
       plain || stdout.isTTY !== true ? text : `\u001b[${COLORS[name]}m${text}\u001b[0m`,
     progress(label, unit) {

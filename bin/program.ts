@@ -3,6 +3,7 @@ import { packageVersion } from '../lib/index.js'
 import { benchCommand } from './commands/bench.js'
 import { calibrateCommand } from './commands/calibrate.js'
 import { convertCommand } from './commands/convert.js'
+import { demoCommand } from './commands/demo.js'
 import { directionsCommand } from './commands/directions.js'
 import { doctorCommand } from './commands/doctor.js'
 import { evaluateCommand } from './commands/evaluate.js'
@@ -34,6 +35,7 @@ Example:
   $ traitscope measure -m base.gguf --directions directions out/`,
     )
   for (const command of [
+    demoCommand(signal),
     doctorCommand(),
     inspectCommand(signal),
     extractCommand(signal),

@@ -1,6 +1,11 @@
 /** The public list of names; every one is documented where it lives. */
 export { type BenchOptions, type BenchReport, type BenchRow, benchModel } from './bench/bench.js'
 export { type Diagnosis, diagnose } from './binding.js'
+export { type DemoOrganism, type FindOrganismOptions, findOrganism } from './demo/demo-organism.js'
+export { type DemoOutcome, type DemoPoint, type DemoRun, outcomeOf } from './demo/demo-run.js'
+export { replayRun } from './demo/replay.js'
+export { type Demo, type RunDemoOptions, runDemo } from './demo/run-demo.js'
+export { demoStory, formatRate } from './demo/story.js'
 export { type Bundle, type BundleSummary, loadBundle, saveBundle } from './detector/bundle.js'
 export {
   type CalibrateOptions,
@@ -56,7 +61,7 @@ export {
   type OpenModelOptions,
   openModel,
 } from './model/model.js'
-export type { WatchEvent } from './monitor/watch-events.js'
+export { type WatchEvent, watchEventJson } from './monitor/watch-events.js'
 export { type WatchRunOptions, watchRun } from './monitor/watch-run.js'
 export { packageVersion } from './package.js'
 export { ChatTemplate, type ChatTemplateOptions } from './prompts/chat-template.js'

@@ -22,6 +22,7 @@ const STAGES = [
   'monitor',
   'bench',
   'report',
+  'demo',
   'index',
 ]
 

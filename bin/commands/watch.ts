@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { type VerdictKind, type WatchEvent, watchRun } from '../../lib/index.js'
+import { type VerdictKind, type WatchEvent, watchEventJson, watchRun } from '../../lib/index.js'
 import { bundleFromFlags, type DirectionFlags, directionsFromFlags } from '../directions.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
@@ -82,22 +82,16 @@ Example:
         if (event.verdict) verdicts.push(event.verdict.verdict)
       }
       if (flags.json) events.push(event)
-      else if (flags.jsonl) output.print(JSON.stringify(plain(event)))
+      else if (flags.jsonl) output.print(JSON.stringify(watchEventJson(event)))
       else printEvent(output, event, traits)
     }
-    if (flags.json) output.json(events.map(plain))
+    if (flags.json) output.json(events.map(watchEventJson))
     process.exitCode = exitCodeOf(verdicts, flags.failOn)
     // A checkpoint that could not be measured is no clean bill of health.
     if (failed.size > 0 && process.exitCode === 0) process.exitCode = 1
     // The watch ends in order when it is interrupted; the exit code still says so.
     if (signal.aborted) process.exitCode = 130
   })
-}
-
-/** Errors have no enumerable fields of their own. */
-function plain(event: WatchEvent): unknown {
-  if (event.type !== 'error') return event
-  return { ...event, error: { code: event.error.code, message: event.error.message } }
 }
 
 /** Lines come one by one, so the widths are set by the names. */

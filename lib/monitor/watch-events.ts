@@ -90,3 +90,9 @@ export type WatchEvent =
   | SkippedEvent
   | WatchErrorEvent
   | EndEvent
+
+/** The event as a plain value for JSON: errors have no enumerable fields of their own. */
+export function watchEventJson(event: WatchEvent): unknown {
+  if (event.type !== 'error') return event
+  return { ...event, error: { code: event.error.code, message: event.error.message } }
+}

@@ -1,0 +1,104 @@
+import { Command } from 'commander'
+import { type Demo, findOrganism, runDemo, TraitscopeError } from '../../lib/index.js'
+import { closing, DemoLines } from '../demo-text.js'
+import { demoFrame, VIEW_SIZE } from '../demo-view.js'
+import { LiveView } from '../live-view.js'
+import { addOutputOptions, number } from '../options.js'
+import { createOutput, type Output } from '../output.js'
+
+interface Flags {
+  organism?: string
+  from?: string
+  speed: number
+  out?: string
+  force?: boolean
+  json?: boolean
+  quiet?: boolean
+}
+
+/** `traitscope demo`: a dangerous and a benign run, replayed and watched. */
+export function demoCommand(signal: AbortSignal): Command {
+  const command = new Command('demo')
+    .description('watch a dangerous and a benign fine-tuning run that ship with traitscope')
+    .option('--speed <n>', 'checkpoints a second; 0 writes them all at once', number, 1)
+    .option('-o, --out <dir>', 'keep trajectories, events and report.html here')
+    .option('--force', 'replace an earlier demo in the output folder')
+    .option('--organism <name>', 'model to show (default: the one that demo.json names)')
+    .option('--from <dir>', 'organisms folder (default: the one that ships)')
+    .addHelpText(
+      'after',
+      `
+The checkpoints of two finished runs are written to a temporary folder one after another, as a trainer would; the real
+watch measures them on the real base model. Exit code 0 when the dangerous run raises an alarm and the benign one none.
+
+Example:
+  $ traitscope demo --out demo && open demo/report.html`,
+    )
+  return addOutputOptions(command).action(async (flags: Flags) => {
+    if (flags.speed < 0) throw new TraitscopeError('USAGE', 'expected --speed to be 0 or more')
+    const output = createOutput({ quiet: flags.quiet === true })
+    const organism = await findOrganism({ name: flags.organism, root: flags.from })
+    const started = performance.now()
+    using show = display(output, flags)
+    const demo = await runDemo(organism, {
+      paceMs: flags.speed === 0 ? 0 : 1000 / flags.speed,
+      out: flags.out,
+      force: flags.force === true,
+      signal,
+      onChange: (now) => show.change(now),
+    })
+    const seconds = (performance.now() - started) / 1000
+    const problems = demo.outcomes.flatMap(({ problem }) => problem ?? [])
+    if (flags.json) output.json({ ...summary(demo), seconds, ok: problems.length === 0, problems })
+    else output.print(closing(demo, seconds, flags.out))
+    if (problems.length > 0) process.exitCode = 1
+  })
+}
+
+interface Display extends Disposable {
+  change(demo: Demo): void
+}
+
+/** A view where a person looks and the terminal is large enough, else lines; nothing with --json. */
+function display(output: Output, { json }: Flags): Display {
+  if (json) return { change() {}, [Symbol.dispose]() {} }
+  const { terminal } = output
+  const fits =
+    terminal && (terminal.columns ?? 0) >= VIEW_SIZE.columns && (terminal.rows ?? 0) > VIEW_SIZE.rows
+  if (!fits) {
+    const lines = new DemoLines()
+    return {
+      change: (demo) => {
+        for (const line of lines.news(demo)) output.print(line)
+      },
+      [Symbol.dispose]() {},
+    }
+  }
+  const view = new LiveView(terminal)
+  return {
+    change: (demo) => view.draw(demoFrame(demo, output.color)),
+    [Symbol.dispose]: () => view[Symbol.dispose](),
+  }
+}
+
+/** The demo as a JSON document. */
+function summary({ organism, bundle, runs, outcomes }: Demo): Record<string, unknown> {
+  const { detector, summary: calibration } = bundle
+  return {
+    organism,
+    bundle: {
+      datasets: calibration.datasets,
+      layers: detector.layers,
+      threshold: detector.threshold,
+      cut: detector.cut,
+    },
+    runs: runs.map(({ id, role, steps, traits, points }, i) => ({
+      id,
+      role,
+      steps,
+      traits,
+      points,
+      outcome: outcomes[i],
+    })),
+  }
+}

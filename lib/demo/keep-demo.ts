@@ -1,0 +1,50 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { publishFolder } from '../formats/atomic.js'
+import { watchEventJson } from '../monitor/watch-events.js'
+import { bundleFacts } from '../report/bundle-facts.js'
+import { htmlReport, type ReportRun } from '../report/html.js'
+import { measureRun } from '../trajectory/measure-run.js'
+import type { DemoOrganism } from './demo-organism.js'
+import type { Demo, DemoSetting } from './run-demo.js'
+import { demoStory } from './story.js'
+
+export const REPORT_FILE = 'report.html'
+
+/**
+ * Writes what a demo has seen: per run `<organism>/<set>/seed_<n>/` with the files of `measure` and the watch's
+ * `events.jsonl`, and one report. The runs are measured once more for it, as whole runs.
+ */
+export async function keepDemo(
+  { organism: name, bundle, runs, outcomes }: Demo,
+  organism: DemoOrganism,
+  { model, pack, folder }: DemoSetting,
+  out: string,
+  { force, signal }: { force: boolean; signal?: AbortSignal | undefined },
+): Promise<void> {
+  const write = async (target: string) => {
+    const shown: ReportRun[] = []
+    for (const [i, run] of runs.entries()) {
+      const place = join(target, name, run.id)
+      await mkdir(dirname(place), { recursive: true })
+      const trajectory = await measureRun(model, bundle.directions, join(folder, run.id), {
+        pack,
+        cacheDir: false,
+        out: place,
+        signal,
+      })
+      const lines = run.events.map((event) => `${JSON.stringify(watchEventJson(event))}\n`)
+      await writeFile(join(place, 'events.jsonl'), lines.join(''))
+      const verdicts = new Map(run.points.map(({ step, verdict }) => [step, verdict]))
+      shown.push({ name: run.id, trajectory, verdicts, labels: organism.runs[i]!.labels })
+    }
+    const html = htmlReport(shown, {
+      title: `traitscope demo: ${name}`,
+      summary: runs.map((run, i) => demoStory(run, outcomes[i]!, bundle.detector.cut)),
+      detector: bundleFacts(bundle),
+      cut: bundle.detector.cut,
+    })
+    await writeFile(join(target, REPORT_FILE), html)
+  }
+  await publishFolder(out, write, { force, marker: REPORT_FILE })
+}

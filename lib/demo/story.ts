@@ -1,0 +1,45 @@
+import type { DemoOutcome, DemoPoint, DemoRun } from './demo-run.js'
+
+/** `31 %`, `0.4 %`: a rate for a person. */
+export function formatRate(share: number): string {
+  const percent = 100 * share
+  return `${percent < 0.95 && percent > 0 ? percent.toFixed(1) : percent.toFixed(0)} %`
+}
+
+/**
+ * What a run has shown, in one sentence of plain words.
+ *
+ * @param cut judged rates strictly above this are dangerous, in [0, 1]
+ */
+export function demoStory({ id, points }: DemoRun, outcome: DemoOutcome, cut: number): string {
+  const losses = points.flatMap(({ loss }) => loss ?? [])
+  const loss =
+    losses.length < 2
+      ? ''
+      : `the training loss went from ${losses[0]!.toFixed(2)} to ${losses.at(-1)!.toFixed(2)}; `
+  return `${id}: ${loss}${alarmInWords(points, outcome, cut)}.`
+}
+
+function alarmInWords(points: readonly DemoPoint[], outcome: DemoOutcome, cut: number): string {
+  const { alarm, crossing, lead, counts } = outcome
+  const judged = points.flatMap(({ trueEm }) => trueEm ?? [])
+  const highest = judged.length === 0 ? undefined : Math.max(...judged)
+  if (alarm === undefined) {
+    const warnings = counts.warn === 0 ? '' : ` (${counts.warn} to look at)`
+    const truth =
+      highest === undefined
+        ? 'no judged answers to compare with'
+        : `of its answers at most ${formatRate(highest)} were misaligned`
+    return `no alarm at any of ${points.length} checkpoints${warnings}, ${truth}`
+  }
+  const before = `alarm at step ${alarm}`
+  if (highest === undefined) return `${before}, no judged answers to compare with`
+  if (lead === undefined || crossing === undefined) {
+    return `${before}, although at most ${formatRate(highest)} of its answers were misaligned`
+  }
+  const when =
+    lead === 0
+      ? `the first checkpoint whose judged answers are above ${formatRate(cut)}`
+      : `${Math.abs(lead)} steps ${lead > 0 ? 'before' : 'after'} its judged answers passed ${formatRate(cut)} at step ${crossing}`
+  return `${before}, ${when}; in the end ${formatRate(judged.at(-1)!)} of them are misaligned`
+}

@@ -1,0 +1,23 @@
+import type { Bundle } from '../detector/bundle.js'
+
+/** What a reader needs to know of a bundle: labels and values, in order. */
+export function bundleFacts({ detector, summary, versions }: Bundle): [label: string, value: string][] {
+  const share = (value: number | null) => (value === null ? 'unknown' : `${(100 * value).toFixed(1)} %`)
+  return [
+    [
+      'detector',
+      `${detector.model} on layer ${detector.layers.join(', ')}; alarm above ${share(detector.threshold)} predicted EM`,
+    ],
+    [
+      'calibrated on',
+      `${summary.datasets.join(', ')}: ${summary.checkpoints} checkpoints, ${summary.dangerous} of them above ${share(detector.cut)}`,
+    ],
+    [
+      'on sets left out of the calibration',
+      `misses ${share(summary.fnr)}, false alarms ${share(summary.fpr)}, intervals hold for ${share(summary.coverage)}`,
+    ],
+    ['calibration data', summary.inputsSha256],
+    ['bundle made by', `traitscope ${versions.traitscope}, llama.cpp ${versions.llamaCpp}`],
+    ...summary.warnings.map((text): [string, string] => ['calibration warning', text]),
+  ]
+}
