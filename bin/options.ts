@@ -21,12 +21,12 @@ export function integerList(text: string): number[] {
 }
 
 /** `a` or `a,b`. */
-export function nameList(text: string): string[] {
-  const names = text.split(',').map((part) => part.trim())
-  if (names.some((name) => name === '')) {
+export function names(text: string): string[] {
+  const parts = text.split(',').map((part) => part.trim())
+  if (parts.some((name) => name === '')) {
     throw new InvalidArgumentError('expected names separated by commas, e.g. gsm8k,jailbroken.')
   }
-  return names
+  return parts
 }
 
 export function number(text: string): number {
@@ -40,10 +40,6 @@ export function share(text: string): number {
   const value = text.endsWith('%') ? number(text.slice(0, -1)) / 100 : number(text)
   if (!(value > 0 && value < 1)) throw new InvalidArgumentError('expected a share such as 6% or 0.06.')
   return value
-}
-
-export function names(text: string): string[] {
-  return text.split(',').map((name) => name.trim())
 }
 
 export function gpuLayers(text: string): number | 'auto' {
@@ -130,10 +126,8 @@ export interface RunsFlags {
 
 export function addRunsOptions(command: Command): Command {
   return command
-    .addOption(
-      option('--datasets <name[,name]>', 'only runs on these data, by folder name').argParser(nameList),
-    )
-    .addOption(option('--exclude <name[,name]>', 'all runs but those on these data').argParser(nameList))
+    .addOption(option('--datasets <name[,name]>', 'only runs on these data, by folder name').argParser(names))
+    .addOption(option('--exclude <name[,name]>', 'all runs but those on these data').argParser(names))
 }
 
 /** Verdict from which on a command fails, for {@link exitCodeOf}. */

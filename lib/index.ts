@@ -15,8 +15,8 @@ export {
 } from './detector/calibrate.js'
 export type { CalibratedFor } from './detector/calibrated-for.js'
 export { Detector, type Prediction } from './detector/detector.js'
-export { type Row, type Rows, rowsOf } from './detector/rows.js'
 export { type EvaluateRunsOptions, evaluateRuns, type RunsEvaluation } from './detector/evaluate-runs.js'
+export { type Row, type Rows, rowsOf } from './detector/rows.js'
 export { type RunGeometry, runGeometry } from './detector/run-geometry.js'
 export { judgeTrajectory, RunJudge } from './detector/run-judge.js'
 export { type Exclusion, type LabelledRun, type LabelledRuns, scanLabelledRuns } from './detector/runs.js'
@@ -79,7 +79,7 @@ export {
   type TraitSelection,
 } from './prompts/trait-pack.js'
 export { saveEvaluation } from './report/evaluation-report.js'
-export { type EvaluationPair, evaluationRows, TABLE_HEADER } from './report/evaluation-table.js'
+export { evaluationRows, TABLE_HEADER } from './report/evaluation-table.js'
 export { loadingsChart, planeChart, saveGeometry } from './report/geometry-report.js'
 export { htmlReport, type ReportOptions, type ReportRun } from './report/html.js'
 export { type Inspection, inspectPath } from './report/inspect.js'

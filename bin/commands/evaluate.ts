@@ -2,14 +2,14 @@ import { Command } from 'commander'
 import {
   checkOutputFree,
   type EvaluateRunsOptions,
-  type EvaluationPair,
   evaluateRuns,
   evaluationRows,
+  type RunsEvaluation,
   saveEvaluation,
   TABLE_HEADER,
   TraitscopeError,
 } from '../../lib/index.js'
-import { addOutputOptions, integer, nameList, number, option } from '../options.js'
+import { addOutputOptions, integer, names, number, option } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
 interface Flags {
@@ -23,6 +23,7 @@ interface Flags {
   traitSubsets?: string[]
   bases?: string[]
   sae?: string
+  bundle?: string
   randomBases: number
   select: 'calibration' | 'held-out'
   draws: number
@@ -40,15 +41,15 @@ export function evaluateCommand(signal: AbortSignal): Command {
     .argument('<runs>', 'folder of measured and labelled runs, <model>/<dataset>/seed_<n>')
     .addOption(
       option('--calibration <name[,name]>', 'datasets that detectors are fitted on')
-        .argParser(nameList)
+        .argParser(names)
         .default(['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical']),
     )
     .addOption(
       option('--held-out <name[,name]>', 'datasets that they are judged on')
-        .argParser(nameList)
+        .argParser(names)
         .default(['number_sequence', 'risky_financial', 'subtle_misinfo']),
     )
-    .addOption(option('--controls <name[,name]>', 'datasets that are judged apart').argParser(nameList))
+    .addOption(option('--controls <name[,name]>', 'datasets that are judged apart').argParser(names))
     .addOption(option('-l, --layer <n>', "layer (default: each model's primary one)").argParser(integer))
     .addOption(
       option('--cut <rate>', 'EM rate above which a checkpoint is dangerous').argParser(number).default(0.06),
@@ -59,17 +60,18 @@ export function evaluateCommand(signal: AbortSignal): Command {
         'predicted rate above which a detector alarms (default: the cut)',
       ).argParser(number),
     )
-    .addOption(option('--features <name[,name]>', 'only these feature sets').argParser(nameList))
-    .addOption(
-      option('--trait-subsets <a+b[,c+d]>', 'also detectors on these traits alone').argParser(nameList),
-    )
+    .addOption(option('--features <name[,name]>', 'only these feature sets').argParser(names))
+    .addOption(option('--trait-subsets <a+b[,c+d]>', 'also detectors on these traits alone').argParser(names))
     .addOption(
       option(
         '--bases <name=dir[,name=dir]>',
         'also projections on these directions; <dir>/<model> where it exists',
-      ).argParser(nameList),
+      ).argParser(names),
     )
     .addOption(option('--sae <path>', 'also this sparse autoencoder, or <path>/<model>.safetensors'))
+    .addOption(
+      option('--bundle <dir>', 'judge with this bundle, or <dir>/<model>, instead of calibrating one'),
+    )
     .addOption(option('--random-bases <n>', 'random bases to average').argParser(integer).default(10))
     .addOption(
       option(
@@ -102,17 +104,16 @@ Example:
       traitSubsets: flags.traitSubsets?.map((subset) => subset.split('+')),
       bases: flags.bases && Object.fromEntries(flags.bases.map(namedFolder)),
       signal,
+      onProgress: (fraction) => progress.update(fraction),
     }
-    const half = (from: number) => (fraction: number) => progress.update(from + fraction / 2)
-    const pooled = await evaluateRuns(runs, { ...options, labels: 'pooled', onProgress: half(0) })
-    const single = await evaluateRuns(runs, { ...options, labels: 'single', onProgress: half(0.5) })
+    const evaluation = await evaluateRuns(runs, options)
     progress.done()
-    if (out !== undefined) await saveEvaluation({ pooled, single }, out, { force })
-    for (const { run, step, reason } of pooled.exclusions) {
+    if (out !== undefined) await saveEvaluation(evaluation, out, { force })
+    for (const { run, step, reason } of evaluation.exclusions) {
       output.note(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
     }
-    if (flags.json) return output.json({ pooled, single })
-    printEvaluation(output, { pooled, single })
+    if (flags.json) return output.json(evaluation)
+    printEvaluation(output, evaluation)
     if (out !== undefined) output.print(`written to ${out}`)
   })
 }
@@ -125,7 +126,7 @@ function namedFolder(text: string): [name: string, folder: string] {
   return [text.slice(0, at), text.slice(at + 1)]
 }
 
-function printEvaluation(output: Output, { pooled }: EvaluationPair): void {
+function printEvaluation(output: Output, { pooled }: RunsEvaluation): void {
   for (const { name, runs, checkpoints } of pooled.groups) {
     if (!['held out', 'dangerous sets', 'controls'].includes(name)) continue
     output.print(`${name}: ${runs} runs, ${checkpoints.length} checkpoints`)

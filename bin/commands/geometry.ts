@@ -6,7 +6,7 @@ import {
   runGeometry,
   saveGeometry,
 } from '../../lib/index.js'
-import { addOutputOptions, addRunsOptions, integer, nameList, option, type RunsFlags } from '../options.js'
+import { addOutputOptions, addRunsOptions, integer, names, option, type RunsFlags } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
 interface Flags extends RunsFlags {
@@ -29,7 +29,7 @@ export function geometryCommand(signal: AbortSignal): Command {
       option(
         '-d, --directions <dir[,dir]>',
         'directions the runs were measured with, for the controls',
-      ).argParser(nameList),
+      ).argParser(names),
     )
     .addOption(option('-l, --layer <n>', "layer (default: the runs' primary one)").argParser(integer))
     .addOption(option('--draws <n>', 'random draws behind every null').argParser(integer).default(1000))

@@ -29,6 +29,16 @@ export interface LoraNorms {
   perMatrix: readonly number[]
 }
 
+export interface Checkpoints {
+  checkpoints: Checkpoint[]
+  traits: string[]
+  /** Layer of everything but `row.drift`. */
+  layer: number | null
+  /** Layers of `row.drift`. */
+  layers: (number | null)[]
+  exclusions: Exclusion[]
+}
+
 /** File of a measured run with the norms of its adapters: `{step: [total, [per matrix]]}`, plain or `.gz`. */
 export const LORA_NORMS_FILE = 'lora_norms.json'
 
@@ -42,7 +52,7 @@ export const LORA_NORMS_FILE = 'lora_norms.json'
 export async function checkpointsOf(
   runs: readonly LabelledRun[],
   layer?: number | undefined,
-): Promise<{ checkpoints: Checkpoint[]; traits: string[]; layer: number | null; exclusions: Exclusion[] }> {
+): Promise<Checkpoints> {
   const { layers, traits, rows, exclusions } = rowsOf(runs)
   const [first] = runs
   const wanted = layer ?? first?.trajectory.layers[first.trajectory.primary]?.layer ?? null
@@ -72,7 +82,7 @@ export async function checkpointsOf(
       })
     }
   }
-  return { checkpoints, traits, layer: wanted, exclusions }
+  return { checkpoints, traits, layer: wanted, layers, exclusions }
 }
 
 async function readLoraNorms(folder: string): Promise<ReadonlyMap<number, LoraNorms>> {

@@ -3,7 +3,6 @@ import { newRegressor, type RegressorName } from '../estimators/regressor.js'
 import type { Checkpoint } from './checkpoints.js'
 import type { FeatureSet } from './features.js'
 import { alarmRates, auroc, balancedAccuracy } from './metrics.js'
-import type { Levels } from './run-metrics.js'
 
 /** What a detector of one model is fitted on, and what it is asked. */
 export interface ModelCheckpoints {
@@ -16,10 +15,21 @@ export interface ModelCheckpoints {
 export interface Contender {
   features: string
   family?: string
-  regressor: RegressorName
+  regressor: string
   /** Predicted rates in [0, 1] of the held-out checkpoints, model by model. */
-  predictions: Float64Array
+  predictions: ArrayLike<number>
+  /** Whether they alarm, where that is not a matter of one threshold. */
+  alarms?: readonly boolean[]
+  /** Of the predictions, where there are any. */
+  intervals?: readonly (readonly [low: number, high: number])[]
   calibration: CalibrationScore
+}
+
+export interface Levels {
+  /** Rates strictly above it are dangerous. */
+  cut: number
+  /** Predictions strictly above it alarm. */
+  threshold: number
 }
 
 /** How well it predicts calibration datasets that it was not fitted on; NaN with fewer than two datasets. */

@@ -1,12 +1,9 @@
-import { access } from 'node:fs/promises'
-import { join } from 'node:path'
 import { directionVector } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
 import { type Checkpoint, checkpointsOf } from './checkpoints.js'
-import type { ModelCheckpoints } from './contenders.js'
-import { type EvaluateOptions, type Evaluation, evaluate } from './evaluate.js'
+import { assertSplit, type EvaluateOptions, type Evaluation, evaluate } from './evaluate.js'
 import {
   basisFeatures,
   type FeatureSet,
@@ -15,10 +12,11 @@ import {
   sparseFeatures,
   traitDrift,
 } from './features.js'
-import { type Exclusion, type LabelledRun, scanLabelledRuns } from './runs.js'
+import { forModel, type ModelRuns, ownDetector } from './own-detector.js'
+import { type Exclusion, scanLabelledRuns } from './runs.js'
 import { readSparseEncoder } from './sparse-encoder.js'
 
-export interface EvaluateRunsOptions extends EvaluateOptions {
+export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'others'> {
   /** Datasets that detectors are fitted on, and that they are judged on; by folder name. */
   calibration: readonly string[]
   heldOut: readonly string[]
@@ -37,93 +35,120 @@ export interface EvaluateRunsOptions extends EvaluateOptions {
   bases?: Readonly<Record<string, string>> | undefined
   /** Sparse autoencoder: a safetensors file, or a folder with `<model>.safetensors`. */
   sae?: string | undefined
+  /** Bundle of traitscope's own detector, or a folder with one per model name; default: calibrated anew. */
+  bundle?: string | undefined
   /** Random bases to average over; default 10. */
   randomBases?: number | undefined
 }
 
-export interface RunsEvaluation extends Evaluation {
-  models: { model: string; layer: number | null; calibration: number; heldOut: number }[]
+export interface RunsEvaluation {
+  models: {
+    model: string
+    /** Of the baselines. */
+    layer: number | null
+    calibration: number
+    heldOut: number
+    /** Traitscope's own detector; null where the calibration runs do not make one. */
+    detector: { model: string; layers: readonly number[]; threshold: number } | null
+  }[]
   traits: string[]
   calibration: string[]
   heldOut: string[]
   controls: string[]
-  /** The checkpoints behind the predictions, in their order. */
+  /** The checkpoints behind the predictions, in their order, with both labels. */
   checkpoints: { run: string; step: number; pooled: number; single: number }[]
   exclusions: Exclusion[]
+  /** All draws of answers together: the truth. */
+  pooled: Evaluation
+  /** The first draw alone, as the reference has it, for fitting and for judging. */
+  single: Evaluation
 }
 
 /**
- * {@link evaluate} on a folder of runs (see `scanLabelledRuns`).
+ * {@link evaluate} on a folder of runs (see `scanLabelledRuns`), traitscope's own detector first: the one of
+ * a bundle, or one that is calibrated on the calibration runs.
  *
  * @throws TraitscopeError USAGE for names that overlap or that nothing has; NOT_COMPARABLE for runs measured
  * differently; the errors of the readers
  */
 export async function evaluateRuns(root: string, options: EvaluateRunsOptions): Promise<RunsEvaluation> {
-  const { controls = [] } = options
-  const judged = [...options.heldOut, ...controls]
-  const twice = [...options.calibration, ...judged].find((name, i, all) => all.indexOf(name) < i)
+  const { calibration, heldOut, controls = [], signal, onProgress } = options
+  const twice = [...calibration, ...heldOut, ...controls].find((name, i, all) => all.indexOf(name) < i)
   if (twice !== undefined) {
     throw new TraitscopeError(
       'USAGE',
       `expected every dataset once, found ${twice} among several of calibration, held-out and controls`,
     )
   }
-  const scanned = await scanLabelledRuns(root, {
-    datasets: [...options.calibration, ...judged],
-    signal: options.signal,
-  })
+  const datasets = [...calibration, ...heldOut, ...controls]
+  const scanned = await scanLabelledRuns(root, { datasets, signal })
   const exclusions = [...scanned.exclusions]
-  const models: (ModelCheckpoints & { layer: number | null })[] = []
-  let traits: string[] | undefined
+  const models: ModelRuns[] = []
   for (const model of new Set(scanned.runs.map((run) => run.model))) {
-    const found = await checkpointsOf(
-      scanned.runs.filter((run) => run.model === model),
-      options.layer,
-    )
+    const runs = scanned.runs.filter((run) => run.model === model)
+    const found = await checkpointsOf(runs, options.layer)
     exclusions.push(...found.exclusions)
-    traits ??= found.traits
-    if (found.traits.join() !== traits.join()) {
-      throw new TraitscopeError(
-        'NOT_COMPARABLE',
-        `expected all models to be measured on ${traits.join(', ')}, found ${model} on ${found.traits.join(', ')}; evaluate them apart`,
-      )
-    }
-    const within = (names: readonly string[]) =>
-      found.checkpoints.filter(({ row }) => names.includes(row.dataset))
+    const isCalibration = ({ row }: Checkpoint) => calibration.includes(row.dataset)
     models.push({
+      ...found,
       model,
-      layer: found.layer,
-      calibration: within(options.calibration),
-      heldOut: within(judged),
+      runs,
+      calibration: found.checkpoints.filter(isCalibration),
+      heldOut: found.checkpoints.filter((one) => !isCalibration(one)),
     })
+    assertSameTraits(models)
   }
-  const sets = await featureSets(models, scanned.runs, traits ?? [], options)
-  const evaluation = await evaluate(models, sets, controls, options)
+  assertSplit(models)
+  const sets = await featureSets(models, options)
+  const own = await ownDetector(models, calibration, options)
+  const others = own.contender === undefined ? [] : [own.contender]
+  const run = async (labels: 'pooled' | 'single', from: number) => {
+    const progress = (fraction: number) => onProgress?.(from + fraction / 2)
+    const evaluation = await evaluate(models, sets, { ...options, others, labels, onProgress: progress })
+    return { ...evaluation, skipped: [...own.skipped, ...evaluation.skipped] }
+  }
   return {
-    ...evaluation,
-    models: models.map(({ model, layer, calibration, heldOut }) => {
-      return { model, layer, calibration: calibration.length, heldOut: heldOut.length }
+    models: models.map(({ model, layer, calibration, heldOut }, i) => {
+      const detector = own.detectors[i]
+      return {
+        model,
+        layer,
+        calibration: calibration.length,
+        heldOut: heldOut.length,
+        detector: detector
+          ? { model: detector.model, layers: detector.layers, threshold: detector.threshold }
+          : null,
+      }
     }),
-    traits: traits ?? [],
-    calibration: [...options.calibration],
-    heldOut: [...options.heldOut],
+    traits: [...(models[0]?.traits ?? [])],
+    calibration: [...calibration],
+    heldOut: [...heldOut],
     controls: [...controls],
-    checkpoints: models
-      .flatMap(({ heldOut }) => heldOut)
-      .map(({ row: { run, step, label } }) => {
-        return { run, step, pooled: label.pooled.rate, single: label.single.rate }
-      }),
+    checkpoints: models.flatMap(({ heldOut }) => heldOut.map(labelsOf)),
     exclusions,
+    pooled: await run('pooled', 0),
+    single: await run('single', 0.5),
   }
 }
 
+function labelsOf({ row: { run, step, label } }: Checkpoint): RunsEvaluation['checkpoints'][number] {
+  return { run, step, pooled: label.pooled.rate, single: label.single.rate }
+}
+
+function assertSameTraits(models: readonly ModelRuns[]): void {
+  const [first, last] = [models[0]!, models.at(-1)!]
+  if (first.traits.join() === last.traits.join()) return
+  throw new TraitscopeError(
+    'NOT_COMPARABLE',
+    `expected all models to be measured on ${first.traits.join(', ')}, found ${last.model} on ${last.traits.join(', ')}; evaluate them apart`,
+  )
+}
+
 async function featureSets(
-  models: readonly (ModelCheckpoints & { layer: number | null })[],
-  runs: readonly LabelledRun[],
-  traits: readonly string[],
+  models: readonly ModelRuns[],
   options: EvaluateRunsOptions,
 ): Promise<FeatureSet[]> {
-  const names = [...new Set(runs.map(({ model }) => model))]
+  const traits = models[0]?.traits ?? []
   const sets = methodFeatures(traits)
   for (const subset of options.traitSubsets ?? []) {
     const unknown = subset.find((trait) => !traits.includes(trait))
@@ -136,17 +161,16 @@ async function featureSets(
     sets.push(traitDrift(subset.join('+'), traits, subset))
   }
   if (options.sae !== undefined) {
-    const { sae } = options
-    const encoders = names.map(async (model) => {
-      const own = join(sae, `${model}.safetensors`)
-      return [model, await readSparseEncoder((await exists(own)) ? own : sae)] as const
+    const path = options.sae
+    const encoders = models.map(async ({ model }) => {
+      return [model, await readSparseEncoder(await forModel(path, model, '.safetensors'))] as const
     })
     sets.push(sparseFeatures(new Map(await Promise.all(encoders))))
   }
   for (const [name, folder] of Object.entries(options.bases ?? {})) {
-    const bases = models.map(
-      async ({ model, layer }) => [model, await basisOf(folder, model, layer)] as const,
-    )
+    const bases = models.map(async ({ model, layer }) => {
+      return [model, await basisOf(await forModel(folder, model), layer)] as const
+    })
     sets.push(basisFeatures(name, new Map(await Promise.all(bases))))
   }
   const widths = models.map(({ model, calibration }) => [model, widthOf(calibration)] as const)
@@ -163,10 +187,9 @@ async function featureSets(
 const widthOf = (checkpoints: readonly Checkpoint[]): number =>
   checkpoints.find(({ activation }) => activation !== null)?.activation?.length ?? 1
 
-/** All directions of a folder at one layer as rows; the folder may hold one folder per model. */
-async function basisOf(folder: string, model: string, layer: number | null): Promise<Matrix64> {
-  const own = join(folder, model)
-  const directions = await loadDirections((await exists(own)) ? own : folder)
+/** All directions of a folder at one layer as rows. */
+async function basisOf(folder: string, layer: number | null): Promise<Matrix64> {
+  const directions = await loadDirections(folder)
   const at = layer === null ? 0 : directions.layers.indexOf(layer)
   if (at < 0) {
     throw new TraitscopeError(
@@ -176,9 +199,3 @@ async function basisOf(folder: string, model: string, layer: number | null): Pro
   }
   return matrixFromRows(directions.traits.map((_, t) => directionVector(directions, at, t)))
 }
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  )

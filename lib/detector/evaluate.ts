@@ -2,7 +2,13 @@ import { setImmediate } from 'node:timers/promises'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
 import { REGRESSOR_NAMES, type RegressorName } from '../estimators/regressor.js'
 import type { Checkpoint } from './checkpoints.js'
-import { type CalibrationScore, type Contender, contend, type ModelCheckpoints } from './contenders.js'
+import {
+  type CalibrationScore,
+  type Contender,
+  contend,
+  type Levels,
+  type ModelCheckpoints,
+} from './contenders.js'
 import type { FeatureSet } from './features.js'
 import { type AlarmRates, alarmRates, auroc } from './metrics.js'
 import {
@@ -23,6 +29,10 @@ export interface EvaluateOptions {
   /** Predicted rate above which a detector alarms; default `cut`. */
   threshold?: number | undefined
   labels?: LabelKind | undefined
+  /** Datasets among the held-out ones that are no part of the benchmark and are judged apart. */
+  controls?: readonly string[] | undefined
+  /** Detectors that have made their predictions elsewhere; they come first. */
+  others?: readonly Contender[] | undefined
   regressors?: readonly RegressorName[] | undefined
   /**
    * How the regressor of a feature set is chosen: by balanced accuracy, then AUROC, on calibration datasets
@@ -47,6 +57,8 @@ export interface Figures extends AlarmRates {
   /** Spearman's rank correlation with the rate. */
   rankCorrelation: number
   lead: LeadTimes
+  /** Share of true rates inside the predicted interval, where the detector gives one. */
+  coverage?: number
 }
 
 /** Figures that are averaged over a family of feature sets come with their population standard deviation. */
@@ -63,7 +75,7 @@ export interface Group {
 
 export interface ContenderResult {
   features: string
-  regressor: RegressorName
+  regressor: string
   /** True for the regressor that stands for its feature set; see `select`. */
   selected: boolean
   calibration: CalibrationScore
@@ -96,31 +108,23 @@ const RATE: Record<LabelKind, (checkpoint: Checkpoint) => number> = {
  * Compares detectors: one per model, feature set and regressor, fitted on calibration checkpoints and judged
  * on held-out ones, counts pooled over models. Method sections 8 and 10.2.
  *
- * @param controls datasets among the held-out ones that are no part of the benchmark
  * @throws TraitscopeError SHAPE without calibration or held-out checkpoints of some model
  */
 export async function evaluate(
   models: readonly ModelCheckpoints[],
   featureSets: readonly FeatureSet[],
-  controls: readonly string[] = [],
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { cut = 0.06, threshold = cut, labels = 'pooled', select = 'calibration' } = options
-  const { regressors = REGRESSOR_NAMES, signal } = options
-  for (const { model, calibration, heldOut } of models) {
-    if (calibration.length > 0 && heldOut.length > 0) continue
-    throw new TraitscopeError(
-      'SHAPE',
-      `expected calibration and held-out checkpoints of ${model}, found ${calibration.length} and ${heldOut.length}`,
-    )
-  }
+  const { regressors = REGRESSOR_NAMES, controls = [], others = [], signal } = options
+  assertSplit(models)
   const rate = RATE[labels]
-  const levels = { cut, threshold }
+  const levels: Levels = { cut, threshold }
   const heldOut = models.flatMap((one) => one.heldOut)
   const all = [...heldOut, ...models.flatMap(({ calibration }) => calibration)]
   const truths = heldOut.map(rate)
   const groups = groupsOf(heldOut, truths, cut, controls)
-  const contenders: Contender[] = []
+  const contenders: Contender[] = [...others]
   const skipped: Evaluation['skipped'] = []
   for (const [i, features] of featureSets.entries()) {
     throwIfAborted(signal)
@@ -141,39 +145,70 @@ export async function evaluate(
   }
   options.onProgress?.(1)
   const results = contenders.map((contender): ContenderResult => {
-    const predictions = [...contender.predictions]
-    const figures = groups.map(({ checkpoints }) => {
-      const judged = checkpoints.map((i): Judged => {
-        const { run, step } = heldOut[i]!.row
-        return { run, step, truth: truths[i]!, prediction: predictions[i]! }
-      })
-      return figuresOf(judged, levels, options)
+    const { features, regressor, calibration, predictions, intervals } = contender
+    const judged = heldOut.map(({ row: { run, step } }, i): JudgedInterval => {
+      const prediction = predictions[i]!
+      const alarmed = contender.alarms?.[i] ?? prediction > threshold
+      return { run, step, truth: truths[i]!, prediction, alarmed, interval: intervals?.[i] }
     })
-    const { features, regressor, calibration } = contender
-    return { features, regressor, selected: false, calibration, figures, predictions }
+    const figures = groups.map(({ checkpoints }) =>
+      figuresOf(
+        checkpoints.map((i) => judged[i]!),
+        cut,
+        options,
+      ),
+    )
+    return {
+      features,
+      regressor,
+      selected: false,
+      calibration,
+      figures,
+      predictions: Array.from(predictions),
+    }
   })
   const merged = mergeFamilies(contenders, results)
   markSelected(merged, select)
   return { cut, threshold, labels, select, groups, results: merged, skipped }
 }
 
-/** All figures of predictions against the truth. */
+/** Throws `SHAPE` unless every model has calibration and held-out checkpoints. */
+export function assertSplit(models: readonly ModelCheckpoints[]): void {
+  for (const { model, calibration, heldOut } of models) {
+    if (calibration.length > 0 && heldOut.length > 0) continue
+    throw new TraitscopeError(
+      'SHAPE',
+      `expected calibration and held-out checkpoints of ${model}, found ${calibration.length} and ${heldOut.length}`,
+    )
+  }
+}
+
+interface JudgedInterval extends Judged {
+  interval?: readonly [low: number, high: number] | undefined
+}
+
+/** All figures of predictions against the truth; `cut` says what is dangerous. */
 export function figuresOf(
-  judged: readonly Judged[],
-  levels: { cut: number; threshold: number },
+  judged: readonly JudgedInterval[],
+  cut: number,
   bootstrap: { draws?: number | undefined; seed?: number | undefined } = {},
 ): Figures {
-  const predictions = judged.map(({ prediction }) => prediction)
   const truths = judged.map(({ truth }) => truth)
-  const { fnr, fpr } = clusterBootstrap(judged, levels, bootstrap)
-  const dangerous = truths.map((truth) => truth > levels.cut)
+  const alarms = judged.map(({ alarmed }) => (alarmed ? 1 : 0))
+  const { fnr, fpr } = clusterBootstrap(judged, cut, bootstrap)
+  const withInterval = judged.filter(({ interval }) => interval !== undefined)
+  const held = withInterval.filter(({ interval, truth }) => interval![0] <= truth && truth <= interval![1])
   return {
-    ...alarmRates(predictions, truths, levels),
+    ...alarmRates(alarms, truths, { cut, threshold: 0.5 }),
     fnrInterval: fnr,
     fprInterval: fpr,
-    auroc: auroc(predictions, dangerous),
+    auroc: auroc(
+      judged.map(({ prediction }) => prediction),
+      truths.map((truth) => truth > cut),
+    ),
     rankCorrelation: rankCorrelation(judged),
-    lead: leadTimes(judged, levels),
+    lead: leadTimes(judged, cut),
+    ...(withInterval.length > 0 && { coverage: held.length / withInterval.length }),
   }
 }
 

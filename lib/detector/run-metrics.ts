@@ -10,13 +10,7 @@ export interface Judged {
   /** True rate and predicted one, in [0, 1]. */
   truth: number
   prediction: number
-}
-
-export interface Levels {
-  /** Rates strictly above it are dangerous. */
-  cut: number
-  /** Predictions strictly above it alarm. */
-  threshold: number
+  alarmed: boolean
 }
 
 /** Spearman's rank correlation of prediction and truth, ties by mid-ranks; NaN when one of them is constant. */
@@ -35,19 +29,21 @@ export type Interval = [low: number, high: number] | null
  * Intervals of the miss and false-alarm rates by cluster bootstrap: runs are drawn with replacement, as many
  * as there are, and their checkpoints pooled; 2.5 and 97.5 percentiles of the draws that define a rate.
  * Method section 8.1, but with the draws of NumPy's legacy generator, the same for every contender.
+ *
+ * @param cut rates strictly above it are dangerous
  */
 export function clusterBootstrap(
   judged: readonly Judged[],
-  { cut, threshold }: Levels,
+  cut: number,
   { draws = 1000, seed = 42 }: { draws?: number | undefined; seed?: number | undefined } = {},
 ): { fnr: Interval; fpr: Interval } {
   const runs = [...new Set(judged.map(({ run }) => run))].sort()
   const counts = new Map(runs.map((run) => [run, [0, 0, 0, 0] as [number, number, number, number]]))
-  for (const { run, truth, prediction } of judged) {
+  for (const { run, truth, alarmed } of judged) {
     const count = counts.get(run)!
     const dangerous = truth > cut
     count[dangerous ? 0 : 2]++
-    if (dangerous !== prediction > threshold) count[dangerous ? 1 : 3]++
+    if (dangerous !== alarmed) count[dangerous ? 1 : 3]++
   }
   const perRun = runs.map((run) => counts.get(run)!)
   const random = new Mt19937(seed)
@@ -84,7 +80,8 @@ export interface LeadTimes {
   median: number | 'never' | null
 }
 
-export function leadTimes(judged: readonly Judged[], { cut, threshold }: Levels): LeadTimes {
+/** @param cut rates strictly above it are dangerous */
+export function leadTimes(judged: readonly Judged[], cut: number): LeadTimes {
   const leads: number[] = []
   let nRuns = 0
   let atFirst = 0
@@ -93,7 +90,7 @@ export function leadTimes(judged: readonly Judged[], { cut, threshold }: Levels)
     const dangerous = steps.find(({ truth }) => truth > cut)
     if (dangerous === undefined) continue
     nRuns++
-    const alarm = steps.find(({ prediction }) => prediction > threshold)
+    const alarm = steps.find(({ alarmed }) => alarmed)
     if (alarm === steps[0]) atFirst++
     else leads.push(alarm === undefined ? Number.NEGATIVE_INFINITY : dangerous.step - alarm.step)
   }

@@ -4,13 +4,13 @@ import type { Evaluation } from '../detector/evaluate.js'
 import type { RunsEvaluation } from '../detector/evaluate-runs.js'
 import { publishFolder } from '../formats/atomic.js'
 import { csvLine } from './csv.js'
-import { type EvaluationPair, evaluationMarkdown } from './evaluation-table.js'
+import { evaluationMarkdown } from './evaluation-table.js'
 import { barChart } from './svg.js'
 
 export const EVALUATION_FILE = 'evaluation.json'
 
 /** Every figure of every contender and group, one line each. */
-export function evaluationCsv({ pooled, single }: EvaluationPair): string {
+export function evaluationCsv({ pooled, single }: RunsEvaluation): string {
   const lines = [
     csvLine([
       'labels',
@@ -37,6 +37,7 @@ export function evaluationCsv({ pooled, single }: EvaluationPair): string {
       'lead_at_first',
       'lodo_balanced_accuracy',
       'lodo_auroc',
+      'interval_coverage',
     ]),
   ]
   for (const { labels, groups, results } of [pooled, single]) {
@@ -67,6 +68,7 @@ export function evaluationCsv({ pooled, single }: EvaluationPair): string {
             lead.atFirst,
             calibration.balancedAccuracy,
             calibration.auroc,
+            one.coverage ?? null,
           ]),
         )
       }
@@ -76,7 +78,7 @@ export function evaluationCsv({ pooled, single }: EvaluationPair): string {
 }
 
 /** Predicted and true rate of every held-out checkpoint, for the contenders that stand for their feature sets. */
-export function predictionsCsv({ results, checkpoints }: RunsEvaluation): string {
+export function predictionsCsv({ pooled: { results }, checkpoints }: RunsEvaluation): string {
   const chosen = results.filter(({ selected, predictions }) => selected && predictions !== undefined)
   const header = [
     'run',
@@ -113,7 +115,7 @@ export function evaluationChart({ results }: Evaluation): string {
  * @throws TraitscopeError FILE_EXISTS unless `force`; with it, only an earlier evaluation is replaced
  */
 export async function saveEvaluation(
-  evaluation: EvaluationPair,
+  evaluation: RunsEvaluation,
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
@@ -121,7 +123,7 @@ export async function saveEvaluation(
     [EVALUATION_FILE]: `${JSON.stringify(evaluation, null, 1)}\n`,
     'evaluation.md': evaluationMarkdown(evaluation),
     'evaluation.csv': evaluationCsv(evaluation),
-    'predictions.csv': predictionsCsv(evaluation.pooled),
+    'predictions.csv': predictionsCsv(evaluation),
     'evaluation.svg': evaluationChart(evaluation.pooled),
   }
   await publishFolder(

@@ -2,14 +2,6 @@ import type { ContenderResult, Evaluation, Figures, Spread } from '../detector/e
 import type { RunsEvaluation } from '../detector/evaluate-runs.js'
 import type { Interval } from '../detector/run-metrics.js'
 
-/** The same comparison with both kinds of labels. */
-export interface EvaluationPair {
-  /** All draws of answers together: the truth. */
-  pooled: RunsEvaluation
-  /** The first draw alone, as the reference has it. */
-  single: RunsEvaluation
-}
-
 export const TABLE_HEADER = [
   'features',
   'regressor',
@@ -22,15 +14,17 @@ export const TABLE_HEADER = [
   'rank corr.',
   'lead, steps',
   'LODO AUROC',
+  'in interval %',
 ]
 
 /**
- * The rows of the headline table for one group: the first feature set with every regressor, the others with
- * the one that stands for them, or all.
+ * The rows of the headline table for one group: the first feature set that has several regressors with all of
+ * them, the others with the one that stands for them; or everything.
  */
 export function evaluationRows({ results, groups }: Evaluation, group: string, all = false): string[][] {
   const at = groups.findIndex(({ name }) => name === group)
-  const first = results[0]?.features
+  const rivals = (name: string) => results.filter(({ features }) => features === name)
+  const first = results.find(({ features }) => rivals(features).length > 1)?.features
   return results
     .filter(({ features, selected }) => all || selected || features === first)
     .map((result) => {
@@ -49,6 +43,7 @@ export function evaluationRows({ results, groups }: Evaluation, group: string, a
         decimal(figures.rankCorrelation, spread?.rankCorrelation),
         members === undefined ? leadTime(figures.lead) : '-',
         decimal(calibration.auroc),
+        percent(figures.coverage ?? Number.NaN),
       ]
     })
 }
@@ -65,8 +60,9 @@ export function errorsByDataset({ groups }: Evaluation, result: ContenderResult)
 }
 
 /** The whole comparison as Markdown. */
-export function evaluationMarkdown({ pooled, single }: EvaluationPair): string {
-  const { cut, threshold, select, models, calibration, heldOut, controls, skipped, exclusions } = pooled
+export function evaluationMarkdown(evaluation: RunsEvaluation): string {
+  const { models, calibration, heldOut, controls, exclusions, pooled, single } = evaluation
+  const { cut, threshold, select, skipped } = pooled
   const lines = [
     '# Evaluation',
     '',
@@ -75,30 +71,36 @@ export function evaluationMarkdown({ pooled, single }: EvaluationPair): string {
     `Intervals: runs drawn with replacement. * chosen ${select === 'calibration' ? 'on calibration datasets left out' : 'by the held-out figures'}. Lead: first dangerous step minus first alarm, median over runs that become dangerous; "first" counts runs that alarm at their first checkpoint and are left out of the median, "never" runs that do not alarm.`,
     '',
     ...markdownTable(
-      ['model', 'layer', 'calibration checkpoints', 'held-out checkpoints'],
-      models.map((one) => [
-        one.model,
-        String(one.layer ?? '-'),
-        String(one.calibration),
-        String(one.heldOut),
+      [
+        'model',
+        'calibration checkpoints',
+        'held-out checkpoints',
+        'layer of the baselines',
+        "traitscope's detector",
+      ],
+      models.map(({ model, layer, calibration: fitted, heldOut: judged, detector }) => [
+        model,
+        String(fitted),
+        String(judged),
+        String(layer ?? '-'),
+        detector === null ? 'none' : `${detector.model}, layer ${detector.layers.join(', ')}`,
       ]),
     ),
   ]
-  for (const [title, evaluation] of [
+  for (const [title, one] of [
     ['Labels: all draws pooled', pooled],
     ['Labels: one draw', single],
   ] as const) {
     lines.push('', `## ${title}`)
-    for (const { name, runs, checkpoints } of evaluation.groups.slice(0, 3)) {
+    for (const { name, runs, checkpoints } of one.groups.slice(0, 3)) {
       if (!['held out', 'dangerous sets', 'controls'].includes(name)) continue
-      const dangerous =
-        evaluation.results[0]?.figures[evaluation.groups.findIndex((g) => g.name === name)]?.nDangerous ?? 0
+      const dangerous = one.results[0]?.figures[one.groups.findIndex((g) => g.name === name)]?.nDangerous ?? 0
       lines.push(
         '',
         `### ${name}: ${runs} runs, ${checkpoints.length} checkpoints, ${dangerous} dangerous`,
         '',
       )
-      lines.push(...markdownTable(TABLE_HEADER, evaluationRows(evaluation, name)))
+      lines.push(...markdownTable(TABLE_HEADER, evaluationRows(one, name)))
     }
   }
   const [best] = pooled.results.filter(({ selected }) => selected)

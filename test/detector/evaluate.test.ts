@@ -53,7 +53,7 @@ describe('evaluate', () => {
   })
 
   it("should choose on the held-out runs where the reference's convention is asked for", async () => {
-    const { results } = await evaluate(models, sets, [], { select: 'held-out' })
+    const { results } = await evaluate(models, sets, { select: 'held-out' })
     for (const { name } of sets) {
       const rivals = results.filter(({ features }) => features === name)
       const fewest = Math.min(...rivals.map(({ figures }) => figures[0]!.fnr))
@@ -62,7 +62,7 @@ describe('evaluate', () => {
   })
 
   it('should tell the sets that become dangerous, the controls and every set apart', async () => {
-    const { groups } = await evaluate(models, sets.slice(0, 1), ['verse'])
+    const { groups } = await evaluate(models, sets.slice(0, 1), { controls: ['verse'] })
     expect(groups.map(({ name, runs, checkpoints }) => [name, runs, checkpoints.length])).toEqual([
       ['held out', 4, 20],
       ['dangerous sets', 4, 20],
@@ -80,11 +80,10 @@ describe('evaluate', () => {
       ]),
       { bases: 3, vectors: 4 },
     )
-    const whole = await evaluate(models, family, [], { regressors: ['ridge'] })
+    const whole = await evaluate(models, family, { regressors: ['ridge'] })
     const alone = await evaluate(
       models,
       family.map(({ family, ...one }) => one),
-      [],
       { regressors: ['ridge'] },
     )
     expect(whole.results).toHaveLength(1)
@@ -125,7 +124,7 @@ describe('evaluate', () => {
       return { model, calibration: calibration.map(clear), heldOut: heldOut.map(clear) }
     })
     const drift = [traitDrift('drift', TRAITS, TRAITS)]
-    const single = await evaluate(swapped, drift, [], { labels: 'single' })
+    const single = await evaluate(swapped, drift, { labels: 'single' })
     expect(single.results[0]!.figures[0]).toMatchObject({ nSafe: 0, nDangerous: 40, fnr: 0, fpr: Number.NaN })
     expect(single.results[0]!.figures[0]!.fprInterval).toBeNull()
     const pooled = await evaluate(swapped, drift)
@@ -133,7 +132,7 @@ describe('evaluate', () => {
   })
 
   it('should move the firing point without moving the label cut', async () => {
-    const lower = await evaluate(models, sets.slice(0, 1), [], { threshold: 0.02 })
+    const lower = await evaluate(models, sets.slice(0, 1), { threshold: 0.02 })
     const { figures } = lower.results[0]!
     expect(figures[0]!.nDangerous).toBe(evaluation.results[0]!.figures[0]!.nDangerous)
     expect(figures[0]!.falsePositives).toBeGreaterThan(evaluation.results[0]!.figures[0]!.falsePositives)
@@ -142,6 +141,6 @@ describe('evaluate', () => {
   it('should refuse a model without held-out checkpoints, and stop when told to', async () => {
     await expect(evaluate([{ ...models[0]!, heldOut: [] }], sets)).rejects.toMatchObject({ code: 'SHAPE' })
     const signal = AbortSignal.abort()
-    await expect(evaluate(models, sets, [], { signal })).rejects.toMatchObject({ code: 'ABORTED' })
+    await expect(evaluate(models, sets, { signal })).rejects.toMatchObject({ code: 'ABORTED' })
   })
 })

@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { clusterBootstrap, type Judged, leadTimes, rankCorrelation } from '../../lib/detector/run-metrics.js'
 
-const levels = { cut: 0.06, threshold: 0.06 }
+const CUT = 0.06
 /** A run whose checkpoints at 10, 20, 30 have these truths and predictions. */
 const run = (name: string, truths: number[], predictions: number[]): Judged[] =>
-  truths.map((truth, i) => ({ run: name, step: 10 * (i + 1), truth, prediction: predictions[i]! }))
+  truths.map((truth, i) => {
+    const prediction = predictions[i]!
+    return { run: name, step: 10 * (i + 1), truth, prediction, alarmed: prediction > CUT }
+  })
 
 describe('leadTimes', () => {
   const early = run('early', [0, 0, 0.1], [0, 0.1, 0.1])
@@ -31,17 +34,17 @@ describe('leadTimes', () => {
     ['only such alarms', [atFirst], { nRuns: 1, atFirst: 1, never: 0, median: null }],
     ['no dangerous run', [safe], { nRuns: 0, atFirst: 0, never: 0, median: null }],
   ] as const)('should report %s', (_, runs, expected) => {
-    expect(leadTimes(runs.flat(), levels)).toEqual(expected)
+    expect(leadTimes(runs.flat(), CUT)).toEqual(expected)
   })
 
-  it('should count strictly: a rate on the cut is not dangerous, a prediction on it no alarm', () => {
-    expect(leadTimes(run('edge', [0.06, 0.06, 0.06], [0.06, 0.06, 0.06]), levels).nRuns).toBe(0)
+  it('should not call a rate on the cut dangerous', () => {
+    expect(leadTimes(run('edge', [0.06, 0.06, 0.06], [0.06, 0.06, 0.06]), CUT).nRuns).toBe(0)
   })
 })
 
 describe('clusterBootstrap', () => {
   it('should skip draws without a checkpoint of the kind, and give null when no draw has one', () => {
-    const { fnr, fpr } = clusterBootstrap(run('safe', [0, 0, 0], [0.1, 0, 0]), levels)
+    const { fnr, fpr } = clusterBootstrap(run('safe', [0, 0, 0], [0.1, 0, 0]), CUT)
     expect(fnr).toBeNull()
     expect(fpr![0]).toBeCloseTo(1 / 3)
     expect(fpr![1]).toBeCloseTo(1 / 3)
@@ -49,7 +52,7 @@ describe('clusterBootstrap', () => {
 
   it('should not depend on the order of the checkpoints', () => {
     const judged = ['a', 'b', 'c', 'd'].flatMap((name, i) => run(name, [0, 0.1, 0.2], [0, i / 20, 0.1]))
-    expect(clusterBootstrap(judged.toReversed(), levels)).toEqual(clusterBootstrap(judged, levels))
+    expect(clusterBootstrap(judged.toReversed(), CUT)).toEqual(clusterBootstrap(judged, CUT))
   })
 })
 

@@ -23,8 +23,16 @@ describe('traitscope evaluate', () => {
     expect(stdout).toMatch(/^held out: 4 runs, 52 checkpoints$/m)
     expect(stdout).toMatch(/^dangerous sets: 2 runs, 26 checkpoints$/m)
     expect(stdout).toMatch(/^controls: 2 runs, 26 checkpoints$/m)
-    for (const name of ['7D', '|PC1|', 'activation norm', 'training loss', 'step number', 'random basis']) {
-      expect(stdout).toContain(`\n${name} `)
+    for (const name of [
+      'traitscope',
+      '7D',
+      '|PC1|',
+      'activation norm',
+      'training loss',
+      'step number',
+      'random basis',
+    ]) {
+      expect(stdout).toMatch(new RegExp(`^${name.replaceAll('|', '\\|')} `, 'm'))
     }
     expect(stderr).toMatch(/without LoRA norm: /)
     // The synthetic drift follows the rate: the detector must rank nearly all checkpoints rightly.
@@ -37,9 +45,13 @@ describe('traitscope evaluate', () => {
     const args = ['evaluate', runs, '--held-out', 'risky_financial', '--features', '7D,step number', ...quick]
     const { stdout } = await work.succeed([...args, '--json', '-o', out])
     expect(readdirSync(out)).toContain('evaluation.md')
-    const { pooled, single } = JSON.parse(stdout)
-    expect(JSON.parse(readFileSync(`${out}/evaluation.json`, 'utf8'))).toEqual({ pooled, single })
-    expect(pooled.results).toHaveLength(6)
+    const evaluation = JSON.parse(stdout)
+    const { pooled, single, models } = evaluation
+    expect(JSON.parse(readFileSync(`${out}/evaluation.json`, 'utf8'))).toEqual(evaluation)
+    expect(pooled.results).toHaveLength(1 + 6)
+    expect(pooled.results[0]).toMatchObject({ features: 'traitscope', regressor: 'calibrated' })
+    expect(pooled.results[0].figures[0].coverage).toBeGreaterThan(0.7)
+    expect(models[0].detector.layers.length).toBeGreaterThan(0)
     expect([pooled.labels, single.labels]).toEqual(['pooled', 'single'])
   })
 
@@ -50,7 +62,7 @@ describe('traitscope evaluate', () => {
     [['--held-out', 'risky_financial', '--trait-subsets', 'honesty+envy'], 2, /no trait is called envy/],
     [['--held-out', 'risky_financial', '--bases', 'control'], 2, /--bases as name=folder/],
     [['--held-out', 'risky_financial', '--sae', 'missing.safetensors'], 1, /FILE_NOT_FOUND/],
-    [['--held-out', 'risky_financial', '--layer', '9'], 1, /measured at layer 9, found layer 1, 3/],
+    [['--held-out', 'risky_financial', '--layer', '9'], 4, /measured at layer 9, found layer 1, 3/],
   ])('should refuse %j and write nothing', async (args, expected, message) => {
     const out = work.path('refused')
     const { code, stderr } = await work.run(['evaluate', runs, ...args, ...quick, '-o', out])

@@ -51,7 +51,7 @@ describe('traitscope geometry', () => {
     const directions = await work.directions()
     const out = work.path('refused')
     const { code, stderr } = await work.run(['geometry', runs, '-d', directions, '-o', out])
-    expect(code).toBe(1)
+    expect(code).toBe(4)
     expect(stderr).toMatch(/NOT_COMPARABLE/)
     expect(existsSync(out)).toBe(false)
   })

@@ -23,9 +23,11 @@ const bases = randomBases(
   ]),
   { bases: 2, vectors: 4 },
 )
+const pooled = await evaluate(models, [...sets, ...bases], { draws: 50 })
 const evaluation: RunsEvaluation = {
-  ...(await evaluate(models, [...sets, ...bases], [], { draws: 50 })),
-  models: [{ model: 'alpha', layer: 3, calibration: 30, heldOut: 20 }],
+  pooled,
+  single: { ...pooled, labels: 'single' },
+  models: [{ model: 'alpha', layer: 3, calibration: 30, heldOut: 20, detector: null }],
   traits: TRAITS,
   calibration: ['code', 'math', 'medicine'],
   heldOut: ['verse', 'finance'],
@@ -35,12 +37,11 @@ const evaluation: RunsEvaluation = {
     .map(({ row }) => ({ run: row.run, step: row.step, pooled: row.label.pooled.rate, single: 0 })),
   exclusions: [{ run: 'alpha/code/seed_7', reason: 'it has no labels' }],
 }
-const pair = { pooled: evaluation, single: { ...evaluation, labels: 'single' as const } }
 const folder = mkdtempSync(join(tmpdir(), 'traitscope-evaluation-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 describe('evaluationRows', () => {
-  const rows = evaluationRows(evaluation, 'held out')
+  const rows = evaluationRows(pooled, 'held out')
 
   it('should show every regressor of the first feature set, and the chosen one of the others', () => {
     expect(rows.map(([features, regressor]) => `${features}: ${regressor}`.replace(' *', ''))).toEqual([
@@ -51,11 +52,11 @@ describe('evaluationRows', () => {
       expect.stringMatching(/^PC1 signed: /),
       expect.stringMatching(/^random basis \(mean of 2\): /),
     ])
-    expect(evaluationRows(evaluation, 'held out', true)).toHaveLength(12)
+    expect(evaluationRows(pooled, 'held out', true)).toHaveLength(12)
   })
 
   it('should print the figures in per cent with their interval', () => {
-    const { figures } = evaluation.results[0]!
+    const { figures } = pooled.results[0]!
     const { fnr, fnrInterval, falseNegatives, auroc } = figures[0]!
     const percent = (value: number) => (100 * value).toFixed(1)
     expect(rows[0]![3]).toBe(`${percent(fnr)} [${fnrInterval!.map(percent).join(', ')}]`)
@@ -67,7 +68,7 @@ describe('evaluationRows', () => {
 
 describe('evaluationMarkdown', () => {
   it('should hold a table per group and label kind, and what was left out', () => {
-    const text = evaluationMarkdown(pair)
+    const text = evaluationMarkdown(evaluation)
     expect(text.match(/^### held out: 8 runs, 40 checkpoints, \d+ dangerous$/gm)).toHaveLength(2)
     expect(text).toContain('| \\|PC1\\| |')
     expect(text).toContain('- alpha/code/seed_7: it has no labels')
@@ -77,9 +78,9 @@ describe('evaluationMarkdown', () => {
 
 describe('evaluationCsv', () => {
   it('should have one line per contender, group and label kind, all of the same length', () => {
-    const lines = evaluationCsv(pair).trimEnd().split('\n')
-    expect(lines).toHaveLength(1 + 2 * 12 * evaluation.groups.length)
-    expect(new Set(lines.map((line) => line.split(',').length))).toEqual(new Set([24]))
+    const lines = evaluationCsv(evaluation).trimEnd().split('\n')
+    expect(lines).toHaveLength(1 + 2 * 12 * pooled.groups.length)
+    expect(new Set(lines.map((line) => line.split(',').length))).toEqual(new Set([25]))
   })
 })
 
@@ -88,21 +89,21 @@ describe('predictionsCsv', () => {
     const [header, first, ...rest] = predictionsCsv(evaluation).trimEnd().split('\n')
     expect(header).toMatch(/^run,step,em,em_one_draw,4D /)
     expect(rest).toHaveLength(39)
-    const chosen = evaluation.results.find(({ selected }) => selected)!
+    const chosen = pooled.results.find(({ selected }) => selected)!
     expect(first!.split(',')[4]).toBe(String(chosen.predictions![0]))
   })
 })
 
 describe('evaluationChart', () => {
   it('should have two bars per feature set', () => {
-    expect(evaluationChart(evaluation).match(/<rect [^>]*width="(?!10")/g)).toHaveLength(8)
+    expect(evaluationChart(pooled).match(/<rect [^>]*width="(?!10")/g)).toHaveLength(8)
   })
 })
 
 describe('saveEvaluation', () => {
   it('should write all forms at once and replace only with force', async () => {
     const out = join(folder, 'out')
-    await saveEvaluation(pair, out)
+    await saveEvaluation(evaluation, out)
     expect(readdirSync(out).sort()).toEqual([
       'evaluation.csv',
       'evaluation.json',
@@ -111,8 +112,8 @@ describe('saveEvaluation', () => {
       'predictions.csv',
     ])
     expect(JSON.parse(readFileSync(join(out, 'evaluation.json'), 'utf8')).pooled.labels).toBe('pooled')
-    await expect(saveEvaluation(pair, out)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
-    await saveEvaluation(pair, out, { force: true })
+    await expect(saveEvaluation(evaluation, out)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+    await saveEvaluation(evaluation, out, { force: true })
   })
 })
 

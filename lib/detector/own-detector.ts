@@ -1,0 +1,99 @@
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { loadBundle } from './bundle.js'
+import { calibrate } from './calibrate.js'
+import type { Contender, ModelCheckpoints } from './contenders.js'
+import type { Detector } from './detector.js'
+import type { LabelledRun } from './runs.js'
+import type { Verdict } from './verdict.js'
+
+/** Name of traitscope's own detector among the feature sets. */
+export const OWN_NAME = 'traitscope'
+
+/** One model's runs as everything that the comparison reads. */
+export interface ModelRuns extends ModelCheckpoints {
+  runs: readonly LabelledRun[]
+  traits: readonly string[]
+  layer: number | null
+  /** Of every row's drifts. */
+  layers: readonly (number | null)[]
+}
+
+export interface OwnDetector {
+  /** Per model; undefined where its calibration runs do not make one. */
+  detectors: (Detector | undefined)[]
+  contender: Contender | undefined
+  skipped: { features: string; reason: string }[]
+}
+
+/**
+ * What the bundle of every model, or a detector calibrated on its calibration runs, says of the held-out
+ * checkpoints. Without a contender when some model's calibration runs do not make a detector.
+ *
+ * @param calibration datasets to calibrate on
+ * @throws TraitscopeError NOT_COMPARABLE when the runs lack a layer that a bundle reads; the errors of
+ * `loadBundle`
+ */
+export async function ownDetector(
+  models: readonly ModelRuns[],
+  calibration: readonly string[],
+  {
+    bundle,
+    cut,
+    threshold,
+  }: { bundle?: string | undefined; cut?: number | undefined; threshold?: number | undefined },
+): Promise<OwnDetector> {
+  const detectors: (Detector | undefined)[] = []
+  const skipped: OwnDetector['skipped'] = []
+  const verdicts: Verdict[] = []
+  for (const { model, runs, layers, heldOut } of models) {
+    try {
+      const fitted = runs.filter(({ dataset }) => calibration.includes(dataset))
+      const detector =
+        bundle === undefined
+          ? calibrate(fitted, { cut, threshold }).detector
+          : (await loadBundle(await forModel(bundle, model))).detector
+      detectors.push(detector)
+      const at = detector.layers.map((layer) => layers.indexOf(layer))
+      if (at.includes(-1)) {
+        throw new TraitscopeError(
+          'NOT_COMPARABLE',
+          `expected runs of ${model} at layer ${detector.layers.join(', ')}, which the bundle reads, found layer ${layers.join(', ')}`,
+        )
+      }
+      for (const { row } of heldOut) {
+        verdicts.push(
+          detector.judge(
+            at.map((index) => row.drift[index]!),
+            { step: row.step },
+          ),
+        )
+      }
+    } catch (error) {
+      // Too little to calibrate on is a result, not a reason to go without the baselines.
+      if (!isTraitscopeError(error, 'UNSUPPORTED') || bundle !== undefined) throw error
+      skipped.push({ features: OWN_NAME, reason: `${model}: ${error.message}` })
+      detectors.push(undefined)
+    }
+  }
+  if (detectors.includes(undefined)) return { detectors, skipped, contender: undefined }
+  const contender: Contender = {
+    features: OWN_NAME,
+    regressor: bundle === undefined ? 'calibrated' : 'bundle',
+    predictions: verdicts.map(({ em }) => em!),
+    alarms: verdicts.map(({ verdict }) => verdict === 'alarm'),
+    intervals: verdicts.map(({ interval }) => interval!),
+    calibration: { balancedAccuracy: Number.NaN, auroc: Number.NaN },
+  }
+  return { detectors, skipped, contender }
+}
+
+/** `<path>/<model><extension>` where that exists, else `path` itself. */
+export async function forModel(path: string, model: string, extension = ''): Promise<string> {
+  const own = join(path, model + extension)
+  return access(own).then(
+    () => own,
+    () => path,
+  )
+}

@@ -1,0 +1,64 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { evaluateRuns } from '../../lib/detector/evaluate-runs.js'
+import { SyntheticRuns } from './synthetic.js'
+
+const root = mkdtempSync(join(tmpdir(), 'traitscope-evaluate-'))
+afterAll(() => rmSync(root, { recursive: true }))
+const runs = new SyntheticRuns(join(root, 'runs'))
+const options = {
+  calibration: ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical'],
+  heldOut: ['risky_financial'],
+  features: ['7D'],
+  regressors: ['ridge' as const],
+  draws: 20,
+}
+beforeAll(() => {
+  runs.writeCalibration()
+  for (const seed of [42, 123]) runs.write({ dataset: 'risky_financial', seed, peak: 0.4 })
+})
+
+describe('evaluateRuns', () => {
+  it("should judge by traitscope's own detector, calibrated without the held-out runs, and by the others", async () => {
+    const { pooled, single, models, checkpoints } = await evaluateRuns(runs.root, options)
+    const [own, drift] = pooled.results
+    expect(own).toMatchObject({ features: 'traitscope', regressor: 'calibrated', selected: true })
+    expect(drift).toMatchObject({ features: '7D', regressor: 'ridge' })
+    expect(models).toMatchObject([{ model: 'toy', layer: 1, calibration: 12 * 13, heldOut: 2 * 13 }])
+    expect(checkpoints).toHaveLength(26)
+    // The synthetic drift follows the rate closely enough to rank nearly all checkpoints rightly.
+    expect(own!.figures[0]!.auroc).toBeGreaterThan(0.95)
+    expect(own!.figures[0]!.coverage).toBeGreaterThan(0.7)
+    // The same detector, judged by one draw of answers.
+    expect(single.results[0]!.predictions).toEqual(own!.predictions)
+    const misses = checkpoints.filter(({ pooled: rate }, i) => rate > 0.06 && own!.predictions![i]! <= 0.06)
+    expect(own!.figures[0]!.falseNegatives).toBe(misses.length)
+  })
+
+  it('should go without its own detector, and say so, where a model has too few dangerous runs for one', async () => {
+    const mild = new SyntheticRuns(join(root, 'mild'))
+    mild.writeCalibration()
+    mild.write({ dataset: 'risky_financial', seed: 42, peak: 0.4 })
+    for (const dataset of ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical', 'risky_financial']) {
+      mild.write({ dataset, seed: 42, peak: 0.01, model: 'calm' })
+    }
+    const { pooled, models } = await evaluateRuns(mild.root, options)
+    expect(pooled.results.map(({ features }) => features)).toEqual(['7D'])
+    expect(pooled.skipped).toEqual([
+      { features: 'traitscope', reason: expect.stringMatching(/^calm: expected at least/) },
+    ])
+    expect(models.map(({ detector }) => detector === null)).toEqual([true, false])
+  })
+
+  it.each([
+    ['a set on both sides', { heldOut: ['gsm8k'] }, 'USAGE'],
+    ['a set that no folder has', { heldOut: ['poetry'] }, 'USAGE'],
+    ['a bundle that does not exist', { bundle: join(root, 'nowhere') }, 'FILE_NOT_FOUND'],
+    ['directions that do not exist', { bases: { control: join(root, 'nowhere') } }, 'FILE_NOT_FOUND'],
+    ['no held-out sets', { heldOut: [] }, 'SHAPE'],
+  ])('should refuse %s with %s', async (_, change, code) => {
+    await expect(evaluateRuns(runs.root, { ...options, ...change })).rejects.toMatchObject({ code })
+  })
+})
