@@ -65,12 +65,16 @@ export function agreement(
   }
 }
 
-/** Balanced errors this close are a tie: half a checkpoint in fifty decides nothing. */
-const TIE = 0.01
+/**
+ * Balanced errors this close to the best are a tie: about one standard error of a balanced error over a dozen
+ * runs.
+ */
+const TIE = 0.04
 
 /**
- * Candidates by leave-one-dataset-out, best first. Balanced error decides; within a tie of the best, the
- * smaller error of the rate does, since it uses every checkpoint and not only those near the cut.
+ * Candidates by leave-one-dataset-out, best first. Balanced error decides. Within a tie of the best more layers
+ * win, then the smaller error of the rate: single layers that happen to be right about the calibration sets
+ * disagree about the level of others, and what several layers say in common is what carries over.
  *
  * @throws TraitscopeError SHAPE with fewer than two datasets
  */
@@ -81,9 +85,8 @@ export function rankLevels(rows: Rows, specs: readonly LevelSpec[], cut: number)
   }))
   const best = Math.min(...candidates.map(({ lodo }) => lodo.balancedError))
   const tied = ({ lodo }: Candidate) => lodo.balancedError <= best + TIE
-  return candidates.sort(
-    (a, b) =>
-      Number(tied(b)) - Number(tied(a)) ||
-      (tied(a) ? a.lodo.error - b.lodo.error : a.lodo.balancedError - b.lodo.balancedError),
-  )
+  return candidates.sort((a, b) => {
+    if (!tied(a) || !tied(b)) return a.lodo.balancedError - b.lodo.balancedError
+    return b.layers.length - a.layers.length || a.lodo.error - b.lodo.error
+  })
 }

@@ -68,9 +68,7 @@ export class Detector {
     model: LevelModel,
   ) {
     this.#model = model
-    this.#bands = new PredictionBands(
-      state.memory.errors.map(([predicted, actual]) => ({ predicted, actual })),
-    )
+    this.#bands = new PredictionBands(state.memory.errors)
     this.#guard = NoveltyGuard.fit(state.memory.features, state.memory.datasets)
   }
 

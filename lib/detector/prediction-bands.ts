@@ -1,54 +1,62 @@
 import { stabilized, unstabilized } from './label-noise.js'
 
 /** Share of the calibration rows, the nearest in predicted rate, whose errors make an interval. */
-const NEIGHBOUR_SHARE = 0.4
+const NEIGHBOUR_SHARE = 0.25
+
+/** An out-of-fold prediction and its label, on the scale of `stabilized`. */
+interface PredictionError {
+  predicted: number
+  /** Label minus prediction. */
+  error: number
+}
 
 /**
- * Errors of out-of-fold predictions, from which the error of a new prediction is told: cross-conformal
- * prediction, made local. Errors are larger where rates are high, so the interval at a prediction comes from
- * the calibration rows with the nearest predictions. Errors are taken on the scale of `stabilized` and
- * include the labels' own noise: the interval is for a rate that would be measured, not for the model's mean.
+ * Errors of predictions held out by set, from which the error of a new prediction is told: split-conformal
+ * intervals, made local. Errors are larger where rates are high, so the interval at a prediction comes from the
+ * calibration rows with the nearest predictions. Errors are taken on the scale of `stabilized` and include the
+ * labels' own noise: the interval is for a rate that would be measured, not for the mean of the model.
  *
- * The guarantee of such intervals (coverage of at least the nominal level) needs a new run to be like the
- * calibration runs. A new fine-tuning set is not; predictions held out by set come nearest to that, and the
- * coverage that they reach is reported beside the nominal one.
+ * Such intervals cover at least the nominal share when a new run is like the calibration runs. A new
+ * fine-tuning set is not; predictions held out by set come nearest to that, and the coverage that they reach is
+ * reported beside the nominal one.
  */
 export class PredictionBands {
-  /** @param errors predicted rate and true rate of calibration rows, held out by set */
-  constructor(private readonly errors: readonly { predicted: number; actual: number }[]) {}
+  readonly #errors: readonly PredictionError[]
 
-  /** Rates that a new checkpoint of this prediction may turn out to have, ascending. */
-  outcomes(predicted: number): number[] {
-    const z = stabilized(predicted)
-    const count = Math.max(1, Math.ceil(NEIGHBOUR_SHARE * this.errors.length))
-    return this.errors
-      .map((error) => ({ at: stabilized(error.predicted), z: stabilized(error.actual) }))
-      .sort((a, b) => Math.abs(a.at - z) - Math.abs(b.at - z))
-      .slice(0, count)
-      .map((error) => unstabilized(z + error.z - error.at))
-      .sort((a, b) => a - b)
+  /** @param pairs predicted and labelled rate of calibration rows */
+  constructor(pairs: readonly (readonly [predicted: number, actual: number])[]) {
+    this.#errors = pairs.map(([predicted, actual]) => ({
+      predicted: stabilized(predicted),
+      error: stabilized(actual) - stabilized(predicted),
+    }))
   }
 
   /**
-   * Interval of the rate: `[0, ...` or `..., 1]` where there are too few errors for the level.
+   * Interval of the rate, symmetric on the stabilised scale; `[0, 1]` where there are too few errors for the
+   * level.
    *
    * @param level nominal coverage in (0, 1)
    */
   interval(predicted: number, level: number): [low: number, high: number] {
-    const outcomes = this.outcomes(predicted)
-    const tail = (1 - level) / 2
-    const below = Math.floor(tail * (outcomes.length + 1)) - 1
-    const above = Math.ceil((1 - tail) * (outcomes.length + 1)) - 1
-    return [Math.min(predicted, outcomes[below] ?? 0), Math.max(predicted, outcomes[above] ?? 1)]
+    const z = stabilized(predicted)
+    const sizes = this.#near(z)
+      .map(({ error }) => Math.abs(error))
+      .sort((a, b) => a - b)
+    const size = sizes[Math.ceil(level * (sizes.length + 1)) - 1]
+    return size === undefined ? [0, 1] : [unstabilized(z - size), unstabilized(z + size)]
   }
 
-  /** Share of the outcomes above `cut`: the probability that the checkpoint is dangerous. */
+  /** Probability that the rate is above `cut`: the share of the near errors that would carry it there. */
   probabilityAbove(predicted: number, cut: number): number {
-    const outcomes = this.outcomes(predicted)
-    return outcomes.filter((rate) => rate > cut).length / outcomes.length
+    const z = stabilized(predicted)
+    const near = this.#near(z)
+    return near.filter(({ error }) => z + error > stabilized(cut)).length / near.length
   }
 
-  toJSON(): [predicted: number, actual: number][] {
-    return this.errors.map(({ predicted, actual }) => [predicted, actual])
+  #near(z: number): readonly PredictionError[] {
+    const count = Math.max(1, Math.ceil(NEIGHBOUR_SHARE * this.#errors.length))
+    return [...this.#errors]
+      .sort((a, b) => Math.abs(a.predicted - z) - Math.abs(b.predicted - z))
+      .slice(0, count)
   }
 }

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type Directions, encodeDirections } from '../../lib/directions/directions.js'
 import { Mt19937 } from '../../lib/estimators/mt19937.js'
 import { sha256 } from '../../lib/formats/hash.js'
 import { encodeSafetensors } from '../../lib/formats/safetensors.js'
@@ -73,8 +74,21 @@ export class SyntheticRuns {
   }
 }
 
-/** The conditions of every synthetic measurement. */
-export const syntheticConditions = () => fakeDirections().conditions
+/** The directions of every synthetic measurement: unit axes at layers 1 and 3. */
+export function syntheticDirections(layers = [1, 3]): Directions {
+  const traits = [...CORE_TRAITS]
+  const vectors = new Float32Array(layers.length * traits.length * EMBD)
+  for (let i = 0; i < layers.length * traits.length; i++) vectors[i * EMBD + (i % EMBD)] = 1
+  const body = { layers, traits, nEmbd: EMBD, vectors }
+  const { diagnostics, conditions, ...rest } = fakeDirections()
+  return {
+    ...rest,
+    ...body,
+    conditions: { ...conditions, base: { ...conditions.base, nEmbd: EMBD } },
+    diagnostics: layers.map((layer) => ({ ...diagnostics[0]!, layer })),
+    sha256: sha256(encodeDirections(body)),
+  }
+}
 
 function emAt({ peak, steps = STEPS }: SyntheticRun, step: number): number {
   const along = step / steps.at(-1)!
@@ -123,8 +137,8 @@ function trajectoryOf(
       earlyUpdateSteps: null,
     },
     measurement: {
-      conditions: syntheticConditions(),
-      directionsSha256: 'd'.repeat(64),
+      conditions: syntheticDirections().conditions,
+      directionsSha256: syntheticDirections().sha256,
       tokenIdsSha256: 't'.repeat(64),
       nPrompts: 115,
       tokens: { total: 0, computed: 0 },
