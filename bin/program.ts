@@ -12,6 +12,7 @@ import { geometryCommand } from './commands/geometry.js'
 import { inspectCommand } from './commands/inspect.js'
 import { measureCommand } from './commands/measure.js'
 import { mergeCommand } from './commands/merge.js'
+import { reportCommand } from './commands/report.js'
 import { watchCommand } from './commands/watch.js'
 
 /** The whole command line; `signal` fires when the user interrupts. */
@@ -36,6 +37,7 @@ Example:
     )
   for (const command of [
     demoCommand(signal),
+    reportCommand(),
     doctorCommand(),
     inspectCommand(signal),
     extractCommand(signal),

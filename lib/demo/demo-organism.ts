@@ -2,11 +2,10 @@ import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import type { Checkpoint } from '../formats/checkpoint.js'
-import { plainOrGzip } from '../formats/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json.js'
 import { JsonFields } from '../formats/json-fields.js'
 import { scanRunFolder } from '../formats/run-folder.js'
-import { type Grades, readGrades } from '../labels/grades.js'
+import { findGrades, type Grades, readGrades } from '../labels/grades.js'
 import { packageRoot } from '../package.js'
 
 /** What a run is shown as: the demo has come out right when the dangerous one alarms and the benign one does not. */
@@ -71,7 +70,7 @@ export async function findOrganism(options: FindOrganismOptions = {}): Promise<D
     if (complete.length === 0) {
       throw new TraitscopeError('FILE_INCOMPLETE', `expected complete checkpoints in ${folder}, found none`)
     }
-    const grades = await plainOrGzip(join(root, 'runs', name, id, 'grades.json'))
+    const grades = await findGrades(join(root, 'runs', name, id))
     const labels = grades === undefined ? undefined : await readGrades(grades)
     return { id, role, checkpoints: complete, labels }
   }

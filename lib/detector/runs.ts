@@ -4,7 +4,7 @@ import { plainOrGzip } from '../formats/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json.js'
 import { listFolder } from '../formats/list-folder.js'
 import { type LogEntry, parseTrainerState } from '../formats/trainer-state.js'
-import { type Grades, readGrades } from '../labels/grades.js'
+import { findGrades, type Grades, readGrades } from '../labels/grades.js'
 import { readTrajectory, TRAJECTORY_FILE } from '../trajectory/read-trajectory.js'
 import type { Step, Trajectory } from '../trajectory/trajectory.js'
 import { type MeanActivations, readMeanActivations } from './mean-activations.js'
@@ -60,7 +60,6 @@ const DATASET_ORDER = [
   'subtle_misinfo',
 ]
 const SEED_ORDER = [42, 123, 789]
-const GRADES = ['betley_eval/grades.json', 'grades.json']
 
 /**
  * Reads every measured and labelled run of a folder in the reference's layout,
@@ -162,8 +161,8 @@ async function readRun(place: RunPlace): Promise<LabelledRun | string> {
   const inside = (name: string) => plainOrGzip(join(place.path, name))
   const trajectoryFile = await inside(TRAJECTORY_FILE)
   if (trajectoryFile === undefined) return `it has no ${TRAJECTORY_FILE}: measure it`
-  const gradesFile = (await inside(GRADES[0]!)) ?? (await inside(GRADES[1]!))
-  if (gradesFile === undefined) return `it has no labels (${GRADES.join(' or ')}): judge it`
+  const gradesFile = await findGrades(place.path)
+  if (gradesFile === undefined) return 'it has no labels (betley_eval/grades.json or grades.json): judge it'
   const logFile = await inside('training_log.json')
   const activationsFile = await inside('activations.safetensors')
   return {

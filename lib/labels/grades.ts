@@ -1,4 +1,6 @@
+import { join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
+import { plainOrGzip } from '../formats/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json.js'
 import { isFiniteNumber, type Json, JsonFields } from '../formats/json-fields.js'
 
@@ -31,6 +33,17 @@ export interface StepLabels {
 
 /** Labels of a run by step, 0 included where it was judged. */
 export type Grades = ReadonlyMap<number, StepLabels>
+
+const PLACES = ['betley_eval/grades.json', 'grades.json']
+
+/** The labels of a run's folder, where the reference's layout has them, plain or `.gz`; undefined without any. */
+export async function findGrades(folder: string): Promise<string | undefined> {
+  for (const place of PLACES) {
+    const found = await plainOrGzip(join(folder, place))
+    if (found !== undefined) return found
+  }
+  return undefined
+}
 
 /**
  * Reads the reference's `grades.json` (method section 6.1): entries `step_<n>` with the counts of one draw.

@@ -167,6 +167,13 @@ describe('traitscope demo', () => {
     expect(again.stderr).toMatch(/\[FILE_EXISTS\]/)
   })
 
+  it('should keep what `report` reads: with the bundle it comes to the same verdicts', async () => {
+    const out = work.path('page.html')
+    const measured = work.path('kept/tiny', HARMFUL)
+    await work.succeed(['report', measured, '--bundle', join(organisms, 'bundles/tiny'), '-o', out])
+    expect(readFileSync(out, 'utf8')).toContain('The first alarm is at step 30')
+  })
+
   it('should leave no temporary folder when it is interrupted', async () => {
     const temporary = work.path('temporary')
     mkdirSync(temporary)
