@@ -1,6 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { publishFolder } from '../formats/atomic.js'
 import { watchEventJson } from '../monitor/watch-events.js'
 import { bundleFacts } from '../report/bundle-facts.js'
 import { htmlReport, type ReportRun } from '../report/html.js'
@@ -12,39 +11,32 @@ import { demoStory } from './story.js'
 export const REPORT_FILE = 'report.html'
 
 /**
- * Writes what a demo has seen: per run `<organism>/<set>/seed_<n>/` with the files of `measure` and the watch's
- * `events.jsonl`, and one report. The runs are measured once more for it, as whole runs.
+ * Writes what a demo has seen to a folder: per run `<organism>/<set>/seed_<n>/` with the files of `measure` and the
+ * watch's `events.jsonl`, and one report. The runs are measured once more for it, as whole runs.
  */
 export async function keepDemo(
   { organism: name, bundle, runs, outcomes }: Demo,
   organism: DemoOrganism,
   { model, pack, folder }: DemoSetting,
-  out: string,
-  { force, signal }: { force: boolean; signal?: AbortSignal | undefined },
+  target: string,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
-  const write = async (target: string) => {
-    const shown: ReportRun[] = []
-    for (const [i, run] of runs.entries()) {
-      const place = join(target, name, run.id)
-      await mkdir(dirname(place), { recursive: true })
-      const trajectory = await measureRun(model, bundle.directions, join(folder, run.id), {
-        pack,
-        cacheDir: false,
-        out: place,
-        signal,
-      })
-      const lines = run.events.map((event) => `${JSON.stringify(watchEventJson(event))}\n`)
-      await writeFile(join(place, 'events.jsonl'), lines.join(''))
-      const verdicts = new Map(run.points.map(({ step, verdict }) => [step, verdict]))
-      shown.push({ name: run.id, trajectory, verdicts, labels: organism.runs[i]!.labels })
-    }
-    const html = htmlReport(shown, {
-      title: `traitscope demo: ${name}`,
-      summary: runs.map((run, i) => demoStory(run, outcomes[i]!, bundle.detector.cut)),
-      detector: bundleFacts(bundle),
-      cut: bundle.detector.cut,
-    })
-    await writeFile(join(target, REPORT_FILE), html)
+  const shown: ReportRun[] = []
+  for (const [i, run] of runs.entries()) {
+    const out = join(target, name, run.id)
+    await mkdir(dirname(out), { recursive: true })
+    const options = { pack, cacheDir: false, out, signal } as const
+    const trajectory = await measureRun(model, bundle.directions, join(folder, run.id), options)
+    const lines = run.events.map((event) => `${JSON.stringify(watchEventJson(event))}\n`)
+    await writeFile(join(out, 'events.jsonl'), lines.join(''))
+    const verdicts = new Map(run.points.map(({ step, verdict }) => [step, verdict]))
+    shown.push({ name: run.id, trajectory, verdicts, labels: organism.runs[i]!.labels })
   }
-  await publishFolder(out, write, { force, marker: REPORT_FILE })
+  const html = htmlReport(shown, {
+    title: `traitscope demo: ${name}`,
+    summary: runs.map((run, i) => demoStory(run, outcomes[i]!, bundle.detector.cut)),
+    detector: bundleFacts(bundle),
+    cut: bundle.detector.cut,
+  })
+  await writeFile(join(target, REPORT_FILE), html)
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Bundle, loadBundle } from '../detector/bundle.js'
 import { throwIfAborted } from '../errors.js'
-import { checkOutputFree } from '../formats/atomic.js'
+import { publishFolder } from '../formats/atomic.js'
 import { type Model, openModel } from '../model/model.js'
 import { watchRun } from '../monitor/watch-run.js'
 import { loadTraitPack, type TraitPack } from '../prompts/trait-pack.js'
@@ -53,8 +53,22 @@ const DEFAULT_PACE_MS = 1000
  * temporary folder is gone in any case.
  */
 export async function runDemo(organism: DemoOrganism, options: RunDemoOptions = {}): Promise<Demo> {
-  const { signal, out, force } = options
-  if (out !== undefined) await checkOutputFree(out, { force: force ?? false, marker: REPORT_FILE })
+  const { out, force = false } = options
+  if (out === undefined) return play(organism, options)
+  // The target is checked before anything is computed, and appears as a whole when all is done.
+  let demo: Demo | undefined
+  const write = async (target: string) => {
+    demo = await play(organism, options, target)
+  }
+  await publishFolder(out, write, { force, marker: REPORT_FILE })
+  return demo!
+}
+
+async function play(
+  organism: DemoOrganism,
+  { signal, onChange, paceMs = DEFAULT_PACE_MS }: RunDemoOptions,
+  keepIn?: string,
+): Promise<Demo> {
   const bundle = await loadBundle(organism.bundle)
   const pack = await loadTraitPack(bundle.traitPack)
   await using model = await openModel(organism.base, { gpuLayers: 0, ...(signal && { signal }) })
@@ -68,21 +82,15 @@ export async function runDemo(organism: DemoOrganism, options: RunDemoOptions = 
       runs,
       outcomes: runs.map((run) => outcomeOf(run, bundle.detector.cut)),
     })
-    options.onChange?.(demo())
+    onChange?.(demo())
     await together(signal, (both) =>
-      organism.runs.flatMap((files, i) => {
-        const target = join(folder, files.id)
-        return [
-          replayRun(files.checkpoints, target, { paceMs: options.paceMs ?? DEFAULT_PACE_MS, signal: both }),
-          watchReplay(setting, files, runs[i]!, both, () => options.onChange?.(demo())),
-        ]
-      }),
+      organism.runs.flatMap((files, i) => [
+        replayRun(files.checkpoints, join(folder, files.id), { paceMs, signal: both }),
+        watchReplay(setting, files, runs[i]!, both, () => onChange?.(demo())),
+      ]),
     )
-    const done = demo()
-    if (out !== undefined) {
-      await keepDemo(done, organism, setting, out, { force: force ?? false, signal })
-    }
-    return done
+    if (keepIn !== undefined) await keepDemo(demo(), organism, setting, keepIn, signal)
+    return demo()
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

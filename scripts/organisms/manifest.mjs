@@ -5,7 +5,7 @@ import { ORGANISMS } from './places.mjs'
 
 export const MANIFEST = 'manifest.json'
 /** Written by hand, and what calibration adds. */
-const OUTSIDE = /^(manifest\.json|README\.md|bundles\/)/
+const OUTSIDE = /^(manifest\.json|demo\.json|README\.md|bundles\/)/
 
 /** SHA-256 and size of every packed file, by path. */
 export function hashFiles() {

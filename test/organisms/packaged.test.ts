@@ -44,7 +44,9 @@ describe('the packaged organisms', () => {
     const { files } = JSON.parse(readFileSync(inside('manifest.json'), 'utf8')) as {
       files: Record<string, { bytes: number; sha256: string }>
     }
-    const listed = paths.filter((path) => !/^(manifest\.json|README\.md|bundles\/)/.test(path)).sort()
+    const listed = paths
+      .filter((path) => !/^(manifest\.json|demo\.json|README\.md|bundles\/)/.test(path))
+      .sort()
     expect(Object.keys(files)).toEqual(listed)
     const wrong = listed.filter((path) => {
       const bytes = readFileSync(inside(path))
