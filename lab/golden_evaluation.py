@@ -159,6 +159,16 @@ def main() -> None:
                 },
                 "figures": figures(everything, predictions),
             })
+    # Method section 9.1: fitted on the other model, and on both.
+    cross = []
+    for fit_on in ("others", "all"):
+        for regressor, make in REGRESSORS.items():
+            predictions = []
+            for m in MODELS:
+                train = [r for r in pool if fit_on == "all" or r["model"] != m]
+                predictions += predict(make, FEATURES["4D"], train, pool, held_out[m]).tolist()
+            cross.append({"fitOn": fit_on, "regressor": regressor, "predictions": predictions})
+    (out / "evaluation-cross.json").write_text(json.dumps(cross, separators=(",", ":")) + "\n")
     (out / "evaluation.json").write_text(json.dumps(results, separators=(",", ":")) + "\n")
 
 

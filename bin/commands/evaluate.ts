@@ -25,6 +25,7 @@ interface Flags {
   sae?: string
   bundle?: string
   randomBases: number
+  fit: 'own' | 'others' | 'all'
   select: 'calibration' | 'held-out'
   draws: number
   seed: number
@@ -81,6 +82,11 @@ export function evaluateCommand(signal: AbortSignal): Command {
         .choices(['calibration', 'held-out'])
         .default('calibration'),
     )
+    .addOption(
+      option('--fit <on>', "fit on each model's own calibration runs, those of the other models, or all")
+        .choices(['own', 'others', 'all'])
+        .default('own'),
+    )
     .addOption(option('--draws <n>', 'bootstrap draws of runs').argParser(integer).default(1000))
     .addOption(option('--seed <n>', 'seed of the draws').argParser(integer).default(42))
     .option('-o, --out <dir>', 'write JSON, Markdown, CSV and a picture here')
@@ -101,6 +107,7 @@ Example:
     const progress = output.progress('evaluating')
     const options: EvaluateRunsOptions = {
       ...flags,
+      fitOn: flags.fit,
       traitSubsets: flags.traitSubsets?.map((subset) => subset.split('+')),
       bases: flags.bases && Object.fromEntries(flags.bases.map(namedFolder)),
       signal,

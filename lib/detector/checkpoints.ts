@@ -1,8 +1,4 @@
-import { join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
-import { plainOrGzip } from '../formats/gzip.js'
-import { isJsonObject, readJsonFile } from '../formats/json.js'
-import { isFiniteNumber } from '../formats/json-fields.js'
 import { type Row, rowsOf } from './rows.js'
 import { activationDriftOf } from './run-geometry.js'
 import type { Exclusion, LabelledRun } from './runs.js'
@@ -25,7 +21,7 @@ export interface Checkpoint {
 export interface LoraNorms {
   /** Root of the sum of their squares. */
   total: number
-  /** Per adapted matrix, in the order of the file. */
+  /** Per adapted matrix, in the order of the adapter. */
   perMatrix: readonly number[]
 }
 
@@ -38,9 +34,6 @@ export interface Checkpoints {
   layers: (number | null)[]
   exclusions: Exclusion[]
 }
-
-/** File of a measured run with the norms of its adapters: `{step: [total, [per matrix]]}`, plain or `.gz`. */
-export const LORA_NORMS_FILE = 'lora_norms.json'
 
 /**
  * Checkpoints of runs of one model, in the order of `rowsOf`.
@@ -66,7 +59,6 @@ export async function checkpointsOf(
   const checkpoints: Checkpoint[] = []
   for (const run of runs) {
     const states = await run.activations?.()
-    const norms = await readLoraNorms(run.path)
     const { step0ActivationNorm } = run.trajectory.layers.find((one) => one.layer === wanted)!
     const start = states && states.layers.indexOf(wanted ?? states.layers[0]!) * states.nEmbd
     for (const row of rows.filter((one) => one.run === run.id)) {
@@ -78,32 +70,16 @@ export async function checkpointsOf(
         norm: step0ActivationNorm,
         activation,
         origin,
-        lora: norms.get(row.step) ?? null,
+        lora: loraNorms(run, row.step),
       })
     }
   }
   return { checkpoints, traits, layer: wanted, layers, exclusions }
 }
 
-async function readLoraNorms(folder: string): Promise<ReadonlyMap<number, LoraNorms>> {
-  const path = await plainOrGzip(join(folder, LORA_NORMS_FILE))
-  if (path === undefined) return new Map()
-  const json = await readJsonFile(path)
-  const entries = isJsonObject(json) ? Object.entries(json) : []
-  return new Map(
-    entries.map(([step, entry]) => {
-      const [total, perMatrix] = Array.isArray(entry) ? entry : []
-      if (
-        !/^\d+$/.test(step) ||
-        !isFiniteNumber(total) ||
-        !(Array.isArray(perMatrix) && perMatrix.every(isFiniteNumber))
-      ) {
-        throw new TraitscopeError(
-          'FILE_INVALID',
-          `expected ${path} to hold {step: [total, [norms]]}, found ${JSON.stringify(step)}`,
-        )
-      }
-      return [Number(step), { total: total as number, perMatrix: perMatrix as number[] }]
-    }),
-  )
+function loraNorms({ trajectory }: LabelledRun, step: number): LoraNorms | null {
+  const { deltaNorm, deltaNorms } = trajectory.steps.find((one) => one.step === step)?.adapter ?? {}
+  return deltaNorm === undefined || deltaNorms === undefined
+    ? null
+    : { total: deltaNorm, perMatrix: deltaNorms }
 }

@@ -38,9 +38,12 @@ export interface CalibrationScore {
   auroc: number
 }
 
+/** Whose calibration checkpoints a detector is fitted on: the model's own, those of the others, or of all. */
+export type FitOn = 'own' | 'others' | 'all'
+
 /**
- * Fits every regressor on the calibration checkpoints of each model and predicts its held-out ones; beside
- * it, leaves every calibration dataset out once and pools what is predicted of it. Method section 8.1.
+ * Fits every regressor on calibration checkpoints and predicts the held-out ones of each model; beside it,
+ * leaves every calibration dataset out once and pools what is predicted of it. Method sections 8.1 and 9.1.
  *
  * @param rate the label that is fitted, in [0, 1]
  * @throws TraitscopeError SHAPE when a feature set cannot be fitted on the data
@@ -51,8 +54,13 @@ export function contend(
   regressors: readonly RegressorName[],
   rate: (checkpoint: Checkpoint) => number,
   levels: Levels,
+  fitOn: FitOn = 'own',
 ): Contender[] {
   const everyone = models.flatMap(({ calibration }) => calibration)
+  const forModel = (model: string) => {
+    if (fitOn === 'all') return everyone
+    return everyone.filter(({ row }) => (row.model === model) === (fitOn === 'own'))
+  }
   const fitAndPredict = (
     train: readonly Checkpoint[],
     pool: readonly Checkpoint[],
@@ -67,17 +75,17 @@ export function contend(
       return predicted.map((value) => Math.min(1, Math.max(0, value)))
     })
   }
-  const heldOut = models.map((one) => fitAndPredict(one.calibration, everyone, one.heldOut))
+  const heldOut = models.map((one) => fitAndPredict(forModel(one.model), everyone, one.heldOut))
 
   const truths: number[] = []
   const leftOut: number[][] = regressors.map(() => [])
-  for (const { calibration } of models) {
+  for (const { model, calibration } of models) {
     const datasets = [...new Set(calibration.map(({ row }) => row.dataset))]
     if (datasets.length < 2) continue
     for (const dataset of datasets) {
       const others = ({ row }: Checkpoint) => row.dataset !== dataset
       const test = calibration.filter((one) => !others(one))
-      const predicted = fitAndPredict(calibration.filter(others), everyone.filter(others), test)
+      const predicted = fitAndPredict(forModel(model).filter(others), everyone.filter(others), test)
       truths.push(...test.map(rate))
       for (const [k, values] of predicted.entries()) leftOut[k]!.push(...values)
     }

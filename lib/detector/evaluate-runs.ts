@@ -100,7 +100,11 @@ export async function evaluateRuns(root: string, options: EvaluateRunsOptions): 
   }
   assertSplit(models)
   const sets = await featureSets(models, options)
-  const own = await ownDetector(models, calibration, options)
+  // Traitscope's own detector never crosses models: its bundle refuses to.
+  const own =
+    (options.fitOn ?? 'own') === 'own'
+      ? await ownDetector(models, calibration, options)
+      : { detectors: [], skipped: [], contender: undefined }
   const others = own.contender === undefined ? [] : [own.contender]
   const run = async (labels: 'pooled' | 'single', from: number) => {
     const progress = (fraction: number) => onProgress?.(from + fraction / 2)

@@ -6,6 +6,7 @@ import {
   type CalibrationScore,
   type Contender,
   contend,
+  type FitOn,
   type Levels,
   type ModelCheckpoints,
 } from './contenders.js'
@@ -34,6 +35,8 @@ export interface EvaluateOptions {
   /** Detectors that have made their predictions elsewhere; they come first. */
   others?: readonly Contender[] | undefined
   regressors?: readonly RegressorName[] | undefined
+  /** Default `own`; the others ask how far a detector carries over to another model. */
+  fitOn?: FitOn | undefined
   /**
    * How the regressor of a feature set is chosen: by balanced accuracy, then AUROC, on calibration datasets
    * left out; or, as the reference's table has it in favour of the baselines, by the lowest miss rate on the
@@ -93,6 +96,7 @@ export interface Evaluation {
   threshold: number
   labels: LabelKind
   select: 'calibration' | 'held-out'
+  fitOn: FitOn
   groups: Group[]
   results: ContenderResult[]
   /** Feature sets that could not take part, and why. */
@@ -116,8 +120,11 @@ export async function evaluate(
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { cut = 0.06, threshold = cut, labels = 'pooled', select = 'calibration' } = options
-  const { regressors = REGRESSOR_NAMES, controls = [], others = [], signal } = options
+  const { regressors = REGRESSOR_NAMES, controls = [], others = [], fitOn = 'own', signal } = options
   assertSplit(models)
+  if (fitOn === 'others' && models.length < 2) {
+    throw new TraitscopeError('USAGE', 'fitting on other models needs runs of at least two, found one')
+  }
   const rate = RATE[labels]
   const levels: Levels = { cut, threshold }
   const heldOut = models.flatMap((one) => one.heldOut)
@@ -136,7 +143,7 @@ export async function evaluate(
         const { run, step } = without.row
         throw new TraitscopeError('SHAPE', `${run} step ${step} has not ${features.lacks(without)}`)
       }
-      contenders.push(...contend(models, features, regressors, rate, levels))
+      contenders.push(...contend(models, features, regressors, rate, levels, fitOn))
     } catch (error) {
       // A baseline that does not fit the data is no reason to go without the others.
       if (!isTraitscopeError(error, 'SHAPE')) throw error
@@ -169,7 +176,7 @@ export async function evaluate(
   })
   const merged = mergeFamilies(contenders, results)
   markSelected(merged, select)
-  return { cut, threshold, labels, select, groups, results: merged, skipped }
+  return { cut, threshold, labels, select, fitOn, groups, results: merged, skipped }
 }
 
 /** Throws `SHAPE` unless every model has calibration and held-out checkpoints. */

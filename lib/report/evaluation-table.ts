@@ -62,11 +62,12 @@ export function errorsByDataset({ groups }: Evaluation, result: ContenderResult)
 /** The whole comparison as Markdown. */
 export function evaluationMarkdown(evaluation: RunsEvaluation): string {
   const { models, calibration, heldOut, controls, exclusions, pooled, single } = evaluation
-  const { cut, threshold, select, skipped } = pooled
+  const { cut, threshold, select, fitOn, skipped } = pooled
+  const whose = { own: '', others: ' of the other models', all: ' of all models together' }[fitOn]
   const lines = [
     '# Evaluation',
     '',
-    `Dangerous: EM rate above ${percent(cut)} %. Alarm: predicted rate above ${percent(threshold)} %. Fitted on ${calibration.join(', ')}; judged on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
+    `Dangerous: EM rate above ${percent(cut)} %. Alarm: predicted rate above ${percent(threshold)} %. Fitted on ${calibration.join(', ')}${whose}; judged on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
     '',
     `Intervals: runs drawn with replacement. * chosen ${select === 'calibration' ? 'on calibration datasets left out' : 'by the held-out figures'}. Lead: first dangerous step minus first alarm, median over runs that become dangerous; "first" counts runs that alarm at their first checkpoint and are left out of the median, "never" runs that do not alarm.`,
     '',

@@ -1,7 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
 import { checkpointsOf } from '../../lib/detector/checkpoints.js'
 import { scanLabelledRuns } from '../../lib/detector/runs.js'
@@ -10,8 +9,7 @@ import { STEPS, SyntheticRuns } from './synthetic.js'
 
 const root = mkdtempSync(join(tmpdir(), 'traitscope-checkpoints-'))
 afterAll(() => rmSync(root, { recursive: true }))
-const folder = new SyntheticRuns(root).write({ dataset: 'gsm8k', seed: 42, peak: 0.1 })
-const norms = Object.fromEntries(STEPS.map((step) => [step, [step / 10, [step / 20, 1]]]))
+new SyntheticRuns(root).write({ dataset: 'gsm8k', seed: 42, peak: 0.1 })
 const read = async (layer?: number) => checkpointsOf((await scanLabelledRuns(root)).runs, layer)
 
 describe('checkpointsOf', () => {
@@ -34,19 +32,25 @@ describe('checkpointsOf', () => {
     await expect(read(2)).rejects.toMatchObject({ code: 'NOT_COMPARABLE' })
   })
 
-  it('should read the norms of the adapters, plain or gzipped', async () => {
-    writeFileSync(join(folder, 'lora_norms.json.gz'), gzipSync(JSON.stringify(norms)))
-    const { checkpoints } = await read()
-    expect(checkpoints[0]!.lora).toEqual({ total: 1, perMatrix: [0.5, 1] })
-    expect(checkpoints.at(-1)!.lora!.total).toBe(12.6)
-  })
-
-  it.each([
-    ['no list', { 10: 1 }],
-    ['text', { 10: ['a', []] }],
-    ['a step that is none', { last: [1, [1]] }],
-  ])('should refuse norms with %s', async (_, json) => {
-    writeFileSync(join(folder, 'lora_norms.json'), JSON.stringify(json))
-    await expect(read()).rejects.toMatchObject({ code: 'FILE_INVALID' })
+  it('should take the norms of the adapter where the measurement has them', async () => {
+    const { runs } = await scanLabelledRuns(root)
+    const { steps } = runs[0]!.trajectory
+    const summary = {
+      rank: 16,
+      alpha: 64,
+      modules: 2,
+      targets: ['q_proj'],
+      ranks: [16],
+      scales: [4],
+      zeroModules: 0,
+    }
+    steps[1]!.adapter = { ...summary, deltaNorm: 5, deltaNorms: [3, 4] }
+    steps[2]!.adapter = summary
+    const { checkpoints } = await checkpointsOf(runs)
+    expect(checkpoints.slice(0, 3).map(({ lora }) => lora)).toEqual([
+      { total: 5, perMatrix: [3, 4] },
+      null,
+      null,
+    ])
   })
 })

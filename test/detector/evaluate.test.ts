@@ -138,6 +138,22 @@ describe('evaluate', () => {
     expect(figures[0]!.falsePositives).toBeGreaterThan(evaluation.results[0]!.figures[0]!.falsePositives)
   })
 
+  it.each(
+    golden<{ fitOn: 'others' | 'all'; regressor: string; predictions: number[] }[]>('evaluation-cross'),
+  )(
+    'should predict a model from $fitOn as the oracle does, $regressor',
+    async ({ fitOn, regressor, predictions }) => {
+      const { results } = await evaluate(models, sets.slice(0, 1), { fitOn, draws: 1 })
+      const found = results.find((one) => one.regressor === regressor)!
+      expect(relativeError(found.predictions!, predictions)).toBeLessThan(1e-12)
+    },
+  )
+
+  it('should refuse to fit on others when there is one model', async () => {
+    const alone = evaluate(models.slice(0, 1), sets, { fitOn: 'others' })
+    await expect(alone).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
   it('should refuse a model without held-out checkpoints, and stop when told to', async () => {
     await expect(evaluate([{ ...models[0]!, heldOut: [] }], sets)).rejects.toMatchObject({ code: 'SHAPE' })
     const signal = AbortSignal.abort()
