@@ -4,14 +4,13 @@ import { join } from 'node:path'
 import { errnoOf } from './file-errors.js'
 import { sha256File } from './hash.js'
 import { hashWeights, namesModelWeights } from './hf-weights.js'
-import { readJsonFile } from './json.js'
 import { listFolder } from './list-folder.js'
-import { ADAPTER_CONFIG, ADAPTER_TENSORS, adapterIdentity } from './peft.js'
-import { parsePeftConfig } from './peft-config.js'
+import { MLX_TENSORS } from './mlx-adapter.js'
+import { ADAPTER_CONFIG, ADAPTER_TENSORS, adapterIdentity, readAdapterConfig, tensorsFile } from './peft.js'
 import { TRAINER_STATE } from './trainer-state.js'
 
 /** Files that decide what a checkpoint is, besides a whole model's weights. */
-const TELLING_FILES = [ADAPTER_CONFIG, ADAPTER_TENSORS, TRAINER_STATE]
+const TELLING_FILES = [ADAPTER_CONFIG, ADAPTER_TENSORS, MLX_TENSORS, TRAINER_STATE]
 
 /** What a checkpoint holds: a PEFT adapter, or all weights of a fully fine-tuned model. */
 export type CheckpointKind = 'adapter' | 'model'
@@ -80,7 +79,11 @@ export async function hashCheckpoint(folder: string, signal?: AbortSignal): Prom
 }
 
 async function hashAdapter(folder: string): Promise<string> {
-  const path = join(folder, ADAPTER_CONFIG)
-  const config = parsePeftConfig(await readJsonFile(path, 'vanished'), path)
-  return adapterIdentity(await sha256File(join(folder, ADAPTER_TENSORS)), config)
+  const { config } = await readAdapterConfig(folder)
+  return adapterIdentity(await sha256File(await tensorsPath(folder)), config)
+}
+
+/** Path of an adapter's tensor file. */
+export async function tensorsPath(folder: string): Promise<string> {
+  return join(folder, tensorsFile((await listFolder(folder, 'vanished')).map(({ name }) => name)))
 }

@@ -1,17 +1,19 @@
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { type CheckpointKind, folderStamp, locateWeights, weightsKind } from './checkpoint-folder.js'
 import { HfWeights } from './hf-weights.js'
 import { isJsonObject, readJsonFile } from './json.js'
 import { listFolder } from './list-folder.js'
-import { ADAPTER_CONFIG, ADAPTER_TENSORS, checkFiles } from './peft.js'
+import { ADAPTER_CONFIG, checkFiles, tensorsFile } from './peft.js'
 import { readSafetensorsHeader } from './safetensors.js'
 import { type LogEntry, lossAt, readTrainerState, TRAINER_STATE } from './trainer-state.js'
 
-/** One `checkpoint-N` folder of a run. */
+/** One `checkpoint-N` folder of a run; of torchtune `step_N` or `epoch_N`. */
 export interface Checkpoint {
-  /** N of the folder's name: optimiser steps. */
+  /** N of the folder's name: optimiser steps, or epochs where torchtune counts those. */
   readonly step: number
+  /** The checkpoint's own folder. */
+  readonly folder: string
   /** The folder with the weights: the checkpoint folder, or a sub folder of it. */
   readonly path: string
   readonly kind: CheckpointKind
@@ -33,14 +35,22 @@ export interface JudgedCheckpoint {
   readonly bestModelCheckpoint?: string
 }
 
-const CHECKPOINT_NAME = /^checkpoint-(\d{1,15})$/
+const CHECKPOINT_NAME = /^(?:checkpoint-|step_|epoch_)(\d{1,15})$/
 /** LLaMA-Factory v1 writes this empty file last, and no trainer_state.json. */
 const COMPLETE_MARKER = 'CHECKPOINT_COMPLETE'
 
-/** N of `checkpoint-N`; undefined for every other name, such as the staging folder `tmp-checkpoint-N`. */
+/**
+ * N of `checkpoint-N`, or of torchtune's `step_N` and `epoch_N`; undefined for every other name, such as the staging
+ * folder `tmp-checkpoint-N`.
+ */
 export function checkpointStep(name: string): number | undefined {
   const found = CHECKPOINT_NAME.exec(name)
   return found ? Number(found[1]) : undefined
+}
+
+/** torchtune writes no trainer_state.json; its configuration and index come after the weights. */
+function isTorchtune(folder: string): boolean {
+  return !basename(folder).startsWith('checkpoint-')
 }
 
 /**
@@ -68,11 +78,13 @@ export async function judgeCheckpoint(
   const kind = await weightsKind(path)
   try {
     await checkWeights(path, kind)
-    if (files.includes(COMPLETE_MARKER)) return { checkpoint: { step, path, kind, state: 'complete', stamp } }
+    if (files.includes(COMPLETE_MARKER) || isTorchtune(folder))
+      return { checkpoint: { step, folder, path, kind, state: 'complete', stamp } }
     const state = await checkTrainerState(folder, files, step)
     const loss = lossAt(state.logHistory, step)
     const checkpoint: Checkpoint = {
       step,
+      folder,
       path,
       kind,
       state: 'complete',
@@ -88,7 +100,7 @@ export async function judgeCheckpoint(
     }
   } catch (error) {
     if (!(error instanceof TraitscopeError) || error.code === 'FILE_VANISHED') throw error
-    return { checkpoint: { step, path, kind, state: 'incomplete', reason: error.message, stamp } }
+    return { checkpoint: { step, folder, path, kind, state: 'incomplete', reason: error.message, stamp } }
   }
 }
 
@@ -105,7 +117,7 @@ export async function checkWeights(folder: string, kind: CheckpointKind): Promis
   if (!isJsonObject(await readJsonFile(config, 'vanished'))) {
     throw new TraitscopeError('FILE_INVALID', `expected ${config} to hold a JSON object`)
   }
-  await readSafetensorsHeader(join(folder, ADAPTER_TENSORS), { missing: 'vanished' })
+  await readSafetensorsHeader(join(folder, tensorsFile(names)), { missing: 'vanished' })
 }
 
 async function checkTrainerState(folder: string, files: readonly string[], step: number) {

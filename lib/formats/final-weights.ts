@@ -3,10 +3,15 @@ import { open, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { isTraitscopeError } from '../errors.js'
 import { type Checkpoint, checkpointStep, checkWeights } from './checkpoint.js'
-import { type CheckpointKind, checkpointKind, hashCheckpoint, weightsKind } from './checkpoint-folder.js'
+import {
+  type CheckpointKind,
+  checkpointKind,
+  hashCheckpoint,
+  tensorsPath,
+  weightsKind,
+} from './checkpoint-folder.js'
 import { HfWeights } from './hf-weights.js'
 import { listFolder } from './list-folder.js'
-import { ADAPTER_CONFIG, ADAPTER_TENSORS } from './peft.js'
 import { readInto } from './read-whole.js'
 
 /** The weights that a training script saves after the last step. */
@@ -88,8 +93,6 @@ async function holds(kind: CheckpointKind, folder: string): Promise<boolean> {
   try {
     const names = (await listFolder(folder, 'vanished')).map(({ name }) => name)
     if (checkpointKind(names) !== kind) return false
-    if (kind === 'adapter' && !(names.includes(ADAPTER_TENSORS) && names.includes(ADAPTER_CONFIG)))
-      return false
     await checkWeights(folder, kind)
     return true
   } catch (error) {
@@ -101,18 +104,18 @@ async function holds(kind: CheckpointKind, folder: string): Promise<boolean> {
 /** Size of every weight file, and bytes from three places of each; undefined when one cannot be read. */
 async function sampleWeights(folder: string): Promise<Buffer | undefined> {
   const samples: Buffer[] = []
-  for (const name of await weightFiles(folder)) {
-    const sample = await sampleFile(join(folder, name))
+  for (const path of await weightPaths(folder)) {
+    const sample = await sampleFile(path)
     if (!sample) return undefined
     samples.push(sample)
   }
   return Buffer.concat(samples)
 }
 
-async function weightFiles(folder: string): Promise<readonly string[]> {
-  if ((await weightsKind(folder)) === 'adapter') return [ADAPTER_TENSORS]
+async function weightPaths(folder: string): Promise<readonly string[]> {
+  if ((await weightsKind(folder)) === 'adapter') return [await tensorsPath(folder)]
   await using weights = await HfWeights.open(folder, 'vanished')
-  return weights.files
+  return weights.files.map((name) => join(folder, name))
 }
 
 /** Size, and bytes from three places. */

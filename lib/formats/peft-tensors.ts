@@ -4,6 +4,7 @@ import { type LoraScaling, loraScaling, type PeftConfig } from './peft-config.js
 import { type PeftPart, parsePeftKey } from './peft-keys.js'
 import type { Safetensors, TensorEntry } from './safetensors.js'
 import { firstNonFinite } from './safetensors-dtypes.js'
+import { transposeMatrix } from './transpose.js'
 
 /** LoRA on one module: W' = W + scale · B·A, with W row-major `[outFeatures, inFeatures]`. */
 export interface LoraModule {
@@ -141,8 +142,8 @@ function readModule(
   const read = (entry: TensorEntry) => finite(file, entry, file.float32(entry.name))
   return {
     path,
-    a: embedding ? transpose(read(a), inFeatures) : read(a),
-    b: embedding ? transpose(read(b), r) : read(b),
+    a: embedding ? transposeMatrix(read(a), inFeatures) : read(a),
+    b: embedding ? transposeMatrix(read(b), r) : read(b),
     r,
     inFeatures,
     outFeatures,
@@ -229,16 +230,6 @@ function matrix(entry: TensorEntry, where: string): [number, number] {
     'UNSUPPORTED',
     `expected tensor ${quoted(entry.name)} of ${where} to be a matrix, found shape [${entry.shape}]; only linear modules and embeddings can be adapted`,
   )
-}
-
-/** Row-major `[n, columns]` from row-major `[columns, n]`. */
-function transpose(values: Float32Array, columns: number): Float32Array {
-  const n = values.length / columns
-  const result = new Float32Array(values.length)
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < columns; j++) result[i * columns + j] = values[j * n + i]!
-  }
-  return result
 }
 
 function finite(file: Safetensors, entry: TensorEntry, values: Float32Array): Float32Array {

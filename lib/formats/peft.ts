@@ -4,7 +4,8 @@ import { TraitscopeError } from '../errors.js'
 import { fileError } from './file-errors.js'
 import { sha256 } from './hash.js'
 import { readJsonFile } from './json.js'
-import { type PeftConfig, parsePeftConfig } from './peft-config.js'
+import { isMlxConfig, MLX_TENSORS, mlxAsPeft, readMlxTensors } from './mlx-adapter.js'
+import { loraScaling, type PeftConfig, parsePeftConfig } from './peft-config.js'
 import { type AdapterTensors, readAdapterTensors } from './peft-tensors.js'
 import { readSafetensors } from './safetensors.js'
 
@@ -26,7 +27,8 @@ export interface PeftAdapter extends AdapterTensors {
 const MAX_HEADER_BYTES = 16 * 1024 ** 2
 
 /**
- * Reads a folder with adapter_config.json and adapter_model.safetensors completely into memory.
+ * Reads a folder with adapter_config.json and adapter_model.safetensors, or mlx-lm's adapters.safetensors, completely
+ * into memory.
  *
  * Read are LoRA on linear modules and embeddings, rsLoRA, rank_pattern, alpha_pattern, DoRA, biases, modules_to_save
  * and trainable tokens; which of them can be attached to a base and which must be merged into it is decided later. A
@@ -41,18 +43,34 @@ export async function readPeftAdapter(folder: string): Promise<PeftAdapter> {
     throw fileError(error, folder)
   })
   checkFiles(names, folder)
-  const configPath = join(folder, ADAPTER_CONFIG)
-  const config = parsePeftConfig(await readJsonFile(configPath, 'vanished'), configPath)
-  const file = await readSafetensors(join(folder, ADAPTER_TENSORS), {
+  const { config, isMlx } = await readAdapterConfig(folder)
+  const file = await readSafetensors(join(folder, tensorsFile(names)), {
     missing: 'vanished',
     maxHeaderBytes: MAX_HEADER_BYTES,
   })
   return {
     path: folder,
     config,
-    ...readAdapterTensors(file, config),
+    ...(isMlx ? readMlxTensors(file, loraScaling(config)('')) : readAdapterTensors(file, config)),
     sha256: adapterIdentity(file.sha256, config),
   }
+}
+
+/**
+ * Reads adapter_config.json, PEFT's or mlx-lm's.
+ *
+ * @throws as {@link readPeftAdapter}
+ */
+export async function readAdapterConfig(folder: string): Promise<{ config: PeftConfig; isMlx: boolean }> {
+  const path = join(folder, ADAPTER_CONFIG)
+  const json = await readJsonFile(path, 'vanished')
+  const isMlx = isMlxConfig(json)
+  return { config: parsePeftConfig(isMlx ? mlxAsPeft(json, path) : json, path), isMlx }
+}
+
+/** The file with an adapter's tensors: PEFT's, or mlx-lm's where there is only that. */
+export function tensorsFile(names: readonly string[]): string {
+  return !names.includes(ADAPTER_TENSORS) && names.includes(MLX_TENSORS) ? MLX_TENSORS : ADAPTER_TENSORS
 }
 
 /** {@link PeftAdapter.sha256} from its parts: the SHA-256 of the tensor file, and the configuration. */
@@ -69,11 +87,12 @@ export function adapterIdentity(tensorsSha256: string, config: PeftConfig): stri
  */
 export function checkFiles(names: readonly string[], folder: string): void {
   const hasConfig = names.includes(ADAPTER_CONFIG)
-  if (names.includes(ADAPTER_TENSORS)) {
+  const tensors = tensorsFile(names)
+  if (names.includes(tensors)) {
     if (hasConfig) return
     throw new TraitscopeError(
       'FILE_INCOMPLETE',
-      `expected ${ADAPTER_CONFIG} in ${folder}, found only ${ADAPTER_TENSORS}; it may still be being written`,
+      `expected ${ADAPTER_CONFIG} in ${folder}, found only ${tensors}; it may still be being written`,
     )
   }
   if (names.includes('adapter_model.bin')) {

@@ -3,6 +3,7 @@ import { encodeGguf, type GgufContents } from '../formats/gguf.js'
 import { quoted } from '../formats/json-scan.js'
 import type { LoraModule, PeftAdapter } from '../formats/peft.js'
 import { firstNonFinite } from '../formats/safetensors-dtypes.js'
+import { transposeMatrix } from '../formats/transpose.js'
 import { adapterArchitecture } from './architectures.js'
 import { refuseMergeOnly, refuseMovedBase } from './attachable.js'
 import { attentionRows } from './attention-rows.js'
@@ -78,7 +79,7 @@ export function toGgufLora(
           name: `${tensor}.lora_b`,
           shape: [r, inFeatures],
           type: 'F32' as const,
-          data: transpose(a, inFeatures),
+          data: transposeMatrix(a, r),
         },
       ]
     }
@@ -98,12 +99,6 @@ export function toGgufLora(
     tensors,
   })
   return { gguf, report: describeAttachment(architecture, placements, options.norms ?? false) }
-}
-
-/** Row-major `[columns, n]` from row-major `[n, columns]`. */
-function transpose(values: Float32Array, columns: number): Float32Array {
-  const n = values.length / columns
-  return Float32Array.from(values, (_, i) => values[(i % n) * columns + Math.floor(i / n)]!)
 }
 
 /** The pair for one tensor of the base, from the one module it has or from the parts of a fused tensor. */

@@ -5,12 +5,10 @@ import { percent } from '../detector/detector.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/file-errors.js'
-import { type GgufFile, readGguf } from '../formats/gguf.js'
-import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
-import { scanRunFolder } from '../formats/run-folder.js'
-import { toGgufLora } from '../model/lora.js'
+import { readGguf } from '../formats/gguf.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
+import { inspectRun } from './inspect-run.js'
 
 /** What a path is, in facts a person can read: label and value, in order. */
 export interface Inspection {
@@ -18,6 +16,7 @@ export interface Inspection {
     | 'gguf-model'
     | 'gguf-adapter'
     | 'peft-adapter'
+    | 'hf-model'
     | 'run'
     | 'directions'
     | 'bundle'
@@ -30,8 +29,8 @@ export interface Inspection {
 }
 
 /**
- * Recognises a GGUF, a PEFT adapter, a run folder, a directions folder, a bundle, a trajectory or a trait pack, and
- * checks it.
+ * Recognises a GGUF, an adapter, a model or run folder, a directions folder, a bundle, a trajectory or a trait pack,
+ * and checks it.
  *
  * @param options.base a base GGUF: also says whether an adapter or run fits it
  * @throws TraitscopeError of whatever is wrong with the file; `UNSUPPORTED` when it is nothing of ours
@@ -50,42 +49,7 @@ export async function inspectPath(
   if (names.includes('directions.json')) return inspectDirections(target)
   if (names.includes('trajectory.json')) return inspectTrajectory(join(target, 'trajectory.json'))
   const base = options.base === undefined ? undefined : await readGguf(options.base)
-  const run = await scanRunFolder(target)
-  if (run.kind === 'adapter') return inspectAdapter(target, base)
-  const first = run.checkpoints.find((checkpoint) => checkpoint.state === 'complete')
-  if (run.checkpoints.length === 0 && !run.final) {
-    throw new TraitscopeError(
-      'UNSUPPORTED',
-      `${target} holds no checkpoint-N folder, no adapter and no directions: give the trainer's output folder`,
-    )
-  }
-  const losses = run.logHistory.flatMap(({ loss }) => (loss === undefined ? [] : [loss]))
-  const adapter = first ?? run.final
-  return {
-    kind: 'run',
-    path: target,
-    facts: [
-      ['kind', run.kind === 'checkpoint' ? 'one checkpoint of a run' : 'fine-tuning run'],
-      ...run.checkpoints.map((checkpoint): [string, string] => [
-        `step ${checkpoint.step}`,
-        checkpoint.state === 'complete'
-          ? `complete${checkpoint.loss === undefined ? '' : `, loss ${checkpoint.loss.toFixed(4)}`}`
-          : `incomplete: ${checkpoint.reason}`,
-      ]),
-      ...(run.final ? [finalFact(run.final.aliasOf)] : []),
-      ...(losses.length > 1
-        ? [['training loss', `${losses[0]!.toFixed(4)} -> ${losses.at(-1)!.toFixed(4)}`] as [string, string]]
-        : []),
-    ],
-    ...(base && adapter ? { fits: fits(await readPeftAdapter(adapter.path), base) } : {}),
-  }
-}
-
-function finalFact(aliasOf: number | undefined): [string, string] {
-  return [
-    'final adapter',
-    aliasOf === undefined ? 'weights of its own' : `the weights of step ${aliasOf}, counted once`,
-  ]
+  return inspectRun(target, base)
 }
 
 async function inspectFile(path: string): Promise<Inspection> {
@@ -137,34 +101,6 @@ async function inspectFile(path: string): Promise<Inspection> {
         typeof template === 'string' ? `${template.length} characters` : 'none: needs --chat-template',
       ],
     ],
-  }
-}
-
-function fits(adapter: PeftAdapter, base: GgufFile): { ok: boolean; reason: string } {
-  try {
-    const { report } = toGgufLora(adapter, base)
-    return { ok: true, reason: `all ${report.modules.length} modules match` }
-  } catch (error) {
-    if (error instanceof TraitscopeError) return { ok: false, reason: error.message }
-    throw error
-  }
-}
-
-async function inspectAdapter(path: string, base: GgufFile | undefined): Promise<Inspection> {
-  const adapter = await readPeftAdapter(path)
-  const distinct = (values: number[]) => [...new Set(values)].sort((a, b) => a - b).join(', ')
-  const kinds = new Set(adapter.modules.map((module) => module.path.split('.').at(-1)!))
-  return {
-    kind: 'peft-adapter',
-    path,
-    facts: [
-      ['kind', 'PEFT LoRA adapter'],
-      ['modules', `${adapter.modules.length} (${[...kinds].sort().join(', ')})`],
-      ['rank', distinct(adapter.modules.map(({ r }) => r))],
-      ['scale', distinct(adapter.modules.map(({ scale }) => scale))],
-      ['identity', adapter.sha256],
-    ],
-    ...(base ? { fits: fits(adapter, base) } : {}),
   }
 }
 
