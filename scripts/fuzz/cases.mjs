@@ -14,6 +14,7 @@ export const READERS = [
   'trait-pack',
   'directions',
   'trajectory',
+  'model-folder',
 ]
 
 const YAML_SNIPPETS = [
@@ -55,9 +56,10 @@ const BUILDERS = {
   },
   adapter: (random, { adapters }, notes) => {
     const { base, files } = random.pick(adapters)
+    const [config, tensors] = Object.keys(files)
     const changed = random.chance(0.5)
-      ? { 'adapter_config.json': json(random, files['adapter_config.json'], notes) }
-      : { 'adapter_model.safetensors': safetensors(random, files['adapter_model.safetensors'], notes) }
+      ? { [config]: json(random, files[config], notes) }
+      : { [tensors]: safetensors(random, files[tensors], notes) }
     return { files: { ...files, ...changed }, base }
   },
   safetensors: (random, { safetensors: list }, notes) => ({
@@ -92,6 +94,16 @@ const BUILDERS = {
         'directions.json': Buffer.from(text.endsWith('}') ? text.slice(0, -1) + seal : text),
       },
     }
+  },
+  'model-folder': (random, { modelFolders }, notes) => {
+    const files = random.pick(modelFolders)
+    const name = random.pick(Object.keys(files))
+    notes.push(name)
+    const change = name.endsWith('.json') ? json : name.endsWith('.safetensors') ? safetensors : undefined
+    const bytes = change
+      ? change(random, files[name], notes)
+      : mutateBytes(random, files[name], files[name], notes)
+    return { files: { ...files, [name]: bytes } }
   },
   trajectory: (random, seeds, notes) => ({
     files: { 'trajectory.json': json(random, seeds.trajectory, notes) },

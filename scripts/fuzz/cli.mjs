@@ -15,6 +15,7 @@ const SUBJECT = {
   adapter: 'case',
   safetensors: 'case/x.safetensors',
   'trainer-state': 'case',
+  'model-folder': 'case',
   'trait-pack': 'case/pack.yaml',
   directions: 'case',
   trajectory: 'case/trajectory.json',

@@ -31,10 +31,20 @@ export async function loadSeeds(traitscope) {
         folder: join(fixtures, 'oracles', name, `adapter-${kind}`),
       })),
     ),
+    {
+      base: join(fixtures, 'oracles/llama/model.gguf'),
+      folder: join(fixtures, 'attach/llama/adapter-embeddings'),
+    },
   ]
+  // One for each way of writing a vocabulary; mistral's weights are sharded.
+  const folders = ['llama', 'mistral', 'phi3'].map((name) => join(fixtures, 'convert', name, 'hf'))
   return {
     models: models.map((path) => ({ path, bytes: readFileSync(path) })),
-    adapters: adapters.map(({ base, folder }) => ({ base, files: readFolder(folder, ADAPTER_FILES) })),
+    adapters: [
+      ...adapters.map(({ base, folder }) => ({ base, files: readFolder(folder, ADAPTER_FILES) })),
+      mlxAdapter(traitscope),
+    ],
+    modelFolders: folders.map((folder) => readFolder(folder, readdirSync(folder))),
     safetensors: [
       readFileSync(join(fixtures, 'formats/mixed.safetensors')),
       readFileSync(join(fixtures, 'formats/adapter/adapter_model.safetensors')),
@@ -55,6 +65,33 @@ function isFolder(path) {
 
 function readFolder(folder, names) {
   return Object.fromEntries(names.map((name) => [name, readFileSync(join(folder, name))]))
+}
+
+/** What mlx-lm saves for the oracle llama, on q of two blocks. */
+function mlxAdapter({ encodeSafetensors }) {
+  const tensors = [0, 1].flatMap((block) =>
+    [
+      ['lora_a', [32, 2]],
+      ['lora_b', [2, 96]],
+    ].map(([part, shape]) => ({
+      name: `model.layers.${block}.self_attn.q_proj.${part}`,
+      dtype: 'F32',
+      shape,
+      data: Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(i)),
+    })),
+  )
+  const config = {
+    fine_tune_type: 'lora',
+    num_layers: 2,
+    lora_parameters: { rank: 2, scale: 1.5, dropout: 0 },
+  }
+  return {
+    base: join(fixtures, 'oracles/llama/model.gguf'),
+    files: {
+      'adapter_config.json': Buffer.from(JSON.stringify(config)),
+      'adapters.safetensors': Buffer.from(encodeSafetensors(tensors)),
+    },
+  }
 }
 
 /** Directions of two traits at blocks 1 and 2 of the tiny model, along axes. */

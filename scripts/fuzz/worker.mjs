@@ -28,6 +28,12 @@ const READ = {
     for (const name of file.tensors.keys()) file.float32(name)
   },
   'trainer-state': (path) => traitscope.scanRunFolder(path),
+  'model-folder': async (path) => {
+    const out = join(path, 'converted.gguf')
+    await traitscope.convertModel(path, out)
+    const model = await traitscope.openModel(out, { batchTokens: 256, gpuLayers: 0 })
+    await pass(model).finally(() => model.close())
+  },
   'trait-pack': async (path) => {
     const pack = await traitscope.loadTraitPack(join(path, 'pack.yaml'))
     traitscope.evaluationPrompts(pack)

@@ -25,7 +25,16 @@ describe('hostile input', () => {
     expect(result.findings).toEqual([])
     expect(total(result)).toBe(2000)
     // Cases that are all refused, or all accepted, would test little.
-    for (const reader of ['gguf', 'adapter', 'safetensors', 'trait-pack', 'directions', 'trajectory']) {
+    const readers = [
+      'gguf',
+      'adapter',
+      'safetensors',
+      'trait-pack',
+      'directions',
+      'trajectory',
+      'model-folder',
+    ]
+    for (const reader of readers) {
       expect(result.table[reader]?.ok, reader).toBeGreaterThan(10)
       expect(result.table[reader]?.error, reader).toBeGreaterThan(10)
     }
