@@ -69,7 +69,7 @@ def work(out: Path, wanted: Callable[[Job], bool], log: Callable[[str], None]) -
             _lock(out, job).unlink()
             continue
         if job is None:
-            if not any(_alive(lock) for lock in (out / "locks").glob("*")):
+            if not open_jobs or not any(_alive(lock) for lock in (out / "locks").glob("*")):
                 return
             time.sleep(2)  # what another worker does may be what the rest needs
             continue
