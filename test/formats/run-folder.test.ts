@@ -228,17 +228,15 @@ describe('scanRunFolder', () => {
     expect(await times()).toEqual(before)
   })
 
-  it('should scan 300 checkpoints quickly, and again even faster', async () => {
+  // What a second look costs must not grow with the run: checkpoints that have not changed are not read again.
+  it('should keep what it knows of 300 checkpoints when it looks again', async () => {
     for (let step = 5; step <= 1500; step += 5) await checkpoint(step)
     await adapter(run, 1500)
-    const start = performance.now()
     const scan = await scanRunFolder(run)
-    const first = performance.now() - start
-    await scanRunFolder(run, { previous: scan })
     expect(scan.checkpoints).toHaveLength(300)
     expect(scan.final?.aliasOf).toBe(1500)
-    expect(first).toBeLessThan(30_000)
-    expect(performance.now() - start - first).toBeLessThan(1500)
+    const again = await scanRunFolder(run, { previous: scan })
+    expect(again.checkpoints.every((one, i) => one === scan.checkpoints[i])).toBe(true)
   })
 })
 
