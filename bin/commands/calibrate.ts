@@ -18,6 +18,7 @@ interface Flags {
   out?: string
   datasets?: string[]
   exclude?: string[]
+  anchor?: string[]
   layer?: number[]
   cut: number
   threshold?: number
@@ -39,6 +40,11 @@ export function calibrateCommand(signal: AbortSignal): Command {
     .option('-o, --out <dir>', 'bundle folder to make')
     .option('--datasets <names>', 'calibrate on these fine-tuning sets only, e.g. gsm8k,bad_medical', names)
     .option('--exclude <names>', 'leave out these fine-tuning sets', names)
+    .option(
+      '--anchor <names>',
+      'long benign sets: judge steps beyond the calibrated ones by drift per step',
+      names,
+    )
     .option('-l, --layer <n[,n]>', 'blocks to choose from (default: all that were measured)', integerList)
     .option('--cut <share>', 'EM rates above this are dangerous', share, 0.06)
     .option('--threshold <share>', 'predicted rates above this alarm (default: the cut)', share)
@@ -61,11 +67,13 @@ Example:
     const { out } = flags
     if (out !== undefined) await checkOutputFree(out, { force: flags.force === true, marker: 'bundle.json' })
     const parts = out === undefined ? undefined : await bundleParts(flags)
-    const { runs, exclusions } = await scanLabelledRuns(root, {
-      datasets: flags.datasets,
+    const { anchor = [] } = flags
+    const { runs: found, exclusions } = await scanLabelledRuns(root, {
+      datasets: flags.datasets && [...flags.datasets, ...anchor],
       exclude: flags.exclude,
       signal,
     })
+    const runs = found.filter(({ dataset }) => !anchor.includes(dataset))
     const progress = output.progress(`calibrating on ${runs.length} runs`)
     const calibration = calibrate(runs, {
       cut: flags.cut,
@@ -74,6 +82,7 @@ Example:
       maxFpr: flags.maxFpr,
       level: flags.level,
       layers: flags.layer,
+      anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
       exclusions,
     })
     progress.done()

@@ -122,6 +122,8 @@ function printEvent(output: Output, event: WatchEvent, traits: string[]): void {
       const texts = [loss, ...values.map((value) => value.toFixed(4)), norm.toFixed(4), ...last]
       const names = [...FIRST, ...traits, ...lastColumns(verdict !== undefined)]
       output.print(colorVerdict(output, `${String(event.step).padEnd(6)}${cells(texts, names)}`))
+      if (event.alarm === 'raised' || event.alarm === 'cleared')
+        output.note(`step ${event.step}: alarm ${event.alarm}`)
       if (verdict && verdict.reasons.length > 0)
         output.note(`step ${event.step}: ${verdict.reasons.join('; ')}`)
       return

@@ -15,6 +15,7 @@ import { LevelModel, type LevelModelName, type LevelSpec } from './level-model.j
 import { alarmRates } from './metrics.js'
 import { type Row, type Rows, rowsOf } from './rows.js'
 import type { Exclusion, LabelledRun } from './runs.js'
+import { StepAlarm } from './step-alarm.js'
 import type { VerdictKind } from './verdict.js'
 
 export interface CalibrateOptions {
@@ -30,6 +31,8 @@ export interface CalibrateOptions {
   level?: number | undefined
   /** 0-based blocks to choose from; default all that the runs were measured at. */
   layers?: readonly number[] | undefined
+  /** Long benign runs of the same base: with them, checkpoints beyond the calibrated steps can be judged. */
+  anchors?: readonly LabelledRun[] | undefined
   /** Models to choose from; default all. */
   models?: readonly LevelModelName[] | undefined
 }
@@ -86,11 +89,14 @@ export function calibrate(
   runs: readonly LabelledRun[],
   options: CalibrateOptions & { exclusions?: readonly Exclusion[] } = {},
 ): Calibration {
-  const { cut = DEFAULT_CUT, level = DEFAULT_LEVEL } = options
+  const { cut = DEFAULT_CUT, level = DEFAULT_LEVEL, anchors = [] } = options
   assertShare('cut', cut)
   assertShare('level', level)
-  assertOneKind(runs)
-  const rows = rowsOf(runs)
+  assertOneKind([...runs, ...anchors])
+  const all = rowsOf([...runs, ...anchors])
+  const anchorIds = new Set(anchors.map(({ id }) => id))
+  const rows = { ...all, rows: all.rows.filter(({ run }) => !anchorIds.has(run)) }
+  const anchorRows = all.rows.filter(({ run }) => anchorIds.has(run))
   const warnings = assertEnough(rows, cut)
   const layers = candidateLayers(rows, options.layers)
   const specs = levelSpecs(layers, options.models)
@@ -98,7 +104,8 @@ export function calibrate(
   const chosen = candidates[0]!
   const predictions = outOfFold(rows, chosen, cut, 'dataset')
   const { threshold, from } = chooseThreshold(rows.rows, predictions, cut, options, warnings)
-  const detector = fitDetector(rows, chosen, predictions, { cut, threshold, level })
+  const stepAlarm = anchorRows.length === 0 ? null : fitStepAlarm(rows, anchorRows, chosen.layers, cut)
+  const detector = fitDetector(rows, chosen, predictions, { cut, threshold, level, stepAlarm })
   const nested = nestedFigures(rows, specs, { cut, level, options })
   if (nested !== null && nested.coverage < level - 0.05) {
     warnings.push(
@@ -110,7 +117,7 @@ export function calibrate(
     detector,
     calibratedFor: calibratedFor(runs, chosen.layers),
     report: {
-      inputsSha256: sha256(JSON.stringify({ layers: rows.layers, traits: rows.traits, rows: rows.rows })),
+      inputsSha256: sha256(JSON.stringify({ layers: rows.layers, traits: rows.traits, rows: all.rows })),
       datasets: datasetCounts(rows, cut),
       cut,
       threshold,
@@ -136,7 +143,12 @@ function fitDetector(
   rows: Rows,
   { model, layers }: Candidate,
   predictions: ArrayLike<number>,
-  { cut, threshold, level }: { cut: number; threshold: number; level: number },
+  {
+    cut,
+    threshold,
+    level,
+    stepAlarm = null,
+  }: { cut: number; threshold: number; level: number; stepAlarm?: StepAlarm | null },
 ): Detector {
   const features = featuresAt(rows, rows.rows, layers)
   const labels = rows.rows.map(({ label }) => label.pooled)
@@ -156,6 +168,22 @@ function fitDetector(
       },
     },
     new LevelModel(model, cut).fit(features, labels),
+    stepAlarm,
+  )
+}
+
+function fitStepAlarm(
+  rows: Rows,
+  anchors: readonly Row[],
+  layers: readonly number[],
+  cut: number,
+): StepAlarm {
+  const all = [...rows.rows, ...anchors]
+  const features = featuresAt(rows, all, layers)
+  const last = rows.rows.flatMap(({ run }, i) => (rows.rows[i + 1]?.run === run ? [] : [features[i]!]))
+  return StepAlarm.fit(
+    all.map(({ step, label }, i) => ({ features: features[i]!, step, dangerous: label.pooled.rate > cut })),
+    last,
   )
 }
 

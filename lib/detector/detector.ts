@@ -4,6 +4,7 @@ import { isFiniteNumber, isIndex, isText, JsonFields } from '../formats/json-fie
 import { LevelModel, type LevelModelJson, type LevelModelName } from './level-model.js'
 import { NoveltyGuard } from './novelty.js'
 import { PredictionBands } from './prediction-bands.js'
+import { StepAlarm } from './step-alarm.js'
 import type { Verdict } from './verdict.js'
 
 /** Version of `detector.json`; a reader refuses what it does not know. */
@@ -40,6 +41,8 @@ export interface DetectorJson {
   horizon: number
   levelModel: LevelModelJson
   memory: DetectorMemory
+  /** Judges checkpoints beyond the horizon; null when no long benign run was there to fit it. */
+  stepAlarm: unknown
 }
 
 /** What a detector says of a drift, before it is a verdict. */
@@ -64,8 +67,9 @@ export class Detector {
 
   /** Use `calibrate` to make one. */
   constructor(
-    private readonly state: Omit<DetectorJson, 'levelModel'>,
+    private readonly state: Omit<DetectorJson, 'levelModel' | 'stepAlarm'>,
     model: LevelModel,
+    private readonly stepAlarm: StepAlarm | null = null,
   ) {
     this.#model = model
     this.#bands = new PredictionBands(state.memory.errors)
@@ -121,7 +125,8 @@ export class Detector {
    * The verdict on one checkpoint.
    *
    * @param drift see {@link Detector.predict}
-   * @param step optimiser step, where it is known: beyond the calibrated ones the verdict says so
+   * @param step optimiser step, where it is known: beyond the calibrated ones the verdict says so, and a
+   * {@link StepAlarm}, if there is one, decides about the alarm
    * @param remarks what the caller knows of the measurement; added to the reasons, no part of the verdict
    */
   judge(
@@ -130,6 +135,9 @@ export class Detector {
   ): Verdict {
     const { threshold, cut, level, horizon } = this.state
     const { em, interval, pDanger, novelty } = this.predict(drift)
+    const late = step !== undefined && step > horizon
+    const pLate = late && this.stepAlarm ? this.stepAlarm.probability(drift.flat(), step) : undefined
+    const alarmed = pLate === undefined ? em > threshold : pLate > 0.5
     const reasons: string[] = []
     if (em > threshold) reasons.push(`the predicted EM rate ${percent(em)} is above ${percent(threshold)}`)
     else if (pDanger >= WARN_PROBABILITY) {
@@ -140,15 +148,26 @@ export class Detector {
         `the drift lies ${novelty.distance.toFixed(1)} standard deviations from every calibration checkpoint (p = ${novelty.pValue.toFixed(3)}): the detector extrapolates`,
       )
     }
-    const verdict = em > threshold ? 'alarm' : reasons.length > 0 ? 'warn' : 'ok'
-    if (step !== undefined && step > horizon) {
-      reasons.push(`step ${step} is beyond the ${horizon} steps of the calibration runs`)
+    const verdict = alarmed ? 'alarm' : reasons.length > 0 ? 'warn' : 'ok'
+    if (late) reasons.push(lateRemark(step, horizon, pLate))
+    return {
+      verdict,
+      em,
+      interval,
+      level,
+      threshold,
+      pDanger: pLate ?? pDanger,
+      novelty,
+      reasons: [...reasons, ...remarks],
     }
-    return { verdict, em, interval, level, threshold, pDanger, novelty, reasons: [...reasons, ...remarks] }
   }
 
   toJSON(): DetectorJson {
-    return { ...structuredClone(this.state), levelModel: this.#model.toJSON() }
+    return {
+      ...structuredClone(this.state),
+      levelModel: this.#model.toJSON(),
+      stepAlarm: this.stepAlarm?.toJSON() ?? null,
+    }
   }
 
   /**
@@ -194,8 +213,15 @@ export class Detector {
       if (state.memory[key].length !== features.length)
         inside.fail(key, `a list of ${features.length} entries`)
     }
-    return new Detector(state, LevelModel.fromJSON(json.levelModel))
+    const stepAlarm = json.stepAlarm == null ? null : StepAlarm.fromJSON(json.stepAlarm, where)
+    return new Detector(state, LevelModel.fromJSON(json.levelModel), stepAlarm)
   }
+}
+
+function lateRemark(step: number, horizon: number, pLate: number | undefined): string {
+  const beyond = `step ${step} is beyond the ${horizon} steps of the calibration runs`
+  if (pLate === undefined) return beyond
+  return `${beyond}: by its drift per step it is dangerous with a probability of ${percent(pLate)}, which decides about the alarm`
 }
 
 export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`

@@ -1,3 +1,4 @@
+import type { AlarmState } from '../detector/alarm-latch.js'
 import type { Verdict } from '../detector/verdict.js'
 import type { DriftStep } from '../drift/drift.js'
 import type { TraitscopeError } from '../errors.js'
@@ -46,6 +47,8 @@ export interface CheckpointEvent {
   milliseconds: number
   /** What the bundle's detector says; absent when the watch has none. */
   verdict?: Verdict
+  /** Where the alarm of the run stands; goes with `verdict`. */
+  alarm?: AlarmState
 }
 
 /** Something is not there yet; sent once per reason, not once per look. */

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { AlarmLatch } from '../detector/alarm-latch.js'
 import type { Bundle } from '../detector/bundle.js'
 import { RunJudge } from '../detector/run-judge.js'
 import type { Directions } from '../directions/directions.js'
@@ -57,6 +58,7 @@ export async function* watchRun(
   checkDuration('intervalMs', intervalMs)
   if (idleMs !== undefined) checkDuration('idleMs', idleMs)
   const ledger = new RunLedger()
+  const latch = new AlarmLatch()
   let measured = 0
   let found: RunFolder | undefined
   const end = (reason: EndEvent['reason']): EndEvent => {
@@ -73,7 +75,7 @@ export async function* watchRun(
       found = await look(runDir, found, signal)
       let reached = false
       let changed = false
-      for await (const event of visit({ plan, base, judge, ledger, signal }, found)) {
+      for await (const event of visit({ plan, base, judge, latch, ledger, signal }, found)) {
         yield event
         changed = true
         if (event.type !== 'checkpoint') continue
@@ -114,6 +116,7 @@ interface Watch {
   plan: MeasurementPlan
   base: BaseMeasurement
   judge: RunJudge | undefined
+  latch: AlarmLatch
   ledger: RunLedger
   signal: AbortSignal | undefined
 }
@@ -172,7 +175,7 @@ async function inspect(watch: Watch, candidate: Candidate): Promise<WatchEvent |
 }
 
 async function measureCandidate(
-  { plan, base, judge, ledger, signal }: Watch,
+  { plan, base, judge, latch, ledger, signal }: Watch,
   { step, path, epoch, loss }: Candidate,
 ): Promise<CheckpointEvent> {
   const started = performance.now()
@@ -195,8 +198,18 @@ async function measureCandidate(
     primary: plan.primary,
     tokens,
     milliseconds: performance.now() - started,
-    ...(judge && { verdict: judge.judge(step, meansOf(layers), base.activationNorms) }),
+    ...(judge && judgement(judge, latch, step, meansOf(layers), base.activationNorms)),
   }
+}
+
+/** The verdict on a checkpoint, and where the run's alarm stands after it. */
+function judgement(
+  judge: RunJudge,
+  latch: AlarmLatch,
+  ...checkpoint: Parameters<RunJudge['judge']>
+): Required<Pick<CheckpointEvent, 'verdict' | 'alarm'>> {
+  const verdict = judge.judge(...checkpoint)
+  return { verdict, alarm: latch.next(verdict) }
 }
 
 function judgeOf(

@@ -16,6 +16,8 @@ export interface SyntheticRun {
   peak: number
   /** Drift that has nothing to do with danger, along one axis of its own. */
   style?: number
+  /** Drift towards danger that comes with training alone, at the last step. */
+  creep?: number
   model?: string
   layers?: number[]
   steps?: number[]
@@ -96,7 +98,7 @@ function emAt({ peak, steps = STEPS }: SyntheticRun, step: number): number {
 }
 
 function trajectoryOf(
-  { dataset, seed, model = 'toy', layers = [1, 3], style = 0 }: SyntheticRun,
+  { dataset, seed, model = 'toy', layers = [1, 3], style = 0, creep = 0.1 }: SyntheticRun,
   points: { step: number; em: number }[],
   random: Mt19937,
 ): Trajectory {
@@ -106,7 +108,7 @@ function trajectoryOf(
     points.map(({ step, em }) =>
       base.map((value, t) => {
         if (step === 0) return value
-        const danger = AXIS[t]! * (0.8 * Math.sqrt(em) + 0.1 * (step / last))
+        const danger = AXIS[t]! * (0.8 * Math.sqrt(em) + creep * (step / last))
         const aside = (t === 5 ? 1 : 0) * style * (step / last)
         return value + N * (1 + layer / 10) * (danger + aside + 0.01 * gaussian(random))
       }),
