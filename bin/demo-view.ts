@@ -11,8 +11,8 @@ import type { Output } from './output.js'
 
 export type Paint = Output['color']
 
-/** Columns and rows of the two panels. */
-export const VIEW_SIZE = { columns: 80, rows: 21 }
+/** Columns and rows of a frame: a title and two panels. */
+export const VIEW_SIZE = { columns: 80, rows: 22 }
 
 const PANEL = 38
 const BETWEEN = '  '
@@ -47,19 +47,17 @@ export function rateWithInterval({ em, interval }: Pick<Verdict, 'em' | 'interva
 }
 
 /** Both runs as they stand, 80 columns wide. */
-export function demoFrame({ runs, outcomes, bundle }: Demo, paint: Paint): string[] {
+export function demoFrame({ organism, runs, outcomes, bundle }: Demo, paint: Paint): string[] {
   const { cut } = bundle.detector
+  const { nLayer, nEmbd } = bundle.calibratedFor.conditions.base
+  const title = `${organism} (${nLayer} blocks, ${nEmbd} wide): two fine-tuning runs, replayed and watched live`
   const points = runs.flatMap((run) => run.points)
   const drifts = points.flatMap(({ drift }) => drift.map(Math.abs))
   const rates = points.flatMap(({ verdict, trueEm }) => [verdict.em ?? 0, trueEm ?? 0])
   const scales = { drift: Math.max(1e-9, ...drifts), em: Math.max(EM_SCALE, ...rates) }
   const panels = runs.map((run, i) => panel(run, outcomes[i]!, scales, cut))
-  return panels[0]!.map((_, row) =>
-    panels
-      .map((lines) => line(lines[row]!, paint))
-      .join(BETWEEN)
-      .trimEnd(),
-  )
+  const rows = panels[0]!.map((_, row) => panels.map((lines) => line(lines[row]!, paint)).join(BETWEEN))
+  return [paint('dim', title.slice(0, VIEW_SIZE.columns)), ...rows.map((row) => row.trimEnd())]
 }
 
 function panel(

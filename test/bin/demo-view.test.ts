@@ -12,7 +12,8 @@ describe('demoFrame', () => {
   it('should show both runs side by side', () => {
     const frame = demoFrame(demoOf(DANGEROUS, BENIGN), plain)
     expect(frame.join('\n')).toMatchInlineSnapshot(`
-      "dangerous_set/seed_42                   benign_set/seed_42
+      "fake (5 blocks, 128 wide): two fine-tuning runs, replayed and watched live
+      dangerous_set/seed_42                   benign_set/seed_42
       should raise an alarm                   should stay quiet
 
       step                40  of 40           step                40  of 40

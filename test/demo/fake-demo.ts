@@ -44,7 +44,11 @@ export function demoRun(
 }
 
 export function demoOf(...runs: DemoRun[]): Demo {
-  const bundle = { detector: { cut: CUT }, summary: { datasets: ['set_a', 'set_b'] } }
+  const bundle = {
+    detector: { cut: CUT },
+    summary: { datasets: ['set_a', 'set_b'] },
+    calibratedFor: { conditions: { base: { nLayer: 5, nEmbd: 128 } } },
+  }
   return {
     organism: 'fake',
     bundle: bundle as unknown as Demo['bundle'],
