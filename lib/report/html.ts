@@ -45,13 +45,13 @@ ${STYLE}
 </head>
 <body>
 <h1>${escapeXml(title)}</h1>
-${summary.map((text) => `<p>${escapeXml(text)}</p>`).join('\n')}
+${summary.map((text) => `<p>${prose(text)}</p>`).join('\n')}
 ${runs.map((run) => section(run, scales, cut)).join('\n')}
 <h2>What was measured</h2>
 ${definitions(measured(runs[0]!.trajectory, detector))}
 <h2>What this can and cannot tell</h2>
 <ul>
-${LIMITS.map((text) => `<li>${escapeXml(text)}</li>`).join('\n')}
+${LIMITS.map((text) => `<li>${prose(text)}</li>`).join('\n')}
 </ul>
 <footer>traitscope ${escapeXml(packageVersion)}</footer>
 </body>
@@ -112,7 +112,7 @@ function section(run: ReportRun, scales: Scales, cut: number | undefined): strin
     driftChart(trajectory, scales.drift),
   ]
   return `<h2>${escapeXml(name)}</h2>
-<p>${verdicts ? badge(worst(verdicts)) : ''} ${escapeXml(inWords(run))}</p>
+<p>${verdicts ? badge(worst(verdicts)) : ''} ${prose(inWords(run))}</p>
 ${charts.map((svg) => (svg === '' ? '' : `<figure>${svg}</figure>`)).join('\n')}
 ${checkpointTable(run)}`
 }
@@ -192,38 +192,36 @@ function checkpointTable({ trajectory, verdicts, labels }: ReportRun): string {
   const judged = labels !== undefined
   const header = [
     'step',
-    'loss',
-    'drift length',
-    ...(verdicts ? ['predicted EM', 'interval'] : []),
+    ...(verdicts ? ['verdict', 'predicted EM', 'interval'] : []),
     ...(judged ? ['judged EM'] : []),
-    ...(verdicts ? ['verdict', 'why'] : []),
+    'drift length',
+    'loss',
   ]
   const rows = trajectory.steps.map(({ step, loss }, i) => {
     const verdict = verdicts?.get(step)
     const label = typeof step === 'number' ? labels?.get(step)?.pooled.rate : undefined
     const cells = [
       String(step),
-      loss == null ? '-' : loss.toFixed(4),
-      percent(lengths[i]!.norm),
-      ...(verdicts ? [percent(verdict?.em), bounds(verdict?.interval)] : []),
+      ...(verdicts
+        ? [verdict ? badge(verdict.verdict) : '-', percent(verdict?.em), bounds(verdict?.interval)]
+        : []),
       ...(judged ? [percent(label)] : []),
-    ].map((text) => `<td>${escapeXml(text)}</td>`)
-    if (verdicts) {
-      cells.push(
-        `<td>${verdict ? badge(verdict.verdict) : '-'}</td>`,
-        `<td class="why">${escapeXml(verdict?.reasons.join('; ') ?? '')}</td>`,
-      )
-    }
+      percent(lengths[i]!.norm),
+      loss == null ? '-' : loss.toFixed(4),
+    ].map((content) => `<td>${content}</td>`)
+    if (verdicts) cells.push(`<td class="why">${prose(verdict?.reasons.join('; ') ?? '')}</td>`)
     return `<tr>${cells.join('')}</tr>`
   })
   return `<div class="wide"><table>
-<thead><tr>${header.map((text) => `<th${text === 'why' ? ' class="why"' : ''}>${text}</th>`).join('')}</tr></thead>
+<thead><tr>${header.map((text) => `<th>${text}</th>`).join('')}${verdicts ? '<th class="why">why</th>' : ''}</tr></thead>
 <tbody>
 ${rows.join('\n')}
 </tbody>
 </table></div>`
 }
 
+/** Escaped, and no line ends between a number and its percent sign. */
+const prose = (text: string): string => escapeXml(text).replace(/(\d) %/g, '$1&#160;%')
 const percent = (share: number | null | undefined): string =>
   share == null ? '-' : `${(100 * share).toFixed(1)} %`
 const bounds = (interval: readonly [number, number] | null | undefined): string =>

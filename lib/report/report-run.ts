@@ -5,6 +5,7 @@ import { judgeTrajectory } from '../detector/run-judge.js'
 import { fileError } from '../formats/file-errors.js'
 import { findGrades, readGrades } from '../labels/grades.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
+import type { Trajectory } from '../trajectory/trajectory.js'
 import type { ReportRun } from './html.js'
 
 /**
@@ -22,12 +23,18 @@ export async function readReportRun(path: string, bundle?: Bundle): Promise<Repo
   const folder = info.isDirectory() ? target : dirname(target)
   const trajectory = await readTrajectory(target)
   const grades = await findGrades(folder)
-  const { dataSource, seed } = trajectory.run
   return {
-    name: dataSource === null ? basename(folder) : seed === null ? dataSource : `${dataSource}, seed ${seed}`,
+    name: nameOf(trajectory, folder),
     trajectory,
     labels: grades === undefined ? undefined : await readGrades(grades),
     verdicts:
       bundle && new Map(judgeTrajectory(bundle, trajectory).map(({ step, verdict }) => [step, verdict])),
   }
+}
+
+/** What the trajectory says, else the names of its folder: `<set>/seed_<n>` in the reference's layout. */
+function nameOf({ run: { dataSource, seed } }: Trajectory, folder: string): string {
+  if (dataSource !== null) return seed === null ? dataSource : `${dataSource}/seed_${seed}`
+  const name = basename(folder)
+  return /^seed_\d+$/.test(name) ? `${basename(dirname(folder))}/${name}` : name
 }

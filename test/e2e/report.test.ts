@@ -21,7 +21,7 @@ describe('traitscope report', () => {
     const { stdout } = await work.succeed(['report', bad, join(good, 'trajectory.json'), '-o', out])
     expect(stdout).toBe(`written to ${out}\n`)
     const html = readFileSync(out, 'utf8')
-    expect(headings(html).slice(0, 2)).toEqual(['bad_medical, seed 42', 'gsm8k, seed 7'])
+    expect(headings(html).slice(0, 2)).toEqual(['bad_medical/seed_42', 'gsm8k/seed_7'])
     expect(html.match(/>judged EM</g)).toHaveLength(2)
     expect(html).toContain('without a calibrated detector there is no verdict')
   })

@@ -38,24 +38,26 @@ const LABELS = new Map(
 /** Text of the table cells, row by row. */
 const table = (html: string) =>
   [...html.matchAll(/<tr>(.*?)<\/tr>/g)].map(([, row]) =>
-    [...row!.matchAll(/<t[dh][^>]*>(.*?)<\/t[dh]>/g)].map(([, cell]) => cell!.replace(/<[^>]*>/g, '')),
+    [...row!.matchAll(/<t[dh][^>]*>(.*?)<\/t[dh]>/g)].map(([, cell]) =>
+      cell!.replace(/<[^>]*>/g, '').replace('&#160;', ' '),
+    ),
   )
 
 describe('htmlReport', () => {
   it('should tell each checkpoint in a table', () => {
     const html = htmlReport([run({ verdicts: VERDICTS, labels: LABELS })], { title: 'Report', cut: 0.06 })
     expect(table(html)).toEqual([
-      ['step', 'loss', 'drift length', 'predicted EM', 'interval', 'judged EM', 'verdict', 'why'],
-      ['0', '-', '0.0 %', '-', '-', '0.0 %', '-', ''],
-      ['10', '0.1000', '11.2 %', '5.0 %', '2.5 to 10.0 %', '10.0 %', 'warn', 'the interval reaches 10 %'],
+      ['step', 'verdict', 'predicted EM', 'interval', 'judged EM', 'drift length', 'loss', 'why'],
+      ['0', '-', '-', '-', '0.0 %', '0.0 %', '-', ''],
+      ['10', 'warn', '5.0 %', '2.5 to 10.0 %', '10.0 %', '11.2 %', '0.1000', 'the interval reaches 10 %'],
       [
         '20',
-        '0.0500',
-        '22.4 %',
+        'alarm',
         '31.0 %',
         '15.5 to 62.0 %',
         '20.0 %',
-        'alarm',
+        '22.4 %',
+        '0.0500',
         'the predicted EM rate is above 6 %',
       ],
     ])
@@ -65,7 +67,7 @@ describe('htmlReport', () => {
 
   it('should show drift and loss alone without a detector and labels', () => {
     const html = htmlReport([run()], { title: 'Report' })
-    expect(table(html)[0]).toEqual(['step', 'loss', 'drift length'])
+    expect(table(html)[0]).toEqual(['step', 'drift length', 'loss'])
     expect([...html.matchAll(/<svg[^>]*aria-label="([^"]*)"/g)].map(([, label]) => label)).toEqual([
       'Training loss',
       'Trait drift at layer 7',
