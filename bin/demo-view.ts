@@ -8,6 +8,7 @@ import {
   type Verdict,
 } from '../lib/index.js'
 import type { Output } from './output.js'
+import { VERDICT_COLORS } from './verdicts.js'
 
 export type Paint = Output['color']
 
@@ -26,12 +27,6 @@ const EM_SCALE = 0.2
 
 type Segment = readonly [text: string, color?: Parameters<Paint>[0] | undefined]
 
-const VERDICT_COLOR: Record<Verdict['verdict'], Parameters<Paint>[0]> = {
-  ok: 'green',
-  warn: 'yellow',
-  alarm: 'red',
-  'not-comparable': 'yellow',
-}
 const VERDICT_MARK: Record<Verdict['verdict'], string> = {
   ok: '·',
   warn: '?',
@@ -72,14 +67,7 @@ function panel(
   const losses = points.flatMap(({ loss }) => (loss !== undefined && Number.isFinite(loss) ? [loss] : []))
   const [low, high] = [Math.min(...losses), Math.max(...losses)]
   const bars = (of: (point: DemoPoint) => number | undefined, max: number, min = 0) =>
-    shown
-      .map((point) => {
-        const value = of(point)
-        if (value === undefined || !Number.isFinite(value)) return ' '
-        const share = (value - min) / Math.max(1e-12, max - min)
-        return BLOCKS[Math.round(Math.min(1, Math.max(0, share)) * (BLOCKS.length - 1))]!
-      })
-      .join('')
+    sparkline(shown.map(of), min, max)
   const row = (name: string, value: string, content: string, color?: Parameters<Paint>[0]): Segment[] => [
     [name.padEnd(NAME)],
     [value.padStart(VALUE)],
@@ -104,7 +92,7 @@ function panel(
         trait.slice(0, NAME - 1),
         signed(last?.drift[t]),
         bars(({ drift }) => Math.abs(drift[t]!), scales.drift),
-        verdict && VERDICT_COLOR[verdict.verdict],
+        verdict && VERDICT_COLORS[verdict.verdict],
       ),
     ),
     [],
@@ -129,15 +117,26 @@ function panel(
       ['verdict'.padEnd(NAME)],
       [
         (verdict?.verdict ?? '-').toUpperCase().slice(0, VALUE).padStart(VALUE),
-        verdict && VERDICT_COLOR[verdict.verdict],
+        verdict && VERDICT_COLORS[verdict.verdict],
       ],
       ['  '],
-      ...shown.map(({ verdict: { verdict: kind } }): Segment => [VERDICT_MARK[kind], VERDICT_COLOR[kind]]),
+      ...shown.map(({ verdict: { verdict: kind } }): Segment => [VERDICT_MARK[kind], VERDICT_COLORS[kind]]),
     ],
     [],
     [[headline(outcome, run, cut), outcome.alarm === undefined ? 'green' : 'red']],
     [[run.doing.slice(0, PANEL), 'dim']],
   ]
+}
+
+/** A bar per value; a blank where there is none. */
+function sparkline(values: readonly (number | undefined)[], min: number, max: number): string {
+  return values
+    .map((value) => {
+      if (value === undefined || !Number.isFinite(value)) return ' '
+      const share = (value - min) / Math.max(1e-12, max - min)
+      return BLOCKS[Math.round(Math.min(1, Math.max(0, share)) * (BLOCKS.length - 1))]
+    })
+    .join('')
 }
 
 /** Coloured, and exactly as wide as a panel. */

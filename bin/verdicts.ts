@@ -28,7 +28,12 @@ export function verdictCells(verdict: Verdict | undefined): string[] {
   ]
 }
 
-const VERDICT_COLORS = { ok: 'green', warn: 'yellow', alarm: 'red', 'not-comparable': 'yellow' } as const
+export const VERDICT_COLORS = {
+  ok: 'green',
+  warn: 'yellow',
+  alarm: 'red',
+  'not-comparable': 'yellow',
+} as const
 
 /** Colours a verdict where it ends a line of a table. */
 export function colorVerdict(output: Output, line: string): string {
