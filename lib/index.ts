@@ -2,8 +2,7 @@
 export { type BenchOptions, type BenchReport, type BenchRow, benchModel } from './bench/bench.js'
 export { type Diagnosis, diagnose } from './binding.js'
 export { type DemoOrganism, type FindOrganismOptions, findOrganism } from './demo/demo-organism.js'
-export { type DemoOutcome, type DemoPoint, type DemoRun, outcomeOf } from './demo/demo-run.js'
-export { replayRun } from './demo/replay.js'
+export type { DemoOutcome, DemoPoint, DemoRun } from './demo/demo-run.js'
 export { type Demo, type RunDemoOptions, runDemo } from './demo/run-demo.js'
 export { demoStory, formatRate } from './demo/story.js'
 export { AlarmLatch, type AlarmState } from './detector/alarm-latch.js'
@@ -79,9 +78,9 @@ export {
   type TraitPack,
   type TraitSelection,
 } from './prompts/trait-pack.js'
+export { bundleFacts } from './report/bundle-facts.js'
 export { saveEvaluation } from './report/evaluation-report.js'
 export { evaluationRows, TABLE_HEADER } from './report/evaluation-table.js'
-export { bundleFacts } from './report/bundle-facts.js'
 export { loadingsChart, planeChart, saveGeometry } from './report/geometry-report.js'
 export { htmlReport, type ReportOptions, type ReportRun } from './report/html.js'
 export { type Inspection, inspectPath } from './report/inspect.js'
