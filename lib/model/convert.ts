@@ -65,6 +65,7 @@ export async function convertModel(
   const conversion = {
     architecture,
     vocabulary,
+    threads: 1,
     heads: (projection: 'q' | 'k') => (projection === 'q' ? config.heads : config.kvHeads),
   }
   const tensors: StreamedTensor[] = rotationTensors(config).map(({ name, values }) => ({

@@ -1,6 +1,5 @@
 import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
-import type { FloatType } from '../formats/float-types.js'
 import type { GgufFile, GgufTensor } from '../formats/gguf.js'
 import {
   type GgufStreamOptions,
@@ -14,26 +13,27 @@ import { isJsonObject, readJsonFile } from '../formats/json.js'
 import { adapterArchitecture } from './architectures.js'
 import { attentionRows } from './attention-rows.js'
 import { convertTensor, type HfConversion, type MappedTensor, mapTensors } from './hf-tensors.js'
+import { MERGE_TYPE_NAMES, type MergeType } from './merge-types.js'
 
-const FLOAT_TYPES: readonly string[] = ['F32', 'F16', 'BF16'] satisfies FloatType[]
 /** What a GGUF holds beside the weights: rotation factors, which come from the configuration. */
 const CONSTANTS = /^rope_(freqs|factors_long|factors_short)\.weight$/
 
 /**
  * Writes a fully fine-tuned checkpoint (Hugging Face safetensors, sharded or not) as a GGUF in the shape of the base it
- * was trained from: the base's metadata, tokenizer, tensors and types, with the checkpoint's values.
+ * was trained from: the base's metadata, tokenizer, tensors and types, with the checkpoint's values. What the base has
+ * quantised is quantised by the same rules.
  *
- * @throws ADAPTER_MISMATCH when tensors or shapes are not those of the base, UNSUPPORTED for a quantised base; else as
+ * @throws ADAPTER_MISMATCH when tensors or shapes are not those of the base, UNSUPPORTED for types that need an importance matrix; else as
  * `HfWeights.open` and `writeGgufStream`
  */
 export async function convertCheckpoint(
   base: GgufFile,
   folder: string,
   out: string,
-  options: GgufStreamOptions = {},
+  options: GgufStreamOptions & { threads?: number } = {},
 ): Promise<void> {
   await using weights = await HfWeights.open(folder, 'vanished')
-  await writeGgufStream(out, storedMetadata(base), await planCheckpoint(weights, base), options)
+  await writeGgufStream(out, storedMetadata(base), await planCheckpoint(weights, base, options), options)
 }
 
 /**
@@ -41,7 +41,11 @@ export async function convertCheckpoint(
  *
  * @throws ADAPTER_MISMATCH, UNSUPPORTED
  */
-export async function planCheckpoint(weights: HfWeights, base: GgufFile): Promise<StreamedTensor[]> {
+export async function planCheckpoint(
+  weights: HfWeights,
+  base: GgufFile,
+  { threads = 1, signal }: { threads?: number; signal?: AbortSignal | undefined } = {},
+): Promise<StreamedTensor[]> {
   const architecture = adapterArchitecture(base)
   const vocabulary = base.tensors.get('token_embd.weight')?.shape[1] ?? 0
   const tied = !base.tensors.has('output.weight')
@@ -49,6 +53,8 @@ export async function planCheckpoint(weights: HfWeights, base: GgufFile): Promis
   const conversion: HfConversion = {
     architecture,
     vocabulary,
+    threads,
+    signal,
     heads: (projection, layer) => {
       const { heads, kvHeads } = attentionRows(base, architecture, layer)
       return projection === 'q' ? heads : kvHeads
@@ -71,7 +77,7 @@ export async function planCheckpoint(weights: HfWeights, base: GgufFile): Promis
         `shape [${shape}] for ${tensor.source.name}, not [${tensor.source.shape}]`,
       )
     }
-    return convertTensor(weights, tensor, floatType(base, target), conversion)
+    return convertTensor(weights, tensor, writableType(base, target), conversion)
   })
 }
 
@@ -89,11 +95,11 @@ async function refuseUntied(weights: HfWeights, base: GgufFile): Promise<void> {
   }
 }
 
-function floatType(base: GgufFile, { name, type }: GgufTensor): FloatType {
-  if (FLOAT_TYPES.includes(type)) return type as FloatType
+function writableType(base: GgufFile, { name, type }: GgufTensor): MergeType {
+  if ((MERGE_TYPE_NAMES as readonly string[]).includes(type)) return type as MergeType
   throw new TraitscopeError(
     'UNSUPPORTED',
-    `expected ${base.path} to hold ${name} in F32, F16 or BF16 to measure whole checkpoints against it, found ${type}; give the unquantised base, e.g. by "traitscope convert"`,
+    `expected ${base.path} to hold ${name} in a type that can be written without an importance matrix, found ${type}; give the base in another type, e.g. by "traitscope convert"`,
   )
 }
 

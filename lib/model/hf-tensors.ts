@@ -1,5 +1,7 @@
+import { binding, cancellable } from '../binding.js'
 import { TraitscopeError } from '../errors.js'
-import { encodeFloats, type FloatType } from '../formats/float-types.js'
+import { encodeFloats } from '../formats/float-types.js'
+import { ggmlType } from '../formats/ggml-types.js'
 import type { StreamedTensor } from '../formats/gguf-stream.js'
 import type { HfTensor, HfWeights } from '../formats/hf-weights.js'
 import { quoted } from '../formats/json-scan.js'
@@ -13,6 +15,7 @@ import {
   shiftsNorms,
 } from './architectures.js'
 import { permuteRows, rotaryRowOrder } from './lora-permute.js'
+import type { MergeType } from './merge-types.js'
 
 /** A tensor of a Hugging Face model and what it is in a GGUF. */
 export interface MappedTensor {
@@ -32,6 +35,9 @@ export interface HfConversion {
   heads(projection: 'q' | 'k', layer: number): number
   /** Rows of the embedding that are kept; the rest is padding. */
   vocabulary: number
+  /** Threads for quantising. */
+  threads: number
+  signal?: AbortSignal | undefined
 }
 
 const PIECE_BYTES = 2 ** 23
@@ -79,7 +85,7 @@ export function mapTensors(
 export function convertTensor(
   weights: HfWeights,
   tensor: MappedTensor,
-  type: FloatType,
+  type: MergeType,
   conversion: HfConversion,
 ): StreamedTensor {
   const { source, module, name, shape } = tensor
@@ -105,12 +111,38 @@ export function convertTensor(
       // A head is whole in a piece, and its rows stay in it.
       const local = order?.subarray(row, end).map((from) => from - row)
       const sorted = local ? permuteRows(values, columns, local) : values
-      const encoded = encodeFloats(type, sorted)
-      if (type === 'F16') checkHalf(encoded, where)
-      yield encoded
+      yield await encodeRows(name, sorted, columns, type, conversion, where)
     }
   }
   return { name, shape, type, chunks }
+}
+
+/** Rows in the type of the output: rounded here, or quantised by ggml as llama.cpp's own quantiser does. */
+async function encodeRows(
+  name: string,
+  values: Float32Array,
+  columns: number,
+  type: MergeType,
+  { threads, signal }: HfConversion,
+  where: string,
+): Promise<Uint8Array> {
+  if (type === 'F32' || type === 'F16' || type === 'BF16') {
+    const encoded = encodeFloats(type, values)
+    if (type === 'F16') checkHalf(encoded, where)
+    return encoded
+  }
+  const merge = {
+    name,
+    sourceType: ggmlType('F32').id,
+    targetType: ggmlType(type).id,
+    rows: values.length / columns,
+    columns,
+    base: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+    rank: 0,
+    strength: 1,
+    threads,
+  }
+  return cancellable({ signal }, (token) => binding().mergeRows(merge, token))
 }
 
 function checkFinite(values: Float32Array, where: string): void {

@@ -75,7 +75,7 @@ async function openConverted(
   try {
     const path = join(scratch, 'checkpoint.gguf')
     // First what can refuse the checkpoint by its headers alone.
-    await convertCheckpoint(base.gguf, folder, path, { signal })
+    await convertCheckpoint(base.gguf, folder, path, { threads: base.threads, signal })
     const sha256 = await hashWeights(folder, signal)
     const { gpuLayers, threads, batchTokens } = base
     const model = await openModel(path, { gpuLayers, threads, batchTokens, ...(signal ? { signal } : {}) })

@@ -2,6 +2,7 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { binding } from '../../lib/binding.js'
 import { readGguf } from '../../lib/formats/gguf.js'
 import { hashWeights } from '../../lib/formats/hf-weights.js'
 import { encodeSafetensors, readSafetensors } from '../../lib/formats/safetensors.js'
@@ -158,15 +159,26 @@ describe('convertCheckpoint', () => {
     })
   })
 
-  it('should refuse a quantised base, with the remedy', async () => {
+  it.each(['Q8_0', 'Q4_0'])("should quantise as llama.cpp's quantiser for a base in %s", async (type) => {
+    const [whole, base, again] = ['whole', `base-${type}`, `again-${type}`].map((name) =>
+      join(folder, `${name}.gguf`),
+    )
+    await convertModel(join(FIXTURES, 'llama/hf'), whole!, { force: true, type: 'F32' })
+    await binding().quantize(whole!, base!, type, 1)
+    expect((await readGguf(base!)).tensors.get('blk.0.attn_q.weight')!.type).toBe(type)
+    await convertCheckpoint(await readGguf(base!), join(FIXTURES, 'llama/hf'), again!, { threads: 2 })
+    expect(Buffer.compare(await readFile(base!), await readFile(again!))).toBe(0)
+  })
+
+  it('should refuse a base that needs an importance matrix, with the remedy', async () => {
     const gguf = await readGguf(join(ORACLE, 'model.gguf'))
     const tensors = new Map(gguf.tensors)
-    tensors.set('blk.0.ffn_up.weight', { ...tensors.get('blk.0.ffn_up.weight')!, type: 'Q8_0' })
+    tensors.set('blk.0.ffn_up.weight', { ...tensors.get('blk.0.ffn_up.weight')!, type: 'IQ2_XXS' })
     await expect(
       convertCheckpoint({ ...gguf, tensors }, CHECKPOINT, join(folder, 'out.gguf'), { force: true }),
     ).rejects.toMatchObject({
       code: 'UNSUPPORTED',
-      message: expect.stringMatching(/Q8_0.*traitscope convert/),
+      message: expect.stringMatching(/IQ2_XXS.*traitscope convert/),
     })
   })
 })
