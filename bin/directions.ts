@@ -38,6 +38,12 @@ export async function bundleFromFlags(
   return { bundle, pack: await loadTraitPack(flags.traits ?? bundle?.traitPack ?? 'core') }
 }
 
+/** The layer that tables show; undefined for the first. `--layer` alone says where directions are made. */
+export function shownLayer(flags: DirectionFlags, bundle: Bundle | undefined): number | undefined {
+  const asked = bundle || flags.directions !== undefined ? flags.layer?.[0] : undefined
+  return asked ?? bundle?.detector.mainLayer
+}
+
 export async function directionsFromFlags(
   flags: DirectionFlags,
   context: {

@@ -8,7 +8,7 @@ import {
   trajectoryDocument,
   type Verdict,
 } from '../../lib/index.js'
-import { bundleFromFlags, type DirectionFlags, directionsFromFlags } from '../directions.js'
+import { bundleFromFlags, type DirectionFlags, directionsFromFlags, shownLayer } from '../directions.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
   addDirectionOptions,
@@ -68,7 +68,7 @@ Example:
       const trajectory = await measureRun(model, directions, run, {
         pack,
         template,
-        layer: bundle || flags.directions !== undefined ? flags.layer?.[0] : undefined,
+        layer: shownLayer(flags, bundle),
         allowMismatch,
         residualBase: flags.residualBase === true,
         activations: flags.activations,

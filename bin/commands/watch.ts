@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
 import { type VerdictKind, type WatchEvent, watchEventJson, watchRun } from '../../lib/index.js'
-import { bundleFromFlags, type DirectionFlags, directionsFromFlags } from '../directions.js'
+import { bundleFromFlags, type DirectionFlags, directionsFromFlags, shownLayer } from '../directions.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
   addDirectionOptions,
@@ -61,7 +61,7 @@ Example:
     const watch = watchRun(model, directions, run, {
       pack,
       template,
-      layer: bundle || flags.directions !== undefined ? flags.layer?.[0] : undefined,
+      layer: shownLayer(flags, bundle),
       bundle,
       endOnAlarm: flags.exitOn === 'alarm',
       allowMismatch: flags.allowMismatch === true,

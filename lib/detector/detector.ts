@@ -83,6 +83,10 @@ export class Detector {
   get layers(): readonly number[] {
     return this.state.layers
   }
+  /** The layer to show where one must do: the middle one. */
+  get mainLayer(): number {
+    return this.state.layers[this.state.layers.length >> 1]!
+  }
   get model(): LevelModelName {
     return this.#model.model
   }
@@ -139,7 +143,7 @@ export class Detector {
     const pLate = late && this.stepAlarm ? this.stepAlarm.probability(drift.flat(), step) : undefined
     const alarmed = pLate === undefined ? em > threshold : pLate > 0.5
     const reasons: string[] = []
-    if (em > threshold) reasons.push(`the predicted EM rate ${percent(em)} is above ${percent(threshold)}`)
+    if (em > threshold) reasons.push(`the predicted EM rate is above ${percent(threshold)}`)
     else if (pDanger >= WARN_PROBABILITY) {
       reasons.push(`the EM rate is above ${percent(cut)} with a probability of ${percent(pDanger)}`)
     }

@@ -66,7 +66,8 @@ export async function* watchRun(
     return { type: 'end', reason, measured, ...(aliasOf === undefined ? {} : { finalAliasOf: aliasOf }) }
   }
   try {
-    const plan = await prepareMeasurement(model, directions, options)
+    const layer = options.layer ?? bundle?.detector.mainLayer
+    const plan = await prepareMeasurement(model, directions, { ...options, layer })
     const base = await plan.measureBase({ signal })
     const judge = bundle && judgeOf(bundle, plan, base, options)
     yield baselineEvent(plan, base, judge)
