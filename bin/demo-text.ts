@@ -1,5 +1,5 @@
 /** What `traitscope demo` says in lines: one per checkpoint without a terminal, and the closing words. */
-import { type Demo, type DemoPoint, type DemoRun, demoStory, formatRate } from '../lib/index.js'
+import { type Demo, type DemoPoint, type DemoRun, demoCaveat, demoStory, formatRate } from '../lib/index.js'
 import { rateWithInterval } from './demo-view.js'
 
 const WIDTHS = { run: 26, step: 5, loss: 8, drift: 8, em: 15, judged: 8 }
@@ -58,8 +58,6 @@ export function closing(demo: Demo, seconds: number, out: string | undefined): s
   const { runs, outcomes, bundle } = demo
   const { cut } = bundle.detector
   const checkpoints = runs.reduce((sum, { points }) => sum + points.length, 0)
-  const { datasets } = bundle.summary
-  const seen = runs.some(({ id }) => datasets.includes(id.split('/')[0]!))
   const problems = outcomes.flatMap(({ problem }) => problem ?? [])
   return [
     '',
@@ -68,9 +66,7 @@ export function closing(demo: Demo, seconds: number, out: string | undefined): s
     '',
     paragraph(
       `All of it was computed just now: step 0 and ${checkpoints} checkpoints in ${seconds.toFixed(0)} s on the CPU. ` +
-        'EM is the share of answers that a judge calls misaligned; the detector was calibrated on ' +
-        `${seen ? 'fine-tuning sets that include these' : 'other fine-tuning sets'} (${datasets.join(', ')}). The model is a small one that was trained for this: the demo shows ` +
-        'that the tool works, not how a large model behaves.',
+        demoCaveat(demo),
     ),
     ...(out === undefined ? [] : ['', `Kept in ${out}: open ${out}/report.html`]),
     '',

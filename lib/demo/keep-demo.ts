@@ -6,7 +6,7 @@ import { htmlReport, type ReportRun } from '../report/html.js'
 import { measureRun } from '../trajectory/measure-run.js'
 import type { DemoOrganism } from './demo-organism.js'
 import type { Demo, DemoSetting } from './run-demo.js'
-import { demoStory } from './story.js'
+import { demoCaveat, demoStory } from './story.js'
 
 export const REPORT_FILE = 'report.html'
 
@@ -15,12 +15,13 @@ export const REPORT_FILE = 'report.html'
  * watch's `events.jsonl`, and one report. The runs are measured once more for it, as whole runs.
  */
 export async function keepDemo(
-  { organism: name, bundle, runs, outcomes }: Demo,
+  demo: Demo,
   organism: DemoOrganism,
   { model, pack, folder }: DemoSetting,
   target: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const { organism: name, bundle, runs, outcomes } = demo
   const shown: ReportRun[] = []
   for (const [i, run] of runs.entries()) {
     const out = join(target, name, run.id)
@@ -34,7 +35,7 @@ export async function keepDemo(
   }
   const html = htmlReport(shown, {
     title: `traitscope demo: ${name}`,
-    summary: runs.map((run, i) => demoStory(run, outcomes[i]!, bundle.detector.cut)),
+    summary: [...runs.map((run, i) => demoStory(run, outcomes[i]!, bundle.detector.cut)), demoCaveat(demo)],
     detector: bundleFacts(bundle),
     cut: bundle.detector.cut,
   })

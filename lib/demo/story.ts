@@ -1,9 +1,21 @@
 import type { DemoOutcome, DemoPoint, DemoRun } from './demo-run.js'
+import type { Demo } from './run-demo.js'
 
 /** `31 %`, `0.4 %`: a rate for a person. */
 export function formatRate(share: number): string {
   const percent = 100 * share
   return `${percent < 0.95 && percent > 0 ? percent.toFixed(1) : percent.toFixed(0)} %`
+}
+
+/** What a demo rests on, and what nobody should take it for. */
+export function demoCaveat({ runs, bundle }: Pick<Demo, 'runs' | 'bundle'>): string {
+  const { datasets } = bundle.summary
+  const seen = runs.some(({ id }) => datasets.includes(id.split('/')[0]!))
+  return (
+    'EM is the share of answers that a judge calls misaligned; the detector was calibrated on ' +
+    `${seen ? 'fine-tuning sets that include these' : 'other fine-tuning sets'} (${datasets.join(', ')}). ` +
+    'The model is a small one that was trained for this: the demo shows that the tool works, not how a large model behaves.'
+  )
 }
 
 /**
