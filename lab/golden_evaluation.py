@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import fisher_exact, spearmanr
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
-from sklearn.linear_model import Ridge
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
 from golden_estimators import uniform
 
@@ -132,6 +133,66 @@ def figures(rows, predictions) -> dict:
     }
 
 
+def step_features(kind, rows, axis):
+    if kind == "scalar+step":
+        along = [100 * abs(r["drift"] @ axis) for r in rows]
+        return np.array([[a, r["step"], a / r["step"]] for a, r in zip(along, rows)])
+    return np.array([[*(100 * r["drift"]), r["step"], 100 * np.linalg.norm(r["drift"]) / r["step"]] for r in rows])
+
+
+def rate(wrong: np.ndarray, of: np.ndarray) -> float:
+    return float(wrong.sum() / of.sum()) if of.any() else np.nan
+
+
+def over_folds(values: list[float]) -> dict:
+    return {key: None if np.isnan(v) else v for key, v in (("mean", np.mean(values)), ("deviation", np.std(values)))}
+
+
+def step_aware(calibration, held_out, pool) -> list[dict]:
+    """Method section 9.2: runs on verse are the anchors, one per fold; the other one and finance are judged."""
+    results, axis = [], first_axis(pool)
+    for model in MODELS:
+        for kind in ("scalar+step", "7D+step", "7D+step forest"):
+            folds = []
+            for seed in SEEDS:
+                run = f"{model}/verse/seed_{seed}"
+                train = calibration[model] + [r for r in held_out[model] if r["run"] == run]
+                test = [r for r in held_out[model] if r["run"] != run]
+                y = [r["em"] > CUT for r in train]
+                x, z = step_features(kind, train, axis), step_features(kind, test, axis)
+                if kind == "7D+step forest":
+                    fit = RandomForestClassifier(200, max_depth=5, min_samples_leaf=5, random_state=42).fit(x, y)
+                else:
+                    scale = StandardScaler().fit(x)
+                    x, z = scale.transform(x), scale.transform(z)
+                    fit = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-12, max_iter=2000).fit(x, y)
+                folds.append((test, fit.predict_proba(z)[:, 1]))
+            for dataset in HELD_OUT:
+                fnr, fpr, highest, onsets = [], [], [], []
+                for test, probability in folds:
+                    at = [i for i, r in enumerate(test) if r["dataset"] == dataset]
+                    p, truth = probability[at], np.array([test[i]["em"] > CUT for i in at])
+                    fnr.append(rate(truth & (p <= 0.5), truth))
+                    fpr.append(rate(~truth & (p > 0.5), ~truth))
+                    highest.append(float(p.max()))
+                    onsets.append(min((test[i]["step"] for i, q in zip(at, p) if q > 0.5), default=None))
+                results.append({
+                    "model": model, "dataset": dataset, "kind": kind, "folds": len(SEEDS),
+                    "fnr": over_folds(fnr), "fpr": over_folds(fpr),
+                    "maxProbability": np.mean(highest), "onsets": onsets,
+                })
+    return results
+
+
+def fisher() -> list[dict]:
+    tables = [(53, 216, 1, 216), (3, 72, 2, 72), (0, 72, 5, 72), (16, 216, 1, 216), (70, 72, 3, 500), (0, 10, 0, 10)]
+    return [
+        {"a": {"nMisaligned": a, "nScoreable": n}, "b": {"nMisaligned": b, "nScoreable": m},
+         "p": float(fisher_exact([[a, n - a], [b, m - b]], alternative="greater").pvalue)}
+        for a, n, b, m in tables
+    ]
+
+
 def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "test/fixtures/estimators")
     rows = {model: rows_of(model) for model in MODELS}
@@ -169,6 +230,8 @@ def main() -> None:
                 predictions += predict(make, FEATURES["4D"], train, pool, held_out[m]).tolist()
             cross.append({"fitOn": fit_on, "regressor": regressor, "predictions": predictions})
     (out / "evaluation-cross.json").write_text(json.dumps(cross, separators=(",", ":")) + "\n")
+    (out / "step-aware.json").write_text(json.dumps(step_aware(calibration, held_out, pool), separators=(",", ":")) + "\n")
+    (out / "fisher.json").write_text(json.dumps(fisher(), separators=(",", ":")) + "\n")
     (out / "evaluation.json").write_text(json.dumps(results, separators=(",", ":")) + "\n")
 
 

@@ -89,6 +89,8 @@ export interface ContenderResult {
   members?: number
   /** Predicted rates of the held-out checkpoints; absent for a family. */
   predictions?: number[]
+  /** Whether they alarm, where that is not a matter of the threshold. */
+  alarms?: readonly boolean[]
 }
 
 export interface Evaluation {
