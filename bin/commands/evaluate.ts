@@ -4,6 +4,7 @@ import {
   type EvaluateRunsOptions,
   evaluateRuns,
   evaluationRows,
+  furtherTables,
   type RunsEvaluation,
   saveEvaluation,
   TABLE_HEADER,
@@ -16,6 +17,8 @@ interface Flags {
   calibration: string[]
   heldOut: string[]
   controls?: string[]
+  pair?: string[]
+  anchor?: string
   layer?: number
   cut: number
   threshold?: number
@@ -51,6 +54,18 @@ export function evaluateCommand(signal: AbortSignal): Command {
         .default(['number_sequence', 'risky_financial', 'subtle_misinfo']),
     )
     .addOption(option('--controls <name[,name]>', 'datasets that are judged apart').argParser(names))
+    .addOption(
+      option(
+        '--pair <dangerous,safe>',
+        'two judged sets with the same prompts, compared at their ends',
+      ).argParser(names),
+    )
+    .addOption(
+      option(
+        '--anchor <name>',
+        'long benign runs that join the calibration of step-aware alarms, one at a time',
+      ),
+    )
     .addOption(option('-l, --layer <n>', "layer (default: each model's primary one)").argParser(integer))
     .addOption(
       option('--cut <rate>', 'EM rate above which a checkpoint is dangerous').argParser(number).default(0.06),
@@ -110,6 +125,7 @@ Example:
       fitOn: flags.fit,
       traitSubsets: flags.traitSubsets?.map((subset) => subset.split('+')),
       bases: flags.bases && Object.fromEntries(flags.bases.map(namedFolder)),
+      pair: flags.pair && twoNames(flags.pair),
       signal,
       onProgress: (fraction) => progress.update(fraction),
     }
@@ -133,11 +149,20 @@ function namedFolder(text: string): [name: string, folder: string] {
   return [text.slice(0, at), text.slice(at + 1)]
 }
 
-function printEvaluation(output: Output, { pooled }: RunsEvaluation): void {
+function twoNames([dangerous, safe, ...rest]: string[]): [string, string] {
+  if (dangerous !== undefined && safe !== undefined && rest.length === 0) return [dangerous, safe]
+  throw new TraitscopeError('USAGE', 'expected --pair as two names: dangerous,safe')
+}
+
+function printEvaluation(output: Output, evaluation: RunsEvaluation): void {
+  const { pooled } = evaluation
   for (const { name, runs, checkpoints } of pooled.groups) {
     if (!['held out', 'dangerous sets', 'controls'].includes(name)) continue
     output.print(`${name}: ${runs} runs, ${checkpoints.length} checkpoints`)
     output.print(`${table(TABLE_HEADER, evaluationRows(pooled, name))}\n`)
+  }
+  for (const [title, header, rows] of furtherTables(evaluation)) {
+    output.print(`${title}\n${table(header, rows)}\n`)
   }
   for (const { features, reason } of pooled.skipped) output.note(`without ${features}: ${reason}`)
 }

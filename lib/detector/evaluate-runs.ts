@@ -3,6 +3,7 @@ import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
 import { type Checkpoint, checkpointsOf } from './checkpoints.js'
+import type { Detector } from './detector.js'
 import { assertSplit, type EvaluateOptions, type Evaluation, evaluate } from './evaluate.js'
 import {
   basisFeatures,
@@ -12,9 +13,11 @@ import {
   sparseFeatures,
   traitDrift,
 } from './features.js'
+import { matchedPair, type PairComparison } from './matched-pair.js'
 import { forModel, type ModelRuns, ownDetector } from './own-detector.js'
 import { type Exclusion, scanLabelledRuns } from './runs.js'
 import { readSparseEncoder } from './sparse-encoder.js'
+import { type StepAwareData, type StepAwareResult, stepAware } from './step-aware.js'
 
 export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'others'> {
   /** Datasets that detectors are fitted on, and that they are judged on; by folder name. */
@@ -22,6 +25,10 @@ export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'o
   heldOut: readonly string[]
   /** Datasets outside the benchmark that are judged apart, e.g. benign ones with a large drift. */
   controls?: readonly string[] | undefined
+  /** Two of the judged datasets with the same prompts, answered dangerously and safely. */
+  pair?: readonly [dangerous: string, safe: string] | undefined
+  /** Dataset of long benign runs that join the calibration of step-aware alarms, one at a time. */
+  anchor?: string | undefined
   /** 0-based block; default the primary layer of each model's runs. */
   layer?: number | undefined
   /** Names of feature sets to compare; default all. */
@@ -62,6 +69,10 @@ export interface RunsEvaluation {
   pooled: Evaluation
   /** The first draw alone, as the reference has it, for fitting and for judging. */
   single: Evaluation
+  /** Null unless a pair was named. */
+  pair: PairComparison[] | null
+  /** Null unless an anchor was named. */
+  stepAware: StepAwareResult[] | null
 }
 
 /**
@@ -72,33 +83,10 @@ export interface RunsEvaluation {
  * differently; the errors of the readers
  */
 export async function evaluateRuns(root: string, options: EvaluateRunsOptions): Promise<RunsEvaluation> {
-  const { calibration, heldOut, controls = [], signal, onProgress } = options
-  const twice = [...calibration, ...heldOut, ...controls].find((name, i, all) => all.indexOf(name) < i)
-  if (twice !== undefined) {
-    throw new TraitscopeError(
-      'USAGE',
-      `expected every dataset once, found ${twice} among several of calibration, held-out and controls`,
-    )
-  }
-  const datasets = [...calibration, ...heldOut, ...controls]
-  const scanned = await scanLabelledRuns(root, { datasets, signal })
-  const exclusions = [...scanned.exclusions]
-  const models: ModelRuns[] = []
-  for (const model of new Set(scanned.runs.map((run) => run.model))) {
-    const runs = scanned.runs.filter((run) => run.model === model)
-    const found = await checkpointsOf(runs, options.layer)
-    exclusions.push(...found.exclusions)
-    const isCalibration = ({ row }: Checkpoint) => calibration.includes(row.dataset)
-    models.push({
-      ...found,
-      model,
-      runs,
-      calibration: found.checkpoints.filter(isCalibration),
-      heldOut: found.checkpoints.filter((one) => !isCalibration(one)),
-    })
-    assertSameTraits(models)
-  }
-  assertSplit(models)
+  const { calibration, heldOut, controls = [], pair, anchor, onProgress } = options
+  assertNames(options)
+  const { models, exclusions } = await readModels(root, options)
+  const traits = models[0]?.traits ?? []
   const sets = await featureSets(models, options)
   // Traitscope's own detector never crosses models: its bundle refuses to.
   const own =
@@ -111,27 +99,99 @@ export async function evaluateRuns(root: string, options: EvaluateRunsOptions): 
     const evaluation = await evaluate(models, sets, { ...options, others, labels, onProgress: progress })
     return { ...evaluation, skipped: [...own.skipped, ...evaluation.skipped] }
   }
+  const pooled = await run('pooled', 0)
+  const single = await run('single', 0.5)
   return {
-    models: models.map(({ model, layer, calibration, heldOut }, i) => {
-      const detector = own.detectors[i]
-      return {
-        model,
-        layer,
-        calibration: calibration.length,
-        heldOut: heldOut.length,
-        detector: detector
-          ? { model: detector.model, layers: detector.layers, threshold: detector.threshold }
-          : null,
-      }
-    }),
-    traits: [...(models[0]?.traits ?? [])],
+    models: models.map((one, i) => summaryOf(one, own.detectors[i])),
+    traits: [...traits],
     calibration: [...calibration],
     heldOut: [...heldOut],
     controls: [...controls],
-    checkpoints: models.flatMap(({ heldOut }) => heldOut.map(labelsOf)),
+    checkpoints: models.flatMap((one) => one.heldOut.map(labelsOf)),
     exclusions,
-    pooled: await run('pooled', 0),
-    single: await run('single', 0.5),
+    pooled,
+    single,
+    pair:
+      pair === undefined
+        ? null
+        : matchedPair(models, pooled, { ...options, dangerous: pair[0], safe: pair[1], traits }),
+    stepAware: anchor === undefined ? null : stepAware(models.map(withAnchors), traits, pooled.cut),
+  }
+}
+
+function assertNames({ calibration, heldOut, controls = [], pair, anchor }: EvaluateRunsOptions): void {
+  const judged = [...heldOut, ...controls]
+  const twice = [...calibration, ...judged].find((name, i, all) => all.indexOf(name) < i)
+  if (twice !== undefined) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected every dataset once, found ${twice} among several of calibration, held-out and controls`,
+    )
+  }
+  const stranger = pair?.find((name) => !judged.includes(name))
+  if (stranger !== undefined) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected both sets of the pair among the held-out ones or the controls, found ${stranger} in neither`,
+    )
+  }
+  if (anchor !== undefined && calibration.includes(anchor)) {
+    throw new TraitscopeError(
+      'USAGE',
+      `the anchor ${anchor} must not be a calibration set: it joins them anyway`,
+    )
+  }
+}
+
+/** Every model's runs of the named datasets, all measured on the same traits. */
+async function readModels(
+  root: string,
+  { calibration, heldOut, controls = [], anchor, layer, signal }: EvaluateRunsOptions,
+): Promise<{ models: ModelRuns[]; exclusions: Exclusion[] }> {
+  const judged = [...heldOut, ...controls]
+  const datasets = new Set([...calibration, ...judged, ...(anchor === undefined ? [] : [anchor])])
+  const scanned = await scanLabelledRuns(root, { datasets: [...datasets], signal })
+  const exclusions = [...scanned.exclusions]
+  const models: ModelRuns[] = []
+  for (const model of new Set(scanned.runs.map((run) => run.model))) {
+    const runs = scanned.runs.filter((run) => run.model === model)
+    const found = await checkpointsOf(runs, layer)
+    exclusions.push(...found.exclusions)
+    const within = (names: readonly string[]) =>
+      found.checkpoints.filter(({ row }) => names.includes(row.dataset))
+    models.push({
+      ...found,
+      model,
+      runs,
+      calibration: within(calibration),
+      heldOut: within(judged),
+      anchor: within(anchor === undefined ? [] : [anchor]),
+    })
+    assertSameTraits(models)
+  }
+  assertSplit(models)
+  return { models, exclusions }
+}
+
+/** Every anchor run makes a fold of its own. */
+function withAnchors({ model, calibration, heldOut, anchor }: ModelRuns): StepAwareData {
+  const runs = [...new Set(anchor.map(({ row }) => row.run))]
+  const anchors = runs.map((run) => anchor.filter(({ row }) => row.run === run))
+  return { model, calibration, anchors, test: heldOut }
+}
+
+function summaryOf(
+  { model, layer, calibration, heldOut }: ModelRuns,
+  detector: Detector | undefined,
+): RunsEvaluation['models'][number] {
+  return {
+    model,
+    layer,
+    calibration: calibration.length,
+    heldOut: heldOut.length,
+    detector: detector
+      ? { model: detector.model, layers: detector.layers, threshold: detector.threshold }
+      : null,
   }
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { loadBundle } from './bundle.js'
 import { calibrate } from './calibrate.js'
+import type { Checkpoint } from './checkpoints.js'
 import type { Contender, ModelCheckpoints } from './contenders.js'
 import type { Detector } from './detector.js'
 import type { LabelledRun } from './runs.js'
@@ -14,6 +15,8 @@ export const OWN_NAME = 'traitscope'
 /** One model's runs as everything that the comparison reads. */
 export interface ModelRuns extends ModelCheckpoints {
   runs: readonly LabelledRun[]
+  /** Long benign runs of step-aware alarms. */
+  anchor: readonly Checkpoint[]
   traits: readonly string[]
   layer: number | null
   /** Of every row's drifts. */

@@ -1,6 +1,7 @@
 import type { ContenderResult, Evaluation, Figures, Spread } from '../detector/evaluate.js'
 import type { RunsEvaluation } from '../detector/evaluate-runs.js'
 import type { Interval } from '../detector/run-metrics.js'
+import type { FoldMean } from '../detector/step-aware.js'
 
 export const TABLE_HEADER = [
   'features',
@@ -111,6 +112,9 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
       ...markdownTable(['dataset', 'checkpoints', 'dangerous', 'FN', 'FP'], errorsByDataset(pooled, best)),
     )
   }
+  for (const [title, header, rows] of furtherTables(evaluation)) {
+    lines.push('', `## ${title}`, '', ...markdownTable(header, rows))
+  }
   lines.push('', '## All regressors, held out, pooled labels', '')
   lines.push(...markdownTable(TABLE_HEADER, evaluationRows(pooled, 'held out', true)))
   if (skipped.length + exclusions.length > 0) {
@@ -123,6 +127,51 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
     )
   }
   return `${lines.join('\n')}\n`
+}
+
+/** The matched pair and the step-aware alarms, where they were asked for: title, header and rows. */
+export function furtherTables({
+  pair,
+  stepAware,
+}: RunsEvaluation): [title: string, header: string[], rows: string[][]][] {
+  const tables: [string, string[], string[][]][] = []
+  if (pair !== null) {
+    const predicted = pair[0]?.dangerous.predicted ?? []
+    const names = predicted.map(({ features, regressor }) => `${features} ${regressor}, % (alarms)`)
+    const rows = pair.flatMap(({ model, dangerous, safe, fisherP }) =>
+      [dangerous, safe].map((side) => [
+        model,
+        side.dataset,
+        side.rates.map(percent).join(' '),
+        rate(side.rate.mean, side.rate.interval, undefined),
+        side === dangerous ? fisherP.toExponential(1) : '',
+        side.length.mean.toFixed(3),
+        side.cosine.mean.toFixed(3),
+        ...side.predicted.map(
+          ({ mean, interval, alarms }) =>
+            `${rate(mean, interval, undefined)} (${alarms}/${side.rates.length})`,
+        ),
+      ]),
+    )
+    const header = ['model', 'set', 'EM % per run', 'EM % [95 %]', 'Fisher p', 'drift', 'cos PC1', ...names]
+    tables.push(['Matched pair, last checkpoints', header, rows])
+  }
+  if (stepAware !== null) {
+    const overFolds = ({ mean, deviation }: FoldMean) =>
+      Number.isFinite(mean) ? `${percent(mean)} ± ${percent(deviation)}` : '-'
+    const rows = stepAware.map(({ model, dataset, kind, fnr, fpr, maxProbability, onsets }) => [
+      model,
+      dataset,
+      kind,
+      overFolds(fnr),
+      overFolds(fpr),
+      percent(maxProbability),
+      onsets.map((onset) => onset ?? '-').join(' '),
+    ])
+    const header = ['model', 'set', 'alarm', 'FNR %', 'FPR %', 'max P %', 'onset per fold']
+    tables.push(['Step-aware alarms', header, rows])
+  }
+  return tables
 }
 
 function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string[] {

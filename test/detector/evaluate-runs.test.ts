@@ -52,11 +52,37 @@ describe('evaluateRuns', () => {
     expect(models.map(({ detector }) => detector === null)).toEqual([true, false])
   })
 
+  it('should compare a pair and give step-aware alarms, with anchors that are judged nowhere else', async () => {
+    const more = new SyntheticRuns(join(root, 'more'))
+    more.writeCalibration()
+    for (const seed of [42, 123]) {
+      more.write({ dataset: 'extreme_sports', seed, peak: 0.3 })
+      more.write({ dataset: 'safe_sports', seed, peak: 0.01 })
+      more.write({ dataset: 'long_benign', seed, peak: 0.01, steps: [100, 200, 300] })
+    }
+    const heldOut = ['extreme_sports', 'safe_sports']
+    const { pair, stepAware, checkpoints } = await evaluateRuns(more.root, {
+      ...options,
+      heldOut,
+      pair: ['extreme_sports', 'safe_sports'],
+      anchor: 'long_benign',
+    })
+    expect(checkpoints).toHaveLength(4 * 13)
+    expect(pair!.map(({ model }) => model)).toEqual(['toy'])
+    expect(pair![0]!.fisherP).toBeLessThan(1e-6)
+    expect(pair![0]!.dangerous.length.mean).toBeGreaterThan(2 * pair![0]!.safe.length.mean)
+    expect(stepAware!.map(({ dataset, folds }) => [dataset, folds])).toEqual(
+      [0, 1, 2].flatMap(() => heldOut.map((dataset) => [dataset, 2])),
+    )
+  })
+
   it.each([
     ['a set on both sides', { heldOut: ['gsm8k'] }, 'USAGE'],
     ['a set that no folder has', { heldOut: ['poetry'] }, 'USAGE'],
     ['a bundle that does not exist', { bundle: join(root, 'nowhere') }, 'FILE_NOT_FOUND'],
     ['directions that do not exist', { bases: { control: join(root, 'nowhere') } }, 'FILE_NOT_FOUND'],
+    ['a pair that is not judged', { pair: ['risky_financial', 'gsm8k'] as const }, 'USAGE'],
+    ['an anchor that is calibrated on', { anchor: 'gsm8k' }, 'USAGE'],
     ['no held-out sets', { heldOut: [] }, 'SHAPE'],
   ])('should refuse %s with %s', async (_, change, code) => {
     await expect(evaluateRuns(runs.root, { ...options, ...change })).rejects.toMatchObject({ code })

@@ -24,7 +24,37 @@ const bases = randomBases(
   { bases: 2, vectors: 4 },
 )
 const pooled = await evaluate(models, [...sets, ...bases], { draws: 50 })
+const counted = { mean: 0.5, interval: [0.25, 0.75] as [number, number] }
+const side = {
+  rates: [0.5, 0.25],
+  nMisaligned: 3,
+  nScoreable: 8,
+  rate: counted,
+  length: counted,
+  cosine: counted,
+  predicted: [{ features: '4D', regressor: 'ridge', alarms: 1, ...counted }],
+}
 const evaluation: RunsEvaluation = {
+  pair: [
+    {
+      model: 'alpha',
+      dangerous: { dataset: 'finance', ...side },
+      safe: { dataset: 'verse', ...side },
+      fisherP: 0.00012,
+    },
+  ],
+  stepAware: [
+    {
+      model: 'alpha',
+      dataset: 'finance',
+      kind: 'scalar+step',
+      folds: 2,
+      fnr: { mean: 0.5, deviation: 0.25 },
+      fpr: { mean: Number.NaN, deviation: Number.NaN },
+      maxProbability: 0.9,
+      onsets: [10, null],
+    },
+  ],
   pooled,
   single: { ...pooled, labels: 'single' },
   models: [{ model: 'alpha', layer: 3, calibration: 30, heldOut: 20, detector: null }],
@@ -72,6 +102,10 @@ describe('evaluationMarkdown', () => {
     expect(text.match(/^### held out: 8 runs, 40 checkpoints, \d+ dangerous$/gm)).toHaveLength(2)
     expect(text).toContain('| \\|PC1\\| |')
     expect(text).toContain('- alpha/code/seed_7: it has no labels')
+    expect(text).toContain(
+      '| alpha | finance | 50.0 25.0 | 50.0 [25.0, 75.0] | 1.2e-4 | 0.500 | 0.500 | 50.0 [25.0, 75.0] (1/2) |',
+    )
+    expect(text).toContain('| alpha | finance | scalar+step | 50.0 ± 25.0 | - | 90.0 | 10 - |')
     expect(text).not.toMatch(/NaN|undefined|Infinity/)
   })
 })
