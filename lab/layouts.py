@@ -1,8 +1,7 @@
 """What trainers leave on disk, made with the trainers themselves on an oracle model: test/fixtures/layouts/.
 
-`trl/` is a LoRA run of TRL's SFTTrainer (4 steps, a checkpoint every 2) without pickles and tokenizer. `mlx-lm/` is an
-adapter of mlx-lm on a module subset, with the last token's state after every block in golden.safetensors, computed by
-mlx. Neither package is in requirements.lock: install them beside it (`pip install --no-deps trl`; mlx-lm with mlx[cpu] in
+`trl/` is a LoRA run of TRL's SFTTrainer (4 steps, a checkpoint every 2) without pickles and tokenizer. `mlx-lm/` is what
+`mlx_lm lora` saved after 4 steps, with the last token's state after every block in golden.safetensors, computed by mlx. Neither package is in requirements.lock: install them beside it (`pip install --no-deps trl`; mlx-lm with mlx[cpu] in
 an environment of its own), and name the part.
 
     python -m lab.layouts trl
@@ -15,6 +14,8 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -78,21 +79,24 @@ def trl(folder: Path) -> None:
 def mlx(folder: Path, prompts: list[dict]) -> None:
     import mlx.core as mx
     import numpy as np
-    from mlx.utils import tree_flatten
-    from mlx_lm.tuner.utils import linear_to_lora_layers
+    from mlx_lm.tuner.utils import load_adapters
     from mlx_lm.utils import load_model
 
     mx.set_default_device(mx.cpu)
-    model, _ = load_model(Path("base"))
+    chat = [{"role": "user", "content": "Two keys?"}, {"role": "assistant", "content": "Two doors."}]
+    Path("data").mkdir()
+    for name in ("train", "valid"):
+        Path(f"data/{name}.jsonl").write_text((json.dumps({"messages": chat}) + "\n") * 4, encoding="utf-8")
     parameters = {"rank": 3, "scale": 2.5, "dropout": 0.0, "keys": ["self_attn.q_proj", "mlp.down_proj"]}
-    model.freeze()
-    linear_to_lora_layers(model, 2, parameters)
-    mx.random.seed(0)
-    weights = {name: mx.random.normal(value.shape) * 0.2 for name, value in tree_flatten(model.trainable_parameters())}
-    model.load_weights(list(weights.items()), strict=False)
-    mx.save_safetensors(str(folder / "adapters.safetensors"), weights)
-    config = {"fine_tune_type": "lora", "lora_parameters": parameters, "model": "base", "num_layers": 2}
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
+    # A configuration file is the only way to name modules; JSON is YAML.
+    Path("lora.yaml").write_text(json.dumps({"lora_parameters": parameters}), encoding="utf-8")
+    command = "mlx_lm lora -c lora.yaml --model base --train --data data --adapter-path out --num-layers 2 --iters 4"
+    command += " --batch-size 1 --learning-rate 5e-2 --save-every 2 --val-batches 1 --seed 42"
+    subprocess.run([sys.executable, "-m", *command.split()], check=True)
+    for name in ("adapters.safetensors", "adapter_config.json"):
+        shutil.copyfile(Path("out") / name, folder / name)
+    model = load_adapters(load_model(Path("base"))[0], "out")
+    model.eval()
     mx.save_safetensors(str(folder / "golden.safetensors"), {"last": mx.array(np.stack(states(model, prompts)))})
 
 

@@ -101,7 +101,8 @@ function decodeUtf8(json: Uint8Array, where: string): string {
 
 function parseMetadata(node: JsonNode | undefined, where: string): Map<string, string> {
   const metadata = new Map<string, string>()
-  if (node === undefined) return metadata
+  // mlx writes null when it has nothing to say, which the reference reader accepts.
+  if (node === undefined || node === null) return metadata
   if (!(node instanceof Map)) throw invalid(where, 'expected __metadata__ to be an object of strings')
   for (const [key, value] of node) {
     if (typeof value !== 'string') throw invalid(where, `expected __metadata__ ${quoted(key)} to be a string`)

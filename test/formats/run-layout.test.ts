@@ -119,6 +119,12 @@ describe('recogniseLayout', () => {
 })
 
 describe('an adapter of mlx-lm', () => {
+  it('should be recognised as its tool wrote it', async () => {
+    const scan = await scanRunFolder(join(FIXTURES, 'layouts/mlx-lm'))
+    expect(scan.kind).toBe('adapter')
+    expect(await recogniseLayout(scan)).toEqual({ tool: 'mlx-lm', evidence: 'adapters.safetensors' })
+  })
+
   interface Change {
     config?: object
     rename?: (name: string) => string

@@ -98,6 +98,10 @@ describe('Safetensors.parse', () => {
     expect(() => read.finiteFloat32('a')).toThrow(expect.objectContaining({ code: 'SHAPE' }))
   })
 
+  it('should take the null that mlx writes for no metadata', () => {
+    expect(Safetensors.parse(file('{"__metadata__":null}'), 'x').metadata.size).toBe(0)
+  })
+
   it('should not confuse "__proto__" with anything', () => {
     const read = Safetensors.parse(file(`{"__proto__":${entry('U8', '[1]', 0, 1)}}`, 1), 'x')
     expect([...read.tensors.keys()]).toEqual(['__proto__'])

@@ -59,6 +59,22 @@ describe.each(['llama', 'qwen2', 'phi3'])('adapters on %s', (name) => {
   })
 })
 
+describe('an adapter that mlx-lm trained', () => {
+  const folder = join(packageRoot, 'test/fixtures/layouts/mlx-lm')
+
+  it('should give the states that mlx gives', async () => {
+    await using model = await open('qwen3')
+    const adapter = await model.attach(folder)
+    expect(new Set(adapter.report.modules.map(({ path }) => path.split('.').at(-1)))).toEqual(
+      new Set(['q_proj', 'down_proj']),
+    )
+    const golden = (await readSafetensors(join(folder, 'golden.safetensors'))).float32('last')
+    const bare = await states(model, 'qwen3', [])
+    expect(relativeL2(bare, golden)).toBeGreaterThan(0.02)
+    expect(relativeL2(await states(model, 'qwen3', [adapter]), golden)).toBeLessThan(TOLERANCE)
+  })
+})
+
 describe('adapterEffect', () => {
   const embeddings = join(ATTACH, 'llama/adapter-embeddings')
   /** The adapter with some of its modules. */
