@@ -4,6 +4,7 @@ import {
   type ChatTemplate,
   type Directions,
   extractDirections,
+  type LoraMode,
   loadBundle,
   loadDirections,
   loadTraitPack,
@@ -20,6 +21,7 @@ export interface DirectionFlags {
   traits?: string
   allowMismatch?: boolean
   residualBase?: boolean
+  loraMode: LoraMode
   cache: boolean
   cacheDir?: string
 }

@@ -100,8 +100,19 @@ export const residualBaseOption = () =>
     "the base is what the adapter's initialisation (PiSSA, OLoRA, CorDA, LoRA-GA, LoftQ) left of the original",
   )
 
-export function addDirectionOptions(command: Command): Command {
+export const loraModeOption = () =>
+  option('--lora-mode <how>', 'attach adapters, merge them into a copy of the base, or what each one needs')
+    .choices(['auto', 'attach', 'merge'])
+    .default('auto')
+
+export function addCacheOptions(command: Command, what: string): Command {
   return command
+    .addOption(option('--cache-dir <dir>', `where ${what} are kept between runs`))
+    .option('--no-cache', 'keep nothing between runs, and use nothing kept')
+}
+
+export function addDirectionOptions(command: Command): Command {
+  command
     .addOption(option('-d, --directions <dir>', 'directions folder made by `traitscope directions`'))
     .addOption(
       option('-l, --layer <n[,n]>', 'layer to report; without --directions they are made there').argParser(
@@ -113,9 +124,9 @@ export function addDirectionOptions(command: Command): Command {
       option('--traits <file>', "trait pack: core or a YAML file (default: the bundle's, else core)"),
     )
     .addOption(residualBaseOption())
+    .addOption(loraModeOption())
     .option('--allow-mismatch', 'go on although bundle or directions and the run differ (recorded)')
-    .addOption(option('--cache-dir <dir>', 'where step 0 is kept between runs'))
-    .option('--no-cache', 'measure step 0 anew')
+  return addCacheOptions(command, 'step 0 and merged models (up to 20 GiB)')
 }
 
 /** Which of a folder's runs a command takes. */

@@ -53,7 +53,7 @@ export { type Grades, readGrades, type StepLabels } from './labels/grades.js'
 export { type ConvertOptions, type ConvertReport, convertModel } from './model/convert.js'
 export { type AttachReport, toGgufLora } from './model/lora.js'
 export { type MergeOptions, type MergeReport, mergeAdapter } from './model/merge.js'
-export { MERGE_TYPE_NAMES, type MergeType, mergeType } from './model/merge-types.js'
+export { MERGE_TYPE_NAMES, type MergeType, mergeType, type WantedType } from './model/merge-types.js'
 export {
   AttachedAdapter,
   type AttachOptions,
@@ -62,6 +62,7 @@ export {
   type OpenModelOptions,
   openModel,
 } from './model/model.js'
+export { type LoraMode, type OpenCheckpoint, openCheckpoint } from './model/open-checkpoint.js'
 export { type WatchEvent, watchEventJson } from './monitor/watch-events.js'
 export { type WatchRunOptions, watchRun } from './monitor/watch-run.js'
 export { packageVersion } from './package.js'

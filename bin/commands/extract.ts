@@ -5,8 +5,12 @@ import {
   adapterEffect,
   chatTokens,
   checkOutputFree,
+  defaultCacheDir,
   encodeSafetensors,
   hiddenStates,
+  type LoraMode,
+  type Model,
+  openCheckpoint,
   type Pooling,
   readPromptFile,
   TraitscopeError,
@@ -16,9 +20,11 @@ import { openFromFlags, templateFromFlags } from '../model.js'
 import {
   type AdapterFlag,
   adapterFlag,
+  addCacheOptions,
   addModelOptions,
   addOutputOptions,
   integerList,
+  loraModeOption,
   type ModelFlags,
   number,
   option,
@@ -33,6 +39,9 @@ interface Flags extends ModelFlags {
   adapter?: AdapterFlag[]
   residualBase?: boolean
   adapterScale: number
+  loraMode: LoraMode
+  cache: boolean
+  cacheDir?: string
   raw?: boolean
   out: string
   force?: boolean
@@ -56,6 +65,7 @@ export function extractCommand(signal: AbortSignal): Command {
     )
     .addOption(option('--adapter-scale <x>', 'factor on all adapters').argParser(number).default(1))
     .addOption(residualBaseOption())
+    .addOption(loraModeOption())
     .addOption(
       new Option('--pool <how>', 'last token, mean of all, or every token')
         .choices(['last', 'mean', 'tokens'])
@@ -72,6 +82,7 @@ prompt_rows[p] up to prompt_rows[p + 1].
 Example:
   $ traitscope extract -m base.gguf -p prompts.txt --layer 14 -o states.safetensors`,
     )
+  addCacheOptions(command, 'merged models (up to 20 GiB)')
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput({ quiet: flags.quiet === true })
     await checkOutputFree(flags.out, { force: flags.force === true })
@@ -90,19 +101,14 @@ Example:
       ? await model.tokenize(prompts.map((prompt) => prompt.text!))
       : await chatTokens(model, await templateFromFlags(flags, model), conversations)
     const total = tokens.reduce((sum, ids) => sum + ids.length, 0)
-    const adapters: AttachedAdapter[] = []
-    for (const { folder, strength } of flags.adapter ?? []) {
-      const attached = await model.attach(folder, {
-        strength: strength * flags.adapterScale,
-        residualBase: flags.residualBase === true,
-      })
-      adapters.push(attached)
-    }
+    await using applied = await applyAdapters(model, flags, signal)
+    const { adapters } = applied
+    if (applied.reason !== undefined) output.note(`merged into a copy of the base: ${applied.reason}`)
     if (adapters.length > 0)
       output.note(describeEffect(adapters, await adapterEffect(model, adapters, { signal })))
     const progress = output.progress(`reading ${prompts.length} prompts`, { name: 'tokens', total })
     const started = performance.now()
-    const states = await hiddenStates(model, tokens, {
+    const states = await hiddenStates(applied.model, tokens, {
       layers: flags.layer,
       pool: flags.pool,
       adapter: adapters,
@@ -120,7 +126,7 @@ Example:
       {
         pool: flags.pool,
         base: model.fingerprint,
-        ...(adapters.length > 0 ? { adapter: adapters.map(({ sha256 }) => sha256).join(',') } : {}),
+        ...(applied.sha256.length > 0 ? { adapter: applied.sha256.join(',') } : {}),
       },
     )
     await writeFileAtomic(flags.out, bytes, { force: flags.force === true })
@@ -136,6 +142,59 @@ Example:
       `${flags.out}: [${states.shape.join(', ')}], ${states.tokens.total} tokens of which ${states.tokens.computed} computed, ${seconds.toFixed(2)} s`,
     )
   })
+}
+
+interface Applied extends AsyncDisposable {
+  /** What to run: the base, or a model of the checkpoint's own. */
+  model: Model
+  adapters: AttachedAdapter[]
+  /** Identities of the checkpoints. */
+  sha256: string[]
+  /** Why an adapter was merged. */
+  reason?: string | undefined
+}
+
+/** One checkpoint as it needs, several adapters attached together. */
+async function applyAdapters(base: Model, flags: Flags, signal: AbortSignal): Promise<Applied> {
+  const residualBase = flags.residualBase === true
+  const list = (flags.adapter ?? []).map(({ folder, strength }) => ({
+    folder,
+    strength: strength * flags.adapterScale,
+  }))
+  const [only, second] = list
+  if (only && !second) {
+    const { folder, strength } = only
+    const cacheDir = flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined
+    const checkpoint = await openCheckpoint(base, folder, {
+      mode: flags.loraMode,
+      ...{ strength, residualBase, cacheDir, signal },
+    })
+    return {
+      model: checkpoint.model,
+      adapters: checkpoint.adapter ? [checkpoint.adapter] : [],
+      sha256: [checkpoint.sha256],
+      reason: checkpoint.reason,
+      [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose](),
+    }
+  }
+  if (second && flags.loraMode === 'merge') {
+    throw new TraitscopeError(
+      'USAGE',
+      '--lora-mode merge takes one adapter; merge several one after the other with `traitscope merge`',
+    )
+  }
+  const adapters: AttachedAdapter[] = []
+  for (const { folder, strength } of list) {
+    adapters.push(await base.attach(folder, { strength, residualBase }))
+  }
+  return {
+    model: base,
+    adapters,
+    sha256: adapters.map(({ sha256 }) => sha256),
+    [Symbol.asyncDispose]: async () => {
+      for (const adapter of adapters) await adapter.detach()
+    },
+  }
 }
 
 /** One remark: what was matched, and what it does to a probe prompt. */

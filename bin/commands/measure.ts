@@ -5,6 +5,7 @@ import {
   judgeTrajectory,
   measureRun,
   type Trajectory,
+  type TrajectoryStep,
   trajectoryDocument,
   type Verdict,
 } from '../../lib/index.js'
@@ -73,6 +74,7 @@ Example:
         residualBase: flags.residualBase === true,
         activations: flags.activations,
         alsoWrite: (measured) => verdictFile(judgements(bundle, measured, allowMismatch)),
+        loraMode: flags.loraMode,
         cacheDir: flags.cache ? flags.cacheDir : false,
         out: flags.out,
         force: flags.force === true,
@@ -139,6 +141,13 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   printReasons(output, trajectory, verdicts)
   if (trajectory.finalAliasOf !== null) {
     output.print(`the final adapter has the weights of step ${trajectory.finalAliasOf} and is counted once`)
+  }
+  const merged = new Map<string, TrajectoryStep['step'][]>()
+  for (const { step, adapter } of trajectory.steps) {
+    if (adapter?.merged) merged.set(adapter.merged, [...(merged.get(adapter.merged) ?? []), step])
+  }
+  for (const [reason, steps] of merged) {
+    output.print(`merged into a copy of the base (step ${steps.join(', ')}): ${reason}`)
   }
   for (const { step, reason } of trajectory.skipped) output.print(`step ${step} was skipped: ${reason}`)
   for (const mismatch of trajectory.measurement?.mismatches ?? []) output.note(`warning: ${mismatch}`)

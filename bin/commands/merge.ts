@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { MERGE_TYPE_NAMES, type MergeReport, mergeAdapter, mergeType } from '../../lib/index.js'
-import { addOutputOptions, integer, number, option } from '../options.js'
+import { addOutputOptions, integer, number, option, residualBaseOption } from '../options.js'
 import { createOutput, type Output } from '../output.js'
 
 interface Flags {
@@ -27,10 +27,10 @@ export function mergeCommand(signal: AbortSignal): Command {
     .requiredOption('-o, --out <gguf>', 'file to write')
     .option(
       '--type <type>',
-      `type of the changed weights: ${MERGE_TYPE_NAMES.join(', ').toLowerCase()} (default: as in the base)`,
+      `type of the changed weights: float (F16, or F32 where it is), ${MERGE_TYPE_NAMES.join(', ').toLowerCase()} (default: as in the base)`,
     )
     .addOption(option('--adapter-scale <x>', 'factor on the whole change').argParser(number).default(1))
-    .option('--residual-base', 'the base is what PiSSA, OLoRA, CorDA, LoRA-GA or LoftQ left of the original')
+    .addOption(residualBaseOption())
     .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))
     .option('--force', 'replace an existing file')
     .addHelpText(

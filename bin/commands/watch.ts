@@ -66,6 +66,7 @@ Example:
       endOnAlarm: flags.exitOn === 'alarm',
       allowMismatch: flags.allowMismatch === true,
       residualBase: flags.residualBase === true,
+      loraMode: flags.loraMode,
       cacheDir: flags.cache ? flags.cacheDir : false,
       intervalMs: 1000 * flags.interval,
       once: flags.once === true,
@@ -116,6 +117,8 @@ function printEvent(output: Output, event: WatchEvent, traits: string[]): void {
     }
     case 'checkpoint': {
       const { values, norm } = event.drift[event.primary]!
+      const reason = event.adapter?.merged
+      if (reason) output.note(`step ${event.step} was merged into a copy of the base: ${reason}`)
       const loss = event.loss === undefined ? '-' : event.loss.toFixed(4)
       const { verdict } = event
       const last = verdict ? verdictCells(verdict) : ['-']

@@ -1,7 +1,7 @@
 import type { Dirent } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { errnoOf } from './file-errors.js'
+import { errnoOf, type MissingMeans } from './file-errors.js'
 import { sha256File } from './hash.js'
 import { hashWeights, namesModelWeights } from './hf-weights.js'
 import { listFolder } from './list-folder.js'
@@ -23,8 +23,11 @@ export function checkpointKind(names: readonly string[]): CheckpointKind | undef
 }
 
 /** {@link checkpointKind} of a folder; `adapter` where nothing tells, since that is what a run usually is. */
-export async function weightsKind(folder: string): Promise<CheckpointKind> {
-  return checkpointKind((await listFolder(folder, 'vanished')).map(({ name }) => name)) ?? 'adapter'
+export async function weightsKind(
+  folder: string,
+  missing: MissingMeans = 'vanished',
+): Promise<CheckpointKind> {
+  return checkpointKind((await listFolder(folder, missing)).map(({ name }) => name)) ?? 'adapter'
 }
 
 /**

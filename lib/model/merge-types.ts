@@ -27,16 +27,20 @@ const MERGE_TYPES = {
 
 export type MergeType = keyof typeof MERGE_TYPES
 
+/** `float`: F32 stays F32 and every other type becomes F16, so that nothing is lost in a quantised type's rounding. */
+export type WantedType = MergeType | 'float'
+
 /** In the order of their size. */
 export const MERGE_TYPE_NAMES = Object.keys(MERGE_TYPES) as MergeType[]
 
-/** A type by its name in any case, e.g. `q8_0`. @throws USAGE */
-export function mergeType(name: string): MergeType {
+/** A type by its name in any case, e.g. `q8_0`, or `float`. @throws USAGE */
+export function mergeType(name: string): WantedType {
+  if (name.toLowerCase() === 'float') return 'float'
   const found = MERGE_TYPE_NAMES.find((type) => type === name.toUpperCase())
   if (found) return found
   throw new TraitscopeError(
     'USAGE',
-    `expected a type for merged weights, one of ${MERGE_TYPE_NAMES.join(', ').toLowerCase()}, found ${quoted(name)}`,
+    `expected a type for merged weights, one of float, ${MERGE_TYPE_NAMES.join(', ').toLowerCase()}, found ${quoted(name)}`,
   )
 }
 
@@ -48,10 +52,11 @@ export function mergeType(name: string): MergeType {
  */
 export function targetType(
   tensor: Pick<GgufTensor, 'name' | 'shape' | 'type'>,
-  wanted?: MergeType,
+  wanted?: WantedType,
 ): MergeType {
   const { name, shape, type } = tensor
   if (shape.length < 2) return 'F32'
+  if (wanted === 'float') return type === 'F32' ? 'F32' : 'F16'
   const target = wanted ?? (type in MERGE_TYPES ? (type as MergeType) : undefined)
   if (target === undefined) {
     throw new TraitscopeError(

@@ -14,12 +14,12 @@ import { fingerprintGguf } from './fingerprint.js'
 import { type AttachReport, describeAttachment } from './lora.js'
 import { type MergedTensor, type MergePlan, planMerge } from './merge-plan.js'
 import { mergedBytes } from './merge-stream.js'
-import { fileType, type MergeType, targetType } from './merge-types.js'
+import { fileType, targetType, type WantedType } from './merge-types.js'
 import { integerOption } from './model.js'
 
 export interface MergeOptions {
   /** Type of the changed matrices; default: the type that each has in the base. */
-  type?: MergeType | undefined
+  type?: WantedType | undefined
   /** Factor on the whole change, default 1: 0.5 is half-way from the base to the trained model. */
   strength?: number | undefined
   /** The base is what an initialisation such as PiSSA left of the original, so that such adapters fit it. */
@@ -81,46 +81,48 @@ export async function mergeAdapter(
     signal,
     onChange: (tensor: string) => differing.add(tensor),
   }
-  const report = reportOf(architecture, peft, plan, typed, differing)
+  const report = planReport(architecture, peft, plan)
   const metadata = await mergedMetadata(parts, peft, strength, typed, options.type)
   const tensors = typed.map((tensor) => ({
     ...tensor,
     chunks: () => mergedBytes(context, tensor, tensor.type),
   }))
   const verify = () => {
-    if (!report().allZero && strength !== 0 && differing.size === 0) throw allLost(peft, parts)
+    if (!report.allZero && strength !== 0 && differing.size === 0) throw allLost(peft, parts)
   }
   await writeGgufStream(out, metadata, tensors, { force, verify, signal, onProgress })
-  return report()
+  const changed = changesOf(typed, plan.added)
+  const lost = changed.map(({ tensor }) => tensor).filter((name) => !differing.has(name))
+  return { ...report, changed, added: plan.added, lost }
 }
 
-function typeOf({ name, shape, source, blocks }: MergedTensor, wanted: MergeType | undefined): GgmlTypeName {
+function typeOf({ name, shape, source, blocks }: MergedTensor, wanted: WantedType | undefined): GgmlTypeName {
   if (!blocks && source) return source.type
   return targetType({ name, shape, type: source?.type ?? 'F32' }, wanted)
 }
 
-function reportOf(
+/** What a plan does to an adapter's modules, whether the result is written or was before. */
+export function planReport(
   architecture: string,
   { modules, replaced, replacedRows }: PeftAdapter,
-  { placements, added }: MergePlan,
-  tensors: readonly (MergedTensor & { type: GgmlTypeName })[],
-  differing: ReadonlySet<string>,
-): () => MergeReport {
-  const attach = describeAttachment(architecture, placements, false)
+  { placements }: MergePlan,
+): AttachReport {
+  const report = describeAttachment(architecture, placements, false)
   const pure = modules.every(({ magnitude, biasB }) => !magnitude && !biasB?.some((value) => value !== 0))
-  const edited = tensors.filter(({ blocks }) => blocks)
-  const isNew = new Set(added)
-  return () => ({
-    ...attach,
-    allZero: attach.allZero && pure && replaced.length === 0 && replacedRows.length === 0,
-    changed: edited.map(({ name, source, type }) => ({
+  return { ...report, allZero: report.allZero && pure && replaced.length === 0 && replacedRows.length === 0 }
+}
+
+function changesOf(
+  tensors: readonly (MergedTensor & { type: GgmlTypeName })[],
+  added: readonly string[],
+): MergeReport['changed'] {
+  return tensors
+    .filter(({ blocks }) => blocks)
+    .map(({ name, source, type }) => ({
       tensor: name,
-      ...(source && !isNew.has(name) ? { from: source.type } : {}),
+      ...(source && !added.includes(name) ? { from: source.type } : {}),
       to: type,
-    })),
-    added,
-    lost: edited.map(({ name }) => name).filter((name) => !differing.has(name)),
-  })
+    }))
 }
 
 async function mergedMetadata(
@@ -128,7 +130,7 @@ async function mergedMetadata(
   adapter: PeftAdapter,
   strength: number,
   tensors: readonly (MergedTensor & { type: GgmlTypeName })[],
-  wanted: MergeType | undefined,
+  wanted: WantedType | undefined,
 ): Promise<GgufInput['metadata']> {
   const fingerprints = await Promise.all(base.files.map(fingerprintGguf))
   const type = wanted === undefined ? undefined : fileType(tensors)

@@ -1,18 +1,25 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { weightsKind } from '../formats/checkpoint-folder.js'
-import { fileError } from '../formats/file-errors.js'
 import { hashWeights } from '../formats/hf-weights.js'
 import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
+import { whyMerge } from './attachable.js'
 import { convertCheckpoint } from './full-checkpoint.js'
 import type { AttachReport } from './lora.js'
 import { type AttachedAdapter, type Model, openModel } from './model.js'
+import { openMerged } from './open-merged.js'
+import { makeScratch } from './scratch.js'
 
 /** A checkpoint on a base model, ready to be run. Dispose it to free what it took; the base stays open. */
 export interface OpenCheckpoint extends AsyncDisposable {
-  /** `attach`: the base with an adapter applied to it. `convert`: a whole fine-tuned model, opened beside the base. */
-  readonly how: 'attach' | 'convert'
+  /**
+   * `attach`: the base with an adapter applied to it. `merge`: a copy of the base with the adapter merged into it.
+   * `convert`: a whole fine-tuned model. The last two are opened beside the base.
+   */
+  readonly how: 'attach' | 'merge' | 'convert'
+  /** Why an adapter is merged, as half a sentence. */
+  readonly reason?: string
   /** The model to run: the base, or one of the checkpoint's own. */
   readonly model: Model
   /** Pass it to every call on `model`. */
@@ -24,9 +31,24 @@ export interface OpenCheckpoint extends AsyncDisposable {
   readonly report?: AttachReport
 }
 
+/**
+ * How adapters meet the base: `attach` beside its weights, which costs nothing and refuses what llama.cpp cannot apply;
+ * `merge` into a copy of the base; `auto`: attached where that is exact, merged otherwise.
+ */
+export type LoraMode = 'attach' | 'merge' | 'auto'
+
 export interface OpenCheckpointOptions {
-  /** Folder for a temporary GGUF of the base's size; default: the system's. */
-  scratchDir?: string | undefined
+  /** Default `auto`. */
+  mode?: LoraMode | undefined
+  /** Factor on an adapter's effect, default 1. */
+  strength?: number | undefined
+  /**
+   * Folder for GGUF files of the base's size: merged ones are kept there, converted ones removed. Default: the system's
+   * temporary folder, where nothing is kept.
+   */
+  cacheDir?: string | undefined
+  /** Largest size of all merged models that are kept, in bytes; default 20 GiB. */
+  cacheBytes?: number | undefined
   /** The base is what the adapter's initialisation (PiSSA and the like) left of the original one. */
   residualBase?: boolean | undefined
   signal?: AbortSignal | undefined
@@ -35,25 +57,29 @@ export interface OpenCheckpointOptions {
 /**
  * Reads a checkpoint's folder, a PEFT adapter or a whole model in safetensors, and makes it runnable on the base.
  *
- * @throws TraitscopeError as `readPeftAdapter` and `Model.attach`, or as `convertCheckpoint` and `openModel`
+ * @throws TraitscopeError as `readPeftAdapter` and `Model.attach`, `mergeAdapter` or `convertCheckpoint`, and `openModel`
  */
 export async function openCheckpoint(
   base: Model,
   folder: string,
   options: OpenCheckpointOptions = {},
 ): Promise<OpenCheckpoint> {
-  return (await weightsKind(folder)) === 'model'
+  return (await weightsKind(folder, 'absent')) === 'model'
     ? openConverted(base, folder, options)
-    : openAttached(base, folder, options)
+    : openAdapter(base, folder, options)
 }
 
-async function openAttached(
+async function openAdapter(
   base: Model,
   folder: string,
-  { residualBase = false }: OpenCheckpointOptions,
+  options: OpenCheckpointOptions,
 ): Promise<OpenCheckpoint> {
+  const { mode = 'auto', strength = 1, residualBase = false } = options
   const peft = await readPeftAdapter(folder)
-  const adapter = await base.attach(peft, { residualBase })
+  const needed = mode === 'attach' ? undefined : whyMerge(peft, base.gguf)
+  const reason = needed ?? (mode === 'merge' ? 'merging was asked for' : undefined)
+  if (reason !== undefined) return openMerged(base, peft, reason, options)
+  const adapter = await base.attach(peft, { strength, residualBase })
   return {
     how: 'attach',
     model: base,
@@ -68,9 +94,9 @@ async function openAttached(
 async function openConverted(
   base: Model,
   folder: string,
-  { scratchDir = tmpdir(), signal }: OpenCheckpointOptions,
+  { cacheDir = tmpdir(), signal }: OpenCheckpointOptions,
 ): Promise<OpenCheckpoint> {
-  const scratch = await makeScratch(scratchDir)
+  const scratch = await makeScratch(cacheDir)
   const remove = () => rm(scratch, { recursive: true, force: true })
   try {
     const path = join(scratch, 'checkpoint.gguf')
@@ -91,14 +117,5 @@ async function openConverted(
   } catch (error) {
     await remove()
     throw error
-  }
-}
-
-async function makeScratch(parent: string): Promise<string> {
-  try {
-    await mkdir(parent, { recursive: true })
-    return await mkdtemp(join(parent, 'checkpoint-'))
-  } catch (error) {
-    throw fileError(error, parent)
   }
 }

@@ -11,7 +11,7 @@ import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.
 import type { AttachReport } from '../model/lora.js'
 import { adapterNorms } from '../model/lora-norm.js'
 import type { Model } from '../model/model.js'
-import { type OpenCheckpoint, openCheckpoint } from '../model/open-checkpoint.js'
+import { type LoraMode, type OpenCheckpoint, openCheckpoint } from '../model/open-checkpoint.js'
 import { packageVersion } from '../package.js'
 import { ChatTemplate } from '../prompts/chat-template.js'
 import { evaluationPrompts } from '../prompts/prompt-sets.js'
@@ -32,7 +32,9 @@ export interface MeasurementOptions {
   allowMismatch?: boolean | undefined
   /** The base is what the adapters' initialisation (PiSSA and the like) left of the original one. */
   residualBase?: boolean | undefined
-  /** Folder of the step-0 cache; false for none. Default {@link defaultCacheDir}. */
+  /** How adapters meet the base; default `auto`: attached where that is exact, merged otherwise. */
+  loraMode?: LoraMode | undefined
+  /** Folder of the cache of step-0 states and merged models; false for none. Default {@link defaultCacheDir}. */
   cacheDir?: string | false | undefined
 }
 
@@ -86,6 +88,7 @@ export class MeasurementPlan {
     readonly mismatches: readonly string[],
     private readonly cache: Step0Cache | undefined,
     private readonly residualBase: boolean,
+    private readonly loraMode: LoraMode | undefined,
   ) {}
 
   /** `[nPrompts, nLayers, nEmbd]` of every measurement. */
@@ -120,11 +123,12 @@ export class MeasurementPlan {
     options: PassOptions = {},
   ): Promise<CheckpointMeasurement> {
     await using checkpoint = await openCheckpoint(this.model, folder, {
-      scratchDir: this.cache?.folder,
+      mode: this.loraMode,
+      cacheDir: this.cache?.folder,
       residualBase: this.residualBase,
       signal: options.signal,
     })
-    const { peft, report } = checkpoint
+    const { peft, report, reason } = checkpoint
     // The norms are computed here while the model computes elsewhere.
     const [{ data, tokens }, norms] = await Promise.all([
       this.#pass(checkpoint, options),
@@ -133,7 +137,8 @@ export class MeasurementPlan {
     const stateChange = this.directions.layers.map((_, l) =>
       relativeChange(this.#rows(data, l), this.#rows(base.states, l)),
     )
-    if (stateChange[this.primary] === 0) {
+    // A merged copy of a quantised base computes with other kernels, so that its states differ whatever was merged.
+    if (stateChange[this.primary] === 0 || (checkpoint.how === 'merge' && report?.allZero)) {
       throw new TraitscopeError(
         'ADAPTER_NO_EFFECT',
         `the checkpoint ${folder} changes nothing at block ${this.directions.layers[this.primary]}` +
@@ -147,7 +152,15 @@ export class MeasurementPlan {
       tokens,
       adapterSha256: checkpoint.sha256,
       stateChange,
-      ...(peft && report ? { adapter: { ...summarize(peft, report), ...norms } } : {}),
+      ...(peft && report
+        ? {
+            adapter: {
+              ...summarize(peft, report),
+              ...norms,
+              ...(reason === undefined ? {} : { merged: reason }),
+            },
+          }
+        : {}),
     }
   }
 
@@ -254,6 +267,7 @@ export async function prepareMeasurement(
     mismatches,
     cache,
     options.residualBase === true,
+    options.loraMode,
   )
 }
 

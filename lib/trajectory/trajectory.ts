@@ -25,6 +25,8 @@ export interface AdapterSummary {
    */
   deltaNorm?: number
   deltaNorms?: number[]
+  /** Why it was merged into a copy of the base, as half a sentence; absent when it was attached. */
+  merged?: string
 }
 
 /** One measured point of a run. */

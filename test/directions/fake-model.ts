@@ -11,6 +11,7 @@ export const TEMPLATE =
 export function fakeModel(overrides: Record<string, unknown> = {}): Model {
   return {
     path: 'fake.gguf',
+    gguf: { path: 'fake.gguf', metadata: new Map(), types: new Map(), tensors: new Map() },
     fingerprint: 'f'.repeat(64),
     device: 'cpu',
     threads: 1,

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { readSafetensors } from '../../lib/formats/safetensors.js'
+import { copyAsDora } from '../helpers/dora.js'
 import { relativeL2, TINY_RUN } from '../helpers/tiny.js'
-import { MODEL, Workspace } from './workspace.js'
+import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
 
 const work = new Workspace()
 const ADAPTER = ['--adapter', join(TINY_RUN, 'checkpoint-60')]
@@ -54,7 +55,7 @@ describe('traitscope merge', () => {
 
   it.each([
     ['an existing file', ['-o', 'prompts.txt'], 1, /already exists.*--force/],
-    ['a type that cannot be written', ['-o', 'x.gguf', '--type', 'iq1_s'], 2, /one of f32, f16/],
+    ['a type that cannot be written', ['-o', 'x.gguf', '--type', 'iq1_s'], 2, /one of float, f32, f16/],
     ['no adapter', ['-o', 'x.gguf', '--adapter', 'nowhere'], 1, /nowhere/],
     ['no threads', ['-o', 'x.gguf', '-t', '0'], 2, /threads must be an integer from 1/],
   ])('should refuse %s in one sentence', async (_, flags, code, message) => {
@@ -63,5 +64,65 @@ describe('traitscope merge', () => {
     expect(finished.stderr).toMatch(message)
     expect(existsSync(work.path('x.gguf'))).toBe(false)
     expect(readFileSync(work.path('prompts.txt'), 'utf8')).toMatch(/^The tap/)
+  })
+})
+
+describe('--lora-mode', () => {
+  it('should measure the same drift merged as attached, and say what it did', async () => {
+    const directions = await work.directions()
+    const measure = async (mode: string) => {
+      const flags = ['-d', directions, '--lora-mode', mode, '--json']
+      const { stdout } = await work.succeed([
+        'measure',
+        ...MODEL_AND_PACK,
+        join(TINY_RUN, 'checkpoint-60'),
+        ...flags,
+      ])
+      return JSON.parse(stdout)
+    }
+    const [attached, merged] = [await measure('auto'), await measure('merge')]
+    expect(attached.traitscope.steps[1].adapter.merged).toBeUndefined()
+    expect(merged.traitscope.steps[1].adapter.merged).toBe('merging was asked for')
+    for (const [l, layer] of merged.traitscope.layers.entries()) {
+      const [x, y] = [layer.projections[1], attached.traitscope.layers[l].projections[1]]
+      expect(relativeL2(x, y)).toBeLessThan(1e-5)
+    }
+    expect(
+      readdirSync(work.path('cache', 'traitscope')).filter((name) => name.startsWith('merged-')),
+    ).toHaveLength(1)
+  })
+
+  it('should merge DoRA checkpoints by itself in measure, watch and extract', async () => {
+    const directions = await work.directions('dora-directions')
+    const run = work.path('run')
+    await copyAsDora(join(TINY_RUN, 'checkpoint-20'), join(run, 'checkpoint-20'))
+    await copyAsDora(join(TINY_RUN, 'checkpoint-60'), join(run, 'checkpoint-60'))
+    const flags = ['-d', directions, '--no-cache']
+    const measured = await work.succeed(['measure', ...MODEL_AND_PACK, run, ...flags])
+    expect(measured.stdout).toMatch(/merged into a copy of the base \(step 20, 60\): module .* is DoRA/)
+    const watched = await work.succeed(['watch', ...MODEL_AND_PACK, run, ...flags, '--once'])
+    expect(watched.stderr).toMatch(/step 20 was merged into a copy of the base: module/)
+    const extracted = await states('dora', ...MODEL, '--adapter', join(run, 'checkpoint-60'))
+    await work.succeed(['merge', ...MODEL, '--adapter', join(run, 'checkpoint-60'), '-o', 'dora.gguf'])
+    expect(extracted).toEqual(await states('dora-merged', '-m', 'dora.gguf'))
+    const refused = await work.run(['measure', ...MODEL_AND_PACK, run, ...flags, '--lora-mode', 'attach'])
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringMatching(/DoRA.*merge it/)])
+  })
+
+  it('should not merge several adapters at once', async () => {
+    const flags = [
+      ...ADAPTER,
+      ...ADAPTER,
+      '--lora-mode',
+      'merge',
+      '-p',
+      'prompts.txt',
+      '-l',
+      '1',
+      '-o',
+      'x.safetensors',
+    ]
+    const { code, stderr } = await work.run(['extract', ...MODEL, ...flags])
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/takes one adapter/)])
   })
 })

@@ -39,8 +39,8 @@ export class Workspace {
   }
 
   /** Directions of the tiny base at layers 1 to 3. */
-  async directions(): Promise<string> {
-    const out = this.path('directions')
+  async directions(name = 'directions'): Promise<string> {
+    const out = this.path(name)
     await this.succeed(['directions', ...MODEL_AND_PACK, '-l', '1,2,3', '--no-probes', '-o', out])
     return out
   }

@@ -33,7 +33,7 @@ describe('openCheckpoint on a whole model', () => {
     await using model = await openModel(join(ORACLE, 'model.gguf'))
     const layers = [0, 1, 2]
     {
-      await using checkpoint = await openCheckpoint(model, CHECKPOINT, { scratchDir: folder })
+      await using checkpoint = await openCheckpoint(model, CHECKPOINT, { cacheDir: folder })
       expect(checkpoint).toMatchObject({ how: 'convert', sha256: await hashWeights(CHECKPOINT) })
       expect(checkpoint.model).not.toBe(model)
       const ids = prompts.prompts.map((prompt) => Int32Array.from(prompt.ids))
@@ -46,7 +46,7 @@ describe('openCheckpoint on a whole model', () => {
 
   it('should leave nothing behind when the checkpoint does not fit', async () => {
     await using model = await openModel(join(packageRoot, 'test/fixtures/oracles/qwen2/model.gguf'))
-    await expect(openCheckpoint(model, CHECKPOINT, { scratchDir: folder })).rejects.toMatchObject({
+    await expect(openCheckpoint(model, CHECKPOINT, { cacheDir: folder })).rejects.toMatchObject({
       code: 'ADAPTER_MISMATCH',
       message: expect.stringMatching(
         /does not fit .*which has shape \[384,64\] for lm_head\.weight, not \[384,32\]/,
