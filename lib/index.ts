@@ -4,9 +4,8 @@ export { type Diagnosis, diagnose } from './binding.js'
 export { type DemoOrganism, type FindOrganismOptions, findOrganism } from './demo/demo-organism.js'
 export type { DemoOutcome, DemoPoint, DemoRun } from './demo/demo-run.js'
 export { type Demo, type RunDemoOptions, runDemo } from './demo/run-demo.js'
-export { demoStory, formatRate } from './demo/story.js'
-export { AlarmLatch, type AlarmState } from './detector/alarm-latch.js'
 export { demoCaveat, demoStory, formatRate } from './demo/story.js'
+export { AlarmLatch, type AlarmState } from './detector/alarm-latch.js'
 export { type Bundle, type BundleSummary, loadBundle, saveBundle } from './detector/bundle.js'
 export {
   type CalibrateOptions,
