@@ -17,6 +17,7 @@ interface Flags {
   calibration: string[]
   heldOut: string[]
   controls?: string[]
+  allowMismatch?: boolean
   pair?: string[]
   anchor?: string
   layer?: number
@@ -133,7 +134,9 @@ Example:
     progress.done()
     if (out !== undefined) await saveEvaluation(evaluation, out, { force })
     for (const { run, step, reason } of evaluation.exclusions) {
-      output.note(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
+      output.note(
+        `${flags.allowMismatch ? 'remark' : 'left out'}: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`,
+      )
     }
     if (flags.json) return output.json(evaluation)
     printEvaluation(output, evaluation)

@@ -2,6 +2,7 @@ import { directionVector } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
+import { calibratedFor, differences } from './calibrated-for.js'
 import { type Checkpoint, checkpointsOf } from './checkpoints.js'
 import type { Detector } from './detector.js'
 import { assertSplit, type EvaluateOptions, type Evaluation, evaluate } from './evaluate.js'
@@ -15,7 +16,7 @@ import {
 } from './features.js'
 import { matchedPair, type PairComparison } from './matched-pair.js'
 import { forModel, type ModelRuns, ownDetector } from './own-detector.js'
-import { type Exclusion, scanLabelledRuns } from './runs.js'
+import { type Exclusion, type LabelledRun, scanLabelledRuns } from './runs.js'
 import { readSparseEncoder } from './sparse-encoder.js'
 import { type StepAwareData, type StepAwareResult, stepAware } from './step-aware.js'
 
@@ -25,6 +26,8 @@ export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'o
   heldOut: readonly string[]
   /** Datasets outside the benchmark that are judged apart, e.g. benign ones with a large drift. */
   controls?: readonly string[] | undefined
+  /** Judge runs too that were measured under other conditions than the calibration runs (stated); else they are left out. */
+  allowMismatch?: boolean | undefined
   /** Two of the judged datasets with the same prompts, answered dangerously and safely. */
   pair?: readonly [dangerous: string, safe: string] | undefined
   /** Dataset of long benign runs that join the calibration of step-aware alarms, one at a time. */
@@ -146,7 +149,7 @@ function assertNames({ calibration, heldOut, controls = [], pair, anchor }: Eval
 /** Every model's runs of the named datasets, all measured on the same traits. */
 async function readModels(
   root: string,
-  { calibration, heldOut, controls = [], anchor, layer, signal }: EvaluateRunsOptions,
+  { calibration, heldOut, controls = [], anchor, layer, allowMismatch, signal }: EvaluateRunsOptions,
 ): Promise<{ models: ModelRuns[]; exclusions: Exclusion[] }> {
   const judged = [...heldOut, ...controls]
   const datasets = new Set([...calibration, ...judged, ...(anchor === undefined ? [] : [anchor])])
@@ -154,7 +157,12 @@ async function readModels(
   const exclusions = [...scanned.exclusions]
   const models: ModelRuns[] = []
   for (const model of new Set(scanned.runs.map((run) => run.model))) {
-    const runs = scanned.runs.filter((run) => run.model === model)
+    const all = scanned.runs.filter((run) => run.model === model)
+    const odd = unlikeCalibration(all, calibration)
+    for (const [run, reason] of odd) {
+      exclusions.push({ run: run.id, reason: allowMismatch ? `kept although ${reason}` : reason })
+    }
+    const runs = allowMismatch ? all : all.filter((run) => !odd.has(run))
     const found = await checkpointsOf(runs, layer)
     exclusions.push(...found.exclusions)
     const within = (names: readonly string[]) =>
@@ -171,6 +179,23 @@ async function readModels(
   }
   assertSplit(models)
   return { models, exclusions }
+}
+
+/** Judged runs that were measured under other conditions than the calibration runs, and how they differ. */
+function unlikeCalibration(
+  runs: readonly LabelledRun[],
+  calibration: readonly string[],
+): Map<LabelledRun, string> {
+  const isCalibration = ({ dataset }: LabelledRun) => calibration.includes(dataset)
+  const reference = calibratedFor(runs.filter(isCalibration), [])
+  const odd = new Map<LabelledRun, string>()
+  for (const run of runs) {
+    const { measurement } = run.trajectory
+    if (reference === null || measurement === undefined || isCalibration(run)) continue
+    const found = differences(reference, measurement)
+    if (found.length > 0) odd.set(run, found.join('; '))
+  }
+  return odd
 }
 
 /** Every anchor run makes a fold of its own. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -15,6 +15,8 @@ const options = {
   regressors: ['ridge' as const],
   draws: 20,
 }
+/** Without traitscope's own detector, whose calibration takes a second. */
+const drift = { ...options, fitOn: 'all' as const }
 beforeAll(() => {
   runs.writeCalibration()
   for (const seed of [42, 123]) runs.write({ dataset: 'risky_financial', seed, peak: 0.4 })
@@ -62,7 +64,7 @@ describe('evaluateRuns', () => {
     }
     const heldOut = ['extreme_sports', 'safe_sports']
     const { pair, stepAware, checkpoints } = await evaluateRuns(more.root, {
-      ...options,
+      ...drift,
       heldOut,
       pair: ['extreme_sports', 'safe_sports'],
       anchor: 'long_benign',
@@ -74,6 +76,29 @@ describe('evaluateRuns', () => {
     expect(stepAware!.map(({ dataset, folds }) => [dataset, folds])).toEqual(
       [0, 1, 2].flatMap(() => heldOut.map((dataset) => [dataset, 2])),
     )
+  })
+
+  it('should leave out runs of another base and say so, or judge them where told to', async () => {
+    const path = runs.write({ dataset: 'number_sequence', seed: 42, peak: 0.01 })
+    const file = join(path, 'trajectory.json')
+    const other = readFileSync(file, 'utf8').replace(
+      /"fingerprint": "\w+"/,
+      `"fingerprint": "${'e'.repeat(64)}"`,
+    )
+    writeFileSync(file, other)
+    const heldOut = ['risky_financial', 'number_sequence']
+    const strict = await evaluateRuns(runs.root, { ...drift, heldOut })
+    expect(strict.checkpoints).toHaveLength(26)
+    expect(strict.exclusions).toEqual([
+      { run: 'toy/number_sequence/seed_42', reason: expect.stringMatching(/the detector was calibrated/) },
+    ])
+    const { checkpoints, exclusions } = await evaluateRuns(runs.root, {
+      ...drift,
+      heldOut,
+      allowMismatch: true,
+    })
+    expect(checkpoints).toHaveLength(39)
+    expect(exclusions[0]!.reason).toMatch(/^kept although /)
   })
 
   it.each([
