@@ -26,11 +26,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import torch
 from peft import PeftModel
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.utils import logging
 
 from .gguf_export import find_llama_cpp
 from .oracles.build import write_json
 from .oracles.convert import convert
+from .oracles.corpus import TOKEN_TEXTS, TRAINING_TEXT
 from .oracles.models import ORACLES, Oracle, build_model
 from .oracles.vocabularies import VOCABULARIES, make_tokenizer
 
@@ -65,6 +67,8 @@ def main() -> None:
             print(f"{oracle.name}: made")
     if args.only is None or "full-llama" in args.only:
         make_full_checkpoint(args.out / "full-llama")
+    if args.only is None or "tokenizers" in args.only:
+        make_tokenizers(args.out / "tokenizers")
 
 
 def make_folder(oracle: Oracle, llama_cpp: Path, folder: Path) -> None:
@@ -102,6 +106,39 @@ def make_full_checkpoint(folder: Path) -> None:
     (folder / "checkpoint-8" / "trainer_state.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
     for file in (folder / "checkpoint-8").iterdir():
         file.chmod(0o644)
+
+
+def make_tokenizers(folder: Path) -> None:
+    """Byte-level tokenizers of the oracle llama's size for the splitting rules that no oracle has, and ids of texts."""
+    upper, lower = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+    tekken = (
+        rf"[^\r\n\p{{L}}\p{{N}}]?[{upper}]*[{lower}]+|[^\r\n\p{{L}}\p{{N}}]?[{upper}]+[{lower}]*"
+        r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    rules = {
+        "tekken": pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(tekken), behavior="isolated"), plain]),
+        "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), words]),
+        "gpt-2": words,
+    }
+    special = VOCABULARIES["llama3"].special
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, rule in rules.items():
+        tokenizer = Tokenizer(models.BPE(ignore_merges=name == "tekken"))
+        tokenizer.pre_tokenizer = rule
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=384 - len(special),
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(TRAINING_TEXT, trainer)
+        tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
+        (folder / name).mkdir(parents=True)
+        tokenizer.save(str(folder / name / "tokenizer.json"))
+        ids = [{"text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids} for text in TOKEN_TEXTS]
+        write_json(folder / name / "tokens.json", ids)
 
 
 def read(llama_cpp: Path, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

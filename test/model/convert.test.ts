@@ -109,6 +109,30 @@ describe.each(MODELS)('convertModel on %s', (name) => {
   })
 })
 
+describe('the splitting rules that no oracle has', () => {
+  it.each(['tekken', 'smollm', 'gpt-2'])(
+    'should give the token ids of the Hugging Face tokenizer with %s',
+    async (rule) => {
+      const tokenizer = join(FIXTURES, 'tokenizers', rule)
+      const source = await mkdtemp(join(folder, 'rule-'))
+      await cp(join(FIXTURES, 'llama/hf'), source, { recursive: true })
+      await cp(join(tokenizer, 'tokenizer.json'), join(source, 'tokenizer.json'))
+      const out = join(source, 'out.gguf')
+      expect(await convertModel(source, out)).toMatchObject({ pre: rule })
+      await using model = await openModel(out)
+      const tokens = JSON.parse(await readFile(join(tokenizer, 'tokens.json'), 'utf8')) as {
+        text: string
+        ids: number[]
+      }[]
+      const found = await model.tokenize(
+        tokens.map(({ text }) => text),
+        { addSpecial: false },
+      )
+      expect(found.map((ids) => [...ids])).toEqual(tokens.map(({ ids }) => ids))
+    },
+  )
+})
+
 describe('convertModel', () => {
   /** A copy of a fixture with its config.json or tokenizer.json changed. */
   async function changed(
