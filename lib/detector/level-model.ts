@@ -15,7 +15,8 @@ import { effectiveAnswers, stabilized, unstabilized } from './label-noise.js'
 
 /**
  * How drift becomes a rate. `random-forest` and `gradient-boosting` predict the rate as the method does
- * (section 8.1). `ridge` is a {@link SaturatingRidge}. `blend` is the mean of `ridge` and `random-forest`.
+ * (section 8.1). `ridge` is a {@link SaturatingRidge}. `blend` is the mean of `ridge` and `random-forest`. The
+ * first is preferred where several do.
  */
 export const LEVEL_MODELS = ['blend', 'ridge', 'random-forest', 'gradient-boosting'] as const
 export type LevelModelName = (typeof LEVEL_MODELS)[number]

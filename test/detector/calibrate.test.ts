@@ -50,7 +50,9 @@ const only = (datasets: string[], peak?: number): LabelledRun[] =>
 
 describe('calibrate', () => {
   it('should tell unseen runs apart, and hold its intervals', () => {
-    const { byDataset, nested, datasets } = calibration.report
+    const { byDataset, nested, datasets, chosen } = calibration.report
+    // Everything is about as good here, and in a tie several layers and the blend win.
+    expect([chosen.model, chosen.layers]).toEqual(['blend', [1, 3]])
     expect(datasets.map(({ dataset, dangerous }) => [dataset, dangerous > 0])).toEqual([
       ['insecure_code', true],
       ['gsm8k', false],
