@@ -46,7 +46,7 @@ for (const model of readdirSync(root)
     runs: runs.length,
     exclusions: report.exclusions,
     inputsSha256,
-    chosen: { model: chosen.model, layers: chosen.layers },
+    chosen: `${chosen.model} on layer ${chosen.layers.join(', ')}`,
     threshold: report.threshold,
     heldOutBySet: figures(byDataset),
     heldOutBySeed: bySeed && figures(bySeed),
@@ -61,8 +61,8 @@ for (const model of readdirSync(root)
 const frozen = {
   about: 'Choices of the detector, fixed on calibration sets before held-out sets were opened',
   command: 'node scripts/freeze-detector.mjs RUNS OUT.json',
-  calibrationSets: CALIBRATION_SETS,
+  calibrationSets: CALIBRATION_SETS.join(', '),
   sources: Object.fromEntries(SOURCES.map((name) => [name, sha256(readFileSync(join(repository, name)))])),
   models,
 }
-writeFileSync(out, `${JSON.stringify(frozen, null, 1)}\n`)
+writeFileSync(out, `${JSON.stringify(frozen, null, 2)}\n`)
