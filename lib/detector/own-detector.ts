@@ -2,10 +2,11 @@ import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { loadBundle } from './bundle.js'
-import { calibrate } from './calibrate.js'
+import { type Calibration, calibrate } from './calibrate.js'
 import type { Checkpoint } from './checkpoints.js'
 import type { Contender, ModelCheckpoints } from './contenders.js'
 import type { Detector } from './detector.js'
+import { type JudgedBy, judgeTrajectory } from './run-judge.js'
 import type { LabelledRun } from './runs.js'
 import type { Verdict } from './verdict.js'
 
@@ -50,29 +51,15 @@ export async function ownDetector(
   const detectors: (Detector | undefined)[] = []
   const skipped: OwnDetector['skipped'] = []
   const verdicts: Verdict[] = []
-  for (const { model, runs, layers, heldOut } of models) {
+  for (const { model, runs, heldOut } of models) {
     try {
       const fitted = runs.filter(({ dataset }) => calibration.includes(dataset))
-      const detector =
+      const by =
         bundle === undefined
-          ? calibrate(fitted, { cut, threshold }).detector
-          : (await loadBundle(await forModel(bundle, model))).detector
-      detectors.push(detector)
-      const at = detector.layers.map((layer) => layers.indexOf(layer))
-      if (at.includes(-1)) {
-        throw new TraitscopeError(
-          'NOT_COMPARABLE',
-          `expected runs of ${model} at layer ${detector.layers.join(', ')}, which the bundle reads, found layer ${layers.join(', ')}`,
-        )
-      }
-      for (const { row } of heldOut) {
-        verdicts.push(
-          detector.judge(
-            at.map((index) => row.drift[index]!),
-            { step: row.step },
-          ),
-        )
-      }
+          ? calibrated(calibrate(fitted, { cut, threshold }))
+          : await loadBundle(await forModel(bundle, model))
+      detectors.push(by.detector)
+      verdicts.push(...judgeAll(by, runs, heldOut))
     } catch (error) {
       // Too little to calibrate on is a result, not a reason to go without the baselines.
       if (!isTraitscopeError(error, 'UNSUPPORTED') || bundle !== undefined) throw error
@@ -90,6 +77,29 @@ export async function ownDetector(
     calibration: { balancedAccuracy: Number.NaN, auroc: Number.NaN },
   }
   return { detectors, skipped, contender }
+}
+
+/** Verdicts on the held-out checkpoints, in their order: run by run. */
+function judgeAll(by: JudgedBy, runs: readonly LabelledRun[], heldOut: readonly Checkpoint[]): Verdict[] {
+  return runs.flatMap((run) => {
+    const judged = heldOut.filter(({ row }) => row.run === run.id)
+    if (judged.length === 0) return []
+    // Runs that were measured under other conditions are left out before, or wanted.
+    const said = judgeTrajectory(by, run.trajectory, { allowMismatch: true })
+    return judged.map(({ row }) => {
+      const { verdict } = said.find(({ step }) => step === row.step)!
+      if (verdict.em !== null) return verdict
+      throw new TraitscopeError('NOT_COMPARABLE', `${run.id}: ${verdict.reasons.join('; ')}`)
+    })
+  })
+}
+
+/** A calibration as what judges by it. Files of the reference do not say what they were measured under. */
+function calibrated({ detector, calibratedFor }: Calibration): JudgedBy {
+  if (calibratedFor === null) {
+    throw new TraitscopeError('UNSUPPORTED', 'its calibration runs do not say what they were measured under')
+  }
+  return { detector, calibratedFor, directions: { sha256: calibratedFor.directionsSha256 } }
 }
 
 /** `<path>/<model><extension>` where that exists, else `path` itself. */

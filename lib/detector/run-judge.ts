@@ -3,8 +3,8 @@ import type { Bundle } from './bundle.js'
 import { differences, type MeasuredUnder, startShift } from './calibrated-for.js'
 import { notComparable, type Verdict } from './verdict.js'
 
-/** What a bundle brings to a judgement. */
-export type JudgedBy = Pick<Bundle, 'detector' | 'calibratedFor' | 'directions'>
+/** What a bundle brings to a judgement; of its directions their identity alone. */
+export type JudgedBy = Pick<Bundle, 'detector' | 'calibratedFor'> & { directions: { sha256: string } }
 
 /** One measurement at the layers of the detector, in its order: raw projections per layer and trait. */
 export type LayerProjections = readonly (readonly number[])[]
