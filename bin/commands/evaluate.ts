@@ -111,7 +111,9 @@ export function evaluateCommand(signal: AbortSignal): Command {
       'after',
       `
 Labels are all draws of answers pooled; with -o the same on one draw stands beside it. Detectors are fitted per model,
-and their counts are added up over models.
+and their counts are added up over models. traitscope's own detector comes first: a bundle's, or one calibrated on the
+calibration sets. The other tests of the method are choices of sets: hold out a category by naming its sets as held out,
+judge full fine-tuning or diluted data the same way, and warm starts with --allow-mismatch.
 
 Example:
   $ traitscope evaluate measured/ --controls good_medical -o evaluation`,
