@@ -49,13 +49,12 @@ export { encodeSafetensors, readSafetensors, type Safetensors } from './formats/
 export { type AdapterEffect, adapterEffect } from './hidden-states/adapter-effect.js'
 export { type HiddenStates, type HiddenStatesOptions, hiddenStates } from './hidden-states/hidden-states.js'
 export { type Grades, readGrades, type StepLabels } from './labels/grades.js'
+export { AttachedAdapter, type AttachOptions } from './model/attached-adapter.js'
 export { type ConvertOptions, type ConvertReport, convertModel } from './model/convert.js'
 export { type AttachReport, toGgufLora } from './model/lora.js'
 export { type MergeOptions, type MergeReport, mergeAdapter } from './model/merge.js'
 export { MERGE_TYPE_NAMES, type MergeType, mergeType, type WantedType } from './model/merge-types.js'
 export {
-  AttachedAdapter,
-  type AttachOptions,
   Model,
   type ModelInfo,
   type OpenModelOptions,

@@ -1,5 +1,6 @@
 import { TraitscopeError } from '../errors.js'
-import type { AttachedAdapter, Model } from '../model/model.js'
+import type { AttachedAdapter } from '../model/attached-adapter.js'
+import type { Model } from '../model/model.js'
 import { hiddenStates } from './hidden-states.js'
 
 /** What adapters do to the states of one prompt. */

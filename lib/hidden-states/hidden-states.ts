@@ -1,5 +1,6 @@
 import { TraitscopeError } from '../errors.js'
-import type { AttachedAdapter, Model } from '../model/model.js'
+import type { AttachedAdapter } from '../model/attached-adapter.js'
+import type { Model } from '../model/model.js'
 import { type Pooling, planPrompts } from '../prompts/plan.js'
 import { BATCH_COST_IN_TOKENS } from '../prompts/plan-batches.js'
 

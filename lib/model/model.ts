@@ -14,11 +14,12 @@ import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { ggmlType } from '../formats/ggml-types.js'
 import { type GgufFile, readGguf } from '../formats/gguf.js'
 import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
+import { AttachedAdapter, type AttachOptions } from './attached-adapter.js'
 import { defaultBatchTokens } from './batch-tokens.js'
 import { checkBase } from './check-base.js'
 import { fingerprintGguf } from './fingerprint.js'
 import { JobQueue } from './job-queue.js'
-import { type AttachReport, type GgufLoraOptions, toGgufLora } from './lora.js'
+import { toGgufLora } from './lora.js'
 
 export interface OpenModelOptions {
   /** Blocks to keep on the GPU; `'auto'` (default) means all when a GPU device is built in and present, else none. */
@@ -65,53 +66,6 @@ export interface ExtractRequest {
   threads?: number
   signal?: AbortSignal | undefined
   onProgress?: ((fraction: number) => void) | undefined
-}
-
-export interface AttachOptions {
-  /** Factor on the adapter's effect, default 1. */
-  strength?: number
-  /** The base is what an initialisation such as PiSSA left of the original, so that such adapters fit it. */
-  residualBase?: boolean
-}
-
-export interface AttachOptions extends GgufLoraOptions {
-  /** Factor on the adapter's effect; default 1, the adapter as trained. */
-  strength?: number | undefined
-}
-
-/** A LoRA adapter in a model's memory, ready to be applied. Detach it to free the memory; closing the model does too. */
-export class AttachedAdapter implements AsyncDisposable {
-  readonly #release: () => Promise<void>
-  #detached: Promise<void> | undefined
-
-  constructor(
-    readonly model: Model,
-    readonly id: number,
-    /** What was matched, module by module. */
-    readonly report: AttachReport,
-    /** SHA-256 of the adapter's files: its identity, whatever its folder is called. */
-    readonly sha256: string,
-    /** Factor on the adapter's effect; 1 is the adapter as trained. */
-    readonly strength: number,
-    release: () => Promise<void>,
-  ) {
-    this.#release = release
-  }
-
-  /** True once detach() was called. */
-  get detached(): boolean {
-    return this.#detached !== undefined
-  }
-
-  /** Frees the adapter; idempotent, waits for work in flight. */
-  detach(): Promise<void> {
-    this.#detached ??= this.#release()
-    return this.#detached
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.detach()
-  }
 }
 
 /**
