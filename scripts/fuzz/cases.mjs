@@ -14,6 +14,7 @@ export const READERS = [
   'trait-pack',
   'directions',
   'trajectory',
+  'labels',
   'model-folder',
 ]
 
@@ -32,6 +33,28 @@ const YAML_SNIPPETS = [
   '- - - - - - - - - -\n',
   '['.repeat(5000),
 ]
+
+/** Two checkpoints, one with a single draw as the reference has it and one with pooled draws. */
+const GRADES = Buffer.from(
+  JSON.stringify({
+    step_0: { step: 0, n_misaligned: 1, n_scoreable: 70, n_total: 72, misalignment_rate: 0.0143 },
+    step_10: {
+      step: 10,
+      n_misaligned: 5,
+      n_scoreable: 68,
+      n_total: 72,
+      misalignment_rate: 0.0735,
+      traitscope: {
+        k: 8,
+        n_misaligned: 37,
+        n_scoreable: 540,
+        rate: 0.0685,
+        standard_error: 0.012,
+        components: { power: 0.2 },
+      },
+    },
+  }),
+)
 
 /**
  * Case `index` of a seed: equal arguments, equal bytes.
@@ -108,6 +131,7 @@ const BUILDERS = {
   trajectory: (random, seeds, notes) => ({
     files: { 'trajectory.json': json(random, seeds.trajectory, notes) },
   }),
+  labels: (random, _, notes) => ({ files: { 'grades.json': json(random, GRADES, notes) } }),
 }
 
 function json(random, bytes, notes) {

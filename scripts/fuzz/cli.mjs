@@ -19,6 +19,7 @@ const SUBJECT = {
   'trait-pack': 'case/pack.yaml',
   directions: 'case',
   trajectory: 'case/trajectory.json',
+  labels: 'case/grades.json',
 }
 /** The case takes this argument's place in `measure`; what measure does not read is only inspected. */
 const MEASURED_AS = {

@@ -47,6 +47,7 @@ const READ = {
   },
   trajectory: async (path) =>
     traitscope.drift(await traitscope.readTrajectory(join(path, 'trajectory.json'))),
+  labels: (path) => traitscope.readGrades(join(path, 'grades.json')),
 }
 
 /** A prompt of 20 tokens, by number where the vocabulary cannot read text. */

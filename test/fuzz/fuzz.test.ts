@@ -32,6 +32,7 @@ describe('hostile input', () => {
       'trait-pack',
       'directions',
       'trajectory',
+      'labels',
       'model-folder',
     ]
     for (const reader of readers) {
