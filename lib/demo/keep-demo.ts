@@ -26,7 +26,7 @@ export async function keepDemo(
   for (const [i, run] of runs.entries()) {
     const out = join(target, name, run.id)
     await mkdir(dirname(out), { recursive: true })
-    const options = { pack, cacheDir: false, out, signal } as const
+    const options = { pack, layer: bundle.detector.mainLayer, cacheDir: false, out, signal } as const
     const trajectory = await measureRun(model, bundle.directions, join(folder, run.id), options)
     const lines = run.events.map((event) => `${JSON.stringify(watchEventJson(event))}\n`)
     await writeFile(join(out, 'events.jsonl'), lines.join(''))

@@ -107,6 +107,7 @@ async function watchReplay(
   const events = watchRun(model, bundle.directions, join(folder, id), {
     pack,
     bundle,
+    layer: bundle.detector.mainLayer,
     cacheDir: false,
     intervalMs: 50,
     untilStep: last,
