@@ -1,4 +1,5 @@
-// Peak anonymous memory of a merge, for bases of growing size: it must not grow with them. Linux only (/proc).
+// Peak anonymous memory of a merge, for bases of growing size: it may grow with the adapter, which is held in memory, but
+// not with the base. Linux only (/proc).
 //
 //   node benchmarks/merge-memory.mjs [--folder DIR] [--shape 1B,4B] [--type q8_0]
 //
@@ -88,6 +89,7 @@ async function writeAdapter(folder, shape) {
   await writeFile(join(folder, 'adapter_model.safetensors'), encodeSafetensors(tensors))
   const config = { peft_type: 'LORA', r: RANK, lora_alpha: RANK }
   await writeFile(join(folder, 'adapter_config.json'), JSON.stringify(config))
+  return tensors.reduce((bytes, { data }) => bytes + 4 * data.length, 0)
 }
 
 const memory = (field) =>
@@ -120,7 +122,7 @@ async function main() {
     try {
       const [base, adapter, out] = ['base.gguf', 'adapter', 'merged.gguf'].map((part) => join(folder, part))
       const bytes = writeBase(base, SHAPES[name])
-      await writeAdapter(adapter, SHAPES[name])
+      const adapterBytes = await writeAdapter(adapter, SHAPES[name])
       const run = spawnSync(
         process.execPath,
         [fileURLToPath(import.meta.url), '--child', base, adapter, out, values.type],
@@ -133,6 +135,7 @@ async function main() {
       rows.push([
         name,
         `${(bytes / 1e9).toFixed(1)} GB`,
+        `${(adapterBytes / 2 ** 20).toFixed(0)} MiB`,
         ...[before, peak].map((kb) => `${(kb / 1024).toFixed(0)} MiB`),
         `${seconds.toFixed(0)} s`,
       ])
@@ -140,7 +143,7 @@ async function main() {
       rmSync(folder, { recursive: true, force: true })
     }
   }
-  console.log(table(['shape', 'base', 'before', 'peak', 'time'], rows))
+  console.log(table(['shape', 'base', 'adapter in float32', 'before', 'peak', 'time'], rows))
 }
 
 if (process.argv[2] === '--child') await child(process.argv.slice(3))
