@@ -1,4 +1,5 @@
-// The addon's exports: CancelToken, Model, arithmetic on rows (merge_wrap.h), and what needs no open model (engine.h).
+// The addon's exports: CancelToken, Model, arithmetic on rows (merge_wrap.h), and what needs no open model
+// (engine.h).
 
 #include "addon/engine.h"
 #include "addon/job_worker.h"
