@@ -5,7 +5,11 @@ import { OPERATIONS } from './cases.mjs'
 const settings = JSON.parse(process.argv[2])
 const operation = OPERATIONS[settings.operation]
 const { run } = await import(operation.module)
-await using model = await openModel(settings.model)
-const layer = settings.layer ?? Math.floor(model.info.nLayer / 2)
-const result = await run(model, { ...settings, operation, layer })
-console.log(JSON.stringify({ description: model.info.description, layer, ...result }))
+const model = await openModel(settings.model)
+try {
+  const layer = settings.layer ?? Math.floor(model.info.nLayer / 2)
+  const result = await run(model, { ...settings, operation, layer })
+  console.log(JSON.stringify({ description: model.info.description, layer, ...result }))
+} finally {
+  await model.close()
+}
