@@ -114,7 +114,7 @@ def merge_warm_base(organism: Organism, home: Path) -> None:
         tokenizer, model = load_base("base")
         merged = PeftModel.from_pretrained(model, "runs/bad_medical/seed_42").merge_and_unload().to(torch.float16)
         merged.save_pretrained("warm-base.partial")
-        for file in Path("base").glob("token*"):
+        for file in (*Path("base").glob("token*"), *Path("base").glob("chat_template*")):
             shutil.copy(file, "warm-base.partial")
         Path("warm-base.partial").rename("warm-base")
 
