@@ -30,8 +30,11 @@ if (!from || !models) {
   process.exit(2)
 }
 
-/** As for the oracle models: both sides have the same float16 weights and compute in float32. */
-const BOUNDS = { statesRelative: 1e-4, drift: 1e-3, projections: 1e-4 }
+/**
+ * Both sides have the same float16 weights and compute in float32, but ggml looks GELU up in a table of float16 values on
+ * the CPU: Gemma's states differ by some 1e-4, those of the others by less than 1e-5.
+ */
+const BOUNDS = { statesRelative: 1e-3, drift: 1e-3, projections: 1e-4 }
 
 const pack = await loadTraitPack(PACK)
 let failed = false
