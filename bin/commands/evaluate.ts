@@ -105,6 +105,7 @@ export function evaluateCommand(signal: AbortSignal): Command {
     )
     .addOption(option('--draws <n>', 'bootstrap draws of runs').argParser(integer).default(1000))
     .addOption(option('--seed <n>', 'seed of the draws').argParser(integer).default(42))
+    .option('--allow-mismatch', 'also judge runs that were measured under other conditions (recorded)')
     .option('-o, --out <dir>', 'write JSON, Markdown, CSV and a picture here')
     .option('--force', 'replace an earlier evaluation in the output folder')
     .addHelpText(
