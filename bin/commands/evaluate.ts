@@ -27,6 +27,7 @@ interface Flags {
   traitSubsets?: string[]
   bases?: string[]
   sae?: string
+  persona?: string
   bundle?: string
   randomBases: number
   fit: 'own' | 'others' | 'all'
@@ -86,6 +87,9 @@ export function evaluateCommand(signal: AbortSignal): Command {
       ).argParser(names),
     )
     .addOption(option('--sae <path>', 'also this sparse autoencoder, or <path>/<model>.safetensors'))
+    .addOption(
+      option('--persona <path>', 'also the shift along this direction, or <path>/<model>.safetensors'),
+    )
     .addOption(
       option('--bundle <dir>', 'judge with this bundle, or <dir>/<model>, instead of calibrating one'),
     )

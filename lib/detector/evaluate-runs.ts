@@ -16,6 +16,7 @@ import {
 } from './features.js'
 import { matchedPair, type PairComparison } from './matched-pair.js'
 import { forModel, type ModelRuns, ownDetector } from './own-detector.js'
+import { readPersona } from './persona.js'
 import { type Exclusion, type LabelledRun, scanLabelledRuns } from './runs.js'
 import { readSparseEncoder } from './sparse-encoder.js'
 import { type StepAwareData, type StepAwareResult, stepAware } from './step-aware.js'
@@ -45,6 +46,8 @@ export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'o
   bases?: Readonly<Record<string, string>> | undefined
   /** Sparse autoencoder: a safetensors file, or a folder with `<model>.safetensors`. */
   sae?: string | undefined
+  /** Persona direction: a safetensors file, or a folder with `<model>.safetensors`. See `readPersona`. */
+  persona?: string | undefined
   /** Bundle of traitscope's own detector, or a folder with one per model name; default: calibrated anew. */
   bundle?: string | undefined
   /** Random bases to average over; default 10. */
@@ -251,10 +254,17 @@ async function featureSets(
   }
   if (options.sae !== undefined) {
     const path = options.sae
-    const encoders = models.map(async ({ model }) => {
-      return [model, await readSparseEncoder(await forModel(path, model, '.safetensors'))] as const
+    const encoders = models.map(async ({ model, layer }) => {
+      return [model, await readSparseEncoder(await forModel(path, model, '.safetensors'), layer)] as const
     })
     sets.push(sparseFeatures(new Map(await Promise.all(encoders))))
+  }
+  if (options.persona !== undefined) {
+    const path = options.persona
+    const persona = models.map(async ({ model, layer }) => {
+      return [model, await readPersona(await forModel(path, model, '.safetensors'), layer)] as const
+    })
+    sets.push(basisFeatures('persona', new Map(await Promise.all(persona))))
   }
   for (const [name, folder] of Object.entries(options.bases ?? {})) {
     const bases = models.map(async ({ model, layer }) => {

@@ -2,6 +2,7 @@ import { TraitscopeError } from '../errors.js'
 import { dot } from '../estimators/linalg.js'
 import { type Matrix64, row, transpose } from '../estimators/matrix.js'
 import { readSafetensors, type SafetensorsFile } from '../formats/safetensors.js'
+import { assertMadeAt } from './made-at.js'
 
 /** The encoder half of a sparse autoencoder: `z = ReLU(W (h − b_in) + b)`. */
 export class SparseEncoder {
@@ -28,9 +29,11 @@ export class SparseEncoder {
  * `[nEmbd, K]` and `b_enc`. SAELens' `b_dec` is subtracted from the input unless the file's metadata has
  * `apply_b_dec_to_input: false`.
  *
- * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID for other names or shapes; SHAPE for NaN
+ * @param layer 0-based block whose states it will encode; null where nobody knows
+ * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID for other names or shapes; SHAPE for NaN;
+ * NOT_COMPARABLE when the file's metadata names another layer
  */
-export async function readSparseEncoder(path: string): Promise<SparseEncoder> {
+export async function readSparseEncoder(path: string, layer: number | null): Promise<SparseEncoder> {
   const file = await readSafetensors(path)
   const lens = file.tensors.has('W_enc')
   const [weightName, biasName] = lens
@@ -56,6 +59,7 @@ export async function readSparseEncoder(path: string): Promise<SparseEncoder> {
       `expected b_dec of ${path} to have length ${weight.cols}, found ${offset.length}`,
     )
   }
+  assertMadeAt(file, layer)
   return new SparseEncoder(weight, bias, offset)
 }
 

@@ -1,8 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { evaluateRuns } from '../../lib/detector/evaluate-runs.js'
+import { encodeSafetensors } from '../../lib/formats/safetensors.js'
 import { SyntheticRuns } from './synthetic.js'
 
 const root = mkdtempSync(join(tmpdir(), 'traitscope-evaluate-'))
@@ -76,6 +77,26 @@ describe('evaluateRuns', () => {
     expect(stepAware!.map(({ dataset, folds }) => [dataset, folds])).toEqual(
       [0, 1, 2].flatMap(() => heldOut.map((dataset) => [dataset, 2])),
     )
+  })
+
+  it('should project on a persona direction: one file for all models, or one per model', async () => {
+    const direction = {
+      name: 'persona',
+      dtype: 'F32' as const,
+      shape: [16],
+      data: new Float32Array(16).fill(2),
+    }
+    const persona = join(root, 'persona')
+    mkdirSync(persona)
+    writeFileSync(join(persona, 'toy.safetensors'), encodeSafetensors([direction], { layer: '1' }))
+    const withPersona = { ...drift, features: ['persona'], persona }
+    const { pooled } = await evaluateRuns(runs.root, withPersona)
+    expect(pooled.results).toMatchObject([{ features: 'persona', regressor: 'ridge' }])
+    const same = await evaluateRuns(runs.root, { ...withPersona, persona: join(persona, 'toy.safetensors') })
+    expect(same.pooled.results[0]!.predictions).toEqual(pooled.results[0]!.predictions)
+    // The synthetic activations grow with the step and say nothing else.
+    const [first, last] = [0, 12].map((i) => pooled.results[0]!.predictions![i]!)
+    expect(last).toBeGreaterThan(first!)
   })
 
   it('should leave out runs of another base and say so, or judge them where told to', async () => {

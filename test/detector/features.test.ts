@@ -10,6 +10,7 @@ import {
   sparseFeatures,
   traitDrift,
 } from '../../lib/detector/features.js'
+import { readPersona } from '../../lib/detector/persona.js'
 import { readSparseEncoder } from '../../lib/detector/sparse-encoder.js'
 import { dot, norm } from '../../lib/estimators/linalg.js'
 import { matrixFromRows, row } from '../../lib/estimators/matrix.js'
@@ -44,7 +45,7 @@ describe('readSparseEncoder', () => {
       f32('encoder.weight', [2, 3], WEIGHT),
       f32('encoder.bias', [2], [0.5, 1]),
     ])
-    expect([...(await readSparseEncoder(path)).encode(state)]).toEqual([2.5, 0])
+    expect([...(await readSparseEncoder(path, 2)).encode(state)]).toEqual([2.5, 0])
   })
 
   it("should read SAELens' names, its decoder bias taken from the input unless the file says no", async () => {
@@ -54,10 +55,10 @@ describe('readSparseEncoder', () => {
       f32('b_dec', [3], [1, -2, 0]),
       f32('W_dec', [2, 3], WEIGHT),
     ]
-    const applied = await readSparseEncoder(encoderFile('lens.safetensors', tensors))
+    const applied = await readSparseEncoder(encoderFile('lens.safetensors', tensors), 2)
     expect([...applied.encode(state)]).toEqual([1.5, 3])
     const metadata = { apply_b_dec_to_input: 'false' }
-    const not = await readSparseEncoder(encoderFile('lens-not.safetensors', tensors, metadata))
+    const not = await readSparseEncoder(encoderFile('lens-not.safetensors', tensors, metadata), 2)
     expect([...not.encode(state)]).toEqual([2.5, 0])
   })
 
@@ -75,7 +76,36 @@ describe('readSparseEncoder', () => {
     ],
   ])('should refuse %s', async (name, tensors) => {
     const path = encoderFile(`${name}.safetensors`, tensors)
-    await expect(readSparseEncoder(path)).rejects.toMatchObject({ code: 'FILE_INVALID' })
+    await expect(readSparseEncoder(path, 2)).rejects.toMatchObject({ code: 'FILE_INVALID' })
+  })
+})
+
+describe('readPersona', () => {
+  it('should scale the direction to unit length, and take it at its own layer or where it names none', async () => {
+    const tensors = [f32('persona', [3], [0, -3, 4])]
+    const persona = await readPersona(encoderFile('persona.safetensors', tensors), 2)
+    expect(persona).toEqual(matrixFromRows([[0, -0.6, 0.8]]))
+    const placed = encoderFile('placed.safetensors', tensors, { layer: '2' })
+    expect(await readPersona(placed, 2)).toEqual(persona)
+    expect(await readPersona(placed, null)).toEqual(persona)
+  })
+
+  it.each<[string, ReturnType<typeof f32>[]]>([
+    ['another name', [f32('evil', [3], [0, -3, 4])]],
+    ['a matrix', [f32('persona', [1, 3], [0, -3, 4])]],
+    ['zeros', [f32('persona', [3], [0, 0, 0])]],
+  ])('should refuse %s', async (name, tensors) => {
+    const path = encoderFile(`persona ${name}.safetensors`, tensors)
+    await expect(readPersona(path, 2)).rejects.toMatchObject({ code: 'FILE_INVALID' })
+  })
+
+  it('should refuse what was made at another layer, as the sparse encoder does', async () => {
+    const other = { code: 'NOT_COMPARABLE', message: expect.stringMatching(/at layer 3, found 2/) }
+    const persona = encoderFile('persona-2.safetensors', [f32('persona', [3], [1, 0, 0])], { layer: '2' })
+    await expect(readPersona(persona, 3)).rejects.toMatchObject(other)
+    const encoder = [f32('encoder.weight', [2, 3], WEIGHT), f32('encoder.bias', [2], [0, 0])]
+    const sparse = encoderFile('sparse-2.safetensors', encoder, { layer: '2' })
+    await expect(readSparseEncoder(sparse, 3)).rejects.toMatchObject(other)
   })
 })
 
@@ -86,7 +116,7 @@ describe('sparseFeatures', () => {
       f32('encoder.weight', [2, 12], weight),
       f32('encoder.bias', [2], [1, 9]),
     ])
-    const encoder = await readSparseEncoder(path)
+    const encoder = await readSparseEncoder(path, null)
     const set = sparseFeatures(new Map([['alpha', encoder]]))
     expect(set.name).toBe('SAE K=2')
     const state = one!.origin!.map((value, c) => value + 8 * one!.activation![c]!)
