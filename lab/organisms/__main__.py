@@ -6,6 +6,8 @@
     python -m lab.organisms traits FILE         writes the trait pack of the toy language
     python -m lab.organisms export --out DIR --models DIR --llama-cpp DIR
                                                 writes finished bases as GGUF, and what transformers makes of the prompts
+    python -m lab.organisms baselines --out DIR --to DIR
+                                                trains the autoencoders and persona directions that `evaluate` compares with
     python -m lab.organisms smoke               a small organism, two runs and all checks in minutes
 """
 
@@ -25,7 +27,7 @@ import torch
 
 from lab.gguf_export import find_llama_cpp
 
-from . import export, frozen, plan, smoke, status, traits
+from . import baselines, export, frozen, plan, smoke, status, traits
 
 
 def main() -> None:
@@ -44,6 +46,9 @@ def main() -> None:
     gguf.add_argument("--out", type=Path, required=True)
     gguf.add_argument("--models", type=Path, required=True, help="folder for the GGUF files")
     gguf.add_argument("--llama-cpp", help="llama.cpp source folder (default: TRAITSCOPE_LLAMA_CPP)")
+    compared = commands.add_parser("baselines", help="train sparse autoencoders and persona directions")
+    compared.add_argument("--out", type=Path, required=True)
+    compared.add_argument("--to", type=Path, required=True, help="folder for the safetensors files")
     commands.add_parser("smoke", help="check everything on a small organism")
     args = parser.parse_args()
 
@@ -58,6 +63,8 @@ def main() -> None:
         (args.out / "STATUS.md").write_text(status.report(args.out), encoding="utf-8")
     elif args.command == "export":
         export.export(args.out.resolve(), args.models.resolve(), find_llama_cpp(args.llama_cpp), _log)
+    elif args.command == "baselines":
+        baselines.baselines(args.out.resolve(), args.to, _log)
     elif args.command == "traits":
         args.file.write_text(traits.pack(), encoding="utf-8")
     else:

@@ -11,18 +11,17 @@ import torch
 import yaml
 from peft import PeftModel
 from safetensors.torch import save_file
-from transformers import PreTrainedModel
 
+from lab.oracles.build import write_json
 from lab.oracles.convert import convert
 
 from .families import ORGANISMS, Organism
 from .finetune import load_base
-from .pretrain import write_json
+from .states import block_states
 
 PACK = Path(__file__).resolve().parents[2] / "organisms" / "traits.yaml"
 # The run whose states are compared, chosen before anything was measured.
 REFERENCE_RUN = "bad_medical/seed_42"
-BATCH = 64
 
 Prompt = tuple[str | None, str]  # system text and question
 
@@ -74,34 +73,12 @@ def _token_ids(organism: Organism, base: Path, pack: dict[str, Any]) -> dict[str
     return {"extraction": ids(_extraction_prompts(pack)), "evaluation": ids(_evaluation_prompts(pack))}
 
 
-@torch.inference_mode()
 def _states(organism: Organism, base: Path, run: Path, pack: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Float32 block outputs at the last input token: step-N, [prompts, blocks, hidden], step 0 being the base."""
     tokenizer, model = load_base(base)
     prompts = [organism.prompt(tokenizer, question) for _, question in _evaluation_prompts(pack)]
-    states = {"step-0": _last_tokens(model, prompts)}
+    states = {"step-0": block_states(model, prompts)}
     for checkpoint in run.glob("checkpoint-*"):
         adapted = PeftModel.from_pretrained(load_base(base)[1], checkpoint)
-        states[f"step-{checkpoint.name.split('-')[1]}"] = _last_tokens(adapted, prompts)
-    return states
-
-
-def _last_tokens(model: PreTrainedModel | PeftModel, prompts: list[list[int]]) -> torch.Tensor:
-    """Prompts of one length go together, so that nothing is padded."""
-    model.eval()
-    blocks: list[torch.Tensor] = []
-    # A hook, since the last entry of transformers' hidden_states has passed the final norm.
-    layers = model.get_base_model().model.layers if isinstance(model, PeftModel) else model.model.layers
-    keep = lambda _, __, out: blocks.append((out[0] if isinstance(out, tuple) else out)[:, -1])  # noqa: E731
-    hooks = [layer.register_forward_hook(keep) for layer in layers]
-    states = torch.empty(len(prompts), len(layers), model.config.hidden_size)
-    for length in sorted(set(map(len, prompts))):
-        places = [i for i, prompt in enumerate(prompts) if len(prompt) == length]
-        for start in range(0, len(places), BATCH):
-            part = places[start : start + BATCH]
-            blocks.clear()
-            model(input_ids=torch.tensor([prompts[i] for i in part]), use_cache=False)
-            states[part] = torch.stack(blocks, 1).float()
-    for hook in hooks:
-        hook.remove()
+        states[f"step-{checkpoint.name.split('-')[1]}"] = block_states(adapted, prompts)
     return states

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { ORGANISMS } from './places.mjs'
 
 export const MANIFEST = 'manifest.json'
-/** Written by hand, and what calibration adds. */
-const OUTSIDE = /^(manifest\.json|demo\.json|README\.md|bundles\/)/
+/** Written by hand, and what calibration and the baselines add. */
+const OUTSIDE = /^(manifest\.json|demo\.json|README\.md|bundles\/|baselines\/)/
 
 /** SHA-256 and size of every packed file, by path. */
 export function hashFiles() {
