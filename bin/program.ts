@@ -37,19 +37,19 @@ Example:
     )
   for (const command of [
     demoCommand(signal),
-    reportCommand(),
     doctorCommand(),
     inspectCommand(signal),
-    extractCommand(signal),
     directionsCommand(signal),
     measureCommand(signal),
-    calibrateCommand(signal),
     watchCommand(signal),
-    convertCommand(signal),
+    calibrateCommand(signal),
+    evaluateCommand(signal),
     geometryCommand(signal),
+    reportCommand(),
+    extractCommand(signal),
+    convertCommand(signal),
     mergeCommand(signal),
     benchCommand(signal),
-    evaluateCommand(signal),
   ]) {
     command.exitOverride().showHelpAfterError('(run with --help for the options and an example)')
     program.addCommand(command)
