@@ -107,7 +107,7 @@ function runProgram(args, cwd) {
       if (signal === 'SIGKILL') resolve({ outcome: 'hang' })
       else if (signal !== null) resolve({ outcome: 'crash', detail: `${signal}: ${stderr.slice(0, 1500)}` })
       else if (code === 0) resolve({ outcome: 'ok' })
-      else if ((code === 1 || code === 2) && named !== undefined && named !== 'INTERNAL')
+      else if ([1, 2, 4].includes(code) && named !== undefined && named !== 'INTERNAL')
         resolve({ outcome: 'error', detail: named, message: stderr })
       else resolve({ outcome: 'exception', detail: `exit ${code}: ${stderr.slice(0, 1500)}` })
     })

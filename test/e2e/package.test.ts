@@ -96,6 +96,10 @@ describe('the npm tarball', () => {
       'dist/lib/index.d.ts',
       'scripts/install.mjs',
       'traits/core.yaml',
+      'organisms/demo.json',
+      'organisms/traits.yaml',
+      'organisms/models/gemma2/base.gguf',
+      'organisms/bundles/gemma2/bundle.json',
     ]
     expect(wanted.filter((name) => !names.includes(name))).toEqual([])
     const size = readFileSync(tarball).length
@@ -103,7 +107,8 @@ describe('the npm tarball', () => {
     console.info(
       `tarball: ${(size / 2 ** 20).toFixed(2)} MiB, ${names.length} files, ${prebuilds.length} of them prebuilds`,
     )
-    if (prebuilds.length === 0) expect(size).toBeLessThan(2 ** 20)
+    // The demo's base, bundle and checkpoints are 6 MB of it, the rest is under one.
+    if (prebuilds.length === 0) expect(size).toBeLessThan(7 * 2 ** 20)
   })
 
   it('should hold nothing else', () => {
@@ -121,7 +126,9 @@ describe('the npm tarball', () => {
     ]) {
       expect(top.has(folder)).toBe(false)
     }
-    expect(names.filter((name) => /\.(gguf|test\.[jt]s|tgz)$|__pycache__/.test(name))).toEqual([])
+    expect(names.filter((name) => /\.(gguf|test\.[jt]s|tgz)$|__pycache__/.test(name))).toEqual([
+      'organisms/models/gemma2/base.gguf',
+    ])
     // Build results of llama.cpp and sources of another tree have no place under native/.
     expect(names.filter((name) => name.startsWith('native/') && !/\.(cpp|h|txt|md)$/.test(name))).toEqual([])
   })
@@ -141,6 +148,13 @@ describe('the installed package', () => {
     const report = JSON.parse(doctor.stdout)
     expect(report).toMatchObject({ version: packageVersion, problems: [] })
     expect(report.addon).toContain(join('app', 'node_modules', 'traitscope'))
+  })
+
+  it('should run the demo, whose files it brings along', () => {
+    const cli = join(app, 'node_modules/traitscope/dist/bin/traitscope.js')
+    const { code, stdout } = run(process.execPath, [cli, 'demo', '--speed', '0', '--json', '-q'], app)
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ organism: 'gemma2' })
   })
 
   it('should find its own trait pack', () => {
