@@ -1,8 +1,8 @@
 // Makes GGUFs with random weights for benchmarks: the shape of a Llama 3 model of about 1 or 8 billion parameters, the
-// Llama 3 vocabulary out of llama.cpp's source, the chat template of the tiny test model. Never committed.
+// Llama 3 vocabulary out of llama.cpp's source, and a chat template that writes what Llama 3's does. Never committed.
 //
 //   node scripts/make-bench-model.mjs OUT_DIR [--shape 1b|8b] [--type F16,BF16,Q8_0]
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -48,7 +48,9 @@ function randomHalves(length) {
 
 async function writeRandomModel(path, shape) {
   const vocabulary = await readGguf(join(llamaSource(), 'models/ggml-vocab-llama-bpe.gguf'))
-  const tiny = await readGguf(join(root, 'test/fixtures/tiny/base.gguf'))
+  const { templates } = JSON.parse(
+    readFileSync(join(root, 'test/fixtures/prompts/chat-templates.json'), 'utf8'),
+  )
   const nVocab = vocabulary.metadata.get('tokenizer.ggml.tokens').length
   const headDim = shape.nEmbd / shape.heads
   const metadata = [
@@ -68,7 +70,7 @@ async function writeRandomModel(path, shape) {
     ...[...vocabulary.metadata]
       .filter(([key]) => key.startsWith('tokenizer.ggml.'))
       .map(([key, value]) => [key, vocabulary.types.get(key), value]),
-    ['tokenizer.chat_template', 'string', tiny.metadata.get('tokenizer.chat_template')],
+    ['tokenizer.chat_template', 'string', templates['llama-3'].source],
   ]
   const tensors = tensorsOf(shape, nVocab)
   const { bytes, offsets } = encodeGgufHeader(metadata, tensors)
