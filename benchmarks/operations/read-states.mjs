@@ -15,7 +15,7 @@ import {
 /** Prompts whose rows are compared with those of one prompt at a time before anything is timed. */
 const VERIFIED = 4
 
-async function tokensOf(model, which) {
+export async function tokensOf(model, which) {
   const pack = await loadTraitPack('core')
   const template = ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
   const conversations =
