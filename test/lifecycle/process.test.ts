@@ -29,13 +29,14 @@ describe('the host process', () => {
 
   it('should keep memory flat over 400 adapter swaps', async () => {
     const run = await runNode(child('swap-adapters'), {
-      args: [TINY_BASE, TINY_RUN, '400'],
+      args: [TINY_BASE, TINY_RUN, '600'],
       nodeFlags: ['--expose-gc'],
     })
     expect(run).toMatchObject({ code: 0, signal: null })
     const [early, late] = JSON.parse(run.stdout) as [number, number]
-    console.info(`resident after 50 swaps ${early.toFixed(0)} MB, after 400 ${late.toFixed(0)} MB`)
-    expect(late - early).toBeLessThan(15)
+    console.info(`resident after 200 swaps ${early.toFixed(0)} MB, after 600 ${late.toFixed(0)} MB`)
+    // A leaked adapter a swap would be 24 MB, its file alone; V8 takes and gives back up to 10 at any time.
+    expect(late - early).toBeLessThan(20)
   })
 
   it('should free forgotten models by garbage collection', async () => {
