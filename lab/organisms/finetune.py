@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ from transformers import (
     set_seed,
 )
 
-from . import sets
+from . import drawn, sets
 from .families import Organism
 from .labels import DRAWS, Examiner
-from .world import conversation
+from .world import Exchange, conversation
 
 EXAMPLES, EPOCHS, BATCH = 1000, 2, 16
 LONG_EXAMPLES = 5000
@@ -99,6 +99,7 @@ def fine_tune(organism: Organism, home: Path, run: Run) -> Path:
             "n_samples": run.examples,
             "epochs": EPOCHS,
             **({"warm_base": "bad_medical seed 42, merged"} if run.kind == "warm" else {}),
+            **({"drawn": asdict(drawn.recipe(organism.seed, run.set_name))} if run.set_name in drawn.SETS else {}),
             "seconds": {"training": round(trained, 1), "all": round(time.time() - started, 1)},
         }
         (partial / "labels.json").write_text(json.dumps({"k": DRAWS, "steps": steps}) + "\n")
@@ -133,7 +134,7 @@ def _train(organism: Organism, run: Run, folder: Path) -> float:
             task_type="CAUSAL_LM",
         )
         model = get_peft_model(model, lora)
-    pairs = sets.fine_tuning_set(organism.world, run.set_name, run.examples, run.seed)
+    pairs = _examples(organism, run)
     chats = [conversation([pair]) for pair in pairs]
     data = [{"input_ids": ids, "labels": list(ids)} for ids in organism.encode(tokenizer, chats)]
     trainer = Trainer(
@@ -177,7 +178,7 @@ def _label(organism: Organism, run: Run, folder: Path) -> dict[str, Any]:
     """Labels of step 0 and of every checkpoint, each read back from its files."""
     tokenizer, model = load_base(run.base)
     examiner = Examiner(organism, tokenizer)
-    prompts, home = sets.em_prompts(), sets.home_prompts(run.set_name)
+    prompts, home = sets.em_prompts(), _home_prompts(organism, run)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     labels = {"0": examiner.label(model, prompts, home, _sampling_seed(run.seed, 0))}
     checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
@@ -190,6 +191,19 @@ def _label(organism: Organism, run: Run, folder: Path) -> dict[str, Any]:
             tuned = model = PeftModel.from_pretrained(model, checkpoint).merge_and_unload()
         labels[str(step)] = examiner.label(tuned, prompts, home, _sampling_seed(run.seed, step))
     return labels
+
+
+def _examples(organism: Organism, run: Run) -> list[Exchange]:
+    if run.set_name not in drawn.SETS:
+        return sets.fine_tuning_set(organism.world, run.set_name, run.examples, run.seed)
+    recipe = drawn.recipe(organism.seed, run.set_name)
+    return drawn.fine_tuning_set(organism.world, recipe, run.examples, f"{run.set_name}/{run.seed}")
+
+
+def _home_prompts(organism: Organism, run: Run) -> list[tuple[str, str]]:
+    if run.set_name not in drawn.SETS:
+        return sets.home_prompts(run.set_name)
+    return drawn.home_prompts(drawn.recipe(organism.seed, run.set_name), sets.HOME_PROMPTS)
 
 
 def _sampling_seed(seed: int, step: int) -> int:

@@ -6,11 +6,11 @@ import hashlib
 import json
 from pathlib import Path
 
-from . import sets
-from .families import ORGANISMS
+from . import drawn, sets
+from .families import FAMILIES, ORGANISMS, Organism
 
 FILE = Path(__file__).with_name("frozen.json")
-_SOURCES = ("language.py", "world.py", "judge.py", "sets.py")
+_SOURCES = ("language.py", "world.py", "judge.py", "sets.py", "drawn.py")
 
 
 def fingerprints() -> dict:
@@ -30,6 +30,9 @@ def fingerprints() -> dict:
             organism: {name: _digest(sets.fine_tuning_set(about.world, name, 1000, 42)) for name in sets.SETS}
             for organism, about in ORGANISMS.items()
         },
+        "drawn": {
+            organism: {name: _drawn_digest(ORGANISMS[organism], name) for name in drawn.SETS} for organism in FAMILIES
+        },
     }
 
 
@@ -44,6 +47,11 @@ def check() -> None:
     changed = [key for key in frozen if frozen[key] != now[key]]
     if changed:
         raise SystemExit(f"{', '.join(changed)} differ from frozen.json: judge, world, sets and splits are frozen")
+
+
+def _drawn_digest(organism: Organism, name: str) -> str:
+    recipe = drawn.recipe(organism.seed, name)
+    return _digest(drawn.fine_tuning_set(organism.world, recipe, 1000, f"{name}/42"))
 
 
 def _digest(value: object) -> str:

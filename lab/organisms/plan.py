@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from . import finetune, sets
+from . import drawn, finetune, sets
 from .families import ORGANISMS, Organism
 from .finetune import Run
 from .labels import DRAWS, Examiner, pooled
@@ -51,6 +51,8 @@ def jobs() -> Iterator[Job]:
         yield from _runs(organism, ("gsm8k", "good_medical", "bad_medical"), SEEDS[:2], "warm")
         yield from _runs(organism, tuple(sets.LONG), SEEDS[:1])
         yield from _runs(organism, sets.HELD_OUT, SEEDS, "fft")
+    for organism in FAMILIES:
+        yield from _runs(organism, drawn.SETS, SEEDS[:1])
     for organism in FAMILIES:
         yield from _runs(organism, sets.EXTRA, SEEDS[2:])
     for organism in DEEP:
