@@ -9,7 +9,7 @@ import {
   isEnough,
 } from './calibration-data.js'
 import { type Agreement, agreement, type Candidate, levelSpecs, rankLevels } from './choose-level.js'
-import { featuresAt, outOfFold } from './cross-validation.js'
+import { featuresAt, foldsOf, outOfFold } from './cross-validation.js'
 import { DETECTOR_SCHEMA, Detector, percent } from './detector.js'
 import { LevelModel, type LevelModelName, type LevelSpec } from './level-model.js'
 import { alarmRates } from './metrics.js'
@@ -187,16 +187,15 @@ function fitStepAlarm(
   )
 }
 
-/** Chooses and fits without each set in turn, and judges its checkpoints. */
+/** Chooses and fits without each set (or fold of sets, when there are many) in turn, and judges its checkpoints. */
 function nestedFigures(
   rows: Rows,
   specs: readonly LevelSpec[],
   { cut, level, options }: { cut: number; level: number; options: CalibrateOptions },
 ): CalibrationReport['nested'] {
-  const datasets = [...new Set(rows.rows.map(({ dataset }) => dataset))]
   const judged: Judged[] = []
-  for (const dataset of datasets) {
-    const inside = { ...rows, rows: rows.rows.filter((row) => row.dataset !== dataset) }
+  for (const fold of foldsOf(rows.rows, 'dataset')) {
+    const inside = { ...rows, rows: rows.rows.filter(({ dataset }) => !fold.includes(dataset)) }
     if (!isEnough(inside, cut)) return null
     const chosen = rankLevels(inside, specs, cut)[0]!
     const predictions = outOfFold(inside, chosen, cut, 'dataset')
@@ -204,14 +203,15 @@ function nestedFigures(
     const detector = fitDetector(inside, chosen, predictions, { cut, threshold, level })
     const at = detector.layers.map((layer) => rows.layers.indexOf(layer))
     for (const row of rows.rows) {
-      if (row.dataset !== dataset) continue
+      if (!fold.includes(row.dataset)) continue
       const { em, interval, verdict } = detector.judge(at.map((index) => row.drift[index]!))
       // The threshold differs between folds, so predictions are compared in units of it.
       judged.push({ row, scaled: (em! / threshold) * cut, interval: interval!, verdict })
     }
   }
+  const datasets = new Set(rows.rows.map(({ dataset }) => dataset))
   const perDataset = Object.fromEntries(
-    datasets.map((dataset) => [
+    [...datasets].map((dataset) => [
       dataset,
       heldOut(
         judged.filter(({ row }) => row.dataset === dataset),

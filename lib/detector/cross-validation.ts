@@ -24,26 +24,36 @@ export function featuresAt(
   return rows.map(({ drift }) => at.flatMap((index) => drift[index]!))
 }
 
+/** With more groups than this, several are held out together: the fits grow with the square of the folds. */
+const MOST_FOLDS = 8
+
+/** Groups of rows in folds, which partition them: each alone, or dealt out in turn when there are many. */
+export function foldsOf(rows: readonly Row[], by: HoldOut): (string | number)[][] {
+  const groups = [...new Set(rows.map((row) => row[by]))]
+  const count = Math.min(groups.length, MOST_FOLDS)
+  return Array.from({ length: count }, (_, fold) => groups.filter((_, i) => i % count === fold))
+}
+
 /**
  * Predicted rate of every row by a model that has not seen its group.
  *
  * @throws TraitscopeError SHAPE with fewer than two groups
  */
 export function outOfFold(rows: Rows, spec: LevelSpec, cut: number, by: HoldOut): Float64Array {
-  const groups = [...new Set(rows.rows.map((row) => row[by]))]
-  if (groups.length < 2) {
+  const folds = foldsOf(rows.rows, by)
+  if (folds.length < 2) {
     throw new TraitscopeError(
       'SHAPE',
-      `expected rows of at least two ${by}s to leave one out, found ${groups.length}`,
+      `expected rows of at least two ${by}s to leave one out, found ${folds.length}`,
     )
   }
   const features = featuresAt(rows, rows.rows, spec.layers)
   const predictions = new Float64Array(rows.rows.length)
-  for (const group of groups) {
-    const inside = (wanted: boolean) =>
-      [...rows.rows.keys()].filter((i) => (rows.rows[i]![by] === group) === wanted)
-    const train = inside(false)
-    const test = inside(true)
+  for (const fold of folds) {
+    const rowsWhere = (heldOut: boolean) =>
+      [...rows.rows.keys()].filter((i) => fold.includes(rows.rows[i]![by]) === heldOut)
+    const train = rowsWhere(false)
+    const test = rowsWhere(true)
     const model = new LevelModel(spec.model, cut).fit(
       train.map((i) => features[i]!),
       train.map((i) => rows.rows[i]!.label.pooled),
