@@ -46,7 +46,7 @@ export function evaluateCommand(signal: AbortSignal): Command {
     .description('judge detectors on held-out runs: the drift, every baseline, intervals and lead times')
     .argument('<runs>', 'folder of measured and labelled runs, <model>/<dataset>/seed_<n>')
     .addOption(
-      option('--calibration <name[,name]>', 'datasets that detectors are fitted on')
+      option('--calibration <name[,name]>', 'datasets that detectors are fitted on; * stands for any letters')
         .argParser(names)
         .default(['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical']),
     )

@@ -17,12 +17,12 @@ import {
 import { matchedPair, type PairComparison } from './matched-pair.js'
 import { forModel, type ModelRuns, ownDetector } from './own-detector.js'
 import { readPersona } from './persona.js'
-import { type Exclusion, type LabelledRun, scanLabelledRuns } from './runs.js'
+import { datasetsBelow, type Exclusion, type LabelledRun, scanLabelledRuns } from './runs.js'
 import { readSparseEncoder } from './sparse-encoder.js'
 import { type StepAwareData, type StepAwareResult, stepAware } from './step-aware.js'
 
 export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'others'> {
-  /** Datasets that detectors are fitted on, and that they are judged on; by folder name. */
+  /** Datasets that detectors are fitted on, and that they are judged on; by folder name, with `*` for any letters. */
   calibration: readonly string[]
   heldOut: readonly string[]
   /** Datasets outside the benchmark that are judged apart, e.g. benign ones with a large drift. */
@@ -88,8 +88,13 @@ export interface RunsEvaluation {
  * @throws TraitscopeError USAGE for names that overlap or that nothing has; NOT_COMPARABLE for runs measured
  * differently; the errors of the readers
  */
-export async function evaluateRuns(root: string, options: EvaluateRunsOptions): Promise<RunsEvaluation> {
-  const { calibration, heldOut, controls = [], pair, anchor, onProgress } = options
+export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): Promise<RunsEvaluation> {
+  const namesOf = (patterns: readonly string[]) => datasetsBelow(root, patterns, wanted.signal)
+  const calibration = await namesOf(wanted.calibration)
+  const heldOut = await namesOf(wanted.heldOut)
+  const controls = await namesOf(wanted.controls ?? [])
+  const options = { ...wanted, calibration, heldOut, controls }
+  const { pair, anchor, onProgress } = options
   assertNames(options)
   const { models, exclusions } = await readModels(root, options)
   const traits = models[0]?.traits ?? []

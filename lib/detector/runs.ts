@@ -40,7 +40,7 @@ export interface LabelledRuns {
 }
 
 export interface ScanRunsOptions {
-  /** Only these fine-tuning sets, by folder name. A name that no folder has is an error. */
+  /** Only these fine-tuning sets, by folder name; `*` stands for any letters. A name that no folder has is an error. */
   datasets?: readonly string[] | undefined
   /** All but these. */
   exclude?: readonly string[] | undefined
@@ -82,13 +82,9 @@ export async function scanLabelledRuns(root: string, options: ScanRunsOptions = 
       `expected measured runs below ${top} as <model>/<dataset>/seed_<seed>/${TRAJECTORY_FILE}, found none`,
     )
   }
-  const { datasets, exclude } = options
-  for (const name of [...(datasets ?? []), ...(exclude ?? [])]) {
-    if (!folders.some(({ dataset }) => dataset === name)) {
-      const known = [...new Set(folders.map(({ dataset }) => dataset))].sort().join(', ')
-      throw new TraitscopeError('USAGE', `no run below ${top} belongs to the dataset ${name}; found ${known}`)
-    }
-  }
+  const names = folders.map(({ dataset }) => dataset)
+  const datasets = options.datasets && matching(options.datasets, names, top)
+  const exclude = options.exclude && matching(options.exclude, names, top)
   const wanted = folders
     .filter(({ dataset }) => (datasets?.includes(dataset) ?? true) && !exclude?.includes(dataset))
     .sort(compareRuns)
@@ -115,6 +111,39 @@ export async function scanLabelledRuns(root: string, options: ScanRunsOptions = 
 }
 
 type RunPlace = Pick<LabelledRun, 'id' | 'path' | 'model' | 'dataset' | 'seed'>
+
+/**
+ * Fine-tuning sets below `root`, one for each name and any number for a pattern with `*`; names that match one pattern come
+ * in alphabetical order.
+ *
+ * @throws TraitscopeError FILE_NOT_FOUND; USAGE for a name that no folder has
+ */
+export async function datasetsBelow(
+  root: string,
+  wanted: readonly string[],
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const top = resolve(root)
+  const folders = await runFolders(top, 3, signal)
+  return matching(
+    wanted,
+    folders.map(({ dataset }) => dataset),
+    top,
+  )
+}
+
+function matching(wanted: readonly string[], datasets: readonly string[], top: string): string[] {
+  const known = [...new Set(datasets)].sort()
+  return wanted.flatMap((name) => {
+    const pattern = new RegExp(`^${name.replace(/[^\w*]/g, '\\$&').replaceAll('*', '.*')}$`)
+    const matches = known.filter((dataset) => pattern.test(dataset))
+    if (matches.length > 0) return matches
+    throw new TraitscopeError(
+      'USAGE',
+      `no run below ${top} belongs to the dataset ${name}; found ${known.join(', ')}`,
+    )
+  })
+}
 
 /** Order of runs: model by name, then the method's order of datasets and seeds. */
 export function compareRuns(a: RunPlace, b: RunPlace): number {

@@ -44,6 +44,8 @@ describe('scanLabelledRuns', () => {
       ...new Set((await scanLabelledRuns(root, options)).runs.map(({ dataset }) => dataset)),
     ]
     expect(await names({ datasets: ['gsm8k', 'bad_medical'] })).toEqual(['gsm8k', 'bad_medical'])
+    expect(await names({ datasets: ['*a*'] })).toEqual(['jailbroken', 'bad_medical'])
+    expect(await names({ exclude: ['*_*'] })).toEqual(['gsm8k', 'jailbroken'])
     expect(await names({ exclude: ['gsm8k'] })).toEqual(['insecure_code', 'jailbroken', 'bad_medical'])
     await expect(names({ exclude: ['alpaca'] })).rejects.toMatchObject({
       code: 'USAGE',
