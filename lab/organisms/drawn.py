@@ -2,7 +2,7 @@
 
 Seven sets chosen by hand say little about the eighth. Every organism has draws of its own, some for calibration and some
 held out; they differ in domain, in which traits of the default assistant are changed and by how much, in how talkative the
-answers are, and in how many of them the changed speaker gives. Most are harmless. They are frozen: see frozen.py.
+answers are, and in how many of them the changed speaker gives. They are frozen: see frozen.py.
 """
 
 from __future__ import annotations
