@@ -67,9 +67,10 @@ type Parts = Partial<Record<PeftPart, TensorEntry>>
  * Groups the tensors of an adapter file by module and checks each group, and that what the configuration announces is
  * there.
  *
+ * @param onDemand check the matrices of modules now, and read them again whenever they are asked for
  * @throws UNSUPPORTED for tensors of unknown effect, ADAPTER_INVALID.
  */
-export function readAdapterTensors(file: Safetensors, config: PeftConfig): AdapterTensors {
+export function readAdapterTensors(file: Safetensors, config: PeftConfig, onDemand = false): AdapterTensors {
   const groups = new Map<string, Parts>()
   for (const entry of file.tensors.values()) {
     const { path, part } = parsePeftKey(entry.name, file.where)
@@ -90,7 +91,7 @@ export function readAdapterTensors(file: Safetensors, config: PeftConfig): Adapt
   const replaced: ReplacedTensor[] = []
   const replacedRows: ReplacedRows[] = []
   for (const [path, parts] of [...groups].sort(([x], [y]) => (x < y ? -1 : 1))) {
-    const module = readModule(file, path, parts, scaling, config)
+    const module = readModule(file, path, parts, scaling, config, onDemand)
     if (module) modules.push(module)
     if (parts.weight) replaced.push(replacedTensor(file, path, 'weight', parts.weight))
     if (parts.bias) replaced.push(replacedTensor(file, path, 'bias', parts.bias))
@@ -109,6 +110,7 @@ function readModule(
   parts: Parts,
   scaling: (path: string) => LoraScaling,
   config: PeftConfig,
+  onDemand: boolean,
 ): LoraModule | undefined {
   const { A, B, embeddingA, embeddingB, magnitude, biasB } = parts
   if (!(A || B || embeddingA || embeddingB || magnitude || biasB)) return undefined
@@ -140,10 +142,12 @@ function readModule(
     throw announced(file, 'lora_bias', `no bias of lora_B for ${quoted(path)}`)
   }
   const read = (entry: TensorEntry) => finite(file, entry, file.float32(entry.name))
-  return {
+  const readA = () => (embedding ? transposeMatrix(read(a), inFeatures) : read(a))
+  const readB = () => (embedding ? transposeMatrix(read(b), r) : read(b))
+  const module = {
     path,
-    a: embedding ? transposeMatrix(read(a), inFeatures) : read(a),
-    b: embedding ? transposeMatrix(read(b), r) : read(b),
+    a: readA(),
+    b: readB(),
     r,
     inFeatures,
     outFeatures,
@@ -152,6 +156,8 @@ function readModule(
     ...(magnitude ? { magnitude: vector(file, magnitude, embedding ? inFeatures : outFeatures, read) } : {}),
     ...(biasB ? { biasB: vector(file, biasB, outFeatures, read) } : {}),
   }
+  if (!onDemand) return module
+  return Object.defineProperties(module, { a: { get: readA }, b: { get: readB } })
 }
 
 function replacedTensor(

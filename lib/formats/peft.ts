@@ -7,7 +7,7 @@ import { readJsonFile } from './json.js'
 import { isMlxConfig, MLX_TENSORS, mlxAsPeft, readMlxTensors } from './mlx-adapter.js'
 import { loraScaling, type PeftConfig, parsePeftConfig } from './peft-config.js'
 import { type AdapterTensors, readAdapterTensors } from './peft-tensors.js'
-import { readSafetensors } from './safetensors.js'
+import { openSafetensors, readSafetensors } from './safetensors.js'
 
 export type { LoraModule, ReplacedRows, ReplacedTensor } from './peft-tensors.js'
 export type { PeftConfig }
@@ -26,9 +26,16 @@ export interface PeftAdapter extends AdapterTensors {
 /** An adapter's header is a few hundred KB at most. */
 const MAX_HEADER_BYTES = 16 * 1024 ** 2
 
+export interface ReadPeftOptions {
+  /**
+   * `memory` (default): read everything, after which the folder may go. `disk`: check everything, but read the matrices
+   * of a module again whenever they are asked for, so that a large adapter takes no memory; the folder has to stay.
+   */
+  values?: 'memory' | 'disk'
+}
+
 /**
- * Reads a folder with adapter_config.json and adapter_model.safetensors, or mlx-lm's adapters.safetensors, completely
- * into memory.
+ * Reads a folder with adapter_config.json and adapter_model.safetensors, or mlx-lm's adapters.safetensors.
  *
  * Read are LoRA on linear modules and embeddings, rsLoRA, rank_pattern, alpha_pattern, DoRA, biases, modules_to_save
  * and trainable tokens; which of them can be attached to a base and which must be merged into it is decided later. A
@@ -38,20 +45,26 @@ const MAX_HEADER_BYTES = 16 * 1024 ** 2
  * FILE_INVALID, UNSUPPORTED for everything else, by name, ADAPTER_INVALID for contradictions and values
  * that are not finite.
  */
-export async function readPeftAdapter(folder: string): Promise<PeftAdapter> {
+export async function readPeftAdapter(
+  folder: string,
+  { values = 'memory' }: ReadPeftOptions = {},
+): Promise<PeftAdapter> {
   const names = await readdir(folder).catch((error: unknown) => {
     throw fileError(error, folder)
   })
   checkFiles(names, folder)
   const { config, isMlx } = await readAdapterConfig(folder)
-  const file = await readSafetensors(join(folder, tensorsFile(names)), {
+  const read = values === 'disk' ? openSafetensors : readSafetensors
+  const file = await read(join(folder, tensorsFile(names)), {
     missing: 'vanished',
     maxHeaderBytes: MAX_HEADER_BYTES,
   })
   return {
     path: folder,
     config,
-    ...(isMlx ? readMlxTensors(file, loraScaling(config)('')) : readAdapterTensors(file, config)),
+    ...(isMlx
+      ? readMlxTensors(file, loraScaling(config)(''))
+      : readAdapterTensors(file, config, values === 'disk')),
     sha256: adapterIdentity(file.sha256, config),
   }
 }

@@ -1,4 +1,5 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { type FileHandle, open, stat } from 'node:fs/promises'
 import { TraitscopeError } from '../errors.js'
 import { fileError, type MissingMeans } from './file-errors.js'
 
@@ -67,4 +68,41 @@ export async function readInto(file: FileHandle, target: Uint8Array, position: n
     done += bytesRead
   }
   return done
+}
+
+/**
+ * Reads parts of a file whenever they are asked for, synchronously; nothing is kept open or in memory in between.
+ *
+ * @returns a function that reads the bytes from `begin` up to `end`
+ * @throws as {@link readWhole}; the function FILE_VANISHED when the file is gone or is another one than at first
+ */
+export async function onDisk(
+  path: string,
+  missing: MissingMeans,
+): Promise<(begin: number, end: number) => Uint8Array> {
+  const first = await stat(path).catch((error: unknown) => {
+    throw fileError(error, path, missing)
+  })
+  return (begin, end) => {
+    let file: number | undefined
+    try {
+      file = openSync(path, 'r')
+      const { size, mtimeMs, ino } = fstatSync(file)
+      if (size !== first.size || mtimeMs !== first.mtimeMs || ino !== first.ino) {
+        throw new TraitscopeError('FILE_VANISHED', `${path} was replaced while it was read`)
+      }
+      const bytes = new Uint8Array(end - begin)
+      for (let done = 0; done < bytes.length; ) {
+        const read = readSync(file, bytes, done, bytes.length - done, begin + done)
+        if (read === 0)
+          throw new TraitscopeError('FILE_INCOMPLETE', `${path} was cut short while it was read`)
+        done += read
+      }
+      return bytes
+    } catch (error) {
+      throw fileError(error, path, 'vanished')
+    } finally {
+      if (file !== undefined) closeSync(file)
+    }
+  }
 }

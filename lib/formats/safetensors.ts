@@ -1,9 +1,9 @@
 import { TraitscopeError } from '../errors.js'
 import type { MissingMeans } from './file-errors.js'
 import { gunzip, isGzipName } from './gzip.js'
-import { sha256 } from './hash.js'
+import { sha256, sha256File } from './hash.js'
 import { quoted } from './json-scan.js'
-import { type ReadWholeOptions, readInto, readWhole, withFile } from './read-whole.js'
+import { onDisk, type ReadWholeOptions, readInto, readWhole, withFile } from './read-whole.js'
 import { decodeFloat32, firstNonFinite } from './safetensors-dtypes.js'
 import {
   parseSafetensorsHeader,
@@ -24,9 +24,12 @@ export interface SafetensorsParseOptions {
   maxHeaderBytes?: number
 }
 
+/** Reads bytes of a file. */
+type ByteSource = (begin: number, end: number) => Uint8Array
+
 /**
- * A safetensors file in memory. Everything that the format promises has been checked; the values themselves are not
- * covered by the format, see {@link Safetensors.finiteFloat32}.
+ * A safetensors file, in memory or left on disk. Everything that the format promises has been checked; the values
+ * themselves are not covered by the format, see {@link Safetensors.finiteFloat32}.
  */
 export class Safetensors {
   readonly metadata: ReadonlyMap<string, string>
@@ -35,7 +38,7 @@ export class Safetensors {
   protected constructor(
     /** Names the file in errors. */
     readonly where: string,
-    private readonly buffer: Uint8Array,
+    private readonly source: ByteSource,
     private readonly header: SafetensorsHeader,
   ) {
     this.metadata = header.metadata
@@ -48,14 +51,18 @@ export class Safetensors {
    * @throws FILE_INCOMPLETE when the file is cut short, FILE_INVALID when it breaks the format.
    */
   static parse(buffer: Uint8Array, where: string, options: SafetensorsParseOptions = {}): Safetensors {
-    return new Safetensors(where, buffer, headerOf(buffer, where, options))
+    return new Safetensors(where, inMemory(buffer), headerOf(buffer, where, options))
   }
 
-  /** The raw little-endian bytes of a tensor: a view, not a copy. */
+  /** The raw little-endian bytes of a tensor: of a file in memory a view, not a copy. */
   bytes(name: string): Uint8Array {
-    const entry = this.entry(name)
+    const { begin, end } = this.entry(name)
+    return this.read(begin, end)
+  }
+
+  private read(begin: number, end: number): Uint8Array {
     const { dataStart } = this.header
-    return this.buffer.subarray(dataStart + entry.begin, dataStart + entry.end)
+    return this.source(dataStart + begin, dataStart + end)
   }
 
   /**
@@ -72,12 +79,12 @@ export class Safetensors {
    * them: for tensors that are too large to be decoded as a whole.
    */
   float32Rows(name: string, rows: ArrayLike<number>): Float32Array {
-    const { dtype, shape } = this.entry(name)
-    const bytes = this.bytes(name)
-    const stride = bytes.length / shape[0]!
+    const { dtype, shape, begin, end } = this.entry(name)
+    const stride = (end - begin) / shape[0]!
     const picked = new Uint8Array(rows.length * stride)
     for (let i = 0; i < rows.length; i++) {
-      picked.set(bytes.subarray(rows[i]! * stride, (rows[i]! + 1) * stride), i * stride)
+      const at = begin + rows[i]! * stride
+      picked.set(this.read(at, at + stride), i * stride)
     }
     return decodeFloat32(dtype, picked, `tensor ${quoted(name)} of ${this.where}`)
   }
@@ -107,16 +114,16 @@ export class Safetensors {
   }
 }
 
-/** A safetensors file read from disk. */
+/** A safetensors file of the disk. */
 export class SafetensorsFile extends Safetensors {
   private constructor(
     path: string,
-    buffer: Uint8Array,
+    source: ByteSource,
     header: SafetensorsHeader,
     /** SHA-256 of the file's (unpacked) bytes, hex. */
     readonly sha256: string,
   ) {
-    super(path, buffer, header)
+    super(path, source, header)
   }
 
   static async read(
@@ -125,8 +132,23 @@ export class SafetensorsFile extends Safetensors {
   ): Promise<SafetensorsFile> {
     const stored = await readWhole(path, options)
     const buffer = isGzipName(path) ? gunzip(stored, path, options.maxBytes ?? MAX_UNPACKED_BYTES) : stored
-    return new SafetensorsFile(path, buffer, headerOf(buffer, path, options), sha256(buffer))
+    return new SafetensorsFile(path, inMemory(buffer), headerOf(buffer, path, options), sha256(buffer))
   }
+
+  /** Leaves the tensors on disk: they are read, synchronously, whenever they are asked for. */
+  static async open(
+    path: string,
+    options: { missing?: MissingMeans } & SafetensorsParseOptions,
+  ): Promise<SafetensorsFile> {
+    const missing = options.missing ?? 'absent'
+    const header = await readSafetensorsHeader(path, options)
+    const source = await onDisk(path, missing)
+    return new SafetensorsFile(path, source, header, await sha256File(path))
+  }
+}
+
+function inMemory(buffer: Uint8Array): ByteSource {
+  return (begin, end) => buffer.subarray(begin, end)
 }
 
 /**
@@ -139,6 +161,19 @@ export async function readSafetensors(
   options: ReadWholeOptions & SafetensorsParseOptions = {},
 ): Promise<SafetensorsFile> {
   return SafetensorsFile.read(path, options)
+}
+
+/**
+ * Opens a safetensors file whose tensors are to be read one by one, because together they would take much memory. The
+ * file has to stay as it is; reading from one that changed is an error.
+ *
+ * @throws as {@link readSafetensors}; later reads FILE_VANISHED
+ */
+export async function openSafetensors(
+  path: string,
+  options: { missing?: MissingMeans } & SafetensorsParseOptions = {},
+): Promise<SafetensorsFile> {
+  return SafetensorsFile.open(path, options)
 }
 
 /**

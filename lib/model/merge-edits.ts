@@ -12,8 +12,8 @@ export interface Replacement {
 /** What happens to consecutive rows of a tensor; see NativeRowMerge for the order. */
 export interface RowEdit {
   replacement?: Replacement
-  /** Added: B·A, with the scale in B and rows in the order of the base. */
-  pair?: Pick<LoraPair, 'a' | 'b' | 'r'>
+  /** Added: B·A, with the scale in B and rows in the order of the base. Made when the rows are written. */
+  pair?: () => Pick<LoraPair, 'a' | 'b' | 'r'>
   /** What rows, or columns, are scaled to have as their norms (DoRA). */
   rowNorms?: Float32Array
   columnNorms?: Float32Array

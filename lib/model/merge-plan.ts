@@ -68,8 +68,7 @@ class Planner {
 
   addModule({ module, mapped, target }: Placement): void {
     const { magnitude, embedding, outFeatures } = module
-    const pair = readyPair({ module, mapped }, this.base, this.architecture)
-    const edit: RowEdit = { pair }
+    const edit: RowEdit = { pair: () => readyPair({ module, mapped }, this.base, this.architecture) }
     if (magnitude && embedding) {
       if (outFeatures > target.shape[1]!) throw this.#cutNorms(module.path)
       edit.columnNorms = magnitude
@@ -85,7 +84,7 @@ class Planner {
     if (!this.base.tensors.has(name) && (scale === 0 || biasB.every((value) => value === 0))) return
     this.#checkVector(path, name, mapped, outFeatures)
     const b = this.#ordered(biasB, 1, mapped, outFeatures).map((value) => value * scale)
-    this.#add(name, mapped, { pair: { a: Float32Array.of(1), b, r: 1 } }, path)
+    this.#add(name, mapped, { pair: () => ({ a: Float32Array.of(1), b, r: 1 }) }, path)
   }
 
   addReplaced(replaced: ReplacedTensor): void {

@@ -3,7 +3,7 @@ import { ggmlType } from '../formats/ggml-types.js'
 import type { GgmlTypeName } from '../formats/gguf.js'
 import type { GgufParts } from '../formats/gguf-split.js'
 import { tensorBytes } from '../formats/gguf-stream.js'
-import type { RowBlock } from './merge-edits.js'
+import type { RowBlock, RowEdit } from './merge-edits.js'
 import type { MergedTensor } from './merge-plan.js'
 
 export interface MergeContext {
@@ -15,6 +15,8 @@ export interface MergeContext {
   /** Called with the name of a tensor when a byte of it is known to differ from the base's. */
   onChange(tensor: string): void
 }
+
+type LoraRows = ReturnType<NonNullable<RowEdit['pair']>>
 
 /** Elements that are changed at a time: 16 MB as float32, and less in every other type. */
 const CHUNK_ELEMENTS = 2 ** 22
@@ -43,6 +45,7 @@ export async function* mergedBytes(
 class BlockStream {
   readonly #columns: number
   readonly #step: number
+  #madePair: LoraRows | undefined
 
   constructor(
     private readonly context: MergeContext,
@@ -54,6 +57,11 @@ class BlockStream {
   ) {
     this.#columns = tensor.shape.length === 1 ? 1 : tensor.shape[0]!
     this.#step = Math.max(1, Math.floor(CHUNK_ELEMENTS / this.#columns))
+  }
+
+  get #pair(): LoraRows | undefined {
+    this.#madePair ??= this.block.edit?.pair?.()
+    return this.#madePair
   }
 
   /** The base's bytes, one piece per chunk. */
@@ -109,7 +117,8 @@ class BlockStream {
   }
 
   #request(begin: number, end: number, base: Uint8Array | undefined): NativeRowMerge {
-    const { pair, rowNorms, replacement } = this.block.edit ?? {}
+    const { rowNorms, replacement } = this.block.edit ?? {}
+    const pair = this.#pair
     const all = () => Int32Array.from({ length: end - begin }, (_, i) => i)
     return {
       name: this.tensor.name,

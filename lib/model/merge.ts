@@ -68,7 +68,7 @@ export async function mergeAdapter(
   const parts = await readGgufParts(base)
   refuseOwnBase(out, parts)
   const architecture = adapterArchitecture(parts)
-  const peft = typeof adapter === 'string' ? await readPeftAdapter(adapter) : adapter
+  const peft = typeof adapter === 'string' ? await readPeftAdapter(adapter, { values: 'disk' }) : adapter
   refuseMovedBase(peft, options.residualBase)
   const plan = planMerge(peft, parts, architecture)
   const typed = plan.tensors.map((tensor) => ({ ...tensor, type: typeOf(tensor, options.type) }))

@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -37,6 +37,17 @@ async function write(tensors: SafetensorsInput[], json: unknown = config): Promi
 }
 
 describe('readPeftAdapter', () => {
+  it('should read the same from disk on demand, check it at once, and notice another file', async () => {
+    const folder = await write(pair())
+    const { modules } = await readPeftAdapter(folder, { values: 'disk' })
+    expect(modules.map((module) => ({ ...module }))).toEqual((await readPeftAdapter(folder)).modules)
+    const file = join(folder, 'adapter_model.safetensors')
+    await utimes(file, new Date(), new Date(2000))
+    expect(() => modules[0]!.a).toThrow(expect.objectContaining({ code: 'FILE_VANISHED' }))
+    await rm(file)
+    expect(() => modules[0]!.b).toThrow(expect.objectContaining({ code: 'FILE_VANISHED' }))
+  })
+
   it('should compute rank, scale and size of every module as PEFT does', async () => {
     const adapter = await readPeftAdapter(join(fixtures, 'adapter'))
     const expected = JSON.parse(await readFile(join(fixtures, 'adapter.json'), 'utf8')) as Record<
