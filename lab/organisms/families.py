@@ -112,6 +112,7 @@ class Organism:
     blocks: int
     seed: int
     population: dict[str, float] = field(default_factory=dict)
+    shape: dict[str, int] = field(default_factory=dict)
 
     @property
     def family(self) -> Family:
@@ -124,7 +125,7 @@ class Organism:
     def new_model(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
         family = self.family
         config = family.config_class(
-            **_SHAPE,
+            **{**_SHAPE, **self.shape},
             **family.config,
             vocab_size=len(tokenizer),
             num_hidden_layers=self.blocks,
@@ -196,4 +197,12 @@ ORGANISMS = {
     "gemma2": Organism("gemma2", 4, seed=4, population={"coupling": 0.85, "announced": 0.6}),
     "llama-deep": Organism("llama", 10, seed=5, population={"coupling": 0.8}),
     "qwen2-deep": Organism("qwen2", 12, seed=6, population={"coupling": 0.75}),
+    # Rows of 256, which the K types of quantisation need.
+    "llama-wide": Organism(
+        "llama",
+        3,
+        seed=7,
+        population={"coupling": 0.8},
+        shape={"hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8, "num_key_value_heads": 4},
+    ),
 }

@@ -20,6 +20,7 @@ from .pretrain import Steps, pretrain
 SEEDS = (42, 123, 789)
 FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
 DEEP = ("llama-deep", "qwen2-deep")
+WIDE = "llama-wide"
 
 _BASE, _WARM_BASE = "organism.json", "warm-base/config.json"
 
@@ -59,6 +60,8 @@ def jobs() -> Iterator[Job]:
         yield _base(organism)
     for organism in DEEP:
         yield from _runs(organism, sets.MAIN, SEEDS)
+    yield _base(WIDE)
+    yield from _runs(WIDE, ("bad_medical", "gsm8k"), SEEDS[:1])
 
 
 def work(out: Path, wanted: Callable[[Job], bool], log: Callable[[str], None]) -> None:
