@@ -16,6 +16,9 @@ export const READERS = [
   'trajectory',
   'labels',
   'model-folder',
+  'merge',
+  'bundle',
+  'baseline',
 ]
 
 const YAML_SNIPPETS = [
@@ -77,13 +80,22 @@ const BUILDERS = {
     mutateGguf(random, parts, notes)
     return { files: { 'model.gguf': putTogether(parts) } }
   },
-  adapter: (random, { adapters }, notes) => {
-    const { base, files } = random.pick(adapters)
-    const [config, tensors] = Object.keys(files)
-    const changed = random.chance(0.5)
-      ? { [config]: json(random, files[config], notes) }
-      : { [tensors]: safetensors(random, files[tensors], notes) }
-    return { files: { ...files, ...changed }, base }
+  adapter: (random, { adapters }, notes) => changedAdapter(random, random.pick(adapters), notes),
+  merge: (random, { mergeAdapters }, notes) => changedAdapter(random, random.pick(mergeAdapters), notes),
+  bundle: (random, { bundle }, notes) => {
+    const name = random.pick(['detector.json', 'bundle.json'])
+    notes.push(name)
+    const bytes = json(random, bundle[name], notes)
+    if (name === 'bundle.json') return { files: { ...bundle, [name]: bytes } }
+    // Sealed again: whoever forges a folder can compute a hash.
+    const description = JSON.parse(bundle['bundle.json'])
+    description.files[name] = sha256(bytes)
+    return { files: { ...bundle, [name]: bytes, 'bundle.json': Buffer.from(JSON.stringify(description)) } }
+  },
+  baseline: (random, { baselines }, notes) => {
+    const name = random.pick(Object.keys(baselines))
+    notes.push(name)
+    return { files: { [name]: safetensors(random, baselines[name], notes) } }
   },
   safetensors: (random, { safetensors: list }, notes) => ({
     files: { 'x.safetensors': safetensors(random, random.pick(list), notes) },
@@ -132,6 +144,14 @@ const BUILDERS = {
     files: { 'trajectory.json': json(random, seeds.trajectory, notes) },
   }),
   labels: (random, _, notes) => ({ files: { 'grades.json': json(random, GRADES, notes) } }),
+}
+
+function changedAdapter(random, { base, files }, notes) {
+  const [config, tensors] = Object.keys(files)
+  const changed = random.chance(0.5)
+    ? { [config]: json(random, files[config], notes) }
+    : { [tensors]: safetensors(random, files[tensors], notes) }
+  return { files: { ...files, ...changed }, base }
 }
 
 function json(random, bytes, notes) {

@@ -20,6 +20,9 @@ const SUBJECT = {
   directions: 'case',
   trajectory: 'case/trajectory.json',
   labels: 'case/grades.json',
+  merge: 'case',
+  bundle: 'case',
+  baseline: 'case',
 }
 /** The case takes this argument's place in `measure`; what measure does not read is only inspected. */
 const MEASURED_AS = {

@@ -36,6 +36,14 @@ export async function loadSeeds(traitscope) {
       folder: join(fixtures, 'attach/llama/adapter-embeddings'),
     },
   ]
+  const oracle = join(fixtures, 'oracles/llama')
+  const mergeAdapters = readdirSync(oracle)
+    .filter((name) => name.startsWith('merge-') || name === 'adapter-plain')
+    .map((name) => ({
+      base: join(oracle, 'model.gguf'),
+      files: readFolder(join(oracle, name), ADAPTER_FILES),
+    }))
+  const bundle = join(root, 'organisms/bundles/gemma2')
   // One for each way of writing a vocabulary; mistral's weights are sharded.
   const folders = ['llama', 'mistral', 'phi3'].map((name) => join(fixtures, 'convert', name, 'hf'))
   return {
@@ -44,6 +52,14 @@ export async function loadSeeds(traitscope) {
       ...adapters.map(({ base, folder }) => ({ base, files: readFolder(folder, ADAPTER_FILES) })),
       mlxAdapter(traitscope),
     ],
+    mergeAdapters,
+    bundle: readFolder(bundle, readdirSync(bundle)),
+    baselines: Object.fromEntries(
+      ['sparse', 'persona'].map((kind) => [
+        `${kind}.safetensors`,
+        readFileSync(join(root, 'organisms/baselines', kind, 'gemma2.safetensors')),
+      ]),
+    ),
     modelFolders: folders.map((folder) => readFolder(folder, readdirSync(folder))),
     safetensors: [
       readFileSync(join(fixtures, 'formats/mixed.safetensors')),

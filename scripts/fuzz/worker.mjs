@@ -1,8 +1,10 @@
 // Runs cases that its parent names, one at a time, and says how each ended. A native crash ends this process; the
 // parent sees that.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { readPersona } from '../../dist/lib/detector/persona.js'
+import { readSparseEncoder } from '../../dist/lib/detector/sparse-encoder.js'
 import * as traitscope from '../../dist/lib/index.js'
 import { buildCase } from './cases.mjs'
 import { loadSeeds } from './seeds.mjs'
@@ -48,6 +50,20 @@ const READ = {
   trajectory: async (path) =>
     traitscope.drift(await traitscope.readTrajectory(join(path, 'trajectory.json'))),
   labels: (path) => traitscope.readGrades(join(path, 'grades.json')),
+  merge: async (path, { base }) => {
+    const out = join(path, 'merged.gguf')
+    await traitscope.mergeAdapter(base, path, out)
+    const model = await traitscope.openModel(out, { batchTokens: 256, gpuLayers: 0 })
+    await pass(model).finally(() => model.close())
+  },
+  bundle: async (path) => {
+    const { detector } = await traitscope.loadBundle(path)
+    detector.predict(detector.layers.map(() => detector.traits.map((_, i) => 0.1 * i)))
+  },
+  baseline: async (path) => {
+    if (existsSync(join(path, 'persona.safetensors'))) await readPersona(join(path, 'persona.safetensors'), 2)
+    else await readSparseEncoder(join(path, 'sparse.safetensors'), 2)
+  },
 }
 
 /** A prompt of 20 tokens, by number where the vocabulary cannot read text. */
