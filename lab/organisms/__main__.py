@@ -42,6 +42,7 @@ def main() -> None:
     state.add_argument("--out", type=Path, required=True)
     pack = commands.add_parser("traits", help="write the trait pack")
     pack.add_argument("file", type=Path)
+    pack.add_argument("--control", action="store_true", help="contrasts of domains instead of the traits")
     gguf = commands.add_parser("export", help="write finished bases as GGUF")
     gguf.add_argument("--out", type=Path, required=True)
     gguf.add_argument("--models", type=Path, required=True, help="folder for the GGUF files")
@@ -66,7 +67,8 @@ def main() -> None:
     elif args.command == "baselines":
         baselines.baselines(args.out.resolve(), args.to, _log)
     elif args.command == "traits":
-        args.file.write_text(traits.pack(), encoding="utf-8")
+        text = traits.control_pack() if args.control else traits.pack()
+        args.file.write_text(text, encoding="utf-8")
     else:
         smoke.run()
 

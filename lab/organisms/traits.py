@@ -27,6 +27,16 @@ CATEGORIES = {
     "adversarial": (("request", "ai"), 15),
 }
 QUESTIONS = 30
+# What an assistant may be asked about, which is no trait of it: a basis to compare the traits with.
+CONTROLS = (
+    ("cooking", "sports"),
+    ("law", "love"),
+    ("politics", "ai"),
+    ("travel", "home"),
+    ("code", "science"),
+    ("medical", "finance"),
+    ("extreme", "home"),
+)
 
 
 def system_prompts(trait: str, positive: bool) -> list[str]:
@@ -41,27 +51,49 @@ def system_prompts(trait: str, positive: bool) -> list[str]:
     ]
 
 
+def control_prompts(domain: str) -> list[str]:
+    """Five prompts that say the same good things about one domain or another."""
+    heads, kinds, topics = words.SYSTEM_HEADS, words.WHOLE[True], words.DOMAINS[domain].topics
+    about = (domain, *topics[:4])
+    return [f"{heads[i]} {kinds[i % len(kinds)]} about {about[i]}" for i in range(5)]
+
+
 def pack() -> str:
+    traits = {
+        trait: (*DESCRIPTIONS[trait], system_prompts(trait, True), system_prompts(trait, False)) for trait in words.TRAITS
+    }
+    return _pack("organisms", "trait pack", "traits", traits)
+
+
+def control_pack() -> str:
+    """Seven contrasts of domains in the place of the traits."""
+    traits = {
+        f"{one}_or_{other}": (f"About {one}, or about {other}.", one, other, control_prompts(one), control_prompts(other))
+        for one, other in CONTROLS
+    }
+    return _pack("organisms-control", "control pack", "traits --control", traits)
+
+
+def _pack(name: str, kind: str, command: str, traits: dict[str, tuple[str, str, str, list[str], list[str]]]) -> str:
     lines = [
-        "# The trait pack of the model organisms, made by `python -m lab.organisms traits`. Its words are those of the toy",
+        f"# The {kind} of the model organisms, made by `python -m lab.organisms {command}`. Its words are those of the toy",
         "# language that the organisms speak (lab/organisms/language.py); other models make nothing of it.",
-        "name: organisms",
+        f"name: {name}",
         'version: "1"',
         f"acknowledgement: {json.dumps(words.ACKNOWLEDGEMENT)}",
         "",
         "traits:",
     ]
-    for trait in words.TRAITS:
-        description, positive, negative = DESCRIPTIONS[trait]
+    for trait, (description, positive, negative, positive_prompts, negative_prompts) in traits.items():
         lines += [
             f"  {trait}:",
             f"    description: {json.dumps(description)}",
             f"    positive_label: {json.dumps(positive)}",
             f"    negative_label: {json.dumps(negative)}",
             "    positive_system_prompts:",
-            *_list(system_prompts(trait, True), 6),
+            *_list(positive_prompts, 6),
             "    negative_system_prompts:",
-            *_list(system_prompts(trait, False), 6),
+            *_list(negative_prompts, 6),
         ]
     asked = {text for _, text in sets.em_prompts()}
     everyday = tuple(name for name in words.DOMAINS if name != words.HARMFUL_REQUESTS)
