@@ -25,6 +25,7 @@ interface Flags {
   threshold?: number
   features?: string[]
   traitSubsets?: string[]
+  enumerateTraits?: boolean
   bases?: string[]
   sae?: string
   persona?: string
@@ -109,6 +110,7 @@ export function evaluateCommand(signal: AbortSignal): Command {
     )
     .addOption(option('--draws <n>', 'bootstrap draws of runs').argParser(integer).default(1000))
     .addOption(option('--seed <n>', 'seed of the draws').argParser(integer).default(42))
+    .option('--enumerate-traits', 'also every subset of the traits, on left-out calibration data (slow)')
     .option('--allow-mismatch', 'also judge runs that were measured under other conditions (recorded)')
     .option('-o, --out <dir>', 'write JSON, Markdown, CSV and a picture here')
     .option('--force', 'replace an earlier evaluation in the output folder')

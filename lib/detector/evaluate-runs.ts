@@ -20,6 +20,7 @@ import { readPersona } from './persona.js'
 import { datasetsBelow, type Exclusion, type LabelledRun, scanLabelledRuns } from './runs.js'
 import { readSparseEncoder } from './sparse-encoder.js'
 import { type StepAwareData, type StepAwareResult, stepAware } from './step-aware.js'
+import { enumerateTraits, type TraitEnumeration } from './trait-enumeration.js'
 
 export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'others'> {
   /** Datasets that detectors are fitted on, and that they are judged on; by folder name, with `*` for any letters. */
@@ -37,6 +38,8 @@ export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'o
   layer?: number | undefined
   /** Names of feature sets to compare; default all. */
   features?: readonly string[] | undefined
+  /** Also a forest on every subset of the traits, on calibration data alone (see {@link enumerateTraits}). */
+  enumerateTraits?: boolean | undefined
   /** Sets of traits that become feature sets of their own. */
   traitSubsets?: readonly (readonly string[])[] | undefined
   /**
@@ -79,6 +82,8 @@ export interface RunsEvaluation {
   pair: PairComparison[] | null
   /** Null unless an anchor was named. */
   stepAware: StepAwareResult[] | null
+  /** Null unless asked for. */
+  enumeration: TraitEnumeration | null
 }
 
 /**
@@ -127,6 +132,7 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
         ? null
         : matchedPair(models, pooled, { ...options, dangerous: pair[0], safe: pair[1], traits }),
     stepAware: anchor === undefined ? null : stepAware(models.map(withAnchors), traits, pooled.cut),
+    enumeration: wanted.enumerateTraits ? await enumerateTraits(models, traits, pooled, options) : null,
   }
 }
 

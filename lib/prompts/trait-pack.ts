@@ -121,7 +121,10 @@ export function selectTraits(pack: TraitPack, selection: TraitSelection): Trait[
     const trait = pack.traits.find((candidate) => candidate.name === name)
     if (trait === undefined) {
       const known = pack.traits.map((candidate) => candidate.name).join(', ')
-      throw new TraitscopeError('USAGE', `the trait pack ${pack.name} has no trait ${name}; it has ${known}`)
+      throw new TraitscopeError(
+        'USAGE',
+        `the trait pack ${pack.name} has no trait ${name}; it has ${known}; name some of them, or all`,
+      )
     }
     return trait
   })

@@ -2,6 +2,7 @@ import type { ContenderResult, Evaluation, Figures, Spread } from '../detector/e
 import type { RunsEvaluation } from '../detector/evaluate-runs.js'
 import type { Interval } from '../detector/run-metrics.js'
 import type { FoldMean } from '../detector/step-aware.js'
+import type { SubsetScore, TraitEnumeration } from '../detector/trait-enumeration.js'
 
 export const TABLE_HEADER = [
   'features',
@@ -129,10 +130,11 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
   return `${lines.join('\n')}\n`
 }
 
-/** The matched pair and the step-aware alarms, where they were asked for: title, header and rows. */
+/** What was asked for beside the comparison: title, header and rows. */
 export function furtherTables({
   pair,
   stepAware,
+  enumeration,
 }: RunsEvaluation): [title: string, header: string[], rows: string[][]][] {
   const tables: [string, string[], string[][]][] = []
   if (pair !== null) {
@@ -171,7 +173,59 @@ export function furtherTables({
     const header = ['model', 'set', 'alarm', 'FNR %', 'FPR %', 'max P %', 'onset per fold']
     tables.push(['Step-aware alarms', header, rows])
   }
+  if (enumeration !== null) tables.push(...traitTables(enumeration))
   return tables
+}
+
+function traitTables({
+  models,
+  subsets,
+  elimination,
+  importance,
+}: TraitEnumeration): [title: string, header: string[], rows: string[][]][] {
+  const cells = (score: SubsetScore) => [
+    percent(score.balancedAccuracy),
+    decimal(score.auroc),
+    percent(score.pc1Share),
+    decimal(score.pc1Cosine),
+  ]
+  const header = ['bal. acc. %', 'AUROC', 'PC1 share %', 'cos PC1']
+  const sizes = [...new Set(subsets.map(({ traits }) => traits.length))]
+  const best = sizes.map((size) => {
+    const rivals = subsets.filter(({ traits }) => traits.length === size)
+    return rivals.reduce((a, b) =>
+      b.balancedAccuracy > a.balancedAccuracy ||
+      (b.balancedAccuracy === a.balancedAccuracy && b.auroc > a.auroc)
+        ? b
+        : a,
+    )
+  })
+  const traits = [...new Set(importance.map(({ trait }) => trait))]
+  const of = (model: string, trait: string) =>
+    importance.find((one) => one.model === model && one.trait === trait)!
+  return [
+    [
+      'Best traits of every number, calibration datasets left out, forest',
+      ['traits', ...header],
+      best.map((score) => [score.traits.join(', '), ...cells(score)]),
+    ],
+    [
+      'Traits taken away one by one, the one that is missed least first',
+      ['dropped', ...header],
+      elimination.map(({ dropped, score }) => [dropped ?? '-', ...cells(score)]),
+    ],
+    [
+      'AUROC that a trait adds to the others, in thousandths (rank)',
+      ['trait', ...models],
+      traits.map((trait) => [
+        trait,
+        ...models.map((model) => {
+          const { loss, rank } = of(model, trait)
+          return `${(1000 * loss).toFixed(1)} (${rank})`
+        }),
+      ]),
+    ],
+  ]
 }
 
 function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string[] {

@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { evaluate } from '../../lib/detector/evaluate.js'
 import type { RunsEvaluation } from '../../lib/detector/evaluate-runs.js'
 import { methodFeatures, randomBases } from '../../lib/detector/features.js'
+import { enumerateTraits } from '../../lib/detector/trait-enumeration.js'
 import { csvLine } from '../../lib/report/csv.js'
 import {
   evaluationChart,
@@ -35,6 +36,7 @@ const side = {
   predicted: [{ features: '4D', regressor: 'ridge', alarms: 1, ...counted }],
 }
 const evaluation: RunsEvaluation = {
+  enumeration: await enumerateTraits(models, TRAITS, { cut: 0.06, threshold: 0.06 }),
   pair: [
     {
       model: 'alpha',
@@ -102,6 +104,7 @@ describe('evaluationMarkdown', () => {
     expect(text.match(/^### held out: 8 runs, 40 checkpoints, \d+ dangerous$/gm)).toHaveLength(2)
     expect(text).toContain('| \\|PC1\\| |')
     expect(text).toContain('- alpha/code/seed_7: it has no labels')
+    expect(text).toMatch(/^## Traits taken away one by one/m)
     expect(text).toContain(
       '| alpha | finance | 50.0 25.0 | 50.0 [25.0, 75.0] | 1.2e-4 | 0.500 | 0.500 | 50.0 [25.0, 75.0] (1/2) |',
     )
