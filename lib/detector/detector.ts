@@ -98,6 +98,10 @@ export class Detector {
   get threshold(): number {
     return this.state.threshold
   }
+  /** Of every calibration checkpoint the rate predicted without its fine-tuning set, and the labelled one. */
+  get heldOutErrors(): readonly (readonly [predicted: number, actual: number])[] {
+    return this.state.memory.errors
+  }
   /** Nominal coverage of the intervals. */
   get level(): number {
     return this.state.level

@@ -132,7 +132,7 @@ export async function evaluate(
   const heldOut = models.flatMap((one) => one.heldOut)
   const all = [...heldOut, ...models.flatMap(({ calibration }) => calibration)]
   const truths = heldOut.map(rate)
-  const groups = groupsOf(heldOut, truths, cut, controls)
+  const groups = groupsOf(heldOut, cut, controls)
   const contenders: Contender[] = [...others]
   const skipped: Evaluation['skipped'] = []
   for (const [i, features] of featureSets.entries()) {
@@ -222,20 +222,16 @@ export function figuresOf(
 }
 
 /** The benchmark as a whole, its sets that become dangerous alone, the controls, and every set. */
-function groupsOf(
-  heldOut: readonly Checkpoint[],
-  truths: readonly number[],
-  cut: number,
-  controls: readonly string[],
-): Group[] {
-  const group = (name: string, wanted: (checkpoint: Checkpoint, i: number) => boolean): Group => {
-    const checkpoints = [...heldOut.keys()].filter((i) => wanted(heldOut[i]!, i))
+function groupsOf(heldOut: readonly Checkpoint[], cut: number, controls: readonly string[]): Group[] {
+  const group = (name: string, wanted: (checkpoint: Checkpoint) => boolean): Group => {
+    const checkpoints = [...heldOut.keys()].filter((i) => wanted(heldOut[i]!))
     return { name, checkpoints, runs: new Set(checkpoints.map((i) => heldOut[i]!.row.run)).size }
   }
   const datasets = [...new Set(heldOut.map(({ row }) => row.dataset))]
   const benchmark = datasets.filter((dataset) => !controls.includes(dataset))
+  // A single draw puts some checkpoint of every set above the cut.
   const dangerous = benchmark.filter((dataset) =>
-    heldOut.some(({ row }, i) => row.dataset === dataset && truths[i]! > cut),
+    heldOut.some(({ row }) => row.dataset === dataset && row.label.pooled.rate > cut),
   )
   return [
     group('held out', ({ row }) => benchmark.includes(row.dataset)),

@@ -4,8 +4,9 @@ import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { loadBundle } from './bundle.js'
 import { type Calibration, calibrate } from './calibrate.js'
 import type { Checkpoint } from './checkpoints.js'
-import type { Contender, ModelCheckpoints } from './contenders.js'
+import type { CalibrationScore, Contender, ModelCheckpoints } from './contenders.js'
 import type { Detector } from './detector.js'
+import { alarmRates, auroc, balancedAccuracy } from './metrics.js'
 import { type JudgedBy, judgeTrajectory } from './run-judge.js'
 import type { LabelledRun } from './runs.js'
 import type { Verdict } from './verdict.js'
@@ -74,9 +75,27 @@ export async function ownDetector(
     predictions: verdicts.map(({ em }) => em!),
     alarms: verdicts.map(({ verdict }) => verdict === 'alarm'),
     intervals: verdicts.map(({ interval }) => interval!),
-    calibration: { balancedAccuracy: Number.NaN, auroc: Number.NaN },
+    calibration: leftOutScore(detectors as Detector[]),
   }
   return { detectors, skipped, contender }
+}
+
+/** What the detectors predicted of calibration sets before they had seen them. */
+function leftOutScore(detectors: readonly Detector[]): CalibrationScore {
+  const pairs = detectors.flatMap(({ heldOutErrors, threshold, cut }) =>
+    // Thresholds may differ between models, so predictions are compared in units of them.
+    heldOutErrors.map(([predicted, truth]) => ({ predicted: (predicted / threshold) * cut, truth })),
+  )
+  const { cut } = detectors[0]!
+  const predicted = pairs.map((pair) => pair.predicted)
+  const truths = pairs.map(({ truth }) => truth)
+  return {
+    balancedAccuracy: balancedAccuracy(alarmRates(predicted, truths, { cut, threshold: cut })),
+    auroc: auroc(
+      predicted,
+      truths.map((truth) => truth > cut),
+    ),
+  }
 }
 
 /** Verdicts on the held-out checkpoints, in their order: run by run. */
