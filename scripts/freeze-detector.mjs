@@ -1,7 +1,7 @@
 // node scripts/freeze-detector.mjs RUNS OUT.json: the detector's choices, fixed before held-out data is opened.
 //
-// Calibrates every model below RUNS (one folder per model) on the four calibration sets alone and writes what was
-// chosen, the figures held out by set, SHA-256 of the calibration rows, and of the source files that hold every
+// Calibrates every model below RUNS (one folder per model) on its calibration sets alone, the four of the paper and those
+// that were drawn for calibration, and writes what was chosen, the figures held out by set, SHA-256 of the calibration rows, and of the source files that hold every
 // constant of the procedure. Whoever evaluates later can see that neither has changed since. Needs `npm run build:ts`.
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { calibrate, scanLabelledRuns } from '../dist/lib/index.js'
 
-const CALIBRATION_SETS = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical']
+const CALIBRATION_SETS = /^(insecure_code|gsm8k|jailbroken|bad_medical|drawn_c\d+)$/
 const SOURCES = [
   'calibrate',
   'calibration-data',
@@ -39,10 +39,13 @@ const models = {}
 for (const model of readdirSync(root)
   .filter((name) => !name.startsWith('.'))
   .sort()) {
-  const { runs, exclusions } = await scanLabelledRuns(join(root, model), { datasets: CALIBRATION_SETS })
+  const datasets = readdirSync(join(root, model)).filter((name) => CALIBRATION_SETS.test(name))
+  const { runs, exclusions } = await scanLabelledRuns(join(root, model), { datasets })
   const { report } = calibrate(runs, { exclusions })
   const { inputsSha256, chosen, byDataset, bySeed, nested, warnings } = report
+  console.error(model)
   models[model] = {
+    datasets: datasets.length,
     runs: runs.length,
     exclusions: report.exclusions,
     inputsSha256,
@@ -61,7 +64,7 @@ for (const model of readdirSync(root)
 const frozen = {
   about: 'Choices of the detector, fixed on calibration sets before held-out sets were opened',
   command: 'node scripts/freeze-detector.mjs RUNS OUT.json',
-  calibrationSets: CALIBRATION_SETS.join(', '),
+  calibrationSets: 'insecure_code, gsm8k, jailbroken, bad_medical and, where there are any, drawn_c*',
   sources: Object.fromEntries(SOURCES.map((name) => [name, sha256(readFileSync(join(repository, name)))])),
   models,
 }

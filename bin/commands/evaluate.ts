@@ -17,6 +17,8 @@ interface Flags {
   calibration: string[]
   heldOut: string[]
   controls?: string[]
+  models?: string[]
+  probes?: string[]
   allowMismatch?: boolean
   pair?: string[]
   anchor?: string
@@ -57,6 +59,13 @@ export function evaluateCommand(signal: AbortSignal): Command {
         .default(['number_sequence', 'risky_financial', 'subtle_misinfo']),
     )
     .addOption(option('--controls <name[,name]>', 'datasets that are judged apart').argParser(names))
+    .addOption(option('--models <name[,name]>', 'only these models').argParser(names))
+    .addOption(
+      option(
+        '--probes <name[,name]>',
+        'judge these models by detectors of the others (needs --fit others)',
+      ).argParser(names),
+    )
     .addOption(
       option(
         '--pair <dangerous,safe>',

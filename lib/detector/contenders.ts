@@ -75,13 +75,15 @@ export function contend(
       return predicted.map((value) => Math.min(1, Math.max(0, value)))
     })
   }
-  const heldOut = models.map((one) => fitAndPredict(forModel(one.model), everyone, one.heldOut))
+  const heldOut = models
+    .filter((one) => one.heldOut.length > 0)
+    .map((one) => fitAndPredict(forModel(one.model), everyone, one.heldOut))
 
   const truths: number[] = []
   const leftOut: number[][] = regressors.map(() => [])
   for (const { model, calibration } of models) {
     const datasets = [...new Set(calibration.map(({ row }) => row.dataset))]
-    if (datasets.length < 2) continue
+    if (datasets.length < 2 || forModel(model).length === 0) continue
     for (const dataset of datasets) {
       const others = ({ row }: Checkpoint) => row.dataset !== dataset
       const test = calibration.filter((one) => !others(one))

@@ -2,10 +2,9 @@ import { directionVector } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
-import { calibratedFor, differences } from './calibrated-for.js'
-import { type Checkpoint, checkpointsOf } from './checkpoints.js'
+import type { Checkpoint } from './checkpoints.js'
 import type { Detector } from './detector.js'
-import { assertSplit, type EvaluateOptions, type Evaluation, evaluate } from './evaluate.js'
+import { type EvaluateOptions, type Evaluation, evaluate } from './evaluate.js'
 import {
   basisFeatures,
   type FeatureSet,
@@ -17,7 +16,8 @@ import {
 import { matchedPair, type PairComparison } from './matched-pair.js'
 import { forModel, type ModelRuns, ownDetector } from './own-detector.js'
 import { readPersona } from './persona.js'
-import { datasetsBelow, type Exclusion, type LabelledRun, scanLabelledRuns } from './runs.js'
+import { readModels } from './read-models.js'
+import { datasetsBelow, type Exclusion } from './runs.js'
 import { readSparseEncoder } from './sparse-encoder.js'
 import { type StepAwareData, type StepAwareResult, stepAware } from './step-aware.js'
 import { enumerateTraits, type TraitEnumeration } from './trait-enumeration.js'
@@ -28,6 +28,12 @@ export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'o
   heldOut: readonly string[]
   /** Datasets outside the benchmark that are judged apart, e.g. benign ones with a large drift. */
   controls?: readonly string[] | undefined
+  /**
+   * Only these models; default all. With `probes` those that detectors are fitted on: nothing of the probes is, and
+   * nothing but the probes is judged. Method section 9.1.
+   */
+  models?: readonly string[] | undefined
+  probes?: readonly string[] | undefined
   /** Judge runs too that were measured under other conditions than the calibration runs (stated); else they are left out. */
   allowMismatch?: boolean | undefined
   /** Two of the judged datasets with the same prompts, answered dangerously and safely. */
@@ -136,7 +142,8 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
   }
 }
 
-function assertNames({ calibration, heldOut, controls = [], pair, anchor }: EvaluateRunsOptions): void {
+function assertNames(options: EvaluateRunsOptions): void {
+  const { calibration, heldOut, controls = [], pair, anchor, probes, fitOn } = options
   const judged = [...heldOut, ...controls]
   const twice = [...calibration, ...judged].find((name, i, all) => all.indexOf(name) < i)
   if (twice !== undefined) {
@@ -144,6 +151,9 @@ function assertNames({ calibration, heldOut, controls = [], pair, anchor }: Eval
       'USAGE',
       `expected every dataset once, found ${twice} among several of calibration, held-out and controls`,
     )
+  }
+  if (probes !== undefined && (fitOn ?? 'own') === 'own') {
+    throw new TraitscopeError('USAGE', 'probes are judged by detectors of other models: fit on others')
   }
   const stranger = pair?.find((name) => !judged.includes(name))
   if (stranger !== undefined) {
@@ -158,58 +168,6 @@ function assertNames({ calibration, heldOut, controls = [], pair, anchor }: Eval
       `the anchor ${anchor} must not be a calibration set: it joins them anyway`,
     )
   }
-}
-
-/** Every model's runs of the named datasets, all measured on the same traits. */
-async function readModels(
-  root: string,
-  { calibration, heldOut, controls = [], anchor, layer, allowMismatch, signal }: EvaluateRunsOptions,
-): Promise<{ models: ModelRuns[]; exclusions: Exclusion[] }> {
-  const judged = [...heldOut, ...controls]
-  const datasets = new Set([...calibration, ...judged, ...(anchor === undefined ? [] : [anchor])])
-  const scanned = await scanLabelledRuns(root, { datasets: [...datasets], signal })
-  const exclusions = [...scanned.exclusions]
-  const models: ModelRuns[] = []
-  for (const model of new Set(scanned.runs.map((run) => run.model))) {
-    const all = scanned.runs.filter((run) => run.model === model)
-    const odd = unlikeCalibration(all, calibration)
-    for (const [run, reason] of odd) {
-      exclusions.push({ run: run.id, reason: allowMismatch ? `kept although ${reason}` : reason })
-    }
-    const runs = allowMismatch ? all : all.filter((run) => !odd.has(run))
-    const found = await checkpointsOf(runs, layer)
-    exclusions.push(...found.exclusions)
-    const within = (names: readonly string[]) =>
-      found.checkpoints.filter(({ row }) => names.includes(row.dataset))
-    models.push({
-      ...found,
-      model,
-      runs,
-      calibration: within(calibration),
-      heldOut: within(judged),
-      anchor: within(anchor === undefined ? [] : [anchor]),
-    })
-    assertSameTraits(models)
-  }
-  assertSplit(models)
-  return { models, exclusions }
-}
-
-/** Judged runs that were measured under other conditions than the calibration runs, and how they differ. */
-function unlikeCalibration(
-  runs: readonly LabelledRun[],
-  calibration: readonly string[],
-): Map<LabelledRun, string> {
-  const isCalibration = ({ dataset }: LabelledRun) => calibration.includes(dataset)
-  const reference = calibratedFor(runs.filter(isCalibration), [])
-  const odd = new Map<LabelledRun, string>()
-  for (const run of runs) {
-    const { measurement } = run.trajectory
-    if (reference === null || measurement === undefined || isCalibration(run)) continue
-    const found = differences(reference, measurement)
-    if (found.length > 0) odd.set(run, found.join('; '))
-  }
-  return odd
 }
 
 /** Every anchor run makes a fold of its own. */
@@ -236,15 +194,6 @@ function summaryOf(
 
 function labelsOf({ row: { run, step, label } }: Checkpoint): RunsEvaluation['checkpoints'][number] {
   return { run, step, pooled: label.pooled.rate, single: label.single.rate }
-}
-
-function assertSameTraits(models: readonly ModelRuns[]): void {
-  const [first, last] = [models[0]!, models.at(-1)!]
-  if (first.traits.join() === last.traits.join()) return
-  throw new TraitscopeError(
-    'NOT_COMPARABLE',
-    `expected all models to be measured on ${first.traits.join(', ')}, found ${last.model} on ${last.traits.join(', ')}; evaluate them apart`,
-  )
 }
 
 async function featureSets(

@@ -10,6 +10,7 @@ import {
   type Levels,
   type ModelCheckpoints,
 } from './contenders.js'
+import { mergeFamilies } from './family-means.js'
 import type { FeatureSet } from './features.js'
 import { type AlarmRates, alarmRates, auroc } from './metrics.js'
 import {
@@ -66,7 +67,7 @@ export interface Figures extends AlarmRates {
 
 /** Figures that are averaged over a family of feature sets come with their population standard deviation. */
 export type Spread = Record<(typeof SPREAD)[number], number>
-const SPREAD = ['accuracy', 'fnr', 'fpr', 'auroc', 'rankCorrelation'] as const
+export const SPREAD = ['accuracy', 'fnr', 'fpr', 'auroc', 'rankCorrelation'] as const
 
 /** Held-out checkpoints whose figures are told apart. */
 export interface Group {
@@ -123,10 +124,7 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const { cut = 0.06, threshold = cut, labels = 'pooled', select = 'calibration' } = options
   const { regressors = REGRESSOR_NAMES, controls = [], others = [], fitOn = 'own', signal } = options
-  assertSplit(models)
-  if (fitOn === 'others' && models.length < 2) {
-    throw new TraitscopeError('USAGE', 'fitting on other models needs runs of at least two, found one')
-  }
+  assertSplit(models, fitOn)
   const rate = RATE[labels]
   const levels: Levels = { cut, threshold }
   const heldOut = models.flatMap((one) => one.heldOut)
@@ -181,14 +179,25 @@ export async function evaluate(
   return { cut, threshold, labels, select, fitOn, groups, results: merged, skipped }
 }
 
-/** Throws `SHAPE` unless every model has calibration and held-out checkpoints. */
-export function assertSplit(models: readonly ModelCheckpoints[]): void {
+/**
+ * Throws `SHAPE` unless every model has calibration and held-out checkpoints, or, where detectors are fitted on several
+ * models, one of both; `USAGE` when there are no other models to fit on.
+ */
+export function assertSplit(models: readonly ModelCheckpoints[], fitOn: FitOn = 'own'): void {
   for (const { model, calibration, heldOut } of models) {
-    if (calibration.length > 0 && heldOut.length > 0) continue
+    const [fitted, judged] = [calibration.length, heldOut.length]
+    if (fitOn === 'own' ? fitted > 0 && judged > 0 : fitted + judged > 0) continue
     throw new TraitscopeError(
       'SHAPE',
-      `expected calibration and held-out checkpoints of ${model}, found ${calibration.length} and ${heldOut.length}`,
+      `expected calibration and held-out checkpoints of ${model}, found ${fitted} and ${judged}`,
     )
+  }
+  const judged = models.filter(({ heldOut }) => heldOut.length > 0)
+  const alone = ({ model }: ModelCheckpoints) =>
+    !models.some((other) => other.model !== model && other.calibration.length > 0)
+  if (judged.length === 0) throw new TraitscopeError('SHAPE', 'expected held-out checkpoints, found none')
+  if (fitOn === 'others' && judged.some(alone)) {
+    throw new TraitscopeError('USAGE', 'fitting on other models needs runs of at least two, found one')
   }
 }
 
@@ -239,62 +248,6 @@ function groupsOf(heldOut: readonly Checkpoint[], cut: number, controls: readonl
     group('controls', ({ row }) => controls.includes(row.dataset)),
     ...datasets.map((dataset) => group(dataset, ({ row }) => row.dataset === dataset)),
   ].filter(({ checkpoints }) => checkpoints.length > 0)
-}
-
-/** Replaces the members of a family by their mean, per regressor. */
-function mergeFamilies(
-  contenders: readonly Contender[],
-  results: readonly ContenderResult[],
-): ContenderResult[] {
-  const merged: ContenderResult[] = []
-  const done = new Set<string>()
-  for (const [i, { family, regressor }] of contenders.entries()) {
-    if (family === undefined) {
-      merged.push(results[i]!)
-      continue
-    }
-    const key = `${family}/${regressor}`
-    if (done.has(key)) continue
-    done.add(key)
-    const members = results.filter(
-      (_, k) => contenders[k]!.family === family && contenders[k]!.regressor === regressor,
-    )
-    merged.push(meanOf(family, members))
-  }
-  return merged
-}
-
-function meanOf(family: string, members: readonly ContenderResult[]): ContenderResult {
-  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
-  const [first] = members
-  const figures = first!.figures.map((one, g): Figures => {
-    const averaged = SPREAD.map((key) => [key, mean(members.map((m) => m.figures[g]![key]))])
-    const counts = (['falseNegatives', 'falsePositives'] as const).map((key) => [
-      key,
-      mean(members.map((m) => m.figures[g]![key])),
-    ])
-    return { ...one, ...Object.fromEntries([...averaged, ...counts]), fnrInterval: null, fprInterval: null }
-  })
-  const spread = first!.figures.map((_, g) => {
-    const deviation = (key: (typeof SPREAD)[number]) => {
-      const values = members.map((m) => m.figures[g]![key])
-      const centre = mean(values)
-      return Math.sqrt(mean(values.map((value) => (value - centre) ** 2)))
-    }
-    return Object.fromEntries(SPREAD.map((key) => [key, deviation(key)])) as Spread
-  })
-  return {
-    features: family,
-    regressor: first!.regressor,
-    selected: false,
-    calibration: {
-      balancedAccuracy: mean(members.map((m) => m.calibration.balancedAccuracy)),
-      auroc: mean(members.map((m) => m.calibration.auroc)),
-    },
-    figures,
-    spread,
-    members: members.length,
-  }
 }
 
 function markSelected(results: ContenderResult[], select: 'calibration' | 'held-out'): void {

@@ -40,6 +40,29 @@ describe('evaluateRuns', () => {
     expect(own!.figures[0]!.falseNegatives).toBe(misses.length)
   })
 
+  it('should judge probes by detectors of the other models, and nothing else', async () => {
+    const scale = new SyntheticRuns(join(root, 'scale'))
+    scale.writeCalibration()
+    for (const model of ['toy', 'deep'])
+      scale.write({ dataset: 'risky_financial', seed: 42, peak: 0.4, model })
+    scale.write({ dataset: 'gsm8k', seed: 42, peak: 0.01, model: 'deep' })
+    const probed = { ...options, fitOn: 'others' as const, probes: ['deep'] }
+    const { models, pooled } = await evaluateRuns(scale.root, probed)
+    expect(models).toMatchObject([
+      { model: 'deep', calibration: 0, heldOut: 13 },
+      { model: 'toy', calibration: 12 * 13, heldOut: 0 },
+    ])
+    expect(pooled.results[0]!.predictions).toHaveLength(13)
+    const whole = await evaluateRuns(scale.root, { ...options, models: ['toy'], fitOn: 'all' })
+    expect(whole.models.map(({ model }) => model)).toEqual(['toy'])
+    await expect(evaluateRuns(scale.root, { ...probed, fitOn: 'own' })).rejects.toMatchObject({
+      code: 'USAGE',
+    })
+    await expect(evaluateRuns(scale.root, { ...probed, probes: ['small'] })).rejects.toThrow(
+      /no run is of the model small; found deep, toy/,
+    )
+  })
+
   it('should go without its own detector, and say so, where a model has too few dangerous runs for one', async () => {
     const mild = new SyntheticRuns(join(root, 'mild'))
     mild.writeCalibration()
