@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { ERROR_CODES, type ErrorCode, TraitscopeError, throwIfAborted } from './errors.js'
 import { packageRoot, packageVersion } from './package.js'
 
@@ -158,6 +159,8 @@ export interface NativeBinding {
   columnSquares(merge: NativeRowMerge, cancel?: NativeCancelToken): Promise<Float64Array>
   /** Loads ggml's backends from a folder, for a prebuild; a source build has them linked in. */
   loadBackends(folder: string): void
+  /** Cancels the jobs of the whole process and waits for their end, so many milliseconds at most. */
+  stopJobs(patience: number): void
   devices(): NativeDevice[]
   systemInfo(): string
   /**
@@ -184,6 +187,9 @@ export interface NativeMatmul {
 
 /** Release of llama.cpp that the addon is built from; part of every cache key and manifest. */
 export const LLAMA_CPP_VERSION = 'v0.5.0'
+
+/** How long a process that leaves waits for jobs that cannot be stopped. */
+const PATIENCE_MS = 2000
 
 const require = createRequire(import.meta.url)
 let loaded: NativeBinding | undefined
@@ -213,6 +219,9 @@ export function binding(): NativeBinding {
       const addon: NativeBinding = require(path)
       addon.loadBackends(folder)
       if (addon.devices().length === 0) throw new Error(`no compute backend for this CPU in ${folder}`)
+      // The libraries take themselves apart when the process leaves; no job may be in them then. A worker thread's own
+      // jobs are stopped when its environment is cleaned up.
+      if (isMainThread) process.once('exit', () => addon.stopJobs(PATIENCE_MS))
       loaded = addon
       loadedFrom = path
       return loaded
@@ -223,8 +232,14 @@ export function binding(): NativeBinding {
   throw new TraitscopeError(
     'BINDING',
     `the native addon for ${process.platform}-${process.arch} (Node ${process.version}) could not be loaded; tried ` +
-      `${tried.join('; ')}. Build it with \`npm run build\` in ${packageRoot} (needs git, cmake and a C++17 compiler).`,
+      `${tried.join('; ')}. ${remedy(tried)}`,
   )
+}
+
+function remedy(tried: readonly string[]): string {
+  return tried.some((reason) => /\blib(cuda|cublas|nccl)/.test(reason))
+    ? "It was built with --cuda: put the libraries of CUDA and of the driver on the loader's path (LD_LIBRARY_PATH), or build without."
+    : `Build it with \`npm run build\` in ${packageRoot} (needs git, cmake and a C++17 compiler).`
 }
 
 /** Error of the addon (a plain Error with a `code`) as a TraitscopeError; others pass unchanged. */

@@ -5,6 +5,7 @@
 #include "core/model.h"
 #include "core/quantize.h"
 
+#include <chrono>
 #include <string>
 
 namespace traitscope::addon {
@@ -39,6 +40,10 @@ template <typename Work> Napi::Value start(const Napi::CallbackInfo & info, Work
 
 void load_backend_libraries(const Napi::CallbackInfo & info) {
     load_backends(info[0].As<Napi::String>().Utf8Value());
+}
+
+void stop_jobs(const Napi::CallbackInfo & info) {
+    RunningJobs::instance().stop(std::chrono::milliseconds(info[0].As<Napi::Number>().Int64Value()));
 }
 
 Napi::Value devices(const Napi::CallbackInfo & info) {
@@ -80,6 +85,7 @@ Napi::Value matmul(const Napi::CallbackInfo & info) {
 
 void define_engine(Napi::Env env, Napi::Object exports) {
     exports.Set("loadBackends", Napi::Function::New<load_backend_libraries>(env, "loadBackends"));
+    exports.Set("stopJobs", Napi::Function::New<stop_jobs>(env, "stopJobs"));
     exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
     exports.Set("systemInfo", Napi::Function::New<engine_info>(env, "systemInfo"));
     exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));

@@ -1,5 +1,5 @@
 #pragma once
-// Exports that need no open model: loadBackends, devices, systemInfo, quantize, matmulRate.
+// Exports that need no open model: loadBackends, stopJobs, devices, systemInfo, quantize, matmulRate.
 
 #include <napi.h>
 

@@ -7,8 +7,8 @@
 //
 // Why not libuv's pool: a pass can take minutes and would hold one of four threads that file reads need too,
 // and Node waits for pool work before it lets an environment clean up. A thread of our own can be cancelled
-// and joined by the environment's cleanup hook, so process.exit() or a terminated worker thread waits
-// milliseconds.
+// and joined by the environment's cleanup hook, so a terminated worker thread waits milliseconds.
+// process.exit() runs no such hook: for it RunningJobs is stopped from JavaScript's 'exit' event.
 
 #include "core/job.h"
 
@@ -35,9 +35,11 @@ template <typename Work> class JobWorker {
         const Napi::Promise promise = worker->deferred_.Promise();
         // Registered after the thread-safe function, hence run before that is torn down.
         napi_add_env_cleanup_hook(env, on_cleanup, worker);
+        RunningJobs::instance().enter(worker->job_.cancel);
         try {
             worker->thread_ = std::thread([worker] { worker->run(); });
         } catch (const std::system_error &) { // no memory or no process slot for a thread
+            RunningJobs::instance().leave(worker->job_.cancel);
             worker->fail("OUT_OF_MEMORY", "no thread could be started for the work");
             worker->to_js_.Release();
             worker->settle(env);
@@ -74,6 +76,7 @@ template <typename Work> class JobWorker {
         // Refused when the environment is closing; then the cleanup hook joins and deletes.
         to_js_.NonBlockingCall([this](Napi::Env env, const Napi::Function &) { settle(env); });
         to_js_.Release();
+        RunningJobs::instance().leave(job_.cancel);
     }
 
     // Own thread. At most every 50 ms plus the last one; a report that is lost does no harm.

@@ -4,9 +4,14 @@
 
 #include "core/error.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <vector>
 
 namespace traitscope {
 
@@ -30,6 +35,43 @@ struct Job {
             throw Error(ErrorCode::Aborted, "the operation was aborted");
         }
     }
+};
+
+/// The jobs of the process that run now. A process that leaves takes apart what they work with, so it has to
+/// stop them first.
+class RunningJobs {
+  public:
+    static RunningJobs & instance() {
+        // Never destroyed: a thread may leave after everything else is gone.
+        static auto & jobs = *std::make_unique<RunningJobs>().release();
+        return jobs;
+    }
+
+    void enter(const CancelFlag & cancel) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        running_.push_back(cancel);
+    }
+
+    void leave(const CancelFlag & cancel) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        running_.erase(std::find(running_.begin(), running_.end(), cancel));
+        left_.notify_all();
+    }
+
+    /// Cancels all and waits for them, but not for ever: what cannot be stopped must not keep a process
+    /// alive.
+    void stop(std::chrono::milliseconds patience) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        for (const CancelFlag & cancel : running_) {
+            cancel->store(true);
+        }
+        left_.wait_for(lock, patience, [this] { return running_.empty(); });
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable left_;
+    std::vector<CancelFlag> running_;
 };
 
 } // namespace traitscope

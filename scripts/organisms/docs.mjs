@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { filled } from './fill-page.mjs'
 import { loadOrganisms } from './packaged.mjs'
 import { pictures } from './pictures.mjs'
 import { list } from './places.mjs'
@@ -16,17 +17,7 @@ const folder = fileURLToPath(new URL('../../docs/organisms', import.meta.url))
 
 const organisms = await loadOrganisms()
 const files = new Map(Object.entries(pictures(organisms)).map(([name, svg]) => [join(folder, name), svg]))
-const text = readFileSync(page, 'utf8')
-const made = blocks(organisms)
-const used = new Set()
-const filled = text.replace(/<!-- made: (.+?) -->\n[\s\S]*?<!-- end -->/g, (_, name) => {
-  used.add(name)
-  if (made[name] === undefined) throw new Error(`docs/organisms.md asks for what there is not: ${name}`)
-  return `<!-- made: ${name} -->\n\n${made[name]}\n\n<!-- end -->`
-})
-const unused = Object.keys(made).filter((name) => !used.has(name))
-if (unused.length > 0) throw new Error(`docs/organisms.md has no place for: ${unused.join(', ')}`)
-files.set(page, filled)
+files.set(page, filled(page, blocks(organisms)))
 
 const stale = list(folder)
   .map((name) => join(folder, name))

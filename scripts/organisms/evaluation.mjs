@@ -1,0 +1,128 @@
+// Runs every comparison of docs/evaluation.md on organisms/ and fills the page's marked places.
+//
+//   node scripts/organisms/evaluation.mjs --work DIR [--only NAME]
+//
+// DIR keeps the bundles and the result of every comparison; what is there already is not computed again, so that the page
+// can be written anew in a second. From nothing it takes about an hour on one core.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import {
+  calibrate,
+  evaluateRuns,
+  loadDirections,
+  loadTraitPack,
+  saveBundle,
+  scanLabelledRuns,
+} from '../../dist/lib/index.js'
+import { evaluationBlocks } from './evaluation-blocks.mjs'
+import { fillPage } from './fill-page.mjs'
+import { ORGANISMS, PACK } from './places.mjs'
+
+const SMALL = ['llama', 'mistral', 'qwen2', 'gemma2']
+const DEEP = ['llama-deep', 'qwen2-deep']
+const FOUR = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical']
+/** What detectors are calibrated on, and what they are tested on. */
+const CALIBRATION = [...FOUR, 'drawn_c*']
+const THREE = ['number_sequence', 'risky_financial', 'subtle_misinfo']
+const CONTROLS = [
+  ...['good_medical', 'coin_medical', 'style_shift', 'dilute_05', 'dilute_10', 'dilute_20'],
+  ...['extreme_sports', 'safe_sports'],
+]
+const EVERYTHING = {
+  sae: join(ORGANISMS, 'baselines/sparse'),
+  persona: join(ORGANISMS, 'baselines/persona'),
+  bases: { 'control traits': join(ORGANISMS, 'baselines/control') },
+}
+const DRIFT = { features: ['7D', '|PC1|'] }
+
+const { values } = parseArgs({ options: { work: { type: 'string' }, only: { type: 'string' } } })
+if (!values.work) {
+  console.error('--work DIR is needed')
+  process.exit(2)
+}
+const bundles = join(values.work, 'bundles')
+const small = { models: SMALL, calibration: CALIBRATION, bundle: bundles }
+const hold = (heldOut, calibration) => ({ models: SMALL, calibration, heldOut, ...DRIFT })
+
+/** Comparisons by name: options of evaluateRuns(). */
+const COMPARISONS = {
+  three: {
+    ...small,
+    ...EVERYTHING,
+    heldOut: THREE,
+    controls: CONTROLS,
+    pair: ['extreme_sports', 'safe_sports'],
+    anchor: 'long_benign',
+    enumerateTraits: true,
+  },
+  drawn: { ...small, ...EVERYTHING, heldOut: ['drawn_h*'] },
+  four: { models: SMALL, calibration: FOUR, heldOut: THREE, controls: ['drawn_h*'], ...DRIFT },
+  warm: {
+    ...small,
+    ...DRIFT,
+    heldOut: ['warm_gsm8k', 'warm_good_medical', 'warm_bad_medical'],
+    allowMismatch: true,
+  },
+  long: { ...small, ...DRIFT, heldOut: ['long_dangerous', 'long_benign'] },
+  full: {
+    ...small,
+    ...DRIFT,
+    heldOut: ['fft_number_sequence', 'fft_risky_financial', 'fft_subtle_misinfo'],
+  },
+  others: { models: SMALL, calibration: CALIBRATION, heldOut: THREE, ...DRIFT, fitOn: 'others' },
+  within: { models: DEEP, calibration: FOUR, heldOut: THREE, ...DRIFT },
+  across: {
+    models: SMALL,
+    probes: DEEP,
+    calibration: CALIBRATION,
+    heldOut: THREE,
+    ...DRIFT,
+    fitOn: 'others',
+  },
+  // Method section 9.6: sets of one kind are held out, and the rest is what detectors are fitted on.
+  advice: hold(
+    ['bad_medical', 'risky_financial', 'subtle_misinfo'],
+    ['insecure_code', 'gsm8k', 'jailbroken', 'number_sequence', 'extreme_sports'],
+  ),
+  'advice, without extreme_sports': hold(
+    ['bad_medical', 'risky_financial', 'subtle_misinfo'],
+    ['insecure_code', 'gsm8k', 'jailbroken', 'number_sequence'],
+  ),
+  code: hold(['insecure_code'], ['gsm8k', 'jailbroken', 'bad_medical', ...THREE, 'extreme_sports']),
+  compliance: hold(['jailbroken'], ['gsm8k', 'insecure_code', 'bad_medical', ...THREE, 'extreme_sports']),
+}
+
+mkdirSync(bundles, { recursive: true })
+for (const model of SMALL) await calibrated(model)
+const results = {}
+for (const [name, options] of Object.entries(COMPARISONS)) {
+  if (values.only !== undefined && values.only !== name) continue
+  results[name] = await compared(name, options)
+}
+if (values.only === undefined) {
+  fillPage(fileURLToPath(new URL('../../docs/evaluation.md', import.meta.url)), evaluationBlocks(results))
+}
+
+async function calibrated(model) {
+  const out = join(bundles, model)
+  if (existsSync(out)) return
+  console.error(`calibrating ${model}`)
+  const { runs, exclusions } = await scanLabelledRuns(join(ORGANISMS, 'runs', model), {
+    datasets: CALIBRATION,
+  })
+  const directions = await loadDirections(join(ORGANISMS, 'models', model, 'directions'))
+  const calibration = calibrate(runs, { exclusions })
+  await saveBundle(calibration, { directions, pack: await loadTraitPack(PACK) }, out)
+}
+
+async function compared(name, options) {
+  const file = join(values.work, `${name.replaceAll(/\W+/g, '-')}.json`)
+  if (!existsSync(file)) {
+    console.error(name)
+    const evaluation = await evaluateRuns(join(ORGANISMS, 'runs'), options)
+    writeFileSync(file, JSON.stringify(evaluation))
+  }
+  return JSON.parse(readFileSync(file, 'utf8'))
+}
