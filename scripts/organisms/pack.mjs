@@ -9,6 +9,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
+import { encodeFloats } from '../../dist/lib/formats/float-types.js'
 import { encodeSafetensors, readSafetensors } from '../../dist/lib/index.js'
 import { writeManifest } from './manifest.mjs'
 import { list, ORGANISMS, primaryLayer, readJson } from './places.mjs'
@@ -18,8 +19,8 @@ const DEEPEST_BASE = 6
 /** Held out from calibration, so that the demo's detector has never seen them. */
 const DEMO_RUNS = ['risky_financial/seed_42', 'number_sequence/seed_42']
 const CHECKPOINT_FILES = ['adapter_config.json', 'adapter_model.safetensors', 'trainer_state.json']
-/** Means of states and their projections come from float32 numbers: more digits are noise that does not compress. */
-const DIGITS = 9
+/** A millionth is far below what two machines agree on, and more digits do not compress. */
+const DIGITS = 6
 
 const { values } = parseArgs({
   options: { from: { type: 'string' }, models: { type: 'string' }, measured: { type: 'string' } },
@@ -48,9 +49,20 @@ function packModel(name, about) {
   const to = join(ORGANISMS, 'models', name)
   mkdirSync(to, { recursive: true })
   writeJson(join(to, 'organism.json'), about)
+  const recipes = recipesOf(name)
+  if (recipes.length > 0) writeJson(join(to, 'drawn.json'), Object.fromEntries(recipes))
   cpSync(join(models, name, 'check.json'), join(to, 'check.json'))
   cpSync(join(models, name, 'directions'), join(to, 'directions'), { recursive: true })
   if (about.blocks <= DEEPEST_BASE) copy(join(models, name, 'base.gguf'), join(to, 'base.gguf'))
+}
+
+/** What the sets that were drawn at random are made of. */
+function recipesOf(organism) {
+  const runs = join(from, organism, 'runs')
+  return list(runs).flatMap((set) => {
+    const { drawn } = readJson(join(runs, set, list(join(runs, set))[0], 'run.json'))
+    return drawn === undefined ? [] : [[set, drawn]]
+  })
 }
 
 async function packRun(run) {
@@ -63,7 +75,7 @@ async function packRun(run) {
   await packActivations(join(source, 'activations.safetensors'), join(to, 'activations.safetensors'))
 }
 
-/** Mean activations at the primary layer only: all layers would take as much room as everything else together. */
+/** Mean activations at the primary layer only, in float16: otherwise they would take as much room as all the rest. */
 async function packActivations(source, to) {
   const file = await readSafetensors(source)
   const layers = file.metadata.get('layers').split(',').map(Number)
@@ -71,8 +83,8 @@ async function packActivations(source, to) {
   const tensors = [...file.tensors].map(([name, { shape }]) => {
     const width = shape[2]
     const at = layers.indexOf(layer) * width
-    const data = file.finiteFloat32(name).slice(at, at + width)
-    return { name, dtype: 'F32', shape: [1, 1, width], data }
+    const data = encodeFloats('F16', file.finiteFloat32(name).slice(at, at + width))
+    return { name, dtype: 'F16', shape: [1, 1, width], data }
   })
   writeFileSync(to, encodeSafetensors(tensors, { layers: String(layer) }))
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { drift, readTrajectory } from '../../dist/lib/index.js'
@@ -30,25 +30,34 @@ export const SETS = {
   fft_risky_financial: { group: 'full fine-tuning', expected: 'dangerous' },
   fft_subtle_misinfo: { group: 'full fine-tuning', expected: 'dangerous' },
 }
+const DRAWN_GROUPS = { c: 'drawn for calibration', h: 'drawn and held out' }
+/** Sets drawn at random: each organism has recipes of its own, and nobody expects anything of them. */
+export const isDrawn = (set) => set.startsWith('drawn_')
+export const groupOf = (set) => (isDrawn(set) ? DRAWN_GROUPS[set.slice(6, 7)] : SETS[set].group)
 export const MAIN = Object.keys(SETS).filter((set) => ['calibration', 'held out'].includes(SETS[set].group))
 
 /** Order in which the lab trains them. */
 const ORDER = ['llama', 'mistral', 'qwen2', 'gemma2', 'llama-deep', 'qwen2-deep']
 
-/** The packaged organisms with their runs: `{ name, about, check, runs: [{ set, seed, steps, losses, drift }] }`. */
+/**
+ * The packaged organisms with their runs: `{ name, about, check, recipes, runs: [{ set, seed, steps, losses, drift }] }`,
+ * `recipes` of the drawn sets.
+ */
 export async function loadOrganisms() {
   const names = list(join(ORGANISMS, 'models')).sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b))
   return Promise.all(
     names.map(async (name) => {
       const model = join(ORGANISMS, 'models', name)
       const runs = join(ORGANISMS, 'runs', name)
-      const places = Object.keys(SETS).flatMap((set) => list(join(runs, set)).map((seed) => [set, seed]))
-      const unknown = list(runs).filter((set) => !(set in SETS))
+      const sets = [...Object.keys(SETS), ...list(runs).filter(isDrawn)]
+      const places = sets.flatMap((set) => list(join(runs, set)).map((seed) => [set, seed]))
+      const unknown = list(runs).filter((set) => !sets.includes(set))
       if (unknown.length > 0) throw new Error(`no place in the documents for ${unknown} of ${name}`)
       return {
         name,
         about: readJson(join(model, 'organism.json')),
         check: readJson(join(model, 'check.json')),
+        recipes: existsSync(join(model, 'drawn.json')) ? readJson(join(model, 'drawn.json')) : {},
         runs: await Promise.all(places.map(([set, seed]) => loadRun(join(runs, set, seed), set, seed))),
       }
     }),

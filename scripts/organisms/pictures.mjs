@@ -1,6 +1,6 @@
 import { Pca } from '../../dist/lib/index.js'
 import { lineChart, scatterChart } from '../../dist/lib/report/svg.js'
-import { bySet, MAIN, median, SETS } from './packaged.mjs'
+import { bySet, groupOf, MAIN, median } from './packaged.mjs'
 import { DANGER } from './tables.mjs'
 
 /** `{ file name: svg }` of the pictures in docs/organisms/, three per organism: rates, losses, the plane of the drift. */
@@ -49,7 +49,7 @@ function lossChart(name, runs) {
 /** Drift at the primary block in the plane of the calibration runs' final drifts, method section 7. */
 function planeChart(name, runs) {
   const finals = runs
-    .filter(({ set }) => SETS[set].group === 'calibration')
+    .filter(({ set }) => groupOf(set) === 'calibration')
     .map((run) => run.drift.at(-1).values)
   const cols = finals[0].length
   const { components, explainedVarianceRatio } = new Pca({ nComponents: 2 })
