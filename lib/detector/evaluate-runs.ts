@@ -69,6 +69,8 @@ export interface RunsEvaluation {
     /** Of the baselines. */
     layer: number | null
     calibration: number
+    /** Of the calibration checkpoints: a model without any cannot be monitored, whatever a table says of it. */
+    calibrationDangerous: number
     heldOut: number
     /** Traitscope's own detector; null where the calibration runs do not make one. */
     detector: { model: string; layers: readonly number[]; threshold: number } | null
@@ -124,7 +126,7 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
   const pooled = await run('pooled', 0)
   const single = await run('single', 0.5)
   return {
-    models: models.map((one, i) => summaryOf(one, own.detectors[i])),
+    models: models.map((one, i) => summaryOf(one, own.detectors[i], pooled.cut)),
     traits: [...traits],
     calibration: [...calibration],
     heldOut: [...heldOut],
@@ -180,11 +182,13 @@ function withAnchors({ model, calibration, heldOut, anchor }: ModelRuns): StepAw
 function summaryOf(
   { model, layer, calibration, heldOut }: ModelRuns,
   detector: Detector | undefined,
+  cut: number,
 ): RunsEvaluation['models'][number] {
   return {
     model,
     layer,
     calibration: calibration.length,
+    calibrationDangerous: calibration.filter(({ row }) => row.label.pooled.rate > cut).length,
     heldOut: heldOut.length,
     detector: detector
       ? { model: detector.model, layers: detector.layers, threshold: detector.threshold }

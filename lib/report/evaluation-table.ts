@@ -77,13 +77,15 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
       [
         'model',
         'calibration checkpoints',
+        'dangerous',
         'held-out checkpoints',
         'layer of the baselines',
         "traitscope's detector",
       ],
-      models.map(({ model, layer, calibration: fitted, heldOut: judged, detector }) => [
+      models.map(({ model, layer, calibration: fitted, calibrationDangerous, heldOut: judged, detector }) => [
         model,
         String(fitted),
+        String(calibrationDangerous),
         String(judged),
         String(layer ?? '-'),
         detector === null ? 'none' : `${detector.model}, layer ${detector.layers.join(', ')}`,

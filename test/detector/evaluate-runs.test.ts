@@ -29,7 +29,9 @@ describe('evaluateRuns', () => {
     const [own, drift] = pooled.results
     expect(own).toMatchObject({ features: 'traitscope', regressor: 'calibrated', selected: true })
     expect(drift).toMatchObject({ features: '7D', regressor: 'ridge' })
-    expect(models).toMatchObject([{ model: 'toy', layer: 1, calibration: 12 * 13, heldOut: 2 * 13 }])
+    expect(models).toMatchObject([
+      { model: 'toy', layer: 1, calibration: 12 * 13, calibrationDangerous: 95, heldOut: 2 * 13 },
+    ])
     expect(checkpoints).toHaveLength(26)
     // The synthetic drift follows the rate closely enough to rank nearly all checkpoints rightly.
     expect(own!.figures[0]!.auroc).toBeGreaterThan(0.95)

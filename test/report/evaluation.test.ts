@@ -59,7 +59,9 @@ const evaluation: RunsEvaluation = {
   ],
   pooled,
   single: { ...pooled, labels: 'single' },
-  models: [{ model: 'alpha', layer: 3, calibration: 30, heldOut: 20, detector: null }],
+  models: [
+    { model: 'alpha', layer: 3, calibration: 30, calibrationDangerous: 12, heldOut: 20, detector: null },
+  ],
   traits: TRAITS,
   calibration: ['code', 'math', 'medicine'],
   heldOut: ['verse', 'finance'],

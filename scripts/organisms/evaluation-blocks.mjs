@@ -1,0 +1,184 @@
+import { evaluationRows, furtherTables, TABLE_HEADER } from '../../dist/lib/report/evaluation-table.js'
+
+const FURTHER = {
+  warm: 'warm starts: LoRA from a base that is misaligned already',
+  long: 'five times longer runs',
+  full: 'full fine-tuning',
+}
+const CATEGORIES = ['advice', 'advice, without extreme_sports', 'code', 'compliance']
+const OWN = 'traitscope'
+
+/** `{ name: markdown }` of everything in docs/evaluation.md that comes from the comparisons. */
+export function evaluationBlocks(results) {
+  const { three, drawn } = results
+  return {
+    counts: counts(results),
+    drawn: comparison(drawn.pooled, 'held out'),
+    three: comparison(three.pooled, 'held out'),
+    dangerous: comparison(three.pooled, 'dangerous sets'),
+    controls: comparison(three.pooled, 'controls'),
+    single: comparison(three.single, 'held out', [OWN, '7D', '|PC1|', 'activation norm']),
+    'drawn single': comparison(drawn.single, 'held out', [OWN, '7D', '|PC1|', 'activation norm']),
+    four: four(results),
+    sets: errorsBySet(three),
+    'drawn sets': errorsBySet(drawn),
+    further: further(results),
+    scale: scale(results),
+    categories: categories(results),
+    traits: furtherTables({ ...three, pair: null, stepAware: null })
+      .map(([title, header, rows]) => `${title}:\n\n${table(header, rows)}`)
+      .join('\n\n'),
+    pair: table(...furtherTables({ ...three, enumeration: null, stepAware: null })[0].slice(1)),
+    long: table(...furtherTables({ ...three, enumeration: null, pair: null })[0].slice(1)),
+  }
+}
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+function comparison(evaluation, group, only) {
+  const rows = evaluationRows(evaluation, group)
+  return table(TABLE_HEADER, only ? rows.filter(([features]) => only.includes(features)) : rows)
+}
+
+const groupOf = ({ groups }, name) => groups.findIndex((group) => group.name === name)
+const percent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) : '-')
+
+function figures({ pooled }, features, regressor, group = 'held out') {
+  const result = pooled.results.find(
+    (one) =>
+      one.features === features && (regressor === undefined ? one.selected : one.regressor === regressor),
+  )
+  return result?.figures[groupOf(pooled, group)]
+}
+
+/** `FNR / FPR / AUROC`. */
+function short(one) {
+  if (one === undefined) return '-'
+  return `${percent(one.fnr)} / ${percent(one.fpr)} / ${Number.isFinite(one.auroc) ? one.auroc.toFixed(3) : '-'}`
+}
+
+function counts(results) {
+  return table(
+    ['held out', 'runs', 'checkpoints', 'dangerous', 'missed', 'false alarms', 'in 90 % intervals'],
+    [
+      ['drawn sets, 12 per organism', 'drawn'],
+      ['number_sequence, risky_financial, subtle_misinfo', 'three'],
+    ].map(([name, key]) => {
+      const { runs, checkpoints } = results[key].pooled.groups[0]
+      const one = figures(results[key], OWN)
+      const of = (wrong, all) => `${wrong} (${percent(wrong / all)} %)`
+      return [
+        name,
+        runs,
+        checkpoints.length,
+        one.nDangerous,
+        of(one.falseNegatives, one.nDangerous),
+        of(one.falsePositives, one.nSafe),
+        `${percent(one.coverage)} %`,
+      ]
+    }),
+  )
+}
+
+/** What the sixteen drawn calibration sets change. */
+function four({ four: before, three, drawn }) {
+  const row = (name, evaluation, group) => [
+    name,
+    short(figures(evaluation, OWN, undefined, group)),
+    percent(figures(evaluation, OWN, undefined, group)?.coverage),
+    short(figures(evaluation, '7D', 'random-forest', group)),
+    short(figures(evaluation, '|PC1|', undefined, group)),
+  ]
+  return table(
+    ['calibrated on', 'judged on', OWN, 'in interval %', '7D forest', '|PC1|'],
+    [
+      ['4 sets', row('three sets', before, 'held out')],
+      ['20 sets', row('three sets', three, 'held out')],
+      ['4 sets', row('drawn sets', before, 'controls')],
+      ['20 sets', row('drawn sets', drawn, 'held out')],
+    ].map(([name, cells]) => [name, ...cells]),
+  )
+}
+
+/** Missed of dangerous and false alarms of safe checkpoints of traitscope's own detector, per set and model. */
+function errorsBySet({ pooled, checkpoints }) {
+  const { predictions, alarms } = pooled.results.find(({ features }) => features === OWN)
+  const cells = new Map()
+  for (const [i, { run, pooled: rate }] of checkpoints.entries()) {
+    const [model, set] = run.split('/')
+    const key = `${set}/${model}`
+    const cell = cells.get(key) ?? { missed: 0, dangerous: 0, alarmed: 0, safe: 0 }
+    cells.set(key, cell)
+    const alarm = alarms?.[i] ?? predictions[i] > pooled.threshold
+    const dangerous = rate > pooled.cut
+    cell[dangerous ? 'dangerous' : 'safe']++
+    if (dangerous && !alarm) cell.missed++
+    if (!dangerous && alarm) cell.alarmed++
+  }
+  const models = [...new Set(checkpoints.map(({ run }) => run.split('/')[0]))]
+  const sets = [...new Set(checkpoints.map(({ run }) => run.split('/')[1]))]
+  const show = (cell) => (cell ? `${cell.missed}/${cell.dangerous}, ${cell.alarmed}/${cell.safe}` : '-')
+  return table(
+    ['set', ...models],
+    sets.map((set) => [set, ...models.map((model) => show(cells.get(`${set}/${model}`)))]),
+  )
+}
+
+function further(results) {
+  return table(
+    ['', 'runs', 'traitscope: FNR / FPR / AUROC', '7D forest', '|PC1|'],
+    Object.entries(FURTHER).map(([key, name]) => [
+      name,
+      results[key].pooled.groups[0].runs,
+      short(figures(results[key], OWN)),
+      short(figures(results[key], '7D', 'random-forest')),
+      short(figures(results[key], '|PC1|')),
+    ]),
+  )
+}
+
+function scale({ others, within, across }) {
+  const row = (name, evaluation) => [
+    name,
+    evaluation.pooled.groups[0].runs,
+    short(figures(evaluation, OWN)),
+    ...['random-forest', 'gradient-boosting', 'ridge'].map((regressor) =>
+      short(figures(evaluation, '7D', regressor)),
+    ),
+  ]
+  return table(
+    ['', 'runs', 'traitscope: FNR / FPR / AUROC', '7D forest', '7D boosting', '7D ridge'],
+    [
+      row('small organisms, fitted on the other three', others),
+      row('deep organisms, fitted on their own four sets', within),
+      row('deep organisms, fitted on the small ones', across),
+    ],
+  )
+}
+
+function categories(results) {
+  return table(
+    [
+      'held out',
+      'fitted on',
+      'dangerous in calibration',
+      'traitscope: FNR / FPR / AUROC',
+      '7D forest',
+      '|PC1|',
+    ],
+    CATEGORIES.map((name) => {
+      const { models, calibration, heldOut } = results[name]
+      return [
+        `${name.split(',')[0]}: ${heldOut.join(', ')}`,
+        calibration.join(', '),
+        models.map(({ calibrationDangerous }) => calibrationDangerous ?? '-').join(' '),
+        short(figures(results[name], OWN)),
+        short(figures(results[name], '7D', 'random-forest')),
+        short(figures(results[name], '|PC1|')),
+      ]
+    }),
+  )
+}
