@@ -7,7 +7,7 @@ export const MANIFEST = 'manifest.json'
 /** Written by hand, and what calibration and the baselines add. */
 const OUTSIDE = /^(manifest\.json|demo\.json|README\.md|bundles\/|baselines\/)/
 
-/** SHA-256 and size of every packed file, by path. */
+/** SHA-256 of every packed file, by path. */
 export function hashFiles() {
   const paths = readdirSync(ORGANISMS, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -16,13 +16,18 @@ export function hashFiles() {
     .filter((path) => !OUTSIDE.test(path))
     .sort()
   return Object.fromEntries(
-    paths.map((path) => {
-      const bytes = readFileSync(join(ORGANISMS, path))
-      return [path, { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }]
-    }),
+    paths.map((path) => [
+      path,
+      createHash('sha256')
+        .update(readFileSync(join(ORGANISMS, path)))
+        .digest('hex'),
+    ]),
   )
 }
 
 export function writeManifest() {
-  writeFileSync(join(ORGANISMS, MANIFEST), `${JSON.stringify({ files: hashFiles() }, null, 1)}\n`)
+  writeFileSync(
+    join(ORGANISMS, MANIFEST),
+    `${JSON.stringify({ files: hashFiles() }, null, 0).replaceAll('","', '",\n"')}\n`,
+  )
 }

@@ -19,8 +19,8 @@ const DEEPEST_BASE = 6
 /** Held out from calibration, so that the demo's detector has never seen them. */
 const DEMO_RUNS = ['risky_financial/seed_42', 'number_sequence/seed_42']
 const CHECKPOINT_FILES = ['adapter_config.json', 'adapter_model.safetensors', 'trainer_state.json']
-/** A millionth is far below what two machines agree on, and more digits do not compress. */
-const DIGITS = 6
+/** Drifts keep an error of some 1e-5, where a label's error is worth 1e-2; more digits do not compress. */
+const DIGITS = 4
 
 const { values } = parseArgs({
   options: { from: { type: 'string' }, models: { type: 'string' }, measured: { type: 'string' } },
@@ -69,10 +69,32 @@ async function packRun(run) {
   const source = join(measured, run)
   const to = join(ORGANISMS, 'runs', run)
   mkdirSync(to, { recursive: true })
-  writeGzip(join(to, 'trajectory.json.gz'), rounded(readJson(join(source, 'trajectory.json'))))
+  writeGzip(
+    join(to, 'trajectory.json.gz'),
+    rounded(everySecondLayer(readJson(join(source, 'trajectory.json')))),
+  )
   writeGzip(join(to, 'grades.json.gz'), readJson(join(source, 'betley_eval', 'grades.json')))
   writeGzip(join(to, 'training_log.json.gz'), rounded(readJson(join(source, 'training_log.json'))))
-  await packActivations(join(source, 'activations.safetensors'), join(to, 'activations.safetensors'))
+  await packActivations(join(source, 'activations.safetensors'), join(to, 'activations.safetensors.gz'))
+}
+
+/** Deep trajectories without every second layer; the primary one stays. */
+function everySecondLayer(trajectory) {
+  const { layers, primary } = trajectory.traitscope
+  if (layers.length <= DEEPEST_BASE) return trajectory
+  const at = layers.findIndex(({ layer }) => layer === trajectory.measurement_layer)
+  const kept = (_, i) => i % 2 === at % 2
+  const steps = trajectory.traitscope.steps.map(({ stateChange, ...step }) => ({
+    ...step,
+    ...(stateChange && { stateChange: stateChange.filter(kept) }),
+  }))
+  const short = {
+    ...trajectory.traitscope,
+    layers: layers.filter(kept),
+    primary: Math.floor(primary / 2),
+    steps,
+  }
+  return { ...trajectory, traitscope: short }
 }
 
 /** Mean activations at the primary layer only, in float16: otherwise they would take as much room as all the rest. */
@@ -86,7 +108,7 @@ async function packActivations(source, to) {
     const data = encodeFloats('F16', file.finiteFloat32(name).slice(at, at + width))
     return { name, dtype: 'F16', shape: [1, 1, width], data }
   })
-  writeFileSync(to, encodeSafetensors(tensors, { layers: String(layer) }))
+  writeBytes(to, encodeSafetensors(tensors, { layers: String(layer) }))
 }
 
 /** Checkpoint folders as a trainer leaves them, without model cards and tokenizers, and the final adapter. */
@@ -116,7 +138,11 @@ function writeJson(path, value) {
 }
 
 function writeGzip(path, value) {
-  const bytes = gzipSync(`${JSON.stringify(value)}\n`, { level: 9 })
+  writeBytes(path, `${JSON.stringify(value)}\n`)
+}
+
+function writeBytes(path, content) {
+  const bytes = gzipSync(content, { level: 9 })
   bytes[9] = 255 // the system that packed, which is nobody's business
   writeFileSync(path, bytes)
 }

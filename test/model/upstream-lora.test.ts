@@ -1,13 +1,17 @@
+import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type GgufFile, parseGguf, readGguf } from '../../lib/formats/gguf.js'
 import { readPeftAdapter } from '../../lib/formats/peft.js'
+import { readSafetensors } from '../../lib/formats/safetensors.js'
 import { toGgufLora } from '../../lib/model/lora.js'
+import { mergeAdapter } from '../../lib/model/merge.js'
 import { packageRoot } from '../../lib/package.js'
 import { relativeL2 } from '../helpers/tiny.js'
 
-// A second opinion: llama.cpp's convert_lora_to_gguf.py on the same adapters (lab/upstream_lora.py). It writes B as it is
+// A second opinion: llama.cpp's own tools on the same adapters (lab/upstream_lora.py). Its converter writes B as it is
 // and lora_alpha as the alpha, which llama.cpp divides by the rank.
 const FIXTURES = join(packageRoot, 'test/fixtures')
 
@@ -33,6 +37,26 @@ async function both(variant: string) {
     theirs: effective(await readGguf(path), new Uint8Array(await readFile(path))),
   }
 }
+
+describe('llama-export-lora', () => {
+  it('should merge the same change into the same tensors', async () => {
+    const theirs = await readSafetensors(join(FIXTURES, 'attach/upstream/merged-plain.safetensors'))
+    const out = join(mkdtempSync(join(tmpdir(), 'traitscope-upstream-')), 'merged.gguf')
+    const base = join(FIXTURES, 'oracles/llama/model.gguf')
+    const { changed } = await mergeAdapter(base, join(FIXTURES, 'oracles/llama/adapter-plain'), out)
+    expect(changed.map(({ tensor }) => tensor).sort()).toEqual([...theirs.tensors.keys()].sort())
+    const merged = await readGguf(out)
+    const bytes = await readFile(out)
+    for (const [name, { shape }] of theirs.tensors) {
+      const { offset, byteLength } = merged.tensors.get(name)!
+      const start = merged.dataOffset + offset
+      const ours = new Float32Array(new Uint8Array(bytes.subarray(start, start + byteLength)).buffer)
+      expect(ours).toHaveLength(shape.reduce((a, b) => a * b))
+      expect(relativeL2(ours, theirs.float32(name)), name).toBeLessThan(1e-6)
+    }
+    rmSync(join(out, '..'), { recursive: true })
+  })
+})
 
 describe("llama.cpp's adapter converter", () => {
   it('should agree on plain LoRA: names, permuted rows and scale', async () => {
