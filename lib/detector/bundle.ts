@@ -222,4 +222,6 @@ function assertSame(what: string, given: string, used: string): void {
   )
 }
 
-const json = (value: unknown): string => `${JSON.stringify(value, null, 1)}\n`
+/** Indented, with lists of numbers on one line. */
+const json = (value: unknown): string =>
+  `${JSON.stringify(value, null, 1).replace(/\[[^[\]{}"]*\]/g, (list) => list.replace(/\s+/g, ''))}\n`
