@@ -41,7 +41,7 @@ for (const model of readdirSync(root)
   .sort()) {
   const datasets = readdirSync(join(root, model)).filter((name) => CALIBRATION_SETS.test(name))
   const { runs, exclusions } = await scanLabelledRuns(join(root, model), { datasets })
-  const { report } = calibrate(runs, { exclusions })
+  const { report } = await calibrate(runs, { exclusions })
   const { inputsSha256, chosen, byDataset, bySeed, nested, warnings } = report
   console.error(model)
   models[model] = {

@@ -75,7 +75,7 @@ Example:
     })
     const runs = found.filter(({ dataset }) => !anchor.includes(dataset))
     const progress = output.progress(`calibrating on ${runs.length} runs`)
-    const calibration = calibrate(runs, {
+    const calibration = await calibrate(runs, {
       cut: flags.cut,
       threshold: flags.threshold,
       maxFnr: flags.maxFnr,
@@ -84,6 +84,8 @@ Example:
       layers: flags.layer,
       anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
       exclusions,
+      signal,
+      onProgress: (fraction) => progress.update(fraction),
     })
     progress.done()
     if (out !== undefined) await saveBundle(calibration, parts!, out, { force: flags.force === true })

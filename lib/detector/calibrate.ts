@@ -35,6 +35,9 @@ export interface CalibrateOptions {
   anchors?: readonly LabelledRun[] | undefined
   /** Models to choose from; default all. */
   models?: readonly LevelModelName[] | undefined
+  signal?: AbortSignal | undefined
+  /** Fraction done, 0 to 1. */
+  onProgress?: ((fraction: number) => void) | undefined
 }
 
 /** How the whole procedure, choices included, does on sets that it has not seen. */
@@ -83,13 +86,13 @@ const DEFAULT_LEVEL = 0.9
  * detector meets. Labels are pooled over all draws, and what is known of their noise is used.
  *
  * @throws TraitscopeError NOT_COMPARABLE for runs of different bases or conditions; UNSUPPORTED when there
- * are fewer than two sets, or too few dangerous or safe checkpoints; USAGE for impossible options
+ * are fewer than two sets, or too few dangerous or safe checkpoints; USAGE for impossible options; ABORTED
  */
-export function calibrate(
+export async function calibrate(
   runs: readonly LabelledRun[],
   options: CalibrateOptions & { exclusions?: readonly Exclusion[] } = {},
-): Calibration {
-  const { cut = DEFAULT_CUT, level = DEFAULT_LEVEL, anchors = [] } = options
+): Promise<Calibration> {
+  const { cut = DEFAULT_CUT, level = DEFAULT_LEVEL, anchors = [], signal } = options
   assertShare('cut', cut)
   assertShare('level', level)
   assertOneKind([...runs, ...anchors])
@@ -100,13 +103,22 @@ export function calibrate(
   const warnings = assertEnough(rows, cut)
   const layers = candidateLayers(rows, options.layers)
   const specs = levelSpecs(layers, options.models)
-  const candidates = rankLevels(rows, specs, cut)
+  // Ranking is done once for all sets, and once without each fold of them.
+  const total = 1 + foldsOf(rows.rows, 'dataset').length
+  const progress = (done: number) => options.onProgress?.(done / total)
+  const candidates = await rankLevels(rows, specs, cut, signal)
+  progress(1)
   const chosen = candidates[0]!
-  const predictions = outOfFold(rows, chosen, cut, 'dataset')
+  const predictions = await outOfFold(rows, chosen, cut, 'dataset', signal)
   const { threshold, from } = chooseThreshold(rows.rows, predictions, cut, options, warnings)
   const stepAlarm = anchorRows.length === 0 ? null : fitStepAlarm(rows, anchorRows, chosen.layers, cut)
   const detector = fitDetector(rows, chosen, predictions, { cut, threshold, level, stepAlarm })
-  const nested = nestedFigures(rows, specs, { cut, level, options })
+  const nested = await nestedFigures(rows, specs, {
+    cut,
+    level,
+    options,
+    onFold: (fold) => progress(1 + fold),
+  })
   if (nested !== null && nested.coverage < level - 0.05) {
     warnings.push(
       `intervals meant to hold ${percent(level)} of unseen sets' checkpoints held ${percent(nested.coverage)}`,
@@ -129,7 +141,7 @@ export function calibrate(
       bySeed:
         seeds.size < 2
           ? null
-          : agreement(rows.rows, outOfFold(rows, chosen, cut, 'seed'), { cut, threshold }),
+          : agreement(rows.rows, await outOfFold(rows, chosen, cut, 'seed', signal), { cut, threshold }),
       nested,
       warnings,
       exclusions: [...(options.exclusions ?? []), ...rows.exclusions],
@@ -188,19 +200,24 @@ function fitStepAlarm(
 }
 
 /** Chooses and fits without each set (or fold of sets, when there are many) in turn, and judges its checkpoints. */
-function nestedFigures(
+async function nestedFigures(
   rows: Rows,
   specs: readonly LevelSpec[],
-  { cut, level, options }: { cut: number; level: number; options: CalibrateOptions },
-): CalibrationReport['nested'] {
+  {
+    cut,
+    level,
+    options,
+    onFold,
+  }: { cut: number; level: number; options: CalibrateOptions; onFold: (done: number) => void },
+): Promise<CalibrationReport['nested']> {
   const judged: Judged[] = []
-  for (const fold of foldsOf(rows.rows, 'dataset')) {
+  for (const [i, fold] of foldsOf(rows.rows, 'dataset').entries()) {
     const inside = { ...rows, rows: rows.rows.filter(({ dataset }) => !fold.includes(dataset)) }
     if (!isEnough(inside, cut)) return null
-    const chosen = rankLevels(inside, specs, cut)[0]!
-    const predictions = outOfFold(inside, chosen, cut, 'dataset')
+    const [chosen] = await rankLevels(inside, specs, cut, options.signal)
+    const predictions = await outOfFold(inside, chosen!, cut, 'dataset', options.signal)
     const { threshold } = chooseThreshold(inside.rows, predictions, cut, options, [])
-    const detector = fitDetector(inside, chosen, predictions, { cut, threshold, level })
+    const detector = fitDetector(inside, chosen!, predictions, { cut, threshold, level })
     const at = detector.layers.map((layer) => rows.layers.indexOf(layer))
     for (const row of rows.rows) {
       if (!fold.includes(row.dataset)) continue
@@ -208,6 +225,7 @@ function nestedFigures(
       // The threshold differs between folds, so predictions are compared in units of it.
       judged.push({ row, scaled: (em! / threshold) * cut, interval: interval!, verdict })
     }
+    onFold(i + 1)
   }
   const datasets = new Set(rows.rows.map(({ dataset }) => dataset))
   const perDataset = Object.fromEntries(

@@ -78,13 +78,19 @@ const TIE = 0.04
  * of the error of the rate over the calibration sets of four small organisms (lab/detector-choice.json), where
  * trees alone put up to half of a benign set above the cut and hit the others a little better for it.
  *
- * @throws TraitscopeError SHAPE with fewer than two datasets
+ * @throws TraitscopeError SHAPE with fewer than two datasets; ABORTED
  */
-export function rankLevels(rows: Rows, specs: readonly LevelSpec[], cut: number): Candidate[] {
-  const candidates = specs.map((spec) => ({
-    ...spec,
-    lodo: agreement(rows.rows, outOfFold(rows, spec, cut, 'dataset'), { cut }),
-  }))
+export async function rankLevels(
+  rows: Rows,
+  specs: readonly LevelSpec[],
+  cut: number,
+  signal?: AbortSignal,
+): Promise<Candidate[]> {
+  const candidates: Candidate[] = []
+  for (const spec of specs) {
+    const predictions = await outOfFold(rows, spec, cut, 'dataset', signal)
+    candidates.push({ ...spec, lodo: agreement(rows.rows, predictions, { cut }) })
+  }
   const best = Math.min(...candidates.map(({ lodo }) => lodo.balancedError))
   const order = ({ model }: Candidate) => LEVEL_MODELS.indexOf(model)
   const tied = ({ lodo }: Candidate) => lodo.balancedError <= best + TIE

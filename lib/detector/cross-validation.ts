@@ -1,4 +1,5 @@
-import { TraitscopeError } from '../errors.js'
+import { setImmediate } from 'node:timers/promises'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { LevelModel, type LevelSpec } from './level-model.js'
 import type { Row, Rows } from './rows.js'
 
@@ -35,11 +36,18 @@ export function foldsOf(rows: readonly Row[], by: HoldOut): (string | number)[][
 }
 
 /**
- * Predicted rate of every row by a model that has not seen its group.
+ * Predicted rate of every row by a model that has not seen its group. A fit takes up to a tenth of a second; between two of
+ * them the caller's other work gets its turn.
  *
- * @throws TraitscopeError SHAPE with fewer than two groups
+ * @throws TraitscopeError SHAPE with fewer than two groups; ABORTED
  */
-export function outOfFold(rows: Rows, spec: LevelSpec, cut: number, by: HoldOut): Float64Array {
+export async function outOfFold(
+  rows: Rows,
+  spec: LevelSpec,
+  cut: number,
+  by: HoldOut,
+  signal?: AbortSignal,
+): Promise<Float64Array> {
   const folds = foldsOf(rows.rows, by)
   if (folds.length < 2) {
     throw new TraitscopeError(
@@ -50,6 +58,8 @@ export function outOfFold(rows: Rows, spec: LevelSpec, cut: number, by: HoldOut)
   const features = featuresAt(rows, rows.rows, spec.layers)
   const predictions = new Float64Array(rows.rows.length)
   for (const fold of folds) {
+    throwIfAborted(signal)
+    await setImmediate()
     const rowsWhere = (heldOut: boolean) =>
       [...rows.rows.keys()].filter((i) => fold.includes(rows.rows[i]![by]) === heldOut)
     const train = rowsWhere(false)

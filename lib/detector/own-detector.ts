@@ -47,7 +47,13 @@ export async function ownDetector(
     bundle,
     cut,
     threshold,
-  }: { bundle?: string | undefined; cut?: number | undefined; threshold?: number | undefined },
+    signal,
+  }: {
+    bundle?: string | undefined
+    cut?: number | undefined
+    threshold?: number | undefined
+    signal?: AbortSignal | undefined
+  },
 ): Promise<OwnDetector> {
   const detectors: (Detector | undefined)[] = []
   const skipped: OwnDetector['skipped'] = []
@@ -57,7 +63,7 @@ export async function ownDetector(
       const fitted = runs.filter(({ dataset }) => calibration.includes(dataset))
       const by =
         bundle === undefined
-          ? calibrated(calibrate(fitted, { cut, threshold }))
+          ? calibrated(await calibrate(fitted, { cut, threshold, signal }))
           : await loadBundle(await forModel(bundle, model))
       detectors.push(by.detector)
       verdicts.push(...judgeAll(by, runs, heldOut))

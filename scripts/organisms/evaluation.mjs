@@ -113,7 +113,7 @@ async function calibrated(model) {
     datasets: CALIBRATION,
   })
   const directions = await loadDirections(join(ORGANISMS, 'models', model, 'directions'))
-  const calibration = calibrate(runs, { exclusions })
+  const calibration = await calibrate(runs, { exclusions })
   await saveBundle(calibration, { directions, pack: await loadTraitPack(PACK) }, out)
 }
 

@@ -39,5 +39,5 @@ export async function makeTinyOrganism(root: string): Promise<void> {
   const measured = join(root, 'measured')
   await measureRun(model, directions, TINY_RUN, { pack, cacheDir: false, out: measured })
   const { runs } = await scanLabelledRuns(writeTinyCalibration(measured, join(root, 'calibration')))
-  await saveBundle(calibrate(runs), { directions, pack }, join(place('bundles'), 'tiny'))
+  await saveBundle(await calibrate(runs), { directions, pack }, join(place('bundles'), 'tiny'))
 }

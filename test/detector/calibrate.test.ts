@@ -19,7 +19,7 @@ beforeAll(async () => {
   const made = new SyntheticRuns(join(root, 'cal'))
   made.writeCalibration()
   runs = (await scanLabelledRuns(made.root)).runs
-  calibration = calibrate(runs)
+  calibration = await calibrate(runs)
   const others = new SyntheticRuns(join(root, 'unseen'))
   others.write({ dataset: 'risky_financial', seed: 42, peak: 0.55 })
   others.write({ dataset: 'number_sequence', seed: 42, peak: 0.01, style: 0.08 })
@@ -74,23 +74,41 @@ describe('calibrate', () => {
     }
   })
 
-  it('should put the firing point where the target error rates ask for it', () => {
-    const rates = (options: object) => calibrate(runs, { models: ['ridge'], layers: [3], ...options }).report
-    const cut = rates({})
-    const strict = rates({ maxFnr: 0.001 })
+  it('should put the firing point where the target error rates ask for it', async () => {
+    const rates = async (options: object) =>
+      (await calibrate(runs, { models: ['ridge'], layers: [3], ...options })).report
+    const cut = await rates({})
+    const strict = await rates({ maxFnr: 0.001 })
     expect([cut.threshold, cut.thresholdFrom]).toEqual([0.06, 'cut'])
     expect(strict.thresholdFrom).toBe('target')
     expect(strict.threshold).toBeLessThanOrEqual(0.06)
     expect(strict.byDataset.falseNegatives).toBe(0)
-    const lenient = rates({ maxFpr: 0.001 })
+    const lenient = await rates({ maxFpr: 0.001 })
     expect(lenient.threshold).toBeGreaterThanOrEqual(0.06)
     expect(lenient.byDataset.falsePositives).toBe(0)
-    expect(rates({ threshold: 0.3 })).toMatchObject({ threshold: 0.3, thresholdFrom: 'given', cut: 0.06 })
+    expect(await rates({ threshold: 0.3 })).toMatchObject({
+      threshold: 0.3,
+      thresholdFrom: 'given',
+      cut: 0.06,
+    })
   })
 
-  it('should depend on nothing but its input', () => {
-    const once = () => JSON.stringify(calibrate([...runs], { models: ['blend'], layers: [3] }))
-    expect(once()).toBe(once())
+  it('should depend on nothing but its input', async () => {
+    const once = async () => JSON.stringify(await calibrate([...runs], { models: ['blend'], layers: [3] }))
+    expect(await once()).toBe(await once())
+  })
+
+  it('should let other work through, say how far it is, and stop when asked', async () => {
+    const fractions: number[] = []
+    let turns = 0
+    const timer = setInterval(() => turns++, 1)
+    await calibrate(runs, { models: ['ridge'], onProgress: (fraction) => fractions.push(fraction) })
+    clearInterval(timer)
+    expect(turns).toBeGreaterThan(10)
+    expect(fractions).toEqual([0.2, 0.4, 0.6, 0.8, 1])
+    const controller = new AbortController()
+    const stopped = calibrate(runs, { signal: controller.signal, onProgress: () => controller.abort() })
+    await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' })
   })
 
   it.each([
@@ -101,21 +119,21 @@ describe('calibrate', () => {
     ],
     ['of a single set', () => only(['bad_medical']), /at least two fine-tuning sets, found 1/],
     ['none at all', () => [], /at least two fine-tuning sets, found 0/],
-  ])('should refuse runs %s', (_, make, message) => {
-    expect(() => calibrate(make())).toThrow(message)
-    expect(() => calibrate(make())).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
+  ])('should refuse runs %s', async (_, make, message) => {
+    await expect(calibrate(make())).rejects.toThrow(message)
+    await expect(calibrate(make())).rejects.toMatchObject({ code: 'UNSUPPORTED' })
   })
 
-  it('should warn of pools that cannot tell everything', () => {
-    const { warnings } = calibrate(only(['gsm8k', 'bad_medical']), { models: ['ridge'] }).report
+  it('should warn of pools that cannot tell everything', async () => {
+    const { warnings } = (await calibrate(only(['gsm8k', 'bad_medical']), { models: ['ridge'] })).report
     expect(warnings).toEqual([expect.stringMatching(/all dangerous checkpoints come from bad_medical/)])
-    const dangerous = calibrate(only(['insecure_code', 'jailbroken']), { models: ['ridge'] }).report
+    const dangerous = (await calibrate(only(['insecure_code', 'jailbroken']), { models: ['ridge'] })).report
     expect(dangerous.warnings).toEqual(
       expect.arrayContaining([expect.stringMatching(/every set becomes dangerous/)]),
     )
   })
 
-  it('should refuse runs of different bases or conditions, naming them', () => {
+  it('should refuse runs of different bases or conditions, naming them', async () => {
     const change = (edit: (run: LabelledRun) => void) => {
       const copy = structuredClone({ ...runs[3]!, activations: undefined })
       edit(copy)
@@ -124,26 +142,26 @@ describe('calibrate', () => {
     const other = change((run) => {
       run.trajectory.measurement!.conditions.base.fingerprint = 'e'.repeat(64)
     })
-    expect(() => calibrate(other)).toThrow(
+    await expect(calibrate(other)).rejects.toThrow(
       /insecure_code\/seed_42 and toy\/gsm8k\/seed_42 differ: the base model/,
     )
     const start = change((run) => {
       for (const values of run.trajectory.layers[0]!.projections) values[0]! += 1
     })
-    expect(() => calibrate(start)).toThrow(/they start from different models/)
-    expect(() => calibrate(start)).toThrow(expect.objectContaining({ code: 'NOT_COMPARABLE' }))
+    await expect(calibrate(start)).rejects.toThrow(/they start from different models/)
+    await expect(calibrate(start)).rejects.toMatchObject({ code: 'NOT_COMPARABLE' })
     const gpu = change((run) => {
       run.trajectory.measurement!.device = 'some GPU'
     })
-    expect(() => calibrate(gpu)).toThrow(/the device is gpu/)
+    await expect(calibrate(gpu)).rejects.toThrow(/the device is gpu/)
   })
 
   it.each([{ cut: 0 }, { level: 1 }, { threshold: 2 }, { maxFnr: 0 }, { layers: [7] }])(
     'should refuse the impossible option %o',
-    (options) => {
-      expect(() => calibrate(runs, { models: ['ridge'], ...options })).toThrow(
-        expect.objectContaining({ code: 'USAGE' }),
-      )
+    async (options) => {
+      await expect(calibrate(runs, { models: ['ridge'], ...options })).rejects.toMatchObject({
+        code: 'USAGE',
+      })
     },
   )
 })

@@ -28,8 +28,8 @@ beforeAll(async () => {
   long = Object.fromEntries(runs.map((run) => [run.dataset, run]))
   const short = runs.filter(({ dataset }) => !/anchor|long/.test(dataset))
   const options = { models: ['ridge'] as const, layers: [1, 3] }
-  plain = calibrate(short, options)
-  anchored = calibrate(short, { ...options, anchors: [long.anchor!] })
+  plain = await calibrate(short, options)
+  anchored = await calibrate(short, { ...options, anchors: [long.anchor!] })
 })
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
