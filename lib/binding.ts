@@ -72,7 +72,9 @@ export interface NativeRequest {
   adapterIds: readonly number[]
   adapterStrengths: readonly number[]
   stopEarly: boolean
-  /** Context tokens (no row reads them) from which a batch is decoded in two steps; see native/core/extract.h. */
+  /** Tokens computed at once, at least 1; see native/core/extract.h. */
+  groupTokens: number
+  /** Context tokens (no row reads them) from which a group is decoded in two steps; see native/core/extract.h. */
   splitFrom: number
   /** 0: the number given to load(). */
   threads: number

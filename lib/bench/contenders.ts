@@ -8,6 +8,8 @@ export interface Contender {
   readonly plan: (prompts: readonly Int32Array[], maxTokens: number) => PlanBatch[]
   /** Whether the graph ends at the layer that is read. */
   readonly stopEarly: boolean
+  /** Whether a batch is computed in groups, and complete sequences are forgotten between them. */
+  readonly inGroups: boolean
   /** Whether tokens that no row reads may leave out the rest of that layer's block. */
   readonly contextFirst: boolean
 }
@@ -21,12 +23,14 @@ export const CONTENDERS: readonly Contender[] = [
     name: 'one prompt at a time',
     plan: (prompts) => joined(prompts, 0),
     stopEarly: false,
+    inGroups: false,
     contextFirst: false,
   },
-  { name: 'batched', plan: joined, stopEarly: false, contextFirst: false },
-  { name: '+ prefix tree', plan: tree, stopEarly: false, contextFirst: false },
-  { name: '+ early stop', plan: tree, stopEarly: true, contextFirst: false },
-  { name: '+ context first', plan: tree, stopEarly: true, contextFirst: true },
+  { name: 'batched', plan: joined, stopEarly: false, inGroups: false, contextFirst: false },
+  { name: '+ prefix tree', plan: tree, stopEarly: false, inGroups: false, contextFirst: false },
+  { name: '+ early stop', plan: tree, stopEarly: true, inGroups: false, contextFirst: false },
+  { name: '+ groups', plan: tree, stopEarly: true, inGroups: true, contextFirst: false },
+  { name: '+ context first', plan: tree, stopEarly: true, inGroups: true, contextFirst: true },
 ]
 
 /** Prompts side by side, each a sequence of its own that shares nothing; a batch holds at least one. */

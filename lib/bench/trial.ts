@@ -1,4 +1,4 @@
-import { splitThreshold } from '../hidden-states/hidden-states.js'
+import { groupTokens, splitThreshold } from '../hidden-states/hidden-states.js'
 import type { Model } from '../model/model.js'
 import type { PlanBatch } from '../prompts/plan.js'
 import type { Contender } from './contenders.js'
@@ -9,6 +9,7 @@ export interface TrialSettings {
   threads: number
   /** Tokens of the largest batch. */
   batchTokens: number
+  groupTokens?: number
   /** No further batch is started once this much time is spent. */
   seconds: number
   signal?: AbortSignal | undefined
@@ -55,6 +56,7 @@ export async function runTrial(
       nRows: owners.length,
       layers: [layer],
       stopEarly: contender.stopEarly,
+      ...(contender.inGroups ? { groupTokens: settings.groupTokens ?? groupTokens(model) } : {}),
       ...(contender.contextFirst ? { splitFrom: splitThreshold(layer) } : {}),
       threads,
       signal,

@@ -33,6 +33,17 @@ export interface HiddenStates {
 }
 
 /**
+ * Tokens computed at once on a CPU. Every token is multiplied with the keys of all cells in use, at a lower rate than
+ * with weights: at 2,048 tokens that adds a third to the time of a 1B model, at 512 next to nothing.
+ */
+const CPU_GROUP_TOKENS = 512
+
+/** Tokens computed at once on the model's device; a GPU is faster the more it gets. */
+export function groupTokens(model: Model): number {
+  return model.device === 'cpu' ? CPU_GROUP_TOKENS : model.batchTokens
+}
+
+/**
  * Context tokens from which a second decode pays: it costs as much as some tokens through all blocks up to `layer`, and
  * saves nearly one block per context token.
  */
@@ -63,6 +74,7 @@ export async function hiddenStates(
     nRows: plan.nRows,
     layers,
     adapters: adapter === undefined ? [] : Array.isArray(adapter) ? adapter : [adapter as AttachedAdapter],
+    groupTokens: groupTokens(model),
     splitFrom: splitThreshold(layers.at(-1)!),
     signal: options.signal,
     onProgress: options.onProgress,

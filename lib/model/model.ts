@@ -58,7 +58,12 @@ export interface ExtractRequest {
   /** End the graph at the highest layer (default true); false computes the whole model. */
   stopEarly?: boolean
   /**
-   * Context tokens (tokens that no row reads) from which a batch is decoded in two steps, so that they leave out the
+   * Tokens that are computed at once, at least 1: a batch is cut into groups of about this many, and complete sequences
+   * are forgotten between them. Default: the whole batch. `hiddenStates()` decides; rows that are means need the whole.
+   */
+  groupTokens?: number
+  /**
+   * Context tokens (tokens that no row reads) from which a group is decoded in two steps, so that they leave out the
    * rest of the highest layer's block. Default: never. `hiddenStates()` decides when it pays.
    */
   splitFrom?: number
@@ -175,6 +180,7 @@ export class Model implements AsyncDisposable {
             adapterIds: adapters.map((adapter) => adapter.id),
             adapterStrengths: adapters.map((adapter) => adapter.strength),
             stopEarly: request.stopEarly ?? true,
+            groupTokens: request.groupTokens ?? this.batchTokens,
             splitFrom: request.splitFrom ?? Number.MAX_SAFE_INTEGER,
             threads: request.threads ?? this.threads,
           },

@@ -36,23 +36,24 @@ constexpr char block_output[] = "l_out-";
 /// Attention scores: the first node after a block has stored its keys and values.
 constexpr char attention_scores[] = "kq-";
 
-/// Splits a batch into context tokens, which no row reads nor descends from a token that a row reads, and the
-/// rest. Both keep the batch's order, so the rest continues the sequences where the context leaves them.
-std::pair<std::vector<size_t>, std::vector<size_t>> split(const PlanBatch & batch) {
+/// Splits the tokens from `begin` to `end` of a batch into context tokens, which no row reads nor descends from
+/// a token among them that a row reads, and the rest. Both keep the batch's order, so the rest continues the
+/// sequences where the context leaves them.
+std::pair<std::vector<size_t>, std::vector<size_t>> split(const PlanBatch & batch, size_t begin, size_t end) {
     std::vector<bool> read(batch.n_tokens(), false);
     for (const int32_t token : batch.row_tokens) {
         read[static_cast<size_t>(token)] = true;
     }
     std::array<bool, max_sequences> reached{}; // sequences that have come to a token that is read
     std::pair<std::vector<size_t>, std::vector<size_t>> parts;
-    for (size_t i = 0; i < batch.n_tokens(); ++i) {
+    for (size_t i = begin; i < end; ++i) {
         const auto first = static_cast<size_t>(batch.seq_offsets[i]);
-        const auto end = static_cast<size_t>(batch.seq_offsets[i + 1]);
+        const auto last = static_cast<size_t>(batch.seq_offsets[i + 1]);
         if (!read[i] && !reached[static_cast<size_t>(batch.seq_ids[first])]) {
             parts.first.push_back(i);
             continue;
         }
-        for (size_t k = first; k < end; ++k) {
+        for (size_t k = first; k < last; ++k) {
             reached[static_cast<size_t>(batch.seq_ids[k])] = true;
         }
         parts.second.push_back(i);
@@ -60,11 +61,18 @@ std::pair<std::vector<size_t>, std::vector<size_t>> split(const PlanBatch & batc
     return parts;
 }
 
+/// Whether every row is the state of one token: then a row lies within one group, wherever groups end.
+bool reads_single_tokens(const PlanBatch & batch) {
+    return batch.row_tokens.size() == batch.n_rows();
+}
+
 } // namespace
 
 /// What the evaluation callback reads and where it puts it. Lives for one run(); used on the decoding thread
 /// only.
 struct Extractor::Capture {
+    static constexpr size_t absent = std::numeric_limits<size_t>::max();
+
     const ExtractRequest * request = nullptr;
     float * out = nullptr;
     int64_t n_embd = 0;
@@ -74,7 +82,7 @@ struct Extractor::Capture {
     bool is_context = false; ///< this decode only stores keys and values
     size_t n_tokens = 0;
     size_t n_outputs = 0;
-    std::vector<size_t> index; ///< of each batch token within this decode
+    std::vector<size_t> index; ///< of each batch token within this decode, or `absent`
     /// Of each batch token among this decode's outputs: the last block keeps only those. -1: no row reads it.
     std::vector<int32_t> output_rank;
     size_t n_layers_seen = 0;
@@ -102,12 +110,15 @@ struct Extractor::Capture {
         for (const int32_t token : next.row_tokens) {
             output_rank[static_cast<size_t>(token)] = 0;
         }
-        index.assign(next.n_tokens(), 0);
+        index.assign(next.n_tokens(), absent);
         for (size_t i = 0; i < n_tokens; ++i) {
             index[tokens[i]] = i;
             if (output_rank[tokens[i]] >= 0) {
                 output_rank[tokens[i]] = static_cast<int32_t>(n_outputs++);
             }
+        }
+        if (n_outputs == 0) { // a graph needs an output, also where no row reads any
+            output_rank[tokens.back()] = static_cast<int32_t>(n_outputs++);
         }
     }
 
@@ -136,6 +147,9 @@ struct Extractor::Capture {
         for (size_t row = 0; row < batch->n_rows(); ++row) {
             const auto first = static_cast<size_t>(batch->row_offsets[row]);
             const auto end = static_cast<size_t>(batch->row_offsets[row + 1]);
+            if (index[static_cast<size_t>(batch->row_tokens[first])] == absent) {
+                continue;
+            }
             float * to =
                 out + (static_cast<size_t>(batch->output_rows[row]) * request->layers.size() + layer) * width;
             const auto source = [&](size_t k) {
@@ -310,12 +324,12 @@ void Extractor::check_rows() const {
     }
 }
 
-/// Computes one batch and forgets it.
-void Extractor::run_batch(const PlanBatch & batch) {
+/// Computes the tokens from `begin` to `end` of a batch, which continue what is in memory.
+void Extractor::run_group(const PlanBatch & batch, size_t begin, size_t end) {
     const ExtractRequest & request = *capture_->request;
     // llama.cpp itself leaves out what no output needs of the model's last block.
     const bool ends_in_last_block = request.layers.back() == capture_->last_block;
-    auto [context, rest] = split(batch);
+    auto [context, rest] = split(batch, begin, end);
     if (request.stop_early && !ends_in_last_block &&
         static_cast<int64_t>(context.size()) >= request.split_from) {
         capture_->begin(batch, context, true);
@@ -325,12 +339,39 @@ void Extractor::run_batch(const PlanBatch & batch) {
         }
         capture_->stats.context_tokens += static_cast<int64_t>(context.size());
     } else {
-        rest.resize(batch.n_tokens());
-        std::iota(rest.begin(), rest.end(), size_t{0});
+        rest.resize(end - begin);
+        std::iota(rest.begin(), rest.end(), begin);
     }
-    capture_->begin(batch, rest, false);
-    decode(batch, rest, ends_in_last_block || !request.stop_early);
-    check_rows();
+    if (!rest.empty()) {
+        capture_->begin(batch, rest, false);
+        decode(batch, rest, ends_in_last_block || !request.stop_early);
+        check_rows();
+    }
+}
+
+/// Computes one batch, group by group, and forgets it. A sequence leaves memory as soon as it is complete: each
+/// group attends to every cell up to the last one in use, its own or not, so a small memory is a fast one.
+void Extractor::run_batch(const PlanBatch & batch, const Job & job) {
+    const size_t n = batch.n_tokens();
+    const auto largest = static_cast<size_t>(capture_->request->group_tokens);
+    const size_t n_groups = reads_single_tokens(batch) ? (n + largest - 1) / largest : 1;
+    std::array<size_t, max_sequences> ends{}; // one more than the last token of each sequence
+    for (size_t i = 0; i < n; ++i) {
+        for (auto k = batch.seq_offsets[i]; k < batch.seq_offsets[i + 1]; ++k) {
+            ends[static_cast<size_t>(batch.seq_ids[static_cast<size_t>(k)])] = i + 1;
+        }
+    }
+    for (size_t group = 0; group < n_groups; ++group) {
+        job.throw_if_cancelled();
+        const size_t begin = n * group / n_groups;
+        const size_t end = n * (group + 1) / n_groups;
+        run_group(batch, begin, end);
+        for (size_t id = 0; id < ends.size(); ++id) {
+            if (ends[id] > begin && ends[id] <= end) {
+                llama_memory_seq_rm(llama_get_memory(context_.get()), static_cast<llama_seq_id>(id), -1, -1);
+            }
+        }
+    }
     // An early stop leaves the cache of later blocks unwritten: forget it before anything else runs.
     clear_memory(false);
 }
@@ -377,8 +418,7 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
     job_ = &job;
     try {
         for (const PlanBatch & batch : request.batches) {
-            job.throw_if_cancelled();
-            run_batch(batch);
+            run_batch(batch, job);
             job.report(static_cast<double>(capture_->stats.computed_tokens) / static_cast<double>(n_total));
         }
     } catch (...) {

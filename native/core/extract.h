@@ -6,8 +6,12 @@
 // graph, so blocks above the highest wanted layer and the output head are never computed. Memory is cleared
 // after every batch.
 //
+// A token attends to every cell in use, and what belongs to other sequences is masked only afterwards. A batch
+// is therefore computed in groups, in the order of its prefix tree, and sequences that are complete are
+// forgotten between them; shared prefixes stay until the last sequence below them is done.
+//
 // In the highest wanted block most tokens matter only through their keys and values: no row reads them. A
-// batch with many such tokens takes two decodes. The first holds these context tokens and ends as soon as
+// group with many such tokens takes two decodes. The first holds these context tokens and ends as soon as
 // that block has stored its keys and values; the second holds the rest and runs the block to its end.
 
 #include "core/adapter.h"
@@ -29,7 +33,9 @@ struct ExtractRequest {
     int64_t n_rows = 0;
     std::vector<std::pair<int32_t, float>> adapters; ///< adapter id and strength
     bool stop_early = true; ///< false computes the whole model (for measuring what stopping saves)
-    /// Context tokens from which a batch takes two decodes; needs `stop_early`.
+    /// Tokens that are computed at once, at least 1: a batch is cut into groups of about this many.
+    int32_t group_tokens = std::numeric_limits<int32_t>::max();
+    /// Context tokens from which a group takes two decodes; needs `stop_early`.
     int64_t split_from = std::numeric_limits<int64_t>::max();
     int32_t n_threads = 0; ///< 0: as the extractor was made
 };
@@ -72,7 +78,8 @@ class Extractor {
     void set_adapters(const ExtractRequest & request, const AdapterStore & adapters);
     void decode(const PlanBatch & batch, const std::vector<size_t> & part, bool wants_logits);
     void check_rows() const;
-    void run_batch(const PlanBatch & batch);
+    void run_group(const PlanBatch & batch, size_t begin, size_t end);
+    void run_batch(const PlanBatch & batch, const Job & job);
     void clear_memory(bool wipe);
     static bool on_eval(ggml_tensor * tensor, bool ask, void * user_data);
 

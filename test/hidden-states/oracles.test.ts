@@ -102,6 +102,24 @@ describe.each(models)('hidden states of %s', (name) => {
     }
   })
 
+  it('should not depend on the groups that a batch is computed in', async () => {
+    const ids = prompts.map((prompt) => prompt.ids)
+    const last = model.info.nLayer - 1
+    for (const pool of ['last', 'tokens', 'mean'] as const) {
+      const { batches, nRows } = planPrompts(ids, { maxTokens: model.batchTokens, pool })
+      for (const layers of [[last - 1], [0, last]]) {
+        const whole = await model.extract({ batches, nRows, layers })
+        for (const groupTokens of [1, 7]) {
+          for (const splitFrom of [1, Number.MAX_SAFE_INTEGER]) {
+            const grouped = await model.extract({ batches, nRows, layers, groupTokens, splitFrom })
+            expect(grouped.computedTokens).toBe(whole.computedTokens)
+            expect(relativeL2(grouped.data, whole.data)).toBeLessThan(batchTolerance)
+          }
+        }
+      }
+    }
+  })
+
   it('should not depend on the batch', async () => {
     const layers = [model.info.nLayer - 2, model.info.nLayer - 1]
     const together = await hiddenStates(
