@@ -1,9 +1,11 @@
-// Runs the benchmarks one after the other and prints a table; needs `npm run build:ts`.
+// Runs the benchmarks in rounds, every trial once per round, and prints a table; needs `npm run build:ts`.
 //
 //   node benchmarks/run.mjs MODEL.gguf [MODEL.gguf ...] [--operation evaluate,extract,swap,matmul] [--layer N]
 //                           [--seconds 10] [--rounds 3] [--out results.json]
+//                           [--contender 'one prompt at a time,+ context first'] [--threads 1] [--batch-tokens 2048]
 //
-// A trial that fails is reported and does not stop the rest. Medians, with the median absolute deviation beside them.
+// A trial that fails is reported and does not stop the rest. Medians, with the median absolute deviation beside them;
+// speed by wall clock, and by CPU time, which other programs move less. Threads and batch sizes are searched unless given.
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os'
@@ -21,6 +23,9 @@ const { values, positionals: models } = parseArgs({
     layer: { type: 'string' },
     seconds: { type: 'string', default: '10' },
     rounds: { type: 'string', default: '3' },
+    contender: { type: 'string' },
+    threads: { type: 'string' },
+    'batch-tokens': { type: 'string' },
     out: { type: 'string' },
   },
 })
@@ -54,24 +59,47 @@ function commit() {
   return git.status === 0 ? git.stdout.trim() : null
 }
 
-const results = []
-for (const model of models) {
-  for (const operation of operations) {
-    for (const contender of OPERATIONS[operation].contenders) {
-      console.error(`${basename(model)}: ${operation}, ${contender}`)
-      results.push(
-        trial({
-          model,
-          operation,
-          contender,
-          layer: values.layer && Number(values.layer),
-          seconds: Number(values.seconds),
-          rounds: Number(values.rounds),
-        }),
+const fixed = (value) => (value === undefined ? undefined : [Number(value)])
+const wanted = values.contender?.split(',')
+const trials = models.flatMap((model) =>
+  operations.flatMap((operation) =>
+    OPERATIONS[operation].contenders
+      .filter(
+        (contender) => OPERATIONS[operation].prompts === undefined || (wanted?.includes(contender) ?? true),
       )
-    }
+      .map((contender) => ({
+        model,
+        operation,
+        contender,
+        layer: values.layer && Number(values.layer),
+        seconds: Number(values.seconds),
+        threads: fixed(values.threads),
+        batchTokens: fixed(values['batch-tokens']),
+      })),
+  ),
+)
+
+/** One result out of a trial's rounds: what was timed side by side, the rest as the last round left it. */
+function merged(rounds) {
+  const all = (key) => rounds.flatMap((each) => each[key] ?? [])
+  const last = rounds.at(-1)
+  const timed = ['seconds', 'cpuSeconds', 'operationsPerSecond'].filter((key) => last[key] !== undefined)
+  return { ...last, ...Object.fromEntries(timed.map((key) => [key, all(key)])) }
+}
+
+const rounds = trials.map(() => [])
+for (let round = 1; round <= Number(values.rounds); round++) {
+  for (const [i, settings] of trials.entries()) {
+    if (rounds[i].at(-1)?.failed !== undefined) continue
+    const result = trial(settings)
+    rounds[i].push(result)
+    const { model, operation, contender, seconds = [], cpuSeconds = [] } = result
+    console.error(
+      `round ${round}: ${basename(model)}: ${operation}, ${contender}: ${seconds} s, CPU ${cpuSeconds} s`,
+    )
   }
 }
+const results = rounds.map((each) => (each.at(-1).failed === undefined ? merged(each) : each.at(-1)))
 
 const machine = {
   cpu: cpus()[0]?.model,
@@ -112,6 +140,7 @@ const cells = (each) => {
     `${(100 * each.overheadShare).toFixed(2)} %`,
     each.peakAnonymousBytes ? `${(each.peakAnonymousBytes / 2 ** 20).toFixed(0)} MiB` : '',
     `${(median(base.seconds) / seconds).toFixed(2)}x`,
+    `${(median(base.cpuSeconds) / median(each.cpuSeconds)).toFixed(2)}x`,
   ]
 }
 console.log(
@@ -133,6 +162,7 @@ console.log(
       'outside',
       'memory',
       'speed',
+      'by CPU',
     ],
     results.map(cells),
   ),

@@ -12,7 +12,7 @@ import {
   selectTraits,
 } from '../../dist/lib/index.js'
 
-/** Prompts whose rows are compared with those of one prompt at a time before anything is timed. */
+/** Prompts whose rows are compared with those of one prompt at a time afterwards. */
 const VERIFIED = 4
 
 export async function tokensOf(model, which) {
@@ -28,39 +28,39 @@ export async function tokensOf(model, which) {
   return chatTokens(model, template, conversations)
 }
 
-/** Settings are searched, the rows verified, then the pass is timed `rounds` times. */
-export async function run(model, { operation, contender: name, layer, seconds, rounds }) {
+/** Settings that are not fixed are searched, the pass is timed and its rows are verified. */
+export async function run(model, { operation, contender: name, layer, seconds, ...choices }) {
   const contender = CONTENDERS.find((each) => each.name === name)
   const prompts = await tokensOf(model, operation.prompts)
   await warmUp(model, prompts, layer)
-  const { result, peakBytes } = await withPeakMemory(async () => {
-    const best = await bestTrial(model, contender, prompts, { layer, seconds })
-    const { threads, batchTokens } = best
-    const seen = [...best.rows.keys()].slice(0, VERIFIED)
-    const reference = await runTrial(
-      model,
-      CONTENDERS[0],
-      seen.map((p) => prompts[p]),
-      { layer, threads, batchTokens, seconds: Number.POSITIVE_INFINITY },
-    )
-    const rows = new Map(seen.map((p, i) => [p, reference.rows.get(i)]))
-    const trials = [best]
-    while (trials.length < rounds) {
-      trials.push(await runTrial(model, contender, prompts, { layer, threads, batchTokens, seconds }))
-    }
-    return { best, trials, difference: largestDifference(best, { rows }) }
-  })
-  const { best, trials, difference } = result
+  const { result: best, peakBytes } = await withPeakMemory(() =>
+    bestTrial(model, contender, prompts, {
+      layer,
+      seconds,
+      threads: choices.threads,
+      batchTokens: choices.batchTokens,
+    }),
+  )
+  const { threads, batchTokens } = best
+  const seen = [...best.rows.keys()].slice(0, VERIFIED)
+  const reference = await runTrial(
+    model,
+    CONTENDERS[0],
+    seen.map((p) => prompts[p]),
+    { layer, threads, batchTokens, seconds: Number.POSITIVE_INFINITY },
+  )
+  const rows = new Map(seen.map((p, i) => [p, reference.rows.get(i)]))
   return {
-    seconds: trials.map((trial) => trial.seconds),
+    seconds: [best.seconds],
+    cpuSeconds: [best.cpuSeconds],
     prompts: prompts.length,
     tokens: prompts.reduce((sum, { length }) => sum + length, 0),
     computedTokens: best.computedTokens,
     batches: best.batches,
-    threads: best.threads,
-    batchTokens: best.batchTokens,
+    threads,
+    batchTokens,
     share: best.share,
-    difference,
+    difference: largestDifference(best, { rows }),
     overheadShare: best.overheadSeconds / best.seconds,
     operations: contender.stopEarly ? neededOperations(model.gguf, layer, best) : null,
     peakAnonymousBytes: peakBytes ?? null,

@@ -9,7 +9,6 @@ export interface TrialSettings {
   threads: number
   /** Tokens of the largest batch. */
   batchTokens: number
-  groupTokens?: number
   /** No further batch is started once this much time is spent. */
   seconds: number
   signal?: AbortSignal | undefined
@@ -21,7 +20,9 @@ export interface Trial {
   batchTokens: number
   /** For all prompts; extrapolated by computed tokens where `share` is below 1. */
   seconds: number
-  /** Of those, spent outside llama.cpp: planning, crossing into the addon, copying rows. */
+  /** Of all threads, waiting in one for another included; extrapolated as `seconds` is. Load moves it less. */
+  cpuSeconds: number
+  /** Of `seconds`, spent outside llama.cpp: planning, crossing into the addon, copying rows. */
   overheadSeconds: number
   /** Part of the computed tokens that was run. */
   share: number
@@ -47,21 +48,24 @@ export async function runTrial(
   const planSeconds = (performance.now() - planned) / 1000
   const computedTokens = batches.reduce((sum, batch) => sum + batch.tokens.length, 0)
   const rows = new Map<number, Float32Array>()
-  const done = { seconds: 0, decodeSeconds: 0, tokens: 0, contextTokens: 0 }
+  const done = { seconds: 0, cpuSeconds: 0, decodeSeconds: 0, tokens: 0, contextTokens: 0 }
   for (const index of spread(batches.length)) {
     const { batch, prompts: owners } = alone(batches[index]!)
     const started = performance.now()
+    const cpuStarted = process.cpuUsage()
     const states = await model.extract({
       batches: [batch],
       nRows: owners.length,
       layers: [layer],
       stopEarly: contender.stopEarly,
-      ...(contender.inGroups ? { groupTokens: settings.groupTokens ?? groupTokens(model) } : {}),
+      ...(contender.inGroups ? { groupTokens: groupTokens(model) } : {}),
       ...(contender.contextFirst ? { splitFrom: splitThreshold(layer) } : {}),
       threads,
       signal,
     })
     done.seconds += (performance.now() - started) / 1000 - states.contextSeconds
+    const { user, system } = process.cpuUsage(cpuStarted)
+    done.cpuSeconds += (user + system) / 1e6
     done.decodeSeconds += states.decodeSeconds
     done.tokens += states.computedTokens
     done.contextTokens += states.contextTokens
@@ -76,6 +80,7 @@ export async function runTrial(
     threads,
     batchTokens,
     seconds: planSeconds + done.seconds / share,
+    cpuSeconds: planSeconds + done.cpuSeconds / share,
     overheadSeconds: planSeconds + (done.seconds - done.decodeSeconds) / share,
     share,
     batches: batches.length,

@@ -33,6 +33,12 @@ export interface OpenModelOptions {
   batchTokens?: number
   /** Map the file instead of reading it (default true). */
   mmap?: boolean
+  /**
+   * Let llama.cpp copy weights into layouts that suit the CPU's instructions, where it has some for their type (default
+   * true). False leaves them in the mapped file: memory falls by up to the size of the file, quantised types get slower,
+   * and F16 rounds what it multiplies to F16, as on processors without AMX.
+   */
+  repack?: boolean
   signal?: AbortSignal
   /** Fraction loaded, 0 to 1. */
   onProgress?: (fraction: number) => void
@@ -95,6 +101,8 @@ export class Model implements AsyncDisposable {
     readonly batchTokens: number,
     /** `cpu`, or the name of the GPU that holds blocks. */
     readonly device: string,
+    /** As asked for when it was opened. */
+    readonly repack: boolean,
   ) {
     this.#native = native
   }
@@ -259,6 +267,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     256,
     8192,
   )
+  const { repack = true } = options
   const native = new (binding().Model)()
   const [info, fingerprint] = await Promise.all([
     cancellable(options, (token, onProgress) =>
@@ -269,7 +278,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
           threads,
           batchTokens,
           mmap: options.mmap ?? true,
-          repack: !hasRowsOfOneBlock(gguf),
+          repack: repack && !hasRowsOfOneBlock(gguf),
           vocabOnly: false,
         },
         token,
@@ -289,5 +298,6 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     threads,
     batchTokens,
     gpu && nGpuLayers > 0 ? gpu.description : 'cpu',
+    repack,
   )
 }

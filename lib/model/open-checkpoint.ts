@@ -104,8 +104,14 @@ async function openConverted(
     // First what can refuse the checkpoint by its headers alone.
     await convertCheckpoint(base.gguf, folder, path, { threads: base.threads, signal })
     const sha256 = await hashWeights(folder, signal)
-    const { gpuLayers, threads, batchTokens } = base
-    const model = await openModel(path, { gpuLayers, threads, batchTokens, ...(signal ? { signal } : {}) })
+    const { gpuLayers, threads, batchTokens, repack } = base
+    const model = await openModel(path, {
+      gpuLayers,
+      threads,
+      batchTokens,
+      repack,
+      ...(signal ? { signal } : {}),
+    })
     return {
       how: 'convert',
       model,

@@ -34,9 +34,9 @@ export async function openMerged(
   const report = planReport(architecture, peft, planMerge(peft, base.gguf, architecture))
   const write = (path: string, force: boolean) =>
     mergeAdapter(base.path, peft, path, { type: 'float', strength, residualBase, force, signal })
-  const { gpuLayers, threads, batchTokens } = base
+  const { gpuLayers, threads, batchTokens, repack } = base
   const open = (path: string) =>
-    openModel(path, { gpuLayers, threads, batchTokens, ...(signal ? { signal } : {}) })
+    openModel(path, { gpuLayers, threads, batchTokens, repack, ...(signal ? { signal } : {}) })
   const { model, remove } =
     cacheDir === undefined
       ? await openScratch(write, open)

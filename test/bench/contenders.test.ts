@@ -30,16 +30,18 @@ describe('CONTENDERS', () => {
         expect(relativeL2(row, alone!.rows.get(prompt)!)).toBeLessThan(1e-5)
       }
     }
-    expect(trials.map(({ batches }) => batches)).toEqual([prompts.length, 1, 1, 1, 1])
+    expect(trials.map(({ batches }) => batches)).toEqual([prompts.length, 1, 1, 1, 1, 1])
     expect(trials.map(({ computedTokens }) => computedTokens)).toEqual([
       total,
       total,
       total - shared,
       total - shared,
       total - shared,
+      total - shared,
     ])
     // All but the last token of each prompt.
     expect(trials.map(({ contextTokens }) => contextTokens)).toEqual([
+      0,
       0,
       0,
       0,

@@ -28,6 +28,7 @@ describe('traitscope bench', () => {
       'batched',
       '+ prefix tree',
       '+ early stop',
+      '+ groups',
       '+ context first',
     ])
     const { tokens } = report.prompts
