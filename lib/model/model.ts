@@ -188,7 +188,7 @@ export class Model implements AsyncDisposable {
             adapterIds: adapters.map((adapter) => adapter.id),
             adapterStrengths: adapters.map((adapter) => adapter.strength),
             stopEarly: request.stopEarly ?? true,
-            groupTokens: request.groupTokens ?? this.batchTokens,
+            groupTokens: integerOption('groupTokens', request.groupTokens ?? this.batchTokens, 1, 8192),
             splitFrom: request.splitFrom ?? Number.MAX_SAFE_INTEGER,
             threads: request.threads ?? this.threads,
           },

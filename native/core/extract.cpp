@@ -36,9 +36,9 @@ constexpr char block_output[] = "l_out-";
 /// Attention scores: the first node after a block has stored its keys and values.
 constexpr char attention_scores[] = "kq-";
 
-/// Splits the tokens from `begin` to `end` of a batch into context tokens, which no row reads nor descends from
-/// a token among them that a row reads, and the rest. Both keep the batch's order, so the rest continues the
-/// sequences where the context leaves them.
+/// Splits the tokens from `begin` to `end` of a batch into context tokens, which no row reads nor descends
+/// from a token among them that a row reads, and the rest. Both keep the batch's order, so the rest continues
+/// the sequences where the context leaves them.
 std::pair<std::vector<size_t>, std::vector<size_t>> split(const PlanBatch & batch, size_t begin, size_t end) {
     std::vector<bool> read(batch.n_tokens(), false);
     for (const int32_t token : batch.row_tokens) {
@@ -349,8 +349,9 @@ void Extractor::run_group(const PlanBatch & batch, size_t begin, size_t end) {
     }
 }
 
-/// Computes one batch, group by group, and forgets it. A sequence leaves memory as soon as it is complete: each
-/// group attends to every cell up to the last one in use, its own or not, so a small memory is a fast one.
+/// Computes one batch, group by group, and forgets it. A sequence leaves memory as soon as it is complete:
+/// each group attends to every cell up to the last one in use, its own or not, so a small memory is a fast
+/// one.
 void Extractor::run_batch(const PlanBatch & batch, const Job & job) {
     const size_t n = batch.n_tokens();
     const auto largest = static_cast<size_t>(capture_->request->group_tokens);

@@ -6,8 +6,8 @@
 // graph, so blocks above the highest wanted layer and the output head are never computed. Memory is cleared
 // after every batch.
 //
-// A token attends to every cell in use, and what belongs to other sequences is masked only afterwards. A batch
-// is therefore computed in groups, in the order of its prefix tree, and sequences that are complete are
+// A token attends to every cell in use, and what belongs to other sequences is masked only afterwards. A
+// batch is therefore computed in groups, in the order of its prefix tree, and sequences that are complete are
 // forgotten between them; shared prefixes stay until the last sequence below them is done.
 //
 // In the highest wanted block most tokens matter only through their keys and values: no row reads them. A
