@@ -172,6 +172,7 @@ export async function evaluate(
       calibration,
       figures,
       predictions: Array.from(predictions),
+      ...(contender.alarms && { alarms: contender.alarms }),
     }
   })
   const merged = mergeFamilies(contenders, results)

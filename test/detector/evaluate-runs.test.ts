@@ -40,6 +40,10 @@ describe('evaluateRuns', () => {
     expect(single.results[0]!.predictions).toEqual(own!.predictions)
     const misses = checkpoints.filter(({ pooled: rate }, i) => rate > 0.06 && own!.predictions![i]! <= 0.06)
     expect(own!.figures[0]!.falseNegatives).toBe(misses.length)
+    // An alarm holds until two checkpoints in a row are well below the threshold, so its flags go beside the rates.
+    const alarmed = checkpoints.filter(({ pooled: rate }, i) => rate <= 0.06 && own!.alarms![i])
+    expect(own!.figures[0]!.falsePositives).toBe(alarmed.length)
+    expect(own!.alarms).toHaveLength(26)
   })
 
   it('should judge probes by detectors of the other models, and nothing else', async () => {
