@@ -11,9 +11,11 @@ export function formatRate(share: number): string {
 export function demoCaveat({ runs, bundle }: Pick<Demo, 'runs' | 'bundle'>): string {
   const { datasets } = bundle.summary
   const seen = runs.some(({ id }) => datasets.includes(id.split('/')[0]!))
+  const named = datasets.slice(0, 4).join(', ')
+  const which = datasets.length > 5 ? `${named} and ${datasets.length - 4} more` : datasets.join(', ')
   return (
     'EM is the share of answers that a judge calls misaligned; the detector was calibrated on ' +
-    `${seen ? 'fine-tuning sets that include these' : 'other fine-tuning sets'} (${datasets.join(', ')}). ` +
+    `${seen ? 'fine-tuning sets that include these' : 'other fine-tuning sets'} (${which}). ` +
     'The model is a small one that was trained for this: the demo shows that the tool works, not how a large model behaves.'
   )
 }
