@@ -24,7 +24,7 @@ interface Flags extends RunsFlags {
 export function geometryCommand(signal: AbortSignal): Command {
   const command = new Command('geometry')
     .description('principal axis of where runs end, its stability, and what chance would make of it')
-    .argument('<runs>', 'folder of measured and labelled runs, <model>/<dataset>/seed_<n>')
+    .argument('<runs>', 'folder of measured runs, <model>/<dataset>/seed_<n>; they need no labels')
     .addOption(
       option(
         '-d, --directions <dir[,dir]>',

@@ -5,7 +5,7 @@ import { driftGeometry, type FinalDrift, type Geometry } from '../drift/geometry
 import { TraitscopeError } from '../errors.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
 import type { MeanActivations } from './mean-activations.js'
-import { type Exclusion, type LabelledRun, type ScanRunsOptions, scanLabelledRuns } from './runs.js'
+import { type Exclusion, type MeasuredRun, type ScanRunsOptions, scanMeasuredRuns } from './runs.js'
 
 export interface RunGeometryOptions extends ScanRunsOptions {
   /** 0-based block; default the primary layer of every run. */
@@ -33,13 +33,13 @@ export interface RunGeometry extends Geometry {
 }
 
 /**
- * Geometry of a folder of runs (see `scanLabelledRuns`): where they end and the way there.
+ * Geometry of a folder of runs (see `scanMeasuredRuns`): where they end and the way there.
  *
  * @throws TraitscopeError NOT_COMPARABLE when traits differ or directions are not those of the runs; the
- * errors of `scanLabelledRuns` and `driftGeometry`
+ * errors of `scanMeasuredRuns` and `driftGeometry`
  */
 export async function runGeometry(root: string, options: RunGeometryOptions = {}): Promise<RunGeometry> {
-  const { runs, exclusions } = await scanLabelledRuns(root, options)
+  const { runs, exclusions } = await scanMeasuredRuns(root, options)
   const [first] = runs
   if (first === undefined) {
     throw new TraitscopeError('SHAPE', `the geometry of drifts needs at least 2 runs, got 0 below ${root}`)
@@ -71,7 +71,7 @@ export async function runGeometry(root: string, options: RunGeometryOptions = {}
 }
 
 /** The drift at the run's last numbered step, with activations where the run has them. */
-async function finalDrift(run: LabelledRun, layer: number | undefined): Promise<FinalDrift> {
+async function finalDrift(run: MeasuredRun, layer: number | undefined): Promise<FinalDrift> {
   const { id, model, dataset, trajectory } = run
   const steps = drift(trajectory, { layer }).filter(({ step }) => typeof step === 'number')
   const { step, values } = steps.at(-1)!
@@ -85,7 +85,7 @@ async function finalDrift(run: LabelledRun, layer: number | undefined): Promise<
 
 /** `(h̄_s − h̄_0) / N` of one step and layer; null where the file lacks one of them. Shape `[nEmbd]`. */
 export function activationDriftOf(
-  { trajectory }: LabelledRun,
+  { trajectory }: MeasuredRun,
   { layers, nEmbd, steps }: MeanActivations,
   layer: number | null | undefined,
   step: number,
@@ -100,7 +100,7 @@ export function activationDriftOf(
 }
 
 /** The directions of a run at one layer as rows in trait order. */
-function directionRows(run: LabelledRun, { layer, directions = [] }: RunGeometryOptions): Matrix64 {
+function directionRows(run: MeasuredRun, { layer, directions = [] }: RunGeometryOptions): Matrix64 {
   const { measurement, layers, primary } = run.trajectory
   const found = directions.find(({ sha256 }) => sha256 === measurement?.directionsSha256)
   const at = found?.layers.indexOf(layer ?? layers[primary]!.layer ?? -1) ?? -1

@@ -9,8 +9,8 @@ import { readTrajectory, TRAJECTORY_FILE } from '../trajectory/read-trajectory.j
 import type { Step, Trajectory } from '../trajectory/trajectory.js'
 import { type MeanActivations, readMeanActivations } from './mean-activations.js'
 
-/** A measured and judged run. */
-export interface LabelledRun {
+/** A measured run. */
+export interface MeasuredRun {
   /** `<model>/<dataset>/seed_<seed>`: the cluster of every interval. */
   id: string
   path: string
@@ -18,11 +18,15 @@ export interface LabelledRun {
   dataset: string
   seed: number
   trajectory: Trajectory
-  labels: Grades
   /** The trainer's log, ascending steps; empty when there is none. */
   log: readonly LogEntry[]
   /** Mean hidden states per step, read when asked for; undefined when the run has no activations file. */
   activations: (() => Promise<MeanActivations>) | undefined
+}
+
+/** A measured and judged run. */
+export interface LabelledRun extends MeasuredRun {
+  labels: Grades
 }
 
 /** A run or checkpoint that was left out, and why. */
@@ -33,11 +37,13 @@ export interface Exclusion {
   reason: string
 }
 
-export interface LabelledRuns {
+export interface ScannedRuns<Run extends MeasuredRun> {
   /** In the order of {@link compareRuns}. */
-  runs: LabelledRun[]
+  runs: Run[]
   exclusions: Exclusion[]
 }
+
+export type LabelledRuns = ScannedRuns<LabelledRun>
 
 export interface ScanRunsOptions {
   /** Only these fine-tuning sets, by folder name; `*` stands for any letters. A name that no folder has is an error. */
@@ -73,7 +79,24 @@ const SEED_ORDER = [42, 123, 789]
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID of a damaged file; UNSUPPORTED when no run is found;
  * USAGE for a dataset that no folder has
  */
-export async function scanLabelledRuns(root: string, options: ScanRunsOptions = {}): Promise<LabelledRuns> {
+export function scanLabelledRuns(root: string, options: ScanRunsOptions = {}): Promise<LabelledRuns> {
+  return scan(root, options, readLabelledRun)
+}
+
+/** {@link scanLabelledRuns} for what needs no labels: runs are taken whether they are judged or not. */
+export function scanMeasuredRuns(
+  root: string,
+  options: ScanRunsOptions = {},
+): Promise<ScannedRuns<MeasuredRun>> {
+  return scan(root, options, readMeasuredRun)
+}
+
+/** @param read returns a run, or why it cannot be used */
+async function scan<Run extends MeasuredRun>(
+  root: string,
+  options: ScanRunsOptions,
+  read: (place: RunPlace) => Promise<Run | string>,
+): Promise<ScannedRuns<Run>> {
   const top = resolve(root)
   const folders = await runFolders(top, 3, options.signal)
   if (folders.length === 0) {
@@ -88,12 +111,12 @@ export async function scanLabelledRuns(root: string, options: ScanRunsOptions = 
   const wanted = folders
     .filter(({ dataset }) => (datasets?.includes(dataset) ?? true) && !exclude?.includes(dataset))
     .sort(compareRuns)
-  const runs: LabelledRun[] = []
+  const runs: Run[] = []
   const exclusions: Exclusion[] = []
   const seen = new Map<string, string>()
   for (const folder of wanted) {
     throwIfAborted(options.signal)
-    const run = await readRun(folder)
+    const run = await read(folder)
     if (typeof run === 'string') {
       exclusions.push({ run: folder.id, reason: run })
       continue
@@ -185,19 +208,23 @@ async function runFolders(
   return found
 }
 
-/** The run, or why it cannot be used. */
-async function readRun(place: RunPlace): Promise<LabelledRun | string> {
+async function readLabelledRun(place: RunPlace): Promise<LabelledRun | string> {
+  const run = await readMeasuredRun(place)
+  if (typeof run === 'string') return run
+  const gradesFile = await findGrades(place.path)
+  if (gradesFile === undefined) return 'it has no labels (betley_eval/grades.json or grades.json): judge it'
+  return { ...run, labels: await readGrades(gradesFile) }
+}
+
+async function readMeasuredRun(place: RunPlace): Promise<MeasuredRun | string> {
   const inside = (name: string) => plainOrGzip(join(place.path, name))
   const trajectoryFile = await inside(TRAJECTORY_FILE)
   if (trajectoryFile === undefined) return `it has no ${TRAJECTORY_FILE}: measure it`
-  const gradesFile = await findGrades(place.path)
-  if (gradesFile === undefined) return 'it has no labels (betley_eval/grades.json or grades.json): judge it'
   const logFile = await inside('training_log.json')
   const activationsFile = await inside('activations.safetensors')
   return {
     ...place,
     trajectory: await readTrajectory(trajectoryFile),
-    labels: await readGrades(gradesFile),
     log: logFile === undefined ? [] : await readLog(logFile),
     activations: activationsFile === undefined ? undefined : () => readMeanActivations(activationsFile),
   }

@@ -47,6 +47,15 @@ describe('traitscope geometry', () => {
     expect(stderr).toMatch(/left out: toy\/gsm8k\/seed_7: its checkpoints are those of toy\/gsm8k\/seed_42/)
   })
 
+  it('should find the same axis where nothing was judged', async () => {
+    const judged = await work.succeed(['geometry', runs, '--draws', '10', '--json'])
+    const unlabelled = work.path('unlabelled')
+    cpSync(runs, unlabelled, { recursive: true, filter: (path) => !path.endsWith('betley_eval') })
+    const { stdout, stderr } = await work.succeed(['geometry', unlabelled, '--draws', '10', '--json'])
+    expect(JSON.parse(stdout)).toEqual(JSON.parse(judged.stdout))
+    expect(stderr).not.toMatch(/left out/)
+  })
+
   it('should refuse directions of other runs and write nothing', async () => {
     const directions = await work.directions()
     const out = work.path('refused')
