@@ -28,6 +28,7 @@ interface Flags {
   features?: string[]
   traitSubsets?: string[]
   enumerateTraits?: boolean
+  oracleThreshold?: boolean
   bases?: string[]
   sae?: string
   persona?: string
@@ -120,6 +121,10 @@ export function evaluateCommand(signal: AbortSignal): Command {
     .addOption(option('--draws <n>', 'bootstrap draws of runs').argParser(integer).default(1000))
     .addOption(option('--seed <n>', 'seed of the draws').argParser(integer).default(42))
     .option('--enumerate-traits', 'also every subset of the traits, on left-out calibration data (slow)')
+    .option(
+      '--oracle-threshold',
+      'also the threshold that would have been best on the held-out runs (diagnosis)',
+    )
     .option('--allow-mismatch', 'also judge runs that were measured under other conditions (recorded)')
     .option('-o, --out <dir>', 'write JSON, Markdown, CSV and a picture here')
     .option('--force', 'replace an earlier evaluation in the output folder')

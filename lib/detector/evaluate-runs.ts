@@ -14,6 +14,7 @@ import {
   traitDrift,
 } from './features.js'
 import { matchedPair, type PairComparison } from './matched-pair.js'
+import { type OracleThreshold, oracleThresholds } from './oracle-threshold.js'
 import { forModel, type ModelRuns, ownDetector } from './own-detector.js'
 import { readPersona } from './persona.js'
 import { readModels } from './read-models.js'
@@ -46,6 +47,8 @@ export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'o
   features?: readonly string[] | undefined
   /** Also a forest on every subset of the traits, on calibration data alone (see {@link enumerateTraits}). */
   enumerateTraits?: boolean | undefined
+  /** Also the threshold that would have been best, a diagnosis (see {@link oracleThresholds}). */
+  oracleThreshold?: boolean | undefined
   /** Sets of traits that become feature sets of their own. */
   traitSubsets?: readonly (readonly string[])[] | undefined
   /**
@@ -92,6 +95,7 @@ export interface RunsEvaluation {
   stepAware: StepAwareResult[] | null
   /** Null unless asked for. */
   enumeration: TraitEnumeration | null
+  oracle: OracleThreshold[] | null
 }
 
 /**
@@ -125,13 +129,14 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
   }
   const pooled = await run('pooled', 0)
   const single = await run('single', 0.5)
+  const checkpoints = models.flatMap((one) => one.heldOut.map(labelsOf))
   return {
     models: models.map((one, i) => summaryOf(one, own.detectors[i], pooled.cut)),
     traits: [...traits],
     calibration: [...calibration],
     heldOut: [...heldOut],
     controls: [...controls],
-    checkpoints: models.flatMap((one) => one.heldOut.map(labelsOf)),
+    checkpoints,
     exclusions,
     pooled,
     single,
@@ -141,6 +146,7 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
         : matchedPair(models, pooled, { ...options, dangerous: pair[0], safe: pair[1], traits }),
     stepAware: anchor === undefined ? null : stepAware(models.map(withAnchors), traits, pooled.cut),
     enumeration: wanted.enumerateTraits ? await enumerateTraits(models, traits, pooled, options) : null,
+    oracle: wanted.oracleThreshold ? oracleThresholds({ pooled, checkpoints }) : null,
   }
 }
 

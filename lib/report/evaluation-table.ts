@@ -1,5 +1,6 @@
 import type { ContenderResult, Evaluation, Figures, Spread } from '../detector/evaluate.js'
 import type { RunsEvaluation } from '../detector/evaluate-runs.js'
+import type { OracleThreshold } from '../detector/oracle-threshold.js'
 import type { Interval } from '../detector/run-metrics.js'
 import type { FoldMean } from '../detector/step-aware.js'
 import type { SubsetScore, TraitEnumeration } from '../detector/trait-enumeration.js'
@@ -137,6 +138,7 @@ export function furtherTables({
   pair,
   stepAware,
   enumeration,
+  oracle,
 }: RunsEvaluation): [title: string, header: string[], rows: string[][]][] {
   const tables: [string, string[], string[][]][] = []
   if (pair !== null) {
@@ -175,8 +177,24 @@ export function furtherTables({
     const header = ['model', 'set', 'alarm', 'FNR %', 'FPR %', 'max P %', 'onset per fold']
     tables.push(['Step-aware alarms', header, rows])
   }
+  if (oracle !== null) {
+    const title = 'Best threshold in hindsight, at most 5 % false alarms: a diagnosis, no result'
+    tables.push([title, ORACLE_HEADER, oracleRows(oracle)])
+  }
   if (enumeration !== null) tables.push(...traitTables(enumeration))
   return tables
+}
+
+export const ORACLE_HEADER = ['features', 'regressor', 'alarm above %', 'FNR %', 'FPR %']
+
+export function oracleRows(oracle: readonly OracleThreshold[]): string[][] {
+  return oracle.map(({ features, regressor, threshold, fnr, fpr }) => [
+    features,
+    regressor,
+    threshold === null ? '-' : (100 * threshold).toFixed(2),
+    percent(fnr),
+    percent(fpr),
+  ])
 }
 
 function traitTables({

@@ -36,6 +36,10 @@ const side = {
   predicted: [{ features: '4D', regressor: 'ridge', alarms: 1, ...counted }],
 }
 const evaluation: RunsEvaluation = {
+  oracle: [
+    { features: '4D', regressor: 'ridge', threshold: 0.0225, fnr: 0.125, fpr: 0 },
+    { features: '4D', regressor: 'random-forest', threshold: null, fnr: Number.NaN, fpr: Number.NaN },
+  ],
   enumeration: await enumerateTraits(models, TRAITS, { cut: 0.06, threshold: 0.06 }),
   pair: [
     {
@@ -111,6 +115,8 @@ describe('evaluationMarkdown', () => {
       '| alpha | finance | 50.0 25.0 | 50.0 [25.0, 75.0] | 1.2e-4 | 0.500 | 0.500 | 50.0 [25.0, 75.0] (1/2) |',
     )
     expect(text).toContain('| alpha | finance | scalar+step | 50.0 ± 25.0 | - | 90.0 | 10 - |')
+    expect(text).toContain('| 4D | ridge | 2.25 | 12.5 | 0.0 |')
+    expect(text).toContain('| 4D | random-forest | - | - | - |')
     expect(text).not.toMatch(/NaN|undefined|Infinity/)
   })
 })
