@@ -1,10 +1,13 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const WORKER = fileURLToPath(new URL('worker.mjs', import.meta.url))
-const HANG_MS = 5000
+/** Seconds of the worker's own CPU time that a case may take: other programs on the machine do not stretch them. */
+const HANG_CPU = 5
+/** What waits for ever uses no CPU; a worker that starts does so within this too. */
+const HANG_MS = 60_000
 const MAX_RSS = 1024 ** 3
 const POLL_MS = 200
 /** Outcomes that input may have; all others are findings. */
@@ -23,7 +26,8 @@ export class FuzzWorker {
     this.#stderr = ''
     let notes = []
     const result = await new Promise((resolve) => {
-      let deadline = Date.now() + 6 * HANG_MS
+      let deadline = Date.now() + HANG_MS
+      let startedAt = Number.POSITIVE_INFINITY
       const finish = (outcome) => {
         clearInterval(poll)
         child.off('message', onMessage)
@@ -34,13 +38,15 @@ export class FuzzWorker {
         if (message.started === undefined) return finish(message)
         notes = message.started
         deadline = Date.now() + HANG_MS
+        startedAt = cpuSeconds(child.pid)
       }
       const onExit = (code, signal) =>
         finish({ outcome: 'crash', detail: `${signal ?? `exit ${code}`}: ${this.#stderr.slice(0, 1500)}` })
       const poll = setInterval(() => {
         const rss = residentBytes(child.pid)
         if (rss > 2 * MAX_RSS) finish({ outcome: 'memory', detail: `${(rss / 2 ** 30).toFixed(2)} GiB` })
-        else if (Date.now() > deadline) finish({ outcome: 'hang' })
+        else if (cpuSeconds(child.pid) - startedAt > HANG_CPU || Date.now() > deadline)
+          finish({ outcome: 'hang' })
       }, POLL_MS)
       child.on('message', onMessage)
       child.on('exit', onExit)
@@ -81,11 +87,20 @@ export class FuzzWorker {
 }
 
 function residentBytes(pid) {
-  const path = `/proc/${pid}/statm`
-  if (!existsSync(path)) return 0
+  return Number(statistics(pid, 'statm')?.split(' ')[1] ?? 0) * 4096
+}
+
+/** Of all threads, in user and system mode; the name before them may hold spaces. Linux counts in hundredths. */
+function cpuSeconds(pid) {
+  const fields = statistics(pid, 'stat')?.split(') ').at(-1).split(' ')
+  return fields === undefined ? 0 : (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+/** Undefined where there is no such process, or no /proc. */
+function statistics(pid, name) {
   try {
-    return Number(readFileSync(path, 'utf8').split(' ')[1]) * 4096
+    return readFileSync(`/proc/${pid}/${name}`, 'utf8')
   } catch {
-    return 0
+    return undefined
   }
 }
