@@ -1,8 +1,9 @@
 // How far a merged model is from the same base with the adapter attached, per type of the base.
 //
 //   node benchmarks/merge-error.mjs BASE.gguf ADAPTER [--types F16,Q8_0] [--scale 1,0.1] [--layer N] [--prompts 20]
+//     [--traits PACK]
 //
-// Quantises a float base with llama.cpp (`source`: takes it as it is), then compares the states of questions of the core
+// Quantises a float base with llama.cpp (`source`: takes it as it is), then compares the states of questions of a trait
 // pack's evaluation (last token, no chat template). Attached, the change is exact and the base's arithmetic the same, so
 // that is the reference.
 // `states`: ‖merged − attached‖ / ‖attached‖. `drift`: the same over ‖attached − base‖. `base` as the type of the merged
@@ -22,6 +23,7 @@ const { values, positionals } = parseArgs({
     scale: { type: 'string', default: '1' },
     layer: { type: 'string' },
     prompts: { type: 'string', default: '20' },
+    traits: { type: 'string', default: 'core' },
   },
 })
 const [source, adapter] = positionals
@@ -44,7 +46,7 @@ function relative(a, b, origin) {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'traitscope-merge-error-'))
-const questions = evaluationPrompts(await loadTraitPack('core'))
+const questions = evaluationPrompts(await loadTraitPack(values.traits))
   .slice(0, Number(values.prompts))
   .map(({ messages }) => messages.at(-1).content)
 const rows = []
