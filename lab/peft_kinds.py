@@ -1,8 +1,9 @@
 """Adapters of every kind that peft can make on the oracle llama, for the test that each is read or refused by name.
 
 `test/fixtures/peft/<kind>/` holds what save_pretrained wrote. Weights are as initialised, with B moved away from zero where
-there is one. `golden.safetensors` has the last token's state after every block for the converted PiSSA and OLoRA adapters,
-which are plain LoRA on the original base.
+there is one. CorDA and LoRA-GA are initialised from runs over the oracle's prompts. `golden.safetensors` has the last token's
+state after every block for the converted PiSSA, OLoRA, CorDA and LoRA-GA adapters, which are plain LoRA on the original base.
+LoftQ is missing: peft makes it with bitsandbytes on a GPU only.
 
     python -m lab.peft_kinds
 """
@@ -23,7 +24,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import peft
 import torch
-from peft import PeftModel, get_peft_model
+from peft import LoraGAConfig, PeftModel, get_peft_model, preprocess_loraga
+from peft.tuners.lora.config import CordaConfig
+from peft.tuners.lora.corda import preprocess_corda
 from safetensors.torch import save_file
 from transformers.utils import logging
 
@@ -34,6 +37,7 @@ from .oracles.models import ORACLES, normal
 ORACLE = next(oracle for oracle in ORACLES if oracle.name == "llama")
 TARGETS = {"target_modules": ["q_proj", "v_proj"]}
 LORA = {"r": 2, "lora_alpha": 4, **TARGETS}
+PROMPTS = Path("test/fixtures/oracles/llama/prompts.json")
 
 # Folder, name of peft's configuration class, its arguments.
 KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -42,6 +46,8 @@ KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("pissa", "LoraConfig", {**LORA, "init_lora_weights": "pissa"}),
     ("pissa-niter", "LoraConfig", {**LORA, "init_lora_weights": "pissa_niter_4"}),
     ("olora", "LoraConfig", {**LORA, "init_lora_weights": "olora"}),
+    ("corda", "LoraConfig", {**LORA, "init_lora_weights": "corda", "corda_config": CordaConfig()}),
+    ("lora-ga", "LoraConfig", {**LORA, "init_lora_weights": "lora_ga", "lora_ga_config": LoraGAConfig()}),
     ("adalora", "AdaLoraConfig", {"init_r": 3, "target_r": 2, "total_step": 10, **TARGETS}),
     ("loha", "LoHaConfig", {"r": 2, "alpha": 4, **TARGETS}),
     ("lokr", "LoKrConfig", {"r": 2, "alpha": 4, **TARGETS}),
@@ -57,7 +63,7 @@ KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("prefix-tuning", "PrefixTuningConfig", {"num_virtual_tokens": 2}),
     ("p-tuning", "PromptEncoderConfig", {"num_virtual_tokens": 2, "encoder_hidden_size": 8}),
 )
-CONVERTED = ("pissa", "olora")
+CONVERTED = ("pissa", "olora", "corda", "lora-ga")
 
 
 def main() -> None:
@@ -81,10 +87,33 @@ def main() -> None:
 
 
 def make(model: torch.nn.Module, config: str, arguments: dict[str, Any]) -> PeftModel:
-    torch.manual_seed(0)
-    peft_model = get_peft_model(copy.deepcopy(model), getattr(peft, config)(task_type="CAUSAL_LM", **arguments)).eval()
+    peft_model = initialise(model, config, arguments)
     train(peft_model)
     return peft_model
+
+
+def initialise(model: torch.nn.Module, config: str, arguments: dict[str, Any]) -> PeftModel:
+    torch.manual_seed(0)
+    base = copy.deepcopy(model)
+    configuration = getattr(peft, config)(task_type="CAUSAL_LM", **copy.deepcopy(arguments))
+    init = arguments.get("init_lora_weights")
+    if init == "corda":
+        preprocess_corda(base, configuration, run_model=lambda: run(base))
+    elif init == "lora_ga":
+        preprocess_loraga(base, configuration, train_step=lambda: run(base, backward=True))
+    return get_peft_model(base, configuration).eval()
+
+
+def prompt_ids() -> list[list[int]]:
+    return [prompt["ids"] for prompt in json.loads(PROMPTS.read_text(encoding="utf-8"))["prompts"]]
+
+
+def run(model: torch.nn.Module, backward: bool = False) -> None:
+    for row in prompt_ids():
+        ids = torch.tensor([row])
+        loss = model(input_ids=ids, labels=ids).loss
+        if backward:
+            loss.backward()
 
 
 def train(peft_model: PeftModel) -> None:
@@ -110,20 +139,19 @@ def save(peft_model: PeftModel, folder: Path, **arguments: Any) -> None:
 
 
 def converted(model: torch.nn.Module, out: Path) -> None:
-    prompts = json.loads(Path("test/fixtures/oracles/llama/prompts.json").read_text("utf-8"))["prompts"]
     golden = {}
-    for init in CONVERTED:
-        torch.manual_seed(0)
-        config = peft.LoraConfig(task_type="CAUSAL_LM", **LORA, init_lora_weights=init)
-        peft_model = get_peft_model(copy.deepcopy(model), config).eval()
+    for kind, config, arguments in KINDS:
+        if kind not in CONVERTED:
+            continue
+        peft_model = initialise(model, config, arguments)
         with tempfile.TemporaryDirectory() as initial:
             # Saved as plain LoRA, so that loading it does not initialise it again.
             peft_model.peft_config["default"].init_lora_weights = True
             peft_model.save_pretrained(initial)
-            peft_model.peft_config["default"].init_lora_weights = init
+            peft_model.peft_config["default"].init_lora_weights = arguments["init_lora_weights"]
             train(peft_model)
-            golden[f"{init}-converted"] = last_states(peft_model, [prompt["ids"] for prompt in prompts]).contiguous()
-            save(peft_model, out / f"{init}-converted", path_initial_model_for_weight_conversion=initial)
+            golden[f"{kind}-converted"] = last_states(peft_model, prompt_ids()).contiguous()
+            save(peft_model, out / f"{kind}-converted", path_initial_model_for_weight_conversion=initial)
     save_file(golden, out / "golden.safetensors")
     (out / "golden.safetensors").chmod(0o644)
 

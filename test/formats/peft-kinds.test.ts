@@ -16,12 +16,14 @@ const ORACLE = join(packageRoot, 'test/fixtures/oracles/llama')
 const REFUSED: Record<string, RegExp> = {
   adalora: /"ADALORA".*another way; merge it with PEFT/,
   boft: /"BOFT".*merge it with PEFT/,
+  corda: /CorDA.*path_initial_model_for_weight_conversion/,
   fourierft: /"FOURIERFT"/,
   hra: /"HRA"/,
   ia3: /"IA3".*measure the whole model/,
   'ln-tuning': /"LN_TUNING"/,
   loha: /"LOHA"/,
   lokr: /"LOKR"/,
+  'lora-ga': /LoRA-GA.*--residual-base/,
   oft: /"OFT"/,
   olora: /OLoRA.*--residual-base/,
   'p-tuning': /"P_TUNING", which adds learned tokens.*train a LoRA/,
@@ -32,7 +34,8 @@ const REFUSED: Record<string, RegExp> = {
   'trainable-tokens': /"TRAINABLE_TOKENS"/,
   vera: /"VERA"/,
 }
-const ATTACHED = ['gaussian', 'olora-converted', 'orthogonal', 'pissa-converted']
+const CONVERTED = ['corda-converted', 'lora-ga-converted', 'olora-converted', 'pissa-converted']
+const ATTACHED = ['gaussian', 'orthogonal', ...CONVERTED]
 
 describe("peft's kinds of adapters", () => {
   it('should all be accounted for', () => {
@@ -57,13 +60,16 @@ describe("peft's kinds of adapters", () => {
     expect(report.allZero).toBe(false)
   })
 
-  it.each(['pissa', 'pissa-niter', 'olora'])('should attach %s to what it left of the base', async (kind) => {
-    await using model = await openModel(join(ORACLE, 'model.gguf'))
-    const { report } = await model.attach(join(KINDS, kind), { residualBase: true })
-    expect(report.modules).toHaveLength(6)
-  })
+  it.each(['pissa', 'pissa-niter', 'olora', 'corda', 'lora-ga'])(
+    'should attach %s to what it left of the base',
+    async (kind) => {
+      await using model = await openModel(join(ORACLE, 'model.gguf'))
+      const { report } = await model.attach(join(KINDS, kind), { residualBase: true })
+      expect(report.modules).toHaveLength(6)
+    },
+  )
 
-  it.each(['pissa-converted', 'olora-converted'])('should give the states of peft with %s', async (kind) => {
+  it.each(CONVERTED)('should give the states of peft with %s', async (kind) => {
     const { prompts } = JSON.parse(readFileSync(join(ORACLE, 'prompts.json'), 'utf8')) as {
       prompts: { ids: number[] }[]
     }
