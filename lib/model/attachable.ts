@@ -43,8 +43,13 @@ export function refuseMergeOnly(adapter: PeftAdapter, base: GgufContents): void 
 export function refuseMovedBase(adapter: PeftAdapter, residualBase = false): void {
   const { movedBase } = adapter.config
   if (movedBase === undefined || residualBase) return
+  // PEFT's conversion subtracts the adapter's start, which for LoftQ leaves the error of the quantisation out.
+  const conversion =
+    movedBase === 'LoftQ'
+      ? ''
+      : 'convert it with save_pretrained(path_initial_model_for_weight_conversion=...), '
   throw new TraitscopeError(
     'UNSUPPORTED',
-    `${adapter.path} was initialised with ${movedBase}, which moves a part of the base weights into the adapter, so it is no change of the original base; convert it with save_pretrained(path_initial_model_for_weight_conversion=...), train with the default initialisation, or pass --residual-base if the GGUF holds what remained`,
+    `${adapter.path} was initialised with ${movedBase}, which moves a part of the base weights into the adapter, so it is no change of the original base; ${conversion}train with the default initialisation, or pass --residual-base if the GGUF holds what remained`,
   )
 }
