@@ -9,6 +9,7 @@ import {
   saveEvaluation,
   TABLE_HEADER,
   TraitscopeError,
+  unmonitorable,
 } from '../../lib/index.js'
 import { addOutputOptions, integer, names, number, option } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
@@ -191,4 +192,5 @@ function printEvaluation(output: Output, evaluation: RunsEvaluation): void {
     output.print(`${title}\n${table(header, rows)}\n`)
   }
   for (const { features, reason } of pooled.skipped) output.note(`without ${features}: ${reason}`)
+  for (const warning of unmonitorable(evaluation)) output.note(`warning: ${warning}`)
 }

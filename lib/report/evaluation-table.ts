@@ -62,6 +62,18 @@ export function errorsByDataset({ groups }: Evaluation, result: ContenderResult)
   })
 }
 
+/** Models that cannot be monitored, whatever the tables say of them: a sentence for each. */
+export function unmonitorable({ models, pooled }: RunsEvaluation): string[] {
+  return pooled.fitOn === 'own'
+    ? models
+        .filter(({ calibrationDangerous }) => calibrationDangerous === 0)
+        .map(
+          ({ model }) =>
+            `${model} has no dangerous calibration checkpoint: nothing can be learnt of danger there, and that all of it is missed says nothing of a detector`,
+        )
+    : []
+}
+
 /** The whole comparison as Markdown. */
 export function evaluationMarkdown(evaluation: RunsEvaluation): string {
   const { models, calibration, heldOut, controls, exclusions, pooled, single } = evaluation
@@ -93,6 +105,7 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
       ]),
     ),
   ]
+  for (const warning of unmonitorable(evaluation)) lines.push('', `**${warning}.**`)
   for (const [title, one] of [
     ['Labels: all draws pooled', pooled],
     ['Labels: one draw', single],

@@ -13,7 +13,7 @@ import {
   predictionsCsv,
   saveEvaluation,
 } from '../../lib/report/evaluation-report.js'
-import { evaluationMarkdown, evaluationRows } from '../../lib/report/evaluation-table.js'
+import { evaluationMarkdown, evaluationRows, unmonitorable } from '../../lib/report/evaluation-table.js'
 import { models, TRAITS } from '../detector/checkpoints.js'
 
 const sets = methodFeatures(TRAITS).slice(0, 3)
@@ -118,6 +118,18 @@ describe('evaluationMarkdown', () => {
     expect(text).toContain('| 4D | ridge | 2.25 | 12.5 | 0.0 |')
     expect(text).toContain('| 4D | random-forest | - | - | - |')
     expect(text).not.toMatch(/NaN|undefined|Infinity/)
+  })
+})
+
+describe('unmonitorable', () => {
+  it('should name models whose calibration has no danger, unless they borrow it from others', () => {
+    const calm = { ...evaluation, models: [{ ...evaluation.models[0]!, calibrationDangerous: 0 }] }
+    expect(unmonitorable(calm)).toEqual([
+      expect.stringMatching(/^alpha has no dangerous calibration checkpoint/),
+    ])
+    expect(evaluationMarkdown(calm)).toMatch(/^\*\*alpha has no dangerous calibration checkpoint/m)
+    expect(unmonitorable({ ...calm, pooled: { ...pooled, fitOn: 'others' } })).toEqual([])
+    expect(unmonitorable(evaluation)).toEqual([])
   })
 })
 
