@@ -80,7 +80,7 @@ const MUTATIONS = {
       container[key] = random.pick([value + 1, value - 1, -value, value * 1e6, 1 / 3])
     else if (typeof value === 'string')
       container[key] = random.pick([`${value} `, value.slice(1), value + value])
-    else container[key] = String(value)
+    else container[key] = JSON.stringify(value) // String() fails on objects that have lost their prototype
   },
   remove: (_, container, key) => {
     if (Array.isArray(container)) container.splice(Number(key), 1)
