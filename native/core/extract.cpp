@@ -1,15 +1,12 @@
 #include "core/extract.h"
 
+#include "core/capture.h"
 #include "core/error.h"
 #include "core/log.h"
 
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
-#include <cstdlib>
-#include <cstring>
-#include <ggml-backend.h>
 #include <numeric>
 #include <string>
 
@@ -17,24 +14,9 @@ namespace traitscope {
 
 namespace {
 
-/// Block index of a tensor named `<prefix><index>`, or -1.
-int32_t block_of(const char * name, const char * prefix) {
-    const size_t length = std::strlen(prefix);
-    if (std::strncmp(name, prefix, length) != 0) {
-        return -1;
-    }
-    char * end = nullptr;
-    const long block = std::strtol(name + length, &end, 10);
-    return *end == '\0' ? static_cast<int32_t>(block) : -1;
-}
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
-
-constexpr char block_output[] = "l_out-";
-/// Attention scores: the first node after a block has stored its keys and values.
-constexpr char attention_scores[] = "kq-";
 
 /// Splits the tokens from `begin` to `end` of a batch into context tokens, which no row reads nor descends
 /// from a token among them that a row reads, and the rest. Both keep the batch's order, so the rest continues
@@ -68,146 +50,13 @@ bool reads_single_tokens(const PlanBatch & batch) {
 
 } // namespace
 
-/// What the evaluation callback reads and where it puts it. Lives for one run(); used on the decoding thread
-/// only.
-struct Extractor::Capture {
-    static constexpr size_t absent = std::numeric_limits<size_t>::max();
-
-    const ExtractRequest * request = nullptr;
-    float * out = nullptr;
-    int64_t n_embd = 0;
-    int32_t last_block = 0;
-
-    const PlanBatch * batch = nullptr;
-    bool is_context = false; ///< this decode only stores keys and values
-    size_t n_tokens = 0;
-    size_t n_outputs = 0;
-    std::vector<size_t> index; ///< of each batch token within this decode, or `absent`
-    /// Of each batch token among this decode's outputs: the last block keeps only those. -1: no row reads it.
-    std::vector<int32_t> output_rank;
-    size_t n_layers_seen = 0;
-    bool stopped = false;
-    bool non_finite = false;
-    std::string error;
-    ExtractStats stats;
-
-    std::vector<float> staging; // rows of a tensor that does not live in host memory
-    std::vector<double> sum;
-
-    bool wants(int32_t block) const {
-        return std::binary_search(request->layers.begin(), request->layers.end(), block);
-    }
-
-    /// `tokens`: those of `next` that this decode holds, ascending.
-    void begin(const PlanBatch & next, const std::vector<size_t> & tokens, bool context) {
-        batch = &next;
-        is_context = context;
-        n_tokens = tokens.size();
-        n_outputs = 0;
-        n_layers_seen = 0;
-        stopped = false;
-        output_rank.assign(next.n_tokens(), -1);
-        for (const int32_t token : next.row_tokens) {
-            output_rank[static_cast<size_t>(token)] = 0;
-        }
-        index.assign(next.n_tokens(), absent);
-        for (size_t i = 0; i < n_tokens; ++i) {
-            index[tokens[i]] = i;
-            if (output_rank[tokens[i]] >= 0) {
-                output_rank[tokens[i]] = static_cast<int32_t>(n_outputs++);
-            }
-        }
-        if (n_outputs == 0) { // a graph needs an output, also where no row reads any
-            output_rank[tokens.back()] = static_cast<int32_t>(n_outputs++);
-        }
-    }
-
-    void read(const ggml_tensor * tensor, int32_t block) {
-        const bool pruned = block == last_block && tensor->ne[1] != static_cast<int64_t>(n_tokens);
-        const auto n_expected = static_cast<int64_t>(pruned ? n_outputs : n_tokens);
-        if (tensor->type != GGML_TYPE_F32 || tensor->ne[0] != n_embd || tensor->ne[1] != n_expected ||
-            tensor->nb[0] != sizeof(float)) {
-            error = "block " + std::to_string(block) + " gave " + std::to_string(tensor->ne[1]) +
-                    " rows of " + std::to_string(tensor->ne[0]) + ", expected " + std::to_string(n_expected) +
-                    " of " + std::to_string(n_embd);
-            return;
-        }
-        const char * data = static_cast<const char *>(tensor->data);
-        size_t stride = tensor->nb[1];
-        if (!ggml_backend_buffer_is_host(tensor->view_src != nullptr ? tensor->view_src->buffer
-                                                                     : tensor->buffer)) {
-            staging.resize(ggml_nbytes(tensor) / sizeof(float));
-            ggml_backend_tensor_get(tensor, staging.data(), 0, ggml_nbytes(tensor));
-            data = reinterpret_cast<const char *>(staging.data());
-        }
-        const auto layer =
-            static_cast<size_t>(std::lower_bound(request->layers.begin(), request->layers.end(), block) -
-                                request->layers.begin());
-        const auto width = static_cast<size_t>(n_embd);
-        for (size_t row = 0; row < batch->n_rows(); ++row) {
-            const auto first = static_cast<size_t>(batch->row_offsets[row]);
-            const auto end = static_cast<size_t>(batch->row_offsets[row + 1]);
-            if (index[static_cast<size_t>(batch->row_tokens[first])] == absent) {
-                continue;
-            }
-            float * to =
-                out + (static_cast<size_t>(batch->output_rows[row]) * request->layers.size() + layer) * width;
-            const auto source = [&](size_t k) {
-                const auto token = static_cast<size_t>(batch->row_tokens[k]);
-                const auto at = pruned ? static_cast<size_t>(output_rank[token]) : index[token];
-                return reinterpret_cast<const float *>(data + at * stride);
-            };
-            if (end - first == 1) {
-                std::memcpy(to, source(first), width * sizeof(float));
-            } else {
-                sum.assign(width, 0.0);
-                for (size_t k = first; k < end; ++k) {
-                    const float * from = source(k);
-                    for (size_t i = 0; i < width; ++i) {
-                        sum[i] += static_cast<double>(from[i]);
-                    }
-                }
-                for (size_t i = 0; i < width; ++i) {
-                    to[i] = static_cast<float>(sum[i] / static_cast<double>(end - first));
-                }
-            }
-            non_finite = non_finite || !std::all_of(to, to + width, [](float x) { return std::isfinite(x); });
-        }
-        ++n_layers_seen;
-    }
-};
-
 Extractor::Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads)
     : model_(model), max_tokens_(max_tokens), n_threads_(n_threads), capture_(std::make_unique<Capture>()) {}
 
 Extractor::~Extractor() = default;
 
-bool Extractor::on_eval(ggml_tensor * tensor, bool ask, void * user_data) {
-    Capture & capture = *static_cast<Capture *>(user_data);
-    capture.stats.nodes_offered += ask ? 1 : 0;
-    if (capture.stopped) {
-        // Returning false leaves only the current split of the graph. On a GPU more follow: take their first
-        // node and refuse it, which ends each of them at once.
-        capture.stats.nodes_after_stop += ask ? 1 : 0;
-        return ask;
-    }
-    const int32_t highest = capture.request->layers.back();
-    if (capture.is_context) {
-        const bool stored = block_of(tensor->name, attention_scores) == highest;
-        capture.stopped = stored && !ask;
-        return stored && ask;
-    }
-    const int32_t block = block_of(tensor->name, block_output);
-    if (block < 0 || !capture.wants(block)) {
-        return false;
-    }
-    if (ask) {
-        return true;
-    }
-    capture.read(tensor, block);
-    const bool done = !capture.error.empty() || block == highest;
-    capture.stopped = done && capture.request->stop_early;
-    return !capture.stopped;
+bool Extractor::on_eval(ggml_tensor * tensor, bool ask, void * capture) {
+    return static_cast<Capture *>(capture)->on_eval(tensor, ask);
 }
 
 void Extractor::ensure_context(int32_t n_outputs) {

@@ -54,6 +54,8 @@ struct ExtractStats {
     int64_t nodes_after_stop = 0;
 };
 
+struct Capture;
+
 class Extractor {
   public:
     /// `max_tokens`: size of the largest batch, which is one micro-batch: one graph then sees all its tokens
@@ -72,8 +74,6 @@ class Extractor {
     void clear_adapters();
 
   private:
-    struct Capture;
-
     void ensure_context(int32_t n_outputs);
     void set_adapters(const ExtractRequest & request, const AdapterStore & adapters);
     void decode(const PlanBatch & batch, const std::vector<size_t> & part, bool wants_logits);
@@ -81,7 +81,7 @@ class Extractor {
     void run_group(const PlanBatch & batch, size_t begin, size_t end);
     void run_batch(const PlanBatch & batch, const Job & job);
     void clear_memory(bool wipe);
-    static bool on_eval(ggml_tensor * tensor, bool ask, void * user_data);
+    static bool on_eval(ggml_tensor * tensor, bool ask, void * capture);
 
     llama_model * model_;
     int32_t max_tokens_;

@@ -1,0 +1,137 @@
+#include "core/capture.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <ggml-backend.h>
+
+namespace traitscope {
+
+namespace {
+
+/// Block index of a tensor named `<prefix><index>`, or -1.
+int32_t block_of(const char * name, const char * prefix) {
+    const size_t length = std::strlen(prefix);
+    if (std::strncmp(name, prefix, length) != 0) {
+        return -1;
+    }
+    char * end = nullptr;
+    const long block = std::strtol(name + length, &end, 10);
+    return *end == '\0' ? static_cast<int32_t>(block) : -1;
+}
+
+constexpr char block_output[] = "l_out-";
+/// Attention scores: the first node after a block has stored its keys and values.
+constexpr char attention_scores[] = "kq-";
+
+} // namespace
+
+void Capture::begin(const PlanBatch & next, const std::vector<size_t> & tokens, bool context) {
+    batch = &next;
+    is_context = context;
+    n_tokens = tokens.size();
+    n_outputs = 0;
+    n_layers_seen = 0;
+    stopped = false;
+    output_rank.assign(next.n_tokens(), -1);
+    for (const int32_t token : next.row_tokens) {
+        output_rank[static_cast<size_t>(token)] = 0;
+    }
+    index.assign(next.n_tokens(), absent);
+    for (size_t i = 0; i < n_tokens; ++i) {
+        index[tokens[i]] = i;
+        if (output_rank[tokens[i]] >= 0) {
+            output_rank[tokens[i]] = static_cast<int32_t>(n_outputs++);
+        }
+    }
+    if (n_outputs == 0) { // a graph needs an output, also where no row reads any
+        output_rank[tokens.back()] = static_cast<int32_t>(n_outputs++);
+    }
+}
+
+bool Capture::on_eval(const ggml_tensor * tensor, bool ask) {
+    stats.nodes_offered += ask ? 1 : 0;
+    if (stopped) {
+        // Returning false leaves only the current split of the graph. On a GPU more follow: take their first
+        // node and refuse it, which ends each of them at once.
+        stats.nodes_after_stop += ask ? 1 : 0;
+        return ask;
+    }
+    const int32_t highest = request->layers.back();
+    if (is_context) {
+        const bool stored = block_of(tensor->name, attention_scores) == highest;
+        stopped = stored && !ask;
+        return stored && ask;
+    }
+    const int32_t block = block_of(tensor->name, block_output);
+    if (block < 0 || !wants(block)) {
+        return false;
+    }
+    if (ask) {
+        return true;
+    }
+    read(tensor, block);
+    const bool done = !error.empty() || block == highest;
+    stopped = done && request->stop_early;
+    return !stopped;
+}
+
+bool Capture::wants(int32_t block) const {
+    return std::binary_search(request->layers.begin(), request->layers.end(), block);
+}
+
+void Capture::read(const ggml_tensor * tensor, int32_t block) {
+    const bool pruned = block == last_block && tensor->ne[1] != static_cast<int64_t>(n_tokens);
+    const auto n_expected = static_cast<int64_t>(pruned ? n_outputs : n_tokens);
+    if (tensor->type != GGML_TYPE_F32 || tensor->ne[0] != n_embd || tensor->ne[1] != n_expected ||
+        tensor->nb[0] != sizeof(float)) {
+        error = "block " + std::to_string(block) + " gave " + std::to_string(tensor->ne[1]) + " rows of " +
+                std::to_string(tensor->ne[0]) + ", expected " + std::to_string(n_expected) + " of " +
+                std::to_string(n_embd);
+        return;
+    }
+    const char * data = static_cast<const char *>(tensor->data);
+    size_t stride = tensor->nb[1];
+    if (!ggml_backend_buffer_is_host(tensor->view_src != nullptr ? tensor->view_src->buffer
+                                                                 : tensor->buffer)) {
+        staging.resize(ggml_nbytes(tensor) / sizeof(float));
+        ggml_backend_tensor_get(tensor, staging.data(), 0, ggml_nbytes(tensor));
+        data = reinterpret_cast<const char *>(staging.data());
+    }
+    const auto layer = static_cast<size_t>(
+        std::lower_bound(request->layers.begin(), request->layers.end(), block) - request->layers.begin());
+    const auto width = static_cast<size_t>(n_embd);
+    for (size_t row = 0; row < batch->n_rows(); ++row) {
+        const auto first = static_cast<size_t>(batch->row_offsets[row]);
+        const auto end = static_cast<size_t>(batch->row_offsets[row + 1]);
+        if (index[static_cast<size_t>(batch->row_tokens[first])] == absent) {
+            continue;
+        }
+        float * to =
+            out + (static_cast<size_t>(batch->output_rows[row]) * request->layers.size() + layer) * width;
+        const auto source = [&](size_t k) {
+            const auto token = static_cast<size_t>(batch->row_tokens[k]);
+            const auto at = pruned ? static_cast<size_t>(output_rank[token]) : index[token];
+            return reinterpret_cast<const float *>(data + at * stride);
+        };
+        if (end - first == 1) {
+            std::memcpy(to, source(first), width * sizeof(float));
+        } else {
+            sum.assign(width, 0.0);
+            for (size_t k = first; k < end; ++k) {
+                const float * from = source(k);
+                for (size_t i = 0; i < width; ++i) {
+                    sum[i] += static_cast<double>(from[i]);
+                }
+            }
+            for (size_t i = 0; i < width; ++i) {
+                to[i] = static_cast<float>(sum[i] / static_cast<double>(end - first));
+            }
+        }
+        non_finite = non_finite || !std::all_of(to, to + width, [](float x) { return std::isfinite(x); });
+    }
+    ++n_layers_seen;
+}
+
+} // namespace traitscope
