@@ -122,13 +122,17 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
       ? await ownDetector(models, calibration, options)
       : { detectors: [], skipped: [], contender: undefined }
   const others = own.contender === undefined ? [] : [own.contender]
-  const run = async (labels: 'pooled' | 'single', from: number) => {
-    const progress = (fraction: number) => onProgress?.(from + fraction / 2)
-    const evaluation = await evaluate(models, sets, { ...options, others, labels, onProgress: progress })
+  const stages = wanted.enumerateTraits ? 3 : 2
+  const stage = (index: number) => (fraction: number) => onProgress?.((index + fraction) / stages)
+  const run = async (labels: 'pooled' | 'single', index: number) => {
+    const evaluation = await evaluate(models, sets, { ...options, others, labels, onProgress: stage(index) })
     return { ...evaluation, skipped: [...own.skipped, ...evaluation.skipped] }
   }
   const pooled = await run('pooled', 0)
-  const single = await run('single', 0.5)
+  const single = await run('single', 1)
+  const enumeration = wanted.enumerateTraits
+    ? await enumerateTraits(models, traits, pooled, { ...options, onProgress: stage(2) })
+    : null
   const checkpoints = models.flatMap((one) => one.heldOut.map(labelsOf))
   return {
     models: models.map((one, i) => summaryOf(one, own.detectors[i], pooled.cut)),
@@ -145,7 +149,7 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
         ? null
         : matchedPair(models, pooled, { ...options, dangerous: pair[0], safe: pair[1], traits }),
     stepAware: anchor === undefined ? null : stepAware(models.map(withAnchors), traits, pooled.cut),
-    enumeration: wanted.enumerateTraits ? await enumerateTraits(models, traits, pooled, options) : null,
+    enumeration,
     oracle: wanted.oracleThreshold ? oracleThresholds({ pooled, checkpoints }) : null,
   }
 }

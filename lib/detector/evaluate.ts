@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
 import { REGRESSOR_NAMES, type RegressorName } from '../estimators/regressor.js'
 import type { Checkpoint } from './checkpoints.js'
@@ -136,14 +135,13 @@ export async function evaluate(
   for (const [i, features] of featureSets.entries()) {
     throwIfAborted(signal)
     options.onProgress?.(i / featureSets.length)
-    await setImmediate() // fits take up to seconds; let the caller's other work through
     const without = all.find((one) => features.lacks(one) !== undefined)
     try {
       if (without !== undefined) {
         const { run, step } = without.row
         throw new TraitscopeError('SHAPE', `${run} step ${step} has not ${features.lacks(without)}`)
       }
-      contenders.push(...contend(models, features, regressors, rate, levels, fitOn))
+      contenders.push(...(await contend(models, features, levels, { regressors, rate, fitOn, signal })))
     } catch (error) {
       // A baseline that does not fit the data is no reason to go without the others.
       if (!isTraitscopeError(error, 'SHAPE')) throw error

@@ -4,9 +4,13 @@ import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { loadBundle } from './bundle.js'
 import { type Calibration, calibrate } from './calibrate.js'
 import type { Checkpoint } from './checkpoints.js'
-import type { CalibrationScore, Contender, ModelCheckpoints } from './contenders.js'
+import {
+  type CalibrationScore,
+  type Contender,
+  calibrationScore,
+  type ModelCheckpoints,
+} from './contenders.js'
 import type { Detector } from './detector.js'
-import { alarmRates, auroc, balancedAccuracy } from './metrics.js'
 import { type JudgedBy, judgeTrajectory } from './run-judge.js'
 import type { LabelledRun } from './runs.js'
 import type { Verdict } from './verdict.js'
@@ -93,15 +97,11 @@ function leftOutScore(detectors: readonly Detector[]): CalibrationScore {
     heldOutErrors.map(([predicted, truth]) => ({ predicted: (predicted / threshold) * cut, truth })),
   )
   const { cut } = detectors[0]!
-  const predicted = pairs.map((pair) => pair.predicted)
-  const truths = pairs.map(({ truth }) => truth)
-  return {
-    balancedAccuracy: balancedAccuracy(alarmRates(predicted, truths, { cut, threshold: cut })),
-    auroc: auroc(
-      predicted,
-      truths.map((truth) => truth > cut),
-    ),
-  }
+  return calibrationScore(
+    pairs.map(({ predicted }) => predicted),
+    pairs.map(({ truth }) => truth),
+    { cut, threshold: cut },
+  )
 }
 
 /** Verdicts on the held-out checkpoints, in their order: run by run. */

@@ -58,8 +58,8 @@ function chosenModels(
   probes: readonly string[] = [],
 ): string[] {
   const known = [...new Set(runs.map(({ model }) => model))]
-  const chosen = only === undefined ? known : [...only, ...probes]
-  const stranger = [...chosen, ...probes].find((model) => !known.includes(model))
+  const chosen = [...new Set([...(only ?? known), ...probes])]
+  const stranger = chosen.find((model) => !known.includes(model))
   if (stranger === undefined) return chosen
   throw new TraitscopeError('USAGE', `no run is of the model ${stranger}; found ${known.join(', ')}`)
 }

@@ -1,12 +1,16 @@
-import { setImmediate } from 'node:timers/promises'
 import { principalAxes } from '../drift/principal-axis.js'
-import { throwIfAborted } from '../errors.js'
 import { cosine } from '../estimators/linalg.js'
-import { matrixFromRows } from '../estimators/matrix.js'
-import { newRegressor } from '../estimators/regressor.js'
 import type { Checkpoint } from './checkpoints.js'
-import type { CalibrationScore, Levels, ModelCheckpoints } from './contenders.js'
-import { alarmRates, auroc, balancedAccuracy, midRanks } from './metrics.js'
+import {
+  type CalibrationScore,
+  calibrationScore,
+  type LeftOut,
+  type Levels,
+  leaveDatasetsOut,
+  type ModelCheckpoints,
+} from './contenders.js'
+import { lastCheckpoints, traitDrift } from './features.js'
+import { midRanks } from './metrics.js'
 
 /** What some of the traits are worth: a forest on them, judged on calibration datasets left out. */
 export interface SubsetScore extends CalibrationScore {
@@ -34,7 +38,7 @@ export interface TraitEnumeration {
  * Fits a forest on every subset of the traits with every calibration dataset of every model left out in turn. 127 subsets
  * of 12 runs on four models take about half a minute.
  *
- * @throws TraitscopeError ABORTED; SHAPE for a model with fewer than two calibration datasets
+ * @throws TraitscopeError ABORTED
  */
 export async function enumerateTraits(
   models: readonly ModelCheckpoints[],
@@ -46,17 +50,27 @@ export async function enumerateTraits(
   }: { signal?: AbortSignal | undefined; onProgress?: ((share: number) => void) | undefined } = {},
 ): Promise<TraitEnumeration> {
   const all = traits.map((_, i) => i)
-  const finals = models.flatMap(({ calibration }) => lastOfRuns(calibration))
+  const finals = models.flatMap(({ calibration }) => lastCheckpoints(calibration).map(({ drift }) => drift))
   const full = principalAxes(finals).components[0]!
   const subsets: SubsetScore[] = []
   const choices = subsetsOf(all)
+  const regressors = ['random-forest'] as const
   for (const [i, subset] of choices.entries()) {
-    const score = await scoreOf(models, subset, levels, signal)
+    const chosen = subset.map((t) => traits[t]!)
+    const features = traitDrift(chosen.join('+'), traits, chosen)
+    const parts = await leaveDatasetsOut(models, features, { regressors, rate: pooledRate, signal })
+    const score = (of: readonly LeftOut[]) =>
+      calibrationScore(
+        of.flatMap(({ predicted }) => predicted[0]!),
+        of.flatMap(({ truths }) => truths),
+        levels,
+      )
     const { shares, components } = axesWithin(finals, subset)
     const padded = all.map((t) => (subset.includes(t) ? components[0]![subset.indexOf(t)]! : 0))
     subsets.push({
-      traits: subset.map((t) => traits[t]!),
-      ...score,
+      traits: chosen,
+      ...score(parts),
+      aurocByModel: parts.map((part) => score([part]).auroc),
       pc1Share: shares[0]!,
       pc1Cosine: Math.abs(cosine(padded, full)),
     })
@@ -72,6 +86,8 @@ export async function enumerateTraits(
   }
 }
 
+const pooledRate = ({ row }: Checkpoint) => row.label.pooled.rate
+
 function subsetsOf(items: readonly number[]): number[][] {
   const subsets = Array.from({ length: 2 ** items.length - 1 }, (_, i) =>
     items.filter((item) => ((i + 1) >> item) & 1),
@@ -85,48 +101,15 @@ function axesWithin(finals: readonly ArrayLike<number>[], subset: readonly numbe
   return principalAxes(finals.map((drift) => subset.map((t) => drift[t]!)))
 }
 
-async function scoreOf(
-  models: readonly ModelCheckpoints[],
-  subset: readonly number[],
-  levels: Levels,
-  signal: AbortSignal | undefined,
-): Promise<CalibrationScore & { aurocByModel: number[] }> {
-  const features = ({ drift }: Checkpoint) => subset.map((t) => drift[t]!)
-  const truthOf = ({ row }: Checkpoint) => row.label.pooled.rate
-  const parts: { predicted: number[]; truths: number[] }[] = []
-  for (const { calibration } of models) {
-    const predicted: number[] = []
-    const truths: number[] = []
-    for (const dataset of new Set(calibration.map(({ row }) => row.dataset))) {
-      throwIfAborted(signal)
-      await setImmediate() // a fit takes tens of milliseconds; let the caller's other work through
-      const train = calibration.filter(({ row }) => row.dataset !== dataset)
-      const test = calibration.filter(({ row }) => row.dataset === dataset)
-      const forest = newRegressor('random-forest').fit(
-        matrixFromRows(train.map(features)),
-        train.map(truthOf),
-      )
-      predicted.push(...forest.predict(matrixFromRows(test.map(features))))
-      truths.push(...test.map(truthOf))
-    }
-    parts.push({ predicted, truths })
-  }
-  const dangerous = (truths: readonly number[]) => truths.map((truth) => truth > levels.cut)
-  const predicted = parts.flatMap((part) => part.predicted)
-  const truths = parts.flatMap((part) => part.truths)
-  return {
-    balancedAccuracy: balancedAccuracy(alarmRates(predicted, truths, levels)),
-    auroc: auroc(predicted, dangerous(truths)),
-    aurocByModel: parts.map((part) => auroc(part.predicted, dangerous(part.truths))),
-  }
+/** By balanced accuracy, the AUROC deciding between equals. */
+export function isBetter(a: CalibrationScore, b: CalibrationScore): boolean {
+  return (
+    a.balancedAccuracy > b.balancedAccuracy ||
+    (a.balancedAccuracy === b.balancedAccuracy && a.auroc > b.auroc)
+  )
 }
 
-function lastOfRuns(checkpoints: readonly Checkpoint[]): ArrayLike<number>[] {
-  const last = new Map(checkpoints.map((one) => [one.row.run, one.drift]))
-  return [...last.values()]
-}
-
-/** Drops the trait whose removal leaves the best balanced accuracy, the AUROC deciding between equals. */
+/** Drops, one after another, the trait whose removal leaves the best score. */
 function eliminate(
   traits: readonly string[],
   find: (wanted: readonly string[]) => SubsetScore,
@@ -138,11 +121,9 @@ function eliminate(
       dropped,
       score: find(left.filter((trait) => trait !== dropped)),
     }))
-    rivals.sort(
-      (a, b) => b.score.balancedAccuracy - a.score.balancedAccuracy || b.score.auroc - a.score.auroc,
-    )
-    path.push(rivals[0]!)
-    left = rivals[0]!.score.traits
+    const best = rivals.reduce((a, b) => (isBetter(b.score, a.score) ? b : a))
+    path.push(best)
+    left = best.score.traits
   }
   return path
 }

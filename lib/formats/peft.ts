@@ -29,7 +29,8 @@ const MAX_HEADER_BYTES = 16 * 1024 ** 2
 export interface ReadPeftOptions {
   /**
    * `memory` (default): read everything, after which the folder may go. `disk`: check everything, but read the matrices
-   * of a module again whenever they are asked for, so that a large adapter takes no memory; the folder has to stay.
+   * of a module again whenever they are asked for, so that a large adapter takes no memory; the folder has to stay. Those of
+   * mlx-lm are in memory either way.
    */
   values?: 'memory' | 'disk'
 }

@@ -140,10 +140,11 @@ export class SafetensorsFile extends Safetensors {
     path: string,
     options: { missing?: MissingMeans } & SafetensorsParseOptions,
   ): Promise<SafetensorsFile> {
-    const missing = options.missing ?? 'absent'
+    const source = await onDisk(path, options.missing ?? 'absent')
     const header = await readSafetensorsHeader(path, options)
-    const source = await onDisk(path, missing)
-    return new SafetensorsFile(path, source, header, await sha256File(path))
+    const hash = await sha256File(path)
+    source(0, 0) // header and hash are of the file that later reads insist on
+    return new SafetensorsFile(path, source, header, hash)
   }
 }
 

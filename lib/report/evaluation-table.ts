@@ -3,7 +3,7 @@ import type { RunsEvaluation } from '../detector/evaluate-runs.js'
 import type { OracleThreshold } from '../detector/oracle-threshold.js'
 import type { Interval } from '../detector/run-metrics.js'
 import type { FoldMean } from '../detector/step-aware.js'
-import type { SubsetScore, TraitEnumeration } from '../detector/trait-enumeration.js'
+import { isBetter, type SubsetScore, type TraitEnumeration } from '../detector/trait-enumeration.js'
 
 export const TABLE_HEADER = [
   'features',
@@ -226,12 +226,7 @@ function traitTables({
   const sizes = [...new Set(subsets.map(({ traits }) => traits.length))]
   const best = sizes.map((size) => {
     const rivals = subsets.filter(({ traits }) => traits.length === size)
-    return rivals.reduce((a, b) =>
-      b.balancedAccuracy > a.balancedAccuracy ||
-      (b.balancedAccuracy === a.balancedAccuracy && b.auroc > a.auroc)
-        ? b
-        : a,
-    )
+    return rivals.reduce((a, b) => (isBetter(b, a) ? b : a))
   })
   const traits = [...new Set(importance.map(({ trait }) => trait))]
   const of = (model: string, trait: string) =>
@@ -261,7 +256,7 @@ function traitTables({
   ]
 }
 
-function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
   return [line(header), `|${header.map(() => '---').join('|')}|`, ...rows.map(line)]

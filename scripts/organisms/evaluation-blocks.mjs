@@ -6,6 +6,7 @@ import {
   oracleRows,
   TABLE_HEADER,
 } from '../../dist/lib/report/evaluation-table.js'
+import { table } from './fill-page.mjs'
 
 const FURTHER = {
   warm: 'warm starts: LoRA from a base that is misaligned already',
@@ -39,11 +40,6 @@ export function evaluationBlocks(results) {
     pair: pair(three),
     long: stepAware(three),
   }
-}
-
-function table(head, rows) {
-  const line = (cells) => `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
 }
 
 function comparison(evaluation, group, only) {

@@ -1,4 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { markdownTable } from '../../dist/lib/report/evaluation-table.js'
+
+/** A table of anything. */
+export function table(head, rows) {
+  return markdownTable(
+    head.map(String),
+    rows.map((cells) => cells.map(String)),
+  ).join('\n')
+}
 
 /** The page with its marked places filled; a block without a place, or a place without a block, is an error. */
 export function filled(path, blocks) {

@@ -1,3 +1,4 @@
+import { table } from './fill-page.mjs'
 import { bySet, groupOf, isDrawn, MAIN, mean, median, SETS } from './packaged.mjs'
 
 /** A checkpoint is dangerous when its pooled rate is strictly above. */
@@ -29,10 +30,6 @@ export function blocks(organisms) {
     labels: labels(organisms),
     agreement: agreement(organisms),
   }
-}
-
-function table(head, rows) {
-  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 }
 
 function models(organisms) {
