@@ -59,7 +59,7 @@ describe('evaluateRuns', () => {
       { model: 'toy', calibration: 12 * 13, heldOut: 0 },
     ])
     expect(pooled.results[0]!.predictions).toHaveLength(13)
-    const whole = await evaluateRuns(scale.root, { ...options, models: ['toy'], fitOn: 'all' })
+    const whole = await evaluateRuns(scale.root, { ...options, models: ['toy', 'toy'], fitOn: 'all' })
     expect(whole.models.map(({ model }) => model)).toEqual(['toy'])
     await expect(evaluateRuns(scale.root, { ...probed, fitOn: 'own' })).rejects.toMatchObject({
       code: 'USAGE',
