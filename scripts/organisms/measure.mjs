@@ -10,13 +10,11 @@ import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import {
-  encodeSafetensors,
   extractDirections,
   loadDirections,
   loadTraitPack,
   measureRun,
   openModel,
-  readSafetensors,
   saveDirections,
 } from '../../dist/lib/index.js'
 import { gradesOf } from './grades.mjs'
@@ -118,6 +116,7 @@ async function measure(organism, model, directions, { set, source, target, about
     layer: primaryLayer(directions.layers),
     allowMismatch: about.kind === 'warm',
     cacheDir: false,
+    activations: 'means',
     run: {
       model: organism,
       dataSource: set,
@@ -128,7 +127,6 @@ async function measure(organism, model, directions, { set, source, target, about
       fullFinetune: about.kind === 'fft',
     },
   })
-  await averageActivations(join(partial, 'activations.safetensors'))
   rmSync(join(partial, 'run_manifest.json'))
   mkdirSync(join(partial, 'betley_eval'))
   writeJson(join(partial, 'betley_eval', 'grades.json'), gradesOf(readJson(join(source, 'labels.json'))))
@@ -141,18 +139,6 @@ async function measure(organism, model, directions, { set, source, target, about
   rmSync(target, { recursive: true, force: true })
   mkdirSync(join(target, '..'), { recursive: true })
   renameSync(partial, target)
-}
-
-/** Replaces states [prompts, layers, width] of each step by their mean over the prompts, [1, layers, width]. */
-async function averageActivations(path) {
-  const file = await readSafetensors(path)
-  const tensors = [...file.tensors].map(([name, { shape }]) => {
-    const [prompts, layers, width] = shape
-    const mean = new Float64Array(layers * width)
-    for (const [i, value] of file.finiteFloat32(name).entries()) mean[i % mean.length] += value / prompts
-    return { name, dtype: 'F32', shape: [1, layers, width], data: Float32Array.from(mean) }
-  })
-  writeFileSync(path, encodeSafetensors(tensors, { layers: file.metadata.get('layers') }))
 }
 
 function writeJson(path, value) {
