@@ -72,8 +72,8 @@ export interface NativeRequest {
   adapterIds: readonly number[]
   adapterStrengths: readonly number[]
   stopEarly: boolean
-  /** Tokens computed at once, at least 1; see native/core/extract.h. */
-  groupTokens: number
+  /** Cells of memory that groups fill, at least 1; see native/core/extract.h. */
+  groupCells: number
   /** Context tokens (no row reads them) from which a group is decoded in two steps; see native/core/extract.h. */
   splitFrom: number
   /** 0: the number given to load(). */

@@ -17,6 +17,9 @@ export interface Contender {
 const tree: Contender['plan'] = (prompts, maxTokens) =>
   planPrompts(prompts, { maxTokens, pool: 'last' }).batches
 
+const treeInGroups: Contender['plan'] = (prompts, maxTokens) =>
+  planPrompts(prompts, { maxTokens, inGroups: true, pool: 'last' }).batches
+
 /** What a user would write first, then what traitscope does, idea by idea. */
 export const CONTENDERS: readonly Contender[] = [
   {
@@ -29,8 +32,8 @@ export const CONTENDERS: readonly Contender[] = [
   { name: 'batched', plan: joined, stopEarly: false, inGroups: false, contextFirst: false },
   { name: '+ prefix tree', plan: tree, stopEarly: false, inGroups: false, contextFirst: false },
   { name: '+ early stop', plan: tree, stopEarly: true, inGroups: false, contextFirst: false },
-  { name: '+ groups', plan: tree, stopEarly: true, inGroups: true, contextFirst: false },
-  { name: '+ context first', plan: tree, stopEarly: true, inGroups: true, contextFirst: true },
+  { name: '+ groups', plan: treeInGroups, stopEarly: true, inGroups: true, contextFirst: false },
+  { name: '+ context first', plan: treeInGroups, stopEarly: true, inGroups: true, contextFirst: true },
 ]
 
 /** Prompts side by side, each a sequence of its own that shares nothing; a batch holds at least one. */

@@ -39,19 +39,36 @@ export async function bestTrial(
   // A size that gives the same batches as the one before needs no trial.
   const counts = sizes.map((size) => contender.plan(prompts, size).length)
   const sizeChoices = sizes.filter((_, i) => i === 0 || counts[i] !== counts[i - 1])
-  const time = (threads: number, batchTokens: number, budget: number) => {
+  const time = (threads: number, batchTokens: number, budget: number, within = signal) => {
     onProgress?.(`${contender.name}: ${threads} threads, batches of ${batchTokens}`)
-    return runTrial(model, contender, prompts, { layer, threads, batchTokens, seconds: budget, signal })
+    return runTrial(model, contender, prompts, {
+      layer,
+      threads,
+      batchTokens,
+      seconds: budget,
+      signal: within,
+    })
   }
   const short = seconds / 6
   const first = sizeChoices[Math.min(1, sizeChoices.length - 1)]!
   let best: Trial | undefined
-  const offer = (trial: Trial) => {
-    if (best === undefined || trial.seconds < best.seconds) best = trial
+  const offer = async (threads: number, size: number) => {
+    if (best === undefined) {
+      best = await time(threads, size, short)
+      return
+    }
+    // Who takes longer than the best has lost: a plan of one batch runs whole, however little time a trial is given.
+    const lost = AbortSignal.timeout(Math.ceil(1000 * best.seconds))
+    try {
+      const trial = await time(threads, size, short, signal ? AbortSignal.any([signal, lost]) : lost)
+      if (trial.seconds < best.seconds) best = trial
+    } catch (error) {
+      if (!lost.aborted || signal?.aborted) throw error
+    }
   }
-  for (const threads of threadChoices) offer(await time(threads, first, short))
+  for (const threads of threadChoices) await offer(threads, first)
   for (const size of sizeChoices) {
-    if (size !== first) offer(await time(best!.threads, size, short))
+    if (size !== first) await offer(best!.threads, size)
   }
   // A trial that ran the whole pass needs no repetition.
   return best!.share === 1 && best!.seconds >= short ? best! : time(best!.threads, best!.batchTokens, seconds)

@@ -1,4 +1,4 @@
-import { groupTokens, splitThreshold } from '../hidden-states/hidden-states.js'
+import { groupCells, splitThreshold } from '../hidden-states/hidden-states.js'
 import type { Model } from '../model/model.js'
 import type { PlanBatch } from '../prompts/plan.js'
 import type { Contender } from './contenders.js'
@@ -58,7 +58,7 @@ export async function runTrial(
       nRows: owners.length,
       layers: [layer],
       stopEarly: contender.stopEarly,
-      ...(contender.inGroups ? { groupTokens: groupTokens(model) } : {}),
+      ...(contender.inGroups ? { groupCells: groupCells(model) } : {}),
       ...(contender.contextFirst ? { splitFrom: splitThreshold(layer) } : {}),
       threads,
       signal,

@@ -64,10 +64,11 @@ export interface ExtractRequest {
   /** End the graph at the highest layer (default true); false computes the whole model. */
   stopEarly?: boolean
   /**
-   * Tokens that are computed at once, at least 1: a batch is cut into groups of about this many, and complete sequences
-   * are forgotten between them. Default: the whole batch. `hiddenStates()` decides; rows that are means need the whole.
+   * Cells of memory, at least 1: a batch is computed in groups that fill the cells in use up to a multiple of this, and
+   * complete sequences are forgotten between them. Default: the whole batch. `hiddenStates()` decides; rows that are means
+   * need the whole.
    */
-  groupTokens?: number
+  groupCells?: number
   /**
    * Context tokens (tokens that no row reads) from which a group is decoded in two steps, so that they leave out the
    * rest of the highest layer's block. Default: never. `hiddenStates()` decides when it pays.
@@ -188,7 +189,7 @@ export class Model implements AsyncDisposable {
             adapterIds: adapters.map((adapter) => adapter.id),
             adapterStrengths: adapters.map((adapter) => adapter.strength),
             stopEarly: request.stopEarly ?? true,
-            groupTokens: integerOption('groupTokens', request.groupTokens ?? this.batchTokens, 1, 8192),
+            groupCells: integerOption('groupCells', request.groupCells ?? this.batchTokens, 1, 8192),
             splitFrom: request.splitFrom ?? Number.MAX_SAFE_INTEGER,
             threads: request.threads ?? this.threads,
           },

@@ -6,8 +6,13 @@ import { type BatchRange, chooseBatches } from './plan-batches.js'
 export type Pooling = 'last' | 'mean' | 'tokens'
 
 export interface PlanOptions {
-  /** Most tokens one batch may hold: the context's `n_batch` = `n_ubatch`. */
+  /** Most tokens that memory holds: the context's `n_ctx` = `n_batch` = `n_ubatch`. */
   maxTokens: number
+  /**
+   * Whether batches are computed in groups, and memory holds the tokens of one prompt and one group at a time: only
+   * sequence ids then limit a batch. Default false: `maxTokens` does too, as it does for rows that are means.
+   */
+  inGroups?: boolean
   /** Most sequence ids one batch may use, 1 to 256 (llama.cpp's ceiling). Default 256. */
   maxSequences?: number
   pool: Pooling
@@ -40,6 +45,7 @@ export const MAX_SEQUENCES = 256
  */
 export function planPrompts(prompts: readonly Int32Array[], options: PlanOptions): PromptPlan {
   const { maxTokens, maxSequences = MAX_SEQUENCES, pool } = options
+  const batchTokens = options.inGroups && pool !== 'mean' ? Number.POSITIVE_INFINITY : maxTokens
   checkOptions(maxTokens, maxSequences, pool)
   prompts.forEach((tokens, index) => {
     checkPrompt(tokens, index, maxTokens)
@@ -53,7 +59,7 @@ export function planPrompts(prompts: readonly Int32Array[], options: PlanOptions
   })
 
   const unique = sortUnique(prompts)
-  const batches = chooseBatches(unique, maxTokens, maxSequences).map((range) =>
+  const batches = chooseBatches(unique, batchTokens, maxSequences).map((range) =>
     buildBatch(unique, range, pool, promptRows),
   )
   const computed = batches.reduce((sum, batch) => sum + batch.tokens.length, 0)

@@ -70,7 +70,7 @@ ExtractRequest to_request(const Napi::Object & value) {
                                       strengths.Get(i).As<Napi::Number>().FloatValue());
     }
     request.stop_early = value.Get("stopEarly").As<Napi::Boolean>().Value();
-    request.group_tokens = value.Get("groupTokens").As<Napi::Number>().Int32Value();
+    request.group_cells = value.Get("groupCells").As<Napi::Number>().Int32Value();
     request.split_from = value.Get("splitFrom").As<Napi::Number>().Int64Value();
     request.n_threads = value.Get("threads").As<Napi::Number>().Int32Value();
     return request;

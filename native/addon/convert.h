@@ -16,7 +16,7 @@ std::vector<int32_t> to_int32s(const Napi::Value & value, const char * name);
 std::vector<std::string> to_strings(const Napi::Value & value, const char * name);
 Napi::Int32Array from_int32s(Napi::Env env, const std::vector<int32_t> & values);
 
-/// `{ batches, layers, nRows, adapterIds, adapterStrengths, stopEarly, groupTokens, splitFrom, threads }`,
+/// `{ batches, layers, nRows, adapterIds, adapterStrengths, stopEarly, groupCells, splitFrom, threads }`,
 /// see NativeRequest in lib/binding.ts.
 ExtractRequest to_request(const Napi::Object & value);
 

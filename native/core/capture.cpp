@@ -22,8 +22,15 @@ int32_t block_of(const char * name, const char * prefix) {
 }
 
 constexpr char block_output[] = "l_out-";
-/// Attention scores: the first node after a block has stored its keys and values.
-constexpr char attention_scores[] = "kq-";
+/// Whether this node stores the values of a block, which happens after its keys. llama.cpp names the memory
+/// `cache_v_l<block>`, with a tag before the `v` where a model has several.
+bool stores_values(const ggml_tensor * tensor, int32_t block) {
+    if (tensor->op != GGML_OP_SET_ROWS || tensor->view_src == nullptr) {
+        return false;
+    }
+    const char * values = std::strstr(tensor->view_src->name, "v_l");
+    return values != nullptr && block_of(values, "v_l") == block;
+}
 
 } // namespace
 
@@ -60,7 +67,7 @@ bool Capture::on_eval(const ggml_tensor * tensor, bool ask) {
     }
     const int32_t highest = request->layers.back();
     if (is_context) {
-        const bool stored = block_of(tensor->name, attention_scores) == highest;
+        const bool stored = stores_values(tensor, highest);
         stopped = stored && !ask;
         return stored && ask;
     }

@@ -43,6 +43,37 @@ std::pair<std::vector<size_t>, std::vector<size_t>> split(const PlanBatch & batc
     return parts;
 }
 
+/// One more than the last token of each sequence id; 0 where the batch has no such sequence.
+std::vector<size_t> sequence_ends(const PlanBatch & batch) {
+    std::vector<size_t> ends(max_sequences, 0);
+    for (size_t i = 0; i < batch.n_tokens(); ++i) {
+        for (auto k = batch.seq_offsets[i]; k < batch.seq_offsets[i + 1]; ++k) {
+            ends[static_cast<size_t>(batch.seq_ids[static_cast<size_t>(k)])] = i + 1;
+        }
+    }
+    return ends;
+}
+
+/// Tokens before `end` that a sequence still needs.
+size_t cells_in_use(const PlanBatch & batch, const std::vector<size_t> & ends, size_t end) {
+    size_t n = 0;
+    for (size_t i = 0; i < end; ++i) {
+        const auto * ids = batch.seq_ids.data();
+        n += std::any_of(ids + batch.seq_offsets[i], ids + batch.seq_offsets[i + 1],
+                         [&](int32_t id) { return ends[static_cast<size_t>(id)] > end; });
+    }
+    return n;
+}
+
+/// How many of `n` tokens left the next group takes. Groups fill the cells in use up to a multiple of
+/// `group_cells` that leaves them at least half of it, and the last ones are equally large.
+size_t group_size(size_t n, size_t n_cells, size_t group_cells, size_t max_cells) {
+    const size_t free = group_cells - n_cells % group_cells;
+    const size_t largest = std::min(2 * free < group_cells ? free + group_cells : free, max_cells - n_cells);
+    const size_t n_groups = (n + largest - 1) / largest;
+    return (n + n_groups - 1) / n_groups;
+}
+
 /// Whether every row is the state of one token: then a row lies within one group, wherever groups end.
 bool reads_single_tokens(const PlanBatch & batch) {
     return batch.row_tokens.size() == batch.n_rows();
@@ -184,7 +215,7 @@ void Extractor::run_group(const PlanBatch & batch, size_t begin, size_t end) {
         capture_->begin(batch, context, true);
         decode(batch, context, false);
         if (!capture_->stopped) {
-            fail_internal("the graph of this architecture named no kq tensor for a wanted layer");
+            fail_internal("the graph of this architecture stored no values for a wanted layer");
         }
         capture_->stats.context_tokens += static_cast<int64_t>(context.size());
     } else {
@@ -203,24 +234,27 @@ void Extractor::run_group(const PlanBatch & batch, size_t begin, size_t end) {
 /// one.
 void Extractor::run_batch(const PlanBatch & batch, const Job & job) {
     const size_t n = batch.n_tokens();
-    const auto largest = static_cast<size_t>(capture_->request->group_tokens);
-    const size_t n_groups = reads_single_tokens(batch) ? (n + largest - 1) / largest : 1;
-    std::array<size_t, max_sequences> ends{}; // one more than the last token of each sequence
-    for (size_t i = 0; i < n; ++i) {
-        for (auto k = batch.seq_offsets[i]; k < batch.seq_offsets[i + 1]; ++k) {
-            ends[static_cast<size_t>(batch.seq_ids[static_cast<size_t>(k)])] = i + 1;
-        }
-    }
-    for (size_t group = 0; group < n_groups; ++group) {
+    const auto max_cells = static_cast<size_t>(max_tokens_);
+    const bool in_groups = reads_single_tokens(batch);
+    const auto group_cells = std::min(static_cast<size_t>(capture_->request->group_cells), max_cells);
+    const std::vector<size_t> ends = sequence_ends(batch);
+    size_t n_cells = 0; // in use
+    for (size_t begin = 0, end = 0; begin < n; begin = end) {
         job.throw_if_cancelled();
-        const size_t begin = n * group / n_groups;
-        const size_t end = n * (group + 1) / n_groups;
+        if (n_cells >= max_cells || (!in_groups && n > max_cells)) {
+            throw Error(ErrorCode::PromptTooLong,
+                        "a batch of " + std::to_string(n) + " tokens needs more than the " +
+                            std::to_string(max_cells) + " that fit in memory at once");
+        }
+        end = in_groups ? begin + group_size(n - begin, n_cells, group_cells, max_cells) : n;
         run_group(batch, begin, end);
+        job.report(static_cast<double>(capture_->stats.computed_tokens) / static_cast<double>(n_total_));
         for (size_t id = 0; id < ends.size(); ++id) {
             if (ends[id] > begin && ends[id] <= end) {
                 llama_memory_seq_rm(llama_get_memory(context_.get()), static_cast<llama_seq_id>(id), -1, -1);
             }
         }
+        n_cells = cells_in_use(batch, ends, end);
     }
     // An early stop leaves the cache of later blocks unwritten: forget it before anything else runs.
     clear_memory(false);
@@ -238,18 +272,13 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
     const int32_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model_));
     const bool wants_logits = layers.back() == n_layer - 1 || !request.stop_early;
     int32_t n_outputs = 1;
-    size_t n_total = 0;
+    n_total_ = 0;
     for (const PlanBatch & batch : request.batches) {
         validate(batch, n_vocab, request.n_rows);
-        if (batch.n_tokens() > static_cast<size_t>(max_tokens_)) {
-            throw Error(ErrorCode::PromptTooLong, "a batch of " + std::to_string(batch.n_tokens()) +
-                                                      " tokens exceeds the limit of " +
-                                                      std::to_string(max_tokens_));
-        }
-        n_total += batch.n_tokens();
+        n_total_ += batch.n_tokens();
         if (wants_logits) {
-            n_outputs = std::max(n_outputs,
-                                 static_cast<int32_t>(std::min(batch.n_tokens(), batch.row_tokens.size())));
+            const size_t n = std::min(batch.n_tokens(), batch.row_tokens.size());
+            n_outputs = std::max(n_outputs, std::min(static_cast<int32_t>(n), max_tokens_));
         }
     }
     const auto started = std::chrono::steady_clock::now();
@@ -269,7 +298,6 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
     try {
         for (const PlanBatch & batch : request.batches) {
             run_batch(batch, job);
-            job.report(static_cast<double>(capture_->stats.computed_tokens) / static_cast<double>(n_total));
         }
     } catch (...) {
         // Masked cells are still multiplied by zero, and zero times NaN is NaN: wipe the values too.

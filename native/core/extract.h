@@ -33,8 +33,8 @@ struct ExtractRequest {
     int64_t n_rows = 0;
     std::vector<std::pair<int32_t, float>> adapters; ///< adapter id and strength
     bool stop_early = true; ///< false computes the whole model (for measuring what stopping saves)
-    /// Tokens that are computed at once, at least 1: a batch is cut into groups of about this many.
-    int32_t group_tokens = std::numeric_limits<int32_t>::max();
+    /// A batch is cut into groups that fill the cells of memory in use up to a multiple of this, at least 1.
+    int32_t group_cells = std::numeric_limits<int32_t>::max();
     /// Context tokens from which a group takes two decodes; needs `stop_early`.
     int64_t split_from = std::numeric_limits<int64_t>::max();
     int32_t n_threads = 0; ///< 0: as the extractor was made
@@ -58,8 +58,8 @@ struct Capture;
 
 class Extractor {
   public:
-    /// `max_tokens`: size of the largest batch, which is one micro-batch: one graph then sees all its tokens
-    /// in order.
+    /// `max_tokens`: cells of memory. A batch with rows that are means must fit there whole, in one
+    /// micro-batch; of others every prompt must.
     Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads);
     ~Extractor();
     Extractor(const Extractor &) = delete;
@@ -87,6 +87,7 @@ class Extractor {
     int32_t max_tokens_;
     int32_t n_threads_;
     int32_t n_outputs_ = 0;
+    size_t n_total_ = 0; ///< tokens of all batches of a run
     const Job * job_ = nullptr;
     std::unique_ptr<Capture> capture_;
     llama_context_ptr context_;

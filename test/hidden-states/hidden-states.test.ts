@@ -107,10 +107,25 @@ describe('hiddenStates', () => {
     const distance = relativeL2(together.data, alone)
     console.info(`prefix tree against one prompt at a time: relative L2 ${distance.toExponential(1)}`)
     expect(distance).toBeLessThan(1e-5)
+  })
+
+  it.each(['last', 'tokens', 'mean'] as const)('should not depend on the memory, pool %s', async (pool) => {
+    const roomy = await hiddenStates(model, prompts, { layers: [1, 3], pool })
     await using small = await openModel(TINY_BASE, { batchTokens: 256 })
-    const split = await hiddenStates(small, prompts, { layers: [2] })
-    expect(split.tokens.computed).toBeGreaterThan(together.tokens.computed)
-    expect(relativeL2(split.data, together.data)).toBeLessThan(1e-5)
+    const tight = await hiddenStates(small, prompts, { layers: [1, 3], pool })
+    expect(roomy.tokens.computed).toBeGreaterThan(2 * small.batchTokens)
+    // Only rows that are means need whole batches in memory, and batches share nothing.
+    if (pool === 'mean') expect(tight.tokens.computed).toBeGreaterThan(roomy.tokens.computed)
+    else expect(tight.tokens.computed).toBe(roomy.tokens.computed)
+    expect(relativeL2(tight.data, roomy.data)).toBeLessThan(1e-5)
+  })
+
+  it('should report progress group by group', async () => {
+    const seen: number[] = []
+    await hiddenStates(model, prompts, { layers: [2], onProgress: (fraction) => seen.push(fraction) })
+    expect(seen.length).toBeGreaterThan(1)
+    expect(seen).toEqual([...seen].sort((a, b) => a - b))
+    expect(seen.at(-1)).toBe(1)
   })
 
   it.each([

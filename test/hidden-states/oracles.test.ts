@@ -109,9 +109,9 @@ describe.each(models)('hidden states of %s', (name) => {
       const { batches, nRows } = planPrompts(ids, { maxTokens: model.batchTokens, pool })
       for (const layers of [[last - 1], [0, last]]) {
         const whole = await model.extract({ batches, nRows, layers })
-        for (const groupTokens of [1, 7]) {
+        for (const groupCells of [1, 7]) {
           for (const splitFrom of [1, Number.MAX_SAFE_INTEGER]) {
-            const grouped = await model.extract({ batches, nRows, layers, groupTokens, splitFrom })
+            const grouped = await model.extract({ batches, nRows, layers, groupCells, splitFrom })
             expect(grouped.computedTokens).toBe(whole.computedTokens)
             expect(relativeL2(grouped.data, whole.data)).toBeLessThan(batchTolerance)
           }

@@ -28,12 +28,13 @@ describe('the shipped checkpoints', () => {
       for (const [l, { step0ActivationNorm, projections, std }] of measured.layers.entries()) {
         const expected = shipped.layers[l]!
         expect(Math.abs(step0ActivationNorm / expected.step0ActivationNorm - 1)).toBeLessThan(1e-5)
-        // In units of the step-0 norm: other processors add float32 numbers in another order.
+        // In units of the step-0 norm. Other processors add float32 numbers in another order, and round activations to
+        // F16 for F16 weights. A drift is a hundred times as large.
         const apart = (a: number[][], b: number[][]) =>
           Math.max(...a.flatMap((row, s) => row.map((value, t) => Math.abs(value - b[s]![t]!)))) /
           step0ActivationNorm
-        expect(apart(projections, expected.projections)).toBeLessThan(1e-5)
-        expect(apart(std!, expected.std!)).toBeLessThan(1e-5)
+        expect(apart(projections, expected.projections)).toBeLessThan(1e-4)
+        expect(apart(std!, expected.std!)).toBeLessThan(1e-4)
       }
     },
   )

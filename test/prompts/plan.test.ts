@@ -222,6 +222,17 @@ describe('planPrompts', () => {
     expect(plan.tokens.computed).toBe(600 + 3 * 2)
   })
 
+  it('should put any number of tokens in a batch that is computed in groups, unless rows are means', () => {
+    const prompts = Array.from({ length: 200 }, (_, i) => ids(1, 2, 3, i + 10))
+    const tokens = (pool: Pooling) => {
+      const plan = planPrompts(prompts, { maxTokens: 8, inGroups: true, pool })
+      return plan.batches.map((batch) => batch.tokens.length)
+    }
+    expect(tokens('last')).toEqual([203])
+    expect(tokens('tokens')).toEqual([203])
+    expect(tokens('mean')).toEqual(Array.from({ length: 40 }, () => 8))
+  })
+
   it('should plan 2,100 prompts of 100 tokens at once', () => {
     const prompts = Array.from({ length: 2100 }, (_, i) =>
       Int32Array.from({ length: 100 }, (_, p) =>
