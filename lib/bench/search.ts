@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { groupCells } from '../hidden-states/hidden-states.js'
 import type { Model } from '../model/model.js'
 import { CONTENDERS, type Contender } from './contenders.js'
 import { runTrial, type Trial } from './trial.js'
@@ -35,7 +36,7 @@ export async function bestTrial(
   const { layer, seconds, signal, onProgress } = options
   const all = availableParallelism()
   const threadChoices = options.threads ?? [...new Set([all, Math.ceil(all / 2), 1])]
-  const sizes = (options.batchTokens ?? [256, 512, 1024, 2048]).filter((size) => size <= model.batchTokens)
+  const sizes = batchSizes(model, contender, prompts, options.batchTokens ?? [256, 512, 1024, 2048])
   // A size that gives the same batches as the one before needs no trial.
   const counts = sizes.map((size) => contender.plan(prompts, size).length)
   const sizeChoices = sizes.filter((_, i) => i === 0 || counts[i] !== counts[i - 1])
@@ -72,6 +73,19 @@ export async function bestTrial(
   }
   // A trial that ran the whole pass needs no repetition.
   return best!.share === 1 && best!.seconds >= short ? best! : time(best!.threads, best!.batchTokens, seconds)
+}
+
+/** Of those wanted, the ones that every prompt and the memory allow; the model's own where none does. */
+function batchSizes(
+  model: Model,
+  contender: Contender,
+  prompts: readonly Int32Array[],
+  wanted: readonly number[],
+): readonly number[] {
+  if (contender.inGroups) return [groupCells(model)]
+  const longest = prompts.reduce((length, prompt) => Math.max(length, prompt.length), 0)
+  const sizes = wanted.filter((size) => size >= longest && size <= model.batchTokens)
+  return sizes.length > 0 ? sizes : [model.batchTokens]
 }
 
 export function largestDifference(trial: Trial, reference: Trial): number {
