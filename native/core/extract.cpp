@@ -241,10 +241,8 @@ void Extractor::run_batch(const PlanBatch & batch, const Job & job) {
     size_t n_cells = 0; // in use
     for (size_t begin = 0, end = 0; begin < n; begin = end) {
         job.throw_if_cancelled();
-        if (n_cells >= max_cells || (!in_groups && n > max_cells)) {
-            throw Error(ErrorCode::PromptTooLong,
-                        "a batch of " + std::to_string(n) + " tokens needs more than the " +
-                            std::to_string(max_cells) + " that fit in memory at once");
+        if (n_cells >= max_cells) {
+            fail_internal("plan: tokens are not in depth-first order");
         }
         end = in_groups ? begin + group_size(n - begin, n_cells, group_cells, max_cells) : n;
         run_group(batch, begin, end);
@@ -275,6 +273,14 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
     n_total_ = 0;
     for (const PlanBatch & batch : request.batches) {
         validate(batch, n_vocab, request.n_rows);
+        const size_t longest =
+            1 + static_cast<size_t>(*std::max_element(batch.positions.begin(), batch.positions.end()));
+        const size_t needed = reads_single_tokens(batch) ? longest : batch.n_tokens();
+        if (needed > static_cast<size_t>(max_tokens_)) {
+            throw Error(ErrorCode::PromptTooLong, "memory for " + std::to_string(needed) +
+                                                      " tokens at once exceeds the limit of " +
+                                                      std::to_string(max_tokens_));
+        }
         n_total_ += batch.n_tokens();
         if (wants_logits) {
             const size_t n = std::min(batch.n_tokens(), batch.row_tokens.size());

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <gguf.h>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -187,6 +188,33 @@ void test_extract(const std::shared_ptr<Model> & model) {
     const double distance = relative_l2(all.data, singles);
     std::fprintf(stderr, "prefix tree against single prompts, every block: relative L2 %.2e\n", distance);
     check(distance < 1e-5, "extract: should equal the same prompts one at a time");
+
+    for (const int32_t cells : {1, 3, 8}) {
+        for (const int64_t split_from : {int64_t{1}, std::numeric_limits<int64_t>::max()}) {
+            ExtractRequest grouped = request_of(batch, {middle});
+            grouped.group_cells = cells;
+            grouped.split_from = split_from;
+            int n_reports = 0;
+            Job job;
+            job.progress = [&](double) { ++n_reports; };
+            const Result result = extract(*model, grouped, job);
+            const std::string title = "groups of " + std::to_string(cells) + " cells: should ";
+            check(relative_l2(result.data, stopped.data) < 1e-6, title + "give the same states");
+            check(result.stats.computed_tokens == 10, title + "compute every token once");
+            check(n_reports > 1, title + "report each group");
+        }
+    }
+    PlanBatch breadth = tree({1}, {{5, 9}, {13, 17}}); // both branches before either ends
+    breadth.positions = {0, 1, 1, 2, 2};
+    std::swap(breadth.tokens[2], breadth.tokens[3]);
+    breadth.seq_ids = {0, 1, 0, 1, 0, 1};
+    breadth.row_tokens = {3, 4};
+    ExtractRequest unordered = request_of(breadth, {middle});
+    unordered.group_cells = 1;
+    const Result level_by_level = extract(*model, unordered);
+    const Result depth_first = extract(*model, request_of(tree({1}, {{5, 9}, {13, 17}}), {middle}));
+    check(relative_l2(level_by_level.data, depth_first.data) < 1e-6,
+          "extract: should not need tokens in depth-first order while they fit");
 
     PlanBatch mean = tree({}, {{1, 5, 9}});
     mean.row_tokens = {0, 1, 2};
