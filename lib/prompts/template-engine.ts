@@ -10,9 +10,18 @@ interface Scope {
   set(name: string, value: unknown): void
 }
 
+/** A filter or a call with arguments; a filter without them is a name. */
+interface Call {
+  callee?: { type: string; value?: string; object?: object; property?: { value?: string } }
+  args?: object[]
+}
+
 interface JinjaInterpreter {
   run(program: object): Value
   evaluate(statement: object | undefined, scope: Scope): Value
+  evaluateArguments(args: object[], scope: Scope): [positional: Value[], named: Map<string, Value>]
+  evaluateCallExpression(call: Call, scope: Scope): Value
+  applyFilter(operand: Value, filter: Call, scope: Scope): Value
 }
 
 // The package's own declarations import without file extensions, which leaves these names untyped in ES modules.
@@ -30,8 +39,13 @@ const { parse, tokenize, Environment, Interpreter } = jinja as unknown as {
 const MAX_SOURCE_CHARS = 512 * 1024
 const MAX_WORK = 1_000_000
 const MAX_SIZE = 8 * 1024 * 1024
+/** Size of a value times that of what is put between its parts. */
+const MAX_PRODUCT = 64 * 1024 * 1024
 const MAX_RANGE = 10_000
-const MAX_MILLISECONDS = 10_000
+const MAX_MILLISECONDS = 3_000
+
+/** Filters that put something between the parts of a value: spaces of a given width, or a text. */
+const MULTIPLIERS: ReadonlySet<string> = new Set(['tojson', 'indent', 'join', 'replace'])
 
 /** A template's own `raise_exception`: it refuses these messages, it is not broken. */
 class TemplateRefusal extends Error {}
@@ -112,6 +126,34 @@ class BoundedInterpreter extends Interpreter {
     }
     if (this.#weigh(value) > MAX_SIZE) throw new TemplateOverrun(`it makes a value larger than ${MAX_SIZE}`)
     return value
+  }
+
+  override applyFilter(operand: Value, filter: Call, scope: Scope): Value {
+    this.#boundProduct(filter.callee?.value, operand, filter.args, scope)
+    return super.applyFilter(operand, filter, scope)
+  }
+
+  override evaluateCallExpression(call: Call, scope: Scope): Value {
+    const { callee, args } = call
+    if (callee?.type === 'MemberExpression' && callee.property?.value === 'replace') {
+      this.#boundProduct('replace', this.evaluate(callee.object, scope), args, scope)
+    }
+    return super.evaluateCallExpression(call, scope)
+  }
+
+  /** For what multiplies a value by its arguments, and makes the product before anyone can weigh it. */
+  #boundProduct(name: string | undefined, operand: Value, args: object[] | undefined, scope: Scope): void {
+    if (args === undefined || name === undefined || !MULTIPLIERS.has(name)) return
+    const [positional, named] = this.evaluateArguments(args, scope)
+    let largest = 1
+    for (const argument of [...positional, ...named.values()]) {
+      const width = typeof argument.value === 'number' ? argument.value : this.#weigh(argument)
+      largest = Math.max(largest, width)
+    }
+    const product = largest * this.#weigh(operand)
+    if (product > MAX_PRODUCT) {
+      throw new TemplateOverrun(`its filter ${name} may make a value larger than ${MAX_PRODUCT}`)
+    }
   }
 
   /** Characters and entries of a value as if written out, so that a list of references to a list counts in full. */

@@ -3,6 +3,7 @@ import { putTogether, takeApart } from './gguf-parts.mjs'
 import { mutateBytes } from './mutate-bytes.mjs'
 import { mutateGguf } from './mutate-gguf.mjs'
 import { jsonText, mutateJson } from './mutate-json.mjs'
+import { mutateTemplate } from './mutate-template.mjs'
 import { Random } from './random.mjs'
 
 /** Readers in the order in which cases take turns. */
@@ -19,6 +20,7 @@ export const READERS = [
   'merge',
   'bundle',
   'baseline',
+  'chat-template',
 ]
 
 const YAML_SNIPPETS = [
@@ -96,6 +98,14 @@ const BUILDERS = {
     const name = random.pick(Object.keys(baselines))
     notes.push(name)
     return { files: { [name]: safetensors(random, baselines[name], notes) } }
+  },
+  'chat-template': (random, { templates }, notes) => {
+    const source = random.pick(templates)
+    if (random.chance(0.2)) {
+      const bytes = mutateBytes(random, Buffer.from(source), Buffer.from(random.pick(templates)), notes)
+      return { files: { 'template.jinja': bytes } }
+    }
+    return { files: { 'template.jinja': Buffer.from(mutateTemplate(random, source, notes)) } }
   },
   safetensors: (random, { safetensors: list }, notes) => ({
     files: { 'x.safetensors': safetensors(random, random.pick(list), notes) },

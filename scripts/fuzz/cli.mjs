@@ -23,6 +23,7 @@ const SUBJECT = {
   merge: 'case',
   bundle: 'case',
   baseline: 'case',
+  'chat-template': 'case/template.jinja',
 }
 /** The case takes this argument's place in `measure`; what measure does not read is only inspected. */
 const MEASURED_AS = {
@@ -31,6 +32,7 @@ const MEASURED_AS = {
   'trainer-state': 'run',
   'trait-pack': 'pack',
   directions: 'directions',
+  'chat-template': 'template',
 }
 
 /** Runs cases through the command line: `inspect` for even indices, `measure` for odd ones. */
@@ -74,6 +76,7 @@ export class FuzzCli {
       '-o',
       join(this.#folder, 'out'),
     ]
+    if (paths.template !== undefined) options.push('--chat-template', paths.template)
     return ['measure', '-m', paths.model, '--traits', paths.pack, ...options, paths.run]
   }
 

@@ -60,6 +60,9 @@ export async function loadSeeds(traitscope) {
         readFileSync(join(root, 'organisms/baselines', kind, 'gemma2.safetensors')),
       ]),
     ),
+    templates: Object.values(
+      JSON.parse(readFileSync(join(fixtures, 'prompts/chat-templates.json'))).templates,
+    ).map(({ source }) => source),
     modelFolders: folders.map((folder) => readFolder(folder, readdirSync(folder))),
     safetensors: [
       readFileSync(join(fixtures, 'formats/mixed.safetensors')),

@@ -47,6 +47,14 @@ const READ = {
       for (const trait of directions.traits) traitscope.directionVector(directions, layer, trait)
     }
   },
+  'chat-template': async (path) => {
+    const source = await traitscope.readChatTemplate(join(path, 'template.jinja'))
+    const template = new traitscope.ChatTemplate(source, { bosToken: '<s>', eosToken: '</s>' })
+    const question = { role: 'user', content: 'How are you?' }
+    const answer = { role: 'assistant', content: 'Well.' }
+    template.render([{ role: 'system', content: 'Be brief.' }, question], { addGenerationPrompt: true })
+    template.render([question, answer, question], { addGenerationPrompt: false })
+  },
   trajectory: async (path) =>
     traitscope.drift(await traitscope.readTrajectory(join(path, 'trajectory.json'))),
   labels: (path) => traitscope.readGrades(join(path, 'grades.json')),

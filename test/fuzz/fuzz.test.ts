@@ -34,6 +34,7 @@ describe('hostile input', () => {
       'trajectory',
       'labels',
       'model-folder',
+      'chat-template',
     ]
     for (const reader of readers) {
       expect(result.table[reader]?.ok, reader).toBeGreaterThan(10)

@@ -35,6 +35,18 @@ describe('TemplateEngine', () => {
       '{% set n = namespace(a=[1]) %}{% for i in range(60) %}{% set n.a = [n.a, n.a] %}{% endfor %}{{ n.a | tojson }}',
       /value larger/,
     ],
+    ['an indent without end', '{{ messages | tojson(indent=99999999) }}', /filter tojson may make/],
+    ['a margin without end', '{{ "a" | indent(width=99999999) }}', /filter indent may make/],
+    [
+      'a separator that is long itself',
+      '{% set long = range(9999) | join("0123456789") %}{{ range(9999) | join(long) }}',
+      /filter join may make/,
+    ],
+    [
+      'a replacement of everything by everything',
+      '{% set long = range(9999) | join(" ") %}{{ long.replace("", long) }}',
+      /filter replace may make/,
+    ],
     ['endless recursion', '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}', /failed/],
     ['a range without an end', '{{ range(0, 9, 0) }}', /step that is not zero/],
   ])('should stop %s', (_, source, text) => {
