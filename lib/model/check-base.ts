@@ -7,7 +7,7 @@ import { BaseMetadata } from './base-metadata.js'
 import { checkAttention } from './check-attention.js'
 
 /** llama.cpp keeps per-block settings in arrays of this length. */
-const MAX_BLOCKS = 512
+export const MAX_BLOCKS = 512
 const MAX_EXPERTS = 1024
 const ROPE_SCALINGS = ['none', 'linear', 'yarn', 'longrope']
 /** The tokenizers of decoder-only models; the others abort on vocabularies that were made for these. */

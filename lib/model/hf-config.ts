@@ -1,5 +1,6 @@
 import { TraitscopeError } from '../errors.js'
 import { isJsonObject } from '../formats/json.js'
+import { MAX_BLOCKS } from './check-base.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -76,7 +77,10 @@ export class HfConfig {
   }
 
   get blocks(): number {
-    return this.integer('num_hidden_layers')
+    const blocks = this.integer('num_hidden_layers')
+    return blocks >= 1 && blocks <= MAX_BLOCKS
+      ? blocks
+      : this.fail(`num_hidden_layers to be from 1 to ${MAX_BLOCKS}`, blocks)
   }
 
   get heads(): number {
@@ -89,7 +93,8 @@ export class HfConfig {
 
   /** Rows of a head; stated, or the hidden size over the heads. */
   get headDim(): number {
-    return this.integer('head_dim', Math.floor(this.integer('hidden_size') / this.heads))
+    const size = this.integer('head_dim', Math.floor(this.integer('hidden_size') / this.heads))
+    return size > 0 ? size : this.fail('head_dim to be a positive integer', size)
   }
 
   /** True when the head is the embedding: stated, or the class's default. */

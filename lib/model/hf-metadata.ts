@@ -65,7 +65,7 @@ function rotationMetadata(config: HfConfig): Metadata {
   metadata.push([key('scaling.factor'), 'f32', number(config, parameters.factor, 'factor of the rotation')])
   if (type === 'linear') return metadata
   const original = parameters.original_max_position_embeddings ?? config.json.max_position_embeddings
-  const context = number(config, original, 'original_max_position_embeddings')
+  const context = count(config, original, 'original_max_position_embeddings')
   metadata.push([key('scaling.original_context_length'), 'u32', context])
   const optional: readonly (readonly [from: string, to: string])[] = [
     ['extrapolation_factor', 'yarn_ext_factor'],
@@ -147,7 +147,7 @@ function isLongRope(config: HfConfig): boolean {
 
 function originalContext(config: HfConfig): number {
   const stated = config.rotation.parameters.original_max_position_embeddings ?? 4096
-  return number(config, stated, 'original_max_position_embeddings')
+  return count(config, stated, 'original_max_position_embeddings')
 }
 
 function phiRotaryDimensions(config: HfConfig): number {
@@ -159,6 +159,12 @@ function number(config: HfConfig, value: unknown, what: string): number {
   return typeof value === 'number' && Number.isFinite(value) && value > 0
     ? value
     : config.fail(`${what} to be a positive number`, value)
+}
+
+function count(config: HfConfig, value: unknown, what: string): number {
+  return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < 2 ** 32
+    ? (value as number)
+    : config.fail(`${what} to be a positive integer`, value)
 }
 
 function unknownRotation(config: HfConfig, type: unknown): TraitscopeError {

@@ -55,7 +55,7 @@ export function parseTrajectory(json: unknown, where: string): Trajectory {
       const value = Object.hasOwn(projections, trait) ? projections[trait] : undefined
       return isFiniteNumber(value)
         ? value
-        : invalid(`a finite projection of ${trait} at step ${step}, found ${value}`)
+        : invalid(`a finite projection of ${trait} at step ${step}, found ${shown(value)}`)
     })
     return { step, values }
   })
@@ -198,3 +198,8 @@ const isFiniteNumber = (value: unknown): value is number =>
 const isPositive = (value: unknown): value is number => isFiniteNumber(value) && value > 0
 const isIndex = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const isStep = (value: unknown): value is Step => value === 'final' || isIndex(value)
+
+/** Not by a template string: that calls `toString`, and JSON may have a field of that name. */
+function shown(value: unknown): string {
+  return typeof value === 'number' ? String(value) : (JSON.stringify(value)?.slice(0, 80) ?? 'nothing')
+}

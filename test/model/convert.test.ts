@@ -257,6 +257,24 @@ describe('convertModel', () => {
     expect(await readdir(source)).not.toContain('out.gguf')
   })
 
+  // Found by fuzzing: the first took minutes, the others were refused by the GGUF writer without a word of the cause.
+  it.each([
+    ['more blocks than llama.cpp has', 'llama', { num_hidden_layers: 4_000_000_000 }, /from 1 to 512/],
+    ['no blocks', 'llama', { num_hidden_layers: 0 }, /num_hidden_layers to be from 1/],
+    ['empty heads', 'llama', { head_dim: 0 }, /head_dim to be a positive integer/],
+    [
+      'a fraction of a context',
+      'phi3',
+      { rope_parameters: { rope_theta: 1e4, original_max_position_embeddings: 1 / 3 } },
+      /original_max_position_embeddings to be a positive integer, found 0\.33/,
+    ],
+  ])('should refuse %s', async (_, name, config, message) => {
+    await expect(convert(await changed(name, { config }))).rejects.toMatchObject({
+      code: 'FILE_INVALID',
+      message: expect.stringMatching(message),
+    })
+  })
+
   it.each([
     [
       'a setting',

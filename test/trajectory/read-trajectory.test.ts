@@ -195,6 +195,11 @@ describe('parseTrajectory', () => {
     expect(() =>
       parseTrajectory({ ...v1(), trajectory: [entry(0, 1, 2), entry(7, 1, Number.NaN)] }, 't.json'),
     ).toThrowError(/t\.json .*warmth at step 7, found NaN/)
+    // Found by fuzzing: a value that no template string can print.
+    const odd = { toString: 1, valueOf: 2 } as unknown as number
+    expect(() => parseTrajectory({ ...v1(), trajectory: [entry(0, 1, odd)] }, 't.json')).toThrowError(
+      /warmth at step 0, found \{"toString":1/,
+    )
   })
 })
 
