@@ -1,6 +1,8 @@
 """Builds the model organisms.
 
     python -m lab.organisms work --out DIR      runs everything that is not done yet; start it twice to use two cores
+    python -m lab.organisms restore --out DIR --llama-cpp DIR
+                                                writes the packed bases, so that `work` need not pre-train them
     python -m lab.organisms freeze              writes frozen.json
     python -m lab.organisms status --out DIR    writes STATUS.md
     python -m lab.organisms traits FILE         writes the trait pack of the toy language
@@ -27,7 +29,7 @@ import torch
 
 from lab.gguf_export import find_llama_cpp
 
-from . import baselines, export, frozen, plan, smoke, status, traits
+from . import baselines, export, frozen, plan, restore, smoke, status, traits
 
 
 def main() -> None:
@@ -37,6 +39,9 @@ def main() -> None:
     work.add_argument("--out", type=Path, required=True, help="folder outside the repository")
     work.add_argument("--organism", default="*", help="pattern of organism names (default: all)")
     work.add_argument("--job", default="*", help="pattern of job names, as base or runs/gsm8k/* (default: all)")
+    again = commands.add_parser("restore", help="write the packed bases as `work` keeps them")
+    again.add_argument("--out", type=Path, required=True)
+    again.add_argument("--llama-cpp", help="llama.cpp source folder (default: TRAITSCOPE_LLAMA_CPP)")
     commands.add_parser("freeze", help="write frozen.json")
     state = commands.add_parser("status", help="write STATUS.md")
     state.add_argument("--out", type=Path, required=True)
@@ -58,6 +63,8 @@ def main() -> None:
         frozen.check()
         match = fnmatch.fnmatch
         plan.work(args.out.resolve(), lambda job: match(job.organism, args.organism) and match(job.name, args.job), _log)
+    elif args.command == "restore":
+        restore.restore(args.out.resolve(), find_llama_cpp(args.llama_cpp), _log)
     elif args.command == "freeze":
         frozen.freeze()
     elif args.command == "status":

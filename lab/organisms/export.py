@@ -37,7 +37,7 @@ def export(out: Path, models: Path, llama_cpp: Path, log: Callable[[str], None])
         for base in ("base", "warm-base"):
             gguf = to / f"{base}.gguf"
             if (home / base / "config.json").exists() and not gguf.exists():
-                _to_gguf(organism, home / base, gguf, llama_cpp, name if base == "base" else f"{name} {base}")
+                to_gguf(organism, home / base, gguf, llama_cpp, name if base == "base" else f"{name} {base}")
                 log(f"{name} {gguf.name}")
         if not (to / "prompts.json").exists():
             write_json(to / "prompts.json", _token_ids(organism, home / "base", pack))
@@ -49,7 +49,7 @@ def export(out: Path, models: Path, llama_cpp: Path, log: Callable[[str], None])
             log(f"{name} states.safetensors")
 
 
-def _to_gguf(organism: Organism, base: Path, gguf: Path, llama_cpp: Path, name: str) -> None:
+def to_gguf(organism: Organism, base: Path, gguf: Path, llama_cpp: Path, name: str) -> None:
     """F16, which is exactly the base: its weights are float16 values."""
     partial = gguf.with_suffix(".partial")
     convert(llama_cpp, base, partial, name, "f16", organism.family.vocabulary.pre)

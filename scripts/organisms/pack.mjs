@@ -1,11 +1,12 @@
 // Fills organisms/ with what users get of the trained organisms: bases, directions, measured runs, and the checkpoints of
 // the demo. Equal input, equal bytes.
 //
-//   node scripts/organisms/pack.mjs --from OUT --models MODELS --measured MEASURED
+//   node scripts/organisms/pack.mjs --from OUT --models MODELS --measured MEASURED [--add]
 //
 // The folders are those of scripts/organisms/measure.mjs. README.md and traits.yaml are kept, bundles too; the rest is
-// made again.
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+// made again. With --add everything is kept, and the measured runs are added or replaced: those of packed organisms
+// whose bases `python -m lab.organisms restore` has put into OUT.
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
@@ -25,7 +26,12 @@ const DIGITS = 4
 const DEMO_DIGITS = 9
 
 const { values } = parseArgs({
-  options: { from: { type: 'string' }, models: { type: 'string' }, measured: { type: 'string' } },
+  options: {
+    from: { type: 'string' },
+    models: { type: 'string' },
+    measured: { type: 'string' },
+    add: { type: 'boolean', default: false },
+  },
 })
 const { from, models, measured } = values
 if (!from || !models || !measured) {
@@ -33,32 +39,44 @@ if (!from || !models || !measured) {
   process.exit(2)
 }
 
-for (const part of ['models', 'runs', 'checkpoints'])
-  rmSync(join(ORGANISMS, part), { recursive: true, force: true })
+if (!values.add)
+  for (const part of ['models', 'runs', 'checkpoints'])
+    rmSync(join(ORGANISMS, part), { recursive: true, force: true })
 const packed = []
 for (const name of list(measured)) {
   const about = readJson(join(from, name, 'organism.json'))
   packed.push({ name, blocks: about.blocks, shipped: about.blocks <= DEEPEST_BASE })
-  packModel(name, about)
+  if (!values.add) packModel(name, about)
+  packRecipes(name)
   for (const set of list(join(measured, name)))
     for (const seed of list(join(measured, name, set))) await packRun(join(name, set, seed))
 }
-const demo = packed.filter(({ shipped }) => shipped).sort((a, b) => a.blocks - b.blocks)[0].name
-for (const run of DEMO_RUNS) packCheckpoints(demo, run)
+const demo = list(join(ORGANISMS, 'checkpoints'))[0] ?? smallest(packed)
+for (const run of DEMO_RUNS) if (existsSync(join(measured, demo, run))) packCheckpoints(demo, run)
 writeManifest()
+
+/** Of those whose base is packed. */
+function smallest(organisms) {
+  return organisms.filter(({ shipped }) => shipped).sort((a, b) => a.blocks - b.blocks)[0].name
+}
 
 function packModel(name, about) {
   const to = join(ORGANISMS, 'models', name)
   mkdirSync(to, { recursive: true })
   writeJson(join(to, 'organism.json'), about)
-  const recipes = recipesOf(name)
-  if (recipes.length > 0) writeJson(join(to, 'drawn.json'), Object.fromEntries(recipes))
   cpSync(join(models, name, 'check.json'), join(to, 'check.json'))
   cpSync(join(models, name, 'directions'), join(to, 'directions'), { recursive: true })
   if (about.blocks <= DEEPEST_BASE) copy(join(models, name, 'base.gguf'), join(to, 'base.gguf'))
 }
 
-/** What the sets that were drawn at random are made of. */
+/** What the sets that were drawn at random are made of, beside what is packed of them already. */
+function packRecipes(name) {
+  const file = join(ORGANISMS, 'models', name, 'drawn.json')
+  const recipes = { ...(existsSync(file) && readJson(file)), ...Object.fromEntries(recipesOf(name)) }
+  const sorted = Object.entries(recipes).sort(([a], [b]) => (a < b ? -1 : 1))
+  if (sorted.length > 0) writeJson(file, Object.fromEntries(sorted))
+}
+
 function recipesOf(organism) {
   const runs = join(from, organism, 'runs')
   return list(runs).flatMap((set) => {
