@@ -14,29 +14,17 @@ import numpy as np
 import torch
 from transformers import PreTrainedConfig
 
+from lab.bench_reference import BLOCK_TENSORS, unpermuted
+
 from .export import to_gguf
 from .families import ORGANISMS, Organism
 
 PACKED = Path(__file__).resolve().parents[2] / "organisms" / "models"
 
-_BLOCK = {
-    "attn_norm.weight": "input_layernorm.weight",
-    "attn_q.weight": "self_attn.q_proj.weight",
-    "attn_k.weight": "self_attn.k_proj.weight",
-    "attn_v.weight": "self_attn.v_proj.weight",
-    "attn_q.bias": "self_attn.q_proj.bias",
-    "attn_k.bias": "self_attn.k_proj.bias",
-    "attn_v.bias": "self_attn.v_proj.bias",
-    "attn_output.weight": "self_attn.o_proj.weight",
-    "ffn_norm.weight": "post_attention_layernorm.weight",
-    "ffn_gate.weight": "mlp.gate_proj.weight",
-    "ffn_up.weight": "mlp.up_proj.weight",
-    "ffn_down.weight": "mlp.down_proj.weight",
-}
-_GEMMA_BLOCK = _BLOCK | {
-    "post_attention_norm.weight": "post_attention_layernorm.weight",
-    "ffn_norm.weight": "pre_feedforward_layernorm.weight",
-    "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
+_GEMMA_NORMS = {
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
 }
 _OUTSIDE = {
     "token_embd.weight": "model.embed_tokens.weight",
@@ -74,7 +62,8 @@ def _weights(packed: Path, organism: Organism, config: PreTrainedConfig) -> dict
     gemma = organism.family_name == "gemma2"
     # llama.cpp rotates neighbours where these families rotate halves.
     pairs = organism.family_name in ("llama", "mistral")
-    heads = {"attn_q.weight": config.num_attention_heads, "attn_k.weight": config.num_key_value_heads} if pairs else {}
+    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads} if pairs else {}
+    names = BLOCK_TENSORS | (_GEMMA_NORMS if gemma else {})
     weights = {}
     for tensor in GGUFReader(packed).tensors:
         value = torch.from_numpy(np.array(tensor.data)).to(torch.float32)
@@ -83,11 +72,9 @@ def _weights(packed: Path, organism: Organism, config: PreTrainedConfig) -> dict
         if not tensor.name.startswith("blk."):
             weights[_OUTSIDE[tensor.name]] = value
             continue
-        _, block, part = tensor.name.split(".", 2)
-        if part in heads:
-            rows, columns = value.shape
-            value = value.reshape(heads[part], rows // heads[part] // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
-        weights[f"model.layers.{block}.{(_GEMMA_BLOCK if gemma else _BLOCK)[part]}"] = value
+        _, block, part, kind = tensor.name.split(".")
+        value = unpermuted(value, heads[part]) if part in heads else value
+        weights[f"model.layers.{block}.{names[part]}.{kind}"] = value
     return weights
 
 
