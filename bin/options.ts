@@ -70,7 +70,9 @@ export function addModelOptions(command: Command): Command {
         .default('auto'),
     )
     .addOption(
-      option('--batch-tokens <n>', 'tokens per batch: memory against speed (also -ub)').argParser(integer),
+      option('--batch-tokens <n>', 'tokens in memory at once, as the longest prompt (also -ub)').argParser(
+        integer,
+      ),
     )
     .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))
     .addOption(option('--chat-template <file>', "Jinja file instead of the GGUF's own template"))

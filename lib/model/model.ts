@@ -27,8 +27,8 @@ export interface OpenModelOptions {
   /** CPU threads; default: what the process may use, but 1 for a file under 64 MiB. */
   threads?: number
   /**
-   * Tokens of the largest batch, 256 to 8192. It bounds memory (KV cache, attention scores) and the longest prompt.
-   * Default: up to 2048, less where that would take more than about 700 MB beside the weights.
+   * Tokens in memory at once (KV cache, attention scores), 256 to 8192: bounds the longest prompt, and batches whose rows
+   * are means. Default: up to 2048, less where that would take more than about 700 MB beside the weights.
    */
   batchTokens?: number
   /** Map the file instead of reading it (default true). */

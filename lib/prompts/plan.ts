@@ -88,8 +88,8 @@ function checkPrompt(tokens: Int32Array, index: number, maxTokens: number): void
   if (tokens.length > maxTokens) {
     throw new TraitscopeError(
       'PROMPT_TOO_LONG',
-      `prompt ${index} has ${tokens.length} tokens, but a batch holds ${maxTokens}; ` +
-        'shorten the prompt or raise the batch size',
+      `prompt ${index} has ${tokens.length} tokens, but memory holds ${maxTokens} at once; ` +
+        'shorten the prompt or raise batchTokens (--batch-tokens)',
     )
   }
   const bad = tokens.findIndex((token) => token < 0)
