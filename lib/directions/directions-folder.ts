@@ -94,9 +94,8 @@ function readVectors(
   if (file.tensors.size !== layers.length * traits.length) {
     invalid(file.where, `${layers.length * traits.length} vectors, found ${file.tensors.size}`)
   }
-  const vectors = new Float32Array(file.tensors.size * nEmbd)
   const names = layers.flatMap((layer) => traits.map((trait) => directionName(layer, trait)))
-  for (const [i, name] of names.entries()) {
+  const read = names.map((name) => {
     const entry = file.tensors.get(name)
     if (entry?.dtype !== 'F32' || entry.shape.length !== 1 || entry.shape[0] !== nEmbd) {
       invalid(file.where, `an F32 tensor ${name} of shape [${nEmbd}]`)
@@ -106,8 +105,10 @@ function readVectors(
     if (!(Math.abs(length - 1) <= UNIT_TOLERANCE)) {
       invalid(file.where, `unit vectors, but the length of ${name} is ${length}`)
     }
-    vectors.set(vector, i * nEmbd)
-  }
+    return vector
+  })
+  const vectors = new Float32Array(read.length * nEmbd)
+  for (const [i, vector] of read.entries()) vectors.set(vector, i * nEmbd)
   return vectors
 }
 

@@ -226,6 +226,9 @@ function defaultThreads(fileSize: number): number {
   return fileSize < 64 * 2 ** 20 ? 1 : availableParallelism()
 }
 
+/** ggml takes weights from mapped memory at such addresses alone, and aborts the process at others. */
+const MAPPED_ALIGNMENT = 32
+
 /**
  * ggml's AMX kernels for blocks of 32 weights add to a result that nothing has cleared when a row is a single block.
  * Such narrow models only exist for tests; they are computed from the weights as they are in the file.
@@ -278,7 +281,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
           gpuLayers: nGpuLayers,
           threads,
           batchTokens,
-          mmap: options.mmap ?? true,
+          mmap: (options.mmap ?? true) && gguf.alignment % MAPPED_ALIGNMENT === 0,
           repack: repack && !hasRowsOfOneBlock(gguf),
           vocabOnly: false,
         },

@@ -55,13 +55,15 @@ const KEYS = [
 /** Containers in a document, each with its parent's key for the notes. */
 function containers(root) {
   const found = []
-  const visit = (node) => {
-    if (node === null || typeof node !== 'object' || node instanceof Raw) return
+  // Not by recursion: weights of random bytes have been read as JSON that is thousands of brackets deep.
+  const open = [root]
+  while (open.length > 0) {
+    const node = open.pop()
+    if (node === null || typeof node !== 'object' || node instanceof Raw) continue
     found.push(node)
     // The tail of a long list is like its head.
-    for (const child of Object.values(node).slice(0, 200)) visit(child)
+    open.push(...Object.values(node).slice(0, 200).reverse())
   }
-  visit(root)
   return found
 }
 

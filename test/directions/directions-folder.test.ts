@@ -119,6 +119,7 @@ describe('loadDirections', () => {
     ['an unknown method', 'FILE_INVALID', () => edit({ method: 'magic' })],
     ['no conditions', 'FILE_INVALID', () => edit({ conditions: undefined })],
     ['a fractional width', 'FILE_INVALID', () => edit({ nEmbd: 7.5 })],
+    ['a width that nothing could hold', 'FILE_INVALID', () => edit({ nEmbd: 2 ** 33 })],
   ])('should refuse %s with %s', async (_, code, damage) => {
     await saveDirections(directions, path('d'))
     await damage()

@@ -1,6 +1,11 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { type GgufInput, readGguf } from '../../lib/formats/gguf.js'
+import { storedMetadata, tensorBytes, writeGgufStream } from '../../lib/formats/gguf-stream.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
-import { openModel } from '../../lib/model/model.js'
+import { type Model, openModel } from '../../lib/model/model.js'
 import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
 
 /** Seconds of work for the tiny model: prompts that share nothing. */
@@ -85,7 +90,8 @@ describe('AbortSignal', () => {
       const started = process.cpuUsage()
       const seconds = () => process.cpuUsage(started).user / 1e6
       const timer = setInterval(() => onTick?.(seconds()), 2)
-      const outcome = await hiddenStates(model, long(120), { layers: [3], signal }).catch(
+      // Means need the whole batch in memory, so it is decoded at once.
+      const outcome = await hiddenStates(model, long(120), { layers: [3], pool: 'mean', signal }).catch(
         (error) => error.code,
       )
       clearInterval(timer)
@@ -136,6 +142,29 @@ describe('openModel', () => {
     expect(model.chatTemplate).toContain('<|start_header_id|>')
     expect(model.fingerprint).toMatch(/^[0-9a-f]{64}$/)
     expect(seen.at(-1)).toBe(1)
+  })
+
+  // Found by fuzzing: ggml ended the process with an assertion.
+  it('should read a file whose weights lie where they cannot be mapped', async () => {
+    const tiny = await readGguf(TINY_BASE)
+    const path = join(await mkdtemp(join(tmpdir(), 'traitscope-')), 'unaligned.gguf')
+    const tensors = [...tiny.tensors.values()].map((tensor) => ({
+      ...tensor,
+      chunks: () => tensorBytes(tiny, tensor, 0, tensor.byteLength),
+    }))
+    for (const filler of ['', 'eight by', 'sixteen bytes ..', 'twenty-four bytes.......']) {
+      const metadata = [
+        ...storedMetadata(tiny),
+        ['general.alignment', 'u32', 8],
+        ['filler', 'string', filler],
+      ]
+      await writeGgufStream(path, metadata as GgufInput['metadata'], tensors, { force: true })
+      await using unaligned = await openModel(path)
+      await using model = await openModel(TINY_BASE)
+      const read = (from: Model) => hiddenStates(from, short, { layers: [0, 3] })
+      expect((await read(unaligned)).data).toEqual((await read(model)).data)
+    }
+    await rm(dirname(path), { recursive: true })
   })
 
   it.each([
