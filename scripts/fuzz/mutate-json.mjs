@@ -52,6 +52,12 @@ const KEYS = [
   'x'.repeat(5000),
 ]
 
+/** A copy where it is a container: what is put into it must not come out again in later cases. */
+function pickValue(random) {
+  const value = random.pick(VALUES)
+  return value === null || typeof value !== 'object' || value instanceof Raw ? value : structuredClone(value)
+}
+
 /** Containers in a document, each with its parent's key for the notes. */
 function containers(root) {
   const found = []
@@ -74,7 +80,7 @@ function keyOf(random, container) {
 
 const MUTATIONS = {
   'other value': (random, container, key) => {
-    container[key] = random.pick(VALUES)
+    container[key] = pickValue(random)
   },
   'near value': (random, container, key) => {
     const value = container[key]
@@ -96,7 +102,7 @@ const MUTATIONS = {
     if (Array.isArray(container)) return
     // An own property, which is what a parser makes of the text.
     Object.defineProperty(container, random.pick(KEYS), {
-      value: random.pick(VALUES),
+      value: pickValue(random),
       enumerable: true,
       configurable: true,
       writable: true,
@@ -119,7 +125,7 @@ export function mutateJson(random, document, notes) {
   for (let i = random.pick([1, 1, 1, 2, 3]); i > 0; i--) {
     if (random.chance(0.02)) {
       notes.push('other document')
-      root = random.pick(VALUES)
+      root = pickValue(random)
     }
     const all = containers(root)
     if (all.length === 0) continue
