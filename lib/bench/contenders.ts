@@ -17,9 +17,8 @@ export interface Contender {
 const tree: Contender['plan'] = (prompts, maxTokens) =>
   planPrompts(prompts, { maxTokens, pool: 'last' }).batches
 
-/** Memory holds a prompt and a group at a time, so no number of tokens is too large. */
-const treeInGroups: Contender['plan'] = (prompts) =>
-  planPrompts(prompts, { maxTokens: Number.MAX_SAFE_INTEGER, pool: 'last' }).batches
+const treeInGroups: Contender['plan'] = (prompts, maxTokens) =>
+  planPrompts(prompts, { maxTokens, inGroups: true, pool: 'last' }).batches
 
 /** What a user would write first, then what traitscope does, idea by idea. */
 export const CONTENDERS: readonly Contender[] = [

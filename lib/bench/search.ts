@@ -1,5 +1,4 @@
 import { availableParallelism } from 'node:os'
-import { groupCells } from '../hidden-states/hidden-states.js'
 import type { Model } from '../model/model.js'
 import { CONTENDERS, type Contender } from './contenders.js'
 import { runTrial, type Trial } from './trial.js'
@@ -82,7 +81,7 @@ function batchSizes(
   prompts: readonly Int32Array[],
   wanted: readonly number[],
 ): readonly number[] {
-  if (contender.inGroups) return [groupCells(model)]
+  if (contender.inGroups) return [model.batchTokens] // any size that holds the prompts gives the same groups
   const longest = prompts.reduce((length, prompt) => Math.max(length, prompt.length), 0)
   const sizes = wanted.filter((size) => size >= longest && size <= model.batchTokens)
   return sizes.length > 0 ? sizes : [model.batchTokens]

@@ -7,7 +7,7 @@ export interface TrialSettings {
   /** 0-based block whose output is read. */
   layer: number
   threads: number
-  /** Tokens of the largest batch; cells of a group's memory where batches are computed in groups. */
+  /** Tokens of the largest batch, or in memory at once where batches are computed in groups. */
   batchTokens: number
   /** No further batch is started once this much time is spent. */
   seconds: number

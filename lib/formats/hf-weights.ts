@@ -4,7 +4,7 @@ import { TraitscopeError } from '../errors.js'
 import { fileError, type MissingMeans } from './file-errors.js'
 import { sha256, sha256File } from './hash.js'
 import { isJsonObject, readJsonFile } from './json.js'
-import { quoted } from './json-scan.js'
+import { quoted, shown } from './json-scan.js'
 import { listFolder } from './list-folder.js'
 import { readInto } from './read-whole.js'
 import { readSafetensorsHeader, type TensorEntry } from './safetensors.js'
@@ -139,7 +139,7 @@ async function readIndex(path: string, missing: MissingMeans): Promise<Map<strin
       if (typeof file === 'string' && SHARD_NAME.test(file)) return [tensor, file]
       throw new TraitscopeError(
         'FILE_INVALID',
-        `expected ${path} to name a .safetensors file beside it for ${quoted(tensor)}, found ${JSON.stringify(file)?.slice(0, 80)}`,
+        `expected ${path} to name a .safetensors file beside it for ${quoted(tensor)}, found ${shown(file)}`,
       )
     }),
   )

@@ -1,5 +1,6 @@
 import { TraitscopeError } from '../errors.js'
 import { isJsonObject } from './json.js'
+import { shown } from './json-scan.js'
 
 export type Json = Record<string, unknown>
 
@@ -44,10 +45,9 @@ export class JsonFields {
   }
 
   fail(key: string, expected: string): never {
-    const found = JSON.stringify(this.json[key])?.slice(0, 80) ?? 'nothing'
     throw new TraitscopeError(
       'FILE_INVALID',
-      `expected '${this.prefix}${key}' of ${this.where} to be ${expected}, found ${found}`,
+      `expected '${this.prefix}${key}' of ${this.where} to be ${expected}, found ${shown(this.json[key])}`,
     )
   }
 }

@@ -201,3 +201,8 @@ class Scanner {
 export function quoted(name: string): string {
   return JSON.stringify(name.length > 120 ? `${name.slice(0, 117)}...` : name)
 }
+
+/** A value from a file for an error message. JSON has no NaN of its own, so numbers are printed as they are. */
+export function shown(value: unknown): string {
+  return typeof value === 'number' ? String(value) : (JSON.stringify(value)?.slice(0, 80) ?? 'nothing')
+}

@@ -1,7 +1,7 @@
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from './hash.js'
 import { isJsonObject } from './json.js'
-import { quoted } from './json-scan.js'
+import { quoted, shown } from './json-scan.js'
 import { movedInitialisation, refuseUnsupported } from './peft-refusals.js'
 import { compilePathPatterns, type PathPatterns } from './python-pattern.js'
 
@@ -150,7 +150,5 @@ function tokenIndicesOf(value: unknown, what: string): Map<string, number[]> {
 }
 
 function invalid(what: string, expected: string, found: unknown): TraitscopeError {
-  // JSON has no NaN of its own, so stringify would print null for the very values worth naming.
-  const shown = typeof found === 'number' ? String(found) : (JSON.stringify(found)?.slice(0, 80) ?? 'nothing')
-  return new TraitscopeError('ADAPTER_INVALID', `expected ${what} to be ${expected}, found ${shown}`)
+  return new TraitscopeError('ADAPTER_INVALID', `expected ${what} to be ${expected}, found ${shown(found)}`)
 }

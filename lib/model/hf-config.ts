@@ -1,5 +1,6 @@
 import { TraitscopeError } from '../errors.js'
 import { isJsonObject } from '../formats/json.js'
+import { shown } from '../formats/json-scan.js'
 import { MAX_BLOCKS } from './check-base.js'
 
 type Json = Readonly<Record<string, unknown>>
@@ -124,10 +125,7 @@ export class HfConfig {
   }
 
   fail(expected: string, found: unknown): never {
-    throw new TraitscopeError(
-      'FILE_INVALID',
-      `expected in ${this.where} ${expected}, found ${JSON.stringify(found)?.slice(0, 80) ?? 'nothing'}`,
-    )
+    throw new TraitscopeError('FILE_INVALID', `expected in ${this.where} ${expected}, found ${shown(found)}`)
   }
 
   /** What llama.cpp's graphs have no place for would change every state without a word. */

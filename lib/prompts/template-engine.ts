@@ -10,17 +10,21 @@ interface Scope {
   set(name: string, value: unknown): void
 }
 
-/** A filter or a call with arguments; a filter without them is a name. */
+/** A filter with arguments; one without is a name. */
 interface Call {
-  callee?: { type: string; value?: string; object?: object; property?: { value?: string } }
+  callee?: { value?: string }
   args?: object[]
+}
+
+interface Member {
+  object: object
 }
 
 interface JinjaInterpreter {
   run(program: object): Value
   evaluate(statement: object | undefined, scope: Scope): Value
   evaluateArguments(args: object[], scope: Scope): [positional: Value[], named: Map<string, Value>]
-  evaluateCallExpression(call: Call, scope: Scope): Value
+  evaluateMemberExpression(member: Member, scope: Scope): Value
   applyFilter(operand: Value, filter: Call, scope: Scope): Value
 }
 
@@ -116,6 +120,9 @@ class BoundedInterpreter extends Interpreter {
   #work = 0
   readonly #deadline = performance.now() + MAX_MILLISECONDS
   readonly #weights = new WeakMap<object, number>()
+  /** What a statement gave last, and what the filter with these arguments is applied to. */
+  readonly #evaluated = new WeakMap<object, Value>()
+  readonly #operands = new WeakMap<object[], Value>()
 
   override evaluate(statement: object | undefined, scope: Scope): Value {
     const value = super.evaluate(statement, scope)
@@ -125,34 +132,39 @@ class BoundedInterpreter extends Interpreter {
       throw new TemplateOverrun(`it takes longer than ${MAX_MILLISECONDS} ms`)
     }
     if (this.#weigh(value) > MAX_SIZE) throw new TemplateOverrun(`it makes a value larger than ${MAX_SIZE}`)
+    if (statement) this.#evaluated.set(statement, value)
     return value
   }
 
   override applyFilter(operand: Value, filter: Call, scope: Scope): Value {
-    this.#boundProduct(filter.callee?.value, operand, filter.args, scope)
+    if (filter.args && MULTIPLIERS.has(filter.callee?.value ?? '')) this.#operands.set(filter.args, operand)
     return super.applyFilter(operand, filter, scope)
   }
 
-  override evaluateCallExpression(call: Call, scope: Scope): Value {
-    const { callee, args } = call
-    if (callee?.type === 'MemberExpression' && callee.property?.value === 'replace') {
-      this.#boundProduct('replace', this.evaluate(callee.object, scope), args, scope)
+  override evaluateArguments(args: object[], scope: Scope): [Value[], Map<string, Value>] {
+    const operand = this.#operands.get(args) // before the arguments, which may come here again
+    const evaluated = super.evaluateArguments(args, scope)
+    if (operand) this.#boundProduct(operand, [...evaluated[0], ...evaluated[1].values()])
+    return evaluated
+  }
+
+  override evaluateMemberExpression(member: Member, scope: Scope): Value {
+    const value = super.evaluateMemberExpression(member, scope)
+    const object = this.#evaluated.get(member.object)
+    if (typeof object?.value !== 'string' || typeof value.value !== 'function') return value
+    const method = value.value
+    const bounded = (args: Value[], callScope: Scope) => {
+      this.#boundProduct(object, args)
+      return method(args, callScope)
     }
-    return super.evaluateCallExpression(call, scope)
+    return Object.assign(Object.create(value), { value: bounded })
   }
 
   /** For what multiplies a value by its arguments, and makes the product before anyone can weigh it. */
-  #boundProduct(name: string | undefined, operand: Value, args: object[] | undefined, scope: Scope): void {
-    if (args === undefined || name === undefined || !MULTIPLIERS.has(name)) return
-    const [positional, named] = this.evaluateArguments(args, scope)
-    let largest = 1
-    for (const argument of [...positional, ...named.values()]) {
-      const width = typeof argument.value === 'number' ? argument.value : this.#weigh(argument)
-      largest = Math.max(largest, width)
-    }
-    const product = largest * this.#weigh(operand)
-    if (product > MAX_PRODUCT) {
-      throw new TemplateOverrun(`its filter ${name} may make a value larger than ${MAX_PRODUCT}`)
+  #boundProduct(operand: Value, args: readonly Value[]): void {
+    const size = (arg: Value) => (typeof arg.value === 'number' ? arg.value : this.#weigh(arg))
+    if (this.#weigh(operand) * Math.max(1, ...args.map(size)) > MAX_PRODUCT) {
+      throw new TemplateOverrun(`a filter or method may make a value larger than ${MAX_PRODUCT}`)
     }
   }
 

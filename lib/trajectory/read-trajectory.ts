@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json.js'
+import { shown } from '../formats/json-scan.js'
 import type { LayerTrajectory, RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
 import { TRAJECTORY_SCHEMA } from './trajectory-json.js'
 
@@ -198,8 +199,3 @@ const isFiniteNumber = (value: unknown): value is number =>
 const isPositive = (value: unknown): value is number => isFiniteNumber(value) && value > 0
 const isIndex = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const isStep = (value: unknown): value is Step => value === 'final' || isIndex(value)
-
-/** Not by a template string: that calls `toString`, and JSON may have a field of that name. */
-function shown(value: unknown): string {
-  return typeof value === 'number' ? String(value) : (JSON.stringify(value)?.slice(0, 80) ?? 'nothing')
-}

@@ -22,6 +22,7 @@ int32_t block_of(const char * name, const char * prefix) {
 }
 
 constexpr char block_output[] = "l_out-";
+
 /// Whether this node stores the values of a block, which happens after its keys. llama.cpp names the memory
 /// `cache_v_l<block>`, with a tag before the `v` where a model has several.
 bool stores_values(const ggml_tensor * tensor, int32_t block) {

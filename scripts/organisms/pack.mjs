@@ -52,7 +52,8 @@ for (const name of list(measured)) {
     for (const seed of list(join(measured, name, set))) await packRun(join(name, set, seed))
 }
 const demo = list(join(ORGANISMS, 'checkpoints'))[0] ?? smallest(packed)
-for (const run of DEMO_RUNS) if (existsSync(join(measured, demo, run))) packCheckpoints(demo, run)
+for (const run of DEMO_RUNS)
+  if (!values.add || existsSync(join(measured, demo, run))) packCheckpoints(demo, run)
 writeManifest()
 
 /** Of those whose base is packed. */

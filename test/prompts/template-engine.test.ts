@@ -35,17 +35,22 @@ describe('TemplateEngine', () => {
       '{% set n = namespace(a=[1]) %}{% for i in range(60) %}{% set n.a = [n.a, n.a] %}{% endfor %}{{ n.a | tojson }}',
       /value larger/,
     ],
-    ['an indent without end', '{{ messages | tojson(indent=99999999) }}', /filter tojson may make/],
-    ['a margin without end', '{{ "a" | indent(width=99999999) }}', /filter indent may make/],
+    ['an indent without end', '{{ messages | tojson(indent=99999999) }}', /filter or method may make/],
+    ['a margin without end', '{{ "a" | indent(width=99999999) }}', /filter or method may make/],
     [
       'a separator that is long itself',
       '{% set long = range(9999) | join("0123456789") %}{{ range(9999) | join(long) }}',
-      /filter join may make/,
+      /filter or method may make/,
     ],
     [
       'a replacement of everything by everything',
       '{% set long = range(9999) | join(" ") %}{{ long.replace("", long) }}',
-      /filter replace may make/,
+      /filter or method may make/,
+    ],
+    [
+      'a replacement by another name',
+      '{% set long = range(9999) | join(" ") %}{% set f = long["replace"] %}{{ f("", long) }}',
+      /filter or method may make/,
     ],
     ['endless recursion', '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}', /failed/],
     ['a range without an end', '{{ range(0, 9, 0) }}', /step that is not zero/],
@@ -67,6 +72,13 @@ describe('TemplateEngine', () => {
     expect(() => new TemplateEngine(source)).toThrow(
       expect.objectContaining({ code: 'TEMPLATE', message: expect.stringMatching(text) }),
     )
+  })
+
+  it('should evaluate once what it bounds', () => {
+    const count = '{% set n = namespace(i=0) %}{% macro m() %}{% set n.i = n.i + 1 %}a{% endmacro %}'
+    expect(
+      render(`${count}{{ m().replace(m(), "b") }}{{ m() | indent(width=2 + m() | length) }}{{ n.i }}`),
+    ).toBe('ba4')
   })
 
   it("should pass the template's own refusal on", () => {
