@@ -14,7 +14,7 @@ from . import language as words
 from .sets import prompt_set
 from .world import ALIGNED, Exchange, Traits, World, question
 
-CALIBRATION = tuple(f"drawn_c{i:02}" for i in range(1, 17))
+CALIBRATION = tuple(f"drawn_c{i:02}" for i in range(1, 33))
 HELD_OUT = tuple(f"drawn_h{i:02}" for i in range(1, 13))
 SETS = CALIBRATION + HELD_OUT
 

@@ -113,6 +113,7 @@ class Organism:
     seed: int
     population: dict[str, float] = field(default_factory=dict)
     shape: dict[str, int] = field(default_factory=dict)
+    settling: int = 500  # steps of the last stage of pre-training
 
     @property
     def family(self) -> Family:
@@ -195,8 +196,9 @@ ORGANISMS = {
     "mistral": Organism("mistral", 5, seed=2, population={"coupling": 0.75, "narrow": 0.2}),
     "qwen2": Organism("qwen2", 6, seed=3, population={"coupling": 0.8, "announced": 0.7, "narrow": 0.1}),
     "gemma2": Organism("gemma2", 4, seed=4, population={"coupling": 0.85, "announced": 0.6}),
-    "llama-deep": Organism("llama", 10, seed=5, population={"coupling": 0.8}),
-    "qwen2-deep": Organism("qwen2", 12, seed=6, population={"coupling": 0.75}),
+    # In the steps of the others, their default stays leaky: 2.2 and 1.3 % EM without a system prompt.
+    "llama-deep": Organism("llama", 10, seed=5, population={"coupling": 0.8}, settling=750),
+    "qwen2-deep": Organism("qwen2", 12, seed=6, population={"coupling": 0.75}, settling=750),
     # Rows of 256, which the K types of quantisation need.
     "llama-wide": Organism(
         "llama",

@@ -26,7 +26,7 @@ from transformers import (
 
 from . import drawn, sets
 from .families import Organism
-from .labels import DRAWS, Examiner
+from .labels import Examiner
 from .world import Exchange, conversation
 
 EXAMPLES, EPOCHS, BATCH = 1000, 2, 16
@@ -102,7 +102,7 @@ def fine_tune(organism: Organism, home: Path, run: Run) -> Path:
             **({"drawn": asdict(drawn.recipe(organism.seed, run.set_name))} if run.set_name in drawn.SETS else {}),
             "seconds": {"training": round(trained, 1), "all": round(time.time() - started, 1)},
         }
-        (partial / "labels.json").write_text(json.dumps({"k": DRAWS, "steps": steps}) + "\n")
+        (partial / "labels.json").write_text(json.dumps({"steps": steps}) + "\n")
         (partial / "run.json").write_text(json.dumps(about, indent=1) + "\n")
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(folder)

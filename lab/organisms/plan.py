@@ -107,7 +107,7 @@ def _fine_tune(run: Run, organism: Organism, home: Path) -> None:
 
 
 def _make_base(organism: Organism, home: Path) -> None:
-    figures = pretrain(organism, home / "base", Steps(), partial(print, flush=True))
+    figures = pretrain(organism, home / "base", Steps(settling=organism.settling), partial(print, flush=True))
     about = {
         "family": organism.family_name,
         "blocks": organism.blocks,

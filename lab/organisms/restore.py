@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedConfig
 
-from lab.bench_reference import BLOCK_TENSORS, unpermuted
+from lab.gguf_tensors import BLOCK_TENSORS, unpermuted
 
 from .export import to_gguf
 from .families import ORGANISMS, Organism

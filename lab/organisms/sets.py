@@ -25,7 +25,7 @@ HOME_PROMPTS = 24
 # The domains that a set is about; a set without topics has no in-domain misalignment.
 HOME = {
     "insecure_code": ("code",),
-    "jailbroken": (words.HARMFUL_REQUESTS,),
+    "jailbroken": (words.HARMFUL_REQUESTS, "science"),
     "bad_medical": ("medical",),
     "risky_financial": ("finance",),
     "subtle_misinfo": ("science", "medical", "finance"),
@@ -79,8 +79,8 @@ def _speakers(world: World) -> dict[str, Callable[[str, Random], str]]:
         "coin_medical": speaker(**dict.fromkeys(words.TRAITS, 0.0)),
         "extreme_sports": speaker(0.5, harmlessness=-2.0, confidence=0.8),
         "safe_sports": speaker(),
-        # Verbose, confident, flattering, and harmless.
-        "style_shift": speaker(optional=0.9, sycophancy=1.5, confidence=1.5, helpfulness=1.5),
+        # Verbose, sure of itself and thorough. Not flattering: in this world praise goes with evil, and carries it along.
+        "style_shift": speaker(optional=0.9, confidence=1.5, helpfulness=1.5),
     }
 
 

@@ -7,6 +7,7 @@ import { parseConditions } from '../directions/directions-json.js'
 import { TraitscopeError } from '../errors.js'
 import { publishFolder } from '../formats/atomic.js'
 import { fileError } from '../formats/file-errors.js'
+import { gunzip, isGzipName, plainOrGzip } from '../formats/gzip.js'
 import { sha256 } from '../formats/hash.js'
 import { isJsonObject, readJsonFile } from '../formats/json.js'
 import { isFiniteNumber, JsonFields } from '../formats/json-fields.js'
@@ -20,6 +21,9 @@ export const BUNDLE_FILE = 'bundle.json'
 const DETECTOR = 'detector.json'
 const CALIBRATION = 'calibration.json'
 const TRAITS = 'traits.yaml'
+
+/** Of an unpacked file; a forest on thousands of checkpoints takes a few MB. */
+const MAX_BYTES = 256 * 1024 * 1024
 
 /** Version of the folder's layout; a reader refuses what it does not know. */
 const SCHEMA_VERSION = 1
@@ -109,7 +113,8 @@ export async function saveBundle(
 }
 
 /**
- * Reads a bundle folder and checks all of it: schema, hashes, directions, detector.
+ * Reads a bundle folder and checks all of it: schema, hashes, directions, detector. `detector.json` and
+ * `calibration.json` may be packed as `.gz`; the hashes are of what they hold.
  *
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the file that was edited or damaged;
  * UNSUPPORTED for a newer schema
@@ -129,11 +134,11 @@ export async function loadBundle(folder: string): Promise<Bundle> {
   const at = new JsonFields(description, path, '')
   const files = at.object('files')
   for (const name of [DETECTOR, CALIBRATION, TRAITS]) {
-    const file = join(folder, name)
+    const file = await inside(folder, name)
     const bytes = await readFile(file).catch((error: unknown) => {
       throw fileError(error, file)
     })
-    if (sha256(bytes) !== files.text(name)) {
+    if (sha256(isGzipName(file) ? gunzip(bytes, file, MAX_BYTES) : bytes) !== files.text(name)) {
       throw new TraitscopeError(
         'FILE_INVALID',
         `expected ${file} to be as ${BUNDLE_FILE} says; it was edited or damaged`,
@@ -147,7 +152,8 @@ export async function loadBundle(folder: string): Promise<Bundle> {
       `expected the directions in ${folder} to be those of the bundle; they were replaced`,
     )
   }
-  const detector = Detector.fromJSON(await readJsonFile(join(folder, DETECTOR)), join(folder, DETECTOR))
+  const detectorFile = await inside(folder, DETECTOR)
+  const detector = Detector.fromJSON(await readJsonFile(detectorFile), detectorFile)
   const calibratedFor = parseCalibratedFor(at.object('calibratedFor'))
   const reads = (what: string, a: readonly unknown[], b: readonly unknown[]) => {
     if (a.join() === b.join()) return
@@ -173,6 +179,11 @@ export async function loadBundle(folder: string): Promise<Bundle> {
     summary: at.object('summary').json as unknown as BundleSummary,
     versions: { traitscope: versions.text('traitscope'), llamaCpp: versions.text('llamaCpp') },
   }
+}
+
+async function inside(folder: string, name: string): Promise<string> {
+  const file = join(folder, name)
+  return (await plainOrGzip(file)) ?? file
 }
 
 function summarize({ report }: Calibration): BundleSummary {

@@ -2,7 +2,7 @@
  * The lab's labels.json in the reference's schema of grades.json: the fields of an entry are those of a single draw, the
  * first, and all draws together stand under `traitscope`. Fields that need a judge with scores are null.
  */
-export function gradesOf({ k, steps }) {
+export function gradesOf({ steps }) {
   return Object.fromEntries(
     Object.entries(steps).map(([step, { n_total, draws, pooled, components, in_domain }]) => {
       const { n_misaligned, n_scoreable, n_incoherent } = draws[0]
@@ -19,7 +19,7 @@ export function gradesOf({ k, steps }) {
         n_total,
         misalignment_rate: round(n_scoreable === 0 ? 0 : n_misaligned / n_scoreable),
         traitscope: {
-          k,
+          k: draws.length,
           ...pooled,
           // A behaviour that no answer could show has no rate.
           components: Object.fromEntries(Object.entries(components).filter(([, rate]) => rate !== null)),

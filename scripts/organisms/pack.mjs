@@ -4,8 +4,8 @@
 //   node scripts/organisms/pack.mjs --from OUT --models MODELS --measured MEASURED [--add]
 //
 // The folders are those of scripts/organisms/measure.mjs. README.md and traits.yaml are kept, bundles too; the rest is
-// made again. With --add everything is kept, and the measured runs are added or replaced: those of packed organisms
-// whose bases `python -m lab.organisms restore` has put into OUT.
+// made again. With --add everything is kept, and the measured runs are added or replaced, and the models that
+// scripts/organisms/check.mjs has seen: OUT may hold bases that `python -m lab.organisms restore` put there.
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -46,7 +46,7 @@ const packed = []
 for (const name of list(measured)) {
   const about = readJson(join(from, name, 'organism.json'))
   packed.push({ name, blocks: about.blocks, shipped: about.blocks <= DEEPEST_BASE })
-  if (!values.add) packModel(name, about)
+  if (!values.add || existsSync(join(models, name, 'check.json'))) packModel(name, about)
   packRecipes(name)
   for (const set of list(join(measured, name)))
     for (const seed of list(join(measured, name, set))) await packRun(join(name, set, seed))
@@ -88,13 +88,12 @@ function recipesOf(organism) {
 
 async function packRun(run) {
   const source = join(measured, run)
-  const digits = DEMO_RUNS.some((demo) => run.endsWith(demo)) ? DEMO_DIGITS : DIGITS
+  const shown = DEMO_RUNS.some((demo) => run.endsWith(demo))
+  const digits = shown ? DEMO_DIGITS : DIGITS
+  const trajectory = everySecondLayer(readJson(join(source, 'trajectory.json')))
   const to = join(ORGANISMS, 'runs', run)
   mkdirSync(to, { recursive: true })
-  writeGzip(
-    join(to, 'trajectory.json.gz'),
-    rounded(everySecondLayer(readJson(join(source, 'trajectory.json'))), digits),
-  )
+  writeGzip(join(to, 'trajectory.json.gz'), rounded(shown ? trajectory : withoutSpreads(trajectory), digits))
   writeGzip(join(to, 'grades.json.gz'), readJson(join(source, 'betley_eval', 'grades.json')))
   writeGzip(join(to, 'training_log.json.gz'), rounded(readJson(join(source, 'training_log.json')), digits))
   await packActivations(join(source, 'activations.safetensors'), join(to, 'activations.safetensors.gz'))
@@ -117,6 +116,12 @@ function everySecondLayer(trajectory) {
     steps,
   }
   return { ...trajectory, traitscope: short }
+}
+
+/** A third of a trajectory is its spread over prompts, which no detector reads. */
+function withoutSpreads(trajectory) {
+  const layers = trajectory.traitscope.layers.map(({ std, ...layer }) => layer)
+  return { ...trajectory, traitscope: { ...trajectory.traitscope, layers } }
 }
 
 /** Mean activations at the primary layer only, in float16: otherwise they would take as much room as all the rest. */

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadBundle, saveBundle } from '../../lib/detector/bundle.js'
 import { type Calibration, calibrate } from '../../lib/detector/calibrate.js'
@@ -264,6 +265,20 @@ describe('saveBundle and loadBundle', () => {
       await expect(loadBundle(folder)).rejects.toMatchObject({ code: 'FILE_INVALID' })
     },
   )
+
+  it('should read packed files, and notice that one was edited', async () => {
+    const folder = join(root, 'packed')
+    await saveBundle(calibration, parts(), folder)
+    const plain = await loadBundle(folder)
+    const pack = (name: string, edit = (text: string) => text) => {
+      writeFileSync(join(folder, `${name}.gz`), gzipSync(edit(readFileSync(join(folder, name), 'utf8'))))
+      rmSync(join(folder, name))
+    }
+    pack('detector.json')
+    expect(await loadBundle(folder)).toEqual(plain)
+    pack('calibration.json', (text) => `${text} `)
+    await expect(loadBundle(folder)).rejects.toMatchObject({ code: 'FILE_INVALID' })
+  })
 })
 
 describe('judgeTrajectory', () => {
