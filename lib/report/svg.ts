@@ -41,6 +41,10 @@ const HEIGHT = 400
 const LEFT = 64
 const TOP = 44
 const BOTTOM = 96
+/** Degrees by which names of bars are turned that would run into each other. */
+const TURN = 25
+/** Room below the axis for its numbers and label. */
+const BELOW = 48
 const PLOT = { width: WIDTH - LEFT - 16, height: HEIGHT - TOP - BOTTOM }
 
 /** Distinct on white and on black, also to colour-blind readers. */
@@ -97,10 +101,12 @@ export function barChart({ title, y, categories, series, marks = [] }: BarChart)
   const crowded = categories.some((name) => textWidth(name) > PLOT.width / axis.max)
   const names = categories.map((name, c) => {
     const [x, y] = [fixed(plane.x(c + 0.5)), HEIGHT - BOTTOM + 16]
-    const turn = crowded ? ' rotate(-25)' : ''
+    const turn = crowded ? ` rotate(-${TURN})` : ''
     return `<g transform="translate(${x} ${y})${turn}">${text(0, 0, name, crowded ? 'end' : 'middle')}</g>`
   })
-  return drawing(title, series, [...frame(plane, undefined, y, marks), ...bars, ...names])
+  const longest = Math.max(0, ...categories.map(textWidth))
+  const depth = crowded ? 24 + longest * Math.sin((TURN * Math.PI) / 180) : undefined
+  return drawing(title, series, [...frame(plane, undefined, y, marks), ...bars, ...names], depth)
 }
 
 interface Plane {
@@ -185,10 +191,10 @@ function dots(plane: Plane, points: Series['points'], i: number, radius: number)
 }
 
 /** Names below the plot, in as many rows as they need; the second value is how far down they reach. */
-function legend(series: readonly { name: string }[]): [parts: string[], bottom: number] {
-  if (series.length < 2) return [[], HEIGHT - BOTTOM + 48]
+function legend(series: readonly { name: string }[], top: number): [parts: string[], bottom: number] {
+  if (series.length < 2) return [[], top]
   let x = LEFT
-  let y = HEIGHT - BOTTOM + 64
+  let y = top + 16
   const parts = series.map(({ name }, i) => {
     const width = 26 + textWidth(name)
     if (x > LEFT && x + width > WIDTH) {
@@ -202,8 +208,13 @@ function legend(series: readonly { name: string }[]): [parts: string[], bottom: 
   return [parts, y + 12]
 }
 
-function drawing(title: string, series: readonly { name: string }[], parts: readonly string[]): string {
-  const [names, height] = legend(series)
+function drawing(
+  title: string,
+  series: readonly { name: string }[],
+  parts: readonly string[],
+  depth = BELOW,
+): string {
+  const [names, height] = legend(series, HEIGHT - BOTTOM + Math.ceil(depth))
   return `<svg xmlns="http://www.w3.org/2000/svg" class="ts-chart" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeXml(title)}">${STYLE}${text(LEFT, 24, title, 'start', ' font-weight="600" font-size="14"')}
 ${[...parts, ...names].filter((part) => part !== '').join('\n')}
 </svg>

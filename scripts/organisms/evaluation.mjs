@@ -3,8 +3,10 @@
 //   node scripts/organisms/evaluation.mjs --work DIR [--only NAME]
 //
 // DIR keeps the bundles and the result of every comparison; what is there already is not computed again, so that the page
-// can be written anew in a second. From nothing it takes about an hour on one core.
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+// can be written anew in a second, unless the organisms or the code of the package have changed since. From nothing it
+// takes about an hour on one core; with --only two can share the work, once the bundles are there.
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -16,6 +18,7 @@ import {
   saveBundle,
   scanLabelledRuns,
 } from '../../dist/lib/index.js'
+import { evaluationChart } from '../../dist/lib/report/evaluation-report.js'
 import { evaluationBlocks } from './evaluation-blocks.mjs'
 import { fillPage } from './fill-page.mjs'
 import { ORGANISMS, PACK } from './places.mjs'
@@ -95,6 +98,7 @@ const COMPARISONS = {
 }
 
 mkdirSync(bundles, { recursive: true })
+refuseOther(join(values.work, 'made-of.txt'))
 for (const model of SMALL) await calibrated(model)
 const results = {}
 for (const [name, options] of Object.entries(COMPARISONS)) {
@@ -102,7 +106,27 @@ for (const [name, options] of Object.entries(COMPARISONS)) {
   results[name] = await compared(name, options)
 }
 if (values.only === undefined) {
-  fillPage(fileURLToPath(new URL('../../docs/evaluation.md', import.meta.url)), evaluationBlocks(results))
+  const docs = fileURLToPath(new URL('../../docs/', import.meta.url))
+  writeFileSync(join(docs, 'evaluation.svg'), evaluationChart(results.drawn.pooled))
+  fillPage(join(docs, 'evaluation.md'), evaluationBlocks(results))
+}
+
+/** Results of other code or other runs are not to be mixed with these. */
+function refuseOther(file) {
+  const code = fileURLToPath(new URL('../../dist/lib/', import.meta.url))
+  const sources = readdirSync(code, { recursive: true })
+    .filter((name) => name.endsWith('.js'))
+    .sort()
+    .map((name) => join(code, name))
+  const hash = createHash('sha256')
+  for (const path of [...sources, join(ORGANISMS, 'manifest.json')]) hash.update(readFileSync(path))
+  const now = hash.digest('hex')
+  if (!existsSync(file)) writeFileSync(file, now)
+  if (readFileSync(file, 'utf8') === now) return
+  console.error(
+    `${values.work} holds results of other code or other organisms: delete it, or name another folder`,
+  )
+  process.exit(1)
 }
 
 async function calibrated(model) {
