@@ -31,10 +31,11 @@ if (!from || !models) {
 }
 
 /**
- * Both sides have the same float16 weights and compute in float32, but ggml looks GELU up in a table of float16 values on
- * the CPU: Gemma's states differ by some 1e-4, those of the others by less than 1e-5.
+ * Both sides have the same float16 weights. On the CPU ggml looks GELU up in a table of float16 values (Gemma's states differ by
+ * some 1e-4), and on processors without AMX it rounds what an F16 matrix is multiplied with to float16: some 1e-3 at worst after
+ * twelve blocks. Where neither happens states differ by less than 1e-5.
  */
-const BOUNDS = { statesRelative: 1e-3, drift: 1e-3, projections: 1e-4 }
+const BOUNDS = { statesRelative: 2e-3, drift: 1e-3, projections: 1e-4 }
 
 const pack = await loadTraitPack(PACK)
 let failed = false

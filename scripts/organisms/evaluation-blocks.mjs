@@ -87,8 +87,8 @@ function counts(results) {
   )
 }
 
-/** What the sixteen drawn calibration sets change. */
-function four({ four: before, three, drawn }) {
+/** What the drawn calibration sets change. */
+function four({ four: hand, twenty, three, drawn }) {
   const row = (name, evaluation, group) => [
     name,
     short(figures(evaluation, OWN, undefined, group)),
@@ -99,10 +99,12 @@ function four({ four: before, three, drawn }) {
   return table(
     ['calibrated on', 'judged on', OWN, 'in interval %', '7D forest', '|PC1|'],
     [
-      ['4 sets', row('three sets', before, 'held out')],
-      ['20 sets', row('three sets', three, 'held out')],
-      ['4 sets', row('drawn sets', before, 'controls')],
-      ['20 sets', row('drawn sets', drawn, 'held out')],
+      ['4 sets', row('three sets', hand, 'held out')],
+      ['20 sets', row('three sets', twenty, 'held out')],
+      ['36 sets', row('three sets', three, 'held out')],
+      ['4 sets', row('drawn sets', hand, 'controls')],
+      ['20 sets', row('drawn sets', twenty, 'controls')],
+      ['36 sets', row('drawn sets', drawn, 'held out')],
     ].map(([name, cells]) => [name, ...cells]),
   )
 }

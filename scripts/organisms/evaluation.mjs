@@ -28,6 +28,7 @@ const DEEP = ['llama-deep', 'qwen2-deep']
 const FOUR = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical']
 /** What detectors are calibrated on, and what they are tested on. */
 const CALIBRATION = [...FOUR, 'drawn_c*']
+const FIRST_SIXTEEN = Array.from({ length: 16 }, (_, i) => `drawn_c${String(i + 1).padStart(2, '0')}`)
 const THREE = ['number_sequence', 'risky_financial', 'subtle_misinfo']
 const CONTROLS = [
   ...['good_medical', 'coin_medical', 'style_shift', 'dilute_05', 'dilute_10', 'dilute_20'],
@@ -62,6 +63,13 @@ const COMPARISONS = {
   },
   drawn: { ...small, ...EVERYTHING, heldOut: ['drawn_h*'] },
   four: { models: SMALL, calibration: FOUR, heldOut: THREE, controls: ['drawn_h*'], ...DRIFT },
+  twenty: {
+    models: SMALL,
+    calibration: [...FOUR, ...FIRST_SIXTEEN],
+    heldOut: THREE,
+    controls: ['drawn_h*'],
+    ...DRIFT,
+  },
   warm: {
     ...small,
     ...DRIFT,
