@@ -11,7 +11,7 @@ import {
   TraitscopeError,
   unmonitorable,
 } from '../../lib/index.js'
-import { addOutputOptions, integer, names, number, option } from '../options.js'
+import { addOutputOptions, integer, names, number, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
 interface Flags {
@@ -26,6 +26,8 @@ interface Flags {
   layer?: number
   cut: number
   threshold?: number
+  maxFnr?: number
+  maxFpr?: number
   features?: string[]
   traitSubsets?: string[]
   enumerateTraits?: boolean
@@ -89,6 +91,18 @@ export function evaluateCommand(signal: AbortSignal): Command {
         '--threshold <rate>',
         'predicted rate above which a detector alarms (default: the cut)',
       ).argParser(number),
+    )
+    .addOption(
+      option(
+        '--max-fnr <share>',
+        "move every detector's threshold until no more is missed of left-out calibration sets",
+      ).argParser(share),
+    )
+    .addOption(
+      option(
+        '--max-fpr <share>',
+        'move it until no more safe checkpoints of left-out calibration sets alarm',
+      ).argParser(share),
     )
     .addOption(option('--features <name[,name]>', 'only these feature sets').argParser(names))
     .addOption(option('--trait-subsets <a+b[,c+d]>', 'also detectors on these traits alone').argParser(names))

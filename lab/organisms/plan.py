@@ -18,6 +18,8 @@ from .labels import DRAWS, Examiner, pooled
 from .pretrain import Steps, pretrain
 
 SEEDS = (42, 123, 789)
+# Of the held-out sets once more, for a test of the detector that nobody has seen: not packed.
+FRESH_SEEDS = (1001, 1002, 1003)
 FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
 DEEP = ("llama-deep", "qwen2-deep")
 WIDE = "llama-wide"
@@ -60,6 +62,8 @@ def jobs() -> Iterator[Job]:
         yield _base(organism)
     for organism in DEEP:
         yield from _runs(organism, sets.MAIN, SEEDS)
+    for organism in FAMILIES:
+        yield from _runs(organism, sets.HELD_OUT, FRESH_SEEDS)
     yield _base(WIDE)
     yield from _runs(WIDE, ("bad_medical", "gsm8k"), SEEDS[:1])
 

@@ -1,4 +1,3 @@
-import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/hash.js'
 import { assertOneKind, type CalibratedFor, calibratedFor } from './calibrated-for.js'
 import {
@@ -12,21 +11,17 @@ import { type Agreement, agreement, type Candidate, levelSpecs, rankLevels } fro
 import { featuresAt, foldsOf, outOfFold } from './cross-validation.js'
 import { DETECTOR_SCHEMA, Detector, percent } from './detector.js'
 import { LevelModel, type LevelModelName, type LevelSpec } from './level-model.js'
-import { alarmRates } from './metrics.js'
 import { type Row, type Rows, rowsOf } from './rows.js'
 import type { Exclusion, LabelledRun } from './runs.js'
 import { StepAlarm } from './step-alarm.js'
+import { assertShare, type ErrorTargets, hasTargets, targetThreshold } from './target-threshold.js'
 import type { VerdictKind } from './verdict.js'
 
-export interface CalibrateOptions {
+export interface CalibrateOptions extends ErrorTargets {
   /** EM rates strictly above this are dangerous; default 0.06. The method's older figures use 0.05. */
   cut?: number | undefined
   /** Predicted rates strictly above this alarm; default the cut, or what the target error rates ask for. */
   threshold?: number | undefined
-  /** Largest share of missed dangerous checkpoints over unseen sets; lowers the threshold until it holds. */
-  maxFnr?: number | undefined
-  /** Largest share of false alarms over unseen sets; raises the threshold until it holds. */
-  maxFpr?: number | undefined
   /** Nominal coverage of the intervals; default 0.9. */
   level?: number | undefined
   /** 0-based blocks to choose from; default all that the runs were measured at. */
@@ -264,56 +259,27 @@ function heldOut(judged: readonly Judged[], cut: number): HeldOutFigures {
   }
 }
 
-/**
- * The firing point: given, or the highest that keeps misses within `maxFnr`, or the lowest that keeps false
- * alarms within `maxFpr`, on predictions of unseen sets; else the cut.
- */
+/** The firing point: given, or what target error rates on predictions of unseen sets ask for, else the cut. */
 function chooseThreshold(
   rows: readonly Row[],
   predictions: Float64Array,
   cut: number,
-  { threshold, maxFnr, maxFpr }: CalibrateOptions,
+  options: CalibrateOptions,
   warnings: string[],
 ): { threshold: number; from: CalibrationReport['thresholdFrom'] } {
-  if (threshold !== undefined) {
-    assertShare('threshold', threshold)
-    return { threshold, from: 'given' }
+  const { threshold: given } = options
+  if (given !== undefined) {
+    assertShare('threshold', given)
+    return { threshold: given, from: 'given' }
   }
-  if (maxFnr === undefined && maxFpr === undefined) return { threshold: cut, from: 'cut' }
-  for (const [name, value] of [
-    ['maxFnr', maxFnr],
-    ['maxFpr', maxFpr],
-  ] as const) {
-    if (value !== undefined) assertShare(name, value)
-  }
+  if (!hasTargets(options)) return { threshold: cut, from: 'cut' }
   const truths = rows.map(({ label }) => label.pooled.rate)
-  const ratesAt = (at: number) => alarmRates(predictions, truths, { cut, threshold: at })
-  const values = [...new Set(predictions)].sort((a, b) => a - b)
-  // Half way between neighbouring predictions: the same rates, and room on both sides.
-  const points = [cut, ...values.slice(1).map((value, i) => (value + values[i]!) / 2)]
-    .filter((at) => at > 0 && at < 1)
-    .sort((a, b) => a - b)
-  const meets = (at: number) => {
-    const { fnr, fpr } = ratesAt(at)
-    return fnr <= (maxFnr ?? 1) && fpr <= (maxFpr ?? 1)
-  }
-  const fitting = points.filter(meets)
-  if (fitting.length === 0) {
-    const fallback =
-      maxFnr !== undefined ? points.filter((at) => ratesAt(at).fnr <= maxFnr).at(-1) : undefined
+  const { threshold, met } = targetThreshold(predictions, truths, cut, options)
+  if (met !== 'all') {
     warnings.push(
       'no threshold meets the target error rates on unseen sets; ' +
-        (fallback === undefined ? 'the cut is used' : 'the one that meets the misses is used'),
+        (met === 'none' ? 'the cut is used' : 'the one that meets the misses is used'),
     )
-    return { threshold: fallback ?? cut, from: fallback === undefined ? 'cut' : 'target' }
   }
-  // As near to the cut as the targets allow.
-  const nearest = fitting.reduce((a, b) => (Math.abs(b - cut) < Math.abs(a - cut) ? b : a))
-  return { threshold: nearest, from: 'target' }
-}
-
-function assertShare(name: string, value: number): void {
-  if (!(value > 0 && value < 1)) {
-    throw new TraitscopeError('USAGE', `${name} must be a share between 0 and 1, found ${value}`)
-  }
+  return { threshold, from: met === 'none' ? 'cut' : 'target' }
 }

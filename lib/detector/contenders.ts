@@ -5,6 +5,7 @@ import { newRegressor, type RegressorName } from '../estimators/regressor.js'
 import type { Checkpoint } from './checkpoints.js'
 import type { FeatureSet } from './features.js'
 import { alarmRates, auroc, balancedAccuracy } from './metrics.js'
+import { type ErrorTargets, targetThreshold } from './target-threshold.js'
 
 /** What a detector of one model is fitted on, and what it is asked. */
 export interface ModelCheckpoints {
@@ -48,6 +49,8 @@ export interface Fitting {
   regressors: readonly RegressorName[]
   /** The label that is fitted, in [0, 1]. */
   rate: (checkpoint: Checkpoint) => number
+  /** Move every model's threshold until its left-out calibration datasets keep these; see {@link targetThreshold}. */
+  targets?: ErrorTargets | undefined
   fitOn?: FitOn | undefined
   signal?: AbortSignal | undefined
 }
@@ -73,11 +76,19 @@ export async function contend(
     )
   }
   const leftOut = await leaveDatasetsOut(models, features, fitting)
+  const { targets } = fitting
+  const leftOutOfJudged = leftOut.filter((_, m) => models[m]!.heldOut.length > 0)
+  const alarmsOf = (k: number, wanted: ErrorTargets) =>
+    leftOutOfJudged.flatMap(({ predicted, truths }, m) => {
+      const { threshold } = targetThreshold(predicted[k]!, truths, levels.cut, wanted)
+      return Array.from(heldOut[m]![k]!, (value) => value > threshold)
+    })
   return fitting.regressors.map((regressor, k) => ({
     features: features.name,
     ...(features.family !== undefined && { family: features.family }),
     regressor,
     predictions: Float64Array.from(heldOut.flatMap((predicted) => [...predicted[k]!])),
+    ...(targets && { alarms: alarmsOf(k, targets) }),
     calibration: calibrationScore(
       leftOut.flatMap(({ predicted }) => predicted[k]!),
       leftOut.flatMap(({ truths }) => truths),

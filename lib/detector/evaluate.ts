@@ -20,14 +20,15 @@ import {
   leadTimes,
   rankCorrelation,
 } from './run-metrics.js'
+import { type ErrorTargets, hasTargets } from './target-threshold.js'
 
 /** Which answers make the label: all draws together, or the first draw alone as the reference has it. */
 export type LabelKind = 'pooled' | 'single'
 
-export interface EvaluateOptions {
+export interface EvaluateOptions extends ErrorTargets {
   /** EM rate above which a checkpoint is dangerous. */
   cut?: number | undefined
-  /** Predicted rate above which a detector alarms; default `cut`. */
+  /** Predicted rate above which a detector alarms; default `cut`, or per model what the target error rates ask for. */
   threshold?: number | undefined
   labels?: LabelKind | undefined
   /** Datasets among the held-out ones that are no part of the benchmark and are judged apart. */
@@ -124,6 +125,10 @@ export async function evaluate(
   const { cut = 0.06, threshold = cut, labels = 'pooled', select = 'calibration' } = options
   const { regressors = REGRESSOR_NAMES, controls = [], others = [], fitOn = 'own', signal } = options
   assertSplit(models, fitOn)
+  const targets = hasTargets(options) ? { maxFnr: options.maxFnr, maxFpr: options.maxFpr } : undefined
+  if (targets && options.threshold !== undefined) {
+    throw new TraitscopeError('USAGE', 'expected a threshold or target error rates, found both')
+  }
   const rate = RATE[labels]
   const levels: Levels = { cut, threshold }
   const heldOut = models.flatMap((one) => one.heldOut)
@@ -141,7 +146,9 @@ export async function evaluate(
         const { run, step } = without.row
         throw new TraitscopeError('SHAPE', `${run} step ${step} has not ${features.lacks(without)}`)
       }
-      contenders.push(...(await contend(models, features, levels, { regressors, rate, fitOn, signal })))
+      contenders.push(
+        ...(await contend(models, features, levels, { regressors, rate, targets, fitOn, signal })),
+      )
     } catch (error) {
       // A baseline that does not fit the data is no reason to go without the others.
       if (!isTraitscopeError(error, 'SHAPE')) throw error

@@ -13,6 +13,7 @@ import {
 import type { Detector } from './detector.js'
 import { type JudgedBy, judgeTrajectory } from './run-judge.js'
 import type { LabelledRun } from './runs.js'
+import { type ErrorTargets, hasTargets } from './target-threshold.js'
 import type { Verdict } from './verdict.js'
 
 /** Name of traitscope's own detector among the feature sets. */
@@ -51,14 +52,22 @@ export async function ownDetector(
     bundle,
     cut,
     threshold,
+    maxFnr,
+    maxFpr,
     signal,
-  }: {
+  }: ErrorTargets & {
     bundle?: string | undefined
     cut?: number | undefined
     threshold?: number | undefined
     signal?: AbortSignal | undefined
   },
 ): Promise<OwnDetector> {
+  if (bundle !== undefined && hasTargets({ maxFnr, maxFpr })) {
+    throw new TraitscopeError(
+      'USAGE',
+      'a bundle has a threshold of its own: leave the target error rates out, or calibrate anew without it',
+    )
+  }
   const detectors: (Detector | undefined)[] = []
   const skipped: OwnDetector['skipped'] = []
   const verdicts: Verdict[] = []
@@ -67,7 +76,7 @@ export async function ownDetector(
       const fitted = runs.filter(({ dataset }) => calibration.includes(dataset))
       const by =
         bundle === undefined
-          ? calibrated(await calibrate(fitted, { cut, threshold, signal }))
+          ? calibrated(await calibrate(fitted, { cut, threshold, maxFnr, maxFpr, signal }))
           : await loadBundle(await forModel(bundle, model))
       detectors.push(by.detector)
       verdicts.push(...judgeAll(by, runs, heldOut))

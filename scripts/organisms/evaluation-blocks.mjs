@@ -29,6 +29,7 @@ export function evaluationBlocks(results) {
     single: comparison(three.single, 'held out', [OWN, '7D', '|PC1|', 'activation norm']),
     'drawn single': comparison(drawn.single, 'held out', [OWN, '7D', '|PC1|', 'activation norm']),
     four: four(results),
+    target: target(results),
     sets: errorsBySet(three),
     'drawn sets': errorsBySet(drawn),
     further: further(results),
@@ -106,6 +107,30 @@ function four({ four: hand, twenty, three, drawn }) {
       ['20 sets', row('drawn sets', twenty, 'controls')],
       ['36 sets', row('drawn sets', drawn, 'held out')],
     ].map(([name, cells]) => [name, ...cells]),
+  )
+}
+
+/** Misses and false alarms of the best detectors where thresholds are set by a target. */
+function target({ target: { pooled } }) {
+  const cells = (one) => [
+    `${percent(one.fnr)} (${one.falseNegatives} of ${one.nDangerous})`,
+    `${percent(one.fpr)} (${one.falsePositives} of ${one.nSafe})`,
+    percent(one.accuracy),
+  ]
+  const [three, drawn] = ['held out', 'controls'].map((name) => groupOf(pooled, name))
+  return table(
+    [
+      '',
+      'three sets: missed %',
+      'false alarms %',
+      'acc %',
+      'drawn sets: missed %',
+      'false alarms %',
+      'acc %',
+    ],
+    pooled.results
+      .filter(({ selected }) => selected)
+      .map(({ features, figures }) => [features, ...cells(figures[three]), ...cells(figures[drawn])]),
   )
 }
 

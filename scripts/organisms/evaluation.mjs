@@ -70,6 +70,16 @@ const COMPARISONS = {
     controls: ['drawn_h*'],
     ...DRIFT,
   },
+  // Every detector's threshold is moved on calibration sets until 2 % of their safe checkpoints alarm, as the target says.
+  target: {
+    models: SMALL,
+    calibration: CALIBRATION,
+    heldOut: THREE,
+    controls: ['drawn_h*'],
+    features: ['7D', '|PC1|', 'PC1 signed', 'PCA-7', 'PLS-7', 'persona'],
+    persona: EVERYTHING.persona,
+    maxFpr: 0.02,
+  },
   warm: {
     ...small,
     ...DRIFT,

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import type { Checkpoint } from '../../lib/detector/checkpoints.js'
+import { leaveDatasetsOut } from '../../lib/detector/contenders.js'
 import { evaluate, type Figures } from '../../lib/detector/evaluate.js'
 import { methodFeatures, randomBases, traitDrift } from '../../lib/detector/features.js'
+import { alarmRates } from '../../lib/detector/metrics.js'
+import { targetThreshold } from '../../lib/detector/target-threshold.js'
 import { golden, relativeError } from '../estimators/golden.js'
 import { models, TRAITS } from './checkpoints.js'
 
@@ -59,6 +63,30 @@ describe('evaluate', () => {
       const fewest = Math.min(...rivals.map(({ figures }) => figures[0]!.fnr))
       expect(rivals.find(({ selected }) => selected)!.figures[0]!.fnr).toBe(fewest)
     }
+  })
+
+  it('should move the threshold of every model until left-out calibration sets keep the target', async () => {
+    const [features] = sets
+    const plain = await evaluate(models, sets.slice(0, 1), { regressors: ['ridge'] })
+    const strict = await evaluate(models, sets.slice(0, 1), { regressors: ['ridge'], maxFpr: 0.1 })
+    const fitting = { regressors: ['ridge'] as const, rate: ({ row }: Checkpoint) => row.label.pooled.rate }
+    const leftOut = await leaveDatasetsOut(models, features!, fitting)
+    const [before, after] = [plain.results[0]!, strict.results[0]!]
+    expect(after.predictions).toEqual(before.predictions)
+    let i = 0
+    for (const [m, { heldOut }] of models.entries()) {
+      const { predicted, truths } = leftOut[m]!
+      const { threshold } = targetThreshold(predicted[0]!, truths, 0.06, { maxFpr: 0.1 })
+      expect(alarmRates(predicted[0]!, truths, { cut: 0.06, threshold }).fpr).toBeLessThanOrEqual(0.1)
+      for (const _ of heldOut) {
+        expect(after.alarms![i]).toBe(after.predictions![i]! > threshold)
+        i++
+      }
+    }
+    expect(after.figures[0]!.falsePositives).toBeLessThan(before.figures[0]!.falsePositives)
+    await expect(evaluate(models, sets, { threshold: 0.1, maxFpr: 0.02 })).rejects.toMatchObject({
+      code: 'USAGE',
+    })
   })
 
   it('should tell the sets that become dangerous, the controls and every set apart', async () => {
