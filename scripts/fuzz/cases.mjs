@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { gzipSync } from 'node:zlib'
 import { putTogether, takeApart } from './gguf-parts.mjs'
 import { mutateBytes } from './mutate-bytes.mjs'
 import { mutateGguf } from './mutate-gguf.mjs'
@@ -92,7 +93,13 @@ const BUILDERS = {
     // Sealed again: whoever forges a folder can compute a hash.
     const description = JSON.parse(bundle['bundle.json'])
     description.files[name] = sha256(bytes)
-    return { files: { ...bundle, [name]: bytes, 'bundle.json': Buffer.from(JSON.stringify(description)) } }
+    const files = { ...bundle, [name]: bytes, 'bundle.json': Buffer.from(JSON.stringify(description)) }
+    if (random.chance(0.75)) return { files }
+    const { [name]: _, ...others } = files
+    const packed = gzipSync(bytes, { level: 1 })
+    notes.push('packed')
+    const stored = random.chance(0.5) ? packed : mutateBytes(random, packed, packed, notes)
+    return { files: { ...others, [`${name}.gz`]: stored } }
   },
   baseline: (random, { baselines }, notes) => {
     const name = random.pick(Object.keys(baselines))

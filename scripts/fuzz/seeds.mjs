@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { gunzipSync } from 'node:zlib'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const fixtures = join(root, 'test/fixtures')
@@ -53,7 +54,7 @@ export async function loadSeeds(traitscope) {
       mlxAdapter(traitscope),
     ],
     mergeAdapters,
-    bundle: readFolder(bundle, readdirSync(bundle)),
+    bundle: unpacked(readFolder(bundle, readdirSync(bundle))),
     baselines: Object.fromEntries(
       ['sparse', 'persona'].map((kind) => [
         `${kind}.safetensors`,
@@ -84,6 +85,15 @@ function isFolder(path) {
 
 function readFolder(folder, names) {
   return Object.fromEntries(names.map((name) => [name, readFileSync(join(folder, name))]))
+}
+
+/** Without the packing of some of a bundle's files. */
+function unpacked(files) {
+  return Object.fromEntries(
+    Object.entries(files).map(([name, bytes]) =>
+      name.endsWith('.gz') ? [name.slice(0, -3), gunzipSync(bytes)] : [name, bytes],
+    ),
+  )
 }
 
 /** What mlx-lm saves for the oracle llama, on q of two blocks. */

@@ -83,7 +83,8 @@ describe('the packaged organisms', () => {
       const steps = trajectory.steps.map(({ step }) => step)
       expect([id, ...labels.keys()]).toEqual([id, ...steps])
       for (const { draws, pooled, single } of labels.values()) {
-        expect(draws).toBe(8)
+        // Four times as many where eight came near the cut.
+        expect([8, 32]).toContain(draws)
         expect(pooled.nScoreable).toBeGreaterThan(0)
         expect(single.nScoreable).toBeLessThanOrEqual(72)
       }
