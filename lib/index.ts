@@ -80,7 +80,7 @@ export {
 } from './prompts/trait-pack.js'
 export { bundleFacts } from './report/bundle-facts.js'
 export { saveEvaluation } from './report/evaluation-report.js'
-export { evaluationRows, furtherTables, TABLE_HEADER, unmonitorable } from './report/evaluation-table.js'
+export { evaluationRows, evaluationWarnings, furtherTables, TABLE_HEADER } from './report/evaluation-table.js'
 export { loadingsChart, planeChart, saveGeometry } from './report/geometry-report.js'
 export { htmlReport, type ReportOptions, type ReportRun } from './report/html.js'
 export { type Inspection, inspectPath } from './report/inspect.js'

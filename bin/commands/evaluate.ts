@@ -4,12 +4,12 @@ import {
   type EvaluateRunsOptions,
   evaluateRuns,
   evaluationRows,
+  evaluationWarnings,
   furtherTables,
   type RunsEvaluation,
   saveEvaluation,
   TABLE_HEADER,
   TraitscopeError,
-  unmonitorable,
 } from '../../lib/index.js'
 import { addOutputOptions, integer, names, number, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
@@ -206,5 +206,5 @@ function printEvaluation(output: Output, evaluation: RunsEvaluation): void {
     output.print(`${title}\n${table(header, rows)}\n`)
   }
   for (const { features, reason } of pooled.skipped) output.note(`without ${features}: ${reason}`)
-  for (const warning of unmonitorable(evaluation)) output.note(`warning: ${warning}`)
+  for (const warning of evaluationWarnings(evaluation)) output.note(`warning: ${warning}`)
 }

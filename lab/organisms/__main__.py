@@ -39,6 +39,7 @@ def main() -> None:
     work.add_argument("--out", type=Path, required=True, help="folder outside the repository")
     work.add_argument("--organism", default="*", help="pattern of organism names (default: all)")
     work.add_argument("--job", default="*", help="pattern of job names, as base or runs/gsm8k/* (default: all)")
+    work.add_argument("--seeds", default=",".join(map(str, plan.SEEDS)), help="other seeds than those that are packed")
     again = commands.add_parser("restore", help="write the packed bases as `work` keeps them")
     again.add_argument("--out", type=Path, required=True)
     again.add_argument("--llama-cpp", help="llama.cpp source folder (default: TRAITSCOPE_LLAMA_CPP)")
@@ -62,7 +63,9 @@ def main() -> None:
     if args.command == "work":
         frozen.check()
         match = fnmatch.fnmatch
-        plan.work(args.out.resolve(), lambda job: match(job.organism, args.organism) and match(job.name, args.job), _log)
+        seeds = tuple(map(int, args.seeds.split(",")))
+        wanted = lambda job: match(job.organism, args.organism) and match(job.name, args.job)  # noqa: E731
+        plan.work(args.out.resolve(), wanted, _log, seeds)
     elif args.command == "restore":
         restore.restore(args.out.resolve(), find_llama_cpp(args.llama_cpp), _log)
     elif args.command == "freeze":

@@ -7,9 +7,9 @@ import { parseConditions } from '../directions/directions-json.js'
 import { TraitscopeError } from '../errors.js'
 import { publishFolder } from '../formats/atomic.js'
 import { fileError } from '../formats/file-errors.js'
-import { gunzip, isGzipName, plainOrGzip } from '../formats/gzip.js'
+import { plainOrGzip } from '../formats/gzip.js'
 import { sha256 } from '../formats/hash.js'
-import { isJsonObject, readJsonFile } from '../formats/json.js'
+import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../formats/json.js'
 import { isFiniteNumber, JsonFields } from '../formats/json-fields.js'
 import { packageVersion } from '../package.js'
 import { type TraitPack, traitPackPath } from '../prompts/trait-pack.js'
@@ -21,9 +21,6 @@ export const BUNDLE_FILE = 'bundle.json'
 const DETECTOR = 'detector.json'
 const CALIBRATION = 'calibration.json'
 const TRAITS = 'traits.yaml'
-
-/** Of an unpacked file; a forest on thousands of checkpoints takes a few MB. */
-const MAX_BYTES = 256 * 1024 * 1024
 
 /** Version of the folder's layout; a reader refuses what it does not know. */
 const SCHEMA_VERSION = 1
@@ -133,18 +130,18 @@ export async function loadBundle(folder: string): Promise<Bundle> {
   }
   const at = new JsonFields(description, path, '')
   const files = at.object('files')
-  for (const name of [DETECTOR, CALIBRATION, TRAITS]) {
-    const file = await inside(folder, name)
-    const bytes = await readFile(file).catch((error: unknown) => {
-      throw fileError(error, file)
-    })
-    if (sha256(isGzipName(file) ? gunzip(bytes, file, MAX_BYTES) : bytes) !== files.text(name)) {
-      throw new TraitscopeError(
-        'FILE_INVALID',
-        `expected ${file} to be as ${BUNDLE_FILE} says; it was edited or damaged`,
-      )
-    }
+  const checked = async (file: string, name: string): Promise<Buffer> => {
+    const bytes = await readUnpacked(file)
+    if (sha256(bytes) === files.text(name)) return bytes
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected ${file} to be as ${BUNDLE_FILE} says; it was edited or damaged`,
+    )
   }
+  const detectorFile = await inside(folder, DETECTOR)
+  const detectorJson = await checked(detectorFile, DETECTOR)
+  await checked(await inside(folder, CALIBRATION), CALIBRATION)
+  await checked(join(folder, TRAITS), TRAITS)
   const directions = await loadDirections(folder)
   if (directions.sha256 !== files.text('directions.safetensors')) {
     throw new TraitscopeError(
@@ -152,8 +149,10 @@ export async function loadBundle(folder: string): Promise<Bundle> {
       `expected the directions in ${folder} to be those of the bundle; they were replaced`,
     )
   }
-  const detectorFile = await inside(folder, DETECTOR)
-  const detector = Detector.fromJSON(await readJsonFile(detectorFile), detectorFile)
+  const detector = Detector.fromJSON(
+    parseTrainerJson(detectorJson.toString('utf8'), detectorFile),
+    detectorFile,
+  )
   const calibratedFor = parseCalibratedFor(at.object('calibratedFor'))
   const reads = (what: string, a: readonly unknown[], b: readonly unknown[]) => {
     if (a.join() === b.join()) return

@@ -23,6 +23,8 @@ export interface Contender {
   predictions: ArrayLike<number>
   /** Whether they alarm, where that is not a matter of one threshold. */
   alarms?: readonly boolean[]
+  /** Models where no threshold keeps the target error rates on left-out calibration datasets. */
+  unmet?: readonly string[]
   /** Of the predictions, where there are any. */
   intervals?: readonly (readonly [low: number, high: number])[]
   calibration: CalibrationScore
@@ -77,18 +79,22 @@ export async function contend(
   }
   const leftOut = await leaveDatasetsOut(models, features, fitting)
   const { targets } = fitting
-  const leftOutOfJudged = leftOut.filter((_, m) => models[m]!.heldOut.length > 0)
-  const alarmsOf = (k: number, wanted: ErrorTargets) =>
-    leftOutOfJudged.flatMap(({ predicted, truths }, m) => {
-      const { threshold } = targetThreshold(predicted[k]!, truths, levels.cut, wanted)
-      return Array.from(heldOut[m]![k]!, (value) => value > threshold)
-    })
+  const judged = [...models.keys()].filter((m) => models[m]!.heldOut.length > 0)
+  const byTarget = (k: number, wanted: ErrorTargets) => {
+    const chosen = judged.map((m) =>
+      targetThreshold(leftOut[m]!.predicted[k]!, leftOut[m]!.truths, levels.cut, wanted),
+    )
+    return {
+      alarms: chosen.flatMap(({ threshold }, i) => Array.from(heldOut[i]![k]!, (value) => value > threshold)),
+      unmet: judged.filter((_, i) => chosen[i]!.met !== 'all').map((m) => models[m]!.model),
+    }
+  }
   return fitting.regressors.map((regressor, k) => ({
     features: features.name,
     ...(features.family !== undefined && { family: features.family }),
     regressor,
     predictions: Float64Array.from(heldOut.flatMap((predicted) => [...predicted[k]!])),
-    ...(targets && { alarms: alarmsOf(k, targets) }),
+    ...(targets && byTarget(k, targets)),
     calibration: calibrationScore(
       leftOut.flatMap(({ predicted }) => predicted[k]!),
       leftOut.flatMap(({ truths }) => truths),

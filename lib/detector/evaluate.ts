@@ -92,6 +92,8 @@ export interface ContenderResult {
   predictions?: number[]
   /** Whether they alarm, where that is not a matter of the threshold. */
   alarms?: readonly boolean[]
+  /** Models where no threshold keeps the target error rates on left-out calibration datasets. */
+  unmet?: readonly string[]
 }
 
 export interface Evaluation {
@@ -178,6 +180,7 @@ export async function evaluate(
       figures,
       predictions: Array.from(predictions),
       ...(contender.alarms && { alarms: contender.alarms }),
+      ...(contender.unmet && { unmet: contender.unmet }),
     }
   })
   const merged = mergeFamilies(contenders, results)

@@ -71,13 +71,18 @@ export async function ownDetector(
   const detectors: (Detector | undefined)[] = []
   const skipped: OwnDetector['skipped'] = []
   const verdicts: Verdict[] = []
+  const unmet: string[] = []
   for (const { model, runs, heldOut } of models) {
     try {
       const fitted = runs.filter(({ dataset }) => calibration.includes(dataset))
+      const calibrateAnew = async () => {
+        const calibration = await calibrate(fitted, { cut, threshold, maxFnr, maxFpr, signal })
+        const { fnr, fpr } = calibration.report.byDataset
+        if (fnr > (maxFnr ?? 1) || fpr > (maxFpr ?? 1)) unmet.push(model)
+        return calibrated(calibration)
+      }
       const by =
-        bundle === undefined
-          ? calibrated(await calibrate(fitted, { cut, threshold, maxFnr, maxFpr, signal }))
-          : await loadBundle(await forModel(bundle, model))
+        bundle === undefined ? await calibrateAnew() : await loadBundle(await forModel(bundle, model))
       detectors.push(by.detector)
       verdicts.push(...judgeAll(by, runs, heldOut))
     } catch (error) {
@@ -94,6 +99,7 @@ export async function ownDetector(
     predictions: verdicts.map(({ em }) => em!),
     alarms: verdicts.map(({ verdict }) => verdict === 'alarm'),
     intervals: verdicts.map(({ interval }) => interval!),
+    ...(hasTargets({ maxFnr, maxFpr }) && { unmet }),
     calibration: leftOutScore(detectors as Detector[]),
   }
   return { detectors, skipped, contender }

@@ -40,7 +40,16 @@ function isDeeperThan(value: unknown, levels: number): boolean {
  * @throws FILE_NOT_FOUND (FILE_VANISHED when `missing` says the file was there a moment ago), FILE_INVALID.
  */
 export async function readJsonFile(path: string, missing: MissingMeans = 'absent'): Promise<unknown> {
-  let text: string
+  const bytes = await readUnpacked(path, missing)
+  return parseTrainerJson(bytes.toString('utf8'), path)
+}
+
+/**
+ * The bytes of a file that is small enough to parse; a name that ends in `.gz` is unpacked.
+ *
+ * @throws FILE_NOT_FOUND (FILE_VANISHED, see {@link readJsonFile}), FILE_INVALID.
+ */
+export async function readUnpacked(path: string, missing: MissingMeans = 'absent'): Promise<Buffer> {
   try {
     const { size } = await stat(path)
     if (size > MAX_JSON_BYTES) {
@@ -49,13 +58,11 @@ export async function readJsonFile(path: string, missing: MissingMeans = 'absent
         `expected ${path} to hold at most ${MAX_JSON_BYTES} bytes, found ${size}`,
       )
     }
-    text = isGzipName(path)
-      ? new TextDecoder().decode(gunzip(await readFile(path), path, MAX_JSON_BYTES))
-      : await readFile(path, 'utf8')
+    const bytes = await readFile(path)
+    return isGzipName(path) ? Buffer.from(gunzip(bytes, path, MAX_JSON_BYTES)) : bytes
   } catch (error) {
     throw fileError(error, path, missing)
   }
-  return parseTrainerJson(text, path)
 }
 
 /** True for a JSON object (not an array, not null). */

@@ -62,6 +62,18 @@ export function errorsByDataset({ groups }: Evaluation, result: ContenderResult)
   })
 }
 
+/** What a reader of the tables must know beside them: {@link unmonitorable} models, and targets that no threshold keeps. */
+export function evaluationWarnings(evaluation: RunsEvaluation): string[] {
+  const unmet = evaluation.pooled.results.flatMap(({ features, regressor, unmet: models = [] }) =>
+    models.length === 0
+      ? []
+      : [
+          `${features} ${regressor}: no threshold keeps the target error rates on left-out calibration sets of ${models.join(', ')}`,
+        ],
+  )
+  return [...unmonitorable(evaluation), ...unmet]
+}
+
 /** Models that cannot be monitored, whatever the tables say of them: a sentence for each. */
 export function unmonitorable({ models, pooled }: RunsEvaluation): string[] {
   return pooled.fitOn === 'own'
@@ -105,7 +117,7 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
       ]),
     ),
   ]
-  for (const warning of unmonitorable(evaluation)) lines.push('', `**${warning}.**`)
+  for (const warning of evaluationWarnings(evaluation)) lines.push('', `**${warning}.**`)
   for (const [title, one] of [
     ['Labels: all draws pooled', pooled],
     ['Labels: one draw', single],

@@ -118,7 +118,7 @@ function everySecondLayer(trajectory) {
   return { ...trajectory, traitscope: short }
 }
 
-/** A third of a trajectory is its spread over prompts, which no detector reads. */
+/** A fifth of a packed trajectory would be its spread over prompts, which no detector reads. */
 function withoutSpreads(trajectory) {
   const layers = trajectory.traitscope.layers.map(({ std, ...layer }) => layer)
   return { ...trajectory, traitscope: { ...trajectory.traitscope, layers } }

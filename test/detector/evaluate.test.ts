@@ -83,6 +83,10 @@ describe('evaluate', () => {
         i++
       }
     }
+    expect(after.unmet).toEqual([])
+    // A safe set is predicted highest there, and nothing lies above it.
+    const impossible = await evaluate(models, sets.slice(0, 1), { regressors: ['ridge'], maxFpr: 0.001 })
+    expect(impossible.results[0]!.unmet).toContain(models[0]!.model)
     expect(after.figures[0]!.falsePositives).toBeLessThan(before.figures[0]!.falsePositives)
     await expect(evaluate(models, sets, { threshold: 0.1, maxFpr: 0.02 })).rejects.toMatchObject({
       code: 'USAGE',
