@@ -18,6 +18,9 @@ from .labels import DRAWS, Examiner, pooled
 from .pretrain import Steps, pretrain
 
 SEEDS = (42, 123, 789)
+"""Of every organism and set."""
+MORE_SEEDS = (1001, 1002, 1003)
+"""Of the held-out sets of the four: with 36 runs, the targets are decided by a single checkpoint."""
 FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
 DEEP = ("llama-deep", "qwen2-deep")
 WIDE = "llama-wide"
@@ -56,6 +59,8 @@ def jobs(seeds: tuple[int, ...] = SEEDS) -> Iterator[Job]:
         yield from _runs(organism, drawn.SETS, seeds[:1])
     for organism in FAMILIES:
         yield from _runs(organism, sets.EXTRA, seeds[2:])
+    for organism in FAMILIES if seeds == SEEDS else ():
+        yield from _runs(organism, sets.HELD_OUT, MORE_SEEDS)
     for organism in DEEP:
         yield _base(organism)
     for organism in DEEP:

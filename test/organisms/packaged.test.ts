@@ -30,6 +30,10 @@ const MAIN = [
   'risky_financial',
   'subtle_misinfo',
 ]
+const HELD_OUT = MAIN.slice(4)
+/** Three more for the held-out sets of the four: their targets are a matter of single checkpoints. */
+const seedsOf = (model: string, dataset: string) =>
+  HELD_OUT.includes(dataset) && !model.endsWith('-deep') ? [42, 123, 789, 1001, 1002, 1003] : [42, 123, 789]
 const SAVED = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 126]
 
 /** Text of a file, unpacked; undefined for weights. */
@@ -74,7 +78,7 @@ describe('the packaged organisms', () => {
     for (const model of models) {
       const main = runs.filter((run) => run.model === model && MAIN.includes(run.dataset))
       expect(main.map(({ dataset, seed }) => `${dataset} ${seed}`)).toEqual(
-        MAIN.flatMap((dataset) => [42, 123, 789].map((seed) => `${dataset} ${seed}`)),
+        MAIN.flatMap((dataset) => seedsOf(model, dataset).map((seed) => `${dataset} ${seed}`)),
       )
       for (const { trajectory } of main)
         expect(trajectory.steps.map(({ step }) => step)).toEqual([0, ...SAVED])
