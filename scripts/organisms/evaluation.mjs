@@ -132,12 +132,18 @@ if (values.only === undefined) {
 /** Results of other code or other runs are not to be mixed with these. */
 function refuseOther(file) {
   const code = fileURLToPath(new URL('../../dist/lib/', import.meta.url))
-  const sources = readdirSync(code, { recursive: true })
-    .filter((name) => name.endsWith('.js'))
-    .sort()
-    .map((name) => join(code, name))
+  const within = (folder, suffix) =>
+    readdirSync(folder, { recursive: true })
+      .filter((name) => name.endsWith(suffix))
+      .sort()
+      .map((name) => join(folder, name))
+  const sources = [
+    ...within(code, '.js'),
+    ...within(join(ORGANISMS, 'baselines'), '.safetensors'), // the manifest has no line for them
+    join(ORGANISMS, 'manifest.json'),
+  ]
   const hash = createHash('sha256')
-  for (const path of [...sources, join(ORGANISMS, 'manifest.json')]) hash.update(readFileSync(path))
+  for (const path of sources) hash.update(readFileSync(path))
   const now = hash.digest('hex')
   if (!existsSync(file)) writeFileSync(file, now)
   if (readFileSync(file, 'utf8') === now) return
