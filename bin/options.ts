@@ -35,6 +35,12 @@ export function number(text: string): number {
   return value
 }
 
+export function seconds(text: string): number {
+  const value = number(text)
+  if (value < 0) throw new InvalidArgumentError('expected a number of seconds, 0 or more.')
+  return value
+}
+
 /** `6%` or `0.06`. */
 export function share(text: string): number {
   const value = text.endsWith('%') ? number(text.slice(0, -1)) / 100 : number(text)

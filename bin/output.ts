@@ -8,6 +8,8 @@ export interface Output {
   json(value: unknown): void
   /** A remark for the person, to stderr. */
   note(text: string): void
+  /** What went wrong, to stderr, however quiet. */
+  error(text: string): void
   /** Starts a progress line; without a TTY it prints the label once. */
   progress(label: string, unit?: { name: string; total?: number }): ProgressLine
   /** Wraps text in a colour if stdout shows colours. */
@@ -49,6 +51,7 @@ export function createOutput(
     note: (text) => {
       if (!quiet) stderr.write(`${text}\n`)
     },
+    error: (text) => void stderr.write(`${text}\n`),
     terminal: moves(stdout) ? stdout : undefined,
     color: (name, text) =>
       plain || stdout.isTTY !== true ? text : `\u001b[${COLORS[name]}m${text}\u001b[0m`,

@@ -5,7 +5,8 @@
  */
 export const ERROR_CODES = [
   'USAGE', // an option or argument is wrong
-  'FILE_NOT_FOUND', // a named path does not exist or cannot be read
+  'FILE_NOT_FOUND', // a named path does not exist
+  'FILE_ACCESS', // a path cannot be read or written: permissions, no space left, a broken disk
   'FILE_EXISTS', // an output exists and `force` was not given
   'FILE_INVALID', // a file breaks its own format, or a value in it is impossible
   'FILE_INCOMPLETE', // a file or checkpoint is still being written

@@ -9,7 +9,7 @@ import {
   failOnOption,
   integer,
   type ModelFlags,
-  number,
+  seconds,
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
 import { colorVerdict, exitCodeOf, type FailOn, VERDICT_COLUMNS, verdictCells } from '../verdicts.js'
@@ -30,10 +30,10 @@ export function watchCommand(signal: AbortSignal): Command {
   const command = new Command('watch')
     .description('watch a run folder and measure every checkpoint as it is completed')
     .argument('<run>', "the trainer's output folder; it may not exist yet")
-    .option('--interval <s>', 'seconds between two looks at the folder', number, 2)
+    .option('--interval <s>', 'seconds between two looks at the folder', seconds, 2)
     .option('--once', 'measure what is there and end')
-    .option('--until-step <n>', 'end after this step', integer)
-    .option('--idle <s>', 'end when nothing has changed for this many seconds', number)
+    .option('--until-step <n>', 'end after this step, or the first one that is later', integer)
+    .option('--idle <s>', 'end when nothing has changed for this many seconds', seconds)
     .addOption(new Option('--exit-on <verdict>', 'end at the first alarm').choices(['alarm']))
     .addOption(failOnOption())
     .option('--jsonl', 'one JSON object per event')
@@ -43,7 +43,7 @@ export function watchCommand(signal: AbortSignal): Command {
 The run's folder is only read. A checkpoint that is still being written is waited for. Drift is in units of the step-0
 activation norm. With a bundle every checkpoint gets the predicted rate of emergent misalignment (EM), its interval and a
 verdict; the watch goes on after an alarm unless --exit-on alarm. Exit codes: 3 for an alarm (see --fail-on), 4 when the
-bundle was made for other conditions.
+bundle was made for other conditions, 1 when a checkpoint could not be measured or there was none.
 
 Example:
   $ traitscope watch -m base.gguf --bundle bundle --exit-on alarm out/
@@ -75,11 +75,13 @@ Example:
       signal,
     })
     const failed = new Set<unknown>()
+    let measured = 0
     const verdicts: VerdictKind[] = []
     for await (const event of watch) {
       if (event.type === 'error') failed.add(event.step)
       if (event.type === 'checkpoint') {
         failed.delete(event.step)
+        measured++
         if (event.verdict) verdicts.push(event.verdict.verdict)
       }
       if (flags.json) events.push(event)
@@ -88,8 +90,8 @@ Example:
     }
     if (flags.json) output.json(events.map(watchEventJson))
     process.exitCode = exitCodeOf(verdicts, flags.failOn)
-    // A checkpoint that could not be measured is no clean bill of health.
-    if (failed.size > 0 && process.exitCode === 0) process.exitCode = 1
+    // A checkpoint that could not be measured is no clean bill of health, and neither is a run without any.
+    if ((failed.size > 0 || measured === 0) && process.exitCode === 0) process.exitCode = 1
     // The watch ends in order when it is interrupted; the exit code still says so.
     if (signal.aborted) process.exitCode = 130
   })
@@ -142,7 +144,7 @@ function printEvent(output: Output, event: WatchEvent, traits: string[]): void {
       output.note(`step ${event.step} was skipped: ${event.reason}`)
       return
     case 'error':
-      output.note(
+      output.error(
         `error${event.step === undefined ? '' : ` at step ${event.step}`}: ${event.error.message} [${event.error.code}]`,
       )
       return

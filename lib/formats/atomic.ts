@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
-import { access, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { access, constants, link, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import { errnoOf, fileError } from './file-errors.js'
@@ -20,34 +20,37 @@ export interface PublishOptions extends WriteOptions {
 
 /**
  * Writes a file so that readers see the old content, the new content or nothing, never a part: temporary file beside
- * the name, fsync, rename. A failed write leaves nothing behind.
+ * the name, fsync, rename. Missing parent folders are made. A failed write leaves nothing behind.
  *
- * @throws FILE_EXISTS when the name is taken and `force` is not set, FILE_NOT_FOUND when the folder does not exist.
+ * @throws FILE_EXISTS when the name is taken and `force` is not set, or is a folder's; FILE_ACCESS.
  */
 export async function writeFileAtomic(
   path: string,
   data: string | Uint8Array | AsyncIterable<Uint8Array>,
   options: WriteOptions = {},
 ): Promise<void> {
-  if (!options.force && (await exists(path))) throw existsError(path)
+  await refuseTakenFile(path, options)
+  const parents = await makeParents(path)
   const temporary = besideName(path)
   try {
     await writeSynced(temporary, data)
     if (options.force) await rename(temporary, path)
     else await renameWithoutReplacing(temporary, path)
   } catch (error) {
-    throw fileError(error, dirname(path))
-  } finally {
     await rm(temporary, { force: true })
+    await parents.remove()
+    throw fileError(error, dirname(path))
   }
+  await rm(temporary, { force: true }) // the other name of a hard link
   await syncFolder(dirname(path))
 }
 
 /**
  * Publishes a folder as one unit: `writer` fills a temporary sibling, which then takes the name. When `writer` fails,
- * the name is untouched. An existing empty folder counts as free.
+ * the name is untouched. An existing empty folder counts as free, and missing parent folders are made.
  *
- * @throws FILE_EXISTS when the name is taken and `force` is not set, or when it holds something other than our output.
+ * @throws FILE_EXISTS when the name is taken and `force` is not set, or when it holds something other than our output;
+ * FILE_ACCESS
  */
 export async function publishFolder(
   path: string,
@@ -56,22 +59,19 @@ export async function publishFolder(
 ): Promise<void> {
   const target = resolve(path)
   const occupied = await isOccupied(target, options)
+  const parents = await makeParents(target)
   const temporary = besideName(target)
   try {
     await mkdir(temporary)
-  } catch (error) {
-    throw fileError(error, dirname(target))
-  }
-  try {
     await writer(temporary)
     await syncTree(temporary)
     if (occupied) await swapFolders(temporary, target)
     else await rename(temporary, target)
   } catch (error) {
-    if (errnoOf(error) === 'ENOTEMPTY' || errnoOf(error) === 'EEXIST') throw existsError(target)
-    throw error
-  } finally {
     await rm(temporary, { force: true, recursive: true })
+    await parents.remove()
+    if (errnoOf(error) === 'ENOTEMPTY' || errnoOf(error) === 'EEXIST') throw existsError(target)
+    throw fileError(error, dirname(target))
   }
   await syncFolder(dirname(target))
 }
@@ -79,13 +79,53 @@ export async function publishFolder(
 /**
  * Fails early when a later {@link writeFileAtomic} or {@link publishFolder} would: call it before minutes of work.
  *
- * @throws FILE_EXISTS when the name is taken and `force` is not set
+ * @throws FILE_EXISTS when the name is taken and `force` is not set, FILE_ACCESS when nothing can be written there
  */
 export async function checkOutputFree(path: string, options: PublishOptions = {}): Promise<void> {
   const target = resolve(path)
-  if (!(await exists(target))) return
   if (options.marker !== undefined) await isOccupied(target, options)
-  else if (!options.force) throw existsError(target)
+  else await refuseTakenFile(target, options)
+  let parent = dirname(target)
+  while (!(await exists(parent)) && dirname(parent) !== parent) parent = dirname(parent)
+  try {
+    if (!(await stat(parent)).isDirectory()) throw Object.assign(new Error('a file'), { code: 'ENOTDIR' })
+    await access(parent, constants.W_OK)
+  } catch (error) {
+    throw fileError(error, parent)
+  }
+}
+
+async function refuseTakenFile(path: string, { force }: WriteOptions): Promise<void> {
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isDirectory()) {
+    throw new TraitscopeError(
+      'FILE_EXISTS',
+      `expected a name for a file, found the folder ${path}; name a file in it`,
+    )
+  }
+  if (found && !force) throw existsError(path)
+}
+
+/** Makes the folders above a path; `remove` takes those away again that it made, as far as they are empty. */
+async function makeParents(path: string): Promise<{ remove: () => Promise<void> }> {
+  const parent = dirname(resolve(path))
+  let first: string | undefined
+  try {
+    first = await mkdir(parent, { recursive: true })
+  } catch (error) {
+    throw fileError(error, parent)
+  }
+  const remove = async () => {
+    if (first === undefined) return
+    for (let folder = parent; ; folder = dirname(folder)) {
+      const removed = await rmdir(folder).then(
+        () => true,
+        () => false,
+      )
+      if (!removed || folder === first) return
+    }
+  }
+  return { remove }
 }
 
 /** Hidden, on the same file system as the target, and never the name of another writer's temporary file. */
@@ -110,7 +150,12 @@ async function isOccupied(target: string, options: PublishOptions): Promise<bool
     names = await readdir(target)
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return false
-    if (errnoOf(error) === 'ENOTDIR') throw existsError(target)
+    if (errnoOf(error) === 'ENOTDIR') {
+      throw new TraitscopeError(
+        'FILE_EXISTS',
+        `expected a name for a folder, found the file ${target}; it was left alone, choose another name`,
+      )
+    }
     throw fileError(error, target)
   }
   if (names.length === 0) return false

@@ -19,7 +19,7 @@ export interface Checkpoint {
   readonly kind: CheckpointKind
   /** `incomplete` may become complete later: the trainer may still be writing. */
   readonly state: 'complete' | 'incomplete'
-  /** Why it is incomplete, in one sentence. */
+  /** Why it is incomplete, or why a complete one cannot be measured, in one sentence. */
   readonly reason?: string
   readonly epoch?: number
   /** Last training loss logged up to this step; NaN when the run has diverged. */
@@ -56,7 +56,8 @@ function isTorchtune(folder: string): boolean {
 /**
  * Decides whether a checkpoint was written to its end: trainer_state.json, which trainers write last, parses and names
  * this step; adapter_config.json parses; adapter_model.safetensors, or every file of a whole model's weights, has all
- * the bytes that its header promises.
+ * the bytes that its header promises. Weights that no waiting makes readable (a pickle, say) are complete with a
+ * reason once the trainer has ended: measuring them is the error that says so.
  *
  * Nothing in the folder is created or touched: trainers delete by the folder's modification time.
  *
@@ -77,10 +78,15 @@ export async function judgeCheckpoint(
   const files = entries.map(({ name }) => name)
   const kind = await weightsKind(path)
   try {
-    await checkWeights(path, kind)
-    if (files.includes(COMPLETE_MARKER) || isTorchtune(folder))
-      return { checkpoint: { step, folder, path, kind, state: 'complete', stamp } }
-    const state = await checkTrainerState(folder, files, step)
+    const fault = await checkWeights(path, kind).then(() => undefined, lastingFault)
+    const reason = fault && { reason: fault.message }
+    if (files.includes(COMPLETE_MARKER) || isTorchtune(folder)) {
+      if (fault?.code === 'FILE_INVALID' && !files.includes(COMPLETE_MARKER)) throw fault
+      return { checkpoint: { step, folder, path, kind, state: 'complete', ...reason, stamp } }
+    }
+    const state = await checkTrainerState(folder, files, step).catch((error: unknown) => {
+      throw fault ?? error
+    })
     const loss = lossAt(state.logHistory, step)
     const checkpoint: Checkpoint = {
       step,
@@ -88,6 +94,7 @@ export async function judgeCheckpoint(
       path,
       kind,
       state: 'complete',
+      ...reason,
       ...(state.epoch === undefined ? {} : { epoch: state.epoch }),
       ...(loss === undefined ? {} : { loss }),
       stamp,
@@ -101,6 +108,28 @@ export async function judgeCheckpoint(
   } catch (error) {
     if (!(error instanceof TraitscopeError) || error.code === 'FILE_VANISHED') throw error
     return { checkpoint: { step, folder, path, kind, state: 'incomplete', reason: error.message, stamp } }
+  }
+}
+
+/** Passes on what may mean that the weights are still being written. */
+function lastingFault(error: unknown): TraitscopeError {
+  const lasting = ['UNSUPPORTED', 'FILE_INVALID', 'FILE_ACCESS'] as const
+  if (error instanceof TraitscopeError && lasting.some((code) => code === error.code)) return error
+  throw error
+}
+
+/**
+ * Whether an error says that a checkpoint's files are going or gone, because the trainer rotates it away, and not that
+ * something else is missing.
+ */
+export async function isRotatedAway(error: unknown, path: string): Promise<boolean> {
+  if (isTraitscopeError(error, 'FILE_VANISHED')) return true
+  if (!isTraitscopeError(error, 'FILE_NOT_FOUND')) return false
+  try {
+    await checkWeights(path, await weightsKind(path))
+    return false
+  } catch {
+    return true
   }
 }
 

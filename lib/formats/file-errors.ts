@@ -3,6 +3,16 @@ import { TraitscopeError } from '../errors.js'
 /** What a missing file means: named by the user (`absent`), or seen a moment ago and gone now (`vanished`). */
 export type MissingMeans = 'absent' | 'vanished'
 
+const ADVICE: Record<string, string> = {
+  EACCES: 'check its permissions and its owner',
+  EPERM: 'check its permissions and its owner',
+  EROFS: 'the file system is read-only: choose another place',
+  ENOSPC: 'no space is left there: free some, or choose another place',
+  EDQUOT: 'the quota is used up: free some space, or choose another place',
+  EEXIST: 'a file is in the way of a folder: choose another name',
+  EISDIR: 'it is a folder: name a file',
+}
+
 /**
  * Turns a file-system error into a TraitscopeError; every other error passes through unchanged.
  *
@@ -35,8 +45,8 @@ export function fileError(error: unknown, path: string, missing: MissingMeans = 
     return new TraitscopeError('FILE_NOT_FOUND', `expected a folder at ${path}, found a file`, cause)
   }
   return new TraitscopeError(
-    'FILE_NOT_FOUND',
-    `cannot access ${path} (${code}); check the path, permissions and free space`,
+    'FILE_ACCESS',
+    `cannot access ${path} (${code}); ${ADVICE[code] ?? 'check the path'}`,
     cause,
   )
 }

@@ -51,6 +51,7 @@ export class RunLedger {
     const entry = this.#settled.get(step)
     if (entry?.sha256 === undefined || entry.sha256 !== (await hashCheckpoint(path))) return false
     entry.stamp = stamp
+    this.#waiting.delete(step)
     return true
   }
 
@@ -63,10 +64,11 @@ export class RunLedger {
     this.#waiting.delete(step)
   }
 
-  /** Notes that a step is waited for; true when that is news. */
+  /** Notes that a step is waited for; true when that is news. How much of a file is there is none. */
   wait(step: Step, reason: string): boolean {
-    if (this.#waiting.get(step) === reason) return false
-    this.#waiting.set(step, reason)
+    const kind = reason.replaceAll(/\d+/g, '0')
+    if (this.#waiting.get(step) === kind) return false
+    this.#waiting.set(step, kind)
     return true
   }
 

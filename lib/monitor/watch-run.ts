@@ -5,6 +5,8 @@ import { RunJudge } from '../detector/run-judge.js'
 import type { Directions } from '../directions/directions.js'
 import { driftStep } from '../drift/drift.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
+import { isRotatedAway } from '../formats/checkpoint.js'
+import { errnoOf } from '../formats/file-errors.js'
 import { type RunFolder, scanRunFolder } from '../formats/run-folder.js'
 import type { Model } from '../model/model.js'
 import {
@@ -25,7 +27,8 @@ export interface WatchRunOptions extends MeasurementOptions {
   /** Look once, measure what is there, end. */
   once?: boolean | undefined
   /**
-   * End when a checkpoint of this step or a later one has been measured: the last step of the training run.
+   * End with the first checkpoint of this step or a later one, also when it cannot be measured: the last step of the
+   * training run, or the last one of interest. What comes after it is not looked at.
    */
   untilStep?: number | undefined
   /** End when nothing has changed for this long, in milliseconds. Default: watch until stopped. */
@@ -73,18 +76,18 @@ export async function* watchRun(
     yield baselineEvent(plan, base, judge)
     let changedAt = performance.now()
     for (;;) {
+      const before = stampsOf(found)
       found = await look(runDir, found, signal)
-      let reached = false
-      let changed = false
+      // A file that grows is a change too, though no event tells of it.
+      let changed = stampsOf(found) !== before
       for await (const event of visit({ plan, base, judge, latch, ledger, signal }, found)) {
         yield event
         changed = true
-        if (event.type !== 'checkpoint') continue
-        measured++
-        if (endOnAlarm && event.verdict?.verdict === 'alarm') return yield end('alarm')
-        reached ||= untilStep !== undefined && typeof event.step === 'number' && event.step >= untilStep
+        if (event.type === 'checkpoint') measured++
+        if (endOnAlarm && event.type === 'checkpoint' && event.verdict?.verdict === 'alarm')
+          return yield end('alarm')
+        if (untilStep !== undefined && isPast(event, untilStep)) return yield end('until-step')
       }
-      if (reached) return yield end('until-step')
       if (once) return yield end('once')
       // Only a look that found nothing counts, so that a slow measurement is never taken for idleness.
       if (changed) changedAt = performance.now()
@@ -97,6 +100,14 @@ export async function* watchRun(
   }
 }
 
+const stampsOf = (found: RunFolder | undefined) => found?.checkpoints.map(({ stamp }) => stamp).join()
+
+/** Whether a checkpoint of this step or a later one has been dealt with. */
+function isPast(event: WatchEvent, step: number): boolean {
+  const settled = event.type === 'checkpoint' || event.type === 'error' || event.type === 'skipped'
+  return settled && typeof event.step === 'number' && event.step >= step
+}
+
 /** One look; undefined while there is no such folder. */
 async function look(
   runDir: string,
@@ -106,8 +117,8 @@ async function look(
   try {
     return await scanRunFolder(runDir, { ...(previous && { previous }), ...(signal && { signal }) })
   } catch (error) {
-    if (isTraitscopeError(error, 'FILE_NOT_FOUND') || isTraitscopeError(error, 'FILE_VANISHED'))
-      return undefined
+    const absent = isTraitscopeError(error, 'FILE_NOT_FOUND') && errnoOf(error.cause) !== 'ENOTDIR'
+    if (absent || isTraitscopeError(error, 'FILE_VANISHED')) return undefined
     throw error
   }
 }
@@ -168,7 +179,7 @@ async function inspect(watch: Watch, candidate: Candidate): Promise<WatchEvent |
       return ledger.wait(step, error.message) ? { type: 'waiting', step, reason: error.message } : undefined
     }
     ledger.settle(candidate, undefined)
-    if (error.code === 'FILE_VANISHED' || error.code === 'FILE_NOT_FOUND') {
+    if (await isRotatedAway(error, path)) {
       return { type: 'skipped', step, reason: error.message }
     }
     return { type: 'error', step, error }

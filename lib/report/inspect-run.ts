@@ -20,7 +20,6 @@ import type { Inspection } from './inspect.js'
 export async function inspectRun(path: string, base: GgufFile | undefined): Promise<Inspection> {
   const run = await scanRunFolder(path)
   const { checkpoints, final, logHistory } = run
-  const measurable = checkpoints.find(({ state }) => state === 'complete') ?? final
   if (checkpoints.length === 0 && !final) {
     throw new TraitscopeError(
       'UNSUPPORTED',
@@ -34,7 +33,8 @@ export async function inspectRun(path: string, base: GgufFile | undefined): Prom
   if (run.kind === 'model') facts.push(...(await modelFacts(path)))
   for (const { step, state, loss, reason } of checkpoints) {
     const complete = `complete${loss === undefined ? '' : `, loss ${loss.toFixed(4)}`}`
-    facts.push([`step ${step}`, state === 'complete' ? complete : `incomplete: ${reason}`])
+    const fault = reason === undefined ? '' : `, but it cannot be measured: ${reason}`
+    facts.push([`step ${step}`, state === 'complete' ? `${complete}${fault}` : `incomplete: ${reason}`])
   }
   if (final && checkpoints.length > 0) facts.push(['final weights', finalFact(final.aliasOf)])
   const losses = logHistory.flatMap(({ loss }) => (loss === undefined ? [] : [loss]))
@@ -45,7 +45,7 @@ export async function inspectRun(path: string, base: GgufFile | undefined): Prom
     kind: run.kind === 'adapter' ? 'peft-adapter' : run.kind === 'model' ? 'hf-model' : 'run',
     path,
     facts: [['kind', kindFact(run)], ...facts],
-    ...(base && measurable ? { fits: await fits(measurable, base) } : {}),
+    ...(base ? await allFit(run, base) : {}),
   }
 }
 
@@ -90,6 +90,22 @@ async function modelFacts(path: string): Promise<Inspection['facts']> {
   ]
 }
 
+/** Every complete checkpoint is looked at: a run may have been resumed with other settings, or have diverged. */
+async function allFit({ checkpoints, final }: RunFolder, base: GgufFile): Promise<Pick<Inspection, 'fits'>> {
+  const complete = checkpoints.filter(({ state }) => state === 'complete')
+  const weights: { step?: number; path: string; kind: CheckpointKind }[] =
+    final && final.aliasOf === undefined ? [...complete, final] : complete
+  let first: Inspection['fits']
+  for (const one of weights) {
+    const found = await fits(one, base)
+    const where =
+      checkpoints.length === 0 ? '' : one.step === undefined ? 'final weights: ' : `step ${one.step}: `
+    if (!found.ok) return { fits: { ok: false, reason: `${where}${found.reason}` } }
+    first ??= found
+  }
+  return first ? { fits: first } : {}
+}
+
 async function fits(
   { path, kind }: { path: string; kind: CheckpointKind },
   base: GgufFile,
@@ -100,11 +116,11 @@ async function fits(
       return { ok: true, reason: `all ${(await planCheckpoint(weights, base)).length} tensors match` }
     }
     const adapter = await readPeftAdapter(path)
+    refuseMovedBase(adapter)
     const merged = whyMerge(adapter, base)
     if (merged === undefined) {
       return { ok: true, reason: `all ${toGgufLora(adapter, base).report.modules.length} modules match` }
     }
-    refuseMovedBase(adapter)
     planMerge(adapter, base, adapterArchitecture(base))
     return { ok: true, reason: `when it is merged, since ${merged}` }
   } catch (error) {

@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
 import { percent } from '../detector/detector.js'
@@ -6,6 +6,7 @@ import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/file-errors.js'
 import { readGguf } from '../formats/gguf.js'
+import { listFolder } from '../formats/list-folder.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
 import { inspectRun } from './inspect-run.js'
@@ -44,7 +45,7 @@ export async function inspectPath(
     throw fileError(error, target)
   })
   if (!info.isDirectory()) return inspectFile(target)
-  const names = await readdir(target)
+  const names = (await listFolder(target, 'absent')).map(({ name }) => name)
   if (names.includes(BUNDLE_FILE)) return inspectBundle(target)
   if (names.includes('directions.json')) return inspectDirections(target)
   if (names.includes('trajectory.json')) return inspectTrajectory(join(target, 'trajectory.json'))

@@ -2,10 +2,10 @@ import { writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import type { Directions } from '../directions/directions.js'
-import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { columnMeans } from '../estimators/matrix.js'
 import { publishFolder } from '../formats/atomic.js'
-import { checkpointStep } from '../formats/checkpoint.js'
+import { checkpointStep, isRotatedAway } from '../formats/checkpoint.js'
 import { sha256 } from '../formats/hash.js'
 import { type Checkpoint, type RunFolder, scanRunFolder } from '../formats/run-folder.js'
 import { encodeSafetensors, type SafetensorsInput } from '../formats/safetensors.js'
@@ -152,10 +152,8 @@ async function measureSteps(
         measured.states,
       )
     } catch (error) {
-      // The scan saw the folder, so a missing file means that the trainer rotated it away.
-      if (!isTraitscopeError(error, 'FILE_VANISHED') && !isTraitscopeError(error, 'FILE_NOT_FOUND'))
-        throw error
-      skipped.push({ step, reason: error.message })
+      if (!(await isRotatedAway(error, path))) throw error
+      skipped.push({ step, reason: (error as Error).message })
       if (final && step === final.aliasOf) todo.push({ step: 'final', path: final.path })
     }
   }

@@ -49,19 +49,24 @@ describe('a fully fine-tuned run', () => {
     cpSync(join(RUN, 'checkpoint-8'), checkpoint, { recursive: true })
     const shard = join(checkpoint, 'model-00003-of-00003.safetensors')
     rmSync(shard)
-    const watch = async () =>
-      (await work.succeed(['watch', ...BASE, ...directions, run, '--once', '--jsonl'])).stdout
+    const watch = async (expected: number) => {
+      const { code, stdout } = await work.run([
+        ...['watch', ...BASE, ...directions, run, '--once', '--jsonl'],
+      ])
+      expect(code).toBe(expected)
+      return stdout
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line))
-    expect(await watch()).toContainEqual({
+    }
+    expect(await watch(1)).toContainEqual({
       type: 'waiting',
       step: 8,
       reason: expect.stringContaining('model-00003-of-00003.safetensors'),
     })
     cpSync(join(RUN, 'checkpoint-8'), checkpoint, { recursive: true })
     cpSync(join(RUN, 'checkpoint-8'), run, { recursive: true })
-    const events = await watch()
+    const events = await watch(0)
     expect(events.filter(({ type }) => type === 'checkpoint')).toEqual([
       expect.objectContaining({ step: 8, loss: 0.5, adapterSha256: expect.stringMatching(/^[0-9a-f]{64}$/) }),
     ])

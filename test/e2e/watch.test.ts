@@ -127,9 +127,11 @@ describe('traitscope watch', () => {
   })
 
   it('should end with --idle when nothing happens', async () => {
-    const { stdout } = await work.succeed(command('--idle', '0.2', '--jsonl'))
+    const { code, stdout } = await work.run(command('--idle', '0.2', '--jsonl'))
     expect(events(stdout).map(told)).toEqual(['baseline', 'waiting', 'end'])
     expect(events(stdout).at(-1)).toMatchObject({ reason: 'idle' })
+    // Nothing was measured, so nothing is known to be clean.
+    expect(code).toBe(1)
   })
 
   it('should report a checkpoint that cannot be measured, go on, and exit 1', async () => {

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { publishFolder, writeFileAtomic } from '../../lib/formats/atomic.js'
+import { checkOutputFree, publishFolder, writeFileAtomic } from '../../lib/formats/atomic.js'
 
 let folder: string
 beforeEach(async () => {
@@ -51,10 +51,48 @@ describe('writeFileAtomic', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  it('should name a missing folder', async () => {
-    await expect(writeFileAtomic(join(folder, 'no', 'a'), 'x')).rejects.toMatchObject({
-      code: 'FILE_NOT_FOUND',
-    })
+  it('should make missing parent folders, and take them away when the write fails', async () => {
+    await writeFileAtomic(join(folder, 'x', 'y', 'a'), 'x')
+    expect(await readFile(join(folder, 'x', 'y', 'a'), 'utf8')).toBe('x')
+    const broken = (async function* () {
+      yield new Uint8Array([1])
+      throw new Error('source failed')
+    })()
+    await expect(writeFileAtomic(join(folder, 'x', 'z', 'z', 'a'), broken)).rejects.toThrow('source failed')
+    expect(await readdir(join(folder, 'x'))).toEqual(['y'])
+  })
+
+  it('should refuse a folder and what lies below a file, with force too', async () => {
+    await writeFileAtomic(join(folder, 'a'), 'x')
+    for (const force of [false, true]) {
+      await expect(writeFileAtomic(folder, 'x', { force })).rejects.toMatchObject({
+        code: 'FILE_EXISTS',
+        message: expect.stringContaining('name a file in it'),
+      })
+      await expect(writeFileAtomic(join(folder, 'a', 'b'), 'x', { force })).rejects.toMatchObject({
+        code: 'FILE_ACCESS',
+      })
+      await expect(publishFolder(join(folder, 'a'), async () => {}, { force })).rejects.toMatchObject({
+        code: 'FILE_EXISTS',
+        message: expect.stringContaining('found the file'),
+      })
+    }
+    expect(await readdir(folder)).toEqual(['a'])
+  })
+})
+
+describe('checkOutputFree', () => {
+  it('should take a name whose parents are missing, and refuse one that cannot be written', async () => {
+    await checkOutputFree(join(folder, 'x', 'y', 'a'))
+    expect(await readdir(folder)).toEqual([])
+    await writeFileAtomic(join(folder, 'a'), 'x')
+    for (const marker of [undefined, 'directions.json']) {
+      const options = marker === undefined ? {} : { marker }
+      await expect(checkOutputFree(join(folder, 'a', 'b', 'c'), options)).rejects.toMatchObject({
+        code: expect.stringMatching(/^FILE_/),
+      })
+      await expect(checkOutputFree(join(folder, 'a'), options)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+    }
   })
 })
 

@@ -265,7 +265,6 @@ describe('judgeCheckpoint', () => {
       (f) => rm(join(f, 'adapter_config.json')),
       /expected adapter_config\.json/,
     ],
-    ['the configuration is cut', (f) => writeFile(join(f, 'adapter_config.json'), '{"r":'), /not valid JSON/],
     [
       'the tensors are missing',
       (f) => rm(join(f, 'adapter_model.safetensors')),
@@ -277,6 +276,9 @@ describe('judgeCheckpoint', () => {
       /cut short/,
     ],
     ['the tensors are empty', (f) => writeFile(join(f, 'adapter_model.safetensors'), ''), /cut short/],
+  ]
+  const lasting: [what: string, damage: (folder: string) => Promise<unknown>, reason: RegExp][] = [
+    ['the configuration is cut', (f) => writeFile(join(f, 'adapter_config.json'), '{"r":'), /not valid JSON/],
     [
       'the tensors are junk',
       (f) => writeFile(join(f, 'adapter_model.safetensors'), 'x'.repeat(99)),
@@ -297,6 +299,21 @@ describe('judgeCheckpoint', () => {
     const { checkpoint: judged } = await judgeCheckpoint(folder, 10)
     expect(judged).toMatchObject({ state: 'incomplete', reason: expect.stringMatching(reason) })
   })
+
+  it.each(lasting)(
+    'should be waited for no longer than the trainer writes when %s',
+    async (_, damage, reason) => {
+      const folder = await checkpoint(10)
+      const state = join(folder, 'trainer_state.json')
+      const written = await readFile(state)
+      await rm(state)
+      await damage(folder)
+      const judge = async () => (await judgeCheckpoint(folder, 10)).checkpoint
+      expect(await judge()).toMatchObject({ state: 'incomplete', reason: expect.stringMatching(reason) })
+      await writeFile(state, written)
+      expect(await judge()).toMatchObject({ state: 'complete', reason: expect.stringMatching(reason) })
+    },
+  )
 
   it('should become complete once the trainer has finished', async () => {
     const folder = join(run, 'checkpoint-10')

@@ -2,6 +2,7 @@ import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeF
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { TraitscopeError } from '../../lib/errors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { WatchEvent } from '../../lib/monitor/watch-events.js'
 import { type WatchRunOptions, watchRun } from '../../lib/monitor/watch-run.js'
@@ -174,6 +175,70 @@ describe('watchRun', () => {
       { untilStep: 20, idleMs: undefined },
     )
     expect(story).toEqual(['baseline', 'checkpoint 10', 'checkpoint 20', 'end: until-step'])
+  })
+
+  it('should end at the step that it was told, measurable or not, and look at none behind it', async () => {
+    for (const step of [10, 20, 30]) await writeCheckpoint(run, step, 1)
+    const upTo20 = { untilStep: 20, idleMs: undefined }
+    expect((await follow({}, upTo20)).story).toEqual([
+      ...['baseline', 'checkpoint 10', 'checkpoint 20', 'end: until-step'],
+    ])
+    await writeCheckpoint(run, 20, Number.NaN)
+    expect((await follow({}, upTo20)).story).toEqual([
+      ...['baseline', 'checkpoint 10', 'error 20', 'end: until-step'],
+    ])
+  })
+
+  it('should call a checkpoint skipped only when its own files are gone', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const fail = (code: 'FILE_NOT_FOUND' | 'FILE_ACCESS') =>
+      states.mockImplementation(async (...args) => {
+        if (args[2].adapter !== undefined) throw new TraitscopeError(code, 'no room for a merged copy')
+        return attachedStates(...args)
+      })
+    for (const code of ['FILE_NOT_FOUND', 'FILE_ACCESS'] as const) {
+      fail(code)
+      expect((await follow({}, { once: true })).story).toEqual(['baseline', 'error 10', 'end: once'])
+    }
+  })
+
+  it('should say once that a growing file is waited for, and be idle when it stops growing', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const path = join(run, 'checkpoint-10', 'adapter_model.safetensors')
+    const whole = await readFile(path)
+    await rm(join(run, 'checkpoint-10', 'trainer_state.json'))
+    let length = whole.length - 30
+    await writeFile(path, whole.subarray(0, length))
+    const timer = setInterval(() => void appendFile(path, whole.subarray(length, ++length)), 10)
+    setTimeout(() => clearInterval(timer), 200)
+    const started = performance.now()
+    expect((await follow({})).story).toEqual(['baseline', 'waiting 10', 'end: idle'])
+    expect(performance.now() - started).toBeGreaterThan(200)
+  })
+
+  it('should not take a measured checkpoint for a lost one', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const state = join(run, 'checkpoint-10', 'trainer_state.json')
+    const written = await readFile(state)
+    const { story } = await follow({
+      'checkpoint 10': () => rm(state),
+      'waiting 10': async () => {
+        await writeFile(state, written)
+        setTimeout(() => void rm(join(run, 'checkpoint-10'), { recursive: true }), 30)
+      },
+    })
+    expect(story).toEqual([
+      'baseline',
+      'checkpoint 10',
+      'waiting 10',
+      'waiting: there is no checkpoint yet',
+      'end: idle',
+    ])
+  })
+
+  it('should reject a run that is a file', async () => {
+    await writeFile(run, 'x')
+    await expect(follow({})).rejects.toMatchObject({ message: expect.stringContaining('found a file') })
   })
 
   it.each(['baseline', 'checkpoint 10', 'waiting 20'])('should end when aborted at "%s"', async (moment) => {
