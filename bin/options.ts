@@ -134,7 +134,17 @@ export function addDirectionOptions(command: Command): Command {
     .addOption(residualBaseOption())
     .addOption(loraModeOption())
     .option('--allow-mismatch', 'go on although bundle or directions and the run differ (recorded)')
+  command.hook('preAction', (_, run) => keepStronger(run, 'bundle', 'directions'))
   return addCacheOptions(command, 'step 0 and merged models (up to 20 GiB)')
+}
+
+const SOURCES = ['default', 'config', 'env', 'cli']
+
+/** Of two options that exclude each other, a flag wins over the environment, and that over the config file. */
+function keepStronger(command: Command, one: string, other: string): void {
+  const rank = (name: string) => SOURCES.indexOf(command.getOptionValueSource(name) ?? 'default')
+  if (rank(one) <= 0 || rank(other) <= 0 || rank(one) === rank(other)) return
+  command.setOptionValueWithSource(rank(one) < rank(other) ? one : other, undefined, 'default')
 }
 
 /** Which of a folder's runs a command takes. */
@@ -177,6 +187,24 @@ export function translateLlamaFlags(argv: readonly string[]): string[] {
     const name = LLAMA_FLAGS[flag]
     return name === undefined ? arg : [name, ...rest].join('=')
   })
+}
+
+/**
+ * Makes `TRAITSCOPE_RESIDUAL_BASE=0` mean no: commander takes a switch for set when its variable exists.
+ *
+ * @throws TraitscopeError USAGE for a value that says neither yes nor no
+ */
+export function applySwitchVariables(command: Command, env: NodeJS.ProcessEnv = process.env): void {
+  for (const { envVar } of command.commands.flatMap(({ options }) =>
+    options.filter((one) => one.isBoolean()),
+  )) {
+    const value = envVar && env[envVar]
+    if (value === undefined || /^(1|true|yes|on)$/i.test(value)) continue
+    if (!/^(0|false|no|off|)$/i.test(value)) {
+      throw new TraitscopeError('USAGE', `expected ${envVar} to be 1 or 0, found ${JSON.stringify(value)}`)
+    }
+    delete env[envVar!]
+  }
 }
 
 /**

@@ -2,13 +2,15 @@
 /** Entry of the command line: the only file that ends the process. */
 import { CommanderError } from 'commander'
 import { isTraitscopeError } from '../lib/index.js'
-import { applyConfigFile, translateLlamaFlags } from './options.js'
+import { applyConfigFile, applySwitchVariables, translateLlamaFlags } from './options.js'
 import { buildProgram } from './program.js'
 import { EXIT_NOT_COMPARABLE } from './verdicts.js'
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
 const EXIT_INTERRUPTED = 130
+/** What a shell shows of a program that ends because nobody reads its output any more: 128 + SIGPIPE. */
+const EXIT_PIPE = 141
 
 // One Ctrl-C stops cleanly (temporary files go, the model is closed); a second one does not wait.
 const interrupt = new AbortController()
@@ -18,28 +20,45 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
     interrupt.abort(new Error(`interrupted by ${name}`))
   })
 }
-// A reader that closes its end early (`| head`) is no failure; without a reader of stderr the work goes on.
+// A reader that closes its end early (`| head`) ends the work in order: what it would find out, nobody would read.
+// Once the outcome is known it is no failure. Without a reader of stderr the work goes on.
+let working = true
+let unread: number | undefined
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
-  throw error
+  if (unread !== undefined) return
+  if (error.code !== 'EPIPE') {
+    unread = EXIT_FAILURE
+    process.stderr.write(`traitscope: cannot write the results (${error.code}); check the free space there\n`)
+  } else unread = Number(process.exitCode ?? (working ? EXIT_PIPE : 0))
+  process.exitCode = unread
+  interrupt.abort(new Error('nobody reads the results'))
 })
 process.stderr.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
 })
 
 const program = buildProgram(interrupt.signal)
+const args = translateLlamaFlags(process.argv.slice(2))
 try {
-  applyConfigFile(program)
-  await program.parseAsync(translateLlamaFlags(process.argv.slice(2)), { from: 'user' })
+  const asks =
+    args.length === 0 || args[0] === 'help' || args.some((arg) => /^(-h|--help|-V|--version)$/.test(arg))
+  if (!asks) {
+    applyConfigFile(program)
+    applySwitchVariables(program)
+  }
+  await program.parseAsync(args, { from: 'user' })
   process.exitCode ??= 0
 } catch (error) {
   process.exitCode = report(error)
 }
+working = false
+process.exitCode = unread ?? process.exitCode
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE // commander has printed it
   if (isTraitscopeError(error)) {
     if (error.code === 'ABORTED' && interrupt.signal.aborted) {
+      if (unread !== undefined) return unread
       process.stderr.write('traitscope: interrupted\n')
       return EXIT_INTERRUPTED
     }

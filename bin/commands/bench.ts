@@ -37,7 +37,7 @@ export function benchCommand(signal: AbortSignal): Command {
     .addHelpText(
       'after',
       `
-The evaluation prompts are computed in five ways, from one prompt at a time through the whole model to what measure and
+The evaluation prompts are computed in six ways, from one prompt at a time through the whole model to what measure and
 watch do. Each way gets the threads and the batch size that suit it best; -t and -ub fix them.
 
 Example:

@@ -11,7 +11,7 @@ import {
   TABLE_HEADER,
   TraitscopeError,
 } from '../../lib/index.js'
-import { addOutputOptions, integer, names, number, option, share } from '../options.js'
+import { addOutputOptions, integer, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
 interface Flags {
@@ -84,13 +84,13 @@ export function evaluateCommand(signal: AbortSignal): Command {
     )
     .addOption(option('-l, --layer <n>', "layer (default: each model's primary one)").argParser(integer))
     .addOption(
-      option('--cut <rate>', 'EM rate above which a checkpoint is dangerous').argParser(number).default(0.06),
+      option('--cut <rate>', 'EM rate above which a checkpoint is dangerous').argParser(share).default(0.06),
     )
     .addOption(
       option(
         '--threshold <rate>',
         'predicted rate above which a detector alarms (default: the cut)',
-      ).argParser(number),
+      ).argParser(share),
     )
     .addOption(
       option(

@@ -72,7 +72,9 @@ function printReport(output: Output, out: string, report: MergeReport, seconds: 
   output.print(`${out}: ${report.changed.length} tensors changed (${counts}), ${seconds.toFixed(1)} s`)
   if (report.added.length > 0) output.print(`added: ${report.added.join(', ')}`)
   if (report.allZero)
-    output.note('warning: the adapter changes nothing: all its weights are zero or its alpha is')
+    output.note(
+      'warning: the adapter changes nothing: all its weights are zero, or its alpha or --adapter-scale is',
+    )
   else if (report.lost.length > 0) {
     output.note(
       `warning: the change of ${report.lost.length} tensors is lost in rounding, e.g. ${report.lost[0]}; a finer --type keeps it`,

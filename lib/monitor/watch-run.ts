@@ -238,7 +238,7 @@ function judgeOf(
   if (judge.refused.length > 0) {
     throw new TraitscopeError(
       'NOT_COMPARABLE',
-      `${judge.refused.join('; ')}; calibrate for these conditions, or allow the mismatch explicitly`,
+      `${judge.refused.join('; ')}; calibrate for these conditions, or allow the mismatch (--allow-mismatch)`,
     )
   }
   return judge

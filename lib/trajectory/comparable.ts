@@ -43,7 +43,7 @@ export function assertComparable(made: Conditions, found: Conditions, allow = fa
   if (different.length > 0 && !allow) {
     throw new TraitscopeError(
       'NOT_COMPARABLE',
-      `${different.join('; ')}; make directions for this model and pack, or allow the mismatch explicitly`,
+      `${different.join('; ')}; use the model, template and trait pack (--traits) that the directions were made with, make directions for these, or allow the mismatch (--allow-mismatch)`,
     )
   }
   return different

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, existsSync, readdirSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot, packageVersion } from '../../lib/package.js'
@@ -107,6 +107,39 @@ describe('where option values come from', () => {
     expect(stderr).toContain(message)
   })
 
+  it('should ask for help and version however broken the config file is', async () => {
+    for (const flag of ['--help', '--version']) {
+      work.write('traitscope.config.yaml', 'model: [')
+      const { code } = await work.run([flag])
+      rmSync(work.path('traitscope.config.yaml'))
+      expect(code).toBe(0)
+    }
+  })
+
+  it('should let a flag win over the other of two that exclude each other', async () => {
+    const made = await work.directions('exclusive')
+    const measure = (args: string[], env: NodeJS.ProcessEnv) =>
+      work.run(['measure', ...MODEL_AND_PACK, join(TINY_RUN, 'checkpoint-10'), ...args], { env })
+    const bundle = { TRAITSCOPE_BUNDLE: 'nowhere' }
+    expect(await measure(['-d', made], bundle)).toMatchObject({ code: 0 })
+    expect((await measure([], bundle)).stderr).toContain('nowhere')
+    const both = await measure(['-d', made, '-b', 'nowhere'], {})
+    expect(both).toMatchObject({ code: 2, stderr: expect.stringContaining('not both') })
+  })
+
+  it('should take a switch from the environment by its value', async () => {
+    const measure = (value: string) =>
+      work.run(['measure', ...MODEL_AND_PACK, '-l', '1', moved], { env: { TRAITSCOPE_RESIDUAL_BASE: value } })
+    const moved = work.path('moved')
+    cpSync(join(TINY_RUN, 'checkpoint-10'), moved, { recursive: true })
+    const config = join(moved, 'adapter_config.json')
+    const json = JSON.parse(readFileSync(config, 'utf8')) as object
+    writeFileSync(config, JSON.stringify({ ...json, init_lora_weights: 'pissa' }))
+    expect(await measure('1')).toMatchObject({ code: 0 })
+    for (const no of ['0', 'false', '']) expect((await measure(no)).stderr).toContain('[UNSUPPORTED]')
+    expect(await measure('perhaps')).toMatchObject({ code: 2, stderr: expect.stringContaining('"perhaps"') })
+  })
+
   it('should read a switch from the config file', async () => {
     const config = `${model}layer: 1\nraw: true\n`
     const raw = JSON.parse((await extract('switch', { config })).stdout)
@@ -176,9 +209,10 @@ describe('an interrupted command', () => {
 
 describe('output', () => {
   it.runIf(process.platform !== 'win32').each([
-    ['measure', ['measure', ...MODEL_AND_PACK, '-l', '1', join(TINY_RUN, 'checkpoint-10')]],
-    ['watch', ['watch', ...MODEL_AND_PACK, '-l', '1', TINY_RUN, '--jsonl']],
-  ])('should not mind a reader of %s that leaves early', async (_, args) => {
+    ['measure', ['measure', ...MODEL_AND_PACK, '-l', '1', join(TINY_RUN, 'checkpoint-10')], 0],
+    // What it would have found out is unknown, so this is no clean end.
+    ['watch', ['watch', ...MODEL_AND_PACK, '-l', '1', TINY_RUN, '--jsonl'], 141],
+  ])('should end in order when a reader of %s leaves early', async (_, args, expected) => {
     const child = spawn(process.execPath, [join(packageRoot, 'dist/bin/traitscope.js'), ...args], {
       cwd: work.folder,
       env: { ...process.env, ...work.env },
@@ -190,7 +224,7 @@ describe('output', () => {
     })
     child.stdout.once('data', () => child.stdout.destroy())
     const [code, signal] = await once(child, 'close')
-    expect({ code, signal }).toEqual({ code: 0, signal: null })
+    expect({ code, signal }).toEqual({ code: expected, signal: null })
     expect(stderr).not.toMatch(/EPIPE|bug|at .*\.js/)
   })
 
