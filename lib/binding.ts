@@ -69,6 +69,8 @@ export interface NativeRequest {
   batches: readonly NativeBatch[]
   layers: Int32Array
   nRows: number
+  /** `[nRows, layers.length, nEmbd]`, filled while the call runs: the `data` of the result. */
+  data: Float32Array
   adapterIds: readonly number[]
   adapterStrengths: readonly number[]
   stopEarly: boolean
@@ -258,7 +260,7 @@ export function fromNative(error: unknown): unknown {
 }
 
 /**
- * Runs a native call that can be cancelled and reports progress. The signal stops it within milliseconds and makes it
+ * Runs a native call that can be cancelled and reports progress. The signal stops it within milliseconds, and makes it
  * reject with `ABORTED`; an exception of the progress callback stops it too and is what it rejects with.
  */
 export async function cancellable<T>(
@@ -291,6 +293,14 @@ export async function cancellable<T>(
   } finally {
     signal?.removeEventListener('abort', onAbort)
   }
+}
+
+let system: string | undefined
+
+/** The processor's features that the kernels were chosen by, as ggml names them. */
+export function systemInfo(): string {
+  system ??= binding().systemInfo().trim()
+  return system
 }
 
 export interface Diagnosis {

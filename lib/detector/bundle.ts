@@ -103,7 +103,10 @@ export async function saveBundle(
       await writeDirections(chosen, temporary)
       for (const [name, text] of Object.entries(files)) await writeFile(join(temporary, name), text)
       await copyFile(traitPackPath(pack.source), join(temporary, TRAITS))
-      await writeFile(join(temporary, BUNDLE_FILE), json(description))
+      await writeFile(
+        join(temporary, BUNDLE_FILE),
+        json({ ...description, descriptionSha256: sha256(JSON.stringify(description)) }),
+      )
     },
     { force: options.force ?? false, marker: BUNDLE_FILE },
   )
@@ -126,6 +129,13 @@ export async function loadBundle(folder: string): Promise<Bundle> {
     throw new TraitscopeError(
       'UNSUPPORTED',
       `expected schema version ${SCHEMA_VERSION} in ${path}, found ${JSON.stringify(description.schemaVersion)}; update traitscope or calibrate again`,
+    )
+  }
+  const { descriptionSha256, ...described } = description
+  if (descriptionSha256 !== sha256(JSON.stringify(described))) {
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected ${path} to hold what its descriptionSha256 was made of; it was edited or damaged, calibrate again`,
     )
   }
   const at = new JsonFields(description, path, '')
@@ -168,6 +178,8 @@ export async function loadBundle(folder: string): Promise<Bundle> {
     calibratedFor.base.map(({ layer }) => layer),
   )
   reads('traits', detector.traits, directions.traits)
+  if (calibratedFor.base.some(({ projections }) => projections.length !== detector.traits.length))
+    at.object('calibratedFor').fail('base', `${detector.traits.length} projections per layer`)
   const versions = at.object('versions')
   return {
     path: folder,

@@ -36,7 +36,7 @@ export interface RunGeometry extends Geometry {
  * Geometry of a folder of runs (see `scanMeasuredRuns`): where they end and the way there.
  *
  * @throws TraitscopeError NOT_COMPARABLE when traits differ or directions are not those of the runs; the
- * errors of `scanMeasuredRuns` and `driftGeometry`
+ * errors of `scanMeasuredRuns` and `driftGeometry`, ABORTED among them
  */
 export async function runGeometry(root: string, options: RunGeometryOptions = {}): Promise<RunGeometry> {
   const { runs, exclusions } = await scanMeasuredRuns(root, options)
@@ -56,7 +56,7 @@ export async function runGeometry(root: string, options: RunGeometryOptions = {}
   for (const run of runs) finals.push(await finalDrift(run, options.layer))
   const directions =
     options.directions && new Map(runs.map((run) => [run.model, directionRows(run, options)] as const))
-  const geometry = driftGeometry(finals, { ...options, traits, directions })
+  const geometry = await driftGeometry(finals, { ...options, traits, directions })
   const [pc1, pc2] = geometry.pooled.components
   const along = (values: readonly number[], axis: readonly number[] | undefined) =>
     axis === undefined ? 0 : values.reduce((sum, value, t) => sum + value * axis[t]!, 0)

@@ -22,8 +22,8 @@ export interface Verdict {
   /** Probability that the checkpoint is dangerous, where the detector gives one. */
   pDanger?: number
   /**
-   * How far the drift lies from every calibration checkpoint, and the share of calibration runs whose own
-   * checkpoints lie at least as far from the other runs (empirical p-value). A small p-value means that the
+   * How far the drift lies from every calibration checkpoint, and the share of calibration checkpoints that
+   * lie at least as far from those of the other runs (empirical p-value). A small p-value means that the
    * detector extrapolates.
    */
   novelty: { distance: number; pValue: number } | null

@@ -81,9 +81,12 @@ export interface Geometry {
  * all together.
  *
  * @throws TraitscopeError SHAPE for fewer than two runs; NOT_COMPARABLE when directions and drifts differ in
- * shape
+ * shape; ABORTED
  */
-export function driftGeometry(finals: readonly FinalDrift[], options: GeometryOptions): Geometry {
+export async function driftGeometry(
+  finals: readonly FinalDrift[],
+  options: GeometryOptions,
+): Promise<Geometry> {
   const { traits, draws = 1000 } = options
   if (finals.length < 2) {
     throw new TraitscopeError('SHAPE', `the geometry of drifts needs at least 2 runs, got ${finals.length}`)
@@ -95,21 +98,20 @@ export function driftGeometry(finals: readonly FinalDrift[], options: GeometryOp
     const runs = finals.filter((one) => model === null || one.model === model)
     return geometryOf(model, runs, { ...options, draws }, at < 0 ? undefined : at)
   }
-  return {
-    traits: [...traits],
-    upwards: at < 0 ? null : upwards,
-    draws,
-    pooled: of(null),
-    models: models.filter((model) => finals.filter((one) => one.model === model).length > 1).map(of),
+  const pooled = await of(null)
+  const each: DriftGeometry[] = []
+  for (const model of models) {
+    if (finals.filter((one) => one.model === model).length > 1) each.push(await of(model))
   }
+  return { traits: [...traits], upwards: at < 0 ? null : upwards, draws, pooled, models: each }
 }
 
-function geometryOf(
+async function geometryOf(
   model: string | null,
   runs: readonly FinalDrift[],
   options: GeometryOptions,
   upwards: number | undefined,
-): DriftGeometry {
+): Promise<DriftGeometry> {
   const drifts = runs.map(({ values }) => values)
   const axes = principalAxes(drifts, upwards)
   const groups = runs.map(({ dataset, values }) => ({ group: dataset, values }))
@@ -123,7 +125,7 @@ function geometryOf(
   const own = model === null ? undefined : principalAxes(activations)
   const native = own && {
     shares: own.shares.slice(0, 5),
-    null: excessOver(nativeNull(lengths, activations[0]!.length, options), own.shares[0]!),
+    null: excessOver(await nativeNull(lengths, activations[0]!.length, options), own.shares[0]!),
   }
   if (!bases.every((basis) => basis !== undefined))
     return { ...observed, native: native ?? null, basis: null }
@@ -131,7 +133,7 @@ function geometryOf(
   const whiteners = new Map([...new Set(bases)].map((basis) => [basis, whitener(basis)]))
   const whitened = drifts.map((values, i) => timesMatrix(values, whiteners.get(bases[i]!)!))
   const basis = {
-    null: excessOver(projectedNull(lengths, bases, options), axes.shares[0]!),
+    null: excessOver(await projectedNull(lengths, bases, options), axes.shares[0]!),
     whitenedShare: principalAxes(whitened).shares[0]!,
     space: own ? spaceOf(runs, bases[0]!, activations, axes.components[0]!, own.components[0]!) : null,
   }

@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises'
+import { throwIfAborted } from '../errors.js'
 import { dot, norm } from '../estimators/linalg.js'
 import { columnMeans, type Matrix64, selectRows } from '../estimators/matrix.js'
 import { Mt19937 } from '../estimators/mt19937.js'
@@ -7,6 +9,8 @@ export interface NullOptions {
   draws?: number | undefined
   /** Seed of {@link Mt19937}; the draws are not those of NumPy's default_rng. */
   seed?: number | undefined
+  /** Looked at between draws, when the event loop gets its turn too. */
+  signal?: AbortSignal | undefined
 }
 
 /**
@@ -20,16 +24,17 @@ export interface NullOptions {
  * @param lengths ‖activation drift‖ per run
  * @param bases per run, its directions as rows, shape `[K, H]`; runs of one model share one object
  * @returns the shares of all draws, ascending, each in [0, 1]
+ * @throws TraitscopeError ABORTED
  */
-export function projectedNull(
+export async function projectedNull(
   lengths: readonly number[],
   bases: readonly Matrix64[],
-  { draws = 1000, seed = 42 }: NullOptions = {},
-): number[] {
+  { draws = 1000, seed = 42, signal }: NullOptions = {},
+): Promise<number[]> {
   const random = new Mt19937(seed)
   const frames = new Map([...new Set(bases)].map((basis) => [basis, spanOf(basis)]))
   const cols = bases[0]!.rows
-  return shares(draws, () => {
+  return shares(draws, signal, () => {
     const data = new Float64Array(lengths.length * cols)
     for (const [r, length] of lengths.entries()) {
       const { mixing, rank, nEmbd } = frames.get(bases[r]!)!
@@ -47,14 +52,14 @@ export function projectedNull(
  * {@link projectedNull} without a basis: PCA of the directions in R^H itself. Drawn as the triangular factor
  * of their Gram matrix (Bartlett's decomposition), which has the same axes.
  */
-export function nativeNull(
+export async function nativeNull(
   lengths: readonly number[],
   nEmbd: number,
-  { draws = 1000, seed = 42 }: NullOptions = {},
-): number[] {
+  { draws = 1000, seed = 42, signal }: NullOptions = {},
+): Promise<number[]> {
   const random = new Mt19937(seed)
   const cols = Math.min(lengths.length, nEmbd)
-  return shares(draws, () => {
+  return shares(draws, signal, () => {
     const data = new Float64Array(lengths.length * cols)
     for (const [r, length] of lengths.entries()) {
       const row = data.subarray(r * cols, (r + 1) * cols)
@@ -67,8 +72,24 @@ export function nativeNull(
   })
 }
 
-function shares(draws: number, draw: () => Matrix64): number[] {
-  return Array.from({ length: draws }, () => firstShare(draw())).sort((a, b) => a - b)
+/** A draw takes microseconds for a few runs and tens of milliseconds for a hundred. */
+const TURN_MS = 10
+
+async function shares(
+  draws: number,
+  signal: AbortSignal | undefined,
+  draw: () => Matrix64,
+): Promise<number[]> {
+  const found: number[] = []
+  let turn = performance.now()
+  while (found.length < draws) {
+    found.push(firstShare(draw()))
+    if (performance.now() - turn < TURN_MS) continue
+    await setImmediate()
+    throwIfAborted(signal)
+    turn = performance.now()
+  }
+  return found.sort((a, b) => a - b)
 }
 
 /** Share of the variance along the first axis of the centred rows. */

@@ -1,6 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
-import { access, constants, link, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
+import {
+  access,
+  constants,
+  link,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  stat,
+} from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import { errnoOf, fileError } from './file-errors.js'
@@ -57,7 +69,7 @@ export async function publishFolder(
   writer: (folder: string) => Promise<void>,
   options: PublishOptions = {},
 ): Promise<void> {
-  const target = resolve(path)
+  const target = await realpath(path).catch(() => resolve(path))
   const occupied = await isOccupied(target, options)
   const parents = await makeParents(target)
   const temporary = besideName(target)

@@ -1,11 +1,31 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { throwIfAborted } from '../errors.js'
 import { fileError } from './file-errors.js'
 
 /** SHA-256 of bytes, or of a string's UTF-8 bytes, as 64 lower-case hex digits. */
 export function sha256(data: string | Uint8Array): string {
   return createHash('sha256').update(data).digest('hex')
+}
+
+const CHUNK = 1 << 20
+
+/**
+ * SHA-256 of an open file's bytes, whatever has become of its name.
+ *
+ * @throws ABORTED when the signal fires; errors of the file system as they are
+ */
+export async function sha256Handle(handle: FileHandle, signal?: AbortSignal): Promise<string> {
+  const hash = createHash('sha256')
+  const chunk = new Uint8Array(CHUNK)
+  for (let position = 0; ; ) {
+    throwIfAborted(signal)
+    const { bytesRead } = await handle.read(chunk, 0, CHUNK, position)
+    if (bytesRead === 0) return hash.digest('hex')
+    hash.update(chunk.subarray(0, bytesRead))
+    position += bytesRead
+  }
 }
 
 /**
@@ -17,7 +37,7 @@ export async function sha256File(path: string, signal?: AbortSignal): Promise<st
   throwIfAborted(signal)
   const hash = createHash('sha256')
   try {
-    const stream = createReadStream(path, { highWaterMark: 1 << 20, ...(signal ? { signal } : {}) })
+    const stream = createReadStream(path, { highWaterMark: CHUNK, ...(signal ? { signal } : {}) })
     for await (const chunk of stream) hash.update(chunk)
   } catch (error) {
     throwIfAborted(signal)

@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import { fileError, type MissingMeans } from './file-errors.js'
-import { sha256, sha256File } from './hash.js'
+import { sha256, sha256Handle } from './hash.js'
 import { isJsonObject, readJsonFile } from './json.js'
 import { quoted, shown } from './json-scan.js'
 import { listFolder } from './list-folder.js'
@@ -23,7 +23,7 @@ export interface HfTensor extends TensorEntry {
 
 /** The weights of a Hugging Face model folder, one safetensors file or shards with an index; data stays in the files. */
 export class HfWeights implements AsyncDisposable {
-  readonly #handles: (Promise<FileHandle> | undefined)[]
+  readonly #handles: (Promise<Opened> | undefined)[]
 
   private constructor(
     readonly folder: string,
@@ -76,8 +76,7 @@ export class HfWeights implements AsyncDisposable {
   async read(tensor: HfTensor, begin = 0, end = tensor.end - tensor.begin): Promise<Uint8Array> {
     const path = join(this.folder, this.files[tensor.file]!)
     try {
-      this.#handles[tensor.file] ??= open(path, 'r')
-      const handle = (await this.#handles[tensor.file])!
+      const { handle } = await this.#open(tensor.file)
       const bytes = new Uint8Array(end - begin)
       if ((await readInto(handle, bytes, tensor.position + begin)) === bytes.length) return bytes
     } catch (error) {
@@ -86,19 +85,64 @@ export class HfWeights implements AsyncDisposable {
     throw new TraitscopeError('FILE_INCOMPLETE', `${path} was cut short while it was read`)
   }
 
+  /**
+   * Content identity: equal files under equal names, whatever the folder is called. It is of the bytes that
+   * {@link read} gives, also when the trainer has deleted or replaced the files since.
+   *
+   * @throws FILE_INCOMPLETE when a file was written to since it was opened, FILE_VANISHED, ABORTED
+   */
+  async hash(signal?: AbortSignal): Promise<string> {
+    const hashes: [string, string][] = []
+    for (const [file, name] of this.files.entries()) {
+      const path = join(this.folder, name)
+      try {
+        const { handle, size, mtimeMs } = await this.#open(file)
+        hashes.push([name, await sha256Handle(handle, signal)])
+        const now = await handle.stat()
+        if (now.size === size && now.mtimeMs === mtimeMs) continue
+      } catch (error) {
+        throw fileError(error, path, this.missing)
+      }
+      throw new TraitscopeError('FILE_INCOMPLETE', `${path} was written to while it was read`)
+    }
+    return sha256(JSON.stringify(hashes.sort(([a], [b]) => (a < b ? -1 : 1))))
+  }
+
+  #open(file: number): Promise<Opened> {
+    this.#handles[file] ??= openFile(join(this.folder, this.files[file]!))
+    return this.#handles[file]!
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const opened = await Promise.allSettled(this.#handles)
-    await Promise.all(opened.map((one) => (one.status === 'fulfilled' ? one.value?.close() : undefined)))
+    await Promise.all(
+      opened.map((one) => (one.status === 'fulfilled' ? one.value?.handle.close() : undefined)),
+    )
   }
 }
 
-/** Content identity of a model's weights: equal files under equal names, whatever the folder is called. */
+/** A file as it was when it was opened. */
+interface Opened {
+  handle: FileHandle
+  size: number
+  mtimeMs: number
+}
+
+async function openFile(path: string): Promise<Opened> {
+  const handle = await open(path, 'r')
+  try {
+    const { size, mtimeMs } = await handle.stat()
+    return { handle, size, mtimeMs }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+/** {@link HfWeights.hash} of a folder. */
 export async function hashWeights(folder: string, signal?: AbortSignal): Promise<string> {
   await using weights = await HfWeights.open(folder, 'vanished')
-  const hashes: [string, string][] = []
-  for (const name of [...weights.files].sort())
-    hashes.push([name, await sha256File(join(folder, name), signal)])
-  return sha256(JSON.stringify(hashes))
+  return await weights.hash(signal)
 }
 
 /** Whether a folder's file names are those of a whole model's weights, complete or not. */

@@ -23,6 +23,7 @@ const CONSTANTS = /^rope_(freqs|factors_long|factors_short)\.weight$/
  * was trained from: the base's metadata, tokenizer, tensors and types, with the checkpoint's values. What the base has
  * quantised is quantised by the same rules.
  *
+ * @returns the identity of the weights that were read, see `HfWeights.hash`
  * @throws ADAPTER_MISMATCH when tensors or shapes are not those of the base, UNSUPPORTED for types that need an importance matrix; else as
  * `HfWeights.open` and `writeGgufStream`
  */
@@ -31,9 +32,10 @@ export async function convertCheckpoint(
   folder: string,
   out: string,
   options: GgufStreamOptions & { threads?: number } = {},
-): Promise<void> {
+): Promise<string> {
   await using weights = await HfWeights.open(folder, 'vanished')
   await writeGgufStream(out, storedMetadata(base), await planCheckpoint(weights, base, options), options)
+  return await weights.hash(options.signal)
 }
 
 /**

@@ -1,4 +1,4 @@
-import { TraitscopeError } from '../errors.js'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
 
 /** Runs jobs one after another, in order of arrival; after `close()` no new one is taken. */
 export class JobQueue {
@@ -9,16 +9,39 @@ export class JobQueue {
     return this.#closed !== undefined
   }
 
-  /** @throws TraitscopeError `MODEL_CLOSED` after close() was called. */
-  run<T>(job: () => Promise<T>): Promise<T> {
+  /**
+   * @param signal takes the job out of the queue; once it runs, the job itself has to look at the signal
+   * @throws TraitscopeError `MODEL_CLOSED` after close() was called, `ABORTED`
+   */
+  run<T>(job: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.#closed) {
       return Promise.reject(
         new TraitscopeError('MODEL_CLOSED', 'the model was closed; open it again with openModel()'),
       )
     }
-    const result = this.#tail.then(job)
+    let waiting = true
+    const result = this.#tail.then(() => {
+      throwIfAborted(signal)
+      waiting = false
+      return job()
+    })
     this.#tail = result.catch(() => {})
-    return result
+    if (!signal) return result
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        if (waiting) this.#reject(reject, signal)
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      result.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
+    })
+  }
+
+  #reject(reject: (error: unknown) => void, signal: AbortSignal): void {
+    try {
+      throwIfAborted(signal)
+    } catch (error) {
+      reject(error)
+    }
   }
 
   /** Waits for every job taken so far, then runs `last` once; later calls return the same promise. */

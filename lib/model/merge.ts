@@ -1,5 +1,5 @@
+import { stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { resolve } from 'node:path'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { checkOutputFree } from '../formats/atomic.js'
 import type { GgmlTypeName, GgufInput } from '../formats/gguf.js'
@@ -66,7 +66,7 @@ export async function mergeAdapter(
   }
   await checkOutputFree(out, { force })
   const parts = await readGgufParts(base)
-  refuseOwnBase(out, parts)
+  await refuseOwnBase(out, parts)
   const architecture = adapterArchitecture(parts)
   const peft = typeof adapter === 'string' ? await readPeftAdapter(adapter, { values: 'disk' }) : adapter
   refuseMovedBase(peft, options.residualBase)
@@ -153,8 +153,12 @@ async function mergedMetadata(
   ]
 }
 
-function refuseOwnBase(out: string, { files }: GgufParts): void {
-  if (!files.some(({ path }) => resolve(path) === resolve(out))) return
+/** By the file itself: another path may lead to it. */
+async function refuseOwnBase(out: string, { files }: GgufParts): Promise<void> {
+  const target = await stat(out).catch(() => undefined)
+  if (target === undefined) return
+  const bases = await Promise.all(files.map(({ path }) => stat(path)))
+  if (!bases.some(({ dev, ino }) => dev === target.dev && ino === target.ino)) return
   throw new TraitscopeError('USAGE', `${out} is the base itself; write the merged model to another file`)
 }
 

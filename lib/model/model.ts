@@ -51,6 +51,9 @@ export interface ModelInfo extends NativeModelInfo {
   name?: string
 }
 
+const MAX_BATCH_TOKENS = 8192
+const MAX_THREADS = 512
+
 /** Tokenizers that compose accents (Unicode NFC) before splitting; llama.cpp leaves that step out. */
 const NFC_TOKENIZERS: ReadonlySet<string> = new Set(['qwen2'])
 
@@ -160,7 +163,12 @@ export class Model implements AsyncDisposable {
     })
   }
 
-  /** Runs a prompt plan and returns rows of shape `[nRows, layers.length, nEmbd]`; see `hiddenStates()`. */
+  /**
+   * Runs a prompt plan and returns rows of shape `[nRows, layers.length, nEmbd]`; see `hiddenStates()`.
+   *
+   * @throws TraitscopeError `USAGE`, `OUT_OF_MEMORY` when the rows do not fit, `COMPUTE`, `ABORTED`, `MODEL_CLOSED`; what
+   * `onProgress` throws comes back as it is
+   */
   async extract(request: ExtractRequest): Promise<NativeStates> {
     const adapters = request.adapters ?? []
     for (const adapter of adapters) {
@@ -179,25 +187,55 @@ export class Model implements AsyncDisposable {
         )
       }
     }
-    return this.#run(() =>
+    this.#checkPlan(request)
+    const groupCells = integerOption(
+      'groupCells',
+      request.groupCells ?? this.batchTokens,
+      1,
+      MAX_BATCH_TOKENS,
+    )
+    const threads = integerOption('threads', request.threads ?? this.threads, 1, MAX_THREADS)
+    const job = () =>
       cancellable(request, (token, onProgress) =>
         this.#native.extract(
           {
             batches: request.batches,
             layers: Int32Array.from(request.layers),
             nRows: request.nRows,
+            data: new Float32Array(request.nRows * request.layers.length * this.info.nEmbd),
             adapterIds: adapters.map((adapter) => adapter.id),
             adapterStrengths: adapters.map((adapter) => adapter.strength),
             stopEarly: request.stopEarly ?? true,
-            groupCells: integerOption('groupCells', request.groupCells ?? this.batchTokens, 1, 8192),
+            groupCells,
             splitFrom: request.splitFrom ?? Number.MAX_SAFE_INTEGER,
-            threads: request.threads ?? this.threads,
+            threads,
           },
           token,
           onProgress,
         ),
-      ),
-    )
+      )
+    return this.#queue.run(job, request.signal)
+  }
+
+  /** What the addon takes for granted. @throws TraitscopeError `USAGE` */
+  #checkPlan({ batches, layers, nRows, splitFrom }: ExtractRequest): void {
+    if (layers.length === 0 || layers.some((layer, i) => i > 0 && layer <= layers[i - 1]!)) {
+      throw new TraitscopeError(
+        'USAGE',
+        `expected layers that ascend, at least one, found [${layers.join(', ')}]: sort them, each once`,
+      )
+    }
+    integerOption('nRows', nRows, 1, 2 ** 31 - 1)
+    if (splitFrom !== undefined) integerOption('splitFrom', splitFrom, 0, Number.MAX_SAFE_INTEGER)
+    const { nVocab } = this.info
+    for (const { tokens } of batches) {
+      const foreign = tokens.find((id) => id < 0 || id >= nVocab)
+      if (foreign === undefined) continue
+      throw new TraitscopeError(
+        'USAGE',
+        `expected token ids from 0 to ${nVocab - 1}, found ${foreign}: tokenize with this model`,
+      )
+    }
   }
 
   /** Waits for work in flight, then frees everything; idempotent. Later calls reject with `MODEL_CLOSED`. */
@@ -264,12 +302,12 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
   const gpuLayers = options.gpuLayers ?? 'auto'
   const nGpuLayers =
     gpuLayers === 'auto' ? (gpu ? 10_000 : 0) : integerOption('gpuLayers', gpuLayers, 0, 1_000_000)
-  const threads = integerOption('threads', options.threads ?? defaultThreads(gguf.fileSize), 1, 512)
+  const threads = integerOption('threads', options.threads ?? defaultThreads(gguf.fileSize), 1, MAX_THREADS)
   const batchTokens = integerOption(
     'batchTokens',
     options.batchTokens ?? defaultBatchTokens(gguf.metadata, architecture),
     256,
-    8192,
+    MAX_BATCH_TOKENS,
   )
   const { repack = true } = options
   const native = new (binding().Model)()

@@ -2,7 +2,6 @@ import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { weightsKind } from '../formats/checkpoint-folder.js'
-import { hashWeights } from '../formats/hf-weights.js'
 import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
 import { whyMerge } from './attachable.js'
 import type { AttachedAdapter } from './attached-adapter.js'
@@ -101,9 +100,7 @@ async function openConverted(
   const remove = () => rm(scratch, { recursive: true, force: true })
   try {
     const path = join(scratch, 'checkpoint.gguf')
-    // First what can refuse the checkpoint by its headers alone.
-    await convertCheckpoint(base.gguf, folder, path, { threads: base.threads, signal })
-    const sha256 = await hashWeights(folder, signal)
+    const sha256 = await convertCheckpoint(base.gguf, folder, path, { threads: base.threads, signal })
     const { gpuLayers, threads, batchTokens, repack } = base
     const model = await openModel(path, {
       gpuLayers,

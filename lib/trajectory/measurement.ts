@@ -1,4 +1,4 @@
-import { LLAMA_CPP_VERSION } from '../binding.js'
+import { LLAMA_CPP_VERSION, systemInfo } from '../binding.js'
 import type { Conditions, Directions } from '../directions/directions.js'
 import { measurementConditions } from '../directions/extract-directions.js'
 import { layerRows } from '../directions/layer-rows.js'
@@ -137,8 +137,9 @@ export class MeasurementPlan {
     const stateChange = this.directions.layers.map((_, l) =>
       relativeChange(this.#rows(data, l), this.#rows(base.states, l)),
     )
-    // A merged copy of a quantised base computes with other kernels, so that its states differ whatever was merged.
-    if (stateChange[this.primary] === 0 || (checkpoint.how === 'merge' && report?.allZero)) {
+    // Weights that are all zero count whatever the states say: a merged copy of a quantised base, for one, computes with
+    // other kernels.
+    if (stateChange[this.primary] === 0 || report?.allZero) {
       throw new TraitscopeError(
         'ADAPTER_NO_EFFECT',
         `the checkpoint ${folder} changes nothing at block ${this.directions.layers[this.primary]}` +
@@ -206,10 +207,10 @@ export class MeasurementPlan {
    */
   #cacheKey(): string {
     const { model, directions, conditions, tokenIdsSha256 } = this
-    const { device, threads, batchTokens } = model
+    const { device, threads, batchTokens, repack, gpuLayers } = model
     return sha256(
       JSON.stringify({
-        schema: 2,
+        schema: 3,
         base: conditions.base.fingerprint,
         adapter: null,
         tokenIds: tokenIdsSha256,
@@ -218,7 +219,8 @@ export class MeasurementPlan {
         template: conditions.template.sha256,
         kv: 'f32',
         flashAttention: false,
-        compute: { device, threads, batchTokens },
+        // Kernels differ by processor, and by how weights lie in memory.
+        compute: { device, threads, batchTokens, repack, gpuLayers, system: systemInfo() },
         llamaCpp: LLAMA_CPP_VERSION,
         traitscope: packageVersion,
       }),

@@ -1,8 +1,10 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { parseConditions } from '../directions/directions-json.js'
 import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json.js'
+import { isText, JsonFields } from '../formats/json-fields.js'
 import { shown } from '../formats/json-scan.js'
 import type { LayerTrajectory, RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
 import { TRAJECTORY_SCHEMA } from './trajectory-json.js'
@@ -113,7 +115,15 @@ function parseOwn(
   if (!Array.isArray(steps) || !steps.every((one) => isJsonObject(one) && isStep(one.step))) {
     invalid('steps', 'a list of measured steps')
   }
+  if (
+    steps[0]?.step !== 0 ||
+    steps.some(({ step }, i) => i > 0 && order(step) <= order(steps[i - 1]!.step))
+  ) {
+    invalid('steps', 'steps that ascend from 0')
+  }
   for (const { step, adapter, stateChange } of steps) {
+    if (adapter !== undefined && !isJsonObject(adapter))
+      invalid('steps', `an object 'adapter' at step ${step}`)
     const numbers: unknown[] = [adapter?.deltaNorms, stateChange]
     if (adapter?.deltaNorm !== undefined) numbers.push([adapter.deltaNorm])
     if (numbers.some((list) => list !== undefined && !(Array.isArray(list) && list.every(isFiniteNumber)))) {
@@ -140,6 +150,8 @@ function parseOwn(
   }
   if (!Array.isArray(skipped)) invalid('skipped', 'a list')
 
+  if (measurement != null) checkMeasurement(new JsonFields(own, where, 'traitscope.').object('measurement'))
+
   const stepOf = (step: Step) => (step === 'final' && finalAliasOf !== null ? finalAliasOf : step)
   const agrees =
     first.step0ActivationNorm === norm &&
@@ -159,8 +171,19 @@ function parseOwn(
     primary,
     skipped,
     run: runDescription(json),
-    ...(isJsonObject(measurement) ? { measurement } : {}),
+    ...(measurement == null ? {} : { measurement }),
   }
+}
+
+/** What later decides whether the numbers may be compared. */
+function checkMeasurement(at: JsonFields): void {
+  parseConditions(at.object('conditions'))
+  at.text('directionsSha256')
+  at.text('tokenIdsSha256')
+  at.count('nPrompts')
+  at.text('device')
+  const { mismatches } = at.json
+  if (!Array.isArray(mismatches) || !mismatches.every(isText)) at.fail('mismatches', 'a list of sentences')
 }
 
 function runDescription(json: Json): RunDescription {

@@ -154,11 +154,21 @@ Napi::Value ModelWrap::detach(const Napi::CallbackInfo & info) {
 
 Napi::Value ModelWrap::extract(const Napi::CallbackInfo & info) {
     auto open = model(info.Env());
-    ExtractRequest request = to_request(info[0].As<Napi::Object>());
-    const auto n = static_cast<size_t>(request.n_rows) * request.layers.size() *
-                   static_cast<size_t>(open->info().n_embd);
-    // Allocated here and filled by the worker: the result crosses without a copy.
-    auto data = Napi::Float32Array::New(info.Env(), n);
+    const auto object = info[0].As<Napi::Object>();
+    ExtractRequest request = to_request(object);
+    // Allocated by the caller and filled by the worker: the result crosses without a copy. Allocating it here would end
+    // the process where there is no memory for it.
+    const auto given = object.Get("data");
+    if (!given.IsTypedArray() || given.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+        throw Napi::TypeError::New(info.Env(), "data must be a Float32Array");
+    }
+    auto data = given.As<Napi::Float32Array>();
+    const size_t row = request.layers.size() * static_cast<size_t>(open->info().n_embd);
+    const bool fits = request.n_rows >= 0 && row > 0 && data.ElementLength() % row == 0 &&
+                      data.ElementLength() / row == static_cast<size_t>(request.n_rows);
+    if (!fits) {
+        throw coded_error(info.Env(), "INTERNAL", "extract: data is not nRows x layers x nEmbd long");
+    }
     float * out = data.Data();
     return start(info, ExtractWork{std::move(open), std::move(request), Napi::Persistent(data), out, {}},
                  info[1], info[2]);

@@ -1,6 +1,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { sha256 } from '../../lib/formats/hash.js'
 import { TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
 import { writeTinyBenignRun, writeTinyCalibration } from './tiny-calibration.js'
 import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
@@ -217,6 +218,18 @@ describe('traitscope measure --bundle', () => {
     const { code, stderr } = await work.run(['measure', ...MODEL, '-b', damaged, TINY_RUN])
     expect(code).toBe(1)
     expect(stderr).toMatch(/detector\.json.*edited or damaged \[FILE_INVALID\]\n$/)
+
+    // What it was calibrated for is part of it: an empty list would switch the check of the start off.
+    cpSync(file.replace(damaged, bundle), file)
+    const description = join(damaged, 'bundle.json')
+    const { descriptionSha256: _, ...json } = JSON.parse(readFileSync(description, 'utf8'))
+    for (const point of json.calibratedFor.base) point.projections = []
+    for (const signature of ['0'.repeat(64), sha256(JSON.stringify(json))]) {
+      writeFileSync(description, JSON.stringify({ ...json, descriptionSha256: signature }))
+      const edited = await work.run(['measure', ...MODEL, '-b', damaged, TINY_RUN])
+      expect(edited.code).toBe(1)
+      expect(edited.stderr).toMatch(/(edited or damaged|projections per layer).*\[FILE_INVALID\]\n$/)
+    }
   })
 })
 

@@ -124,9 +124,10 @@ describe('traitscope demo', () => {
     expect(edited.code).toBe(1)
     expect(edited.stderr).toMatch(/traits\.yaml.*edited or damaged.*\[FILE_INVALID\]/)
 
-    const bundle = JSON.parse(readFileSync(join(folder, 'bundle.json'), 'utf8'))
+    const { descriptionSha256: _, ...bundle } = JSON.parse(readFileSync(join(folder, 'bundle.json'), 'utf8'))
     bundle.files['traits.yaml'] = sha256(other)
-    writeFileSync(join(folder, 'bundle.json'), JSON.stringify(bundle))
+    const signed = { ...bundle, descriptionSha256: sha256(JSON.stringify(bundle)) }
+    writeFileSync(join(folder, 'bundle.json'), JSON.stringify(signed))
     const swapped = await work.run(command(from))
     expect(swapped.code).toBe(4)
     expect(swapped.stderr).toMatch(/the trait pack is .* but .*\[NOT_COMPARABLE\]/)

@@ -149,7 +149,8 @@ describe('hiddenStates', () => {
 
   it('should refuse a token outside the vocabulary', async () => {
     await expect(hiddenStates(model, [Int32Array.of(1, 99_999)], { layers: [0] })).rejects.toMatchObject({
-      code: 'INTERNAL',
+      code: 'USAGE',
+      message: expect.stringContaining('found 99999'),
     })
   })
 })

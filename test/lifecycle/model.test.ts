@@ -6,6 +6,7 @@ import { type GgufInput, readGguf } from '../../lib/formats/gguf.js'
 import { storedMetadata, tensorBytes, writeGgufStream } from '../../lib/formats/gguf-stream.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import { type Model, openModel } from '../../lib/model/model.js'
+import { planPrompts } from '../../lib/prompts/plan.js'
 import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
 
 /** Seconds of work for the tiny model: prompts that share nothing. */
@@ -107,6 +108,20 @@ describe('AbortSignal', () => {
     expect(stopped.seconds).toBeLessThan(0.7 * whole.seconds)
   })
 
+  it('should take a pass out of the queue at once', async () => {
+    await using model = await openModel(TINY_BASE)
+    const order: string[] = []
+    const controller = new AbortController()
+    const first = hiddenStates(model, long(1000), { layers: [3] }).then(() => order.push('first'))
+    const second = hiddenStates(model, short, { layers: [0], signal: controller.signal }).catch((error) => {
+      order.push(error.code)
+    })
+    const third = hiddenStates(model, short, { layers: [0] }).then(() => order.push('third'))
+    setTimeout(() => controller.abort(), 1)
+    await Promise.all([first, second, third])
+    expect(order).toEqual(['ABORTED', 'first', 'third'])
+  })
+
   it('should do nothing after the pass', async () => {
     await using model = await openModel(TINY_BASE)
     const controller = new AbortController()
@@ -118,6 +133,38 @@ describe('AbortSignal', () => {
   it('should stop a load', async () => {
     const signal = AbortSignal.abort()
     await expect(openModel(TINY_BASE, { signal })).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+})
+
+describe('a pass', () => {
+  it.each([new RangeError('mine'), Object.assign(new Error('mine'), { code: 'ABORTED' })])(
+    'should give back what onProgress throws',
+    async (thrown) => {
+      await using model = await openModel(TINY_BASE)
+      const onProgress = () => {
+        throw thrown
+      }
+      await expect(hiddenStates(model, long(100), { layers: [3], onProgress })).rejects.toBe(thrown)
+    },
+  )
+
+  it('should refuse what no memory can hold, and what is no plan', async () => {
+    await using model = await openModel(TINY_BASE)
+    const { batches } = planPrompts(short, { maxTokens: 256, pool: 'last' })
+    const plan = { batches, nRows: 1, layers: [0] }
+    const huge = model.extract({ ...plan, nRows: 2 ** 31 - 1, layers: [0, 1, 2, 3] })
+    await expect(huge).rejects.toMatchObject({ code: 'OUT_OF_MEMORY' })
+    for (const wrong of [
+      { nRows: -1 },
+      { nRows: 2 ** 58 },
+      { layers: [] },
+      { layers: [1, 0] },
+      { threads: 100_000 },
+      { splitFrom: -1 },
+    ]) {
+      await expect(model.extract({ ...plan, ...wrong })).rejects.toMatchObject({ code: 'USAGE' })
+    }
+    expect((await model.extract(plan)).data).toHaveLength(64)
   })
 })
 

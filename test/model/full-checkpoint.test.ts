@@ -1,10 +1,10 @@
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { binding } from '../../lib/binding.js'
 import { readGguf } from '../../lib/formats/gguf.js'
-import { hashWeights } from '../../lib/formats/hf-weights.js'
+import { HfWeights, hashWeights } from '../../lib/formats/hf-weights.js'
 import { encodeSafetensors, readSafetensors } from '../../lib/formats/safetensors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import { convertModel } from '../../lib/model/convert.js'
@@ -42,6 +42,23 @@ describe('openCheckpoint on a whole model', () => {
     }
     expect(await readdir(folder)).toEqual([])
     expect(model.info.nLayer).toBe(3)
+  })
+
+  it('should give the identity of the bytes that it read, whatever becomes of the files', async () => {
+    const copy = join(folder, 'copy')
+    await cp(CHECKPOINT, copy, { recursive: true })
+    const expected = await hashWeights(copy)
+    await using weights = await HfWeights.open(copy)
+    for (const tensor of weights.tensors.values()) await weights.read(tensor)
+    await rm(copy, { recursive: true })
+    expect(await weights.hash()).toBe(expected)
+
+    await cp(CHECKPOINT, copy, { recursive: true })
+    await using rewritten = await HfWeights.open(copy)
+    for (const tensor of rewritten.tensors.values()) await rewritten.read(tensor)
+    await appendFile(join(copy, rewritten.files[0]!), 'x')
+    await expect(rewritten.hash()).rejects.toMatchObject({ code: 'FILE_INCOMPLETE' })
+    await rm(copy, { recursive: true })
   })
 
   it('should leave nothing behind when the checkpoint does not fit', async () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -391,7 +391,12 @@ describe('mergeAdapter', () => {
     await expect(mergeAdapter(TINY_BASE, ADAPTER, out)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
     expect(await readFile(out, 'utf8')).toBe('precious')
     await mergeAdapter(TINY_BASE, ADAPTER, out, { force: true })
-    await expect(mergeAdapter(out, ADAPTER, out, { force: true })).rejects.toMatchObject({ code: 'USAGE' })
+    await symlink(folder, `${folder}-link`)
+    const before = await readFile(out)
+    for (const name of [out, join(`${folder}-link`, 'merged.gguf')])
+      await expect(mergeAdapter(out, ADAPTER, name, { force: true })).rejects.toMatchObject({ code: 'USAGE' })
+    await rm(`${folder}-link`)
+    expect((await readFile(out)).equals(before)).toBe(true)
   })
 
   it('should stop when the signal fires, with nothing left behind', async () => {

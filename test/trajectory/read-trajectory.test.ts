@@ -152,6 +152,13 @@ describe('parseTrajectory', () => {
     ...document(),
     traitscope: { ...(document().traitscope as Json), ...change },
   })
+  const reversed = () => {
+    const { steps, layers } = ours()
+    return own({
+      steps: [...steps].reverse(),
+      layers: layers.map((layer) => ({ ...layer, projections: [...layer.projections].reverse() })),
+    })
+  }
   it.each<[string, string, unknown]>([
     ['a list', 'FILE_INVALID', []],
     ['no steps', 'FILE_INVALID', { ...v1(), trajectory: [] }],
@@ -170,6 +177,13 @@ describe('parseTrajectory', () => {
     ['no layers', 'FILE_INVALID', own({ layers: [] })],
     ['a primary layer that is not there', 'FILE_INVALID', own({ primary: 2 })],
     ['an alias that was not measured', 'FILE_INVALID', own({ finalAliasOf: 30 })],
+    ['steps that do not ascend', 'FILE_INVALID', reversed()],
+    ['a measurement without conditions', 'FILE_INVALID', own({ measurement: {} })],
+    [
+      'an adapter that is no object',
+      'FILE_INVALID',
+      own({ steps: ours().steps.map((step) => ({ ...step, adapter: 5 })) }),
+    ],
     ['steps without numbers', 'FILE_INVALID', own({ steps: [...ours().steps, { step: 30 }] })],
     [
       'a norm that is no number',
