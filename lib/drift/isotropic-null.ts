@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises'
 import { throwIfAborted } from '../errors.js'
-import { dot, norm } from '../estimators/linalg.js'
-import { columnMeans, type Matrix64, selectRows } from '../estimators/matrix.js'
+import { largestEigenvalue } from '../estimators/largest-eigenvalue.js'
+import { dot, gram, norm } from '../estimators/linalg.js'
+import { columnMeans, type Matrix64, selectRows, transpose } from '../estimators/matrix.js'
 import { Mt19937 } from '../estimators/mt19937.js'
 import { svd } from '../estimators/svd.js'
 
@@ -95,9 +96,9 @@ async function shares(
 /** Share of the variance along the first axis of the centred rows. */
 function firstShare(x: Matrix64): number {
   const means = columnMeans(x)
-  const { values } = svd({ ...x, data: x.data.map((value, i) => value - means[i % x.cols]!) })
-  const total = dot(values, values)
-  return total > 0 ? values[0]! ** 2 / total : 0
+  const centred = { ...x, data: x.data.map((value, i) => value - means[i % x.cols]!) }
+  const total = dot(centred.data, centred.data)
+  return total > 0 ? largestEigenvalue(gram(x.rows > x.cols ? transpose(centred) : centred)) / total : 0
 }
 
 /** An orthonormal frame of the span of the rows, and how the rows are mixed from it. */

@@ -156,8 +156,8 @@ Napi::Value ModelWrap::extract(const Napi::CallbackInfo & info) {
     auto open = model(info.Env());
     const auto object = info[0].As<Napi::Object>();
     ExtractRequest request = to_request(object);
-    // Allocated by the caller and filled by the worker: the result crosses without a copy. Allocating it here would end
-    // the process where there is no memory for it.
+    // Allocated by the caller and filled by the worker: the result crosses without a copy. Allocating it here
+    // would end the process where there is no memory for it.
     const auto given = object.Get("data");
     if (!given.IsTypedArray() || given.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
         throw Napi::TypeError::New(info.Env(), "data must be a Float32Array");
