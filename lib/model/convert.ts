@@ -1,4 +1,7 @@
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
+import { binding } from '../binding.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { checkOutputFree } from '../formats/atomic.js'
 import type { FloatType } from '../formats/float-types.js'
@@ -11,6 +14,7 @@ import { HfConfig } from './hf-config.js'
 import { modelMetadata, rotationTensors } from './hf-metadata.js'
 import { convertTensor, mapTensors } from './hf-tensors.js'
 import { tokenizerMetadata } from './hf-tokenizer.js'
+import { makeScratch } from './scratch.js'
 
 export interface ConvertOptions extends GgufStreamOptions {
   /** Type of the weight matrices; default: that of the embedding in the folder, so that nothing is rounded. */
@@ -103,6 +107,7 @@ export async function convertModel(
     ...modelMetadata(config),
     ...tokenizer,
   ]
+  if (options.pre !== undefined) await checkRule(metadata, options.pre)
   await writeGgufStream(out, metadata, tensors, options)
   return { architecture, type, tensors: tensors.length, blocks, pre }
 }
@@ -111,6 +116,28 @@ export async function convertModel(
 function defaultName(folder: string, architecture: string, pre: string): string {
   const name = basename(resolve(folder))
   return architecture === 'phi3' && pre === 'default' && !/phi-?3/i.test(name) ? `Phi-3 ${name}` : name
+}
+
+/** A rule that llama.cpp does not know would make a file that nothing can open. */
+async function checkRule(metadata: GgufInput['metadata'], pre: string): Promise<void> {
+  const scratch = await makeScratch(tmpdir())
+  try {
+    const path = join(scratch, 'vocabulary.gguf')
+    await writeGgufStream(path, metadata, [])
+    const { CancelToken, Model } = binding()
+    const model = new Model()
+    const load = { gpuLayers: 0, threads: 1, batchTokens: 256, mmap: true, repack: false, vocabOnly: true }
+    await model.load({ path, ...load }, new CancelToken())
+    await model.close()
+  } catch (cause) {
+    throw new TraitscopeError(
+      'USAGE',
+      `llama.cpp opens no tokenizer with the splitting rule ${JSON.stringify(pre)}: name one that it knows, or leave it out`,
+      { cause },
+    )
+  } finally {
+    await rm(scratch, { recursive: true, force: true })
+  }
 }
 
 function requireAll(tensors: readonly StreamedTensor[], folder: string, names: readonly string[]): void {

@@ -93,7 +93,7 @@ export async function mergeAdapter(
   await writeGgufStream(out, metadata, tensors, { force, verify, signal, onProgress })
   const changed = changesOf(typed, plan.added)
   const lost = changed.map(({ tensor }) => tensor).filter((name) => !differing.has(name))
-  return { ...report, changed, added: plan.added, lost }
+  return { ...report, allZero: report.allZero || strength === 0, changed, added: plan.added, lost }
 }
 
 function typeOf({ name, shape, source, blocks }: MergedTensor, wanted: WantedType | undefined): GgmlTypeName {

@@ -323,6 +323,10 @@ describe('convertModel', () => {
   it('should take the splitting rule that is named', async () => {
     const source = await changed('qwen3', { tokenizer: { pre_tokenizer: { type: 'Whitespace' } } })
     expect((await convert(source, { pre: 'qwen2' })).metadata.get('tokenizer.ggml.pre')).toBe('qwen2')
+    await expect(convert(source, { pre: 'none-such', force: true })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('"none-such"'),
+    })
   })
 
   it('should refuse a pickle', async () => {
