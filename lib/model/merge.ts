@@ -10,12 +10,12 @@ import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
 import { packageVersion } from '../package.js'
 import { adapterArchitecture } from './architectures.js'
 import { refuseMovedBase } from './attachable.js'
+import { integerOption, MAX_THREADS } from './extract-request.js'
 import { fingerprintGguf } from './fingerprint.js'
 import { type AttachReport, describeAttachment } from './lora.js'
 import { type MergedTensor, type MergePlan, planMerge } from './merge-plan.js'
 import { mergedBytes } from './merge-stream.js'
 import { fileType, targetType, type WantedType } from './merge-types.js'
-import { integerOption } from './model.js'
 
 export interface MergeOptions {
   /** Type of the changed matrices; default: the type that each has in the base. */
@@ -77,7 +77,7 @@ export async function mergeAdapter(
   const context = {
     base: parts,
     strength,
-    threads: integerOption('threads', options.threads ?? availableParallelism(), 1, 512),
+    threads: integerOption('threads', options.threads ?? availableParallelism(), 1, MAX_THREADS),
     signal,
     onChange: (tensor: string) => differing.add(tensor),
   }

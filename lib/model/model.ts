@@ -4,7 +4,6 @@ import {
   binding,
   cancellable,
   fromNative,
-  type NativeBatch,
   type NativeModel,
   type NativeModelInfo,
   type NativeSpecialToken,
@@ -17,6 +16,13 @@ import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
 import { AttachedAdapter, type AttachOptions } from './attached-adapter.js'
 import { defaultBatchTokens } from './batch-tokens.js'
 import { checkBase } from './check-base.js'
+import {
+  checkRequest,
+  type ExtractRequest,
+  integerOption,
+  MAX_BATCH_TOKENS,
+  MAX_THREADS,
+} from './extract-request.js'
 import { fingerprintGguf } from './fingerprint.js'
 import { JobQueue } from './job-queue.js'
 import { toGgufLora } from './lora.js'
@@ -51,37 +57,8 @@ export interface ModelInfo extends NativeModelInfo {
   name?: string
 }
 
-const MAX_BATCH_TOKENS = 8192
-const MAX_THREADS = 512
-
 /** Tokenizers that compose accents (Unicode NFC) before splitting; llama.cpp leaves that step out. */
 const NFC_TOKENIZERS: ReadonlySet<string> = new Set(['qwen2'])
-
-/** What one pass over a plan is asked for; `hiddenStates()` is the comfortable form. */
-export interface ExtractRequest {
-  batches: readonly NativeBatch[]
-  nRows: number
-  /** 0-based block indices, ascending and unique. */
-  layers: readonly number[]
-  adapters?: readonly AttachedAdapter[]
-  /** End the graph at the highest layer (default true); false computes the whole model. */
-  stopEarly?: boolean
-  /**
-   * Cells of memory, at least 1: a batch is computed in groups that fill the cells in use up to a multiple of this, and
-   * complete sequences are forgotten between them. Default: the whole batch. `hiddenStates()` decides; rows that are means
-   * need the whole.
-   */
-  groupCells?: number
-  /**
-   * Context tokens (tokens that no row reads) from which a group is decoded in two steps, so that they leave out the
-   * rest of the highest layer's block. Default: never. `hiddenStates()` decides when it pays.
-   */
-  splitFrom?: number
-  /** CPU threads of this pass; default those of the model. */
-  threads?: number
-  signal?: AbortSignal | undefined
-  onProgress?: ((fraction: number) => void) | undefined
-}
 
 /**
  * An open base model. One model runs one job at a time and queues the rest; all work runs off the event loop.
@@ -170,31 +147,8 @@ export class Model implements AsyncDisposable {
    * `onProgress` throws comes back as it is
    */
   async extract(request: ExtractRequest): Promise<NativeStates> {
-    const adapters = request.adapters ?? []
-    for (const adapter of adapters) {
-      if (adapter.model !== this) {
-        throw new TraitscopeError('USAGE', 'the adapter is attached to another model: attach it to this one')
-      }
-      if (adapter.detached) {
-        throw new TraitscopeError('USAGE', 'the adapter was detached: attach it again before using it')
-      }
-    }
-    for (const layer of request.layers) {
-      if (!Number.isInteger(layer) || layer < 0 || layer >= this.info.nLayer) {
-        throw new TraitscopeError(
-          'USAGE',
-          `layer ${layer} does not exist: expected 0 to ${this.info.nLayer - 1} (0-based block outputs)`,
-        )
-      }
-    }
-    this.#checkPlan(request)
-    const groupCells = integerOption(
-      'groupCells',
-      request.groupCells ?? this.batchTokens,
-      1,
-      MAX_BATCH_TOKENS,
-    )
-    const threads = integerOption('threads', request.threads ?? this.threads, 1, MAX_THREADS)
+    checkRequest(request, this)
+    const { adapters = [], groupCells = this.batchTokens, threads = this.threads } = request
     const job = () =>
       cancellable(request, (token, onProgress) =>
         this.#native.extract(
@@ -215,27 +169,6 @@ export class Model implements AsyncDisposable {
         ),
       )
     return this.#queue.run(job, request.signal)
-  }
-
-  /** What the addon takes for granted. @throws TraitscopeError `USAGE` */
-  #checkPlan({ batches, layers, nRows, splitFrom }: ExtractRequest): void {
-    if (layers.length === 0 || layers.some((layer, i) => i > 0 && layer <= layers[i - 1]!)) {
-      throw new TraitscopeError(
-        'USAGE',
-        `expected layers that ascend, at least one, found [${layers.join(', ')}]: sort them, each once`,
-      )
-    }
-    integerOption('nRows', nRows, 1, 2 ** 31 - 1)
-    if (splitFrom !== undefined) integerOption('splitFrom', splitFrom, 0, Number.MAX_SAFE_INTEGER)
-    const { nVocab } = this.info
-    for (const { tokens } of batches) {
-      const foreign = tokens.find((id) => id < 0 || id >= nVocab)
-      if (foreign === undefined) continue
-      throw new TraitscopeError(
-        'USAGE',
-        `expected token ids from 0 to ${nVocab - 1}, found ${foreign}: tokenize with this model`,
-      )
-    }
   }
 
   /** Waits for work in flight, then frees everything; idempotent. Later calls reject with `MODEL_CLOSED`. */
@@ -275,14 +208,6 @@ function hasRowsOfOneBlock({ tensors }: GgufFile): boolean {
   return [...tensors.values()].some(
     ({ type, shape }) => ggmlType(type).blockElements === 32 && shape[0] === 32,
   )
-}
-
-/** @throws USAGE for what is no integer from `least` to `most`. */
-export function integerOption(name: string, value: number, least: number, most: number): number {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new TraitscopeError('USAGE', `${name} must be an integer from ${least} to ${most}, found ${value}`)
-  }
-  return value
 }
 
 /**

@@ -1,0 +1,85 @@
+import type { NativeBatch } from '../binding.js'
+import { TraitscopeError } from '../errors.js'
+import type { AttachedAdapter } from './attached-adapter.js'
+import type { Model } from './model.js'
+
+export const MAX_BATCH_TOKENS = 8192
+export const MAX_THREADS = 512
+
+/** What one pass over a plan is asked for; `hiddenStates()` is the comfortable form. */
+export interface ExtractRequest {
+  batches: readonly NativeBatch[]
+  nRows: number
+  /** 0-based block indices, ascending and unique. */
+  layers: readonly number[]
+  adapters?: readonly AttachedAdapter[]
+  /** End the graph at the highest layer (default true); false computes the whole model. */
+  stopEarly?: boolean
+  /**
+   * Cells of memory, at least 1: a batch is computed in groups that fill the cells in use up to a multiple of this, and
+   * complete sequences are forgotten between them. Default: the whole batch. `hiddenStates()` decides; rows that are means
+   * need the whole.
+   */
+  groupCells?: number
+  /**
+   * Context tokens (tokens that no row reads) from which a group is decoded in two steps, so that they leave out the
+   * rest of the highest layer's block. Default: never. `hiddenStates()` decides when it pays.
+   */
+  splitFrom?: number
+  /** CPU threads of this pass; default those of the model. */
+  threads?: number
+  signal?: AbortSignal | undefined
+  onProgress?: ((fraction: number) => void) | undefined
+}
+
+/**
+ * Checks what the addon takes for granted.
+ *
+ * @throws TraitscopeError `USAGE`
+ */
+export function checkRequest(request: ExtractRequest, model: Model): void {
+  const { adapters = [], batches, layers, nRows, splitFrom, groupCells, threads } = request
+  for (const adapter of adapters) {
+    if (adapter.model !== model) {
+      throw new TraitscopeError('USAGE', 'the adapter is attached to another model: attach it to this one')
+    }
+    if (adapter.detached) {
+      throw new TraitscopeError('USAGE', 'the adapter was detached: attach it again before using it')
+    }
+  }
+  const { nLayer, nVocab } = model.info
+  for (const layer of layers) {
+    if (!Number.isInteger(layer) || layer < 0 || layer >= nLayer) {
+      throw new TraitscopeError(
+        'USAGE',
+        `layer ${layer} does not exist: expected 0 to ${nLayer - 1} (0-based block outputs)`,
+      )
+    }
+  }
+  if (layers.length === 0 || layers.some((layer, i) => i > 0 && layer <= layers[i - 1]!)) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected layers that ascend, at least one, found [${layers.join(', ')}]: sort them, each once`,
+    )
+  }
+  integerOption('nRows', nRows, 1, 2 ** 31 - 1)
+  if (groupCells !== undefined) integerOption('groupCells', groupCells, 1, MAX_BATCH_TOKENS)
+  if (splitFrom !== undefined) integerOption('splitFrom', splitFrom, 0, Number.MAX_SAFE_INTEGER)
+  if (threads !== undefined) integerOption('threads', threads, 1, MAX_THREADS)
+  for (const { tokens } of batches) {
+    const foreign = tokens.find((id) => id < 0 || id >= nVocab)
+    if (foreign === undefined) continue
+    throw new TraitscopeError(
+      'USAGE',
+      `expected token ids from 0 to ${nVocab - 1}, found ${foreign}: tokenize with this model`,
+    )
+  }
+}
+
+/** @throws USAGE for what is no integer from `least` to `most`. */
+export function integerOption(name: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new TraitscopeError('USAGE', `${name} must be an integer from ${least} to ${most}, found ${value}`)
+  }
+  return value
+}
