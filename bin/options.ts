@@ -200,16 +200,20 @@ export function translateLlamaFlags(argv: readonly string[]): string[] {
  *
  * @throws TraitscopeError USAGE for a value that says neither yes nor no
  */
-export function applySwitchVariables(command: Command, env: NodeJS.ProcessEnv = process.env): void {
-  for (const { envVar } of command.commands.flatMap(({ options }) =>
-    options.filter((one) => one.isBoolean()),
-  )) {
-    const value = envVar && env[envVar]
-    if (value === undefined || /^(1|true|yes|on)$/i.test(value)) continue
+export function readSwitchVariables(command: Command, env: NodeJS.ProcessEnv = process.env): void {
+  for (const each of command.options) {
+    const name = each.attributeName()
+    if (!each.isBoolean() || each.envVar === undefined || command.getOptionValueSource(name) !== 'env')
+      continue
+    const value = env[each.envVar] ?? ''
+    if (/^(1|true|yes|on)$/i.test(value)) continue
     if (!/^(0|false|no|off|)$/i.test(value)) {
-      throw new TraitscopeError('USAGE', `expected ${envVar} to be 1 or 0, found ${JSON.stringify(value)}`)
+      throw new TraitscopeError(
+        'USAGE',
+        `expected ${each.envVar} to be 1 or 0, found ${JSON.stringify(value)}`,
+      )
     }
-    delete env[envVar!]
+    command.setOptionValueWithSource(name, false, 'env')
   }
 }
 

@@ -14,6 +14,7 @@ import { measureCommand } from './commands/measure.js'
 import { mergeCommand } from './commands/merge.js'
 import { reportCommand } from './commands/report.js'
 import { watchCommand } from './commands/watch.js'
+import { readSwitchVariables } from './options.js'
 
 /** The whole command line; `signal` fires when the user interrupts. */
 export function buildProgram(signal: AbortSignal): Command {
@@ -24,12 +25,13 @@ export function buildProgram(signal: AbortSignal): Command {
     .version(packageVersion)
     .showHelpAfterError('(run with --help for the options and an example)')
     .exitOverride()
+    .hook('preAction', (_, command) => readSwitchVariables(command))
     .addHelpText(
       'after',
       `
 Results go to stdout, progress and remarks to stderr. Options may also stand in traitscope.config.yaml; those
 whose help names a TRAITSCOPE_* variable may be set there too. Exit codes: 0 clean, 1 failure, 2 usage, 3 alarm, 4 not
-comparable, 130 interrupted.
+comparable, 130 interrupted, 141 when nobody reads the results any more.
 
 Example:
   $ traitscope directions -m base.gguf --layer 14 -o directions

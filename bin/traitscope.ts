@@ -2,7 +2,7 @@
 /** Entry of the command line: the only file that ends the process. */
 import { CommanderError } from 'commander'
 import { isTraitscopeError } from '../lib/index.js'
-import { applyConfigFile, applySwitchVariables, translateLlamaFlags } from './options.js'
+import { applyConfigFile, translateLlamaFlags } from './options.js'
 import { buildProgram } from './program.js'
 import { EXIT_NOT_COMPARABLE } from './verdicts.js'
 
@@ -42,10 +42,7 @@ const args = translateLlamaFlags(process.argv.slice(2))
 try {
   const asks =
     args.length === 0 || args[0] === 'help' || args.some((arg) => /^(-h|--help|-V|--version)$/.test(arg))
-  if (!asks) {
-    applyConfigFile(program)
-    applySwitchVariables(program)
-  }
+  if (!asks) applyConfigFile(program)
   await program.parseAsync(args, { from: 'user' })
   process.exitCode ??= 0
 } catch (error) {

@@ -135,7 +135,9 @@ export async function loadBundle(folder: string): Promise<Bundle> {
   if (descriptionSha256 !== sha256(JSON.stringify(described))) {
     throw new TraitscopeError(
       'FILE_INVALID',
-      `expected ${path} to hold what its descriptionSha256 was made of; it was edited or damaged, calibrate again`,
+      descriptionSha256 === undefined
+        ? `expected a descriptionSha256 in ${path}, found none; the bundle is from an earlier version, calibrate again`
+        : `expected ${path} to hold what its descriptionSha256 was made of; it was edited or damaged, calibrate again`,
     )
   }
   const at = new JsonFields(description, path, '')

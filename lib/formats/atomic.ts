@@ -4,6 +4,7 @@ import {
   access,
   constants,
   link,
+  lstat,
   mkdir,
   open,
   readdir,
@@ -34,7 +35,8 @@ export interface PublishOptions extends WriteOptions {
  * Writes a file so that readers see the old content, the new content or nothing, never a part: temporary file beside
  * the name, fsync, rename. Missing parent folders are made. A failed write leaves nothing behind.
  *
- * @throws FILE_EXISTS when the name is taken and `force` is not set, or is a folder's; FILE_ACCESS.
+ * @throws FILE_EXISTS when the name is taken and `force` is not set, is a folder's, or lies below a file; FILE_ACCESS;
+ * what the data's source throws, as it is
  */
 export async function writeFileAtomic(
   path: string,
@@ -45,13 +47,17 @@ export async function writeFileAtomic(
   const parents = await makeParents(path)
   const temporary = besideName(path)
   try {
-    await writeSynced(temporary, data)
-    if (options.force) await rename(temporary, path)
-    else await renameWithoutReplacing(temporary, path)
+    await writeSynced(temporary, data).catch((error) => {
+      throw writeError(error, temporary)
+    })
+    const publish = options.force ? rename(temporary, path) : renameWithoutReplacing(temporary, path)
+    await publish.catch((error) => {
+      throw fileError(error, dirname(path))
+    })
   } catch (error) {
     await rm(temporary, { force: true })
     await parents.remove()
-    throw fileError(error, dirname(path))
+    throw error
   }
   await rm(temporary, { force: true }) // the other name of a hard link
   await syncFolder(dirname(path))
@@ -61,31 +67,57 @@ export async function writeFileAtomic(
  * Publishes a folder as one unit: `writer` fills a temporary sibling, which then takes the name. When `writer` fails,
  * the name is untouched. An existing empty folder counts as free, and missing parent folders are made.
  *
- * @throws FILE_EXISTS when the name is taken and `force` is not set, or when it holds something other than our output;
- * FILE_ACCESS
+ * @throws FILE_EXISTS when the name is taken and `force` is not set, holds something other than our output, or lies below
+ * a file; FILE_ACCESS; what `writer` throws, as it is
  */
 export async function publishFolder(
   path: string,
   writer: (folder: string) => Promise<void>,
   options: PublishOptions = {},
 ): Promise<void> {
-  const target = await realpath(path).catch(() => resolve(path))
+  const target = await folderTarget(path)
   const occupied = await isOccupied(target, options)
   const parents = await makeParents(target)
   const temporary = besideName(target)
   try {
-    await mkdir(temporary)
-    await writer(temporary)
+    await mkdir(temporary).catch((error) => {
+      throw fileError(error, dirname(target))
+    })
+    await writer(temporary).catch((error) => {
+      throw writeError(error, temporary)
+    })
+    await takeName(temporary, target, occupied)
+  } catch (error) {
+    await rm(temporary, { force: true, recursive: true })
+    await parents.remove()
+    throw error
+  }
+  await syncFolder(dirname(target))
+}
+
+async function takeName(temporary: string, target: string, occupied: boolean): Promise<void> {
+  try {
     await syncTree(temporary)
     if (occupied) await swapFolders(temporary, target)
     else await rename(temporary, target)
   } catch (error) {
-    await rm(temporary, { force: true, recursive: true })
-    await parents.remove()
     if (errnoOf(error) === 'ENOTEMPTY' || errnoOf(error) === 'EEXIST') throw existsError(target)
     throw fileError(error, dirname(target))
   }
-  await syncFolder(dirname(target))
+}
+
+/** A link to a folder stays a link: what it leads to is replaced. */
+async function folderTarget(path: string): Promise<string> {
+  return realpath(path).catch(() => resolve(path))
+}
+
+const NO_ROOM = ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS']
+
+/** An error of the file system about what is being written as ours; all others, such as a callback's, as they are. */
+function writeError(error: unknown, temporary: string): unknown {
+  const path = typeof error === 'object' && error !== null && 'path' in error ? error.path : undefined
+  const ours = typeof path === 'string' ? path.startsWith(temporary) : NO_ROOM.includes(errnoOf(error) ?? '')
+  return ours ? fileError(error, dirname(temporary)) : error
 }
 
 /**
@@ -94,17 +126,21 @@ export async function publishFolder(
  * @throws FILE_EXISTS when the name is taken and `force` is not set, FILE_ACCESS when nothing can be written there
  */
 export async function checkOutputFree(path: string, options: PublishOptions = {}): Promise<void> {
-  const target = resolve(path)
-  if (options.marker !== undefined) await isOccupied(target, options)
-  else await refuseTakenFile(target, options)
+  const target = options.marker === undefined ? resolve(path) : await folderTarget(path)
+  if (options.marker === undefined) await refuseTakenFile(target, options)
+  else await isOccupied(target, options)
   let parent = dirname(target)
   while (!(await exists(parent)) && dirname(parent) !== parent) parent = dirname(parent)
   try {
-    if (!(await stat(parent)).isDirectory()) throw Object.assign(new Error('a file'), { code: 'ENOTDIR' })
+    if (!(await stat(parent)).isDirectory()) throw belowFile(parent)
     await access(parent, constants.W_OK)
   } catch (error) {
     throw fileError(error, parent)
   }
+}
+
+function belowFile(path: string): TraitscopeError {
+  return new TraitscopeError('FILE_EXISTS', `expected a folder at ${path}, found a file; choose another name`)
 }
 
 async function refuseTakenFile(path: string, { force }: WriteOptions): Promise<void> {
@@ -125,6 +161,7 @@ async function makeParents(path: string): Promise<{ remove: () => Promise<void> 
   try {
     first = await mkdir(parent, { recursive: true })
   } catch (error) {
+    if (errnoOf(error) === 'EEXIST' || errnoOf(error) === 'ENOTDIR') throw belowFile(parent)
     throw fileError(error, parent)
   }
   const remove = async () => {
@@ -161,14 +198,15 @@ async function isOccupied(target: string, options: PublishOptions): Promise<bool
   try {
     names = await readdir(target)
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false
-    if (errnoOf(error) === 'ENOTDIR') {
-      throw new TraitscopeError(
-        'FILE_EXISTS',
-        `expected a name for a folder, found the file ${target}; it was left alone, choose another name`,
-      )
-    }
-    throw fileError(error, target)
+    const found = await lstat(target).catch(() => undefined)
+    if (errnoOf(error) === 'ENOENT' && found === undefined) return false
+    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw fileError(error, target)
+    throw new TraitscopeError(
+      'FILE_EXISTS',
+      found === undefined
+        ? `expected a folder above ${target}, found a file; choose another name`
+        : `expected a name for a folder, found ${found.isSymbolicLink() ? 'a link that leads nowhere' : 'a file'} at ${target}; it was left alone, choose another name`,
+    )
   }
   if (names.length === 0) return false
   if (!options.force) throw existsError(target)

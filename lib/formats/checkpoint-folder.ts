@@ -48,7 +48,7 @@ export async function locateWeights(folder: string, entries: readonly Dirent[]):
 }
 
 /**
- * Size and time of change of the files that decide what a folder holds: as long as it stays the same there is no need
+ * Size and times of change (of the content, of the permissions) of the files that decide what a folder holds: as long as it stays the same there is no need
  * to read them again.
  */
 export async function folderStamp(folders: readonly string[]): Promise<string> {
@@ -64,8 +64,8 @@ export async function folderStamp(folders: readonly string[]): Promise<string> {
 
 async function fileStamp(path: string): Promise<string> {
   try {
-    const { size, mtimeMs } = await stat(path)
-    return `${size}@${mtimeMs}`
+    const { size, mtimeMs, ctimeMs } = await stat(path)
+    return `${size}@${mtimeMs}/${ctimeMs}`
   } catch (error) {
     return errnoOf(error) ?? 'unreadable'
   }

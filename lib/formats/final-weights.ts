@@ -71,7 +71,7 @@ export async function findAlias(
 ): Promise<number | undefined> {
   const preferred = best === undefined ? undefined : checkpointStep(basename(best))
   const candidates = checkpoints
-    .filter(({ state }) => state === 'complete')
+    .filter(({ state, reason }) => state === 'complete' && reason === undefined)
     .sort((a, b) => Number(b.step === preferred) - Number(a.step === preferred) || b.step - a.step)
   try {
     const sample = await sampleWeights(final)

@@ -38,7 +38,7 @@ const PIECE_BYTES = 2 ** 24
  * Writes a GGUF file of any size in little memory: the header first, then tensor after tensor. The name appears when
  * the file is complete.
  *
- * @throws FILE_EXISTS, FILE_NOT_FOUND as `writeFileAtomic`; ABORTED; INTERNAL when a tensor yields another number of
+ * @throws FILE_EXISTS, FILE_ACCESS as `writeFileAtomic`; ABORTED; INTERNAL when a tensor yields another number of
  * bytes than its shape has; whatever a tensor's chunks or `verify` throw.
  */
 export async function writeGgufStream(

@@ -31,7 +31,7 @@ export async function sha256Handle(handle: FileHandle, signal?: AbortSignal): Pr
 /**
  * SHA-256 of a file's bytes, streamed, so that a base model of many gigabytes costs no memory.
  *
- * @throws FILE_NOT_FOUND when the file cannot be read, ABORTED when the signal fires.
+ * @throws FILE_NOT_FOUND or FILE_ACCESS when the file cannot be read, ABORTED when the signal fires.
  */
 export async function sha256File(path: string, signal?: AbortSignal): Promise<string> {
   throwIfAborted(signal)

@@ -1,8 +1,8 @@
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
-import { binding } from '../binding.js'
-import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { binding, fromNative } from '../binding.js'
+import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
 import { checkOutputFree } from '../formats/atomic.js'
 import type { FloatType } from '../formats/float-types.js'
 import type { GgufInput } from '../formats/gguf.js'
@@ -44,7 +44,7 @@ const FILE_TYPES: Readonly<Record<FloatType, number>> = { F32: 0, F16: 1, BF16: 
  * converter.
  *
  * @throws TraitscopeError UNSUPPORTED by name for other architectures, tokenizers and quantised weights;
- * FILE_INVALID, FILE_INCOMPLETE, FILE_NOT_FOUND, FILE_EXISTS, ABORTED. Nothing is left behind then.
+ * USAGE for a splitting rule that llama.cpp does not know; FILE_INVALID, FILE_INCOMPLETE, FILE_NOT_FOUND, FILE_EXISTS, ABORTED. Nothing is left behind then.
  */
 export async function convertModel(
   folder: string,
@@ -107,7 +107,8 @@ export async function convertModel(
     ...modelMetadata(config),
     ...tokenizer,
   ]
-  if (options.pre !== undefined) await checkRule(metadata, options.pre)
+  if (options.pre !== undefined) await checkRule(metadata, options.pre, pre)
+  throwIfAborted(options.signal)
   await writeGgufStream(out, metadata, tensors, options)
   return { architecture, type, tensors: tensors.length, blocks, pre }
 }
@@ -119,7 +120,13 @@ function defaultName(folder: string, architecture: string, pre: string): string 
 }
 
 /** A rule that llama.cpp does not know would make a file that nothing can open. */
-async function checkRule(metadata: GgufInput['metadata'], pre: string): Promise<void> {
+async function checkRule(metadata: GgufInput['metadata'], asked: string, pre: string): Promise<void> {
+  if (asked !== pre) {
+    throw new TraitscopeError(
+      'USAGE',
+      'this tokenizer is a sentencepiece model, which has no splitting rule: leave it out',
+    )
+  }
   const scratch = await makeScratch(tmpdir())
   try {
     const path = join(scratch, 'vocabulary.gguf')
@@ -127,14 +134,18 @@ async function checkRule(metadata: GgufInput['metadata'], pre: string): Promise<
     const { CancelToken, Model } = binding()
     const model = new Model()
     const load = { gpuLayers: 0, threads: 1, batchTokens: 256, mmap: true, repack: false, vocabOnly: true }
-    await model.load({ path, ...load }, new CancelToken())
+    try {
+      await model.load({ path, ...load }, new CancelToken())
+    } catch (cause) {
+      const error = fromNative(cause)
+      if (!isTraitscopeError(error, 'MODEL_LOAD')) throw error
+      throw new TraitscopeError(
+        'USAGE',
+        `llama.cpp opens no tokenizer with the splitting rule ${JSON.stringify(pre)}: name one that it knows, or leave it out`,
+        { cause },
+      )
+    }
     await model.close()
-  } catch (cause) {
-    throw new TraitscopeError(
-      'USAGE',
-      `llama.cpp opens no tokenizer with the splitting rule ${JSON.stringify(pre)}: name one that it knows, or leave it out`,
-      { cause },
-    )
   } finally {
     await rm(scratch, { recursive: true, force: true })
   }

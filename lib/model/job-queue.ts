@@ -19,6 +19,7 @@ export class JobQueue {
         new TraitscopeError('MODEL_CLOSED', 'the model was closed; open it again with openModel()'),
       )
     }
+    if (signal?.aborted) return new Promise((_, reject) => this.#reject(reject, signal))
     let waiting = true
     const result = this.#tail.then(() => {
       throwIfAborted(signal)

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileError } from '../formats/file-errors.js'
 
-/** Makes a folder of its own for the temporary files of a checkpoint. @throws FILE_NOT_FOUND when it cannot be made. */
+/** Makes a folder of its own for the temporary files of a checkpoint. @throws FILE_ACCESS when it cannot be made. */
 export async function makeScratch(parent: string): Promise<string> {
   try {
     await mkdir(parent, { recursive: true })

@@ -100,11 +100,12 @@ export async function* watchRun(
   }
 }
 
-const stampsOf = (found: RunFolder | undefined) => found?.checkpoints.map(({ stamp }) => stamp).join()
+const stampsOf = (found: RunFolder | undefined) =>
+  found && [...found.checkpoints, found.final].map((one) => one?.stamp).join()
 
 /** Whether a checkpoint of this step or a later one has been dealt with. */
 function isPast(event: WatchEvent, step: number): boolean {
-  const settled = event.type === 'checkpoint' || event.type === 'error' || event.type === 'skipped'
+  const settled = event.type === 'checkpoint' || event.type === 'error'
   return settled && typeof event.step === 'number' && event.step >= step
 }
 

@@ -6,7 +6,7 @@ import { fileError } from '../formats/file-errors.js'
  * Reads a small UTF-8 file whole: trait packs, prompt lists, chat templates. A byte order mark is dropped from the
  * text, not from the bytes.
  *
- * @throws FILE_NOT_FOUND when it cannot be read, FILE_INVALID when it is no regular file, larger than `maxBytes`, or
+ * @throws FILE_NOT_FOUND or FILE_ACCESS when it cannot be read, FILE_INVALID when it is no regular file, larger than `maxBytes`, or
  * not UTF-8.
  */
 export async function readTextFile(

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot, packageVersion } from '../../lib/package.js'
@@ -138,6 +138,11 @@ describe('where option values come from', () => {
     expect(await measure('1')).toMatchObject({ code: 0 })
     for (const no of ['0', 'false', '']) expect((await measure(no)).stderr).toContain('[UNSUPPORTED]')
     expect(await measure('perhaps')).toMatchObject({ code: 2, stderr: expect.stringContaining('"perhaps"') })
+    // Environment over config file.
+    work.write('traitscope.config.yaml', 'residual-base: true\n')
+    const codes = [(await measure('0')).code, (await work.run(['doctor'])).code]
+    rmSync(work.path('traitscope.config.yaml'))
+    expect(codes).toEqual([1, 0])
   })
 
   it('should read a switch from the config file', async () => {
@@ -211,7 +216,7 @@ describe('output', () => {
   it.runIf(process.platform !== 'win32').each([
     ['measure', ['measure', ...MODEL_AND_PACK, '-l', '1', join(TINY_RUN, 'checkpoint-10')], 0],
     // What it would have found out is unknown, so this is no clean end.
-    ['watch', ['watch', ...MODEL_AND_PACK, '-l', '1', TINY_RUN, '--jsonl'], 141],
+    ['watch', ['watch', ...MODEL_AND_PACK, '-l', '1', 'left', '--interval', '0.05', '--jsonl'], 141],
   ])('should end in order when a reader of %s leaves early', async (_, args, expected) => {
     const child = spawn(process.execPath, [join(packageRoot, 'dist/bin/traitscope.js'), ...args], {
       cwd: work.folder,
@@ -222,8 +227,17 @@ describe('output', () => {
     child.stderr.on('data', (chunk) => {
       stderr += chunk
     })
+    // Events keep coming, since what was written before the reader left may have found room in the pipe.
+    const left = work.path('left')
+    mkdirSync(left, { recursive: true })
+    let step = 0
+    const timer = setInterval(() => {
+      cpSync(join(TINY_RUN, 'checkpoint-10'), join(left, `checkpoint-${++step}`), { recursive: true })
+    }, 100)
     child.stdout.once('data', () => child.stdout.destroy())
     const [code, signal] = await once(child, 'close')
+    clearInterval(timer)
+    rmSync(left, { recursive: true })
     expect({ code, signal }).toEqual({ code: expected, signal: null })
     expect(stderr).not.toMatch(/EPIPE|bug|at .*\.js/)
   })

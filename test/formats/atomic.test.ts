@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -70,11 +70,11 @@ describe('writeFileAtomic', () => {
         message: expect.stringContaining('name a file in it'),
       })
       await expect(writeFileAtomic(join(folder, 'a', 'b'), 'x', { force })).rejects.toMatchObject({
-        code: 'FILE_ACCESS',
+        code: 'FILE_EXISTS',
       })
       await expect(publishFolder(join(folder, 'a'), async () => {}, { force })).rejects.toMatchObject({
         code: 'FILE_EXISTS',
-        message: expect.stringContaining('found the file'),
+        message: expect.stringContaining('found a file'),
       })
     }
     expect(await readdir(folder)).toEqual(['a'])
@@ -89,7 +89,7 @@ describe('checkOutputFree', () => {
     for (const marker of [undefined, 'directions.json']) {
       const options = marker === undefined ? {} : { marker }
       await expect(checkOutputFree(join(folder, 'a', 'b', 'c'), options)).rejects.toMatchObject({
-        code: expect.stringMatching(/^FILE_/),
+        code: 'FILE_EXISTS',
       })
       await expect(checkOutputFree(join(folder, 'a'), options)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
     }
@@ -97,6 +97,30 @@ describe('checkOutputFree', () => {
 })
 
 describe('publishFolder', () => {
+  it.each([
+    new RangeError('mine'),
+    Object.assign(new Error('mine'), { code: 'ECONNREFUSED' }),
+    Object.assign(new Error('mine'), { code: 'ENOENT', path: '/elsewhere' }),
+  ])('should give back what its writer throws', async (thrown) => {
+    const publish = publishFolder(join(folder, 'x', 'out'), () => Promise.reject(thrown))
+    await expect(publish).rejects.toBe(thrown)
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  it('should replace what a link leads to, and refuse a link that leads nowhere', async () => {
+    await mkdir(join(folder, 'real'))
+    await symlink(join(folder, 'real'), join(folder, 'link'))
+    await publishFolder(join(folder, 'link'), (into) => writeFile(join(into, 'directions.json'), '1'))
+    expect(await readFile(join(folder, 'real', 'directions.json'), 'utf8')).toBe('1')
+    await symlink(join(folder, 'gone'), join(folder, 'dangling'))
+    for (const act of [checkOutputFree, (path: string) => publishFolder(path, async () => {})]) {
+      await expect(act(join(folder, 'dangling'), { marker: 'x' })).rejects.toMatchObject({
+        code: 'FILE_EXISTS',
+        message: expect.stringContaining('leads nowhere'),
+      })
+    }
+  })
+
   const write = (text: string) => (into: string) => writeFile(join(into, 'directions.json'), text)
 
   it('should publish all files or none', async () => {

@@ -117,9 +117,11 @@ describe('AbortSignal', () => {
       order.push(error.code)
     })
     const third = hiddenStates(model, short, { layers: [0] }).then(() => order.push('third'))
+    const signal = AbortSignal.abort()
+    const late = hiddenStates(model, short, { layers: [0], signal }).catch(() => order.push('never queued'))
     setTimeout(() => controller.abort(), 1)
-    await Promise.all([first, second, third])
-    expect(order).toEqual(['ABORTED', 'first', 'third'])
+    await Promise.all([first, second, third, late])
+    expect(order).toEqual(['never queued', 'ABORTED', 'first', 'third'])
   })
 
   it('should do nothing after the pass', async () => {
