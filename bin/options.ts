@@ -11,12 +11,6 @@ export function integer(text: string): number {
   return Number(text)
 }
 
-export function batchTokens(text: string): number {
-  const value = integer(text)
-  if (value < 256 || value > 8192) throw new InvalidArgumentError('expected a whole number from 256 to 8192.')
-  return value
-}
-
 /** `14` or `12,14,16`. */
 export function integerList(text: string): number[] {
   const parts = text.split(',').map((part) => part.trim())
@@ -83,7 +77,7 @@ export function addModelOptions(command: Command): Command {
     )
     .addOption(
       option('--batch-tokens <n>', 'tokens in memory at once, as the longest prompt (also -ub)').argParser(
-        batchTokens,
+        integer,
       ),
     )
     .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))

@@ -320,7 +320,7 @@ export function diagnose(): Diagnosis {
   try {
     const addon = binding()
     const devices = addon.devices()
-    return { ...base, addon: loadedFrom!, cpuFeatures: addon.systemInfo().trim(), devices, problems: [] }
+    return { ...base, addon: loadedFrom!, cpuFeatures: systemInfo(), devices, problems: [] }
   } catch (error) {
     return { ...base, devices: [], problems: [error instanceof Error ? error.message : String(error)] }
   }

@@ -49,7 +49,10 @@ export function isTraitscopeError(error: unknown, code?: ErrorCode): error is Tr
 
 /** Throws `ABORTED` when the signal has fired; the signal's reason becomes the cause. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) {
-    throw new TraitscopeError('ABORTED', 'the operation was aborted by its signal', { cause: signal.reason })
-  }
+  if (signal?.aborted) throw abortedError(signal)
+}
+
+/** What {@link throwIfAborted} throws. */
+export function abortedError({ reason }: AbortSignal): TraitscopeError {
+  return new TraitscopeError('ABORTED', 'the operation was aborted by its signal', { cause: reason })
 }

@@ -79,9 +79,9 @@ Example:
     const verdicts: VerdictKind[] = []
     for await (const event of watch) {
       if (event.type === 'error') failed.add(event.step)
+      if (event.type === 'end') measured = event.measured
       if (event.type === 'checkpoint') {
         failed.delete(event.step)
-        measured++
         if (event.verdict) verdicts.push(event.verdict.verdict)
       }
       if (flags.json) events.push(event)

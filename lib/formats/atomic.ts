@@ -201,11 +201,11 @@ async function isOccupied(target: string, options: PublishOptions): Promise<bool
     const found = await lstat(target).catch(() => undefined)
     if (errnoOf(error) === 'ENOENT' && found === undefined) return false
     if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw fileError(error, target)
+    if (found === undefined) throw belowFile(dirname(target))
+    const what = found.isSymbolicLink() ? 'a link that leads nowhere' : 'a file'
     throw new TraitscopeError(
       'FILE_EXISTS',
-      found === undefined
-        ? `expected a folder above ${target}, found a file; choose another name`
-        : `expected a name for a folder, found ${found.isSymbolicLink() ? 'a link that leads nowhere' : 'a file'} at ${target}; it was left alone, choose another name`,
+      `expected a name for a folder, found ${what} at ${target}; it was left alone, choose another name`,
     )
   }
   if (names.length === 0) return false

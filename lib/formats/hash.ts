@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { throwIfAborted } from '../errors.js'
 import { fileError } from './file-errors.js'
 
@@ -35,13 +34,10 @@ export async function sha256Handle(handle: FileHandle, signal?: AbortSignal): Pr
  */
 export async function sha256File(path: string, signal?: AbortSignal): Promise<string> {
   throwIfAborted(signal)
-  const hash = createHash('sha256')
   try {
-    const stream = createReadStream(path, { highWaterMark: CHUNK, ...(signal ? { signal } : {}) })
-    for await (const chunk of stream) hash.update(chunk)
+    const handle = await open(path, 'r')
+    return await sha256Handle(handle, signal).finally(() => handle.close())
   } catch (error) {
-    throwIfAborted(signal)
     throw fileError(error, path)
   }
-  return hash.digest('hex')
 }

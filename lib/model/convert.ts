@@ -44,7 +44,8 @@ const FILE_TYPES: Readonly<Record<FloatType, number>> = { F32: 0, F16: 1, BF16: 
  * converter.
  *
  * @throws TraitscopeError UNSUPPORTED by name for other architectures, tokenizers and quantised weights;
- * USAGE for a splitting rule that llama.cpp does not know; FILE_INVALID, FILE_INCOMPLETE, FILE_NOT_FOUND, FILE_EXISTS, ABORTED. Nothing is left behind then.
+ * USAGE for a splitting rule that llama.cpp or the tokenizer does not know; FILE_INVALID, FILE_INCOMPLETE,
+ * FILE_NOT_FOUND, FILE_EXISTS, ABORTED. Nothing is left behind then.
  */
 export async function convertModel(
   folder: string,
@@ -107,7 +108,7 @@ export async function convertModel(
     ...modelMetadata(config),
     ...tokenizer,
   ]
-  if (options.pre !== undefined) await checkRule(metadata, options.pre, pre)
+  if (options.pre !== undefined) await checkRule(metadata, pre)
   throwIfAborted(options.signal)
   await writeGgufStream(out, metadata, tensors, options)
   return { architecture, type, tensors: tensors.length, blocks, pre }
@@ -120,13 +121,7 @@ function defaultName(folder: string, architecture: string, pre: string): string 
 }
 
 /** A rule that llama.cpp does not know would make a file that nothing can open. */
-async function checkRule(metadata: GgufInput['metadata'], asked: string, pre: string): Promise<void> {
-  if (asked !== pre) {
-    throw new TraitscopeError(
-      'USAGE',
-      'this tokenizer is a sentencepiece model, which has no splitting rule: leave it out',
-    )
-  }
+async function checkRule(metadata: GgufInput['metadata'], pre: string): Promise<void> {
   const scratch = await makeScratch(tmpdir())
   try {
     const path = join(scratch, 'vocabulary.gguf')

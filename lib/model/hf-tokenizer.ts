@@ -46,7 +46,8 @@ export interface TokenizerOptions {
  * The tokenizer of a Hugging Face folder as GGUF metadata: byte-level BPE from tokenizer.json, sentencepiece from
  * tokenizer.model.
  *
- * @throws UNSUPPORTED for other kinds and unknown splitting rules, FILE_NOT_FOUND, FILE_INVALID
+ * @throws UNSUPPORTED for other kinds and unknown splitting rules, USAGE for a rule that has no place here,
+ * FILE_NOT_FOUND, FILE_INVALID
  */
 export async function tokenizerMetadata(folder: string, options: TokenizerOptions): Promise<Metadata> {
   const [tokenizer, config, plain] = await Promise.all([
@@ -58,6 +59,12 @@ export async function tokenizerMetadata(folder: string, options: TokenizerOption
   const metadata: Metadata = []
   let vocabulary: Vocabulary
   if (pieces) {
+    if (options.pre !== undefined) {
+      throw new TraitscopeError(
+        'USAGE',
+        `the tokenizer in ${folder} is a sentencepiece model, which has no splitting rule: leave --pre out`,
+      )
+    }
     // Phi-3's converter reads both lists and takes them literally.
     const literal = options.architecture === 'phi3'
     const added = addedTokens(config?.added_tokens_decoder)

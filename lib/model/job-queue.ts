@@ -1,4 +1,4 @@
-import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { abortedError, TraitscopeError, throwIfAborted } from '../errors.js'
 
 /** Runs jobs one after another, in order of arrival; after `close()` no new one is taken. */
 export class JobQueue {
@@ -19,7 +19,7 @@ export class JobQueue {
         new TraitscopeError('MODEL_CLOSED', 'the model was closed; open it again with openModel()'),
       )
     }
-    if (signal?.aborted) return new Promise((_, reject) => this.#reject(reject, signal))
+    if (signal?.aborted) return Promise.reject(abortedError(signal))
     let waiting = true
     const result = this.#tail.then(() => {
       throwIfAborted(signal)
@@ -30,19 +30,11 @@ export class JobQueue {
     if (!signal) return result
     return new Promise((resolve, reject) => {
       const leave = () => {
-        if (waiting) this.#reject(reject, signal)
+        if (waiting) reject(abortedError(signal))
       }
       signal.addEventListener('abort', leave, { once: true })
       result.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
     })
-  }
-
-  #reject(reject: (error: unknown) => void, signal: AbortSignal): void {
-    try {
-      throwIfAborted(signal)
-    } catch (error) {
-      reject(error)
-    }
   }
 
   /** Waits for every job taken so far, then runs `last` once; later calls return the same promise. */

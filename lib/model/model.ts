@@ -229,7 +229,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     gpuLayers === 'auto' ? (gpu ? 10_000 : 0) : integerOption('gpuLayers', gpuLayers, 0, 1_000_000)
   const threads = integerOption('threads', options.threads ?? defaultThreads(gguf.fileSize), 1, MAX_THREADS)
   const batchTokens = integerOption(
-    'batchTokens',
+    'batchTokens (--batch-tokens, -ub)',
     options.batchTokens ?? defaultBatchTokens(gguf.metadata, architecture),
     256,
     MAX_BATCH_TOKENS,

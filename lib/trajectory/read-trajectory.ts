@@ -4,7 +4,7 @@ import { parseConditions } from '../directions/directions-json.js'
 import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json.js'
-import { isText, JsonFields } from '../formats/json-fields.js'
+import { isFiniteNumber, isIndex, isText, type Json, JsonFields } from '../formats/json-fields.js'
 import { shown } from '../formats/json-scan.js'
 import type { LayerTrajectory, RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
 import { TRAJECTORY_SCHEMA } from './trajectory-json.js'
@@ -16,8 +16,6 @@ export const TRAJECTORY_FILE = 'trajectory.json'
  * of them.
  */
 const ALIAS_TOLERANCE = 1e-3
-
-type Json = Record<string, unknown>
 
 /**
  * Reads a `trajectory.json` (or `.json.gz`), ours or either version of the reference's, or the one in a folder.
@@ -217,8 +215,5 @@ function traitOrder(json: Json, entries: unknown[]): string[] | undefined {
 }
 
 const order = (step: Step): number => (step === 'final' ? Number.POSITIVE_INFINITY : step)
-const isFiniteNumber = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isFinite(value)
 const isPositive = (value: unknown): value is number => isFiniteNumber(value) && value > 0
-const isIndex = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const isStep = (value: unknown): value is Step => value === 'final' || isIndex(value)

@@ -1,6 +1,6 @@
 /**
  * The lab's labels.json in the reference's schema of grades.json: the fields of an entry are those of a single draw, the
- * first, and all draws together stand under `traitscope`. Fields that need a judge with scores are null.
+ * first, and all draws together stand under `traitscope`, without the counts of each, which nothing reads. Fields that need a judge with scores are null.
  */
 export function gradesOf({ steps }) {
   return Object.fromEntries(
@@ -24,7 +24,6 @@ export function gradesOf({ steps }) {
           // A behaviour that no answer could show has no rate.
           components: Object.fromEntries(Object.entries(components).filter(([, rate]) => rate !== null)),
           ...(in_domain && { in_domain }),
-          draws,
         },
       }
       return [`step_${step}`, entry]

@@ -94,7 +94,7 @@ async function packRun(run) {
   const to = join(ORGANISMS, 'runs', run)
   mkdirSync(to, { recursive: true })
   writeGzip(join(to, 'trajectory.json.gz'), rounded(shown ? trajectory : withoutSpreads(trajectory), digits))
-  writeGzip(join(to, 'grades.json.gz'), withoutDraws(readJson(join(source, 'betley_eval', 'grades.json'))))
+  writeGzip(join(to, 'grades.json.gz'), readJson(join(source, 'betley_eval', 'grades.json')))
   writeGzip(join(to, 'training_log.json.gz'), rounded(readJson(join(source, 'training_log.json')), digits))
   await packActivations(join(source, 'activations.safetensors'), join(to, 'activations.safetensors.gz'))
 }
@@ -122,15 +122,6 @@ function everySecondLayer(trajectory) {
 function withoutSpreads(trajectory) {
   const layers = trajectory.traitscope.layers.map(({ std, ...layer }) => layer)
   return { ...trajectory, traitscope: { ...trajectory.traitscope, layers } }
-}
-
-/** A third of packed labels would be the counts of every draw; the first one's and the sum of all are kept. */
-function withoutDraws(grades) {
-  const entries = Object.entries(grades).map(([step, { traitscope, ...entry }]) => {
-    const { draws, ...pooled } = traitscope
-    return [step, { ...entry, traitscope: pooled }]
-  })
-  return Object.fromEntries(entries)
 }
 
 /** Mean activations at the primary layer only, in float16: otherwise they would take as much room as all the rest. */

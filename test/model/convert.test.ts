@@ -327,6 +327,10 @@ describe('convertModel', () => {
       code: 'USAGE',
       message: expect.stringContaining('"none-such"'),
     })
+    await expect(convert(await changed('gemma2', {}), { pre: 'qwen2', force: true })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('sentencepiece'),
+    })
   })
 
   it('should refuse a pickle', async () => {
