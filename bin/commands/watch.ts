@@ -90,6 +90,11 @@ Example:
     }
     if (flags.json) output.json(events.map(watchEventJson))
     process.exitCode = exitCodeOf(verdicts, flags.failOn)
+    if (measured === 0 && !signal.aborted) {
+      output.error(
+        `no checkpoint was measured: expected checkpoint-N folders in ${run}, give the trainer's output folder and wait for one`,
+      )
+    }
     // A checkpoint that could not be measured is no clean bill of health, and neither is a run without any.
     if ((failed.size > 0 || measured === 0) && process.exitCode === 0) process.exitCode = 1
     // The watch ends in order when it is interrupted; the exit code still says so.

@@ -127,11 +127,12 @@ describe('traitscope watch', () => {
   })
 
   it('should end with --idle when nothing happens', async () => {
-    const { code, stdout } = await work.run(command('--idle', '0.2', '--jsonl'))
+    const { code, stdout, stderr } = await work.run(command('--idle', '0.2', '--jsonl', '-q'))
     expect(events(stdout).map(told)).toEqual(['baseline', 'waiting', 'end'])
     expect(events(stdout).at(-1)).toMatchObject({ reason: 'idle' })
     // Nothing was measured, so nothing is known to be clean.
     expect(code).toBe(1)
+    expect(stderr).toMatch(/^no checkpoint was measured: expected checkpoint-N folders in /)
   })
 
   it('should report a checkpoint that cannot be measured, go on, and exit 1', async () => {
