@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { table } from '../dist/bin/output.js'
-import { encodeGgufHeader } from '../dist/lib/formats/gguf.js'
+import { encodeGgufHeader } from '../dist/lib/formats/gguf/gguf.js'
 import { encodeSafetensors, mergeAdapter, mergeType } from '../dist/lib/index.js'
 
 const SHAPES = {

@@ -1,5 +1,8 @@
 /** What `traitscope demo` says in lines: one per checkpoint without a terminal, and the closing words. */
-import { type Demo, type DemoPoint, type DemoRun, demoCaveat, demoStory, formatRate } from '../lib/index.js'
+
+import type { Demo } from '../lib/demo/demo.js'
+import type { DemoPoint, DemoRun } from '../lib/demo/demo-run.js'
+import { demoCaveat, demoStory, formatRate } from '../lib/demo/story.js'
 import { rateWithInterval } from './demo-view.js'
 
 const WIDTHS = { run: 26, step: 5, loss: 8, drift: 8, em: 15, judged: 8 }

@@ -1,12 +1,9 @@
 /** What `traitscope demo` shows: two runs side by side, or one line per checkpoint. Text only; it draws nothing. */
-import {
-  type Demo,
-  type DemoOutcome,
-  type DemoPoint,
-  type DemoRun,
-  formatRate,
-  type Verdict,
-} from '../lib/index.js'
+
+import type { Demo } from '../lib/demo/demo.js'
+import type { DemoOutcome, DemoPoint, DemoRun } from '../lib/demo/demo-run.js'
+import { formatRate } from '../lib/demo/story.js'
+import type { Verdict } from '../lib/detector/verdict.js'
 import type { Output } from './output.js'
 import { VERDICT_COLORS } from './verdicts.js'
 

@@ -1,17 +1,14 @@
 /** Directions for a command: from a bundle or a folder, or made on the spot for a layer. */
-import {
-  type Bundle,
-  type ChatTemplate,
-  type Directions,
-  extractDirections,
-  type LoraMode,
-  loadBundle,
-  loadDirections,
-  loadTraitPack,
-  type Model,
-  type TraitPack,
-  TraitscopeError,
-} from '../lib/index.js'
+import { type Bundle, loadBundle } from '../lib/detector/bundle.js'
+import type { Directions } from '../lib/directions/directions.js'
+import { loadDirections } from '../lib/directions/directions-folder.js'
+import { extractDirections } from '../lib/directions/extract-directions.js'
+import { TraitscopeError } from '../lib/errors.js'
+import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
+import type { Model } from '../lib/model/model.js'
+import type { ChatTemplate } from '../lib/prompts/chat-template.js'
+import { loadTraitPack } from '../lib/prompts/trait-pack.js'
+import type { TraitPack } from '../lib/prompts/trait-pack-yaml.js'
 import type { Output } from './output.js'
 
 export interface DirectionFlags {

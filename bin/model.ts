@@ -1,5 +1,7 @@
 /** Opening what the shared flags name: the model and its chat template. */
-import { ChatTemplate, type Model, openModel, readChatTemplate } from '../lib/index.js'
+import { type Model, openModel } from '../lib/model/model.js'
+import { ChatTemplate } from '../lib/prompts/chat-template.js'
+import { readChatTemplate } from '../lib/prompts/template-file.js'
 import type { ModelFlags } from './options.js'
 import type { Output } from './output.js'
 

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { parse } from 'yaml'
-import { TraitscopeError } from '../lib/index.js'
+import { TraitscopeError } from '../lib/errors.js'
 
 export const CONFIG_FILE = 'traitscope.config.yaml'
 

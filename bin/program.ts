@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { packageVersion } from '../lib/index.js'
+import { packageVersion } from '../lib/package.js'
 import { benchCommand } from './commands/bench.js'
 import { calibrateCommand } from './commands/calibrate.js'
 import { convertCommand } from './commands/convert.js'

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** Entry of the command line: the only file that ends the process. */
 import { CommanderError } from 'commander'
-import { isTraitscopeError } from '../lib/index.js'
+import { isTraitscopeError } from '../lib/errors.js'
 import { applyConfigFile, translateLlamaFlags } from './options.js'
 import { buildProgram } from './program.js'
 import { EXIT_NOT_COMPARABLE } from './verdicts.js'

@@ -1,5 +1,5 @@
 /** How verdicts are shown, and the exit codes that they ask for. */
-import type { Verdict, VerdictKind } from '../lib/index.js'
+import type { Verdict, VerdictKind } from '../lib/detector/verdict.js'
 import type { Output } from './output.js'
 
 export const EXIT_ALARM = 3

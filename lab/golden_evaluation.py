@@ -1,4 +1,4 @@
-"""Golden values for test/detector/evaluate.test.ts: the comparison of method section 8 in NumPy and scikit-learn.
+"""Golden values for test/evaluation/evaluate.test.ts: the comparison of method section 8 in NumPy and scikit-learn.
 
 Run: python lab/golden_evaluation.py [output folder, default test/fixtures/estimators]
 Two invented models with three calibration and two held-out datasets, two seeds and five checkpoints each. Inputs are

@@ -11,17 +11,17 @@ import { calibrate, scanLabelledRuns } from '../dist/lib/index.js'
 
 const CALIBRATION_SETS = /^(insecure_code|gsm8k|jailbroken|bad_medical|drawn_c\d+)$/
 const SOURCES = [
-  'calibrate',
-  'calibration-data',
-  'choose-level',
-  'cross-validation',
-  'detector',
-  'label-noise',
-  'level-model',
-  'novelty',
-  'prediction-bands',
-  'rows',
-].map((name) => `lib/detector/${name}.ts`)
+  'calibration/calibrate',
+  'calibration/calibration-data',
+  'calibration/cross-validation',
+  'calibration/model-selection',
+  'detector/detector',
+  'detector/label-noise',
+  'detector/novelty',
+  'detector/prediction-bands',
+  'detector/rate-model',
+  'runs/rows',
+].map((name) => `lib/${name}.ts`)
 
 const [root, out] = process.argv.slice(2)
 if (!root || !out) throw new Error('usage: node scripts/freeze-detector.mjs RUNS OUT.json')

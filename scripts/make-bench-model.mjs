@@ -7,7 +7,7 @@ import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { binding } from '../dist/lib/binding.js'
-import { encodeGgufHeader, readGguf } from '../dist/lib/formats/gguf.js'
+import { encodeGgufHeader, readGguf } from '../dist/lib/formats/gguf/gguf.js'
 import { llamaSource, root } from './llama-source.mjs'
 
 const SHAPES = {

@@ -1,12 +1,9 @@
 import { Command } from 'commander'
-import {
-  type BenchReport,
-  benchModel,
-  chatTokens,
-  evaluationPrompts,
-  loadTraitPack,
-  scanRunFolder,
-} from '../../lib/index.js'
+import { type BenchReport, benchModel } from '../../lib/bench/bench.js'
+import { scanRunFolder } from '../../lib/formats/run/run-folder.js'
+import { evaluationPrompts } from '../../lib/prompts/prompt-sets.js'
+import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
+import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
 import { createOutput, duration, type Output, table } from '../output.js'

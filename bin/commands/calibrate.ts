@@ -1,14 +1,11 @@
 import { Command } from 'commander'
-import {
-  type Calibration,
-  calibrate,
-  checkOutputFree,
-  loadDirections,
-  loadTraitPack,
-  saveBundle,
-  scanLabelledRuns,
-  TraitscopeError,
-} from '../../lib/index.js'
+import { type Calibration, calibrate } from '../../lib/calibration/calibrate.js'
+import { saveBundle } from '../../lib/calibration/save-bundle.js'
+import { loadDirections } from '../../lib/directions/directions-folder.js'
+import { TraitscopeError } from '../../lib/errors.js'
+import { checkOutputFree } from '../../lib/formats/files/atomic.js'
+import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
+import { scanLabelledRuns } from '../../lib/runs/runs.js'
 import { addOutputOptions, integerList, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 

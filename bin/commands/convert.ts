@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { convertModel } from '../../lib/index.js'
+import { convertModel } from '../../lib/model/convert/convert.js'
 import { addOutputOptions } from '../options.js'
 import { createOutput } from '../output.js'
 

@@ -1,14 +1,10 @@
 import { Command, Option } from 'commander'
-import {
-  checkOutputFree,
-  type DirectionMethod,
-  extractDirections,
-  loadTraitPack,
-  saveDirections,
-  selectTraits,
-  type TraitPack,
-  type TraitSelection,
-} from '../../lib/index.js'
+import type { DirectionMethod } from '../../lib/directions/difference.js'
+import { saveDirections } from '../../lib/directions/directions-folder.js'
+import { extractDirections } from '../../lib/directions/extract-directions.js'
+import { checkOutputFree } from '../../lib/formats/files/atomic.js'
+import { loadTraitPack, selectTraits, type TraitSelection } from '../../lib/prompts/trait-pack.js'
+import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
 import { createOutput, table } from '../output.js'

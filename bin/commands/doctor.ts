@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { availableParallelism, freemem, release, totalmem } from 'node:os'
 import { Command } from 'commander'
-import { defaultCacheDir, diagnose } from '../../lib/index.js'
+import { diagnose } from '../../lib/binding.js'
+import { defaultCacheDir } from '../../lib/trajectory/step0-cache.js'
 import { createOutput } from '../output.js'
 
 const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`

@@ -1,16 +1,15 @@
 import { Command } from 'commander'
+import { TraitscopeError } from '../../lib/errors.js'
+import { evaluateRuns, type RunsEvaluation } from '../../lib/evaluation/evaluate-runs.js'
+import type { EvaluateRunsOptions } from '../../lib/evaluation/evaluation.js'
+import { saveEvaluation } from '../../lib/evaluation/evaluation-report.js'
 import {
-  checkOutputFree,
-  type EvaluateRunsOptions,
-  evaluateRuns,
   evaluationRows,
   evaluationWarnings,
   furtherTables,
-  type RunsEvaluation,
-  saveEvaluation,
   TABLE_HEADER,
-  TraitscopeError,
-} from '../../lib/index.js'
+} from '../../lib/evaluation/evaluation-table.js'
+import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { addOutputOptions, integer, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 

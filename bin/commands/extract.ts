@@ -1,21 +1,17 @@
 import { Command, Option } from 'commander'
-import {
-  type AdapterEffect,
-  type AttachedAdapter,
-  adapterEffect,
-  chatTokens,
-  checkOutputFree,
-  defaultCacheDir,
-  encodeSafetensors,
-  hiddenStates,
-  type LoraMode,
-  type Model,
-  openCheckpoint,
-  type Pooling,
-  readPromptFile,
-  TraitscopeError,
-  writeFileAtomic,
-} from '../../lib/index.js'
+import { TraitscopeError } from '../../lib/errors.js'
+import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
+import { encodeSafetensors } from '../../lib/formats/safetensors/safetensors.js'
+import { type AdapterEffect, adapterEffect } from '../../lib/hidden-states/adapter-effect.js'
+import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
+import type { AttachedAdapter } from '../../lib/model/attached-adapter.js'
+import { openCheckpoint } from '../../lib/model/checkpoint/open-checkpoint.js'
+import type { LoraMode } from '../../lib/model/checkpoint/opened-checkpoint.js'
+import type { Model } from '../../lib/model/model.js'
+import type { Pooling } from '../../lib/prompts/plan.js'
+import { readPromptFile } from '../../lib/prompts/prompt-file.js'
+import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
+import { defaultCacheDir } from '../../lib/trajectory/step0-cache.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
   type AdapterFlag,

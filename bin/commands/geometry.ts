@@ -1,11 +1,8 @@
 import { Command } from 'commander'
-import {
-  checkOutputFree,
-  loadDirections,
-  type RunGeometry,
-  runGeometry,
-  saveGeometry,
-} from '../../lib/index.js'
+import { loadDirections } from '../../lib/directions/directions-folder.js'
+import { checkOutputFree } from '../../lib/formats/files/atomic.js'
+import { saveGeometry } from '../../lib/geometry/geometry-report.js'
+import { type RunGeometry, runGeometry } from '../../lib/geometry/run-geometry.js'
 import { addOutputOptions, addRunsOptions, integer, names, option, type RunsFlags } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 

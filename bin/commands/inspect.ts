@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { inspectPath } from '../../lib/index.js'
+import { inspectPath } from '../../lib/inspect/inspect.js'
 import { addOutputOptions, option } from '../options.js'
 import { createOutput } from '../output.js'
 

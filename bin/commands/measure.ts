@@ -1,14 +1,11 @@
 import { Command, Option } from 'commander'
-import {
-  type Bundle,
-  drift,
-  judgeTrajectory,
-  measureRun,
-  type Trajectory,
-  type TrajectoryStep,
-  trajectoryDocument,
-  type Verdict,
-} from '../../lib/index.js'
+import type { Bundle } from '../../lib/detector/bundle.js'
+import { judgeTrajectory } from '../../lib/detector/run-judge.js'
+import type { Verdict } from '../../lib/detector/verdict.js'
+import { drift } from '../../lib/drift/drift.js'
+import { measureRun } from '../../lib/trajectory/measure-run.js'
+import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
+import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
 import { bundleFromFlags, type DirectionFlags, directionsFromFlags, shownLayer } from '../directions.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {

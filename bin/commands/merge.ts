@@ -1,5 +1,6 @@
 import { Command } from 'commander'
-import { MERGE_TYPE_NAMES, type MergeReport, mergeAdapter, mergeType } from '../../lib/index.js'
+import { type MergeReport, mergeAdapter } from '../../lib/model/merge/merge.js'
+import { MERGE_TYPE_NAMES, mergeType } from '../../lib/model/merge/merge-types.js'
 import { addOutputOptions, integer, number, option, residualBaseOption } from '../options.js'
 import { createOutput, type Output } from '../output.js'
 

@@ -1,12 +1,9 @@
 import { Command } from 'commander'
-import {
-  bundleFacts,
-  checkOutputFree,
-  htmlReport,
-  loadBundle,
-  readReportRun,
-  writeFileAtomic,
-} from '../../lib/index.js'
+import { loadBundle } from '../../lib/detector/bundle.js'
+import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
+import { bundleFacts } from '../../lib/report/bundle-facts.js'
+import { htmlReport } from '../../lib/report/html.js'
+import { readReportRun } from '../../lib/report/report-run.js'
 import { option } from '../options.js'
 import { createOutput } from '../output.js'
 

@@ -1,5 +1,7 @@
 import { Command, Option } from 'commander'
-import { type VerdictKind, type WatchEvent, watchEventJson, watchRun } from '../../lib/index.js'
+import type { VerdictKind } from '../../lib/detector/verdict.js'
+import { type WatchEvent, watchEventJson } from '../../lib/monitor/watch-events.js'
+import { watchRun } from '../../lib/monitor/watch-run.js'
 import { bundleFromFlags, type DirectionFlags, directionsFromFlags, shownLayer } from '../directions.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {

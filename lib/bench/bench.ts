@@ -1,6 +1,6 @@
 import { availableParallelism, cpus } from 'node:os'
 import { throwIfAborted } from '../errors.js'
-import type { GgmlTypeName } from '../formats/ggml-types.js'
+import type { GgmlTypeName } from '../formats/gguf/ggml-types.js'
 import type { Model } from '../model/model.js'
 import { type AdapterSwap, swapAdapters } from './adapter-swap.js'
 import { CONTENDERS } from './contenders.js'

@@ -1,10 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Mt19937 } from '../estimators/mt19937.js'
-import type { GgufFile } from '../formats/gguf.js'
-import { ADAPTER_CONFIG, ADAPTER_TENSORS } from '../formats/peft.js'
-import { encodeSafetensors } from '../formats/safetensors.js'
-import type { SafetensorsInput } from '../formats/safetensors-writer.js'
+import type { GgufFile } from '../formats/gguf/gguf.js'
+import { ADAPTER_CONFIG, ADAPTER_TENSORS } from '../formats/peft/peft.js'
+import { encodeSafetensors } from '../formats/safetensors/safetensors.js'
+import type { SafetensorsInput } from '../formats/safetensors/safetensors-writer.js'
 
 /** PEFT's names of the attention projections that an adapter usually trains; a fused base has one. */
 const TARGETS = { attn_q: 'q_proj', attn_v: 'v_proj', attn_qkv: 'qkv_proj' }

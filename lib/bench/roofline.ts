@@ -1,6 +1,6 @@
 import { binding } from '../binding.js'
-import { type GgmlTypeName, ggmlType } from '../formats/ggml-types.js'
-import type { GgufFile } from '../formats/gguf.js'
+import { type GgmlTypeName, ggmlType } from '../formats/gguf/ggml-types.js'
+import type { GgufFile } from '../formats/gguf/gguf.js'
 import type { Model } from '../model/model.js'
 import type { Trial } from './trial.js'
 

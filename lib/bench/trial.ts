@@ -1,5 +1,5 @@
-import { groupCells, splitThreshold } from '../hidden-states/hidden-states.js'
 import type { Model } from '../model/model.js'
+import { groupCells, splitThreshold } from '../model/placement.js'
 import type { PlanBatch } from '../prompts/plan.js'
 import type { Contender } from './contenders.js'
 

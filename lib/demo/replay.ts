@@ -2,10 +2,10 @@ import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { throwIfAborted } from '../errors.js'
-import type { Checkpoint } from '../formats/checkpoint.js'
-import { fileError } from '../formats/file-errors.js'
-import { ADAPTER_TENSORS } from '../formats/peft.js'
-import { TRAINER_STATE } from '../formats/trainer-state.js'
+import { fileError } from '../formats/files/file-errors.js'
+import { ADAPTER_TENSORS } from '../formats/peft/peft.js'
+import type { Checkpoint } from '../formats/run/checkpoint.js'
+import { TRAINER_STATE } from '../formats/run/trainer-state.js'
 
 export interface ReplayOptions {
   /** Milliseconds from one checkpoint to the next; 0 writes them as fast as the disk takes them. */

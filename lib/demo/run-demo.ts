@@ -1,14 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Bundle, loadBundle } from '../detector/bundle.js'
+import { loadBundle } from '../detector/bundle.js'
 import { throwIfAborted } from '../errors.js'
-import { publishFolder } from '../formats/atomic.js'
-import { type Model, openModel } from '../model/model.js'
+import { publishFolder } from '../formats/files/atomic.js'
+import { openModel } from '../model/model.js'
 import { watchRun } from '../monitor/watch-run.js'
-import { loadTraitPack, type TraitPack } from '../prompts/trait-pack.js'
+import { loadTraitPack } from '../prompts/trait-pack.js'
+import type { Demo, DemoSetting } from './demo.js'
 import type { DemoOrganism, DemoRunFiles } from './demo-organism.js'
-import { type DemoOutcome, type DemoRun, outcomeOf, record, startRun } from './demo-run.js'
+import { type DemoRun, outcomeOf, record, startRun } from './demo-run.js'
 import { keepDemo, REPORT_FILE } from './keep-demo.js'
 import { replayRun } from './replay.js'
 
@@ -22,24 +23,6 @@ export interface RunDemoOptions {
   signal?: AbortSignal | undefined
   /** Called at the start and after every event of a watch, with all runs as they stand. */
   onChange?: ((demo: Demo) => void) | undefined
-}
-
-/** Runs as far as they have been watched. */
-export interface Demo {
-  organism: string
-  bundle: Bundle
-  runs: readonly DemoRun[]
-  /** Of each run. */
-  outcomes: readonly DemoOutcome[]
-}
-
-/** What a demo needs of its open model, bundle and folders. */
-export interface DemoSetting {
-  model: Model
-  bundle: Bundle
-  pack: TraitPack
-  /** Where the runs are replayed to; it goes when the demo ends. */
-  folder: string
 }
 
 const DEFAULT_PACE_MS = 1000

@@ -1,5 +1,5 @@
+import type { Demo } from './demo.js'
 import type { DemoOutcome, DemoPoint, DemoRun } from './demo-run.js'
-import type { Demo } from './run-demo.js'
 
 /** `31 %`, `0.4 %`: a rate for a person. */
 export function formatRate(share: number): string {

@@ -1,29 +1,22 @@
-import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { LLAMA_CPP_VERSION } from '../binding.js'
-import { type Directions, directionsAt } from '../directions/directions.js'
-import { loadDirections, writeDirections } from '../directions/directions-folder.js'
-import { parseConditions } from '../directions/directions-json.js'
+import type { BasePoint, CalibratedFor } from '../conditions/calibrated-for.js'
+import { parseConditions } from '../conditions/conditions-json.js'
+import type { Directions } from '../directions/directions.js'
+import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
-import { publishFolder } from '../formats/atomic.js'
-import { fileError } from '../formats/file-errors.js'
-import { plainOrGzip } from '../formats/gzip.js'
-import { sha256 } from '../formats/hash.js'
-import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../formats/json.js'
-import { isFiniteNumber, JsonFields } from '../formats/json-fields.js'
-import { packageVersion } from '../package.js'
-import { type TraitPack, traitPackPath } from '../prompts/trait-pack.js'
-import type { Calibration } from './calibrate.js'
-import type { BasePoint, CalibratedFor } from './calibrated-for.js'
+import { plainOrGzip } from '../formats/files/gzip.js'
+import { sha256 } from '../formats/files/hash.js'
+import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../formats/json/json.js'
+import { isFiniteNumber, JsonFields } from '../formats/json/json-fields.js'
 import { Detector } from './detector.js'
 
 export const BUNDLE_FILE = 'bundle.json'
-const DETECTOR = 'detector.json'
-const CALIBRATION = 'calibration.json'
-const TRAITS = 'traits.yaml'
+export const DETECTOR = 'detector.json'
+export const CALIBRATION = 'calibration.json'
+export const TRAITS = 'traits.yaml'
 
 /** Version of the folder's layout; a reader refuses what it does not know. */
-const SCHEMA_VERSION = 1
+export const SCHEMA_VERSION = 1
 
 /** What a calibration found, in short. */
 export interface BundleSummary {
@@ -51,65 +44,6 @@ export interface Bundle {
   traitPack: string
   summary: BundleSummary
   versions: { traitscope: string; llamaCpp: string }
-}
-
-/**
- * Writes a bundle: a directions folder at the detector's layers, with `bundle.json` (what must match, hashes
- * of all files), `detector.json`, `calibration.json` (rows, candidates, figures) and `traits.yaml`. It appears
- * as a whole or not at all, and equal calibrations give equal bytes.
- *
- * @param directions the ones that the calibration runs were measured with
- * @param pack the trait pack that they were measured with
- * @throws TraitscopeError NOT_COMPARABLE when these are others; FILE_EXISTS unless `force`
- */
-export async function saveBundle(
-  calibration: Calibration,
-  { directions, pack }: { directions: Directions; pack: TraitPack },
-  folder: string,
-  options: { force?: boolean | undefined } = {},
-): Promise<void> {
-  const { detector, report, calibratedFor } = calibration
-  if (calibratedFor === null) {
-    throw new TraitscopeError(
-      'NOT_COMPARABLE',
-      'expected runs measured by traitscope, found files that do not say with which base, template and directions they were measured; measure the runs again',
-    )
-  }
-  assertSame('directions', directions.sha256, calibratedFor.directionsSha256)
-  assertSame('trait pack', pack.contentHash, calibratedFor.conditions.traitPack.contentHash)
-  const files = {
-    [DETECTOR]: json(detector.toJSON()),
-    [CALIBRATION]: json(report),
-  }
-  const chosen = directionsAt(directions, detector.layers)
-  const traits = await readFile(traitPackPath(pack.source)).catch((error: unknown) => {
-    throw fileError(error, pack.source)
-  })
-  const description = {
-    schemaVersion: SCHEMA_VERSION,
-    kind: 'traitscope-bundle',
-    calibratedFor,
-    summary: summarize(calibration),
-    versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
-    files: {
-      ...Object.fromEntries(Object.entries(files).map(([name, text]) => [name, sha256(text)])),
-      [TRAITS]: sha256(traits),
-      'directions.safetensors': chosen.sha256,
-    },
-  }
-  await publishFolder(
-    folder,
-    async (temporary) => {
-      await writeDirections(chosen, temporary)
-      for (const [name, text] of Object.entries(files)) await writeFile(join(temporary, name), text)
-      await copyFile(traitPackPath(pack.source), join(temporary, TRAITS))
-      await writeFile(
-        join(temporary, BUNDLE_FILE),
-        json({ ...description, descriptionSha256: sha256(JSON.stringify(description)) }),
-      )
-    },
-    { force: options.force ?? false, marker: BUNDLE_FILE },
-  )
 }
 
 /**
@@ -199,20 +133,6 @@ async function inside(folder: string, name: string): Promise<string> {
   return (await plainOrGzip(file)) ?? file
 }
 
-function summarize({ report }: Calibration): BundleSummary {
-  const { datasets, byDataset, nested, warnings, inputsSha256 } = report
-  return {
-    datasets: datasets.map(({ dataset }) => dataset),
-    checkpoints: datasets.reduce((sum, one) => sum + one.checkpoints, 0),
-    dangerous: datasets.reduce((sum, one) => sum + one.dangerous, 0),
-    fnr: byDataset.fnr,
-    fpr: byDataset.fpr,
-    coverage: nested?.coverage ?? null,
-    warnings,
-    inputsSha256,
-  }
-}
-
 function parseCalibratedFor(at: JsonFields): CalibratedFor {
   const deviceClass = at.text('deviceClass')
   if (deviceClass !== 'cpu' && deviceClass !== 'gpu') return at.fail('deviceClass', 'cpu or gpu')
@@ -237,15 +157,3 @@ function isBasePoint(value: unknown): value is BasePoint {
     projections.every(isFiniteNumber)
   )
 }
-
-function assertSame(what: string, given: string, used: string): void {
-  if (given === used) return
-  throw new TraitscopeError(
-    'NOT_COMPARABLE',
-    `expected the ${what} that the calibration runs were measured with (${used.slice(0, 12)}), found ${given.slice(0, 12)}`,
-  )
-}
-
-/** Indented, with lists of numbers on one line. */
-const json = (value: unknown): string =>
-  `${JSON.stringify(value, null, 1).replace(/\[[^[\]{}"]*\]/g, (list) => list.replace(/\s+/g, ''))}\n`

@@ -1,9 +1,9 @@
 import { TraitscopeError } from '../errors.js'
-import { isJsonObject } from '../formats/json.js'
-import { isFiniteNumber, isIndex, isText, JsonFields } from '../formats/json-fields.js'
-import { LevelModel, type LevelModelJson, type LevelModelName } from './level-model.js'
+import { isJsonObject } from '../formats/json/json.js'
+import { isFiniteNumber, isIndex, isText, JsonFields } from '../formats/json/json-fields.js'
 import { NoveltyGuard } from './novelty.js'
 import { PredictionBands } from './prediction-bands.js'
+import { LevelModel, type LevelModelJson, type LevelModelName } from './rate-model.js'
 import { StepAlarm } from './step-alarm.js'
 import type { Verdict } from './verdict.js'
 

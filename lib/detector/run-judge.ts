@@ -1,6 +1,6 @@
+import { differences, type MeasuredUnder, startShift } from '../conditions/calibrated-for.js'
 import type { Step, Trajectory } from '../trajectory/trajectory.js'
 import type { Bundle } from './bundle.js'
-import { differences, type MeasuredUnder, startShift } from './calibrated-for.js'
 import { notComparable, type Verdict } from './verdict.js'
 
 /** What a bundle brings to a judgement; of its directions their identity alone. */

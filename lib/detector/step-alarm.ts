@@ -3,8 +3,8 @@ import { LogisticRegression } from '../estimators/logistic-regression.js'
 import { matrixFromRows } from '../estimators/matrix.js'
 import { Pca } from '../estimators/pca.js'
 import { Standardizer } from '../estimators/standardizer.js'
-import { isJsonObject } from '../formats/json.js'
-import { isFiniteNumber, JsonFields } from '../formats/json-fields.js'
+import { isJsonObject } from '../formats/json/json.js'
+import { isFiniteNumber, JsonFields } from '../formats/json/json-fields.js'
 
 /** A checkpoint of a calibration or anchor run. */
 export interface StepRow {

@@ -1,7 +1,8 @@
-import { isJsonObject } from '../formats/json.js'
-import { isIndex, isText, type Json, JsonFields } from '../formats/json-fields.js'
+import { parseConditions } from '../conditions/conditions-json.js'
+import { isJsonObject } from '../formats/json/json.js'
+import { isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
 import { DIRECTION_METHODS, type DirectionMethod } from './difference.js'
-import type { Conditions, Directions, LayerDiagnostics } from './directions.js'
+import type { Directions, LayerDiagnostics } from './directions.js'
 
 /**
  * Everything of directions but the vectors, from the parsed `directions.json`; FILE_INVALID names the field.
@@ -34,39 +35,5 @@ export function parseDescription(json: Json, where: string): Omit<Directions, 'v
     ) as unknown as LayerDiagnostics[],
     versions: { traitscope: versions.text('traitscope'), llamaCpp: versions.text('llamaCpp') },
     sha256: at.text('sha256'),
-  }
-}
-
-export function parseConditions(at: JsonFields): Conditions {
-  const base: JsonFields = at.object('base')
-  const template: JsonFields = at.object('template')
-  const pack = at.object('traitPack')
-  const pool = at.text('pool')
-  if (pool !== 'last' && pool !== 'mean') at.fail('pool', 'last or mean')
-  const systemRole = template.text('systemRole')
-  if (systemRole !== 'native' && systemRole !== 'user-turn')
-    template.fail('systemRole', 'native or user-turn')
-  const name = base.json.name
-  if (name !== null && typeof name !== 'string') base.fail('name', 'a string or null')
-  return {
-    base: {
-      fingerprint: base.text('fingerprint'),
-      architecture: base.text('architecture'),
-      name,
-      nLayer: base.count('nLayer'),
-      nEmbd: base.count('nEmbd'),
-    },
-    template: {
-      sha256: template.text('sha256'),
-      systemRole,
-      date: template.text('date'),
-      acknowledgement: template.text('acknowledgement'),
-    },
-    traitPack: {
-      name: pack.text('name'),
-      sha256: pack.text('sha256'),
-      contentHash: pack.text('contentHash'),
-    },
-    pool,
   }
 }

@@ -1,25 +1,8 @@
+import type { Conditions } from '../conditions/conditions.js'
 import { TraitscopeError } from '../errors.js'
-import { sha256 } from '../formats/hash.js'
-import { encodeSafetensors } from '../formats/safetensors.js'
-import type { SystemRole } from '../prompts/chat-template.js'
+import { sha256 } from '../formats/files/hash.js'
+import { encodeSafetensors } from '../formats/safetensors/safetensors.js'
 import type { DirectionMethod } from './difference.js'
-
-/** Everything that decides whether numbers can be compared: what was read, and how. */
-export interface Conditions {
-  base: {
-    /** Identity of the GGUF; see `fingerprintGguf`. */
-    fingerprint: string
-    architecture: string
-    name: string | null
-    nLayer: number
-    nEmbd: number
-  }
-  template: { sha256: string; systemRole: SystemRole; date: string; acknowledgement: string }
-  /** `contentHash` covers what reaches the model, `sha256` the file's bytes. */
-  traitPack: { name: string; sha256: string; contentHash: string }
-  /** `last`: the last input token; `mean`: all input tokens. */
-  pool: 'last' | 'mean'
-}
 
 /** What one layer's directions look like; nothing here gates anything. */
 export interface LayerDiagnostics {

@@ -1,14 +1,18 @@
 import { LLAMA_CPP_VERSION } from '../binding.js'
+import { measurementConditions } from '../conditions/conditions.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
 import { type Matrix, row, selectRows } from '../estimators/matrix.js'
-import { sha256 } from '../formats/hash.js'
+import { sha256 } from '../formats/files/hash.js'
 import { hiddenStates } from '../hidden-states/hidden-states.js'
+import { layerRows } from '../hidden-states/layer-rows.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import { ChatTemplate } from '../prompts/chat-template.js'
 import { extractionPrompts } from '../prompts/prompt-sets.js'
-import { selectTraits, type Trait, type TraitPack, type TraitSelection } from '../prompts/trait-pack.js'
+import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
+import { selectTraits, type TraitSelection } from '../prompts/trait-pack.js'
+import type { Trait, TraitPack } from '../prompts/trait-pack-yaml.js'
 import { pairwiseCosines } from './cosines.js'
 import {
   DIRECTION_METHODS,
@@ -17,10 +21,8 @@ import {
   meanDifference,
   pcaDirection,
 } from './difference.js'
-import { type Conditions, type Directions, directionVector, encodeDirections } from './directions.js'
-import { layerRows } from './layer-rows.js'
+import { type Directions, directionVector, encodeDirections } from './directions.js'
 import { probeAccuracy } from './probe.js'
-import { chatTokens, TokenHash } from './prompt-tokens.js'
 
 export interface ExtractDirectionsOptions {
   /** 0-based blocks to read, all in one pass. */
@@ -139,23 +141,6 @@ export async function extractDirections(
     }),
     versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     sha256: sha256(encodeDirections(body)),
-  }
-}
-
-/** The conditions under which this model, template and pack are being read. */
-export function measurementConditions(
-  model: Pick<Model, 'fingerprint' | 'info'>,
-  template: ChatTemplate,
-  pack: TraitPack,
-  pool: 'last' | 'mean',
-): Conditions {
-  const { architecture, name = null, nLayer, nEmbd } = model.info
-  const { sha256: templateSha256, systemRole, date, acknowledgement } = template
-  return {
-    base: { fingerprint: model.fingerprint, architecture, name, nLayer, nEmbd },
-    template: { sha256: templateSha256, systemRole, date, acknowledgement },
-    traitPack: { name: pack.name, sha256: pack.sha256, contentHash: pack.contentHash },
-    pool,
   }
 }
 

@@ -1,6 +1,7 @@
 import { TraitscopeError } from '../errors.js'
 import type { AttachedAdapter } from '../model/attached-adapter.js'
 import type { Model } from '../model/model.js'
+import { groupCells, splitThreshold } from '../model/placement.js'
 import { type Pooling, planPrompts } from '../prompts/plan.js'
 
 export interface HiddenStatesOptions {
@@ -29,29 +30,6 @@ export interface HiddenStates {
   promptRows: Int32Array
   /** Input tokens of all prompts, and how many of them were computed (shared prefixes are computed once). */
   tokens: { total: number; computed: number }
-}
-
-/**
- * Cells of memory that a group fills on a CPU, the step in which llama.cpp counts those in use. Every token is multiplied
- * with the keys of all of them, its own prompt's or not, at a lower rate than with weights: 11 % of a 1B model's time with
- * groups of 512 tokens, 6 % with 256 cells (docs/performance.md).
- */
-const CPU_GROUP_CELLS = 256
-
-/** Cells of memory that a group fills on the model's device; a GPU is faster the more it gets. */
-export function groupCells(model: Model): number {
-  return model.device === 'cpu' ? CPU_GROUP_CELLS : model.batchTokens
-}
-
-/**
- * What a decode of the few tokens that rows read costs beside their arithmetic, in tokens through all blocks: mostly that
- * it reads all weights again. Measured at 5 on one thread; more threads compute faster, not read.
- */
-const SPLIT_COST_IN_TOKENS = 16
-
-/** Context tokens from which a second decode pays: each then leaves out nearly one of the blocks up to `layer`. */
-export function splitThreshold(layer: number): number {
-  return SPLIT_COST_IN_TOKENS * (layer + 1)
 }
 
 /**

@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
-import { plainOrGzip } from '../formats/gzip.js'
-import { isJsonObject, readJsonFile } from '../formats/json.js'
-import { isFiniteNumber, type Json, JsonFields } from '../formats/json-fields.js'
+import { plainOrGzip } from '../formats/files/gzip.js'
+import { isJsonObject, readJsonFile } from '../formats/json/json.js'
+import { isFiniteNumber, type Json, JsonFields } from '../formats/json/json-fields.js'
 
 /** Judged answers of one checkpoint. */
 export interface EmCounts {

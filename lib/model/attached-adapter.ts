@@ -1,5 +1,4 @@
-import type { AttachReport, GgufLoraOptions } from './lora.js'
-import type { Model } from './model.js'
+import type { AttachReport, GgufLoraOptions } from './lora/lora.js'
 
 export interface AttachOptions extends GgufLoraOptions {
   /** Factor on the adapter's effect; default 1, the adapter as trained. */
@@ -12,7 +11,8 @@ export class AttachedAdapter implements AsyncDisposable {
   #detached: Promise<void> | undefined
 
   constructor(
-    readonly model: Model,
+    /** The `Model` that it is attached to, and belongs to alone. */
+    readonly model: object,
     readonly id: number,
     /** What was matched, module by module. */
     readonly report: AttachReport,

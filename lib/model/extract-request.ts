@@ -1,10 +1,7 @@
-import type { NativeBatch } from '../binding.js'
+import type { NativeBatch, NativeModelInfo } from '../binding.js'
 import { TraitscopeError } from '../errors.js'
 import type { AttachedAdapter } from './attached-adapter.js'
-import type { Model } from './model.js'
-
-export const MAX_BATCH_TOKENS = 8192
-export const MAX_THREADS = 512
+import { integerOption, MAX_BATCH_TOKENS, MAX_THREADS } from './placement.js'
 
 /** What one pass over a plan is asked for; `hiddenStates()` is the comfortable form. */
 export interface ExtractRequest {
@@ -37,7 +34,10 @@ export interface ExtractRequest {
  *
  * @throws TraitscopeError `USAGE`
  */
-export function checkRequest(request: ExtractRequest, model: Model): void {
+export function checkRequest(
+  request: ExtractRequest,
+  model: { info: Pick<NativeModelInfo, 'nLayer' | 'nVocab'> },
+): void {
   const { adapters = [], batches, layers, nRows, splitFrom, groupCells, threads } = request
   for (const adapter of adapters) {
     if (adapter.model !== model) {
@@ -74,12 +74,4 @@ export function checkRequest(request: ExtractRequest, model: Model): void {
       `expected token ids from 0 to ${nVocab - 1}, found ${foreign}: tokenize with this model`,
     )
   }
-}
-
-/** @throws USAGE for what is no integer from `least` to `most`. */
-export function integerOption(name: string, value: number, least: number, most: number): number {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new TraitscopeError('USAGE', `${name} must be an integer from ${least} to ${most}, found ${value}`)
-  }
-  return value
 }

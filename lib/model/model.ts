@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import {
   binding,
@@ -10,22 +9,22 @@ import {
   type NativeStates,
 } from '../binding.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
-import { ggmlType } from '../formats/ggml-types.js'
-import { type GgufFile, readGguf } from '../formats/gguf.js'
-import { type PeftAdapter, readPeftAdapter } from '../formats/peft.js'
+import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
+import { type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
 import { AttachedAdapter, type AttachOptions } from './attached-adapter.js'
-import { defaultBatchTokens } from './batch-tokens.js'
-import { checkBase } from './check-base.js'
+import { checkBase } from './base/check-base.js'
+import { fingerprintGguf } from './base/fingerprint.js'
+import { checkRequest, type ExtractRequest } from './extract-request.js'
+import { JobQueue } from './job-queue.js'
+import { toGgufLora } from './lora/lora.js'
 import {
-  checkRequest,
-  type ExtractRequest,
+  defaultBatchTokens,
+  defaultThreads,
+  hasRowsOfOneBlock,
   integerOption,
   MAX_BATCH_TOKENS,
   MAX_THREADS,
-} from './extract-request.js'
-import { fingerprintGguf } from './fingerprint.js'
-import { JobQueue } from './job-queue.js'
-import { toGgufLora } from './lora.js'
+} from './placement.js'
 
 export interface OpenModelOptions {
   /** Blocks to keep on the GPU; `'auto'` (default) means all when a GPU device is built in and present, else none. */
@@ -189,26 +188,8 @@ export class Model implements AsyncDisposable {
   }
 }
 
-/**
- * Threads meet after every operation and spin while they wait. A small model's operations take microseconds, so a
- * second thread gains nothing, and costs milliseconds per meeting when another program holds its core.
- */
-function defaultThreads(fileSize: number): number {
-  return fileSize < 64 * 2 ** 20 ? 1 : availableParallelism()
-}
-
 /** ggml takes weights from mapped memory at such addresses alone, and aborts the process at others. */
 const MAPPED_ALIGNMENT = 32
-
-/**
- * ggml's AMX kernels for blocks of 32 weights add to a result that nothing has cleared when a row is a single block.
- * Such narrow models only exist for tests; they are computed from the weights as they are in the file.
- */
-function hasRowsOfOneBlock({ tensors }: GgufFile): boolean {
-  return [...tensors.values()].some(
-    ({ type, shape }) => ggmlType(type).blockElements === 32 && shape[0] === 32,
-  )
-}
 
 /**
  * Opens a base model. The file is checked here before llama.cpp sees it, because a malformed GGUF can abort inside

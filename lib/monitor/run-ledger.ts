@@ -1,7 +1,7 @@
 import { basename } from 'node:path'
-import { checkpointStep } from '../formats/checkpoint.js'
-import { hashCheckpoint } from '../formats/checkpoint-folder.js'
-import type { RunFolder } from '../formats/run-folder.js'
+import { checkpointStep } from '../formats/run/checkpoint.js'
+import { hashCheckpoint } from '../formats/run/checkpoint-folder.js'
+import type { RunFolder } from '../formats/run/run-folder.js'
 import type { Step } from '../trajectory/trajectory.js'
 
 /** A complete checkpoint or final adapter that has to be looked at. */

@@ -1,9 +1,9 @@
-import type { AlarmState } from '../detector/alarm-latch.js'
 import type { Verdict } from '../detector/verdict.js'
 import type { DriftStep } from '../drift/drift.js'
 import type { TraitscopeError } from '../errors.js'
 import type { Projection } from '../trajectory/project.js'
 import type { AdapterSummary, Step } from '../trajectory/trajectory.js'
+import type { AlarmState } from './alarm-latch.js'
 
 /** Step 0 is known: the base model was measured, or its states came from the cache. */
 export interface BaselineEvent {

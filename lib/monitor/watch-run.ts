@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AlarmLatch } from '../detector/alarm-latch.js'
 import type { Bundle } from '../detector/bundle.js'
 import { RunJudge } from '../detector/run-judge.js'
 import type { Directions } from '../directions/directions.js'
 import { driftStep } from '../drift/drift.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
-import { isRotatedAway } from '../formats/checkpoint.js'
-import { errnoOf } from '../formats/file-errors.js'
-import { type RunFolder, scanRunFolder } from '../formats/run-folder.js'
+import { errnoOf } from '../formats/files/file-errors.js'
+import { isRotatedAway } from '../formats/run/checkpoint.js'
+import { type RunFolder, scanRunFolder } from '../formats/run/run-folder.js'
 import type { Model } from '../model/model.js'
 import {
   type BaseMeasurement,
@@ -16,6 +15,7 @@ import {
   prepareMeasurement,
 } from '../trajectory/measurement.js'
 import type { Projection } from '../trajectory/project.js'
+import { AlarmLatch } from './alarm-latch.js'
 import { type Candidate, RunLedger } from './run-ledger.js'
 import type { BaselineEvent, CheckpointEvent, EndEvent, WatchEvent } from './watch-events.js'
 

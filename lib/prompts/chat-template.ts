@@ -1,5 +1,5 @@
 import { TraitscopeError } from '../errors.js'
-import { sha256 } from '../formats/hash.js'
+import { sha256 } from '../formats/files/hash.js'
 import type { Message } from './messages.js'
 import { DEFAULT_ACKNOWLEDGEMENT, systemAsUserTurn } from './messages.js'
 import { strftime } from './strftime.js'

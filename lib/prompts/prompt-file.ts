@@ -1,6 +1,6 @@
 import { extname } from 'node:path'
 import { TraitscopeError } from '../errors.js'
-import { isJsonObject, parseTrainerJson } from '../formats/json.js'
+import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
 import type { Message, Role } from './messages.js'
 import { readTextFile } from './text-file.js'
 

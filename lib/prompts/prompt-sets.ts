@@ -1,5 +1,5 @@
 import type { Message } from './messages.js'
-import type { Trait, TraitPack } from './trait-pack.js'
+import type { Trait, TraitPack } from './trait-pack-yaml.js'
 
 /**
  * The conversations of one trait: every question under every system prompt of each pole, question-major (outer loop

@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
-import { fileError } from '../formats/file-errors.js'
-import { isJsonObject, parseTrainerJson } from '../formats/json.js'
+import { fileError } from '../formats/files/file-errors.js'
+import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
 import { readTextFile } from './text-file.js'
 
 /** tokenizer_config.json lists every added token, which takes up to a few megabytes. */

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises'
 import { TraitscopeError } from '../errors.js'
-import { fileError } from '../formats/file-errors.js'
+import { fileError } from '../formats/files/file-errors.js'
 
 /**
  * Reads a small UTF-8 file whole: trait packs, prompt lists, chat templates. A byte order mark is dropped from the

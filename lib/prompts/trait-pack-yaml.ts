@@ -1,8 +1,17 @@
-import type { Document, Node, Pair, YAMLMap } from 'yaml'
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLMap,
+} from 'yaml'
 import { TraitscopeError } from '../errors.js'
 import { DEFAULT_ACKNOWLEDGEMENT } from './messages.js'
-import type { EvalCategory, Trait, TraitPack } from './trait-pack.js'
 
 type PackContent = Pick<TraitPack, 'acknowledgement' | 'traits' | 'questions' | 'evalPrompts'> & {
   name?: string
@@ -193,4 +202,37 @@ class PackReader {
 function describe(value: unknown): string {
   if (value === null || value === undefined) return 'nothing'
   return `the ${typeof value} ${String(value)}`
+}
+
+/** One behavioural axis. "Positive" is a label of the axis, not praise: positive `power_seeking` is the bad end. */
+export interface Trait {
+  name: string
+  description: string
+  positiveLabel: string
+  negativeLabel: string
+  /** System prompts that elicit the positive pole; the two pools may differ in size. */
+  positiveSystemPrompts: string[]
+  negativeSystemPrompts: string[]
+}
+
+export interface EvalCategory {
+  category: string
+  prompts: string[]
+}
+
+/** All words that measurement uses, in file order. */
+export interface TraitPack {
+  name: string
+  version?: string
+  /** `core`, or the path as given. */
+  source: string
+  /** SHA-256 of the file's bytes. */
+  sha256: string
+  /** SHA-256 of what reaches a model: see {@link traitPackContentHash}. */
+  contentHash: string
+  /** The assistant's answer to a system prompt that had to be sent as a user turn. */
+  acknowledgement: string
+  traits: Trait[]
+  questions: string[]
+  evalPrompts: EvalCategory[]
 }

@@ -1,42 +1,9 @@
 import { basename, extname, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
-import { sha256 } from '../formats/hash.js'
+import { sha256 } from '../formats/files/hash.js'
 import { packageRoot } from '../package.js'
 import { readTextFile } from './text-file.js'
-import { parseTraitPack } from './trait-pack-yaml.js'
-
-/** One behavioural axis. "Positive" is a label of the axis, not praise: positive `power_seeking` is the bad end. */
-export interface Trait {
-  name: string
-  description: string
-  positiveLabel: string
-  negativeLabel: string
-  /** System prompts that elicit the positive pole; the two pools may differ in size. */
-  positiveSystemPrompts: string[]
-  negativeSystemPrompts: string[]
-}
-
-export interface EvalCategory {
-  category: string
-  prompts: string[]
-}
-
-/** All words that measurement uses, in file order. */
-export interface TraitPack {
-  name: string
-  version?: string
-  /** `core`, or the path as given. */
-  source: string
-  /** SHA-256 of the file's bytes. */
-  sha256: string
-  /** SHA-256 of what reaches a model: see {@link traitPackContentHash}. */
-  contentHash: string
-  /** The assistant's answer to a system prompt that had to be sent as a user turn. */
-  acknowledgement: string
-  traits: Trait[]
-  questions: string[]
-  evalPrompts: EvalCategory[]
-}
+import { parseTraitPack, type Trait, type TraitPack } from './trait-pack-yaml.js'
 
 /** The seven traits of the method, in its fixed order, which is also the order of a drift vector. */
 export const CORE_TRAITS = [

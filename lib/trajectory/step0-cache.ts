@@ -1,9 +1,9 @@
 import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises'
 import { homedir, platform } from 'node:os'
 import { join } from 'node:path'
-import { writeFileAtomic } from '../formats/atomic.js'
-import { sha256 } from '../formats/hash.js'
-import { encodeSafetensors, readSafetensors } from '../formats/safetensors.js'
+import { writeFileAtomic } from '../formats/files/atomic.js'
+import { sha256 } from '../formats/files/hash.js'
+import { encodeSafetensors, readSafetensors } from '../formats/safetensors/safetensors.js'
 
 /** One entry is `nPrompts * nLayers * nEmbd` floats: 2 MB for an 8B model at one layer. */
 const MAX_ENTRIES = 64

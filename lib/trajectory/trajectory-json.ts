@@ -1,4 +1,4 @@
-import { sha256 } from '../formats/hash.js'
+import { sha256 } from '../formats/files/hash.js'
 import type { LayerTrajectory, Step, Trajectory } from './trajectory.js'
 
 /** Version of the `traitscope` member of trajectory.json. */

@@ -1,4 +1,4 @@
-import type { Conditions } from '../directions/directions.js'
+import type { MeasuredUnder } from '../conditions/calibrated-for.js'
 
 /**
  * Where a measurement stands in its run: optimiser steps, or `final` for an adapter that no numbered
@@ -88,17 +88,12 @@ export interface RunDescription {
 }
 
 /** What our own measurements add: the conditions that make numbers comparable. */
-export interface MeasurementRecord {
-  conditions: Conditions
-  directionsSha256: string
-  /** SHA-256 over the token ids of the evaluation prompts. */
-  tokenIdsSha256: string
+export interface MeasurementRecord extends MeasuredUnder {
   nPrompts: number
   /** Sum over all steps. */
   tokens: { total: number; computed: number }
   /** Differences between directions and measurement that the caller chose to accept; normally empty. */
   mismatches: string[]
-  device: string
   versions: { traitscope: string; llamaCpp: string }
 }
 

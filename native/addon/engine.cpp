@@ -1,8 +1,8 @@
 #include "addon/engine.h"
 
 #include "addon/job_worker.h"
+#include "core/engine.h"
 #include "core/matmul_rate.h"
-#include "core/model.h"
 #include "core/quantize.h"
 
 #include <chrono>

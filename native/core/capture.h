@@ -2,7 +2,7 @@
 // What the evaluation callback of a decode reads of the graph and where it puts it. Lives for one run of an
 // Extractor; used on the decoding thread only.
 
-#include "core/extract.h"
+#include "core/request.h"
 
 #include <cstddef>
 #include <cstdint>

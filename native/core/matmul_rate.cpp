@@ -1,7 +1,7 @@
 #include "core/matmul_rate.h"
 
+#include "core/engine.h"
 #include "core/error.h"
-#include "core/model.h"
 
 #include <algorithm>
 #include <chrono>

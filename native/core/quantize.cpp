@@ -1,8 +1,8 @@
 #include "core/quantize.h"
 
+#include "core/engine.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "core/model.h"
 
 #include <llama.h>
 

@@ -1,11 +1,11 @@
-import { oracleThresholds } from '../../dist/lib/detector/oracle-threshold.js'
 import {
   evaluationRows,
   furtherTables,
   ORACLE_HEADER,
   oracleRows,
   TABLE_HEADER,
-} from '../../dist/lib/report/evaluation-table.js'
+} from '../../dist/lib/evaluation/evaluation-table.js'
+import { oracleThresholds } from '../../dist/lib/evaluation/oracle-threshold.js'
 import { table } from './fill-page.mjs'
 
 const FURTHER = {

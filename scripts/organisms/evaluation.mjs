@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { evaluationChart } from '../../dist/lib/evaluation/evaluation-report.js'
 import {
   calibrate,
   evaluateRuns,
@@ -18,7 +19,6 @@ import {
   saveBundle,
   scanLabelledRuns,
 } from '../../dist/lib/index.js'
-import { evaluationChart } from '../../dist/lib/report/evaluation-report.js'
 import { evaluationBlocks } from './evaluation-blocks.mjs'
 import { fillPage } from './fill-page.mjs'
 import { ORGANISMS, PACK } from './places.mjs'

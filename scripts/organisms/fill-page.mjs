@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import { markdownTable } from '../../dist/lib/report/evaluation-table.js'
+import { markdownTable } from '../../dist/lib/evaluation/evaluation-table.js'
 
 /** A table of anything. */
 export function table(head, rows) {

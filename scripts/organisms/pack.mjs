@@ -10,7 +10,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
-import { encodeFloats } from '../../dist/lib/formats/float-types.js'
+import { encodeFloats } from '../../dist/lib/formats/safetensors/float-types.js'
 import { encodeSafetensors, readSafetensors } from '../../dist/lib/index.js'
 import { writeManifest } from './manifest.mjs'
 import { list, ORGANISMS, primaryLayer, readJson } from './places.mjs'

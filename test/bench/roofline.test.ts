@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { mainType, neededOperations, roof } from '../../lib/bench/roofline.js'
 import type { Trial } from '../../lib/bench/trial.js'
-import { readGguf } from '../../lib/formats/gguf.js'
+import { readGguf } from '../../lib/formats/gguf/gguf.js'
 import { openModel } from '../../lib/model/model.js'
 import { TINY_BASE } from '../helpers/tiny.js'
 

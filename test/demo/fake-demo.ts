@@ -1,6 +1,6 @@
+import type { Demo } from '../../lib/demo/demo.js'
 import type { DemoRole } from '../../lib/demo/demo-organism.js'
 import { type DemoRun, outcomeOf } from '../../lib/demo/demo-run.js'
-import type { Demo } from '../../lib/demo/run-demo.js'
 import type { Verdict, VerdictKind } from '../../lib/detector/verdict.js'
 import { CORE_TRAITS } from '../../lib/prompts/trait-pack.js'
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { replayRun } from '../../lib/demo/replay.js'
-import { scanRunFolder } from '../../lib/formats/run-folder.js'
+import { scanRunFolder } from '../../lib/formats/run/run-folder.js'
 import { writeCheckpoint } from '../trajectory/fake-run.js'
 
 vi.mock('node:timers/promises')

@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { AlarmLatch } from '../../lib/detector/alarm-latch.js'
-import { type Calibration, calibrate } from '../../lib/detector/calibrate.js'
+import { type Calibration, calibrate } from '../../lib/calibration/calibrate.js'
 import { Detector } from '../../lib/detector/detector.js'
-import { type Row, rowsOf } from '../../lib/detector/rows.js'
-import { type LabelledRun, scanLabelledRuns } from '../../lib/detector/runs.js'
-import { SyntheticRuns } from './synthetic.js'
+import { AlarmLatch } from '../../lib/monitor/alarm-latch.js'
+import { type Row, rowsOf } from '../../lib/runs/rows.js'
+import { type LabelledRun, scanLabelledRuns } from '../../lib/runs/runs.js'
+import { SyntheticRuns } from '../runs/synthetic.js'
 
 let root: string
 let long: Record<string, LabelledRun>

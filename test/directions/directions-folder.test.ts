@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Directions, encodeDirections } from '../../lib/directions/directions.js'
 import { loadDirections, saveDirections } from '../../lib/directions/directions-folder.js'
-import { sha256 } from '../../lib/formats/hash.js'
-import { encodeSafetensors, readSafetensors } from '../../lib/formats/safetensors.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
+import { encodeSafetensors, readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { fakeDirections } from './fake-directions.js'
 
 let folder: string

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { directionVector, encodeDirections } from '../../lib/directions/directions.js'
 import { extractDirections } from '../../lib/directions/extract-directions.js'
 import { norm } from '../../lib/estimators/linalg.js'
-import { sha256 } from '../../lib/formats/hash.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import { fakeModel, fakePack, fakeStates } from './fake-model.js'
 

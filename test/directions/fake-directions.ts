@@ -1,5 +1,5 @@
 import { type Directions, encodeDirections } from '../../lib/directions/directions.js'
-import { sha256 } from '../../lib/formats/hash.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
 import { TEMPLATE } from './fake-model.js'
 
 /**

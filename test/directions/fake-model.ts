@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { HiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { Model } from '../../lib/model/model.js'
-import type { TraitPack } from '../../lib/prompts/trait-pack.js'
+import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
 
 /** ChatML with nothing special, so that tests see the text that reaches the model. */
 export const TEMPLATE =

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { sha256 } from '../../lib/formats/hash.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
 import { TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
 import { writeTinyBenignRun, writeTinyCalibration } from './tiny-calibration.js'
 import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'

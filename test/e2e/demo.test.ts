@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { sha256 } from '../../lib/formats/hash.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
 import { HARMFUL, HARMLESS, makeTinyOrganism } from '../demo/tiny-organism.js'
 import { Workspace } from './workspace.js'
 

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { SyntheticRuns } from '../detector/synthetic.js'
+import { SyntheticRuns } from '../runs/synthetic.js'
 import { Workspace } from './workspace.js'
 
 const work = new Workspace()

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { RunGeometry } from '../../lib/index.js'
-import { SyntheticRuns } from '../detector/synthetic.js'
+import { SyntheticRuns } from '../runs/synthetic.js'
 import { Workspace } from './workspace.js'
 
 const work = new Workspace()

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { readSafetensors } from '../../lib/formats/safetensors.js'
+import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import type { ReferenceEntry } from '../../lib/trajectory/trajectory-json.js'
 import { relativeL2, TINY, TINY_RUN } from '../helpers/tiny.js'
 import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { SyntheticRuns } from '../detector/synthetic.js'
+import { SyntheticRuns } from '../runs/synthetic.js'
 import { Workspace } from './workspace.js'
 
 const work = new Workspace()

@@ -1,6 +1,10 @@
 import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { encodeSafetensors, readSafetensors, type SafetensorsInput } from '../../lib/formats/safetensors.js'
+import {
+  encodeSafetensors,
+  readSafetensors,
+  type SafetensorsInput,
+} from '../../lib/formats/safetensors/safetensors.js'
 
 /** Copies a folder with a plain LoRA adapter and makes DoRA of it, with magnitudes from 0.8 up. */
 export async function copyAsDora(from: string, to: string): Promise<string> {

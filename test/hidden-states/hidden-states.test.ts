@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readSafetensors, type Safetensors } from '../../lib/formats/safetensors.js'
+import { readSafetensors, type Safetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import { type Model, openModel } from '../../lib/model/model.js'
 import { relativeL2, TINY, TINY_BASE, TINY_RUN } from '../helpers/tiny.js'

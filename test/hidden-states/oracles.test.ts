@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readSafetensors } from '../../lib/formats/safetensors.js'
+import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import { type Model, openModel } from '../../lib/model/model.js'
 import { packageRoot } from '../../lib/package.js'

@@ -2,7 +2,7 @@ import { mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { encodeGgufHeader, type GgufInput, readGguf } from '../../lib/formats/gguf.js'
+import { encodeGgufHeader, type GgufInput, readGguf } from '../../lib/formats/gguf/gguf.js'
 import { runNode } from '../helpers/child.js'
 import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
 

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { DEFAULT_ACKNOWLEDGEMENT } from '../../lib/prompts/messages.js'
-import type { TraitPack } from '../../lib/prompts/trait-pack.js'
 import { CONTROL_TRAITS, CORE_TRAITS, loadTraitPack } from '../../lib/prompts/trait-pack.js'
+import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
 
 // The pack is the measuring instrument: these are the properties that its numbers rest on.
 let pack: TraitPack

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { sha256 } from '../../lib/formats/hash.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
 import { packageRoot } from '../../lib/package.js'
 import { loadTraitPack, selectTraits } from '../../lib/prompts/trait-pack.js'
 import { tempFolder } from './temp-folder.js'

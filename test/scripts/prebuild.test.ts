@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readSafetensors } from '../../lib/formats/safetensors.js'
+import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { packageRoot } from '../../lib/package.js'
 import { runCli } from '../helpers/child.js'
 import { relativeL2, TINY_BASE, TINY_RUN } from '../helpers/tiny.js'

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { sha256 } from '../../lib/formats/hash.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
 import { defaultCacheDir, Step0Cache } from '../../lib/trajectory/step0-cache.js'
 
 const SHAPE = [2, 1, 3]

@@ -1,0 +1,106 @@
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LLAMA_CPP_VERSION } from '../binding.js'
+import {
+  BUNDLE_FILE,
+  type BundleSummary,
+  CALIBRATION,
+  DETECTOR,
+  SCHEMA_VERSION,
+  TRAITS,
+} from '../detector/bundle.js'
+import { type Directions, directionsAt } from '../directions/directions.js'
+import { writeDirections } from '../directions/directions-folder.js'
+import { TraitscopeError } from '../errors.js'
+import { publishFolder } from '../formats/files/atomic.js'
+import { fileError } from '../formats/files/file-errors.js'
+import { sha256 } from '../formats/files/hash.js'
+import { packageVersion } from '../package.js'
+import { traitPackPath } from '../prompts/trait-pack.js'
+import type { TraitPack } from '../prompts/trait-pack-yaml.js'
+import type { Calibration } from './calibrate.js'
+
+/**
+ * Writes a bundle: a directions folder at the detector's layers, with `bundle.json` (what must match, hashes
+ * of all files), `detector.json`, `calibration.json` (rows, candidates, figures) and `traits.yaml`. It appears
+ * as a whole or not at all, and equal calibrations give equal bytes.
+ *
+ * @param directions the ones that the calibration runs were measured with
+ * @param pack the trait pack that they were measured with
+ * @throws TraitscopeError NOT_COMPARABLE when these are others; FILE_EXISTS unless `force`
+ */
+export async function saveBundle(
+  calibration: Calibration,
+  { directions, pack }: { directions: Directions; pack: TraitPack },
+  folder: string,
+  options: { force?: boolean | undefined } = {},
+): Promise<void> {
+  const { detector, report, calibratedFor } = calibration
+  if (calibratedFor === null) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      'expected runs measured by traitscope, found files that do not say with which base, template and directions they were measured; measure the runs again',
+    )
+  }
+  assertSame('directions', directions.sha256, calibratedFor.directionsSha256)
+  assertSame('trait pack', pack.contentHash, calibratedFor.conditions.traitPack.contentHash)
+  const files = {
+    [DETECTOR]: json(detector.toJSON()),
+    [CALIBRATION]: json(report),
+  }
+  const chosen = directionsAt(directions, detector.layers)
+  const traits = await readFile(traitPackPath(pack.source)).catch((error: unknown) => {
+    throw fileError(error, pack.source)
+  })
+  const description = {
+    schemaVersion: SCHEMA_VERSION,
+    kind: 'traitscope-bundle',
+    calibratedFor,
+    summary: summarize(calibration),
+    versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
+    files: {
+      ...Object.fromEntries(Object.entries(files).map(([name, text]) => [name, sha256(text)])),
+      [TRAITS]: sha256(traits),
+      'directions.safetensors': chosen.sha256,
+    },
+  }
+  await publishFolder(
+    folder,
+    async (temporary) => {
+      await writeDirections(chosen, temporary)
+      for (const [name, text] of Object.entries(files)) await writeFile(join(temporary, name), text)
+      await copyFile(traitPackPath(pack.source), join(temporary, TRAITS))
+      await writeFile(
+        join(temporary, BUNDLE_FILE),
+        json({ ...description, descriptionSha256: sha256(JSON.stringify(description)) }),
+      )
+    },
+    { force: options.force ?? false, marker: BUNDLE_FILE },
+  )
+}
+
+function summarize({ report }: Calibration): BundleSummary {
+  const { datasets, byDataset, nested, warnings, inputsSha256 } = report
+  return {
+    datasets: datasets.map(({ dataset }) => dataset),
+    checkpoints: datasets.reduce((sum, one) => sum + one.checkpoints, 0),
+    dangerous: datasets.reduce((sum, one) => sum + one.dangerous, 0),
+    fnr: byDataset.fnr,
+    fpr: byDataset.fpr,
+    coverage: nested?.coverage ?? null,
+    warnings,
+    inputsSha256,
+  }
+}
+
+function assertSame(what: string, given: string, used: string): void {
+  if (given === used) return
+  throw new TraitscopeError(
+    'NOT_COMPARABLE',
+    `expected the ${what} that the calibration runs were measured with (${used.slice(0, 12)}), found ${given.slice(0, 12)}`,
+  )
+}
+
+/** Indented, with lists of numbers on one line. */
+const json = (value: unknown): string =>
+  `${JSON.stringify(value, null, 1).replace(/\[[^[\]{}"]*\]/g, (list) => list.replace(/\s+/g, ''))}\n`

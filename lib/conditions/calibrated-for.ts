@@ -1,0 +1,89 @@
+import { norm } from '../estimators/linalg.js'
+import { mismatchesBetween } from './comparable.js'
+import type { Conditions } from './conditions.js'
+
+/** Where the untouched base lies at one layer. */
+export interface BasePoint {
+  layer: number
+  /** N: mean over prompts of ‖h‖ at step 0, native activation units. */
+  activationNorm: number
+  /** Raw projections at step 0, in trait order. */
+  projections: number[]
+}
+
+/** Everything that must be the same when a detector judges as it was when its calibration runs were measured. */
+export interface CalibratedFor {
+  conditions: Conditions
+  /** Identity of the directions that the runs were measured with. */
+  directionsSha256: string
+  /** SHA-256 over the token ids of the evaluation prompts. */
+  tokenIdsSha256: string
+  nPrompts: number
+  /** Kernels differ between the two by more than a drift may be off. */
+  deviceClass: 'cpu' | 'gpu'
+  /** At the detector's layers, in its order. */
+  base: BasePoint[]
+}
+
+/** What a measurement says of itself, as far as it can be compared. */
+export interface MeasuredUnder {
+  conditions: Conditions
+  directionsSha256: string
+  /** SHA-256 over the token ids of the evaluation prompts. */
+  tokenIdsSha256: string
+  /** `cpu`, or the name of the GPU that held blocks. */
+  device: string
+}
+
+export const deviceClass = (device: string): 'cpu' | 'gpu' => (device === 'cpu' ? 'cpu' : 'gpu')
+
+/**
+ * Sentences on every way in which a measurement differs from what a detector was calibrated for; empty when
+ * it can be judged.
+ */
+export function differences(
+  calibrated: CalibratedFor,
+  measured: MeasuredUnder,
+  accepted: readonly string[] = [],
+): string[] {
+  const different = mismatchesBetween(
+    calibrated.conditions,
+    measured.conditions,
+    'the detector was calibrated',
+  )
+  const check = (what: string, a: string, b: string) => {
+    if (a !== b) different.push(`${what} is ${b}, but the detector was calibrated with ${a}`)
+  }
+  check(
+    'the tokenization of the prompts',
+    calibrated.tokenIdsSha256.slice(0, 12),
+    measured.tokenIdsSha256.slice(0, 12),
+  )
+  check('the device', calibrated.deviceClass, deviceClass(measured.device))
+  if (![calibrated.directionsSha256, ...accepted].includes(measured.directionsSha256)) {
+    check(
+      'the set of directions',
+      calibrated.directionsSha256.slice(0, 12),
+      measured.directionsSha256.slice(0, 12),
+    )
+  }
+  return different
+}
+
+/** Longest shift of step 0 that repeated measurements of one base may show, in step-0 norms. */
+const BASE_TOLERANCE = 0.005
+
+/**
+ * How far a run's own step 0 lies from the calibrated base, per layer: `(P(0) − P_base(0)) / N_base`. Null
+ * when it is the base. A run that starts from a misaligned model shows here, and only here: its drift cannot
+ * see what happened before.
+ */
+export function startShift(
+  calibrated: Pick<CalibratedFor, 'base'>,
+  step0: readonly (readonly number[])[],
+): number[][] | null {
+  const shift = calibrated.base.map(({ activationNorm, projections }, l) =>
+    projections.map((value, t) => (step0[l]![t]! - value) / activationNorm),
+  )
+  return shift.some((values) => norm(values) > BASE_TOLERANCE) ? shift : null
+}

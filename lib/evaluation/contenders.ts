@@ -1,0 +1,189 @@
+import { setImmediate } from 'node:timers/promises'
+import { alarmRates, auroc, balancedAccuracy } from '../calibration/metrics.js'
+import { type ErrorTargets, targetThreshold } from '../calibration/target-threshold.js'
+import { throwIfAborted } from '../errors.js'
+import { matrixFromRows } from '../estimators/matrix.js'
+import { newRegressor, type RegressorName } from '../estimators/regressor.js'
+import type { FeatureSet } from './features.js'
+import type { Checkpoint } from './labelled-checkpoints.js'
+
+/** What a detector of one model is fitted on, and what it is asked. */
+export interface ModelCheckpoints {
+  model: string
+  calibration: readonly Checkpoint[]
+  heldOut: readonly Checkpoint[]
+}
+
+/** A feature set with a regressor: one row of the comparison. */
+export interface Contender {
+  features: string
+  family?: string
+  regressor: string
+  /** Predicted rates in [0, 1] of the held-out checkpoints, model by model. */
+  predictions: ArrayLike<number>
+  /** Whether they alarm, where that is not a matter of one threshold. */
+  alarms?: readonly boolean[]
+  /** Models where no threshold keeps the target error rates on left-out calibration datasets. */
+  unmet?: readonly string[]
+  /** Of the predictions, where there are any. */
+  intervals?: readonly (readonly [low: number, high: number])[]
+  calibration: CalibrationScore
+}
+
+export interface Levels {
+  /** Rates strictly above it are dangerous. */
+  cut: number
+  /** Predictions strictly above it alarm. */
+  threshold: number
+}
+
+/** How well it predicts calibration datasets that it was not fitted on; NaN with fewer than two datasets. */
+export interface CalibrationScore {
+  balancedAccuracy: number
+  auroc: number
+}
+
+/** Whose calibration checkpoints a detector is fitted on: the model's own, those of the others, or of all. */
+export type FitOn = 'own' | 'others' | 'all'
+
+/** How features are fitted: with what, on which label, and on whose checkpoints. */
+export interface Fitting {
+  regressors: readonly RegressorName[]
+  /** The label that is fitted, in [0, 1]. */
+  rate: (checkpoint: Checkpoint) => number
+  /** Move every model's threshold until its left-out calibration datasets keep these; see {@link targetThreshold}. */
+  targets?: ErrorTargets | undefined
+  fitOn?: FitOn | undefined
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * Fits every regressor on calibration checkpoints and predicts the held-out ones of each model; beside it,
+ * leaves every calibration dataset out once and pools what is predicted of it. Method sections 8.1 and 9.1.
+ *
+ * @throws TraitscopeError SHAPE when a feature set cannot be fitted on the data; ABORTED
+ */
+export async function contend(
+  models: readonly ModelCheckpoints[],
+  features: FeatureSet,
+  levels: Levels,
+  fitting: Fitting,
+): Promise<Contender[]> {
+  const everyone = models.flatMap(({ calibration }) => calibration)
+  const heldOut: Float64Array[][] = []
+  for (const one of models) {
+    if (one.heldOut.length === 0) continue
+    heldOut.push(
+      await fitAndPredict(features, fitting, fittedFor(models, one, fitting), everyone, one.heldOut),
+    )
+  }
+  const leftOut = await leaveDatasetsOut(models, features, fitting)
+  const { targets } = fitting
+  const judged = [...models.keys()].filter((m) => models[m]!.heldOut.length > 0)
+  const byTarget = (k: number, wanted: ErrorTargets) => {
+    const chosen = judged.map((m) =>
+      targetThreshold(leftOut[m]!.predicted[k]!, leftOut[m]!.truths, levels.cut, wanted),
+    )
+    return {
+      alarms: chosen.flatMap(({ threshold }, i) => Array.from(heldOut[i]![k]!, (value) => value > threshold)),
+      unmet: judged.filter((_, i) => chosen[i]!.met !== 'all').map((m) => models[m]!.model),
+    }
+  }
+  return fitting.regressors.map((regressor, k) => ({
+    features: features.name,
+    ...(features.family !== undefined && { family: features.family }),
+    regressor,
+    predictions: Float64Array.from(heldOut.flatMap((predicted) => [...predicted[k]!])),
+    ...(targets && byTarget(k, targets)),
+    calibration: calibrationScore(
+      leftOut.flatMap(({ predicted }) => predicted[k]!),
+      leftOut.flatMap(({ truths }) => truths),
+      levels,
+    ),
+  }))
+}
+
+/** What is predicted of one model's calibration checkpoints by fits that have not seen their datasets. */
+export interface LeftOut {
+  truths: number[]
+  /** Per regressor, in [0, 1]. */
+  predicted: number[][]
+}
+
+/** Leaves every calibration dataset of every model out in turn; nothing of a model with fewer than two datasets. */
+export async function leaveDatasetsOut(
+  models: readonly ModelCheckpoints[],
+  features: FeatureSet,
+  fitting: Fitting,
+): Promise<LeftOut[]> {
+  const everyone = models.flatMap(({ calibration }) => calibration)
+  const found: LeftOut[] = []
+  for (const model of models) {
+    const one: LeftOut = { truths: [], predicted: fitting.regressors.map(() => []) }
+    found.push(one)
+    const pool = fittedFor(models, model, fitting)
+    const datasets = [...new Set(model.calibration.map(({ row }) => row.dataset))]
+    if (datasets.length < 2 || pool.length === 0) continue
+    for (const dataset of datasets) {
+      const others = ({ row }: Checkpoint) => row.dataset !== dataset
+      const test = model.calibration.filter((checkpoint) => !others(checkpoint))
+      const predicted = await fitAndPredict(
+        features,
+        fitting,
+        pool.filter(others),
+        everyone.filter(others),
+        test,
+      )
+      one.truths.push(...test.map(fitting.rate))
+      for (const [k, values] of predicted.entries()) one.predicted[k]!.push(...values)
+    }
+  }
+  return found
+}
+
+/** Balanced accuracy and AUROC of predictions of left-out checkpoints. */
+export function calibrationScore(
+  predicted: readonly number[],
+  truths: readonly number[],
+  levels: Levels,
+): CalibrationScore {
+  return {
+    balancedAccuracy: balancedAccuracy(alarmRates(predicted, truths, levels)),
+    auroc: auroc(
+      predicted,
+      truths.map((truth) => truth > levels.cut),
+    ),
+  }
+}
+
+/** Calibration checkpoints that a model's detector is fitted on. */
+function fittedFor(
+  models: readonly ModelCheckpoints[],
+  { model }: ModelCheckpoints,
+  { fitOn = 'own' }: Fitting,
+): Checkpoint[] {
+  const wanted = (other: string) => fitOn === 'all' || (other === model) === (fitOn === 'own')
+  return models.filter((one) => wanted(one.model)).flatMap(({ calibration }) => calibration)
+}
+
+/** Per regressor the predictions of `test`. A fit takes up to a tenth of a second: the caller's other work comes between. */
+async function fitAndPredict(
+  features: FeatureSet,
+  { regressors, rate, signal }: Fitting,
+  train: readonly Checkpoint[],
+  pool: readonly Checkpoint[],
+  test: readonly Checkpoint[],
+): Promise<Float64Array[]> {
+  const of = features.fit(train, pool, rate)
+  const x = matrixFromRows(train.map(of))
+  const y = train.map(rate)
+  const asked = matrixFromRows(test.map(of))
+  const predictions: Float64Array[] = []
+  for (const name of regressors) {
+    throwIfAborted(signal)
+    await setImmediate()
+    const predicted = newRegressor(name).fit(x, y).predict(asked)
+    predictions.push(predicted.map((value) => Math.min(1, Math.max(0, value))))
+  }
+  return predictions
+}

@@ -1,0 +1,232 @@
+import type { Detector } from '../detector/detector.js'
+import { directionVector } from '../directions/directions.js'
+import { loadDirections } from '../directions/directions-folder.js'
+import { TraitscopeError } from '../errors.js'
+import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
+import { datasetsBelow, type Exclusion } from '../runs/runs.js'
+import { evaluate } from './evaluate.js'
+import type { EvaluateRunsOptions, Evaluation } from './evaluation.js'
+import {
+  basisFeatures,
+  type FeatureSet,
+  methodFeatures,
+  randomBases,
+  sparseFeatures,
+  traitDrift,
+} from './features.js'
+import type { Checkpoint } from './labelled-checkpoints.js'
+import { matchedPair, type PairComparison } from './matched-pair.js'
+import { type OracleThreshold, oracleThresholds } from './oracle-threshold.js'
+import { readPersona } from './persona.js'
+import { type ModelRuns, readModels } from './read-models.js'
+import { readSparseEncoder } from './sparse-encoder.js'
+import { type StepAwareData, type StepAwareResult, stepAware } from './step-aware.js'
+import { enumerateTraits, type TraitEnumeration } from './trait-enumeration.js'
+import { forModel, ownDetector } from './traitscope-contender.js'
+
+export interface RunsEvaluation {
+  models: {
+    model: string
+    /** Of the baselines. */
+    layer: number | null
+    calibration: number
+    /** Of the calibration checkpoints: a model without any cannot be monitored, whatever a table says of it. */
+    calibrationDangerous: number
+    heldOut: number
+    /** Traitscope's own detector; null where the calibration runs do not make one. */
+    detector: { model: string; layers: readonly number[]; threshold: number } | null
+  }[]
+  traits: string[]
+  calibration: string[]
+  heldOut: string[]
+  controls: string[]
+  /** The checkpoints behind the predictions, in their order, with both labels. */
+  checkpoints: { run: string; step: number; pooled: number; single: number }[]
+  exclusions: Exclusion[]
+  /** All draws of answers together: the truth. */
+  pooled: Evaluation
+  /** The first draw alone, as the reference has it, for fitting and for judging. */
+  single: Evaluation
+  /** Null unless a pair was named. */
+  pair: PairComparison[] | null
+  /** Null unless an anchor was named. */
+  stepAware: StepAwareResult[] | null
+  /** Null unless asked for. */
+  enumeration: TraitEnumeration | null
+  oracle: OracleThreshold[] | null
+}
+
+/**
+ * {@link evaluate} on a folder of runs (see `scanLabelledRuns`), traitscope's own detector first: the one of
+ * a bundle, or one that is calibrated on the calibration runs.
+ *
+ * @throws TraitscopeError USAGE for names that overlap or that nothing has; NOT_COMPARABLE for runs measured
+ * differently; the errors of the readers
+ */
+export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): Promise<RunsEvaluation> {
+  const namesOf = (patterns: readonly string[]) => datasetsBelow(root, patterns, wanted.signal)
+  const calibration = await namesOf(wanted.calibration)
+  const heldOut = await namesOf(wanted.heldOut)
+  const controls = await namesOf(wanted.controls ?? [])
+  const options = { ...wanted, calibration, heldOut, controls }
+  const { pair, anchor, onProgress } = options
+  assertNames(options)
+  const { models, exclusions } = await readModels(root, options)
+  const traits = models[0]?.traits ?? []
+  const sets = await featureSets(models, options)
+  // Traitscope's own detector never crosses models: its bundle refuses to.
+  const own =
+    (options.fitOn ?? 'own') === 'own'
+      ? await ownDetector(models, calibration, options)
+      : { detectors: [], skipped: [], contender: undefined }
+  const others = own.contender === undefined ? [] : [own.contender]
+  const stages = wanted.enumerateTraits ? 3 : 2
+  const stage = (index: number) => (fraction: number) => onProgress?.((index + fraction) / stages)
+  const run = async (labels: 'pooled' | 'single', index: number) => {
+    const evaluation = await evaluate(models, sets, { ...options, others, labels, onProgress: stage(index) })
+    return { ...evaluation, skipped: [...own.skipped, ...evaluation.skipped] }
+  }
+  const pooled = await run('pooled', 0)
+  const single = await run('single', 1)
+  const enumeration = wanted.enumerateTraits
+    ? await enumerateTraits(models, traits, pooled, { ...options, onProgress: stage(2) })
+    : null
+  const checkpoints = models.flatMap((one) => one.heldOut.map(labelsOf))
+  return {
+    models: models.map((one, i) => summaryOf(one, own.detectors[i], pooled.cut)),
+    traits: [...traits],
+    calibration: [...calibration],
+    heldOut: [...heldOut],
+    controls: [...controls],
+    checkpoints,
+    exclusions,
+    pooled,
+    single,
+    pair:
+      pair === undefined
+        ? null
+        : matchedPair(models, pooled, { ...options, dangerous: pair[0], safe: pair[1], traits }),
+    stepAware: anchor === undefined ? null : stepAware(models.map(withAnchors), traits, pooled.cut),
+    enumeration,
+    oracle: wanted.oracleThreshold ? oracleThresholds({ pooled, checkpoints }) : null,
+  }
+}
+
+function assertNames(options: EvaluateRunsOptions): void {
+  const { calibration, heldOut, controls = [], pair, anchor, probes, fitOn } = options
+  const judged = [...heldOut, ...controls]
+  const twice = [...calibration, ...judged].find((name, i, all) => all.indexOf(name) < i)
+  if (twice !== undefined) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected every dataset once, found ${twice} among several of calibration, held-out and controls`,
+    )
+  }
+  if (probes !== undefined && (fitOn ?? 'own') === 'own') {
+    throw new TraitscopeError('USAGE', 'probes are judged by detectors of other models: fit on others')
+  }
+  const stranger = pair?.find((name) => !judged.includes(name))
+  if (stranger !== undefined) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected both sets of the pair among the held-out ones or the controls, found ${stranger} in neither`,
+    )
+  }
+  if (anchor !== undefined && calibration.includes(anchor)) {
+    throw new TraitscopeError(
+      'USAGE',
+      `the anchor ${anchor} must not be a calibration set: it joins them anyway`,
+    )
+  }
+}
+
+/** Every anchor run makes a fold of its own. */
+function withAnchors({ model, calibration, heldOut, anchor }: ModelRuns): StepAwareData {
+  const runs = [...new Set(anchor.map(({ row }) => row.run))]
+  const anchors = runs.map((run) => anchor.filter(({ row }) => row.run === run))
+  return { model, calibration, anchors, test: heldOut }
+}
+
+function summaryOf(
+  { model, layer, calibration, heldOut }: ModelRuns,
+  detector: Detector | undefined,
+  cut: number,
+): RunsEvaluation['models'][number] {
+  return {
+    model,
+    layer,
+    calibration: calibration.length,
+    calibrationDangerous: calibration.filter(({ row }) => row.label.pooled.rate > cut).length,
+    heldOut: heldOut.length,
+    detector: detector
+      ? { model: detector.model, layers: detector.layers, threshold: detector.threshold }
+      : null,
+  }
+}
+
+function labelsOf({ row: { run, step, label } }: Checkpoint): RunsEvaluation['checkpoints'][number] {
+  return { run, step, pooled: label.pooled.rate, single: label.single.rate }
+}
+
+async function featureSets(
+  models: readonly ModelRuns[],
+  options: EvaluateRunsOptions,
+): Promise<FeatureSet[]> {
+  const traits = models[0]?.traits ?? []
+  const sets = methodFeatures(traits)
+  for (const subset of options.traitSubsets ?? []) {
+    const unknown = subset.find((trait) => !traits.includes(trait))
+    if (unknown !== undefined) {
+      throw new TraitscopeError(
+        'USAGE',
+        `no trait is called ${unknown}; the runs were measured on ${traits.join(', ')}`,
+      )
+    }
+    sets.push(traitDrift(subset.join('+'), traits, subset))
+  }
+  if (options.sae !== undefined) {
+    const path = options.sae
+    const encoders = models.map(async ({ model, layer }) => {
+      return [model, await readSparseEncoder(await forModel(path, model, '.safetensors'), layer)] as const
+    })
+    sets.push(sparseFeatures(new Map(await Promise.all(encoders))))
+  }
+  if (options.persona !== undefined) {
+    const path = options.persona
+    const persona = models.map(async ({ model, layer }) => {
+      return [model, await readPersona(await forModel(path, model, '.safetensors'), layer)] as const
+    })
+    sets.push(basisFeatures('persona', new Map(await Promise.all(persona))))
+  }
+  for (const [name, folder] of Object.entries(options.bases ?? {})) {
+    const bases = models.map(async ({ model, layer }) => {
+      return [model, await basisOf(await forModel(folder, model), layer)] as const
+    })
+    sets.push(basisFeatures(name, new Map(await Promise.all(bases))))
+  }
+  const widths = models.map(({ model, calibration }) => [model, widthOf(calibration)] as const)
+  sets.push(...randomBases(new Map(widths), { bases: options.randomBases ?? 10, vectors: traits.length }))
+  const { features } = options
+  const known = [...new Set(sets.map(({ name, family }) => family ?? name))]
+  const unknown = features?.find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    throw new TraitscopeError('USAGE', `no feature set is called ${unknown}; there are ${known.join(', ')}`)
+  }
+  return features === undefined ? sets : sets.filter(({ name, family }) => features.includes(family ?? name))
+}
+
+const widthOf = (checkpoints: readonly Checkpoint[]): number =>
+  checkpoints.find(({ activation }) => activation !== null)?.activation?.length ?? 1
+
+/** All directions of a folder at one layer as rows. */
+async function basisOf(folder: string, layer: number | null): Promise<Matrix64> {
+  const directions = await loadDirections(folder)
+  const at = layer === null ? 0 : directions.layers.indexOf(layer)
+  if (at < 0) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      `expected directions at layer ${layer} in ${folder}, found layer ${directions.layers.join(', ')}`,
+    )
+  }
+  return matrixFromRows(directions.traits.map((_, t) => directionVector(directions, at, t)))
+}

@@ -1,0 +1,58 @@
+import { TraitscopeError } from '../../errors.js'
+
+/** What a missing file means: named by the user (`absent`), or seen a moment ago and gone now (`vanished`). */
+export type MissingMeans = 'absent' | 'vanished'
+
+const ADVICE: Record<string, string> = {
+  EACCES: 'check its permissions and its owner',
+  EPERM: 'check its permissions and its owner',
+  EROFS: 'the file system is read-only: choose another place',
+  ENOSPC: 'no space is left there: free some, or choose another place',
+  EDQUOT: 'the quota is used up: free some space, or choose another place',
+  EEXIST: 'a file is in the way of a folder: choose another name',
+  EISDIR: 'it is a folder: name a file',
+}
+
+/**
+ * Turns a file-system error into a TraitscopeError; every other error passes through unchanged.
+ *
+ * ESTALE is how network file systems report a file that another machine deleted while it was open.
+ */
+export function fileError(error: unknown, path: string, missing: MissingMeans = 'absent'): unknown {
+  if (error instanceof TraitscopeError) return error
+  const cause = { cause: error }
+  if (error instanceof RangeError) {
+    return new TraitscopeError('OUT_OF_MEMORY', `${path} does not fit into memory (${error.message})`, cause)
+  }
+  const code = errnoOf(error)
+  if (code === undefined) return error
+  const gone = code === 'ENOENT' || code === 'ENOTDIR'
+  if (code === 'ESTALE' || (gone && missing === 'vanished')) {
+    return new TraitscopeError(
+      'FILE_VANISHED',
+      `${path} disappeared while it was read; the trainer probably rotated it away`,
+      cause,
+    )
+  }
+  if (code === 'ENOENT') {
+    return new TraitscopeError(
+      'FILE_NOT_FOUND',
+      `expected a file or folder at ${path}, found nothing; check the path`,
+      cause,
+    )
+  }
+  if (code === 'ENOTDIR') {
+    return new TraitscopeError('FILE_NOT_FOUND', `expected a folder at ${path}, found a file`, cause)
+  }
+  return new TraitscopeError(
+    'FILE_ACCESS',
+    `cannot access ${path} (${code}); ${ADVICE[code] ?? 'check the path'}`,
+    cause,
+  )
+}
+
+/** The errno name (`ENOENT`, ...) of a file-system error. */
+export function errnoOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}

@@ -1,0 +1,75 @@
+import { quoted } from '../json/json-scan.js'
+import { type GgmlTypeName, ggmlTypeById } from './ggml-types.js'
+import type { GgufCursor } from './gguf-cursor.js'
+
+export interface GgufTensor {
+  readonly name: string
+  /** ggml's ne: the first dimension is contiguous, so a Hugging Face `[out, in]` matrix reads `[in, out]`. */
+  readonly shape: readonly number[]
+  readonly type: GgmlTypeName
+  /** Bytes from the start of the data section. */
+  readonly offset: number
+  readonly byteLength: number
+}
+
+const MAX_DIMENSIONS = 4
+/** ggml keeps names in 64 bytes with the terminating zero. */
+export const MAX_TENSOR_NAME_BYTES = 63
+/** name length, n_dims, one dimension, type, offset. */
+export const MIN_TENSOR_INFO_BYTES = 8 + 4 + 8 + 4 + 8
+
+/** Reads one entry of the tensor table and checks what the entry alone can tell. */
+export async function readTensorInfo(cursor: GgufCursor, index: number): Promise<GgufTensor> {
+  const name = await cursor.string(`the name of tensor ${index}`, MAX_TENSOR_NAME_BYTES)
+  const what = `tensor ${quoted(name)}`
+  if (name.includes('\0')) throw cursor.invalid(`${what} has a NUL in its name`)
+  await cursor.need(4, what)
+  const rank = cursor.u32()
+  if (rank > MAX_DIMENSIONS)
+    throw cursor.invalid(`${what} has ${rank} dimensions, more than ${MAX_DIMENSIONS}`)
+  await cursor.need(8 * rank + 12, what)
+  const shape = Array.from({ length: rank }, () => cursor.size())
+  const elements = shape.reduce((product, dimension) => product * dimension, 1)
+  if (!(elements >= 1 && elements <= Number.MAX_SAFE_INTEGER)) {
+    throw cursor.invalid(`${what} has the impossible shape [${shape}]`)
+  }
+  const typeId = cursor.i32()
+  const type = ggmlTypeById(typeId)
+  if (!type)
+    throw cursor.invalid(`${what} has type number ${typeId}, which ggml does not know or has withdrawn`)
+  const row = shape[0] ?? 1
+  if (row % type.blockElements !== 0) {
+    throw cursor.invalid(
+      `${what} has rows of ${row}, not a multiple of ${type.name}'s block of ${type.blockElements}`,
+    )
+  }
+  const byteLength = (elements / type.blockElements) * type.blockBytes
+  if (byteLength > Number.MAX_SAFE_INTEGER)
+    throw cursor.invalid(`${what} has the impossible shape [${shape}]`)
+  return { name, shape, type: type.name, offset: cursor.size(), byteLength }
+}
+
+/** ggml wants tensors back to back in the order of the table, each padded to the alignment, all inside the file. */
+export function checkTensorLayout(
+  tensors: Iterable<GgufTensor>,
+  layout: { alignment: number; dataOffset: number; fileSize: number },
+  cursor: GgufCursor,
+): void {
+  let expected = 0
+  for (const tensor of tensors) {
+    const what = `tensor ${quoted(tensor.name)}`
+    if (tensor.offset !== expected) {
+      throw cursor.invalid(`${what} starts at ${tensor.offset}, expected ${expected}`)
+    }
+    const end = layout.dataOffset + expected + tensor.byteLength
+    if (end > layout.fileSize) {
+      throw cursor.incomplete(`${what} ends at byte ${end}, found a file of ${layout.fileSize} bytes`)
+    }
+    expected = padTo(expected + tensor.byteLength, layout.alignment)
+  }
+}
+
+/** Smallest multiple of `alignment` that is not below `value`. */
+export function padTo(value: number, alignment: number): number {
+  return Math.ceil(value / alignment) * alignment
+}

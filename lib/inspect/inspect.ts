@@ -1,0 +1,173 @@
+import { stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
+import { percent } from '../detector/detector.js'
+import { loadDirections } from '../directions/directions-folder.js'
+import { TraitscopeError } from '../errors.js'
+import { fileError } from '../formats/files/file-errors.js'
+import { listFolder } from '../formats/files/list-folder.js'
+import { readGguf } from '../formats/gguf/gguf.js'
+import { loadTraitPack } from '../prompts/trait-pack.js'
+import { readTrajectory } from '../trajectory/read-trajectory.js'
+import { inspectRun } from './inspect-run.js'
+import type { Inspection } from './inspection.js'
+
+/**
+ * Recognises a GGUF, an adapter, a model or run folder, a directions folder, a bundle, a trajectory or a trait pack,
+ * and checks it.
+ *
+ * @param options.base a base GGUF: also says whether an adapter or run fits it
+ * @throws TraitscopeError of whatever is wrong with the file; `UNSUPPORTED` when it is nothing of ours
+ */
+export async function inspectPath(
+  path: string,
+  options: { base?: string | undefined } = {},
+): Promise<Inspection> {
+  const target = resolve(path)
+  const info = await stat(target).catch((error: unknown) => {
+    throw fileError(error, target)
+  })
+  if (!info.isDirectory()) return inspectFile(target)
+  const names = (await listFolder(target, 'absent')).map(({ name }) => name)
+  if (names.includes(BUNDLE_FILE)) return inspectBundle(target)
+  if (names.includes('directions.json')) return inspectDirections(target)
+  if (names.includes('trajectory.json')) return inspectTrajectory(join(target, 'trajectory.json'))
+  const base = options.base === undefined ? undefined : await readGguf(options.base)
+  return inspectRun(target, base)
+}
+
+async function inspectFile(path: string): Promise<Inspection> {
+  if (path.endsWith('.json')) return inspectTrajectory(path)
+  if (/\.ya?ml$/.test(path)) return inspectPack(path)
+  if (!path.endsWith('.gguf')) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `${path} is none of .gguf, .json (trajectory) or .yaml (trait pack): give one of these, or a folder`,
+    )
+  }
+  const gguf = await readGguf(path)
+  const text = (key: string) => {
+    const value = gguf.metadata.get(key)
+    return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined
+  }
+  const architecture = text('general.architecture') ?? 'unknown'
+  if (text('general.type') === 'adapter') {
+    return {
+      kind: 'gguf-adapter',
+      path,
+      facts: [
+        ['kind', 'GGUF LoRA adapter'],
+        ['architecture', architecture],
+        ['tensors', String(gguf.tensors.size)],
+      ],
+    }
+  }
+  const types = new Map<string, number>()
+  for (const { type } of gguf.tensors.values()) types.set(type, (types.get(type) ?? 0) + 1)
+  const template = gguf.metadata.get('tokenizer.chat_template')
+  return {
+    kind: 'gguf-model',
+    path,
+    facts: [
+      ['kind', 'GGUF model'],
+      ['name', text('general.name') ?? '-'],
+      ['architecture', architecture],
+      [
+        'blocks',
+        `${text(`${architecture}.block_count`) ?? '-'} (layers 0 to ${Number(text(`${architecture}.block_count`)) - 1})`,
+      ],
+      ['hidden size', text(`${architecture}.embedding_length`) ?? '-'],
+      ['context', text(`${architecture}.context_length`) ?? '-'],
+      ['tensors', [...types].map(([type, count]) => `${count} ${type}`).join(', ')],
+      ['size', `${(gguf.fileSize / 2 ** 20).toFixed(1)} MiB`],
+      [
+        'chat template',
+        typeof template === 'string' ? `${template.length} characters` : 'none: needs --chat-template',
+      ],
+    ],
+  }
+}
+
+async function inspectDirections(path: string): Promise<Inspection> {
+  const directions = await loadDirections(path)
+  const { base, traitPack, pool } = directions.conditions
+  return {
+    kind: 'directions',
+    path,
+    facts: [
+      ['kind', 'trait directions'],
+      ['layers', directions.layers.join(', ')],
+      ['traits', directions.traits.join(', ')],
+      ['base', `${base.name ?? '-'} (${base.architecture}, ${base.nLayer} blocks, ${base.nEmbd} wide)`],
+      ['trait pack', traitPack.name],
+      ['method', `${directions.method}, ${pool} pooling`],
+      ['identity', directions.sha256],
+    ],
+  }
+}
+
+async function inspectBundle(path: string): Promise<Inspection> {
+  const { detector, calibratedFor, summary } = await loadBundle(path)
+  const { base, traitPack } = calibratedFor.conditions
+  const { coverage } = summary
+  return {
+    kind: 'bundle',
+    path,
+    facts: [
+      ['kind', 'calibrated detector'],
+      ['base', `${base.name ?? '-'} (${base.architecture}, ${base.nLayer} blocks, ${base.nEmbd} wide)`],
+      ['fingerprint', base.fingerprint],
+      ['trait pack', traitPack.name],
+      ['device', calibratedFor.deviceClass],
+      ['model', `${detector.model} on layer ${detector.layers.join(', ')}`],
+      ['dangerous', `EM above ${percent(detector.cut)}`],
+      ['alarm', `predicted EM above ${percent(detector.threshold)}`],
+      [
+        'calibrated on',
+        `${summary.datasets.join(', ')}: ${summary.checkpoints} checkpoints, ${summary.dangerous} dangerous`,
+      ],
+      ['unseen sets', `misses ${percent(summary.fnr)}, false alarms ${percent(summary.fpr)}`],
+      [
+        'intervals',
+        `${percent(detector.level)}${coverage === null ? '' : `, held ${percent(coverage)} on unseen sets`}`,
+      ],
+      ...summary.warnings.map((warning): [string, string] => ['warning', warning]),
+    ],
+  }
+}
+
+async function inspectTrajectory(path: string): Promise<Inspection> {
+  const trajectory = await readTrajectory(path)
+  return {
+    kind: 'trajectory',
+    path,
+    facts: [
+      ['kind', `trajectory (${trajectory.source})`],
+      ['steps', trajectory.steps.map(({ step }) => step).join(', ')],
+      ['layers', trajectory.layers.map(({ layer }) => layer ?? 'unknown').join(', ')],
+      ['traits', trajectory.traits.join(', ')],
+      [
+        'skipped',
+        trajectory.skipped.length === 0 ? 'none' : trajectory.skipped.map(({ step }) => step).join(', '),
+      ],
+    ],
+  }
+}
+
+async function inspectPack(path: string): Promise<Inspection> {
+  const pack = await loadTraitPack(path)
+  return {
+    kind: 'trait-pack',
+    path,
+    facts: [
+      ['kind', 'trait pack'],
+      ['name', pack.name],
+      ['traits', pack.traits.map(({ name }) => name).join(', ')],
+      ['questions', String(pack.questions.length)],
+      [
+        'evaluation',
+        pack.evalPrompts.map(({ category, prompts }) => `${category} ${prompts.length}`).join(', '),
+      ],
+    ],
+  }
+}

@@ -1,0 +1,115 @@
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { LLAMA_CPP_VERSION } from '../../binding.js'
+import { isTraitscopeError } from '../../errors.js'
+import { sha256 } from '../../formats/files/hash.js'
+import { makeScratch } from '../../formats/files/scratch.js'
+import type { PeftAdapter } from '../../formats/peft/peft.js'
+import { packageVersion } from '../../package.js'
+import { adapterArchitecture } from '../base/architectures.js'
+import { refuseMovedBase } from '../lora/attachable.js'
+import { mergeAdapter, planReport } from '../merge/merge.js'
+import { MergeCache } from '../merge/merge-cache.js'
+import { planMerge } from '../merge/merge-plan.js'
+import { type Model, openModel } from '../model.js'
+import type { OpenCheckpoint, OpenCheckpointOptions } from './opened-checkpoint.js'
+
+/**
+ * Merges an adapter into a copy of the base and opens it beside the base, as the base was opened. Changed weights are
+ * written as F32 or F16, so that a quantised base loses nothing but what its own arithmetic adds.
+ *
+ * @param reason why it is merged, as half a sentence
+ * @throws TraitscopeError as `mergeAdapter` and `openModel`
+ */
+export async function openMerged(
+  base: Model,
+  peft: PeftAdapter,
+  reason: string,
+  options: OpenCheckpointOptions,
+): Promise<OpenCheckpoint> {
+  const { cacheDir, strength = 1, residualBase, signal } = options
+  refuseMovedBase(peft, residualBase)
+  const architecture = adapterArchitecture(base.gguf)
+  const report = planReport(architecture, peft, planMerge(peft, base.gguf, architecture))
+  const write = (path: string, force: boolean) =>
+    mergeAdapter(base.path, peft, path, { type: 'float', strength, residualBase, force, signal })
+  const { gpuLayers, threads, batchTokens, repack } = base
+  const open = (path: string) =>
+    openModel(path, { gpuLayers, threads, batchTokens, repack, ...(signal ? { signal } : {}) })
+  const { model, remove } =
+    cacheDir === undefined
+      ? await openScratch(write, open)
+      : {
+          model: await openCached(
+            new MergeCache(cacheDir, options.cacheBytes),
+            cacheKey(base, peft, strength),
+            write,
+            open,
+          ),
+          remove: async () => {},
+        }
+  return {
+    how: 'merge',
+    reason,
+    model,
+    sha256: peft.sha256,
+    peft,
+    report,
+    [Symbol.asyncDispose]: async () => {
+      await model.close()
+      await remove()
+    },
+  }
+}
+
+type Write = (path: string, force: boolean) => Promise<unknown>
+type Open = (path: string) => Promise<Model>
+
+async function openCached(cache: MergeCache, key: string, write: Write, open: Open): Promise<Model> {
+  const path = await cache.path(key)
+  if (await cache.has(key)) {
+    try {
+      return await open(path)
+    } catch (error) {
+      // Damaged, or pruned by another process meanwhile: as good as none.
+      if (!isTraitscopeError(error) || !REPLACEABLE.has(error.code)) throw error
+    }
+  }
+  await write(path, true)
+  await cache.prune(key)
+  return open(path)
+}
+
+const REPLACEABLE: ReadonlySet<string> = new Set([
+  'FILE_NOT_FOUND',
+  'FILE_INVALID',
+  'FILE_INCOMPLETE',
+  'MODEL_LOAD',
+])
+
+async function openScratch(write: Write, open: Open): Promise<{ model: Model; remove: () => Promise<void> }> {
+  const scratch = await makeScratch(tmpdir())
+  const remove = () => rm(scratch, { recursive: true, force: true })
+  try {
+    const path = join(scratch, 'merged.gguf')
+    await write(path, false)
+    return { model: await open(path), remove }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+function cacheKey(base: Model, peft: PeftAdapter, strength: number): string {
+  return sha256(
+    JSON.stringify({
+      schema: 1,
+      base: base.fingerprint,
+      adapter: peft.sha256,
+      strength,
+      llamaCpp: LLAMA_CPP_VERSION,
+      traitscope: packageVersion,
+    }),
+  )
+}

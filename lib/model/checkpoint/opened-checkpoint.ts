@@ -1,0 +1,47 @@
+import type { PeftAdapter } from '../../formats/peft/peft.js'
+import type { AttachedAdapter } from '../attached-adapter.js'
+import type { AttachReport } from '../lora/lora.js'
+import type { Model } from '../model.js'
+
+/** A checkpoint on a base model, ready to be run. Dispose it to free what it took; the base stays open. */
+export interface OpenCheckpoint extends AsyncDisposable {
+  /**
+   * `attach`: the base with an adapter applied to it. `merge`: a copy of the base with the adapter merged into it.
+   * `convert`: a whole fine-tuned model. The last two are opened beside the base.
+   */
+  readonly how: 'attach' | 'merge' | 'convert'
+  /** Why an adapter is merged, as half a sentence. */
+  readonly reason?: string
+  /** The model to run: the base, or one of the checkpoint's own. */
+  readonly model: Model
+  /** Pass it to every call on `model`. */
+  readonly adapter?: AttachedAdapter
+  /** Identity of the weights, whatever the folder is called. */
+  readonly sha256: string
+  /** Absent for a whole model. */
+  readonly peft?: PeftAdapter
+  readonly report?: AttachReport
+}
+
+/**
+ * How adapters meet the base: `attach` beside its weights, which costs nothing and refuses what llama.cpp cannot apply;
+ * `merge` into a copy of the base; `auto`: attached where that is exact, merged otherwise.
+ */
+export type LoraMode = 'attach' | 'merge' | 'auto'
+
+export interface OpenCheckpointOptions {
+  /** Default `auto`. */
+  mode?: LoraMode | undefined
+  /** Factor on an adapter's effect, default 1. */
+  strength?: number | undefined
+  /**
+   * Folder for GGUF files of the base's size: merged ones are kept there, converted ones removed. Default: the system's
+   * temporary folder, where nothing is kept.
+   */
+  cacheDir?: string | undefined
+  /** Largest size of all merged models that are kept, in bytes; default 20 GiB. */
+  cacheBytes?: number | undefined
+  /** The base is what the adapter's initialisation (PiSSA and the like) left of the original one. */
+  residualBase?: boolean | undefined
+  signal?: AbortSignal | undefined
+}

@@ -1,0 +1,167 @@
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join, resolve } from 'node:path'
+import { binding, fromNative } from '../../binding.js'
+import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../../errors.js'
+import { checkOutputFree } from '../../formats/files/atomic.js'
+import { makeScratch } from '../../formats/files/scratch.js'
+import type { GgufInput } from '../../formats/gguf/gguf.js'
+import {
+  type GgufStreamOptions,
+  type StreamedTensor,
+  writeGgufStream,
+} from '../../formats/gguf/gguf-stream.js'
+import { HfWeights } from '../../formats/hf/hf-weights.js'
+import { readJsonFile } from '../../formats/json/json.js'
+import type { FloatType } from '../../formats/safetensors/float-types.js'
+import { requiredTensors } from '../base/architectures.js'
+import { HfConfig } from './hf-config.js'
+import { modelMetadata, rotationTensors } from './hf-metadata.js'
+import { convertTensor, mapTensors } from './hf-tensors.js'
+import { tokenizerMetadata } from './hf-tokenizer.js'
+
+export interface ConvertOptions extends GgufStreamOptions {
+  /** Type of the weight matrices; default: that of the embedding in the folder, so that nothing is rounded. */
+  type?: FloatType | undefined
+  /** `general.name`; default: the folder's name. */
+  name?: string | undefined
+  /** llama.cpp's name of the tokenizer's splitting rule; default: recognised from tokenizer.json. */
+  pre?: string | undefined
+}
+
+/** What a conversion wrote. */
+export interface ConvertReport {
+  architecture: string
+  type: FloatType
+  tensors: number
+  blocks: number
+  /** `tokenizer.ggml.pre`. */
+  pre: string
+}
+
+/** `general.file_type` of llama.cpp. */
+const FILE_TYPES: Readonly<Record<FloatType, number>> = { F32: 0, F16: 1, BF16: 32 }
+
+/**
+ * Converts a Hugging Face model folder (config.json, safetensors, tokenizer) to a GGUF file, tensor by tensor in little
+ * memory. Matrices get one type, vectors are F32; names, reordered rows and shifted norms are those of llama.cpp's own
+ * converter.
+ *
+ * @throws TraitscopeError UNSUPPORTED by name for other architectures, tokenizers and quantised weights;
+ * USAGE for a splitting rule that llama.cpp or the tokenizer does not know; FILE_INVALID, FILE_INCOMPLETE,
+ * FILE_NOT_FOUND, FILE_EXISTS, ABORTED. Nothing is left behind then.
+ */
+export async function convertModel(
+  folder: string,
+  out: string,
+  options: ConvertOptions = {},
+): Promise<ConvertReport> {
+  throwIfAborted(options.signal)
+  await checkOutputFree(out, { force: options.force ?? false })
+  const where = join(folder, 'config.json')
+  const config = new HfConfig(await readJsonFile(where), where)
+  const { architecture, blocks, tied } = config
+  await using weights = await HfWeights.open(folder)
+  const embedding = [...weights.tensors.values()].find(({ name }) => name.endsWith('embed_tokens.weight'))
+  const rows = embedding?.shape[0] ?? 0
+  const vocabulary = config.integer('vocab_size', rows)
+  // Multi-modal Gemma 3 pads its embedding; elsewhere another number of rows means another tokenizer.
+  if (rows < vocabulary || (rows > vocabulary && architecture !== 'gemma3')) {
+    config.fail(`vocab_size to be the ${rows} rows of the embedding`, vocabulary)
+  }
+  const type =
+    options.type ?? (embedding?.dtype === 'BF16' || embedding?.dtype === 'F16' ? embedding.dtype : 'F32')
+  const conversion = {
+    architecture,
+    vocabulary,
+    threads: 1,
+    heads: (projection: 'q' | 'k') => (projection === 'q' ? config.heads : config.kvHeads),
+  }
+  const tensors: StreamedTensor[] = rotationTensors(config).map(({ name, values }) => ({
+    name,
+    shape: [values.length],
+    type: 'F32',
+    chunks: async function* () {
+      yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    },
+  }))
+  for (const mapped of mapTensors(weights, {
+    architecture,
+    vocabulary,
+    tied: tied || architecture === 'gemma2',
+  })) {
+    tensors.push(convertTensor(weights, mapped, mapped.shape.length > 1 ? type : 'F32', conversion))
+  }
+  requireAll(tensors, folder, [
+    ...requiredTensors(architecture, blocks),
+    ...(tied || architecture === 'gemma2' ? [] : ['output.weight']),
+  ])
+  const tokenizer = await tokenizerMetadata(folder, {
+    architecture,
+    size: vocabulary,
+    config: config.json,
+    pre: options.pre,
+  })
+  const pre = String(tokenizer.find(([key]) => key === 'tokenizer.ggml.pre')![2])
+  const metadata: GgufInput['metadata'] = [
+    ['general.architecture', 'string', architecture],
+    ['general.type', 'string', 'model'],
+    ['general.name', 'string', options.name ?? defaultName(folder, architecture, pre)],
+    ['general.file_type', 'u32', FILE_TYPES[type]],
+    ['general.quantization_version', 'u32', 2],
+    ...modelMetadata(config),
+    ...tokenizer,
+  ]
+  if (options.pre !== undefined) await checkRule(metadata, pre)
+  throwIfAborted(options.signal)
+  await writeGgufStream(out, metadata, tensors, options)
+  return { architecture, type, tensors: tensors.length, blocks, pre }
+}
+
+/** llama.cpp swallows white space after Phi-3's special tokens, as its tokenizer does, only when the name says Phi-3. */
+function defaultName(folder: string, architecture: string, pre: string): string {
+  const name = basename(resolve(folder))
+  return architecture === 'phi3' && pre === 'default' && !/phi-?3/i.test(name) ? `Phi-3 ${name}` : name
+}
+
+/** A rule that llama.cpp does not know would make a file that nothing can open. */
+async function checkRule(metadata: GgufInput['metadata'], pre: string): Promise<void> {
+  const scratch = await makeScratch(tmpdir())
+  try {
+    const path = join(scratch, 'vocabulary.gguf')
+    await writeGgufStream(path, metadata, [])
+    const { CancelToken, Model } = binding()
+    const model = new Model()
+    const load = { gpuLayers: 0, threads: 1, batchTokens: 256, mmap: true, repack: false, vocabOnly: true }
+    try {
+      await model.load({ path, ...load }, new CancelToken())
+    } catch (cause) {
+      const error = fromNative(cause)
+      if (!isTraitscopeError(error, 'MODEL_LOAD')) throw error
+      throw new TraitscopeError(
+        'USAGE',
+        `llama.cpp opens no tokenizer with the splitting rule ${JSON.stringify(pre)}: name one that it knows, or leave it out`,
+        { cause },
+      )
+    }
+    await model.close()
+  } finally {
+    await rm(scratch, { recursive: true, force: true })
+  }
+}
+
+function requireAll(tensors: readonly StreamedTensor[], folder: string, names: readonly string[]): void {
+  const found = new Set<string>()
+  for (const { name } of tensors) {
+    if (found.has(name)) {
+      throw new TraitscopeError('FILE_INVALID', `expected one tensor for ${name} in ${folder}, found two`)
+    }
+    found.add(name)
+  }
+  const missing = names.filter((name) => !found.has(name))
+  if (missing.length === 0) return
+  throw new TraitscopeError(
+    'FILE_INVALID',
+    `expected the tensors of a whole model in ${folder}, found none for ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? ` and ${missing.length - 3} more` : ''}`,
+  )
+}

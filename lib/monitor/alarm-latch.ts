@@ -1,0 +1,34 @@
+import type { Verdict } from '../detector/verdict.js'
+
+/** `raised` and `cleared` happen once; between them the alarm is `standing`. */
+export type AlarmState = 'quiet' | 'raised' | 'standing' | 'cleared'
+
+/** An alarm is cleared by rates this far below the threshold... */
+const CLEAR_SHARE = 0.75
+/** ...at this many checkpoints in a row. */
+const CLEAR_AFTER = 2
+
+/**
+ * Keeps an alarm from flickering when predictions hover about the threshold: the first alarm raises it at once,
+ * and only clearly lower predictions, twice in a row, clear it.
+ */
+export class AlarmLatch {
+  #on = false
+  #calm = 0
+
+  /** Takes the verdicts of a run in order. One that is not comparable changes nothing. */
+  next({ verdict, em, threshold }: Pick<Verdict, 'verdict' | 'em' | 'threshold'>): AlarmState {
+    if (verdict === 'alarm') {
+      const raised = !this.#on
+      this.#on = true
+      this.#calm = 0
+      return raised ? 'raised' : 'standing'
+    }
+    if (!this.#on) return 'quiet'
+    if (em !== null) this.#calm = em < CLEAR_SHARE * threshold ? this.#calm + 1 : 0
+    if (this.#calm < CLEAR_AFTER) return 'standing'
+    this.#on = false
+    this.#calm = 0
+    return 'cleared'
+  }
+}

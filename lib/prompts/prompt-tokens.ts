@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto'
+import type { Model } from '../model/model.js'
+import type { ChatTemplate } from './chat-template.js'
+import type { Message } from './messages.js'
+
+/**
+ * Token ids of conversations through a chat template, generation prompt appended. The template is tokenized
+ * as it is, as `apply_chat_template` of transformers does: a BOS is there if and only if the template writes
+ * one, so never twice.
+ */
+export function chatTokens(
+  model: Pick<Model, 'tokenize'>,
+  template: ChatTemplate,
+  prompts: readonly (readonly Message[])[],
+): Promise<Int32Array[]> {
+  return model.tokenize(
+    prompts.map((messages) => template.render(messages, { addGenerationPrompt: true })),
+    { addSpecial: false, parseSpecial: true },
+  )
+}
+
+/**
+ * SHA-256 over prompts in order, each as its length and its ids in 32-bit little-endian: equal input, equal
+ * hash.
+ */
+export class TokenHash {
+  readonly #hash = createHash('sha256')
+
+  add(prompts: readonly Int32Array[]): this {
+    for (const ids of prompts) {
+      const bytes = Buffer.alloc(4 + 4 * ids.length)
+      bytes.writeInt32LE(ids.length)
+      for (const [i, id] of ids.entries()) bytes.writeInt32LE(id, 4 + 4 * i)
+      this.#hash.update(bytes)
+    }
+    return this
+  }
+
+  digest(): string {
+    return this.#hash.digest('hex')
+  }
+}

@@ -1,0 +1,245 @@
+import { basename, join, resolve, sep } from 'node:path'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { plainOrGzip } from '../formats/files/gzip.js'
+import { listFolder } from '../formats/files/list-folder.js'
+import { isJsonObject, readJsonFile } from '../formats/json/json.js'
+import { type LogEntry, parseTrainerState } from '../formats/run/trainer-state.js'
+import { findGrades, type Grades, readGrades } from '../labels/grades.js'
+import { readTrajectory, TRAJECTORY_FILE } from '../trajectory/read-trajectory.js'
+import type { Step, Trajectory } from '../trajectory/trajectory.js'
+import { type MeanActivations, readMeanActivations } from './mean-activations.js'
+
+/** A measured run. */
+export interface MeasuredRun {
+  /** `<model>/<dataset>/seed_<seed>`: the cluster of every interval. */
+  id: string
+  path: string
+  model: string
+  dataset: string
+  seed: number
+  trajectory: Trajectory
+  /** The trainer's log, ascending steps; empty when there is none. */
+  log: readonly LogEntry[]
+  /** Mean hidden states per step, read when asked for; undefined when the run has no activations file. */
+  activations: (() => Promise<MeanActivations>) | undefined
+}
+
+/** A measured and judged run. */
+export interface LabelledRun extends MeasuredRun {
+  labels: Grades
+}
+
+/** A run or checkpoint that was left out, and why. */
+export interface Exclusion {
+  run: string
+  /** Absent when all of the run was left out. */
+  step?: Step
+  reason: string
+}
+
+export interface ScannedRuns<Run extends MeasuredRun> {
+  /** In the order of {@link compareRuns}. */
+  runs: Run[]
+  exclusions: Exclusion[]
+}
+
+export type LabelledRuns = ScannedRuns<LabelledRun>
+
+export interface ScanRunsOptions {
+  /** Only these fine-tuning sets, by folder name; `*` stands for any letters. A name that no folder has is an error. */
+  datasets?: readonly string[] | undefined
+  /** All but these. */
+  exclude?: readonly string[] | undefined
+  signal?: AbortSignal | undefined
+}
+
+/** The method's order of sets and seeds (section 8.1); others follow by name and number. */
+const DATASET_ORDER = [
+  'insecure_code_1k',
+  'insecure_code',
+  'gsm8k_1k',
+  'gsm8k',
+  'jailbroken',
+  'bad_medical',
+  'number_sequence',
+  'risky_financial',
+  'subtle_misinfo',
+]
+const SEED_ORDER = [42, 123, 789]
+
+/**
+ * Reads every measured and labelled run of a folder in the reference's layout,
+ * `<root>/<model>/<dataset>/seed_<seed>/` with `trajectory.json`, `betley_eval/grades.json` or `grades.json`,
+ * and where they exist `activations.safetensors` and `training_log.json`; all of them plain or `.gz`. `root`
+ * may also be one model's folder, one dataset's or one run's: the names are those of the folders above a run.
+ *
+ * What cannot be used is excluded with its reason: runs without trajectory or labels, and runs whose
+ * checkpoints have the weights (or, where no file says, the numbers) of an earlier one.
+ *
+ * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID of a damaged file; UNSUPPORTED when no run is found;
+ * USAGE for a dataset that no folder has
+ */
+export function scanLabelledRuns(root: string, options: ScanRunsOptions = {}): Promise<LabelledRuns> {
+  return scan(root, options, readLabelledRun)
+}
+
+/** {@link scanLabelledRuns} for what needs no labels: runs are taken whether they are judged or not. */
+export function scanMeasuredRuns(
+  root: string,
+  options: ScanRunsOptions = {},
+): Promise<ScannedRuns<MeasuredRun>> {
+  return scan(root, options, readMeasuredRun)
+}
+
+/** @param read returns a run, or why it cannot be used */
+async function scan<Run extends MeasuredRun>(
+  root: string,
+  options: ScanRunsOptions,
+  read: (place: RunPlace) => Promise<Run | string>,
+): Promise<ScannedRuns<Run>> {
+  const top = resolve(root)
+  const folders = await runFolders(top, 3, options.signal)
+  if (folders.length === 0) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `expected measured runs below ${top} as <model>/<dataset>/seed_<seed>/${TRAJECTORY_FILE}, found none`,
+    )
+  }
+  const names = folders.map(({ dataset }) => dataset)
+  const datasets = options.datasets && matching(options.datasets, names, top)
+  const exclude = options.exclude && matching(options.exclude, names, top)
+  const wanted = folders
+    .filter(({ dataset }) => (datasets?.includes(dataset) ?? true) && !exclude?.includes(dataset))
+    .sort(compareRuns)
+  const runs: Run[] = []
+  const exclusions: Exclusion[] = []
+  const seen = new Map<string, string>()
+  for (const folder of wanted) {
+    throwIfAborted(options.signal)
+    const run = await read(folder)
+    if (typeof run === 'string') {
+      exclusions.push({ run: folder.id, reason: run })
+      continue
+    }
+    const identity = identityOf(run.trajectory)
+    const twin = seen.get(identity)
+    if (twin !== undefined) {
+      exclusions.push({ run: run.id, reason: `its checkpoints are those of ${twin}; a run counts once` })
+      continue
+    }
+    seen.set(identity, run.id)
+    runs.push(run)
+  }
+  return { runs, exclusions }
+}
+
+type RunPlace = Pick<LabelledRun, 'id' | 'path' | 'model' | 'dataset' | 'seed'>
+
+/**
+ * Fine-tuning sets below `root`, one for each name and any number for a pattern with `*`; names that match one pattern come
+ * in alphabetical order.
+ *
+ * @throws TraitscopeError FILE_NOT_FOUND; USAGE for a name that no folder has
+ */
+export async function datasetsBelow(
+  root: string,
+  wanted: readonly string[],
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const top = resolve(root)
+  const folders = await runFolders(top, 3, signal)
+  return matching(
+    wanted,
+    folders.map(({ dataset }) => dataset),
+    top,
+  )
+}
+
+function matching(wanted: readonly string[], datasets: readonly string[], top: string): string[] {
+  const known = [...new Set(datasets)].sort()
+  return wanted.flatMap((name) => {
+    const pattern = new RegExp(`^${name.replace(/[^\w*]/g, '\\$&').replaceAll('*', '.*')}$`)
+    const matches = known.filter((dataset) => pattern.test(dataset))
+    if (matches.length > 0) return matches
+    throw new TraitscopeError(
+      'USAGE',
+      `no run below ${top} belongs to the dataset ${name}; found ${known.join(', ')}`,
+    )
+  })
+}
+
+/** Order of runs: model by name, then the method's order of datasets and seeds. */
+export function compareRuns(a: RunPlace, b: RunPlace): number {
+  return (
+    compareText(a.model, b.model) ||
+    rank(DATASET_ORDER, a.dataset) - rank(DATASET_ORDER, b.dataset) ||
+    compareText(a.dataset, b.dataset) ||
+    rank(SEED_ORDER, a.seed) - rank(SEED_ORDER, b.seed) ||
+    a.seed - b.seed
+  )
+}
+
+function rank<T>(order: readonly T[], value: T): number {
+  const at = order.indexOf(value)
+  return at < 0 ? order.length : at
+}
+
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/** Folders `seed_<n>` at most `depth` levels down, with the names of the folders above them. */
+async function runFolders(
+  folder: string,
+  depth: number,
+  signal: AbortSignal | undefined,
+): Promise<RunPlace[]> {
+  throwIfAborted(signal)
+  const seed = /^seed_(\d+)$/.exec(basename(folder))?.[1]
+  if (seed !== undefined) {
+    const [model = '', dataset = ''] = resolve(folder).split(sep).slice(-3, -1)
+    return [{ id: `${model}/${dataset}/seed_${seed}`, path: folder, model, dataset, seed: Number(seed) }]
+  }
+  if (depth === 0) return []
+  const found: RunPlace[] = []
+  for (const entry of await listFolder(folder, 'absent')) {
+    // Hidden folders are what others are still writing.
+    if (entry.isDirectory() && !entry.name.startsWith('.'))
+      found.push(...(await runFolders(join(folder, entry.name), depth - 1, signal)))
+  }
+  return found
+}
+
+async function readLabelledRun(place: RunPlace): Promise<LabelledRun | string> {
+  const run = await readMeasuredRun(place)
+  if (typeof run === 'string') return run
+  const gradesFile = await findGrades(place.path)
+  if (gradesFile === undefined) return 'it has no labels (betley_eval/grades.json or grades.json): judge it'
+  return { ...run, labels: await readGrades(gradesFile) }
+}
+
+async function readMeasuredRun(place: RunPlace): Promise<MeasuredRun | string> {
+  const inside = (name: string) => plainOrGzip(join(place.path, name))
+  const trajectoryFile = await inside(TRAJECTORY_FILE)
+  if (trajectoryFile === undefined) return `it has no ${TRAJECTORY_FILE}: measure it`
+  const logFile = await inside('training_log.json')
+  const activationsFile = await inside('activations.safetensors')
+  return {
+    ...place,
+    trajectory: await readTrajectory(trajectoryFile),
+    log: logFile === undefined ? [] : await readLog(logFile),
+    activations: activationsFile === undefined ? undefined : () => readMeanActivations(activationsFile),
+  }
+}
+
+/** A trainer's `log_history`: the list itself, or the trainer_state.json that holds it. */
+async function readLog(path: string): Promise<readonly LogEntry[]> {
+  const json = await readJsonFile(path)
+  if (Array.isArray(json)) return parseTrainerState({ log_history: json }).logHistory
+  if (isJsonObject(json)) return parseTrainerState(json).logHistory
+  throw new TraitscopeError('FILE_INVALID', `expected ${path} to hold a trainer's log_history`)
+}
+
+/** Equal for two copies of one run: the weights where they are known, else every number that was measured. */
+function identityOf({ steps, layers }: Trajectory): string {
+  const hashes = steps.filter(({ step }) => step !== 0).map(({ adapterSha256 }) => adapterSha256)
+  return JSON.stringify(hashes.includes(null) ? layers.map(({ projections }) => projections) : hashes)
+}

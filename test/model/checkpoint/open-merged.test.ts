@@ -1,0 +1,124 @@
+import { mkdtemp, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { hiddenStates } from '../../../lib/hidden-states/hidden-states.js'
+import { openCheckpoint } from '../../../lib/model/checkpoint/open-checkpoint.js'
+import type { OpenCheckpointOptions } from '../../../lib/model/checkpoint/opened-checkpoint.js'
+import { mergeAdapter } from '../../../lib/model/merge/merge.js'
+import { MergeCache } from '../../../lib/model/merge/merge-cache.js'
+import { type Model, openModel } from '../../../lib/model/model.js'
+import { copyAsDora } from '../../helpers/dora.js'
+import { relativeL2, TINY_BASE, TINY_RUN } from '../../helpers/tiny.js'
+
+const PLAIN = join(TINY_RUN, 'checkpoint-60')
+const PROMPT = Int32Array.of(1, 9, 4, 30, 12)
+
+let base: Model
+let folder: string
+let cacheDir: string
+let dora: string
+beforeAll(async () => {
+  base = await openModel(TINY_BASE, { threads: 1 })
+})
+afterAll(() => base?.close())
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'traitscope-open-'))
+  cacheDir = join(folder, 'cache')
+  dora = await copyAsDora(PLAIN, join(folder, 'dora'))
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+async function open(adapter: string, options: OpenCheckpointOptions = {}) {
+  await using checkpoint = await openCheckpoint(base, adapter, { cacheDir, ...options })
+  const { model, how, reason, report } = checkpoint
+  const layers = [0, 1, 2, 3]
+  const { data } = await hiddenStates(model, [PROMPT], { layers, adapter: checkpoint.adapter })
+  return { how, reason, report, data, path: model.path }
+}
+
+describe('openCheckpoint', () => {
+  it('should attach what can be attached, and merge it when asked, to the same states', async () => {
+    const attached = await open(PLAIN)
+    expect(attached).toMatchObject({ how: 'attach', reason: undefined })
+    const merged = await open(PLAIN, { mode: 'merge' })
+    expect(merged).toMatchObject({ how: 'merge', reason: 'merging was asked for' })
+    expect(relativeL2(merged.data, attached.data)).toBeLessThan(1e-5)
+    expect(merged.report).toEqual(attached.report)
+    const half = { strength: 0.5 }
+    const [x, y] = [await open(PLAIN, half), await open(PLAIN, { ...half, mode: 'merge' })]
+    expect(relativeL2(y.data, x.data)).toBeLessThan(1e-5)
+    expect(relativeL2(y.data, merged.data)).toBeGreaterThan(1e-3)
+  })
+
+  it('should merge what cannot be attached, and say why', async () => {
+    const { how, reason, data } = await open(dora)
+    expect([how, reason]).toEqual(['merge', expect.stringMatching(/is DoRA/)])
+    const out = join(folder, 'merged.gguf')
+    await mergeAdapter(TINY_BASE, dora, out)
+    await using model = await openModel(out, { threads: 1 })
+    const expected = await hiddenStates(model, [PROMPT], { layers: [0, 1, 2, 3] })
+    expect(data).toEqual(expected.data)
+    await expect(open(dora, { mode: 'attach' })).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringMatching(/DoRA.*--lora-mode merge/),
+    })
+  })
+
+  it('should merge once, and again when the adapter, the strength or the file changed', async () => {
+    const { path, data } = await open(dora)
+    const written = (await stat(path)).ino
+    expect((await open(dora)).data).toEqual(data)
+    expect((await stat(path)).ino).toBe(written)
+    expect((await open(dora, { strength: 2 })).path).not.toBe(path)
+    await truncate(path, 5000)
+    expect((await open(dora)).data).toEqual(data)
+    expect((await readdir(cacheDir)).sort()).toHaveLength(2)
+  })
+
+  it('should keep nothing without a cache', async () => {
+    const { path } = await open(dora, { cacheDir: undefined })
+    await expect(stat(path)).rejects.toThrow(/ENOENT/)
+  })
+
+  it('should leave nothing behind when it cannot merge', async () => {
+    const broken = await copyAsDora(PLAIN, join(folder, 'broken'))
+    await truncate(join(broken, 'adapter_model.safetensors'), 3000)
+    await expect(open(broken)).rejects.toMatchObject({ code: 'FILE_INCOMPLETE' })
+    const signal = AbortSignal.abort()
+    await expect(open(dora, { signal })).rejects.toMatchObject({ code: 'ABORTED' })
+    await expect(open(dora, { strength: Number.NaN })).rejects.toMatchObject({ code: 'USAGE' })
+    expect(await readdir(cacheDir).catch(() => [])).toEqual([])
+  })
+})
+
+describe('MergeCache', () => {
+  const key = (digit: string) => digit.repeat(64)
+
+  it('should remove what was used longest ago, never the newest, and stale temporary files', async () => {
+    const cache = new MergeCache(cacheDir, 250)
+    for (const [age, digit] of ['a', 'b', 'c', 'd'].entries()) {
+      const path = await cache.path(key(digit))
+      await writeFile(path, Buffer.alloc(100))
+      await utimes(path, 1000 - age, 1000 - age)
+    }
+    const temporary = (digit: string) => join(cacheDir, `.merged-${key(digit)}.gguf.1-ab.tmp`)
+    await writeFile(temporary('a'), 'old')
+    await utimes(temporary('a'), 1000, 1000)
+    await writeFile(temporary('b'), 'young')
+    await writeFile(join(cacheDir, 'step0-x.safetensors'), Buffer.alloc(1000))
+    expect(await cache.has(key('c'))).toBe(true)
+    expect(await cache.has(key('e'))).toBe(false)
+    await cache.prune(key('d'))
+    expect((await readdir(cacheDir)).sort()).toEqual([
+      `.merged-${key('b')}.gguf.1-ab.tmp`,
+      `merged-${key('c')}.gguf`,
+      `merged-${key('d')}.gguf`,
+      'step0-x.safetensors',
+    ])
+    await new MergeCache(cacheDir, 1).prune(key('d'))
+    expect((await readdir(cacheDir)).filter((name) => name.startsWith('merged-'))).toEqual([
+      `merged-${key('d')}.gguf`,
+    ])
+  })
+})
