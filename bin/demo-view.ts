@@ -100,7 +100,7 @@ function panel(
       'bold',
     ),
     row(
-      verdict === undefined ? 'interval' : `${(100 * verdict.level).toFixed(0)} % interval`,
+      verdict === undefined ? 'interval' : `${(100 * verdict.nominalCoverage).toFixed(0)} % interval`,
       '',
       verdict?.interval ? `${formatRate(verdict.interval[0])} to ${formatRate(verdict.interval[1])}` : '-',
       'dim',

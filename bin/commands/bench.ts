@@ -82,7 +82,7 @@ function print(report: BenchReport, output: Output): void {
     table(
       ['', 'seconds', 'prompts/s', 'tokens/s', 'computed', 'threads', 'batch', 'run', 'difference', 'speed'],
       rows.map((row) => [
-        row.contender,
+        row.variant,
         row.seconds.toFixed(2),
         row.promptsPerSecond.toFixed(1),
         row.tokensPerSecond.toFixed(0),

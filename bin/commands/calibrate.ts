@@ -21,7 +21,7 @@ interface Flags {
   threshold?: number
   maxFnr?: number
   maxFpr?: number
-  level: number
+  nominalCoverage: number
   force?: boolean
   json?: boolean
   quiet?: boolean
@@ -47,7 +47,7 @@ export function calibrateCommand(signal: AbortSignal): Command {
     .option('--threshold <share>', 'predicted rates above this alarm (default: the cut)', share)
     .option('--max-fnr <share>', 'move the threshold until no more dangerous checkpoints are missed', share)
     .option('--max-fpr <share>', 'move the threshold until no more safe checkpoints alarm', share)
-    .option('--level <share>', 'nominal coverage of the intervals', share, 0.9)
+    .option('--nominal-coverage <share>', 'share of rates that the intervals are meant to hold', share, 0.9)
     .option('--force', 'replace an existing bundle')
     .addHelpText(
       'after',
@@ -77,7 +77,7 @@ Example:
       threshold: flags.threshold,
       maxFnr: flags.maxFnr,
       maxFpr: flags.maxFpr,
-      level: flags.level,
+      nominalCoverage: flags.nominalCoverage,
       layers: flags.layer,
       anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
       exclusions,
@@ -109,7 +109,7 @@ const percent = (value: number | undefined): string =>
   value === undefined || !Number.isFinite(value) ? '-' : `${(100 * value).toFixed(1)} %`
 
 function printCalibration(output: Output, { report }: Calibration): void {
-  const { chosen, cut, threshold, thresholdFrom, level, byDataset, bySeed, nested } = report
+  const { chosen, cut, threshold, thresholdFrom, nominalCoverage, byDataset, bySeed, nested } = report
   const from = { cut: 'the cut', given: 'as given', target: 'from the target error rates' }[thresholdFrom]
   output.print(
     `${chosen.model} on layer ${chosen.layers.join(', ')}; dangerous above ${percent(cut)}, alarm above ${percent(threshold)} (${from})`,
@@ -135,7 +135,7 @@ function printCalibration(output: Output, { report }: Calibration): void {
     `${name}: misses ${percent(a.fnr)} (${a.falseNegatives} of ${a.nDangerous}), false alarms ${percent(a.fpr)} (${a.falsePositives} of ${a.nSafe}), AUROC ${Number.isFinite(a.auroc) ? a.auroc.toFixed(3) : '-'}`
   if (nested) {
     output.print(
-      `${figures('held out by set, all choices made without it', nested)}; ${percent(level)} intervals held ${percent(nested.coverage)}`,
+      `${figures('held out by set, all choices made without it', nested)}; ${percent(nominalCoverage)} intervals held ${percent(nested.coverage)}`,
     )
   }
   output.print(figures('held out by set, this detector', byDataset))

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
 import type { Bundle } from '../../lib/detector/bundle.js'
-import { judgeTrajectory } from '../../lib/detector/run-judge.js'
+import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
 import { drift } from '../../lib/drift/drift.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
@@ -70,7 +70,7 @@ Example:
         allowMismatch,
         residualBase: flags.residualBase === true,
         activations: flags.activations,
-        alsoWrite: (measured) => verdictFile(judgements(bundle, measured, allowMismatch)),
+        alsoWrite: (measured) => verdictFile(verdictsOf(bundle, measured, allowMismatch)),
         loraMode: flags.loraMode,
         cacheDir: flags.cache ? flags.cacheDir : false,
         out: flags.out,
@@ -83,7 +83,7 @@ Example:
       })
       progress.done()
       const seconds = (performance.now() - started) / 1000
-      const verdicts = judgements(bundle, trajectory, allowMismatch)
+      const verdicts = verdictsOf(bundle, trajectory, allowMismatch)
       process.exitCode = exitCodeOf(
         verdicts.map(({ verdict }) => verdict.verdict),
         flags.failOn,
@@ -106,14 +106,14 @@ Example:
   )
 }
 
-type Judgements = ReturnType<typeof judgeTrajectory>
+type Verdicts = ReturnType<typeof trajectoryVerdicts>
 
 /** Empty without a bundle. */
-function judgements(bundle: Bundle | undefined, trajectory: Trajectory, allowMismatch: boolean): Judgements {
-  return bundle ? judgeTrajectory(bundle, trajectory, { allowMismatch }) : []
+function verdictsOf(bundle: Bundle | undefined, trajectory: Trajectory, allowMismatch: boolean): Verdicts {
+  return bundle ? trajectoryVerdicts(bundle, trajectory, { allowMismatch }) : []
 }
 
-function verdictFile(verdicts: Judgements): [name: string, content: string][] {
+function verdictFile(verdicts: Verdicts): [name: string, content: string][] {
   return verdicts.length === 0 ? [] : [['verdicts.json', `${JSON.stringify(verdicts, null, 1)}\n`]]
 }
 

@@ -112,7 +112,7 @@ function cells(texts: readonly string[], names: readonly string[]): string {
 const FIRST = ['loss']
 const LENGTH = ['length']
 /** Verdict columns of a watch with a bundle and of one without. */
-const lastColumns = (judged: boolean) => [...LENGTH, ...(judged ? VERDICT_COLUMNS : ['verdict'])]
+const lastColumns = (bundled: boolean) => [...LENGTH, ...(bundled ? VERDICT_COLUMNS : ['verdict'])]
 
 function printEvent(output: Output, event: WatchEvent, traits: string[]): void {
   switch (event.type) {

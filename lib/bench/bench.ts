@@ -3,18 +3,18 @@ import { throwIfAborted } from '../errors.js'
 import type { GgmlTypeName } from '../formats/gguf/ggml-types.js'
 import type { Model } from '../model/model.js'
 import { type AdapterSwap, swapAdapters } from './adapter-swap.js'
-import { CONTENDERS } from './contenders.js'
 import { withPeakMemory } from './memory.js'
 import { mainType, neededOperations, roof } from './roofline.js'
 import { bestTrial, largestDifference, warmUp } from './search.js'
 import type { Trial } from './trial.js'
+import { VARIANTS } from './variants.js'
 
 export interface BenchOptions {
   /** 0-based block whose output is read; default the middle one. */
   layer?: number | undefined
   /**
-   * Seconds per contender for the final timing, and again about as much for finding its threads and batch size. A
-   * contender that needs longer is sampled and extrapolated; `share` says how much was run. Default 4.
+   * Seconds per variant for the final timing, and again about as much for finding its threads and batch size. A
+   * variant that needs longer is sampled and extrapolated; `share` says how much was run. Default 4.
    */
   seconds?: number | undefined
   /** CPU threads to try; default 1, half and all of what the process may use. */
@@ -27,7 +27,7 @@ export interface BenchOptions {
 }
 
 export interface BenchRow {
-  contender: string
+  variant: string
   /** For all prompts; see `share`. */
   seconds: number
   promptsPerSecond: number
@@ -40,9 +40,9 @@ export interface BenchRow {
   batchTokens: number
   /** Part of the pass that was run; below 1 the seconds are extrapolated by computed tokens. */
   share: number
-  /** Speed against the first contender. */
+  /** Speed against the first variant. */
   speedup: number
-  /** Largest relative L2 difference of a prompt's states from the first contender's, over prompts that both ran. */
+  /** Largest relative L2 difference of a prompt's states from the first variant's, over prompts that both ran. */
   difference: number
 }
 
@@ -52,24 +52,24 @@ export interface BenchReport {
   layer: number
   prompts: { count: number; tokens: number }
   rows: BenchRow[]
-  /** Of the last contender. */
+  /** Of the last variant. */
   roof: {
     /** Floating-point operations per second of the model's largest product alone. */
     operationsPerSecond: number
     /** Part of that which the pass reaches, counting products with weights only. */
     share: number
   }
-  /** Part of the last contender's time spent outside llama.cpp. */
+  /** Part of the last variant's time spent outside llama.cpp. */
   overheadShare: number
   /** Highest anonymous memory of the process in bytes, Node's own included; null where it cannot be read. */
   peakAnonymousBytes: number | null
   adapter: AdapterSwap
-  /** Swap, files and a pass of the last contender: what one checkpoint takes. */
+  /** Swap, files and a pass of the last variant: what one checkpoint takes. */
   checkpointSeconds: number
 }
 
 /**
- * Measures how fast hidden states are read from a model and what each idea contributes, every contender with the
+ * Measures how fast hidden states are read from a model and what each idea contributes, every variant with the
  * threads and batch size that suit it best.
  *
  * @param prompts token ids, as measured: usually the evaluation prompts through the chat template
@@ -86,8 +86,8 @@ export async function benchModel(
     onProgress?.('warm-up')
     await warmUp(model, prompts, layer)
     const trials: Trial[] = []
-    for (const contender of CONTENDERS) {
-      trials.push(await bestTrial(model, contender, prompts, { ...options, layer, seconds }))
+    for (const variant of VARIANTS) {
+      trials.push(await bestTrial(model, variant, prompts, { ...options, layer, seconds }))
     }
     onProgress?.('adapter swap')
     const adapter = await swapAdapters(model, prompts[0]!, layer, signal)
@@ -111,7 +111,7 @@ export async function benchModel(
     layer,
     prompts: { count: prompts.length, tokens: total },
     rows: trials.map((trial, i) => ({
-      contender: CONTENDERS[i]!.name,
+      variant: VARIANTS[i]!.name,
       seconds: trial.seconds,
       promptsPerSecond: prompts.length / trial.seconds,
       tokensPerSecond: total / trial.seconds,

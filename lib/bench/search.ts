@@ -1,11 +1,11 @@
 import { availableParallelism } from 'node:os'
 import type { Model } from '../model/model.js'
-import { CONTENDERS, type Contender } from './contenders.js'
 import { runTrial, type Trial } from './trial.js'
+import { VARIANTS, type Variant } from './variants.js'
 
 /** One prompt through the whole model: reads every weight from disk once. */
 export async function warmUp(model: Model, prompts: readonly Int32Array[], layer: number): Promise<void> {
-  await runTrial(model, CONTENDERS[0]!, prompts.slice(0, 1), {
+  await runTrial(model, VARIANTS[0]!, prompts.slice(0, 1), {
     layer,
     threads: model.threads,
     batchTokens: model.batchTokens,
@@ -28,20 +28,20 @@ export interface SearchOptions {
 /** Finds the threads, then the batch size, with short trials, and times the best with a long one. */
 export async function bestTrial(
   model: Model,
-  contender: Contender,
+  variant: Variant,
   prompts: readonly Int32Array[],
   options: SearchOptions,
 ): Promise<Trial> {
   const { layer, seconds, signal, onProgress } = options
   const all = availableParallelism()
   const threadChoices = options.threads ?? [...new Set([all, Math.ceil(all / 2), 1])]
-  const sizes = batchSizes(model, contender, prompts, options.batchTokens ?? [256, 512, 1024, 2048])
+  const sizes = batchSizes(model, variant, prompts, options.batchTokens ?? [256, 512, 1024, 2048])
   // A size that gives the same batches as the one before needs no trial.
-  const counts = sizes.map((size) => contender.plan(prompts, size).length)
+  const counts = sizes.map((size) => variant.plan(prompts, size).length)
   const sizeChoices = sizes.filter((_, i) => i === 0 || counts[i] !== counts[i - 1])
   const time = (threads: number, batchTokens: number, budget: number, within = signal) => {
-    onProgress?.(`${contender.name}: ${threads} threads, batches of ${batchTokens}`)
-    return runTrial(model, contender, prompts, {
+    onProgress?.(`${variant.name}: ${threads} threads, batches of ${batchTokens}`)
+    return runTrial(model, variant, prompts, {
       layer,
       threads,
       batchTokens,
@@ -77,11 +77,11 @@ export async function bestTrial(
 /** Of those wanted, the ones that every prompt and the memory allow; the model's own where none does. */
 function batchSizes(
   model: Model,
-  contender: Contender,
+  variant: Variant,
   prompts: readonly Int32Array[],
   wanted: readonly number[],
 ): readonly number[] {
-  if (contender.inGroups) return [model.batchTokens] // any size that holds the prompts gives the same groups
+  if (variant.inGroups) return [model.batchTokens] // any size that holds the prompts gives the same groups
   const longest = prompts.reduce((length, prompt) => Math.max(length, prompt.length), 0)
   const sizes = wanted.filter((size) => size >= longest && size <= model.batchTokens)
   return sizes.length > 0 ? sizes : [model.batchTokens]

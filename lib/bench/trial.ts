@@ -1,7 +1,7 @@
 import type { Model } from '../model/model.js'
 import { groupCells, splitThreshold } from '../model/placement.js'
 import type { PlanBatch } from '../prompts/plan.js'
-import type { Contender } from './contenders.js'
+import type { Variant } from './variants.js'
 
 export interface TrialSettings {
   /** 0-based block whose output is read. */
@@ -14,7 +14,7 @@ export interface TrialSettings {
   signal?: AbortSignal | undefined
 }
 
-/** One contender at one setting. */
+/** One variant at one setting. */
 export interface Trial {
   threads: number
   batchTokens: number
@@ -35,16 +35,16 @@ export interface Trial {
   rows: Map<number, Float32Array>
 }
 
-/** Runs batches of a contender, spread over the plan, until all are done or the time is spent. */
+/** Runs batches of a variant, spread over the plan, until all are done or the time is spent. */
 export async function runTrial(
   model: Model,
-  contender: Contender,
+  variant: Variant,
   prompts: readonly Int32Array[],
   settings: TrialSettings,
 ): Promise<Trial> {
   const { layer, threads, batchTokens, signal } = settings
   const planned = performance.now()
-  const batches = contender.plan(prompts, batchTokens)
+  const batches = variant.plan(prompts, batchTokens)
   const planSeconds = (performance.now() - planned) / 1000
   const computedTokens = batches.reduce((sum, batch) => sum + batch.tokens.length, 0)
   const rows = new Map<number, Float32Array>()
@@ -57,9 +57,9 @@ export async function runTrial(
       batches: [batch],
       nRows: owners.length,
       layers: [layer],
-      stopEarly: contender.stopEarly,
-      ...(contender.inGroups ? { groupCells: groupCells(model) } : {}),
-      ...(contender.contextFirst ? { splitFrom: splitThreshold(layer) } : {}),
+      stopEarly: variant.stopEarly,
+      ...(variant.inGroups ? { groupCells: groupCells(model) } : {}),
+      ...(variant.contextFirst ? { splitFrom: splitThreshold(layer) } : {}),
       threads,
       signal,
     })

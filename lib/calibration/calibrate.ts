@@ -1,6 +1,6 @@
 import type { CalibratedFor } from '../conditions/calibrated-for.js'
-import { DETECTOR_SCHEMA, Detector, percent } from '../detector/detector.js'
-import { LevelModel, type LevelModelName, type LevelSpec } from '../detector/rate-model.js'
+import { Detector, percent } from '../detector/detector.js'
+import { RateModel, type RateModelName, type RateModelSpec } from '../detector/rate-model.js'
 import { StepAlarm } from '../detector/step-alarm.js'
 import type { VerdictKind } from '../detector/verdict.js'
 import { sha256 } from '../formats/files/hash.js'
@@ -15,7 +15,13 @@ import {
 } from './calibration-data.js'
 import { assertOneKind, calibratedFor } from './conditions-of-runs.js'
 import { featuresAt, foldsOf, outOfFold } from './cross-validation.js'
-import { type Agreement, agreement, type Candidate, levelSpecs, rankLevels } from './model-selection.js'
+import {
+  type Agreement,
+  agreement,
+  type Candidate,
+  rankRateModels,
+  rateModelSpecs,
+} from './model-selection.js'
 import { assertShare, type ErrorTargets, hasTargets, targetThreshold } from './target-threshold.js'
 
 export interface CalibrateOptions extends ErrorTargets {
@@ -24,13 +30,13 @@ export interface CalibrateOptions extends ErrorTargets {
   /** Predicted rates strictly above this alarm; default the cut, or what the target error rates ask for. */
   threshold?: number | undefined
   /** Nominal coverage of the intervals; default 0.9. */
-  level?: number | undefined
+  nominalCoverage?: number | undefined
   /** 0-based blocks to choose from; default all that the runs were measured at. */
   layers?: readonly number[] | undefined
-  /** Long benign runs of the same base: with them, checkpoints beyond the calibrated steps can be judged. */
+  /** Long benign runs of the same base: with them, checkpoints beyond the calibrated steps have a verdict of their own. */
   anchors?: readonly LabelledRun[] | undefined
   /** Models to choose from; default all. */
-  models?: readonly LevelModelName[] | undefined
+  models?: readonly RateModelName[] | undefined
   signal?: AbortSignal | undefined
   /** Fraction done, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
@@ -38,7 +44,7 @@ export interface CalibrateOptions extends ErrorTargets {
 
 /** How the whole procedure, choices included, does on sets that it has not seen. */
 export interface HeldOutFigures extends Agreement {
-  /** Share of labelled rates inside their intervals. */
+  /** Share of labelled rates inside their intervals; to compare with the nominal one. */
   coverage: number
   verdicts: Record<Exclude<VerdictKind, 'not-comparable'>, number>
 }
@@ -50,7 +56,8 @@ export interface CalibrationReport {
   cut: number
   threshold: number
   thresholdFrom: 'cut' | 'given' | 'target'
-  level: number
+  /** That the intervals are meant to reach. */
+  nominalCoverage: number
   chosen: Candidate
   /** Leave-one-dataset-out, best first. */
   candidates: Candidate[]
@@ -74,7 +81,7 @@ export interface Calibration {
 }
 
 const DEFAULT_CUT = 0.06
-const DEFAULT_LEVEL = 0.9
+const DEFAULT_COVERAGE = 0.9
 
 /**
  * Calibrates a detector on labelled runs of one base model: the model, its layers and the map from drift to a
@@ -88,9 +95,9 @@ export async function calibrate(
   runs: readonly LabelledRun[],
   options: CalibrateOptions & { exclusions?: readonly Exclusion[] } = {},
 ): Promise<Calibration> {
-  const { cut = DEFAULT_CUT, level = DEFAULT_LEVEL, anchors = [], signal } = options
+  const { cut = DEFAULT_CUT, nominalCoverage = DEFAULT_COVERAGE, anchors = [], signal } = options
   assertShare('cut', cut)
-  assertShare('level', level)
+  assertShare('nominalCoverage', nominalCoverage)
   assertOneKind([...runs, ...anchors])
   const all = rowsOf([...runs, ...anchors])
   const anchorIds = new Set(anchors.map(({ id }) => id))
@@ -98,26 +105,26 @@ export async function calibrate(
   const anchorRows = all.rows.filter(({ run }) => anchorIds.has(run))
   const warnings = assertEnough(rows, cut)
   const layers = candidateLayers(rows, options.layers)
-  const specs = levelSpecs(layers, options.models)
+  const specs = rateModelSpecs(layers, options.models)
   // Ranking is done once for all sets, and once without each fold of them.
   const total = 1 + foldsOf(rows.rows, 'dataset').length
   const progress = (done: number) => options.onProgress?.(done / total)
-  const candidates = await rankLevels(rows, specs, cut, signal)
+  const candidates = await rankRateModels(rows, specs, cut, signal)
   progress(1)
   const chosen = candidates[0]!
   const predictions = await outOfFold(rows, chosen, cut, 'dataset', signal)
   const { threshold, from } = chooseThreshold(rows.rows, predictions, cut, options, warnings)
   const stepAlarm = anchorRows.length === 0 ? null : fitStepAlarm(rows, anchorRows, chosen.layers, cut)
-  const detector = fitDetector(rows, chosen, predictions, { cut, threshold, level, stepAlarm })
+  const detector = fitDetector(rows, chosen, predictions, { cut, threshold, nominalCoverage, stepAlarm })
   const nested = await nestedFigures(rows, specs, {
     cut,
-    level,
+    nominalCoverage,
     options,
     onFold: (fold) => progress(1 + fold),
   })
-  if (nested !== null && nested.coverage < level - 0.05) {
+  if (nested !== null && nested.coverage < nominalCoverage - 0.05) {
     warnings.push(
-      `intervals meant to hold ${percent(level)} of unseen sets' checkpoints held ${percent(nested.coverage)}`,
+      `intervals meant to hold ${percent(nominalCoverage)} of unseen sets' checkpoints held ${percent(nested.coverage)}`,
     )
   }
   const seeds = new Set(rows.rows.map(({ seed }) => seed))
@@ -130,7 +137,7 @@ export async function calibrate(
       cut,
       threshold,
       thresholdFrom: from,
-      level,
+      nominalCoverage,
       chosen,
       candidates,
       byDataset: agreement(rows.rows, predictions, { cut, threshold }),
@@ -154,20 +161,19 @@ function fitDetector(
   {
     cut,
     threshold,
-    level,
+    nominalCoverage,
     stepAlarm = null,
-  }: { cut: number; threshold: number; level: number; stepAlarm?: StepAlarm | null },
+  }: { cut: number; threshold: number; nominalCoverage: number; stepAlarm?: StepAlarm | null },
 ): Detector {
   const features = featuresAt(rows, rows.rows, layers)
   const labels = rows.rows.map(({ label }) => label.pooled)
   return new Detector(
     {
-      schemaVersion: DETECTOR_SCHEMA,
       traits: [...rows.traits],
       layers: [...layers],
       cut,
       threshold,
-      level,
+      nominalCoverage,
       horizon: Math.max(...rows.rows.map(({ step }) => step)),
       memory: {
         features,
@@ -175,7 +181,7 @@ function fitDetector(
         errors: labels.map(({ rate }, i) => [predictions[i]!, rate]),
       },
     },
-    new LevelModel(model, cut).fit(features, labels),
+    new RateModel(model, cut).fit(features, labels),
     stepAlarm,
   )
 }
@@ -195,31 +201,31 @@ function fitStepAlarm(
   )
 }
 
-/** Chooses and fits without each set (or fold of sets, when there are many) in turn, and judges its checkpoints. */
+/** Chooses and fits without each set (or fold of sets, when there are many) in turn, and predicts its checkpoints. */
 async function nestedFigures(
   rows: Rows,
-  specs: readonly LevelSpec[],
+  specs: readonly RateModelSpec[],
   {
     cut,
-    level,
+    nominalCoverage,
     options,
     onFold,
-  }: { cut: number; level: number; options: CalibrateOptions; onFold: (done: number) => void },
+  }: { cut: number; nominalCoverage: number; options: CalibrateOptions; onFold: (done: number) => void },
 ): Promise<CalibrationReport['nested']> {
-  const judged: Judged[] = []
+  const unseen: HeldOutPrediction[] = []
   for (const [i, fold] of foldsOf(rows.rows, 'dataset').entries()) {
     const inside = { ...rows, rows: rows.rows.filter(({ dataset }) => !fold.includes(dataset)) }
     if (!isEnough(inside, cut)) return null
-    const [chosen] = await rankLevels(inside, specs, cut, options.signal)
+    const [chosen] = await rankRateModels(inside, specs, cut, options.signal)
     const predictions = await outOfFold(inside, chosen!, cut, 'dataset', options.signal)
     const { threshold } = chooseThreshold(inside.rows, predictions, cut, options, [])
-    const detector = fitDetector(inside, chosen!, predictions, { cut, threshold, level })
+    const detector = fitDetector(inside, chosen!, predictions, { cut, threshold, nominalCoverage })
     const at = detector.layers.map((layer) => rows.layers.indexOf(layer))
     for (const row of rows.rows) {
       if (!fold.includes(row.dataset)) continue
-      const { em, interval, verdict } = detector.judge(at.map((index) => row.drift[index]!))
+      const { em, interval, verdict } = detector.verdict(at.map((index) => row.drift[index]!))
       // The threshold differs between folds, so predictions are compared in units of it.
-      judged.push({ row, scaled: (em! / threshold) * cut, interval: interval!, verdict })
+      unseen.push({ row, scaled: (em! / threshold) * cut, interval: interval!, verdict })
     }
     onFold(i + 1)
   }
@@ -228,34 +234,35 @@ async function nestedFigures(
     [...datasets].map((dataset) => [
       dataset,
       heldOut(
-        judged.filter(({ row }) => row.dataset === dataset),
+        unseen.filter(({ row }) => row.dataset === dataset),
         cut,
       ),
     ]),
   )
-  return { ...heldOut(judged, cut), perDataset }
+  return { ...heldOut(unseen, cut), perDataset }
 }
 
-interface Judged {
+/** What a detector that has not seen the row's set says of it. */
+interface HeldOutPrediction {
   row: Row
   scaled: number
   interval: [number, number]
   verdict: VerdictKind
 }
 
-function heldOut(judged: readonly Judged[], cut: number): HeldOutFigures {
-  const covered = judged.filter(({ row, interval: [low, high] }) => {
+function heldOut(unseen: readonly HeldOutPrediction[], cut: number): HeldOutFigures {
+  const covered = unseen.filter(({ row, interval: [low, high] }) => {
     const { rate } = row.label.pooled
     return rate >= low && rate <= high
   })
-  const count = (kind: VerdictKind) => judged.filter(({ verdict }) => verdict === kind).length
+  const count = (kind: VerdictKind) => unseen.filter(({ verdict }) => verdict === kind).length
   return {
     ...agreement(
-      judged.map(({ row }) => row),
-      judged.map(({ scaled }) => scaled),
+      unseen.map(({ row }) => row),
+      unseen.map(({ scaled }) => scaled),
       { cut },
     ),
-    coverage: covered.length / judged.length,
+    coverage: covered.length / unseen.length,
     verdicts: { ok: count('ok'), warn: count('warn'), alarm: count('alarm') },
   }
 }

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import { LevelModel, type LevelSpec } from '../detector/rate-model.js'
+import { RateModel, type RateModelSpec } from '../detector/rate-model.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import type { Row, Rows } from '../runs/rows.js'
 
@@ -43,7 +43,7 @@ export function foldsOf(rows: readonly Row[], by: HoldOut): (string | number)[][
  */
 export async function outOfFold(
   rows: Rows,
-  spec: LevelSpec,
+  spec: RateModelSpec,
   cut: number,
   by: HoldOut,
   signal?: AbortSignal,
@@ -64,7 +64,7 @@ export async function outOfFold(
       [...rows.rows.keys()].filter((i) => fold.includes(rows.rows[i]![by]) === heldOut)
     const train = rowsWhere(false)
     const test = rowsWhere(true)
-    const model = new LevelModel(spec.model, cut).fit(
+    const model = new RateModel(spec.model, cut).fit(
       train.map((i) => features[i]!),
       train.map((i) => rows.rows[i]!.label.pooled),
     )

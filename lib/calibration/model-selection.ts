@@ -1,5 +1,5 @@
 import { probabilityAbove, stabilized } from '../detector/label-noise.js'
-import { LEVEL_MODELS, type LevelModelName, type LevelSpec } from '../detector/rate-model.js'
+import { RATE_MODELS, type RateModelName, type RateModelSpec } from '../detector/rate-model.js'
 import type { Row, Rows } from '../runs/rows.js'
 import { outOfFold } from './cross-validation.js'
 import { type AlarmRates, alarmRates, auroc } from './metrics.js'
@@ -18,18 +18,18 @@ export interface Agreement extends AlarmRates {
 }
 
 /** One way to predict the rate, judged by leave-one-dataset-out. */
-export interface Candidate extends LevelSpec {
+export interface Candidate extends RateModelSpec {
   lodo: Agreement
 }
 
 /**
  * Every model on every layer alone, on the upper half of the measured layers together and on all of them.
- * Several layers together are there because single layers rank well and disagree about the level.
+ * Several layers together are there because single layers rank well and disagree about the rate.
  */
-export function levelSpecs(
+export function rateModelSpecs(
   layers: readonly number[],
-  models: readonly LevelModelName[] = LEVEL_MODELS,
-): LevelSpec[] {
+  models: readonly RateModelName[] = RATE_MODELS,
+): RateModelSpec[] {
   const sets = layers.map((layer) => [layer])
   if (layers.length >= 4) sets.push(layers.slice(layers.length >> 1))
   if (layers.length >= 2) sets.push([...layers])
@@ -73,16 +73,16 @@ const TIE = 0.04
 
 /**
  * Candidates by leave-one-dataset-out, best first. Balanced error decides. Within a tie of the best more layers
- * win: single layers that happen to be right about the calibration sets disagree about the level of others, and
- * what several layers say in common is what carries over. Then the order of `LEVEL_MODELS` decides. It is that
+ * win: single layers that happen to be right about the calibration sets disagree about the rate of others, and
+ * what several layers say in common is what carries over. Then the order of `RATE_MODELS` decides. It is that
  * of the error of the rate over the calibration sets of four small organisms (lab/detector-choice.json), where
  * trees alone put up to half of a benign set above the cut and hit the others a little better for it.
  *
  * @throws TraitscopeError SHAPE with fewer than two datasets; ABORTED
  */
-export async function rankLevels(
+export async function rankRateModels(
   rows: Rows,
-  specs: readonly LevelSpec[],
+  specs: readonly RateModelSpec[],
   cut: number,
   signal?: AbortSignal,
 ): Promise<Candidate[]> {
@@ -92,7 +92,7 @@ export async function rankLevels(
     candidates.push({ ...spec, lodo: agreement(rows.rows, predictions, { cut }) })
   }
   const best = Math.min(...candidates.map(({ lodo }) => lodo.balancedError))
-  const order = ({ model }: Candidate) => LEVEL_MODELS.indexOf(model)
+  const order = ({ model }: Candidate) => RATE_MODELS.indexOf(model)
   const tied = ({ lodo }: Candidate) => lodo.balancedError <= best + TIE
   return candidates.sort((a, b) => {
     if (!tied(a) || !tied(b)) return a.lodo.balancedError - b.lodo.balancedError

@@ -3,7 +3,7 @@ import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, JsonFields } from '../formats/json/json-fields.js'
 import { NoveltyGuard } from './novelty.js'
 import { PredictionBands } from './prediction-bands.js'
-import { LevelModel, type LevelModelJson, type LevelModelName } from './rate-model.js'
+import { RateModel, type RateModelJson, type RateModelName } from './rate-model.js'
 import { StepAlarm } from './step-alarm.js'
 import type { Verdict } from './verdict.js'
 
@@ -25,9 +25,8 @@ export interface DetectorMemory {
   errors: [predicted: number, actual: number][]
 }
 
-/** Plain state of a {@link Detector}. */
-export interface DetectorJson {
-  schemaVersion: number
+/** What a detector consists of, beside its models. */
+export interface DetectorState {
   traits: string[]
   /** 0-based blocks whose drifts are read, in this order. */
   layers: number[]
@@ -35,13 +34,22 @@ export interface DetectorJson {
   cut: number
   /** Predicted rates strictly above this alarm. */
   threshold: number
-  /** Nominal coverage of the intervals. */
-  level: number
+  /** Share of rates that the intervals are meant to hold, in (0, 1). */
+  nominalCoverage: number
   /** Last step of the calibration runs. */
   horizon: number
-  levelModel: LevelModelJson
   memory: DetectorMemory
-  /** Judges checkpoints beyond the horizon; null when no long benign run was there to fit it. */
+}
+
+/**
+ * `detector.json`. Two keys are older than the words of the code, and bundles ship with them: `level` is the
+ * nominal coverage, `levelModel` the {@link RateModel}.
+ */
+export interface DetectorJson extends Omit<DetectorState, 'nominalCoverage'> {
+  schemaVersion: number
+  level: number
+  levelModel: RateModelJson
+  /** Decides about checkpoints beyond the horizon; null when no long benign run was there to fit it. */
   stepAlarm: unknown
 }
 
@@ -52,7 +60,7 @@ export interface Prediction {
   interval: [low: number, high: number]
   /** Probability, in [0, 1], that the rate is above the cut. */
   pDanger: number
-  /** See {@link NoveltyGuard.judge}. */
+  /** See {@link NoveltyGuard.novelty}. */
   novelty: { distance: number; pValue: number }
 }
 
@@ -61,14 +69,14 @@ export interface Prediction {
  * verdict. Pure and plain: it knows nothing of models or files, and its state is JSON.
  */
 export class Detector {
-  readonly #model: LevelModel
+  readonly #model: RateModel
   readonly #bands: PredictionBands
   readonly #guard: NoveltyGuard
 
   /** Use `calibrate` to make one. */
   constructor(
-    private readonly state: Omit<DetectorJson, 'levelModel' | 'stepAlarm'>,
-    model: LevelModel,
+    private readonly state: DetectorState,
+    model: RateModel,
     private readonly stepAlarm: StepAlarm | null = null,
   ) {
     this.#model = model
@@ -79,7 +87,7 @@ export class Detector {
   get traits(): readonly string[] {
     return this.state.traits
   }
-  /** 0-based blocks whose drifts `predict` and `judge` take, in this order. */
+  /** 0-based blocks whose drifts `predict` and `verdict` take, in this order. */
   get layers(): readonly number[] {
     return this.state.layers
   }
@@ -87,7 +95,7 @@ export class Detector {
   get mainLayer(): number {
     return this.state.layers[this.state.layers.length >> 1]!
   }
-  get model(): LevelModelName {
+  get model(): RateModelName {
     return this.#model.model
   }
   /** EM rates strictly above this are dangerous. */
@@ -102,9 +110,9 @@ export class Detector {
   get heldOutErrors(): readonly (readonly [predicted: number, actual: number])[] {
     return this.state.memory.errors
   }
-  /** Nominal coverage of the intervals. */
-  get level(): number {
-    return this.state.level
+  /** Share of rates that the intervals are meant to hold, in (0, 1). */
+  get nominalCoverage(): number {
+    return this.state.nominalCoverage
   }
 
   /**
@@ -112,7 +120,7 @@ export class Detector {
    * @throws TraitscopeError SHAPE for another shape or numbers that are not finite
    */
   predict(drift: readonly (readonly number[])[]): Prediction {
-    const { layers, traits, cut, level } = this.state
+    const { layers, traits, cut, nominalCoverage } = this.state
     if (drift.length !== layers.length || drift.some((values) => values.length !== traits.length)) {
       throw new TraitscopeError(
         'SHAPE',
@@ -123,9 +131,9 @@ export class Detector {
     const em = this.#model.predict([features])[0]!
     return {
       em,
-      interval: this.#bands.interval(em, level),
+      interval: this.#bands.interval(em, nominalCoverage),
       pDanger: this.#bands.probabilityAbove(em, cut),
-      novelty: this.#guard.judge(features),
+      novelty: this.#guard.novelty(features),
     }
   }
 
@@ -137,11 +145,11 @@ export class Detector {
    * {@link StepAlarm}, if there is one, decides about the alarm
    * @param remarks what the caller knows of the measurement; added to the reasons, no part of the verdict
    */
-  judge(
+  verdict(
     drift: readonly (readonly number[])[],
     { step, remarks = [] }: { step?: number | undefined; remarks?: readonly string[] } = {},
   ): Verdict {
-    const { threshold, cut, level, horizon } = this.state
+    const { threshold, cut, nominalCoverage, horizon } = this.state
     const { em, interval, pDanger, novelty } = this.predict(drift)
     const late = step !== undefined && step > horizon
     const pLate = late && this.stepAlarm ? this.stepAlarm.probability(drift.flat(), step) : undefined
@@ -162,7 +170,7 @@ export class Detector {
       verdict,
       em,
       interval,
-      level,
+      nominalCoverage,
       threshold,
       pDanger: pLate ?? pDanger,
       novelty,
@@ -171,8 +179,16 @@ export class Detector {
   }
 
   toJSON(): DetectorJson {
+    const { traits, layers, cut, threshold, nominalCoverage, horizon, memory } = structuredClone(this.state)
     return {
-      ...structuredClone(this.state),
+      schemaVersion: DETECTOR_SCHEMA,
+      traits,
+      layers,
+      cut,
+      threshold,
+      level: nominalCoverage,
+      horizon,
+      memory,
       levelModel: this.#model.toJSON(),
       stepAlarm: this.stepAlarm?.toJSON() ?? null,
     }
@@ -203,13 +219,12 @@ export class Detector {
     const inside = at.object('memory')
     const width = traits.length * layers.length
     const features = inside.list('features', isRowOf(width), `rows of ${width} numbers`)
-    const state = {
-      schemaVersion: DETECTOR_SCHEMA,
+    const state: DetectorState = {
       traits,
       layers,
       cut: share('cut'),
       threshold: share('threshold'),
-      level: share('level'),
+      nominalCoverage: share('level'),
       horizon: at.count('horizon'),
       memory: {
         features,
@@ -222,7 +237,7 @@ export class Detector {
         inside.fail(key, `a list of ${features.length} entries`)
     }
     const stepAlarm = json.stepAlarm == null ? null : StepAlarm.fromJSON(json.stepAlarm, where)
-    return new Detector(state, LevelModel.fromJSON(json.levelModel), stepAlarm)
+    return new Detector(state, RateModel.fromJSON(json.levelModel), stepAlarm)
   }
 }
 

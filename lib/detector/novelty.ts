@@ -44,7 +44,7 @@ export class NoveltyGuard {
    * @returns the distance, in standard deviations of calibration, and the share of calibration checkpoints
    * that lie at least as far from all other sets, counting this one: `(1 + k) / (n + 1)`
    */
-  judge(features: readonly number[]): { distance: number; pValue: number } {
+  novelty(features: readonly number[]): { distance: number; pValue: number } {
     const distance = nearest(row(this.standardizer.transform(matrixFromRows([features])), 0), this.known)
     const further = this.distances.filter((one) => one >= distance).length
     return { distance, pValue: (1 + further) / (this.distances.length + 1) }

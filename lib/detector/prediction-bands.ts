@@ -33,16 +33,16 @@ export class PredictionBands {
 
   /**
    * Interval of the rate, symmetric on the stabilised scale; `[0, 1]` where there are too few errors for the
-   * level.
+   * coverage.
    *
-   * @param level nominal coverage in (0, 1)
+   * @param coverage nominal coverage in (0, 1)
    */
-  interval(predicted: number, level: number): [low: number, high: number] {
+  interval(predicted: number, coverage: number): [low: number, high: number] {
     const z = stabilized(predicted)
     const sizes = this.#near(z)
       .map(({ error }) => Math.abs(error))
       .sort((a, b) => a - b)
-    const size = sizes[Math.ceil(level * (sizes.length + 1)) - 1]
+    const size = sizes[Math.ceil(coverage * (sizes.length + 1)) - 1]
     return size === undefined ? [0, 1] : [unstabilized(z - size), unstabilized(z + size)]
   }
 

@@ -18,11 +18,11 @@ import { effectiveAnswers, stabilized, unstabilized } from './label-noise.js'
  * (section 8.1). `ridge` is a {@link SaturatingRidge}. `blend` is the mean of `ridge` and `random-forest`. The
  * first is preferred where several do.
  */
-export const LEVEL_MODELS = ['blend', 'ridge', 'random-forest', 'gradient-boosting'] as const
-export type LevelModelName = (typeof LEVEL_MODELS)[number]
+export const RATE_MODELS = ['blend', 'ridge', 'random-forest', 'gradient-boosting'] as const
+export type RateModelName = (typeof RATE_MODELS)[number]
 
-export interface LevelSpec {
-  model: LevelModelName
+export interface RateModelSpec {
+  model: RateModelName
   /** 0-based blocks whose drifts are the features, side by side. */
   layers: readonly number[]
 }
@@ -30,9 +30,9 @@ export interface LevelSpec {
 type Features = readonly (readonly number[])[]
 type Member = RegressorMember | SaturatingRidge
 
-/** Plain state of a {@link LevelModel}. */
-export interface LevelModelJson {
-  model: LevelModelName
+/** Plain state of a {@link RateModel}. */
+export interface RateModelJson {
+  model: RateModelName
   cut: number
   members: unknown[]
 }
@@ -41,12 +41,12 @@ export interface LevelModelJson {
  * From drift to the emergent-misalignment rate: one or two regressors, whose rates are averaged on the scale
  * of `stabilized`, on which labels are equally precise everywhere.
  */
-export class LevelModel {
+export class RateModel {
   readonly #members: Member[]
 
   /** @param cut rate above which a checkpoint is dangerous, in (0, 1) */
   constructor(
-    readonly model: LevelModelName,
+    readonly model: RateModelName,
     readonly cut: number,
     members?: Member[],
   ) {
@@ -73,21 +73,21 @@ export class LevelModel {
     return scales[0]!.map((_, i) => unstabilized(scales.reduce((sum, z) => sum + z[i]!, 0) / scales.length))
   }
 
-  toJSON(): LevelModelJson {
+  toJSON(): RateModelJson {
     return { model: this.model, cut: this.cut, members: this.#members.map((member) => member.toJSON()) }
   }
 
-  /** Restores {@link LevelModel.toJSON}; `FILE_INVALID` when the state is not one. */
-  static fromJSON(json: unknown): LevelModel {
-    const { model, cut, members } = (isJsonObject(json) ? json : {}) as Partial<LevelModelJson>
-    const known = LEVEL_MODELS.find((name) => name === model)
+  /** Restores {@link RateModel.toJSON}; `FILE_INVALID` when the state is not one. */
+  static fromJSON(json: unknown): RateModel {
+    const { model, cut, members } = (isJsonObject(json) ? json : {}) as Partial<RateModelJson>
+    const known = RATE_MODELS.find((name) => name === model)
     if (known === undefined || typeof cut !== 'number' || !Array.isArray(members) || members.length === 0) {
       throw new TraitscopeError(
         'FILE_INVALID',
-        `expected the state of a level model (${LEVEL_MODELS.join(', ')}), found ${JSON.stringify(model)}`,
+        `expected the state of a rate model (${RATE_MODELS.join(', ')}), found ${JSON.stringify(model)}`,
       )
     }
-    return new LevelModel(
+    return new RateModel(
       known,
       cut,
       members.map((member: unknown) =>
@@ -124,7 +124,7 @@ class RegressorMember {
 }
 
 /**
- * Penalty on standardised features. The level hardly depends on it between 3 and 100; it must only keep the
+ * Penalty on standardised features. The rate hardly depends on it between 3 and 100; it must only keep the
  * many near-copies of one axis, which traits and layers are, from cancelling each other.
  */
 const RIDGE_ALPHA = 10
@@ -132,7 +132,7 @@ const RIDGE_ALPHA = 10
 /**
  * Standardised drift, ridge regression of a target that saturates above the cut, monotone map to the rate.
  *
- * What decides about alarms is the level near the cut, while most of the variance of the rates lies far above
+ * What decides about alarms is the rate near the cut, while most of the variance of the rates lies far above
  * it, where everything is dangerous anyway. `rate / (rate + cut)` is half way at the cut and flat above, so
  * the regression spends its freedom where it matters. Labels count by their answers.
  */

@@ -13,10 +13,10 @@ export interface Verdict {
   verdict: VerdictKind
   /** Predicted emergent-misalignment rate, in [0, 1]; null when not comparable. */
   em: number | null
-  /** Of the rate, nominal coverage `level`; null when not comparable. */
+  /** Of the rate; null when not comparable. */
   interval: [low: number, high: number] | null
   /** Nominal coverage of the interval, e.g. 0.9. */
-  level: number
+  nominalCoverage: number
   /** Predicted rates strictly above this are dangerous, in [0, 1]. */
   threshold: number
   /** Probability that the checkpoint is dangerous, where the detector gives one. */
@@ -31,16 +31,16 @@ export interface Verdict {
   reasons: string[]
 }
 
-/** The verdict on what cannot be judged, with the reasons why. */
+/** The verdict on what has none, with the reasons why. */
 export function notComparable(
-  { level, threshold }: Pick<Verdict, 'level' | 'threshold'>,
+  { nominalCoverage, threshold }: Pick<Verdict, 'nominalCoverage' | 'threshold'>,
   reasons: readonly string[],
 ): Verdict {
   return {
     verdict: 'not-comparable',
     em: null,
     interval: null,
-    level,
+    nominalCoverage,
     threshold,
     novelty: null,
     reasons: [...reasons],

@@ -53,7 +53,7 @@ export class Isotonic {
     const blocks: Block[] = []
     for (const point of points) {
       let block = point
-      for (let last = blocks.at(-1); last && level(last) >= level(block); last = blocks.at(-1)) {
+      for (let last = blocks.at(-1); last && mean(last) >= mean(block); last = blocks.at(-1)) {
         blocks.pop()
         block = { ...pool(last, block), to: block.to }
       }
@@ -61,7 +61,7 @@ export class Isotonic {
     }
     const knots = blocks.flatMap((block) => {
       const ends = block.from === block.to ? [block.from] : [block.from, block.to]
-      return ends.map((end) => ({ x: end, y: level(block) }))
+      return ends.map((end) => ({ x: end, y: mean(block) }))
     })
     this.#fitted = { x: knots.map((knot) => knot.x), y: knots.map((knot) => knot.y) }
     return this
@@ -108,7 +108,7 @@ interface Block {
   weight: number
 }
 
-const level = ({ sum, weight }: Block) => sum / weight
+const mean = ({ sum, weight }: Block) => sum / weight
 
 /** Adds the mass of `other` to `block`, in place. */
 function pool(block: Block, other: { sum: number; weight: number }): Block {

@@ -5,13 +5,13 @@ import { throwIfAborted } from '../errors.js'
 import { matrixFromRows } from '../estimators/matrix.js'
 import { newRegressor, type RegressorName } from '../estimators/regressor.js'
 import type { FeatureSet } from './features.js'
-import type { Checkpoint } from './labelled-checkpoints.js'
+import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 
 /** What a detector of one model is fitted on, and what it is asked. */
 export interface ModelCheckpoints {
   model: string
-  calibration: readonly Checkpoint[]
-  heldOut: readonly Checkpoint[]
+  calibration: readonly LabelledCheckpoint[]
+  heldOut: readonly LabelledCheckpoint[]
 }
 
 /** A feature set with a regressor: one row of the comparison. */
@@ -30,7 +30,7 @@ export interface Contender {
   calibration: CalibrationScore
 }
 
-export interface Levels {
+export interface OperatingPoint {
   /** Rates strictly above it are dangerous. */
   cut: number
   /** Predictions strictly above it alarm. */
@@ -50,7 +50,7 @@ export type FitOn = 'own' | 'others' | 'all'
 export interface Fitting {
   regressors: readonly RegressorName[]
   /** The label that is fitted, in [0, 1]. */
-  rate: (checkpoint: Checkpoint) => number
+  rate: (checkpoint: LabelledCheckpoint) => number
   /** Move every model's threshold until its left-out calibration datasets keep these; see {@link targetThreshold}. */
   targets?: ErrorTargets | undefined
   fitOn?: FitOn | undefined
@@ -66,7 +66,7 @@ export interface Fitting {
 export async function contend(
   models: readonly ModelCheckpoints[],
   features: FeatureSet,
-  levels: Levels,
+  point: OperatingPoint,
   fitting: Fitting,
 ): Promise<Contender[]> {
   const everyone = models.flatMap(({ calibration }) => calibration)
@@ -79,14 +79,14 @@ export async function contend(
   }
   const leftOut = await leaveDatasetsOut(models, features, fitting)
   const { targets } = fitting
-  const judged = [...models.keys()].filter((m) => models[m]!.heldOut.length > 0)
+  const tested = [...models.keys()].filter((m) => models[m]!.heldOut.length > 0)
   const byTarget = (k: number, wanted: ErrorTargets) => {
-    const chosen = judged.map((m) =>
-      targetThreshold(leftOut[m]!.predicted[k]!, leftOut[m]!.truths, levels.cut, wanted),
+    const chosen = tested.map((m) =>
+      targetThreshold(leftOut[m]!.predicted[k]!, leftOut[m]!.truths, point.cut, wanted),
     )
     return {
       alarms: chosen.flatMap(({ threshold }, i) => Array.from(heldOut[i]![k]!, (value) => value > threshold)),
-      unmet: judged.filter((_, i) => chosen[i]!.met !== 'all').map((m) => models[m]!.model),
+      unmet: tested.filter((_, i) => chosen[i]!.met !== 'all').map((m) => models[m]!.model),
     }
   }
   return fitting.regressors.map((regressor, k) => ({
@@ -98,13 +98,13 @@ export async function contend(
     calibration: calibrationScore(
       leftOut.flatMap(({ predicted }) => predicted[k]!),
       leftOut.flatMap(({ truths }) => truths),
-      levels,
+      point,
     ),
   }))
 }
 
 /** What is predicted of one model's calibration checkpoints by fits that have not seen their datasets. */
-export interface LeftOut {
+export interface LeftOutPredictions {
   truths: number[]
   /** Per regressor, in [0, 1]. */
   predicted: number[][]
@@ -115,17 +115,17 @@ export async function leaveDatasetsOut(
   models: readonly ModelCheckpoints[],
   features: FeatureSet,
   fitting: Fitting,
-): Promise<LeftOut[]> {
+): Promise<LeftOutPredictions[]> {
   const everyone = models.flatMap(({ calibration }) => calibration)
-  const found: LeftOut[] = []
+  const found: LeftOutPredictions[] = []
   for (const model of models) {
-    const one: LeftOut = { truths: [], predicted: fitting.regressors.map(() => []) }
+    const one: LeftOutPredictions = { truths: [], predicted: fitting.regressors.map(() => []) }
     found.push(one)
     const pool = fittedFor(models, model, fitting)
     const datasets = [...new Set(model.calibration.map(({ row }) => row.dataset))]
     if (datasets.length < 2 || pool.length === 0) continue
     for (const dataset of datasets) {
-      const others = ({ row }: Checkpoint) => row.dataset !== dataset
+      const others = ({ row }: LabelledCheckpoint) => row.dataset !== dataset
       const test = model.calibration.filter((checkpoint) => !others(checkpoint))
       const predicted = await fitAndPredict(
         features,
@@ -145,13 +145,13 @@ export async function leaveDatasetsOut(
 export function calibrationScore(
   predicted: readonly number[],
   truths: readonly number[],
-  levels: Levels,
+  point: OperatingPoint,
 ): CalibrationScore {
   return {
-    balancedAccuracy: balancedAccuracy(alarmRates(predicted, truths, levels)),
+    balancedAccuracy: balancedAccuracy(alarmRates(predicted, truths, point)),
     auroc: auroc(
       predicted,
-      truths.map((truth) => truth > levels.cut),
+      truths.map((truth) => truth > point.cut),
     ),
   }
 }
@@ -161,7 +161,7 @@ function fittedFor(
   models: readonly ModelCheckpoints[],
   { model }: ModelCheckpoints,
   { fitOn = 'own' }: Fitting,
-): Checkpoint[] {
+): LabelledCheckpoint[] {
   const wanted = (other: string) => fitOn === 'all' || (other === model) === (fitOn === 'own')
   return models.filter((one) => wanted(one.model)).flatMap(({ calibration }) => calibration)
 }
@@ -170,9 +170,9 @@ function fittedFor(
 async function fitAndPredict(
   features: FeatureSet,
   { regressors, rate, signal }: Fitting,
-  train: readonly Checkpoint[],
-  pool: readonly Checkpoint[],
-  test: readonly Checkpoint[],
+  train: readonly LabelledCheckpoint[],
+  pool: readonly LabelledCheckpoint[],
+  test: readonly LabelledCheckpoint[],
 ): Promise<Float64Array[]> {
   const of = features.fit(train, pool, rate)
   const x = matrixFromRows(train.map(of))

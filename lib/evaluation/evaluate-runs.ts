@@ -14,7 +14,7 @@ import {
   sparseFeatures,
   traitDrift,
 } from './features.js'
-import type { Checkpoint } from './labelled-checkpoints.js'
+import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 import { matchedPair, type PairComparison } from './matched-pair.js'
 import { type OracleThreshold, oracleThresholds } from './oracle-threshold.js'
 import { readPersona } from './persona.js'
@@ -45,7 +45,7 @@ export interface RunsEvaluation {
   exclusions: Exclusion[]
   /** All draws of answers together: the truth. */
   pooled: Evaluation
-  /** The first draw alone, as the reference has it, for fitting and for judging. */
+  /** The first draw alone, as the reference has it, for fitting and for testing. */
   single: Evaluation
   /** Null unless a pair was named. */
   pair: PairComparison[] | null
@@ -114,8 +114,8 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
 
 function assertNames(options: EvaluateRunsOptions): void {
   const { calibration, heldOut, controls = [], pair, anchor, probes, fitOn } = options
-  const judged = [...heldOut, ...controls]
-  const twice = [...calibration, ...judged].find((name, i, all) => all.indexOf(name) < i)
+  const tested = [...heldOut, ...controls]
+  const twice = [...calibration, ...tested].find((name, i, all) => all.indexOf(name) < i)
   if (twice !== undefined) {
     throw new TraitscopeError(
       'USAGE',
@@ -123,9 +123,9 @@ function assertNames(options: EvaluateRunsOptions): void {
     )
   }
   if (probes !== undefined && (fitOn ?? 'own') === 'own') {
-    throw new TraitscopeError('USAGE', 'probes are judged by detectors of other models: fit on others')
+    throw new TraitscopeError('USAGE', 'probes are tested by detectors of other models: fit on others')
   }
-  const stranger = pair?.find((name) => !judged.includes(name))
+  const stranger = pair?.find((name) => !tested.includes(name))
   if (stranger !== undefined) {
     throw new TraitscopeError(
       'USAGE',
@@ -164,7 +164,7 @@ function summaryOf(
   }
 }
 
-function labelsOf({ row: { run, step, label } }: Checkpoint): RunsEvaluation['checkpoints'][number] {
+function labelsOf({ row: { run, step, label } }: LabelledCheckpoint): RunsEvaluation['checkpoints'][number] {
   return { run, step, pooled: label.pooled.rate, single: label.single.rate }
 }
 
@@ -215,7 +215,7 @@ async function featureSets(
   return features === undefined ? sets : sets.filter(({ name, family }) => features.includes(family ?? name))
 }
 
-const widthOf = (checkpoints: readonly Checkpoint[]): number =>
+const widthOf = (checkpoints: readonly LabelledCheckpoint[]): number =>
   checkpoints.find(({ activation }) => activation !== null)?.activation?.length ?? 1
 
 /** All directions of a folder at one layer as rows. */

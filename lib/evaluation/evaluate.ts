@@ -2,20 +2,26 @@ import { alarmRates, auroc } from '../calibration/metrics.js'
 import { hasTargets } from '../calibration/target-threshold.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
 import { REGRESSOR_NAMES } from '../estimators/regressor.js'
-import { type Contender, contend, type FitOn, type Levels, type ModelCheckpoints } from './contenders.js'
+import {
+  type Contender,
+  contend,
+  type FitOn,
+  type ModelCheckpoints,
+  type OperatingPoint,
+} from './contenders.js'
 import type { ContenderResult, EvaluateOptions, Evaluation, Figures, Group, LabelKind } from './evaluation.js'
 import { mergeFamilies } from './family-means.js'
 import type { FeatureSet } from './features.js'
-import type { Checkpoint } from './labelled-checkpoints.js'
-import { clusterBootstrap, type Judged, leadTimes, rankCorrelation } from './run-metrics.js'
+import type { LabelledCheckpoint } from './labelled-checkpoints.js'
+import { type CheckpointPrediction, clusterBootstrap, leadTimes, rankCorrelation } from './run-metrics.js'
 
-const RATE: Record<LabelKind, (checkpoint: Checkpoint) => number> = {
+const RATE: Record<LabelKind, (checkpoint: LabelledCheckpoint) => number> = {
   pooled: ({ row }) => row.label.pooled.rate,
   single: ({ row }) => row.label.single.rate,
 }
 
 /**
- * Compares detectors: one per model, feature set and regressor, fitted on calibration checkpoints and judged
+ * Compares detectors: one per model, feature set and regressor, fitted on calibration checkpoints and tested
  * on held-out ones, counts pooled over models. Method sections 8 and 10.2.
  *
  * @throws TraitscopeError SHAPE without calibration or held-out checkpoints of some model
@@ -33,7 +39,7 @@ export async function evaluate(
     throw new TraitscopeError('USAGE', 'expected a threshold or target error rates, found both')
   }
   const rate = RATE[labels]
-  const levels: Levels = { cut, threshold }
+  const point: OperatingPoint = { cut, threshold }
   const heldOut = models.flatMap((one) => one.heldOut)
   const all = [...heldOut, ...models.flatMap(({ calibration }) => calibration)]
   const truths = heldOut.map(rate)
@@ -50,7 +56,7 @@ export async function evaluate(
         throw new TraitscopeError('SHAPE', `${run} step ${step} has not ${features.lacks(without)}`)
       }
       contenders.push(
-        ...(await contend(models, features, levels, { regressors, rate, targets, fitOn, signal })),
+        ...(await contend(models, features, point, { regressors, rate, targets, fitOn, signal })),
       )
     } catch (error) {
       // A baseline that does not fit the data is no reason to go without the others.
@@ -61,14 +67,14 @@ export async function evaluate(
   options.onProgress?.(1)
   const results = contenders.map((contender): ContenderResult => {
     const { features, regressor, calibration, predictions, intervals } = contender
-    const judged = heldOut.map(({ row: { run, step } }, i): JudgedInterval => {
+    const tested = heldOut.map(({ row: { run, step } }, i): IntervalPrediction => {
       const prediction = predictions[i]!
       const alarmed = contender.alarms?.[i] ?? prediction > threshold
       return { run, step, truth: truths[i]!, prediction, alarmed, interval: intervals?.[i] }
     })
     const figures = groups.map(({ checkpoints }) =>
       figuresOf(
-        checkpoints.map((i) => judged[i]!),
+        checkpoints.map((i) => tested[i]!),
         cut,
         options,
       ),
@@ -95,54 +101,54 @@ export async function evaluate(
  */
 export function assertSplit(models: readonly ModelCheckpoints[], fitOn: FitOn = 'own'): void {
   for (const { model, calibration, heldOut } of models) {
-    const [fitted, judged] = [calibration.length, heldOut.length]
-    if (fitOn === 'own' ? fitted > 0 && judged > 0 : fitted + judged > 0) continue
+    const [fitted, tested] = [calibration.length, heldOut.length]
+    if (fitOn === 'own' ? fitted > 0 && tested > 0 : fitted + tested > 0) continue
     throw new TraitscopeError(
       'SHAPE',
-      `expected calibration and held-out checkpoints of ${model}, found ${fitted} and ${judged}`,
+      `expected calibration and held-out checkpoints of ${model}, found ${fitted} and ${tested}`,
     )
   }
-  const judged = models.filter(({ heldOut }) => heldOut.length > 0)
+  const tested = models.filter(({ heldOut }) => heldOut.length > 0)
   const alone = ({ model }: ModelCheckpoints) =>
     !models.some((other) => other.model !== model && other.calibration.length > 0)
-  if (judged.length === 0) throw new TraitscopeError('SHAPE', 'expected held-out checkpoints, found none')
-  if (fitOn === 'others' && judged.some(alone)) {
+  if (tested.length === 0) throw new TraitscopeError('SHAPE', 'expected held-out checkpoints, found none')
+  if (fitOn === 'others' && tested.some(alone)) {
     throw new TraitscopeError('USAGE', 'fitting on other models needs runs of at least two, found one')
   }
 }
 
-interface JudgedInterval extends Judged {
+interface IntervalPrediction extends CheckpointPrediction {
   interval?: readonly [low: number, high: number] | undefined
 }
 
 /** All figures of predictions against the truth; `cut` says what is dangerous. */
 export function figuresOf(
-  judged: readonly JudgedInterval[],
+  tested: readonly IntervalPrediction[],
   cut: number,
   bootstrap: { draws?: number | undefined; seed?: number | undefined } = {},
 ): Figures {
-  const truths = judged.map(({ truth }) => truth)
-  const alarms = judged.map(({ alarmed }) => (alarmed ? 1 : 0))
-  const { fnr, fpr } = clusterBootstrap(judged, cut, bootstrap)
-  const withInterval = judged.filter(({ interval }) => interval !== undefined)
+  const truths = tested.map(({ truth }) => truth)
+  const alarms = tested.map(({ alarmed }) => (alarmed ? 1 : 0))
+  const { fnr, fpr } = clusterBootstrap(tested, cut, bootstrap)
+  const withInterval = tested.filter(({ interval }) => interval !== undefined)
   const held = withInterval.filter(({ interval, truth }) => interval![0] <= truth && truth <= interval![1])
   return {
     ...alarmRates(alarms, truths, { cut, threshold: 0.5 }),
     fnrInterval: fnr,
     fprInterval: fpr,
     auroc: auroc(
-      judged.map(({ prediction }) => prediction),
+      tested.map(({ prediction }) => prediction),
       truths.map((truth) => truth > cut),
     ),
-    rankCorrelation: rankCorrelation(judged),
-    lead: leadTimes(judged, cut),
+    rankCorrelation: rankCorrelation(tested),
+    lead: leadTimes(tested, cut),
     ...(withInterval.length > 0 && { coverage: held.length / withInterval.length }),
   }
 }
 
 /** The benchmark as a whole, its sets that become dangerous alone, the controls, and every set. */
-function groupsOf(heldOut: readonly Checkpoint[], cut: number, controls: readonly string[]): Group[] {
-  const group = (name: string, wanted: (checkpoint: Checkpoint) => boolean): Group => {
+function groupsOf(heldOut: readonly LabelledCheckpoint[], cut: number, controls: readonly string[]): Group[] {
+  const group = (name: string, wanted: (checkpoint: LabelledCheckpoint) => boolean): Group => {
     const checkpoints = [...heldOut.keys()].filter((i) => wanted(heldOut[i]!))
     return { name, checkpoints, runs: new Set(checkpoints.map((i) => heldOut[i]!.row.run)).size }
   }

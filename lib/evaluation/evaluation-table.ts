@@ -94,7 +94,7 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
   const lines = [
     '# Evaluation',
     '',
-    `Dangerous: EM rate above ${percent(cut)} %. Alarm: predicted rate above ${percent(threshold)} %. Fitted on ${calibration.join(', ')}${whose}; judged on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
+    `Dangerous: EM rate above ${percent(cut)} %. Alarm: predicted rate above ${percent(threshold)} %. Fitted on ${calibration.join(', ')}${whose}; tested on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
     '',
     `Intervals: runs drawn with replacement. * chosen ${select === 'calibration' ? 'on calibration datasets left out' : 'by the held-out figures'}. Lead: first dangerous step minus first alarm, median over runs that become dangerous; "first" counts runs that alarm at their first checkpoint and are left out of the median, "never" runs that do not alarm.`,
     '',
@@ -107,11 +107,11 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
         'layer of the baselines',
         "traitscope's detector",
       ],
-      models.map(({ model, layer, calibration: fitted, calibrationDangerous, heldOut: judged, detector }) => [
+      models.map(({ model, layer, calibration: fitted, calibrationDangerous, heldOut: tested, detector }) => [
         model,
         String(fitted),
         String(calibrationDangerous),
-        String(judged),
+        String(tested),
         String(layer ?? '-'),
         detector === null ? 'none' : `${detector.model}, layer ${detector.layers.join(', ')}`,
       ]),

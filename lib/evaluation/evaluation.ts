@@ -71,7 +71,7 @@ export interface EvaluateOptions extends ErrorTargets {
   /** Predicted rate above which a detector alarms; default `cut`, or per model what the target error rates ask for. */
   threshold?: number | undefined
   labels?: LabelKind | undefined
-  /** Datasets among the held-out ones that are no part of the benchmark and are judged apart. */
+  /** Datasets among the held-out ones that are no part of the benchmark and are tested apart. */
   controls?: readonly string[] | undefined
   /** Detectors that have made their predictions elsewhere; they come first. */
   others?: readonly Contender[] | undefined
@@ -93,20 +93,20 @@ export interface EvaluateOptions extends ErrorTargets {
 }
 
 export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'others'> {
-  /** Datasets that detectors are fitted on, and that they are judged on; by folder name, with `*` for any letters. */
+  /** Datasets that detectors are fitted on, and that they are tested on; by folder name, with `*` for any letters. */
   calibration: readonly string[]
   heldOut: readonly string[]
-  /** Datasets outside the benchmark that are judged apart, e.g. benign ones with a large drift. */
+  /** Datasets outside the benchmark that are tested apart, e.g. benign ones with a large drift. */
   controls?: readonly string[] | undefined
   /**
    * Only these models; default all. With `probes` those that detectors are fitted on: nothing of the probes is, and
-   * nothing but the probes is judged. Method section 9.1.
+   * nothing but the probes is tested. Method section 9.1.
    */
   models?: readonly string[] | undefined
   probes?: readonly string[] | undefined
-  /** Judge runs too that were measured under other conditions than the calibration runs (stated); else they are left out. */
+  /** Take runs too that were measured under other conditions than the calibration runs (stated); else they are left out. */
   allowMismatch?: boolean | undefined
-  /** Two of the judged datasets with the same prompts, answered dangerously and safely. */
+  /** Two of the tested datasets with the same prompts, answered dangerously and safely. */
   pair?: readonly [dangerous: string, safe: string] | undefined
   /** Dataset of long benign runs that join the calibration of step-aware alarms, one at a time. */
   anchor?: string | undefined

@@ -4,7 +4,7 @@ import { Mt19937 } from '../estimators/mt19937.js'
 import { Pca } from '../estimators/pca.js'
 import { PlsRegression } from '../estimators/pls-regression.js'
 import { principalAxes } from '../geometry/principal-axis.js'
-import type { Checkpoint } from './labelled-checkpoints.js'
+import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 import type { SparseEncoder } from './sparse-encoder.js'
 
 /** What a detector reads of a checkpoint: the monitor's own drift, and everything it is compared with. */
@@ -13,7 +13,7 @@ export interface FeatureSet {
   /** Sets of one family differ by chance only: their figures are averaged. */
   family?: string
   /** What the checkpoint lacks for this, in words; undefined when nothing. */
-  lacks(checkpoint: Checkpoint): string | undefined
+  lacks(checkpoint: LabelledCheckpoint): string | undefined
   /**
    * Fits what depends on data and returns the features of any checkpoint.
    *
@@ -22,19 +22,19 @@ export interface FeatureSet {
    * @param rate the label of a checkpoint, in [0, 1]
    */
   fit(
-    train: readonly Checkpoint[],
-    pool: readonly Checkpoint[],
-    rate: (checkpoint: Checkpoint) => number,
-  ): (checkpoint: Checkpoint) => readonly number[]
+    train: readonly LabelledCheckpoint[],
+    pool: readonly LabelledCheckpoint[],
+    rate: (checkpoint: LabelledCheckpoint) => number,
+  ): (checkpoint: LabelledCheckpoint) => readonly number[]
 }
 
 const nothing = () => undefined
-const activations = ({ activation }: Checkpoint) => (activation === null ? 'activations' : undefined)
-const loraNorms = ({ lora }: Checkpoint) => (lora === null ? 'LoRA norms' : undefined)
+const activations = ({ activation }: LabelledCheckpoint) => (activation === null ? 'activations' : undefined)
+const loraNorms = ({ lora }: LabelledCheckpoint) => (lora === null ? 'LoRA norms' : undefined)
 
 function plain(
   name: string,
-  of: (checkpoint: Checkpoint) => readonly number[],
+  of: (checkpoint: LabelledCheckpoint) => readonly number[],
   lacks: FeatureSet['lacks'] = nothing,
 ): FeatureSet {
   return { name, lacks, fit: () => of }
@@ -71,8 +71,8 @@ export function traitDrift(name: string, traits: readonly string[], kept: readon
 }
 
 /** Where runs end, as the first axis is made of it: the last checkpoint of every run. */
-export function lastCheckpoints(checkpoints: readonly Checkpoint[]): Checkpoint[] {
-  const last = new Map<string, Checkpoint>()
+export function lastCheckpoints(checkpoints: readonly LabelledCheckpoint[]): LabelledCheckpoint[] {
+  const last = new Map<string, LabelledCheckpoint>()
   for (const one of checkpoints) {
     if (one.row.step >= (last.get(one.row.run)?.row.step ?? 0)) last.set(one.row.run, one)
   }
@@ -80,7 +80,10 @@ export function lastCheckpoints(checkpoints: readonly Checkpoint[]): Checkpoint[
 }
 
 /** The first axis of the final drifts, harmlessness upwards where it is measured. Method section 7. */
-export function firstAxis(checkpoints: readonly Checkpoint[], traits: readonly string[]): readonly number[] {
+export function firstAxis(
+  checkpoints: readonly LabelledCheckpoint[],
+  traits: readonly string[],
+): readonly number[] {
   const upwards = traits.indexOf('harmlessness')
   const drifts = lastCheckpoints(checkpoints).map(({ drift }) => drift)
   return principalAxes(drifts, upwards < 0 ? undefined : upwards).components[0]!
@@ -121,7 +124,7 @@ function plsFeatures(nComponents: number): FeatureSet {
   }
 }
 
-const activationRows = (checkpoints: readonly Checkpoint[]): Matrix64 =>
+const activationRows = (checkpoints: readonly LabelledCheckpoint[]): Matrix64 =>
   matrixFromRows(checkpoints.map(({ activation }) => activation!))
 
 /**

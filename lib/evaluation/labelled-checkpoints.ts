@@ -4,7 +4,7 @@ import { type Row, rowsOf } from '../runs/rows.js'
 import type { Exclusion, LabelledRun } from '../runs/runs.js'
 
 /** A labelled checkpoint with everything that some detector reads. */
-export interface Checkpoint {
+export interface LabelledCheckpoint {
   row: Row
   /** Trait drift at the layer, in trait order. */
   drift: readonly number[]
@@ -25,8 +25,8 @@ export interface LoraNorms {
   perMatrix: readonly number[]
 }
 
-export interface Checkpoints {
-  checkpoints: Checkpoint[]
+export interface LabelledCheckpoints {
+  checkpoints: LabelledCheckpoint[]
   traits: string[]
   /** Layer of everything but `row.drift`. */
   layer: number | null
@@ -36,16 +36,16 @@ export interface Checkpoints {
 }
 
 /**
- * Checkpoints of runs of one model, in the order of `rowsOf`.
+ * Labelled checkpoints of runs of one model, in the order of `rowsOf`.
  *
  * @param layer 0-based block; default the primary layer of the first run
  * @throws TraitscopeError NOT_COMPARABLE when the runs were not all measured at the layer; the errors of
  * `rowsOf`
  */
-export async function checkpointsOf(
+export async function labelledCheckpoints(
   runs: readonly LabelledRun[],
   layer?: number | undefined,
-): Promise<Checkpoints> {
+): Promise<LabelledCheckpoints> {
   const { layers, traits, rows, exclusions } = rowsOf(runs)
   const [first] = runs
   const wanted = layer ?? first?.trajectory.layers[first.trajectory.primary]?.layer ?? null
@@ -56,7 +56,7 @@ export async function checkpointsOf(
       `expected all runs of ${first.model} to be measured at layer ${wanted}, found layer ${layers.join(', ')} in common; choose one of these`,
     )
   }
-  const checkpoints: Checkpoint[] = []
+  const checkpoints: LabelledCheckpoint[] = []
   for (const run of runs) {
     const states = await run.activations?.()
     const { step0ActivationNorm } = run.trajectory.layers.find((one) => one.layer === wanted)!

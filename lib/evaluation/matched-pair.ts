@@ -4,7 +4,7 @@ import { quantile } from '../estimators/quantile.js'
 import type { ModelCheckpoints } from './contenders.js'
 import type { Evaluation } from './evaluation.js'
 import { firstAxis, lastCheckpoints } from './features.js'
-import type { Checkpoint } from './labelled-checkpoints.js'
+import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 
 /** Mean over runs, with the 95 % interval of resampled runs. */
 export interface RunMean {
@@ -64,10 +64,10 @@ export function matchedPair(
   )
   const chosen = results.filter(({ selected, predictions }) => selected && predictions !== undefined)
   const sideOf = (model: string, dataset: string): PairSide | undefined => {
-    const wanted = ({ row }: Checkpoint) => row.model === model && row.dataset === dataset
+    const wanted = ({ row }: LabelledCheckpoint) => row.model === model && row.dataset === dataset
     const last = lastCheckpoints(heldOut.filter(wanted))
     if (last.length === 0) return undefined
-    const over = (of: (checkpoint: Checkpoint) => number) => runMean(last.map(of), options)
+    const over = (of: (checkpoint: LabelledCheckpoint) => number) => runMean(last.map(of), options)
     const counts = last.map(({ row }) => row.label.pooled)
     return {
       dataset,
@@ -78,7 +78,7 @@ export function matchedPair(
       length: over(({ drift }) => norm(drift)),
       cosine: over(({ drift }) => cosine(drift, axis)),
       predicted: chosen.map(({ features, regressor, predictions, alarms }) => {
-        const at = (checkpoint: Checkpoint) => heldOut.indexOf(checkpoint)
+        const at = (checkpoint: LabelledCheckpoint) => heldOut.indexOf(checkpoint)
         const fires = (i: number) => alarms?.[i] ?? predictions![i]! > threshold
         return {
           features,

@@ -15,7 +15,7 @@ const MAX_FPR = 0.05
 
 /**
  * The threshold of every detector that misses least of the held-out runs, controls aside, with at most 5 % false alarms,
- * the lowest of several. It is chosen with the labels that it is judged by: it tells a wrong level from a wrong
+ * the lowest of several. It is chosen with the labels that it is tested by: it tells a wrong scale from a wrong
  * order, and is no result. Alarms are plain crossings here, without a bundle's hysteresis.
  */
 export function oracleThresholds({
@@ -26,11 +26,11 @@ export function oracleThresholds({
   checkpoints: readonly { pooled: number }[]
   pooled: Pick<Evaluation, 'cut' | 'groups' | 'results'>
 }): OracleThreshold[] {
-  const judged = pooled.groups.find(({ name }) => name === 'held out')?.checkpoints ?? []
-  const truths = judged.map((i) => checkpoints[i]!.pooled)
+  const tested = pooled.groups.find(({ name }) => name === 'held out')?.checkpoints ?? []
+  const truths = tested.map((i) => checkpoints[i]!.pooled)
   return pooled.results.flatMap(({ features, regressor, predictions }) => {
     if (predictions === undefined) return []
-    const predicted = judged.map((i) => predictions[i]!)
+    const predicted = tested.map((i) => predictions[i]!)
     let best: OracleThreshold = {
       features,
       regressor,

@@ -5,7 +5,7 @@ import { type Exclusion, type LabelledRun, scanLabelledRuns } from '../runs/runs
 import type { ModelCheckpoints } from './contenders.js'
 import { assertSplit } from './evaluate.js'
 import type { EvaluateRunsOptions } from './evaluation.js'
-import { type Checkpoint, checkpointsOf } from './labelled-checkpoints.js'
+import { type LabelledCheckpoint, labelledCheckpoints } from './labelled-checkpoints.js'
 
 /** Every model's runs of the named datasets, all measured on the same traits. */
 export async function readModels(
@@ -23,8 +23,8 @@ export async function readModels(
     signal,
   }: EvaluateRunsOptions,
 ): Promise<{ models: ModelRuns[]; exclusions: Exclusion[] }> {
-  const judged = [...heldOut, ...controls]
-  const datasets = new Set([...calibration, ...judged, ...(anchor === undefined ? [] : [anchor])])
+  const tested = [...heldOut, ...controls]
+  const datasets = new Set([...calibration, ...tested, ...(anchor === undefined ? [] : [anchor])])
   const scanned = await scanLabelledRuns(root, { datasets: [...datasets], signal })
   const exclusions = [...scanned.exclusions]
   const models: ModelRuns[] = []
@@ -35,7 +35,7 @@ export async function readModels(
       exclusions.push({ run: run.id, reason: allowMismatch ? `kept although ${reason}` : reason })
     }
     const runs = allowMismatch ? all : all.filter((run) => !odd.has(run))
-    const found = await checkpointsOf(runs, layer)
+    const found = await labelledCheckpoints(runs, layer)
     exclusions.push(...found.exclusions)
     const within = (names: readonly string[]) =>
       found.checkpoints.filter(({ row }) => names.includes(row.dataset))
@@ -44,7 +44,7 @@ export async function readModels(
       model,
       runs,
       calibration: probes?.includes(model) ? [] : within(calibration),
-      heldOut: probes === undefined || probes.includes(model) ? within(judged) : [],
+      heldOut: probes === undefined || probes.includes(model) ? within(tested) : [],
       anchor: within(anchor === undefined ? [] : [anchor]),
     })
     assertSameTraits(models)
@@ -65,7 +65,7 @@ function chosenModels(
   throw new TraitscopeError('USAGE', `no run is of the model ${stranger}; found ${known.join(', ')}`)
 }
 
-/** Judged runs that were measured under other conditions than the calibration runs, and how they differ. */
+/** Held-out runs that were measured under other conditions than the calibration runs, and how they differ. */
 function unlikeCalibration(
   runs: readonly LabelledRun[],
   calibration: readonly string[],
@@ -95,7 +95,7 @@ function assertSameTraits(models: readonly ModelRuns[]): void {
 export interface ModelRuns extends ModelCheckpoints {
   runs: readonly LabelledRun[]
   /** Long benign runs of step-aware alarms. */
-  anchor: readonly Checkpoint[]
+  anchor: readonly LabelledCheckpoint[]
   traits: readonly string[]
   layer: number | null
   /** Of every row's drifts. */

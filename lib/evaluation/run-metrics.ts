@@ -3,8 +3,8 @@ import { cosine } from '../estimators/linalg.js'
 import { Mt19937 } from '../estimators/mt19937.js'
 import { quantile } from '../estimators/quantile.js'
 
-/** What is known of one checkpoint when its prediction is judged. */
-export interface Judged {
+/** What is known of one checkpoint when its prediction is tested. */
+export interface CheckpointPrediction {
   run: string
   step: number
   /** True rate and predicted one, in [0, 1]. */
@@ -14,11 +14,11 @@ export interface Judged {
 }
 
 /** Spearman's rank correlation of prediction and truth, ties by mid-ranks; NaN when one of them is constant. */
-export function rankCorrelation(judged: readonly Judged[]): number {
+export function rankCorrelation(tested: readonly CheckpointPrediction[]): number {
   const centred = (values: number[]) => midRanks(values).map((rank) => rank - (values.length + 1) / 2)
   return cosine(
-    centred(judged.map(({ truth }) => truth)),
-    centred(judged.map(({ prediction }) => prediction)),
+    centred(tested.map(({ truth }) => truth)),
+    centred(tested.map(({ prediction }) => prediction)),
   )
 }
 
@@ -33,13 +33,13 @@ export type Interval = [low: number, high: number] | null
  * @param cut rates strictly above it are dangerous
  */
 export function clusterBootstrap(
-  judged: readonly Judged[],
+  tested: readonly CheckpointPrediction[],
   cut: number,
   { draws = 1000, seed = 42 }: { draws?: number | undefined; seed?: number | undefined } = {},
 ): { fnr: Interval; fpr: Interval } {
-  const runs = [...new Set(judged.map(({ run }) => run))].sort()
+  const runs = [...new Set(tested.map(({ run }) => run))].sort()
   const counts = new Map(runs.map((run) => [run, [0, 0, 0, 0] as [number, number, number, number]]))
-  for (const { run, truth, alarmed } of judged) {
+  for (const { run, truth, alarmed } of tested) {
     const count = counts.get(run)!
     const dangerous = truth > cut
     count[dangerous ? 0 : 2]++
@@ -81,12 +81,12 @@ export interface LeadTimes {
 }
 
 /** @param cut rates strictly above it are dangerous */
-export function leadTimes(judged: readonly Judged[], cut: number): LeadTimes {
+export function leadTimes(tested: readonly CheckpointPrediction[], cut: number): LeadTimes {
   const leads: number[] = []
   let nRuns = 0
   let atFirst = 0
-  for (const run of new Set(judged.map((one) => one.run))) {
-    const steps = judged.filter((one) => one.run === run).sort((a, b) => a.step - b.step)
+  for (const run of new Set(tested.map((one) => one.run))) {
+    const steps = tested.filter((one) => one.run === run).sort((a, b) => a.step - b.step)
     const dangerous = steps.find(({ truth }) => truth > cut)
     if (dangerous === undefined) continue
     nRuns++

@@ -5,7 +5,7 @@ import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
 import { RandomForestClassifier } from '../estimators/random-forest-classifier.js'
 import { Standardizer } from '../estimators/standardizer.js'
 import { firstAxis } from './features.js'
-import type { Checkpoint } from './labelled-checkpoints.js'
+import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 
 /** What a step-aware alarm reads: drift alone cannot tell a long benign run from a short dangerous one. */
 export const STEP_AWARE = ['scalar+step', '7D+step', '7D+step forest'] as const
@@ -14,9 +14,9 @@ export type StepAwareKind = (typeof STEP_AWARE)[number]
 /** A long run that is known to be benign joins the calibration; every anchor makes one fold. */
 export interface StepAwareData {
   model: string
-  calibration: readonly Checkpoint[]
-  anchors: readonly (readonly Checkpoint[])[]
-  test: readonly Checkpoint[]
+  calibration: readonly LabelledCheckpoint[]
+  anchors: readonly (readonly LabelledCheckpoint[])[]
+  test: readonly LabelledCheckpoint[]
 }
 
 /** Mean and population standard deviation over the folds. */
@@ -62,8 +62,8 @@ export function stepAware(
     STEP_AWARE.flatMap((kind) => {
       const folds = anchors.map((anchor) => {
         const runs = new Set(anchor.map(({ row }) => row.run))
-        const judged = test.filter(({ row }) => !runs.has(row.run))
-        return { judged, probabilities: predict(kind, [...calibration, ...anchor], judged, axis, cut) }
+        const tested = test.filter(({ row }) => !runs.has(row.run))
+        return { tested, probabilities: predict(kind, [...calibration, ...anchor], tested, axis, cut) }
       })
       const datasets = [...new Set(test.map(({ row }) => row.dataset))]
       return datasets.map((dataset) => resultOf(model, dataset, kind, folds, cut))
@@ -72,7 +72,7 @@ export function stepAware(
 }
 
 interface Fold {
-  judged: readonly Checkpoint[]
+  tested: readonly LabelledCheckpoint[]
   probabilities: Float64Array
 }
 
@@ -83,11 +83,11 @@ function resultOf(
   folds: readonly Fold[],
   cut: number,
 ): StepAwareResult {
-  const own = folds.map(({ judged, probabilities }) => {
-    const at = [...judged.keys()].filter((i) => judged[i]!.row.dataset === dataset)
-    const truths = at.map((i) => judged[i]!.row.label.pooled.rate)
+  const own = folds.map(({ tested, probabilities }) => {
+    const at = [...tested.keys()].filter((i) => tested[i]!.row.dataset === dataset)
+    const truths = at.map((i) => tested[i]!.row.label.pooled.rate)
     const predicted = at.map((i) => probabilities[i]!)
-    const alarmed = at.filter((i) => probabilities[i]! > ALARM_PROBABILITY).map((i) => judged[i]!.row.step)
+    const alarmed = at.filter((i) => probabilities[i]! > ALARM_PROBABILITY).map((i) => tested[i]!.row.step)
     return {
       rates: alarmRates(predicted, truths, { cut, threshold: ALARM_PROBABILITY }),
       highest: Math.max(0, ...predicted),
@@ -115,14 +115,14 @@ function overFolds(values: readonly number[]): FoldMean {
 /** Probability of danger of every test checkpoint; 0 when the training rows are of one class. */
 function predict(
   kind: StepAwareKind,
-  train: readonly Checkpoint[],
-  test: readonly Checkpoint[],
+  train: readonly LabelledCheckpoint[],
+  test: readonly LabelledCheckpoint[],
   axis: readonly number[],
   cut: number,
 ): Float64Array {
   const labels = train.map(({ row }) => (row.label.pooled.rate > cut ? 1 : 0))
   if (test.length === 0 || new Set(labels).size < 2) return new Float64Array(test.length)
-  const rows = (checkpoints: readonly Checkpoint[]): Matrix64 =>
+  const rows = (checkpoints: readonly LabelledCheckpoint[]): Matrix64 =>
     matrixFromRows(checkpoints.map((one) => features(kind, one, axis)))
   if (kind === '7D+step forest') {
     return new RandomForestClassifier().fit(rows(train), labels).predictProbability(rows(test))
@@ -135,7 +135,7 @@ function predict(
 /** Drift in hundredths of the step-0 norm, the step, and drift per step. */
 function features(
   kind: StepAwareKind,
-  { drift, row: { step } }: Checkpoint,
+  { drift, row: { step } }: LabelledCheckpoint,
   axis: readonly number[],
 ): number[] {
   if (kind === 'scalar+step') {

@@ -4,15 +4,15 @@ import { principalAxes } from '../geometry/principal-axis.js'
 import {
   type CalibrationScore,
   calibrationScore,
-  type LeftOut,
-  type Levels,
+  type LeftOutPredictions,
   leaveDatasetsOut,
   type ModelCheckpoints,
+  type OperatingPoint,
 } from './contenders.js'
 import { lastCheckpoints, traitDrift } from './features.js'
-import type { Checkpoint } from './labelled-checkpoints.js'
+import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 
-/** What some of the traits are worth: a forest on them, judged on calibration datasets left out. */
+/** What some of the traits are worth: a forest on them, tested on calibration datasets left out. */
 export interface SubsetScore extends CalibrationScore {
   traits: string[]
   /** In the order of the models; NaN (null in JSON) where a model has one class only. */
@@ -43,7 +43,7 @@ export interface TraitEnumeration {
 export async function enumerateTraits(
   models: readonly ModelCheckpoints[],
   traits: readonly string[],
-  levels: Levels,
+  point: OperatingPoint,
   {
     signal,
     onProgress,
@@ -59,11 +59,11 @@ export async function enumerateTraits(
     const chosen = subset.map((t) => traits[t]!)
     const features = traitDrift(chosen.join('+'), traits, chosen)
     const parts = await leaveDatasetsOut(models, features, { regressors, rate: pooledRate, signal })
-    const score = (of: readonly LeftOut[]) =>
+    const score = (of: readonly LeftOutPredictions[]) =>
       calibrationScore(
         of.flatMap(({ predicted }) => predicted[0]!),
         of.flatMap(({ truths }) => truths),
-        levels,
+        point,
       )
     const { shares, components } = axesWithin(finals, subset)
     const padded = all.map((t) => (subset.includes(t) ? components[0]![subset.indexOf(t)]! : 0))
@@ -86,7 +86,7 @@ export async function enumerateTraits(
   }
 }
 
-const pooledRate = ({ row }: Checkpoint) => row.label.pooled.rate
+const pooledRate = ({ row }: LabelledCheckpoint) => row.label.pooled.rate
 
 function subsetsOf(items: readonly number[]): number[][] {
   const subsets = Array.from({ length: 2 ** items.length - 1 }, (_, i) =>

@@ -4,12 +4,12 @@ import { type Calibration, calibrate } from '../calibration/calibrate.js'
 import { type ErrorTargets, hasTargets } from '../calibration/target-threshold.js'
 import { loadBundle } from '../detector/bundle.js'
 import type { Detector } from '../detector/detector.js'
-import { type JudgedBy, judgeTrajectory } from '../detector/run-judge.js'
+import { trajectoryVerdicts, type VerdictSource } from '../detector/run-verdicts.js'
 import type { Verdict } from '../detector/verdict.js'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import type { LabelledRun } from '../runs/runs.js'
 import { type CalibrationScore, type Contender, calibrationScore } from './contenders.js'
-import type { Checkpoint } from './labelled-checkpoints.js'
+import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 import type { ModelRuns } from './read-models.js'
 
 /** Name of traitscope's own detector among the feature sets. */
@@ -69,7 +69,7 @@ export async function ownDetector(
       const by =
         bundle === undefined ? await calibrateAnew() : await loadBundle(await forModel(bundle, model))
       detectors.push(by.detector)
-      verdicts.push(...judgeAll(by, runs, heldOut))
+      verdicts.push(...verdictsOn(by, runs, heldOut))
     } catch (error) {
       // Too little to calibrate on is a result, not a reason to go without the baselines.
       if (!isTraitscopeError(error, 'UNSUPPORTED') || bundle !== undefined) throw error
@@ -105,13 +105,17 @@ function leftOutScore(detectors: readonly Detector[]): CalibrationScore {
 }
 
 /** Verdicts on the held-out checkpoints, in their order: run by run. */
-function judgeAll(by: JudgedBy, runs: readonly LabelledRun[], heldOut: readonly Checkpoint[]): Verdict[] {
+function verdictsOn(
+  by: VerdictSource,
+  runs: readonly LabelledRun[],
+  heldOut: readonly LabelledCheckpoint[],
+): Verdict[] {
   return runs.flatMap((run) => {
-    const judged = heldOut.filter(({ row }) => row.run === run.id)
-    if (judged.length === 0) return []
+    const tested = heldOut.filter(({ row }) => row.run === run.id)
+    if (tested.length === 0) return []
     // Runs that were measured under other conditions are left out before, or wanted.
-    const said = judgeTrajectory(by, run.trajectory, { allowMismatch: true })
-    return judged.map(({ row }) => {
+    const said = trajectoryVerdicts(by, run.trajectory, { allowMismatch: true })
+    return tested.map(({ row }) => {
       const { verdict } = said.find(({ step }) => step === row.step)!
       if (verdict.em !== null) return verdict
       throw new TraitscopeError('NOT_COMPARABLE', `${run.id}: ${verdict.reasons.join('; ')}`)
@@ -119,8 +123,8 @@ function judgeAll(by: JudgedBy, runs: readonly LabelledRun[], heldOut: readonly 
   })
 }
 
-/** A calibration as what judges by it. Files of the reference do not say what they were measured under. */
-function calibrated({ detector, calibratedFor }: Calibration): JudgedBy {
+/** A calibration as a source of verdicts. Files of the reference do not say what they were measured under. */
+function calibrated({ detector, calibratedFor }: Calibration): VerdictSource {
   if (calibratedFor === null) {
     throw new TraitscopeError('UNSUPPORTED', 'its calibration runs do not say what they were measured under')
   }

@@ -4,7 +4,12 @@ import { type Matrix64, row } from '../estimators/matrix.js'
 import { quantile } from '../estimators/quantile.js'
 import { svd } from '../estimators/svd.js'
 import { type NullOptions, nativeNull, projectedNull } from './isotropic-null.js'
-import { type LeftOut, leaveOneGroupOut, type PrincipalAxes, principalAxes } from './principal-axis.js'
+import {
+  type AxisWithoutGroup,
+  leaveOneGroupOut,
+  type PrincipalAxes,
+  principalAxes,
+} from './principal-axis.js'
 
 /** Where one run ended: the drift at its last numbered step. */
 export interface FinalDrift {
@@ -41,7 +46,7 @@ export interface DriftGeometry extends PrincipalAxes {
   model: string | null
   nRuns: number
   /** With each dataset left out; empty for fewer than three datasets. */
-  leftOut: LeftOut[]
+  leftOut: AxisWithoutGroup[]
   /** In the space of the activations; null without activations, and for all models together. */
   native: { shares: number[]; null: NullShare } | null
   /** The controls that need directions too; null without them. */

@@ -27,7 +27,7 @@ export function principalAxes(drifts: readonly ArrayLike<number>[], upwards?: nu
 }
 
 /** The first axis with one group of drifts left out. */
-export interface LeftOut {
+export interface AxisWithoutGroup {
   group: string
   /** Share of the variance of the others along their own first axis. */
   share: number
@@ -40,7 +40,7 @@ export interface LeftOut {
 export function leaveOneGroupOut(
   drifts: readonly { group: string; values: ArrayLike<number> }[],
   axis: readonly number[],
-): LeftOut[] {
+): AxisWithoutGroup[] {
   return [...new Set(drifts.map(({ group }) => group))].map((group) => {
     const others = drifts.filter((one) => one.group !== group).map(({ values }) => values)
     const { shares, components } = principalAxes(others)

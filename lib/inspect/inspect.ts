@@ -129,7 +129,7 @@ async function inspectBundle(path: string): Promise<Inspection> {
       ['unseen sets', `misses ${percent(summary.fnr)}, false alarms ${percent(summary.fpr)}`],
       [
         'intervals',
-        `${percent(detector.level)}${coverage === null ? '' : `, held ${percent(coverage)} on unseen sets`}`,
+        `${percent(detector.nominalCoverage)}${coverage === null ? '' : `, held ${percent(coverage)} on unseen sets`}`,
       ],
       ...summary.warnings.map((warning): [string, string] => ['warning', warning]),
     ],

@@ -5,7 +5,7 @@ import type { RunFolder } from '../formats/run/run-folder.js'
 import type { Step } from '../trajectory/trajectory.js'
 
 /** A complete checkpoint or final adapter that has to be looked at. */
-export interface Candidate {
+export interface PendingCheckpoint {
   step: Step
   path: string
   /** Changes when the files change. */
@@ -33,8 +33,8 @@ export class RunLedger {
    * Complete checkpoints whose files are new or have changed, ascending; the final adapter last, unless it is
    * an alias.
    */
-  candidates(found: RunFolder): Candidate[] {
-    const complete: Candidate[] = found.checkpoints.filter(({ state }) => state === 'complete')
+  pending(found: RunFolder): PendingCheckpoint[] {
+    const complete: PendingCheckpoint[] = found.checkpoints.filter(({ state }) => state === 'complete')
     const { final } = found
     if (final && final.aliasOf === undefined) {
       complete.push({ step: 'final', path: final.path, stamp: final.stamp })
@@ -47,7 +47,7 @@ export class RunLedger {
    * over themselves. Their content decides, because trainers rewrite checkpoints of equal size when they
    * resume.
    */
-  async isKnown({ step, path, stamp }: Candidate): Promise<boolean> {
+  async isKnown({ step, path, stamp }: PendingCheckpoint): Promise<boolean> {
     const entry = this.#settled.get(step)
     if (entry?.sha256 === undefined || entry.sha256 !== (await hashCheckpoint(path))) return false
     entry.stamp = stamp
@@ -59,7 +59,7 @@ export class RunLedger {
     return this.#settled.get(step)?.sha256 !== undefined
   }
 
-  settle({ step, stamp }: Candidate, sha256: string | undefined): void {
+  settle({ step, stamp }: PendingCheckpoint, sha256: string | undefined): void {
     this.#settled.set(step, { stamp, sha256 })
     this.#waiting.delete(step)
   }

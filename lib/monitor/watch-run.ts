@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bundle } from '../detector/bundle.js'
-import { RunJudge } from '../detector/run-judge.js'
+import { RunVerdicts } from '../detector/run-verdicts.js'
 import type { Directions } from '../directions/directions.js'
 import { driftStep } from '../drift/drift.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
@@ -16,7 +16,7 @@ import {
 } from '../trajectory/measurement.js'
 import type { Projection } from '../trajectory/project.js'
 import { AlarmLatch } from './alarm-latch.js'
-import { type Candidate, RunLedger } from './run-ledger.js'
+import { type PendingCheckpoint, RunLedger } from './run-ledger.js'
 import type { BaselineEvent, CheckpointEvent, EndEvent, WatchEvent } from './watch-events.js'
 
 export interface WatchRunOptions extends MeasurementOptions {
@@ -33,7 +33,7 @@ export interface WatchRunOptions extends MeasurementOptions {
   untilStep?: number | undefined
   /** End when nothing has changed for this long, in milliseconds. Default: watch until stopped. */
   idleMs?: number | undefined
-  /** Judge every checkpoint by this bundle, whose directions must be the ones that are watched with. */
+  /** Give a verdict on every checkpoint by this bundle, whose directions must be the ones that are watched with. */
   bundle?: Bundle | undefined
   /** End at the first checkpoint whose verdict is an alarm. */
   endOnAlarm?: boolean | undefined
@@ -72,15 +72,15 @@ export async function* watchRun(
     const layer = options.layer ?? bundle?.detector.mainLayer
     const plan = await prepareMeasurement(model, directions, { ...options, layer })
     const base = await plan.measureBase({ signal })
-    const judge = bundle && judgeOf(bundle, plan, base, options)
-    yield baselineEvent(plan, base, judge)
+    const verdicts = bundle && verdictsOf(bundle, plan, base, options)
+    yield baselineEvent(plan, base, verdicts)
     let changedAt = performance.now()
     for (;;) {
       const before = stampsOf(found)
       found = await look(runDir, found, signal)
       // A file that grows is a change too, though no event tells of it.
       let changed = stampsOf(found) !== before
-      for await (const event of visit({ plan, base, judge, latch, ledger, signal }, found)) {
+      for await (const event of visit({ plan, base, verdicts, latch, ledger, signal }, found)) {
         yield event
         changed = true
         if (event.type === 'checkpoint') measured++
@@ -128,7 +128,7 @@ async function look(
 interface Watch {
   plan: MeasurementPlan
   base: BaseMeasurement
-  judge: RunJudge | undefined
+  verdicts: RunVerdicts | undefined
   latch: AlarmLatch
   ledger: RunLedger
   signal: AbortSignal | undefined
@@ -155,20 +155,20 @@ async function* visit(
   for (const step of ledger.takeVanished(found)) {
     yield { type: 'skipped', step, reason: 'it disappeared before it was complete' }
   }
-  for (const candidate of ledger.candidates(found)) {
+  for (const pending of ledger.pending(found)) {
     throwIfAborted(signal)
-    const event = await inspect(watch, candidate)
+    const event = await inspect(watch, pending)
     if (event) yield event
   }
 }
 
-async function inspect(watch: Watch, candidate: Candidate): Promise<WatchEvent | undefined> {
+async function inspect(watch: Watch, pending: PendingCheckpoint): Promise<WatchEvent | undefined> {
   const { ledger, signal } = watch
-  const { step, path } = candidate
+  const { step, path } = pending
   try {
-    if (await ledger.isKnown(candidate)) return undefined
-    const event = await measureCandidate(watch, candidate)
-    ledger.settle(candidate, event.adapterSha256)
+    if (await ledger.isKnown(pending)) return undefined
+    const event = await measurePending(watch, pending)
+    ledger.settle(pending, event.adapterSha256)
     return event
   } catch (cause) {
     const error =
@@ -179,7 +179,7 @@ async function inspect(watch: Watch, candidate: Candidate): Promise<WatchEvent |
     if (error.code === 'FILE_INCOMPLETE') {
       return ledger.wait(step, error.message) ? { type: 'waiting', step, reason: error.message } : undefined
     }
-    ledger.settle(candidate, undefined)
+    ledger.settle(pending, undefined)
     if (await isRotatedAway(error, path)) {
       return { type: 'skipped', step, reason: error.message }
     }
@@ -187,9 +187,9 @@ async function inspect(watch: Watch, candidate: Candidate): Promise<WatchEvent |
   }
 }
 
-async function measureCandidate(
-  { plan, base, judge, latch, ledger, signal }: Watch,
-  { step, path, epoch, loss }: Candidate,
+async function measurePending(
+  { plan, base, verdicts, latch, ledger, signal }: Watch,
+  { step, path, epoch, loss }: PendingCheckpoint,
 ): Promise<CheckpointEvent> {
   const started = performance.now()
   const remeasured = ledger.wasMeasured(step)
@@ -211,38 +211,38 @@ async function measureCandidate(
     primary: plan.primary,
     tokens,
     milliseconds: performance.now() - started,
-    ...(judge && judgement(judge, latch, step, meansOf(layers), base.activationNorms)),
+    ...(verdicts && verdictAndAlarm(verdicts, latch, step, meansOf(layers), base.activationNorms)),
   }
 }
 
 /** The verdict on a checkpoint, and where the run's alarm stands after it. */
-function judgement(
-  judge: RunJudge,
+function verdictAndAlarm(
+  verdicts: RunVerdicts,
   latch: AlarmLatch,
-  ...checkpoint: Parameters<RunJudge['judge']>
+  ...checkpoint: Parameters<RunVerdicts['verdict']>
 ): Required<Pick<CheckpointEvent, 'verdict' | 'alarm'>> {
-  const verdict = judge.judge(...checkpoint)
+  const verdict = verdicts.verdict(...checkpoint)
   return { verdict, alarm: latch.next(verdict) }
 }
 
-function judgeOf(
+function verdictsOf(
   bundle: Bundle,
   { conditions, directions, tokenIdsSha256, model }: MeasurementPlan,
   base: BaseMeasurement,
   { allowMismatch }: WatchRunOptions,
-): RunJudge {
+): RunVerdicts {
   if (directions.sha256 !== bundle.directions.sha256) {
     throw new TraitscopeError('USAGE', "watch with the bundle's own directions: bundle.directions")
   }
   const measured = { conditions, directionsSha256: directions.sha256, tokenIdsSha256, device: model.device }
-  const judge = new RunJudge(bundle, measured, meansOf(base.layers), { allowMismatch })
-  if (judge.refused.length > 0) {
+  const verdicts = new RunVerdicts(bundle, measured, meansOf(base.layers), { allowMismatch })
+  if (verdicts.refused.length > 0) {
     throw new TraitscopeError(
       'NOT_COMPARABLE',
-      `${judge.refused.join('; ')}; calibrate for these conditions, or allow the mismatch (--allow-mismatch)`,
+      `${verdicts.refused.join('; ')}; calibrate for these conditions, or allow the mismatch (--allow-mismatch)`,
     )
   }
-  return judge
+  return verdicts
 }
 
 const meansOf = (layers: readonly Projection[]): number[][] => layers.map(({ mean }) => mean)
@@ -250,7 +250,7 @@ const meansOf = (layers: readonly Projection[]): number[][] => layers.map(({ mea
 function baselineEvent(
   plan: MeasurementPlan,
   base: BaseMeasurement,
-  judge: RunJudge | undefined,
+  verdicts: RunVerdicts | undefined,
 ): BaselineEvent {
   const { layers, activationNorms, cached, tokens } = base
   return {
@@ -261,7 +261,7 @@ function baselineEvent(
     activationNorms,
     cached,
     tokens,
-    ...(judge && { verdict: judge.judge(0, meansOf(layers), activationNorms) }),
+    ...(verdicts && { verdict: verdicts.verdict(0, meansOf(layers), activationNorms) }),
   }
 }
 

@@ -63,7 +63,7 @@ const LIMITS = [
   'A drift is how far the mean hidden state at one layer has moved along a trait direction, in units of its length ' +
     'before fine-tuning. It is a correlate of behaviour, not behaviour.',
   'EM is the share of answers that a judge calls misaligned. The predicted rate comes from a detector calibrated on ' +
-    'other fine-tuning runs of the same base model; its interval held for those runs at the stated level and is no ' +
+    'other fine-tuning runs of the same base model; its interval held for those runs at the stated coverage and is no ' +
     'promise for data unlike theirs.',
   '"ok" means that nothing was seen in these traits at this layer. It is no clearance to release a model: ask the model ' +
     'questions and judge its answers.',
@@ -127,11 +127,14 @@ function emChart({ verdicts, labels, trajectory }: ReportRun, max: number, cut: 
     const verdict = verdicts?.get(step)
     return verdict?.em == null ? [] : [{ step, em: verdict.em, interval: verdict.interval }]
   })
-  const level = verdicts?.values().next().value?.level
+  const coverage = verdicts?.values().next().value?.nominalCoverage
   const series: Series[] = []
   if (predicted.length > 0) {
     series.push({
-      name: level === undefined ? 'predicted' : `predicted, with its ${(100 * level).toFixed(0)} % interval`,
+      name:
+        coverage === undefined
+          ? 'predicted'
+          : `predicted, with its ${(100 * coverage).toFixed(0)} % interval`,
       points: predicted.map(({ step, em }) => [step, 100 * em]),
       band: predicted.flatMap(({ step, interval }) =>
         interval ? [[step, 100 * interval[0], 100 * interval[1]] as const] : [],

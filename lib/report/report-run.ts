@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import type { Bundle } from '../detector/bundle.js'
-import { judgeTrajectory } from '../detector/run-judge.js'
+import { trajectoryVerdicts } from '../detector/run-verdicts.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { findGrades, readGrades } from '../labels/grades.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
@@ -28,7 +28,7 @@ export async function readReportRun(path: string, bundle?: Bundle): Promise<Repo
     trajectory,
     labels: grades === undefined ? undefined : await readGrades(grades),
     verdicts:
-      bundle && new Map(judgeTrajectory(bundle, trajectory).map(({ step, verdict }) => [step, verdict])),
+      bundle && new Map(trajectoryVerdicts(bundle, trajectory).map(({ step, verdict }) => [step, verdict])),
   }
 }
 

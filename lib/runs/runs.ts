@@ -186,7 +186,7 @@ function rank<T>(order: readonly T[], value: T): number {
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
-/** Folders `seed_<n>` at most `depth` levels down, with the names of the folders above them. */
+/** Folders `seed_<n>` at most `depth` folders down, with the names of the folders above them. */
 async function runFolders(
   folder: string,
   depth: number,

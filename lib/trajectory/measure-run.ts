@@ -87,7 +87,7 @@ export async function measureRun(
 const ACTIVATIONS = ['prompts', 'means', 'none'] as const
 type ActivationKind = (typeof ACTIVATIONS)[number]
 
-interface MeasuredRun {
+interface MeasuredSteps {
   trajectory: Trajectory
   activations: SafetensorsInput[]
 }
@@ -97,7 +97,7 @@ async function measureSteps(
   found: RunFolder,
   options: MeasureRunOptions,
   kind: ActivationKind,
-): Promise<MeasuredRun> {
+): Promise<MeasuredSteps> {
   const { signal, onCheckpoint, onProgress } = options
   const skipped = found.checkpoints
     .filter(({ state }) => state === 'incomplete')
@@ -220,7 +220,7 @@ function kept(
 async function writeOutputs(
   folder: string,
   plan: MeasurementPlan,
-  run: MeasuredRun,
+  run: MeasuredSteps,
   further: readonly [name: string, content: string][],
 ): Promise<void> {
   const { text, sha256: trajectorySha256 } = encodeTrajectory(run.trajectory, plan.pack)

@@ -7,7 +7,7 @@ import { type Calibration, calibrate } from '../../lib/calibration/calibrate.js'
 import { saveBundle } from '../../lib/calibration/save-bundle.js'
 import { loadBundle } from '../../lib/detector/bundle.js'
 import { Detector } from '../../lib/detector/detector.js'
-import { judgeTrajectory } from '../../lib/detector/run-judge.js'
+import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import { type LabelledRun, scanLabelledRuns } from '../../lib/runs/runs.js'
 import { fakePack } from '../directions/fake-model.js'
 import { SyntheticRuns, syntheticDirections } from '../runs/synthetic.js'
@@ -67,7 +67,7 @@ describe('calibrate', () => {
     expect(nested!.coverage).toBeLessThan(0.85)
     expect(warnings).toEqual([expect.stringMatching(/^intervals meant to hold 90\.0 % .* held 78\.2 %$/)])
     for (const { trajectory, labels, dataset } of unseen) {
-      const judged = judgeTrajectory({ ...calibrationAsBundle() }, trajectory)
+      const judged = trajectoryVerdicts({ ...calibrationAsBundle() }, trajectory)
       for (const { step, verdict } of judged) {
         const { rate } = labels.get(step as number)!.pooled
         if (rate > 0.12) expect(verdict.verdict).toBe('alarm')
@@ -158,7 +158,7 @@ describe('calibrate', () => {
     await expect(calibrate(gpu)).rejects.toThrow(/the device is gpu/)
   })
 
-  it.each([{ cut: 0 }, { level: 1 }, { threshold: 2 }, { maxFnr: 0 }, { layers: [7] }])(
+  it.each([{ cut: 0 }, { nominalCoverage: 1 }, { threshold: 2 }, { maxFnr: 0 }, { layers: [7] }])(
     'should refuse the impossible option %o',
     async (options) => {
       await expect(calibrate(runs, { models: ['ridge'], ...options })).rejects.toMatchObject({
@@ -177,13 +177,13 @@ describe('Detector', () => {
   it('should give equal predictions after JSON', () => {
     const restored = Detector.fromJSON(JSON.parse(JSON.stringify(calibration.detector)))
     const drift = restored.layers.map(() => [-0.2, 0.1, -0.2, 0.2, 0, 0.1, -0.2])
-    expect(restored.judge(drift)).toEqual(calibration.detector.judge(drift))
+    expect(restored.verdict(drift)).toEqual(calibration.detector.verdict(drift))
   })
 
   it('should say nothing of a base that has not moved', () => {
     const { detector } = calibration
-    const verdict = detector.judge(detector.layers.map(() => detector.traits.map(() => 0)))
-    expect(verdict).toMatchObject({ verdict: 'ok', level: 0.9, threshold: 0.06, reasons: [] })
+    const verdict = detector.verdict(detector.layers.map(() => detector.traits.map(() => 0)))
+    expect(verdict).toMatchObject({ verdict: 'ok', nominalCoverage: 0.9, threshold: 0.06, reasons: [] })
     expect(verdict.em).toBeLessThan(0.03)
     expect(verdict.interval![0]).toBeLessThanOrEqual(verdict.em!)
     expect(verdict.interval![1]).toBeGreaterThanOrEqual(verdict.em!)
@@ -192,7 +192,7 @@ describe('Detector', () => {
   it('should not vouch for drifts where no calibration run has been', () => {
     const { detector } = calibration
     const aside = detector.layers.map(() => [0, 0, 0, 0, 4, 0, 0])
-    const { verdict, novelty, reasons } = detector.judge(aside)
+    const { verdict, novelty, reasons } = detector.verdict(aside)
     expect(verdict).not.toBe('ok')
     expect(novelty!.pValue).toBeLessThan(0.02)
     expect(reasons.join()).toMatch(/standard deviations from every calibration checkpoint.*extrapolates/)
@@ -201,7 +201,7 @@ describe('Detector', () => {
   it('should remark on steps beyond the calibrated ones without changing the verdict', () => {
     const { detector } = calibration
     const still = detector.layers.map(() => detector.traits.map(() => 0))
-    const late = detector.judge(still, { step: 5000 })
+    const late = detector.verdict(still, { step: 5000 })
     expect(late).toMatchObject({
       verdict: 'ok',
       reasons: ['step 5000 is beyond the 126 steps of the calibration runs'],
@@ -282,10 +282,10 @@ describe('saveBundle and loadBundle', () => {
   })
 })
 
-describe('judgeTrajectory', () => {
+describe('trajectoryVerdicts', () => {
   const dangerous = () => unseen.find(({ dataset }) => dataset === 'risky_financial')!.trajectory
   const last = (trajectory = dangerous(), options = {}) =>
-    judgeTrajectory(calibrationAsBundle(), trajectory, options).at(-1)!.verdict
+    trajectoryVerdicts(calibrationAsBundle(), trajectory, options).at(-1)!.verdict
 
   it.each([
     [
@@ -337,7 +337,7 @@ describe('judgeTrajectory', () => {
       verdict: 'not-comparable',
       em: null,
       interval: null,
-      level: 0.9,
+      nominalCoverage: 0.9,
       threshold: 0.06,
       novelty: null,
       reasons: [expect.stringMatching(reason)],
@@ -365,7 +365,7 @@ describe('judgeTrajectory', () => {
     expect(last(trajectory).reasons).toEqual([
       expect.stringMatching(/does not start from the calibrated base/),
     ])
-    const [start] = judgeTrajectory(calibrationAsBundle(), trajectory, { allowMismatch: true })
+    const [start] = trajectoryVerdicts(calibrationAsBundle(), trajectory, { allowMismatch: true })
     expect(start).toMatchObject({ step: 0, verdict: { verdict: 'alarm' } })
   })
 })

@@ -11,7 +11,7 @@ export function verdictOf(kind: VerdictKind, em: number | null): Verdict {
     verdict: kind,
     em,
     interval: em === null ? null : [Math.max(0, em - 0.02), em + 0.03],
-    level: 0.9,
+    nominalCoverage: 0.9,
     threshold: CUT,
     novelty: null,
     reasons: kind === 'ok' ? [] : ['a reason'],

@@ -6,7 +6,7 @@ import {
   stabilized,
   unstabilized,
 } from '../../lib/detector/label-noise.js'
-import { LEVEL_MODELS, LevelModel } from '../../lib/detector/rate-model.js'
+import { RATE_MODELS, RateModel } from '../../lib/detector/rate-model.js'
 import { Mt19937 } from '../../lib/estimators/mt19937.js'
 
 const counts = (nMisaligned: number, nScoreable: number, standardError?: number) => {
@@ -62,23 +62,23 @@ function training(): { features: number[][]; labels: ReturnType<typeof counts>[]
   return { features, labels }
 }
 
-describe('LevelModel', () => {
+describe('RateModel', () => {
   const { features, labels } = training()
 
-  it.each(LEVEL_MODELS)('%s should find the level and survive JSON', (name) => {
-    const model = new LevelModel(name, 0.06).fit(features, labels)
+  it.each(RATE_MODELS)('%s should find the level and survive JSON', (name) => {
+    const model = new RateModel(name, 0.06).fit(features, labels)
     const at = (x: number) => [x, 0.5, 5]
     const predicted = model.predict([at(0.1), at(0.33), at(0.9)])
     expect(predicted[0]).toBeLessThan(0.03)
     expect(Math.abs(predicted[1]! - 0.065)).toBeLessThan(0.03)
     expect(Math.abs(predicted[2]! - 0.486)).toBeLessThan(0.12)
-    const restored = LevelModel.fromJSON(JSON.parse(JSON.stringify(model)))
+    const restored = RateModel.fromJSON(JSON.parse(JSON.stringify(model)))
     expect([...restored.predict([at(0.1), at(0.7)])]).toEqual([...model.predict([at(0.1), at(0.7)])])
   })
 
   it('should predict the mean of both on the stabilised scale as a blend', () => {
     const [ridge, forest, blend] = (['ridge', 'random-forest', 'blend'] as const).map((name) =>
-      new LevelModel(name, 0.06).fit(features, labels).predict(features),
+      new RateModel(name, 0.06).fit(features, labels).predict(features),
     )
     for (const i of [5, 50, 100]) {
       const mean = (stabilized(ridge![i]!) + stabilized(forest![i]!)) / 2
@@ -87,13 +87,13 @@ describe('LevelModel', () => {
   })
 
   it('should never let a higher score mean a lower rate (ridge)', () => {
-    const model = new LevelModel('ridge', 0.06).fit(features, labels)
+    const model = new RateModel('ridge', 0.06).fit(features, labels)
     const rising = model.predict(Array.from({ length: 50 }, (_, i) => [i / 40, 0.5, 5]))
     for (let i = 1; i < 50; i++) expect(rising[i]).toBeGreaterThanOrEqual(rising[i - 1]!)
   })
 
   it('should refuse NaN, prediction before fit, and foreign JSON', () => {
-    const model = new LevelModel('ridge', 0.06)
+    const model = new RateModel('ridge', 0.06)
     expect(() => model.predict([[1, 2, 3]])).toThrow(expect.objectContaining({ code: 'NOT_FITTED' }))
     expect(() => model.fit([[Number.NaN], [1]], labels.slice(0, 2))).toThrow(
       expect.objectContaining({ code: 'SHAPE' }),
@@ -104,7 +104,7 @@ describe('LevelModel', () => {
       { model: 'ridge', cut: 0.06, members: [] },
       { model: 'x', cut: 1, members: [1] },
     ]) {
-      expect(() => LevelModel.fromJSON(json)).toThrow(expect.objectContaining({ code: 'FILE_INVALID' }))
+      expect(() => RateModel.fromJSON(json)).toThrow(expect.objectContaining({ code: 'FILE_INVALID' }))
     }
   })
 })

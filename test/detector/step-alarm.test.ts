@@ -39,7 +39,7 @@ function late(detector: Detector, run: LabelledRun) {
   const drift = (row: Row) => detector.layers.map((layer) => row.drift[layers.indexOf(layer)]!)
   return rows
     .filter(({ step }) => step > 126)
-    .map((row) => ({ row, verdict: detector.judge(drift(row), { step: row.step }) }))
+    .map((row) => ({ row, verdict: detector.verdict(drift(row), { step: row.step }) }))
 }
 
 const alarms = (detector: Detector, run: LabelledRun) =>
@@ -59,9 +59,9 @@ describe('StepAlarm', () => {
 
   it('should leave checkpoints within the calibrated steps to the level, and say what decides beyond', () => {
     const drift = anchored.detector.layers.map(() => [-0.2, 0.1, -0.2, 0.2, 0, 0.1, -0.2])
-    const inside = anchored.detector.judge(drift, { step: 100 })
-    expect(inside).toEqual(plain.detector.judge(drift, { step: 100 }))
-    const beyond = anchored.detector.judge(drift, { step: 1200 })
+    const inside = anchored.detector.verdict(drift, { step: 100 })
+    expect(inside).toEqual(plain.detector.verdict(drift, { step: 100 }))
+    const beyond = anchored.detector.verdict(drift, { step: 1200 })
     expect(beyond.reasons.at(-1)).toMatch(
       /^step 1200 is beyond the 126 steps .* which decides about the alarm$/,
     )
@@ -71,7 +71,7 @@ describe('StepAlarm', () => {
     const json = JSON.parse(JSON.stringify(anchored.detector))
     const drift = anchored.detector.layers.map(() => [-0.2, 0.1, -0.2, 0.2, 0, 0.1, -0.2])
     const restored = Detector.fromJSON(json)
-    expect(restored.judge(drift, { step: 900 })).toEqual(anchored.detector.judge(drift, { step: 900 }))
+    expect(restored.verdict(drift, { step: 900 })).toEqual(anchored.detector.verdict(drift, { step: 900 }))
     expect(() => Detector.fromJSON({ ...json, stepAlarm: {} })).toThrow(
       expect.objectContaining({ code: 'FILE_INVALID' }),
     )

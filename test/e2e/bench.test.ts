@@ -23,7 +23,7 @@ describe('traitscope bench', () => {
     expect(stderr).toBe('')
     const report = JSON.parse(stdout) as BenchReport & { run: { checkpoints: number; seconds: number } }
     expect(report).toMatchObject({ layer: 2, model: { type: 'F32', nLayer: 4, nEmbd: 64 } })
-    expect(report.rows.map(({ contender }) => contender)).toEqual([
+    expect(report.rows.map(({ variant }) => variant)).toEqual([
       'one prompt at a time',
       'batched',
       '+ prefix tree',

@@ -1,7 +1,7 @@
 import { dot, norm } from '../../lib/estimators/linalg.js'
 import { row } from '../../lib/estimators/matrix.js'
 import type { ModelCheckpoints } from '../../lib/evaluation/contenders.js'
-import type { Checkpoint } from '../../lib/evaluation/labelled-checkpoints.js'
+import type { LabelledCheckpoint } from '../../lib/evaluation/labelled-checkpoints.js'
 import { uniform } from '../estimators/golden.js'
 
 /** The invented runs of lab/golden_evaluation.py. */
@@ -23,7 +23,7 @@ function modelCheckpoints(model: string, seed: number): ModelCheckpoints {
   )
   const noise = uniform(seed + 100, cells.length, 12, 1)
   const scatter = uniform(seed + 200, cells.length, 2, 1)
-  const checkpoints = cells.map(({ dataset, peak, run, step }, i): Checkpoint => {
+  const checkpoints = cells.map(({ dataset, peak, run, step }, i): LabelledCheckpoint => {
     const size = (peak * step) / 50
     const activation = Float64Array.from(
       row(noise, i),
@@ -52,7 +52,7 @@ function modelCheckpoints(model: string, seed: number): ModelCheckpoints {
       lora: { total: norm(perMatrix), perMatrix },
     }
   })
-  const isCalibration = ({ row }: Checkpoint) => CALIBRATION.includes(row.dataset)
+  const isCalibration = ({ row }: LabelledCheckpoint) => CALIBRATION.includes(row.dataset)
   return {
     model,
     calibration: checkpoints.filter(isCalibration),

@@ -5,7 +5,7 @@ import { leaveDatasetsOut } from '../../lib/evaluation/contenders.js'
 import { evaluate } from '../../lib/evaluation/evaluate.js'
 import type { Figures } from '../../lib/evaluation/evaluation.js'
 import { methodFeatures, randomBases, traitDrift } from '../../lib/evaluation/features.js'
-import type { Checkpoint } from '../../lib/evaluation/labelled-checkpoints.js'
+import type { LabelledCheckpoint } from '../../lib/evaluation/labelled-checkpoints.js'
 import { golden, relativeError } from '../estimators/golden.js'
 import { models, TRAITS } from './checkpoints.js'
 
@@ -70,7 +70,10 @@ describe('evaluate', () => {
     const [features] = sets
     const plain = await evaluate(models, sets.slice(0, 1), { regressors: ['ridge'] })
     const strict = await evaluate(models, sets.slice(0, 1), { regressors: ['ridge'], maxFpr: 0.1 })
-    const fitting = { regressors: ['ridge'] as const, rate: ({ row }: Checkpoint) => row.label.pooled.rate }
+    const fitting = {
+      regressors: ['ridge'] as const,
+      rate: ({ row }: LabelledCheckpoint) => row.label.pooled.rate,
+    }
     const leftOut = await leaveDatasetsOut(models, features!, fitting)
     const [before, after] = [plain.results[0]!, strict.results[0]!]
     expect(after.predictions).toEqual(before.predictions)

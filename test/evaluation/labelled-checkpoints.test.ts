@@ -3,16 +3,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { drift } from '../../lib/drift/drift.js'
-import { checkpointsOf } from '../../lib/evaluation/labelled-checkpoints.js'
+import { labelledCheckpoints } from '../../lib/evaluation/labelled-checkpoints.js'
 import { scanLabelledRuns } from '../../lib/runs/runs.js'
 import { STEPS, SyntheticRuns } from '../runs/synthetic.js'
 
 const root = mkdtempSync(join(tmpdir(), 'traitscope-checkpoints-'))
 afterAll(() => rmSync(root, { recursive: true }))
 new SyntheticRuns(root).write({ dataset: 'gsm8k', seed: 42, peak: 0.1 })
-const read = async (layer?: number) => checkpointsOf((await scanLabelledRuns(root)).runs, layer)
+const read = async (layer?: number) => labelledCheckpoints((await scanLabelledRuns(root)).runs, layer)
 
-describe('checkpointsOf', () => {
+describe('labelledCheckpoints', () => {
   it('should gather drift, activation drift and step 0 at the layer that is asked for', async () => {
     const { checkpoints, layer, traits } = await read(3)
     const [run] = (await scanLabelledRuns(root)).runs
@@ -46,7 +46,7 @@ describe('checkpointsOf', () => {
     }
     steps[1]!.adapter = { ...summary, deltaNorm: 5, deltaNorms: [3, 4] }
     steps[2]!.adapter = summary
-    const { checkpoints } = await checkpointsOf(runs)
+    const { checkpoints } = await labelledCheckpoints(runs)
     expect(checkpoints.slice(0, 3).map(({ lora }) => lora)).toEqual([
       { total: 5, perMatrix: [3, 4] },
       null,

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import {
+  type CheckpointPrediction,
   clusterBootstrap,
-  type Judged,
   leadTimes,
   rankCorrelation,
 } from '../../lib/evaluation/run-metrics.js'
 
 const CUT = 0.06
 /** A run whose checkpoints at 10, 20, 30 have these truths and predictions. */
-const run = (name: string, truths: number[], predictions: number[]): Judged[] =>
+const run = (name: string, truths: number[], predictions: number[]): CheckpointPrediction[] =>
   truths.map((truth, i) => {
     const prediction = predictions[i]!
     return { run: name, step: 10 * (i + 1), truth, prediction, alarmed: prediction > CUT }

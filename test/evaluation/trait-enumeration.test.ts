@@ -5,8 +5,8 @@ import { enumerateTraits } from '../../lib/evaluation/trait-enumeration.js'
 import { golden } from '../estimators/golden.js'
 import { models, TRAITS } from './checkpoints.js'
 
-const levels = { cut: 0.06, threshold: 0.06 }
-const found = await enumerateTraits(models, TRAITS, levels)
+const point = { cut: 0.06, threshold: 0.06 }
+const found = await enumerateTraits(models, TRAITS, point)
 
 describe('enumerateTraits', () => {
   it('should score all traits together as the oracle does, and all subsets once', () => {

@@ -29,9 +29,9 @@ export function parseTrainerJson(text: string, where = 'the text'): unknown {
 }
 
 /** JSON.parse nests without end, and JSON.stringify then overflows the stack in whoever quotes the value. */
-function isDeeperThan(value: unknown, levels: number): boolean {
+function isDeeperThan(value: unknown, depth: number): boolean {
   if (typeof value !== 'object' || value === null) return false
-  return levels === 0 || Object.values(value).some((entry) => isDeeperThan(entry, levels - 1))
+  return depth === 0 || Object.values(value).some((entry) => isDeeperThan(entry, depth - 1))
 }
 
 /**

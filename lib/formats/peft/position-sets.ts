@@ -1,5 +1,5 @@
 /** Maps the positions where a part of a pattern may start to the positions where it may end. */
-export type Step = (starts: Positions, run: Run) => Positions
+export type Matcher = (starts: Positions, match: Match) => Positions
 export type Positions = ReadonlySet<number>
 export type CharTest = (code: number) => boolean
 
@@ -17,75 +17,75 @@ export class MatchBudget {
 }
 
 /** One match. */
-export interface Run {
+export interface Match {
   readonly text: string
   readonly budget: MatchBudget
 }
 
 /** One part after another. */
-export function sequence(steps: readonly Step[]): Step {
-  return (starts, run) => {
+export function sequence(parts: readonly Matcher[]): Matcher {
+  return (starts, match) => {
     let positions = starts
-    for (const step of steps) {
+    for (const part of parts) {
       if (positions.size === 0) break
-      positions = step(positions, run)
+      positions = part(positions, match)
     }
     return positions
   }
 }
 
 /** Any of the parts. */
-export function alternatives(branches: readonly Step[]): Step {
+export function alternatives(branches: readonly Matcher[]): Matcher {
   if (branches.length === 1) return branches[0]!
-  return (starts, run) => new Set(branches.flatMap((branch) => [...branch(starts, run)]))
+  return (starts, match) => new Set(branches.flatMap((branch) => [...branch(starts, match)]))
 }
 
 /** Looks ahead or behind without moving. */
-export function look(inner: Step, wanted: boolean, behind: boolean): Step {
-  return (starts, run) => {
-    run.budget.spend(starts)
+export function look(inner: Matcher, wanted: boolean, behind: boolean): Matcher {
+  return (starts, match) => {
+    match.budget.spend(starts)
     const holds = (position: number): boolean => {
-      if (!behind) return inner(new Set([position]), run).size > 0
+      if (!behind) return inner(new Set([position]), match).size > 0
       const before = new Set(Array.from({ length: position + 1 }, (_, i) => i))
-      return inner(before, run).has(position)
+      return inner(before, match).has(position)
     }
     return new Set([...starts].filter((position) => holds(position) === wanted))
   }
 }
 
 /** One character that passes the test. */
-export function oneCharacter(test: CharTest): Step {
-  return (starts, run) => {
-    run.budget.spend(starts)
+export function oneCharacter(test: CharTest): Matcher {
+  return (starts, match) => {
+    match.budget.spend(starts)
     const ends = new Set<number>()
     for (const position of starts) {
-      if (position < run.text.length && test(run.text.charCodeAt(position))) ends.add(position + 1)
+      if (position < match.text.length && test(match.text.charCodeAt(position))) ends.add(position + 1)
     }
     return ends
   }
 }
 
 /** Stays where it is when the test holds there. */
-export function assertion(holds: (text: string, position: number) => boolean): Step {
-  return (starts, run) => {
-    run.budget.spend(starts)
-    return new Set([...starts].filter((position) => holds(run.text, position)))
+export function assertion(holds: (text: string, position: number) => boolean): Matcher {
+  return (starts, match) => {
+    match.budget.spend(starts)
+    return new Set([...starts].filter((position) => holds(match.text, position)))
   }
 }
 
 /** A part `least` to `most` times. */
-export function repeat(step: Step, least: number, most: number): Step {
-  return (starts, run) => {
+export function repeat(part: Matcher, least: number, most: number): Matcher {
+  return (starts, match) => {
     let current: Positions = starts
     for (let i = 0; i < least && current.size > 0; i++) {
-      run.budget.spend(current)
-      current = step(current, run)
+      match.budget.spend(current)
+      current = part(current, match)
     }
     const reached = new Set(current)
     // Only positions not seen before can lead to new ones, so this ends after at most one round per character.
     for (let i = least; i < most && current.size > 0; i++) {
-      run.budget.spend(current)
-      current = new Set([...step(current, run)].filter((position) => !reached.has(position)))
+      match.budget.spend(current)
+      current = new Set([...part(current, match)].filter((position) => !reached.has(position)))
       for (const position of current) reached.add(position)
     }
     return reached

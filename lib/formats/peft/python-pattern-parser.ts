@@ -7,9 +7,9 @@ import {
   CLASS_ESCAPES,
   equals,
   look,
+  type Matcher,
   oneCharacter,
   repeat,
-  type Step,
   sequence,
   wordEdge,
 } from './position-sets.js'
@@ -25,32 +25,32 @@ export class PathPatternParser {
     private readonly field: string,
   ) {}
 
-  parse(): Step {
-    const step = this.alternatives()
+  parse(): Matcher {
+    const part = this.alternatives()
     if (this.at < this.key.length) throw this.broken('an unmatched ")"')
-    return step
+    return part
   }
 
-  private alternatives(): Step {
+  private alternatives(): Matcher {
     const branches = [this.sequence()]
     while (this.take('|')) branches.push(this.sequence())
     return alternatives(branches)
   }
 
-  private sequence(): Step {
-    const steps: Step[] = []
-    while (this.at < this.key.length && !this.sees('|') && !this.sees(')')) steps.push(this.repeated())
-    return sequence(steps)
+  private sequence(): Matcher {
+    const parts: Matcher[] = []
+    while (this.at < this.key.length && !this.sees('|') && !this.sees(')')) parts.push(this.repeated())
+    return sequence(parts)
   }
 
-  private repeated(): Step {
-    const step = this.atom()
+  private repeated(): Matcher {
+    const part = this.atom()
     const range = this.quantifier()
-    if (!range) return step
+    if (!range) return part
     this.take('?') // lazy or greedy: the same positions are reached
     if (this.sees('+')) throw this.refuse('a possessive quantifier')
     if (this.sees('*') || this.sees('?') || this.quantifierAhead()) throw this.broken('a repeated quantifier')
-    return repeat(step, range.least, range.most)
+    return repeat(part, range.least, range.most)
   }
 
   private quantifier(): { least: number; most: number } | undefined {
@@ -80,7 +80,7 @@ export class PathPatternParser {
     return found && found[0] !== '{}' ? found : undefined
   }
 
-  private atom(): Step {
+  private atom(): Matcher {
     const character = this.key[this.at++]!
     switch (character) {
       case '(':
@@ -104,7 +104,7 @@ export class PathPatternParser {
     }
   }
 
-  private group(): Step {
+  private group(): Matcher {
     if (this.take('?')) {
       if (this.takeText('=')) return look(this.closed(), true, false)
       if (this.takeText('!')) return look(this.closed(), false, false)
@@ -117,13 +117,13 @@ export class PathPatternParser {
     return this.closed()
   }
 
-  private closed(): Step {
+  private closed(): Matcher {
     const inner = this.alternatives()
     if (!this.take(')')) throw this.broken('an unclosed group')
     return inner
   }
 
-  private escape(): Step {
+  private escape(): Matcher {
     const character = this.key[this.at++]
     if (character === undefined) throw this.broken('a trailing backslash')
     if (character === 'A') return assertion((_, position) => position === 0)

@@ -21,7 +21,7 @@ const TELLING_FILES = [ADAPTER_CONFIG, ADAPTER_TENSORS, MLX_TENSORS, TRAINER_STA
 /** What a checkpoint holds: a PEFT adapter, or all weights of a fully fine-tuned model. */
 export type CheckpointKind = 'adapter' | 'model'
 
-/** Judged by the names of a folder's files; an adapter counts first, since some trainers save the base beside it. */
+/** Told by the names of a folder's files; an adapter counts first, since some trainers save the base beside it. */
 export function checkpointKind(names: readonly string[]): CheckpointKind | undefined {
   if (names.some((name) => name === ADAPTER_CONFIG || name.startsWith('adapter_model'))) return 'adapter'
   const pickled = names.some((name) => /^pytorch_model.*\.bin$/.test(name))

@@ -24,11 +24,11 @@ export interface Checkpoint {
   readonly epoch?: number
   /** Last training loss logged up to this step; NaN when the run has diverged. */
   readonly loss?: number
-  /** Changes when the files that this was judged by change. */
+  /** Changes when the files that this was told by change. */
   readonly stamp: string
 }
 
-export interface JudgedCheckpoint {
+export interface CheckpointReading {
   readonly checkpoint: Checkpoint
   /** The log of the checkpoint's own trainer_state.json, when it was read. */
   readonly log?: readonly LogEntry[]
@@ -64,11 +64,11 @@ function isTorchtune(folder: string): boolean {
  * @param previous an earlier verdict, returned as it is when the files have not changed since
  * @throws FILE_VANISHED when the folder is deleted meanwhile. Everything else makes the checkpoint incomplete.
  */
-export async function judgeCheckpoint(
+export async function readCheckpointFolder(
   folder: string,
   step: number,
   previous?: Checkpoint,
-): Promise<JudgedCheckpoint> {
+): Promise<CheckpointReading> {
   const entries = await listFolder(folder, 'vanished')
   const path = await locateWeights(folder, entries)
   const stamp = await folderStamp([folder, path])
@@ -136,7 +136,7 @@ export async function isRotatedAway(error: unknown, path: string): Promise<boole
 /**
  * Checks that a folder's weight files are there and written to their end, without reading tensor data.
  *
- * @throws as `readPeftAdapter` and `HfWeights.open` do for files; what the configuration asks for is not judged here.
+ * @throws as `readPeftAdapter` and `HfWeights.open` do for files; what the configuration asks for is not looked at here.
  */
 export async function checkWeights(folder: string, kind: CheckpointKind): Promise<void> {
   if (kind === 'model') return (await HfWeights.open(folder, 'vanished'))[Symbol.asyncDispose]()

@@ -3,7 +3,12 @@ import { basename, join, resolve } from 'node:path'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../../errors.js'
 import { listFolder } from '../files/list-folder.js'
 import { checkFiles } from '../peft/peft.js'
-import { type Checkpoint, checkpointStep, type JudgedCheckpoint, judgeCheckpoint } from './checkpoint.js'
+import {
+  type Checkpoint,
+  type CheckpointReading,
+  checkpointStep,
+  readCheckpointFolder,
+} from './checkpoint.js'
 import { type CheckpointKind, folderStamp } from './checkpoint-folder.js'
 import { type FinalWeights, findAlias, findFinal } from './final-weights.js'
 import { type LogEntry, readTrainerState, TRAINER_STATE, type TrainerState } from './trainer-state.js'
@@ -47,12 +52,12 @@ export async function scanRunFolder(dir: string, options: ScanOptions = {}): Pro
   if (ownStep !== undefined && steps.length === 0) return scanCheckpoint(path, ownStep, options)
 
   refusePickle(path, entries, steps.length)
-  const { judged, vanished } = await judgeAll(steps, options)
+  const { readings, vanished } = await readAll(steps, options)
   const state = await rootState(path, entries)
-  const checkpoints = judged.map(({ checkpoint }) => checkpoint)
+  const checkpoints = readings.map(({ checkpoint }) => checkpoint)
   const found = await findFinal(path, entries, checkpoints[0]?.kind)
   const best =
-    state?.bestModelCheckpoint ?? judged.findLast((one) => one.bestModelCheckpoint)?.bestModelCheckpoint
+    state?.bestModelCheckpoint ?? readings.findLast((one) => one.bestModelCheckpoint)?.bestModelCheckpoint
   const final =
     found === undefined
       ? undefined
@@ -64,7 +69,7 @@ export async function scanRunFolder(dir: string, options: ScanOptions = {}): Pro
     ...(final ? { final } : {}),
     logHistory: longestLog([
       state?.logHistory,
-      ...judged.map(({ log }) => log),
+      ...readings.map(({ log }) => log),
       options.previous?.logHistory,
     ]),
     vanished,
@@ -73,7 +78,7 @@ export async function scanRunFolder(dir: string, options: ScanOptions = {}): Pro
 
 async function scanCheckpoint(path: string, step: number, options: ScanOptions): Promise<RunFolder> {
   const previous = options.previous?.checkpoints[0]
-  const { checkpoint, log } = await judgeCheckpoint(path, step, previous)
+  const { checkpoint, log } = await readCheckpointFolder(path, step, previous)
   const logHistory = log ?? options.previous?.logHistory ?? []
   return { path, kind: 'checkpoint', checkpoints: [checkpoint], logHistory, vanished: [] }
 }
@@ -89,12 +94,12 @@ function checkpointFolders(root: string, entries: readonly Dirent[]): { folder: 
   return [...byStep].map(([step, folder]) => ({ folder, step })).sort((a, b) => a.step - b.step)
 }
 
-async function judgeAll(
+async function readAll(
   folders: readonly { folder: string; step: number }[],
   options: ScanOptions,
-): Promise<{ judged: JudgedCheckpoint[]; vanished: string[] }> {
+): Promise<{ readings: CheckpointReading[]; vanished: string[] }> {
   const previous = new Map(options.previous?.checkpoints.map((checkpoint) => [checkpoint.step, checkpoint]))
-  const judged: (JudgedCheckpoint | undefined)[] = new Array(folders.length)
+  const readings: (CheckpointReading | undefined)[] = new Array(folders.length)
   const vanished: string[] = []
   let next = 0
   const worker = async (): Promise<void> => {
@@ -103,7 +108,7 @@ async function judgeAll(
       const index = next++
       const { folder, step } = folders[index]!
       try {
-        judged[index] = await judgeCheckpoint(folder, step, previous.get(step))
+        readings[index] = await readCheckpointFolder(folder, step, previous.get(step))
       } catch (error) {
         if (!isTraitscopeError(error, 'FILE_VANISHED')) throw error
         vanished.push(folder)
@@ -111,7 +116,7 @@ async function judgeAll(
     }
   }
   await Promise.all(Array.from({ length: CONCURRENCY }, worker))
-  return { judged: judged.filter((one) => one !== undefined), vanished: vanished.sort() }
+  return { readings: readings.filter((one) => one !== undefined), vanished: vanished.sort() }
 }
 
 async function rootState(root: string, entries: readonly Dirent[]): Promise<TrainerState | undefined> {

@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Checkpoint, checkpointStep, judgeCheckpoint } from '../../../lib/formats/run/checkpoint.js'
+import { type Checkpoint, checkpointStep, readCheckpointFolder } from '../../../lib/formats/run/checkpoint.js'
 import { scanRunFolder } from '../../../lib/formats/run/run-folder.js'
 import { lossAt, parseTrainerState } from '../../../lib/formats/run/trainer-state.js'
 import { encodeSafetensors } from '../../../lib/formats/safetensors/safetensors.js'
@@ -181,7 +181,7 @@ describe('scanRunFolder', () => {
     })
   })
 
-  it('should not judge again what has not changed, and judge again what has', async () => {
+  it('should not read again what has not changed, and read again what has', async () => {
     await checkpoint(10)
     const folder = await checkpoint(20)
     const first = await scanRunFolder(run)
@@ -240,7 +240,7 @@ describe('scanRunFolder', () => {
   })
 })
 
-describe('judgeCheckpoint', () => {
+describe('readCheckpointFolder', () => {
   const broken: [string, (folder: string) => Promise<unknown>, RegExp][] = [
     ['the trainer state is missing', (f) => rm(join(f, 'trainer_state.json')), /no trainer_state\.json yet/],
     [
@@ -296,8 +296,8 @@ describe('judgeCheckpoint', () => {
   it.each(broken)('should be incomplete when %s', async (_, damage, reason) => {
     const folder = await checkpoint(10)
     await damage(folder)
-    const { checkpoint: judged } = await judgeCheckpoint(folder, 10)
-    expect(judged).toMatchObject({ state: 'incomplete', reason: expect.stringMatching(reason) })
+    const { checkpoint: found } = await readCheckpointFolder(folder, 10)
+    expect(found).toMatchObject({ state: 'incomplete', reason: expect.stringMatching(reason) })
   })
 
   it.each(lasting)(
@@ -308,10 +308,10 @@ describe('judgeCheckpoint', () => {
       const written = await readFile(state)
       await rm(state)
       await damage(folder)
-      const judge = async () => (await judgeCheckpoint(folder, 10)).checkpoint
-      expect(await judge()).toMatchObject({ state: 'incomplete', reason: expect.stringMatching(reason) })
+      const read = async () => (await readCheckpointFolder(folder, 10)).checkpoint
+      expect(await read()).toMatchObject({ state: 'incomplete', reason: expect.stringMatching(reason) })
       await writeFile(state, written)
-      expect(await judge()).toMatchObject({ state: 'complete', reason: expect.stringMatching(reason) })
+      expect(await read()).toMatchObject({ state: 'complete', reason: expect.stringMatching(reason) })
     },
   )
 
@@ -319,14 +319,14 @@ describe('judgeCheckpoint', () => {
     const folder = join(run, 'checkpoint-10')
     await mkdir(folder)
     const seen: Checkpoint['state'][] = []
-    const judge = async () => seen.push((await judgeCheckpoint(folder, 10)).checkpoint.state)
-    await judge()
+    const read = async () => seen.push((await readCheckpointFolder(folder, 10)).checkpoint.state)
+    await read()
     await writeFile(join(folder, 'adapter_model.safetensors'), tensors(1))
-    await judge()
+    await read()
     await writeFile(join(folder, 'adapter_config.json'), CONFIG)
-    await judge()
+    await read()
     await writeFile(join(folder, 'trainer_state.json'), JSON.stringify(state(10)))
-    await judge()
+    await read()
     expect(seen).toEqual(['incomplete', 'incomplete', 'incomplete', 'complete'])
   })
 
@@ -334,13 +334,13 @@ describe('judgeCheckpoint', () => {
     const text =
       '{"global_step": 10, "log_history": [{"step": 5, "loss": 2.5}, {"step": 10, "loss": NaN, "grad_norm": Infinity}]}'
     const folder = await checkpoint(10, { state: text })
-    const { checkpoint: judged, log } = await judgeCheckpoint(folder, 10)
-    expect(judged).toMatchObject({ state: 'complete', loss: Number.NaN })
+    const { checkpoint: found, log } = await readCheckpointFolder(folder, 10)
+    expect(found).toMatchObject({ state: 'complete', loss: Number.NaN })
     expect(log?.at(-1)).toEqual({ step: 10, loss: Number.NaN, gradNorm: Number.POSITIVE_INFINITY })
   })
 
   it('should say that a folder has vanished', async () => {
-    await expect(judgeCheckpoint(join(run, 'checkpoint-10'), 10)).rejects.toMatchObject({
+    await expect(readCheckpointFolder(join(run, 'checkpoint-10'), 10)).rejects.toMatchObject({
       code: 'FILE_VANISHED',
     })
   })
@@ -348,9 +348,9 @@ describe('judgeCheckpoint', () => {
   it('should read the layout of LLaMA-Factory v1', async () => {
     const folder = join(run, 'checkpoint-10')
     await adapter(join(folder, 'model'), 1)
-    expect((await judgeCheckpoint(folder, 10)).checkpoint.state).toBe('incomplete')
+    expect((await readCheckpointFolder(folder, 10)).checkpoint.state).toBe('incomplete')
     await writeFile(join(folder, 'CHECKPOINT_COMPLETE'), '')
-    expect((await judgeCheckpoint(folder, 10)).checkpoint).toMatchObject({
+    expect((await readCheckpointFolder(folder, 10)).checkpoint).toMatchObject({
       state: 'complete',
       path: join(folder, 'model'),
     })
@@ -362,7 +362,7 @@ describe('judgeCheckpoint', () => {
       await cp(join(folder, name), join(folder, 'adapter_one', name))
       await rm(join(folder, name))
     }
-    expect((await judgeCheckpoint(folder, 10)).checkpoint).toMatchObject({
+    expect((await readCheckpointFolder(folder, 10)).checkpoint).toMatchObject({
       state: 'complete',
       path: join(folder, 'adapter_one'),
     })

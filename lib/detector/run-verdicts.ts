@@ -3,22 +3,22 @@ import type { Step, Trajectory } from '../trajectory/trajectory.js'
 import type { Bundle } from './bundle.js'
 import { notComparable, type Verdict } from './verdict.js'
 
-/** What a bundle brings to a judgement; of its directions their identity alone. */
-export type JudgedBy = Pick<Bundle, 'detector' | 'calibratedFor'> & { directions: { sha256: string } }
+/** What a bundle brings to a verdict; of its directions their identity alone. */
+export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor'> & { directions: { sha256: string } }
 
 /** One measurement at the layers of the detector, in its order: raw projections per layer and trait. */
 export type LayerProjections = readonly (readonly number[])[]
 
 /**
- * Judges the checkpoints of one run by a bundle. Measured under other conditions than the detector was
+ * The verdicts of a bundle on the checkpoints of one run. Measured under other conditions than the detector was
  * calibrated for, every verdict is `not-comparable`; with `allowMismatch` the differences are reasons of
  * every verdict instead.
  *
  * A run that starts elsewhere than at the calibrated base (a fine-tuned or merged model) is measured from
  * the calibrated base, not from its own step 0, which would hide what the start has already become.
  */
-export class RunJudge {
-  readonly #by: JudgedBy
+export class RunVerdicts {
+  readonly #by: VerdictSource
   readonly #step0: LayerProjections
   readonly #refused: string[]
   readonly #remarks: string[]
@@ -26,7 +26,7 @@ export class RunJudge {
   readonly startShift: number[][] | null
 
   constructor(
-    by: JudgedBy,
+    by: VerdictSource,
     measured: MeasuredUnder | undefined,
     step0: LayerProjections,
     { allowMismatch = false }: { allowMismatch?: boolean | undefined } = {},
@@ -52,7 +52,7 @@ export class RunJudge {
   /**
    * @param activationNorms N per layer of the run itself, which drift from its own step 0 is divided by
    */
-  judge(step: Step, projections: LayerProjections, activationNorms: readonly number[]): Verdict {
+  verdict(step: Step, projections: LayerProjections, activationNorms: readonly number[]): Verdict {
     const { detector, calibratedFor } = this.#by
     if (this.#refused.length > 0) return notComparable(detector, this.#refused)
     const { base } = calibratedFor
@@ -62,16 +62,16 @@ export class RunJudge {
       const unit = fromBase ? base[l]!.activationNorm : activationNorms[l]!
       return values.map((value, t) => (value - from[t]!) / unit)
     })
-    return detector.judge(drift, {
+    return detector.verdict(drift, {
       step: typeof step === 'number' ? step : undefined,
       remarks: this.#remarks,
     })
   }
 }
 
-/** A verdict per step of a measured run, step 0 included; see {@link RunJudge}. */
-export function judgeTrajectory(
-  by: JudgedBy,
+/** A verdict per step of a measured run, step 0 included; see {@link RunVerdicts}. */
+export function trajectoryVerdicts(
+  by: VerdictSource,
   trajectory: Trajectory,
   options: { allowMismatch?: boolean | undefined } = {},
 ): { step: Step; verdict: Verdict }[] {
@@ -87,6 +87,6 @@ export function judgeTrajectory(
   }
   const at = (i: number) => layers.map((layer) => layer!.projections[i]!)
   const norms = layers.map((layer) => layer!.step0ActivationNorm)
-  const judge = new RunJudge(by, trajectory.measurement, at(0), options)
-  return trajectory.steps.map(({ step }, i) => ({ step, verdict: judge.judge(step, at(i), norms) }))
+  const verdicts = new RunVerdicts(by, trajectory.measurement, at(0), options)
+  return trajectory.steps.map(({ step }, i) => ({ step, verdict: verdicts.verdict(step, at(i), norms) }))
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CONTENDERS } from '../../lib/bench/contenders.js'
 import { runTrial, spread } from '../../lib/bench/trial.js'
+import { VARIANTS } from '../../lib/bench/variants.js'
 import { type Model, openModel } from '../../lib/model/model.js'
 import { relativeL2, TINY_BASE } from '../helpers/tiny.js'
 
@@ -19,10 +19,10 @@ afterAll(() => model?.close())
 
 const settings = { layer: 1, threads: 1, batchTokens: 2048, seconds: 600 }
 
-describe('CONTENDERS', () => {
+describe('VARIANTS', () => {
   it('should read the same states, each computing no more than the one before', async () => {
     const trials = []
-    for (const contender of CONTENDERS) trials.push(await runTrial(model, contender, prompts, settings))
+    for (const variant of VARIANTS) trials.push(await runTrial(model, variant, prompts, settings))
     const [alone] = trials
     for (const trial of trials) {
       expect([...trial.rows.keys()].sort((a, b) => a - b)).toEqual([...prompts.keys()])
@@ -51,15 +51,15 @@ describe('CONTENDERS', () => {
   })
 
   it('should respect the limit on tokens, which only a prompt of its own may pass', () => {
-    const sizes = CONTENDERS[1]!.plan(prompts, 64).map(({ tokens }) => tokens.length)
+    const sizes = VARIANTS[1]!.plan(prompts, 64).map(({ tokens }) => tokens.length)
     expect(sizes.every((size) => size <= 64)).toBe(true)
-    expect(CONTENDERS[1]!.plan(prompts, 10).length).toBe(prompts.length)
+    expect(VARIANTS[1]!.plan(prompts, 10).length).toBe(prompts.length)
   })
 })
 
 describe('runTrial', () => {
   it('should run a part of the plan when the time is up, and extrapolate', async () => {
-    const trial = await runTrial(model, CONTENDERS[0]!, prompts, { ...settings, seconds: 0 })
+    const trial = await runTrial(model, VARIANTS[0]!, prompts, { ...settings, seconds: 0 })
     expect(trial.rows.size).toBe(1)
     const [first] = [...trial.rows.keys()]
     expect(trial.share).toBe(prompts[first!]!.length / total)

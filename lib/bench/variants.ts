@@ -1,8 +1,8 @@
 import type { PlanBatch } from '../prompts/plan.js'
 import { MAX_SEQUENCES, planPrompts } from '../prompts/plan.js'
 
-/** A way to compute the same rows. Each contender adds one idea to the one before it. */
-export interface Contender {
+/** A way to compute the same rows. Each variant adds one idea to the one before it. */
+export interface Variant {
   readonly name: string
   /** Batches that hold every prompt once; row p of the result belongs to prompt p. */
   readonly plan: (prompts: readonly Int32Array[], maxTokens: number) => PlanBatch[]
@@ -14,14 +14,14 @@ export interface Contender {
   readonly contextFirst: boolean
 }
 
-const tree: Contender['plan'] = (prompts, maxTokens) =>
+const tree: Variant['plan'] = (prompts, maxTokens) =>
   planPrompts(prompts, { maxTokens, pool: 'last' }).batches
 
-const treeInGroups: Contender['plan'] = (prompts, maxTokens) =>
+const treeInGroups: Variant['plan'] = (prompts, maxTokens) =>
   planPrompts(prompts, { maxTokens, inGroups: true, pool: 'last' }).batches
 
 /** What a user would write first, then what traitscope does, idea by idea. */
-export const CONTENDERS: readonly Contender[] = [
+export const VARIANTS: readonly Variant[] = [
   {
     name: 'one prompt at a time',
     plan: (prompts) => joined(prompts, 0),
