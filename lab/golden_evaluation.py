@@ -1,4 +1,4 @@
-"""Golden values for test/evaluation/evaluate.test.ts: the comparison of method section 8 in NumPy and scikit-learn.
+"""Golden values for test/evaluation/evaluate.test.ts: the comparison of method section 9 in NumPy and scikit-learn.
 
 Run: python lab/golden_evaluation.py [output folder, default test/fixtures/estimators]
 Two invented models with three calibration and two held-out datasets, two seeds and five checkpoints each. Inputs are
@@ -149,7 +149,7 @@ def over_folds(values: list[float]) -> dict:
 
 
 def step_aware(calibration, held_out, pool) -> list[dict]:
-    """Method section 9.2: runs on verse are the anchors, one per fold; the other one and finance are judged."""
+    """Method section 9.5: runs on verse are the anchors, one per fold; the other one and finance are judged."""
     results, axis = [], first_axis(pool)
     for model in MODELS:
         for kind in ("scalar+step", "7D+step", "7D+step forest"):
@@ -220,7 +220,7 @@ def main() -> None:
                 },
                 "figures": figures(everything, predictions),
             })
-    # Method section 9.1: fitted on the other model, and on both.
+    # Method section 9.4: fitted on the other model, and on both.
     cross = []
     for fit_on in ("others", "all"):
         for regressor, make in REGRESSORS.items():

@@ -1,4 +1,4 @@
-"""Golden values for test/geometry/geometry.test.ts: NumPy's own answers to method section 7.
+"""Golden values for test/geometry/geometry.test.ts: NumPy's own answers to method section 8.
 
 Run: python lab/golden_geometry.py [output folder, default test/fixtures/estimators]
 Needs numpy and scikit-learn. Inputs are drawn as in golden_estimators.py, so that the test can draw them again.

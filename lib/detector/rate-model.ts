@@ -14,8 +14,8 @@ import type { EmCounts } from '../labels/grades.js'
 import { effectiveAnswers, stabilized, unstabilized } from './label-noise.js'
 
 /**
- * How drift becomes a rate. `random-forest` and `gradient-boosting` predict the rate as the method does
- * (section 8.1). `ridge` is a {@link SaturatingRidge}. `blend` is the mean of `ridge` and `random-forest`. The
+ * How drift becomes a rate. `random-forest` and `gradient-boosting` predict the rate as the paper does
+ * (method section 7.2). `ridge` is a {@link SaturatingRidge}. `blend` is the mean of `ridge` and `random-forest`. The
  * first is preferred where several do.
  */
 export const RATE_MODELS = ['blend', 'ridge', 'random-forest', 'gradient-boosting'] as const

@@ -15,7 +15,7 @@ export interface StepRow {
 }
 
 /**
- * Whether a checkpoint of a long run is dangerous (method section 9.2). In a long run every drift grows, a
+ * Whether a checkpoint of a long run is dangerous (method section 7.7). In a long run every drift grows, a
  * benign one too, and a detector that was calibrated on short runs takes growth for danger. So it is the drift
  * per step that counts: logistic regression on `[a, step, a / step]`, with `a = 100 |x · PC1|` and PC1 the
  * first axis of the final drifts of the calibration runs, fitted on these and on at least one long benign run,

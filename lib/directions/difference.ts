@@ -17,7 +17,7 @@ export interface Direction {
 
 /**
  * The published estimator: `d = mean(positive) − mean(negative)`, divided by its length. Means are
- * accumulated in float64. The pools may differ in size. Method section 4.3.
+ * accumulated in float64. The pools may differ in size. Method section 4.1.
  *
  * @param positive shape `[nPositive, nEmbd]`, states under the positive pole
  * @param trait names the trait in errors

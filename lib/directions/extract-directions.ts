@@ -47,7 +47,7 @@ export interface ExtractDirectionsOptions {
 
 /**
  * Trait directions from contrasting system prompts: every question under every system prompt of both poles,
- * the states of each pole averaged, their difference scaled to unit length. Method sections 4.1 to 4.4.
+ * the states of each pole averaged, their difference scaled to unit length. Method sections 2.1 and 4.1 to 4.4.
  *
  * Each trait and pole is one pass over the model whatever the number of layers. Only one trait's states are
  * held at a time.

@@ -3,7 +3,7 @@ import { dot, gram } from '../estimators/linalg.js'
 import type { Matrix } from '../estimators/matrix.js'
 import { solveByGram } from '../estimators/newton-logistic.js'
 
-/** Settings of the reference's probe (method section 4.4). */
+/** Settings of the reference's probe (method section 4.3). */
 const FOLDS = 5
 const SEED = 42
 const C = 1

@@ -20,7 +20,7 @@ export interface DriftOptions {
 }
 
 /**
- * Drift of every step at one layer: the detector's features. Step 0 is all zero. Method section 1.
+ * Drift of every step at one layer: the detector's features. Step 0 is all zero. Method section 5.2.
  *
  * @throws TraitscopeError NOT_COMPARABLE when the trajectory was not measured at `layer`
  */
@@ -68,7 +68,7 @@ export function activationDrift(states: Matrix, atStep0: Matrix, step0Activation
 
 /**
  * Cohen's d of every step against step 0 per trait: `(m_s − m_0) / sqrt((v_0 + v_s) / 2)` over prompts, v
- * with ddof 1. A spread of zero gives 0 where nothing moved and ±Infinity otherwise. Method section 5.2.
+ * with ddof 1. A spread of zero gives 0 where nothing moved and ±Infinity otherwise. Method section 5.3.
  *
  * @throws TraitscopeError NOT_COMPARABLE when the file has no spreads (the reference's have none) or not this
  * layer

@@ -43,7 +43,7 @@ export interface BoostingJson extends Required<BoostingOptions> {
 /**
  * Gradient boosting of squared loss, equal to scikit-learn 1.9's `GradientBoostingRegressor` where no column
  * holds equal values: starts at the mean, every tree fits what is left. Defaults are those of method section
- * 8.1.
+ * 7.2.
  */
 export class GradientBoosting {
   readonly parameters: Required<BoostingOptions>

@@ -17,7 +17,7 @@ const NAME = 'a random forest classifier'
 /**
  * Binary random forest, equal to scikit-learn 1.9's `RandomForestClassifier` where no column holds equal
  * values: Gini impurity, floor(sqrt(p)) columns per split, n of n bootstrap rows. Defaults are those of
- * method section 9.2.
+ * method section 9.5.
  */
 export class RandomForestClassifier {
   readonly parameters: Required<ForestOptions>

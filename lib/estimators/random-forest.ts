@@ -16,7 +16,7 @@ const NAME = 'a random forest'
 /**
  * Random forest regression, equal to scikit-learn 1.9's `RandomForestRegressor` where no column holds equal
  * values: squared error, every column tried at every split, n of n bootstrap rows. Predictions depend on the
- * order of the training rows, and not on the scale of the features. Defaults are those of method section 8.1.
+ * order of the training rows, and not on the scale of the features. Defaults are those of method section 7.2.
  */
 export class RandomForest {
   readonly parameters: Required<ForestOptions>

@@ -21,10 +21,10 @@ const REGRESSORS = {
 
 export type RegressorName = keyof typeof REGRESSORS
 
-/** The regressors of method section 8.1. */
+/** The regressors of method section 7.2. */
 export const REGRESSOR_NAMES = Object.keys(REGRESSORS) as RegressorName[]
 
-/** A regressor with the hyperparameters of method section 8.1, not fitted yet. */
+/** A regressor with the hyperparameters of method section 7.2, not fitted yet. */
 export function newRegressor(name: RegressorName): Regressor {
   return new REGRESSORS[name]()
 }

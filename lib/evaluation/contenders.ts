@@ -59,7 +59,7 @@ export interface Fitting {
 
 /**
  * Fits every regressor on calibration checkpoints and predicts the held-out ones of each model; beside it,
- * leaves every calibration dataset out once and pools what is predicted of it. Method sections 8.1 and 9.1.
+ * leaves every calibration dataset out once and pools what is predicted of it. Method sections 9.1 and 9.4.
  *
  * @throws TraitscopeError SHAPE when a feature set cannot be fitted on the data; ABORTED
  */

@@ -22,7 +22,7 @@ const RATE: Record<LabelKind, (checkpoint: LabelledCheckpoint) => number> = {
 
 /**
  * Compares detectors: one per model, feature set and regressor, fitted on calibration checkpoints and tested
- * on held-out ones, counts pooled over models. Method sections 8 and 10.2.
+ * on held-out ones, counts pooled over models. Method section 9.1.
  *
  * @throws TraitscopeError SHAPE without calibration or held-out checkpoints of some model
  */

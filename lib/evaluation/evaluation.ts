@@ -100,7 +100,7 @@ export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'o
   controls?: readonly string[] | undefined
   /**
    * Only these models; default all. With `probes` those that detectors are fitted on: nothing of the probes is, and
-   * nothing but the probes is tested. Method section 9.1.
+   * nothing but the probes is tested. Method section 9.4.
    */
   models?: readonly string[] | undefined
   probes?: readonly string[] | undefined

@@ -41,7 +41,7 @@ function plain(
 }
 
 /**
- * The feature sets of method section 8.2 that need nothing beside the runs.
+ * The feature sets of method section 9.3 that need nothing beside the runs.
  *
  * @param traits trait order of the drifts
  */
@@ -79,7 +79,7 @@ export function lastCheckpoints(checkpoints: readonly LabelledCheckpoint[]): Lab
   return [...last.values()]
 }
 
-/** The first axis of the final drifts, harmlessness upwards where it is measured. Method section 7. */
+/** The first axis of the final drifts, harmlessness upwards where it is measured. Method section 8.1. */
 export function firstAxis(
   checkpoints: readonly LabelledCheckpoint[],
   traits: readonly string[],
@@ -176,7 +176,7 @@ export function randomBases(
 }
 
 /**
- * Change of a sparse autoencoder's features, `(z(h̄_s) − z(h̄_0)) / N` on prompt means. Method section 8.2.
+ * Change of a sparse autoencoder's features, `(z(h̄_s) − z(h̄_0)) / N` on prompt means. Method section 9.3.
  *
  * @param encoders per model
  */

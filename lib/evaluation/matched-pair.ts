@@ -47,7 +47,7 @@ export interface PairOptions {
 
 /**
  * The last checkpoints of a matched pair: same prompts, opposite answers, detectors frozen. It tells whether
- * drift follows the danger or only the subject. Method section 9.5.
+ * drift follows the danger or only the subject. Method section 9.7.
  *
  * @param evaluation of these models on held-out checkpoints that include the pair
  * @returns models that have both halves

@@ -9,7 +9,7 @@ export interface OracleThreshold extends Pick<AlarmRates, 'fnr' | 'fpr'> {
   threshold: number | null
 }
 
-/** Predicted rates that are tried, and the largest share of false alarms; method section 9.4. */
+/** Predicted rates that are tried, and the largest share of false alarms; method section 9.6. */
 const GRID = Array.from({ length: 49 }, (_, i) => (5 + 2.5 * i) / 1000)
 const MAX_FPR = 0.05
 

@@ -6,7 +6,7 @@ import { assertMadeAt } from './made-at.js'
 
 /**
  * Reads a persona direction from safetensors: `persona` `[nEmbd]`, native activation units of any length. Method section
- * 8.2.
+ * 9.3.
  *
  * @param layer 0-based block that is read
  * @returns the direction at unit length, shape `[1, nEmbd]`

@@ -28,7 +28,7 @@ export type Interval = [low: number, high: number] | null
 /**
  * Intervals of the miss and false-alarm rates by cluster bootstrap: runs are drawn with replacement, as many
  * as there are, and their checkpoints pooled; 2.5 and 97.5 percentiles of the draws that define a rate.
- * Method section 8.1, but with the draws of NumPy's legacy generator, the same for every contender.
+ * Method section 9.2: the draws of NumPy's legacy generator, the same for every contender.
  *
  * @param cut rates strictly above it are dangerous
  */

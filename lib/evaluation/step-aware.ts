@@ -44,7 +44,7 @@ const ALARM_PROBABILITY = 0.5
 /**
  * Alarms for runs far longer than the calibration: a classifier of drift AND step, fitted on all calibration
  * checkpoints and one long benign anchor run at a time. Alarm when the probability of danger is above one
- * half. Method section 9.2.
+ * half. Method section 9.5.
  *
  * @param traits trait order of the drifts
  * @param cut EM rate above which a checkpoint is dangerous

@@ -23,7 +23,7 @@ export interface SubsetScore extends CalibrationScore {
   pc1Cosine: number
 }
 
-/** Method section 9.7. */
+/** Method section 9.9. */
 export interface TraitEnumeration {
   models: string[]
   /** Every subset that is not empty, the smallest first. */

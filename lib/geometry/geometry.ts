@@ -82,7 +82,7 @@ export interface Geometry {
 
 /**
  * Geometry of where runs end: the first axis of their drifts, how much of it one dataset carries, and how
- * much of its share chance would give. Method section 7. Random draws follow one stream per model and one for
+ * much of its share chance would give. Method section 8. Random draws follow one stream per model and one for
  * all together.
  *
  * @throws TraitscopeError SHAPE for fewer than two runs; NOT_COMPARABLE when directions and drifts differ in

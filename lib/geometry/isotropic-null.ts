@@ -16,8 +16,8 @@ export interface NullOptions {
 
 /**
  * The share of the first axis if every run moved in a direction of its own, uniform on the sphere of R^H, as
- * far as it really did: what the basis and the number of runs alone make of chance. Method section 7,
- * control 4.
+ * far as it really did: what the basis and the number of runs alone make of chance. Method section
+ * 8.2, control 4.
  *
  * H numbers per run are never drawn. Of a uniform direction only its part within the span of the directions
  * matters: K normal numbers, beside a chi number for the length of all the rest. Exact in distribution.

@@ -36,7 +36,7 @@ export interface AxisWithoutGroup {
   cosine: number
 }
 
-/** How far the first axis hangs on one group of runs: leaves each out in turn. Method section 7. */
+/** How far the first axis hangs on one group of runs: leaves each out in turn. Method section 8.1. */
 export function leaveOneGroupOut(
   drifts: readonly { group: string; values: ArrayLike<number> }[],
   axis: readonly number[],

@@ -4,7 +4,7 @@ import type { Trait, TraitPack } from './trait-pack-yaml.js'
 /**
  * The conversations of one trait: every question under every system prompt of each pole, question-major (outer loop
  * questions, inner loop system prompts). 30 questions and 5 system prompts give 150 per pole; the poles may differ in
- * size. Method section 4.1.
+ * size. Method section 2.1.
  */
 export function extractionPrompts(
   pack: Pick<TraitPack, 'questions'>,
@@ -23,7 +23,7 @@ export function extractionPrompts(
   }
 }
 
-/** The evaluation prompts as single user turns, flattened in the pack's category order. Method section 5.2. */
+/** The evaluation prompts as single user turns, flattened in the pack's category order. Method section 2.2. */
 export function evaluationPrompts(
   pack: Pick<TraitPack, 'evalPrompts'>,
 ): { category: string; messages: Message[] }[] {

@@ -75,7 +75,7 @@ export function rowsOf(runs: readonly LabelledRun[]): Rows {
 
 /**
  * Training loss at a step: linear between the logged steps around it, the nearest one beyond the ends.
- * Undefined without a finite logged loss. Method section 8.2.
+ * Undefined without a finite logged loss. Method section 9.3.
  */
 export function lossBetween(log: readonly LogEntry[], step: number): number | undefined {
   const points = log.filter((entry) => Number.isFinite(entry.loss))

@@ -53,7 +53,7 @@ export interface ScanRunsOptions {
   signal?: AbortSignal | undefined
 }
 
-/** The method's order of sets and seeds (section 8.1); others follow by name and number. */
+/** The paper's order of sets and seeds (method section 7.1); others follow by name and number. */
 const DATASET_ORDER = [
   'insecure_code_1k',
   'insecure_code',

@@ -11,7 +11,7 @@ export interface Projection {
 }
 
 /**
- * Projects hidden states on unit directions, accumulated in float64. Method section 5.2.
+ * Projects hidden states on unit directions, accumulated in float64. Method section 5.1.
  *
  * @param states shape `[nPrompts, nEmbd]`
  * @param directions shape `[nTraits, nEmbd]`

@@ -105,7 +105,7 @@ void Extractor::ensure_context(int32_t n_outputs) {
     params.n_threads_batch = n_threads_;
     params.kv_unified = true;
     params.swa_full = true;
-    // F32 cache and no flash attention: both would round keys and values to F16 (docs/method.md section 2).
+    // F32 cache and no flash attention: both would round keys and values to F16 (method section 3.2).
     params.type_k = GGML_TYPE_F32;
     params.type_v = GGML_TYPE_F32;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;

@@ -102,7 +102,7 @@ const COMPARISONS = {
     ...DRIFT,
     fitOn: 'others',
   },
-  // Method section 9.6: sets of one kind are held out, and the rest is what detectors are fitted on.
+  // Method section 9.8: sets of one kind are held out, and the rest is what detectors are fitted on.
   advice: hold(
     ['bad_medical', 'risky_financial', 'subtle_misinfo'],
     ['insecure_code', 'gsm8k', 'jailbroken', 'number_sequence', 'extreme_sports'],

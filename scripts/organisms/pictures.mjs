@@ -46,7 +46,7 @@ function lossChart(name, runs) {
   })
 }
 
-/** Drift at the primary block in the plane of the calibration runs' final drifts, method section 7. */
+/** Drift at the primary block in the plane of the calibration runs' final drifts, method section 8.1. */
 function planeChart(name, runs) {
   const finals = runs
     .filter(({ set }) => groupOf(set) === 'calibration')
