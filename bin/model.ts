@@ -10,8 +10,8 @@ export async function openFromFlags(flags: ModelFlags, output: Output, signal: A
   try {
     return await openModel(flags.model, {
       gpuLayers: flags.gpuLayers,
-      ...(flags.batchTokens === undefined ? {} : { batchTokens: flags.batchTokens }),
-      ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+      batchTokens: flags.batchTokens,
+      threads: flags.threads,
       signal,
       onProgress: (fraction) => progress.update(fraction),
     })

@@ -6,19 +6,12 @@ import { drift } from '../../lib/drift/drift.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
-import { bundleFromFlags, type DirectionFlags, directionsFromFlags, shownLayer } from '../directions.js'
-import { openFromFlags, templateFromFlags } from '../model.js'
-import {
-  addDirectionOptions,
-  addModelOptions,
-  addOutputOptions,
-  failOnOption,
-  type ModelFlags,
-} from '../options.js'
+import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
+import { addDirectionOptions, addModelOptions, addOutputOptions, failOnOption } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 import { colorVerdict, exitCodeOf, type FailOn, VERDICT_COLUMNS, verdictCells } from '../verdicts.js'
 
-interface Flags extends ModelFlags, DirectionFlags {
+interface Flags extends MeasurementFlags {
   out?: string
   activations: 'prompts' | 'means' | 'none'
   failOn: FailOn
@@ -54,25 +47,17 @@ Example:
   return addOutputOptions(addDirectionOptions(addModelOptions(command))).action(
     async (run: string, flags: Flags) => {
       const output = createOutput({ quiet: flags.quiet === true })
-      const { bundle, pack } = await bundleFromFlags(flags)
-      await using model = await openFromFlags(flags, output, signal)
-      const template = await templateFromFlags(flags, model, pack.acknowledgement)
-      const directions = await directionsFromFlags(flags, { model, bundle, pack, template, output, signal })
+      await using prepared = await measurementFromFlags(flags, output, signal)
+      const { model, directions, bundle, options } = prepared
+      const { pack, allowMismatch } = options
       const progress = output.progress(`measuring ${run}`, { name: 'prompts' })
       const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
       let total: number | undefined
-      const allowMismatch = flags.allowMismatch === true
       const started = performance.now()
       const trajectory = await measureRun(model, directions, run, {
-        pack,
-        template,
-        layer: shownLayer(flags, bundle),
-        allowMismatch,
-        residualBase: flags.residualBase === true,
+        ...options,
         activations: flags.activations,
         alsoWrite: (measured) => verdictFile(verdictsOf(bundle, measured, allowMismatch)),
-        loraMode: flags.loraMode,
-        cacheDir: flags.cache ? flags.cacheDir : false,
         out: flags.out,
         force: flags.force === true,
         signal,
@@ -109,7 +94,11 @@ Example:
 type Verdicts = ReturnType<typeof trajectoryVerdicts>
 
 /** Empty without a bundle. */
-function verdictsOf(bundle: Bundle | undefined, trajectory: Trajectory, allowMismatch: boolean): Verdicts {
+function verdictsOf(
+  bundle: Bundle | undefined,
+  trajectory: Trajectory,
+  allowMismatch: boolean | undefined,
+): Verdicts {
   return bundle ? trajectoryVerdicts(bundle, trajectory, { allowMismatch }) : []
 }
 

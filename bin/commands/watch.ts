@@ -2,21 +2,19 @@ import { Command, Option } from 'commander'
 import type { VerdictKind } from '../../lib/detector/verdict.js'
 import { type WatchEvent, watchEventJson } from '../../lib/monitor/watch-events.js'
 import { watchRun } from '../../lib/monitor/watch-run.js'
-import { bundleFromFlags, type DirectionFlags, directionsFromFlags, shownLayer } from '../directions.js'
-import { openFromFlags, templateFromFlags } from '../model.js'
+import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import {
   addDirectionOptions,
   addModelOptions,
   addOutputOptions,
   failOnOption,
   integer,
-  type ModelFlags,
   seconds,
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
 import { colorVerdict, exitCodeOf, type FailOn, VERDICT_COLUMNS, verdictCells } from '../verdicts.js'
 
-interface Flags extends ModelFlags, DirectionFlags {
+interface Flags extends MeasurementFlags {
   interval: number
   once?: boolean
   untilStep?: number
@@ -56,20 +54,12 @@ Example:
     const output = createOutput({ quiet: flags.quiet === true })
     const events: WatchEvent[] = []
     const traits: string[] = []
-    const { bundle, pack } = await bundleFromFlags(flags)
-    await using model = await openFromFlags(flags, output, signal)
-    const template = await templateFromFlags(flags, model, pack.acknowledgement)
-    const directions = await directionsFromFlags(flags, { model, bundle, pack, template, output, signal })
+    await using prepared = await measurementFromFlags(flags, output, signal)
+    const { model, directions, bundle, options } = prepared
     const watch = watchRun(model, directions, run, {
-      pack,
-      template,
-      layer: shownLayer(flags, bundle),
+      ...options,
       bundle,
       endOnAlarm: flags.exitOn === 'alarm',
-      allowMismatch: flags.allowMismatch === true,
-      residualBase: flags.residualBase === true,
-      loraMode: flags.loraMode,
-      cacheDir: flags.cache ? flags.cacheDir : false,
       intervalMs: 1000 * flags.interval,
       once: flags.once === true,
       untilStep: flags.untilStep,

@@ -9,20 +9,31 @@ export interface AttachOptions extends GgufLoraOptions {
 export class AttachedAdapter implements AsyncDisposable {
   readonly #release: () => Promise<void>
   #detached: Promise<void> | undefined
+  /** The `Model` that it is attached to, and belongs to alone. */
+  readonly model: object
+  readonly id: number
+  /** What was matched, module by module. */
+  readonly report: AttachReport
+  /** SHA-256 of the adapter's files: its identity, whatever its folder is called. */
+  readonly sha256: string
+  /** Factor on the adapter's effect; 1 is the adapter as trained. */
+  readonly strength: number
 
-  constructor(
-    /** The `Model` that it is attached to, and belongs to alone. */
-    readonly model: object,
-    readonly id: number,
-    /** What was matched, module by module. */
-    readonly report: AttachReport,
-    /** SHA-256 of the adapter's files: its identity, whatever its folder is called. */
-    readonly sha256: string,
-    /** Factor on the adapter's effect; 1 is the adapter as trained. */
-    readonly strength: number,
-    release: () => Promise<void>,
-  ) {
-    this.#release = release
+  /** @internal */
+  constructor(parts: {
+    model: object
+    id: number
+    report: AttachReport
+    sha256: string
+    strength: number
+    release: () => Promise<void>
+  }) {
+    this.model = parts.model
+    this.id = parts.id
+    this.report = parts.report
+    this.sha256 = parts.sha256
+    this.strength = parts.strength
+    this.#release = parts.release
   }
 
   /** True once detach() was called. */

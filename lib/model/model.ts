@@ -26,27 +26,43 @@ import {
   MAX_THREADS,
 } from './placement.js'
 
-export interface OpenModelOptions {
+/** How a model is computed: everything that two models must share to be open alike. */
+export interface ModelOptions {
   /** Blocks to keep on the GPU; `'auto'` (default) means all when a GPU device is built in and present, else none. */
-  gpuLayers?: number | 'auto'
+  gpuLayers?: number | 'auto' | undefined
   /** CPU threads; default: what the process may use, but 1 for a file under 64 MiB. */
-  threads?: number
+  threads?: number | undefined
   /**
    * Tokens in memory at once (KV cache, attention scores), 256 to 8192: bounds the longest prompt, and batches whose rows
    * are means. Default: up to 2048, less where that would take more than about 700 MB beside the weights.
    */
-  batchTokens?: number
+  batchTokens?: number | undefined
   /** Map the file instead of reading it (default true). */
-  mmap?: boolean
+  mmap?: boolean | undefined
   /**
    * Let llama.cpp copy weights into layouts that suit the CPU's instructions, where it has some for their type (default
    * true). False leaves them in the mapped file: memory falls by up to the size of the file, quantised types get slower,
    * and F16 rounds what it multiplies to F16, as on processors without AMX.
    */
-  repack?: boolean
-  signal?: AbortSignal
+  repack?: boolean | undefined
+}
+
+/** What belongs to one opening alone. */
+interface LoadOptions {
+  signal?: AbortSignal | undefined
   /** Fraction loaded, 0 to 1. */
-  onProgress?: (fraction: number) => void
+  onProgress?: ((fraction: number) => void) | undefined
+}
+
+export interface OpenModelOptions extends ModelOptions, LoadOptions {}
+
+/** {@link ModelOptions} with every default filled in; more GPU blocks than there are mean all. */
+export interface ResolvedModelOptions extends Readonly<Required<ModelOptions>> {
+  readonly gpuLayers: number
+  readonly threads: number
+  readonly batchTokens: number
+  readonly mmap: boolean
+  readonly repack: boolean
 }
 
 export interface ModelInfo extends NativeModelInfo {
@@ -59,6 +75,17 @@ export interface ModelInfo extends NativeModelInfo {
 /** Tokenizers that compose accents (Unicode NFC) before splitting; llama.cpp leaves that step out. */
 const NFC_TOKENIZERS: ReadonlySet<string> = new Set(['qwen2'])
 
+/** @internal */
+interface ModelParts {
+  native: NativeModel
+  path: string
+  info: ModelInfo
+  gguf: GgufFile
+  fingerprint: string
+  options: ResolvedModelOptions
+  device: string
+}
+
 /**
  * An open base model. One model runs one job at a time and queues the rest; all work runs off the event loop.
  * Make one with {@link openModel}.
@@ -66,25 +93,39 @@ const NFC_TOKENIZERS: ReadonlySet<string> = new Set(['qwen2'])
 export class Model implements AsyncDisposable {
   readonly #native: NativeModel
   readonly #queue = new JobQueue()
+  readonly path: string
+  readonly info: ModelInfo
+  readonly gguf: GgufFile
+  /** Identity of the file; see `fingerprintGguf`. */
+  readonly fingerprint: string
+  /** How it was opened. */
+  readonly options: ResolvedModelOptions
+  /** `cpu`, or the name of the GPU that holds blocks. */
+  readonly device: string
 
   /** @internal */
-  constructor(
-    native: NativeModel,
-    readonly path: string,
-    readonly info: ModelInfo,
-    readonly gguf: GgufFile,
-    /** Identity of the file; see `fingerprintGguf`. */
-    readonly fingerprint: string,
-    /** Blocks asked for on the GPU; more than there are means all. */
-    readonly gpuLayers: number,
-    readonly threads: number,
-    readonly batchTokens: number,
-    /** `cpu`, or the name of the GPU that holds blocks. */
-    readonly device: string,
-    /** As asked for when it was opened. */
-    readonly repack: boolean,
-  ) {
-    this.#native = native
+  constructor(parts: ModelParts) {
+    this.#native = parts.native
+    this.path = parts.path
+    this.info = parts.info
+    this.gguf = parts.gguf
+    this.fingerprint = parts.fingerprint
+    this.options = parts.options
+    this.device = parts.device
+  }
+
+  get threads(): number {
+    return this.options.threads
+  }
+
+  /** Tokens in memory at once; the longest prompt. */
+  get batchTokens(): number {
+    return this.options.batchTokens
+  }
+
+  /** Opens another file as this one was opened: rows of both are computed alike. @throws as `openModel` */
+  openLike(path: string, options: LoadOptions = {}): Promise<Model> {
+    return openModel(path, { ...this.options, ...options })
   }
 
   /** Beginning-of-sequence token, if the vocabulary has one. */
@@ -134,8 +175,15 @@ export class Model implements AsyncDisposable {
       throw new TraitscopeError('USAGE', `adapter strength must be a finite number, found ${strength}`)
     }
     const id = await this.#run(() => this.#native.attach(gguf))
-    return new AttachedAdapter(this, id, report, peft.sha256, strength, async () => {
-      if (!this.#queue.closed) await this.#run(() => this.#native.detach(id))
+    return new AttachedAdapter({
+      model: this,
+      id,
+      report,
+      sha256: peft.sha256,
+      strength,
+      release: async () => {
+        if (!this.#queue.closed) await this.#run(() => this.#native.detach(id))
+      },
     })
   }
 
@@ -215,7 +263,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     256,
     MAX_BATCH_TOKENS,
   )
-  const { repack = true } = options
+  const { mmap = true, repack = true } = options
   const native = new (binding().Model)()
   const [info, fingerprint] = await Promise.all([
     cancellable(options, (token, onProgress) =>
@@ -225,7 +273,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
           gpuLayers: nGpuLayers,
           threads,
           batchTokens,
-          mmap: (options.mmap ?? true) && gguf.alignment % MAPPED_ALIGNMENT === 0,
+          mmap: mmap && gguf.alignment % MAPPED_ALIGNMENT === 0,
           repack: repack && !hasRowsOfOneBlock(gguf),
           vocabOnly: false,
         },
@@ -236,16 +284,13 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     fingerprintGguf(gguf),
   ])
   const name = gguf.metadata.get('general.name')
-  return new Model(
+  return new Model({
     native,
-    file,
-    { ...info, architecture, ...(typeof name === 'string' ? { name } : {}) },
+    path: file,
+    info: { ...info, architecture, ...(typeof name === 'string' ? { name } : {}) },
     gguf,
     fingerprint,
-    nGpuLayers,
-    threads,
-    batchTokens,
-    gpu && nGpuLayers > 0 ? gpu.description : 'cpu',
-    repack,
-  )
+    options: { gpuLayers: nGpuLayers, threads, batchTokens, mmap, repack },
+    device: gpu && nGpuLayers > 0 ? gpu.description : 'cpu',
+  })
 }

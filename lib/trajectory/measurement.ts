@@ -10,7 +10,7 @@ import type { PeftAdapter } from '../formats/peft/peft.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
-import type { LoraMode, OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
+import type { CheckpointOptions, OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
 import type { AttachReport } from '../model/lora/lora.js'
 import { adapterNorms } from '../model/lora/lora-norm.js'
 import type { Model } from '../model/model.js'
@@ -32,10 +32,8 @@ export interface MeasurementOptions {
   layer?: number | undefined
   /** Measure although directions and model, template or pack do not match; the differences are recorded. */
   allowMismatch?: boolean | undefined
-  /** The base is what the adapters' initialisation (PiSSA and the like) left of the original one. */
-  residualBase?: boolean | undefined
-  /** How adapters meet the base; default `auto`: attached where that is exact, merged otherwise. */
-  loraMode?: LoraMode | undefined
+  /** How checkpoints meet the base. */
+  checkpoint?: CheckpointOptions | undefined
   /** Folder of the cache of step-0 states and merged models; false for none. Default {@link defaultCacheDir}. */
   cacheDir?: string | false | undefined
 }
@@ -72,26 +70,49 @@ interface PassOptions {
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+/** @internal */
+interface PlanParts {
+  model: Model
+  directions: Directions
+  pack: TraitPack
+  conditions: Conditions
+  prompts: readonly Int32Array[]
+  primary: number
+  mismatches: readonly string[]
+  cache: Step0Cache | undefined
+  checkpoint: CheckpointOptions
+}
+
 /**
  * A base model, directions and tokenized evaluation prompts that have been found to belong together; measures
  * step 0 and any number of checkpoints under the same conditions. Make one with {@link prepareMeasurement}.
  */
 export class MeasurementPlan {
+  readonly model: Model
+  readonly directions: Directions
+  readonly pack: TraitPack
+  readonly conditions: Conditions
+  readonly prompts: readonly Int32Array[]
+  readonly tokenIdsSha256: string
+  /** Index of the primary layer on the layer axis. */
+  readonly primary: number
+  readonly mismatches: readonly string[]
+  readonly #cache: Step0Cache | undefined
+  readonly #checkpoint: CheckpointOptions
+
   /** @internal */
-  constructor(
-    readonly model: Model,
-    readonly directions: Directions,
-    readonly pack: TraitPack,
-    readonly conditions: Conditions,
-    readonly prompts: readonly Int32Array[],
-    readonly tokenIdsSha256: string,
-    /** Index of the primary layer on the layer axis. */
-    readonly primary: number,
-    readonly mismatches: readonly string[],
-    private readonly cache: Step0Cache | undefined,
-    private readonly residualBase: boolean,
-    private readonly loraMode: LoraMode | undefined,
-  ) {}
+  constructor(parts: PlanParts) {
+    this.model = parts.model
+    this.directions = parts.directions
+    this.pack = parts.pack
+    this.conditions = parts.conditions
+    this.prompts = parts.prompts
+    this.tokenIdsSha256 = new TokenHash().add(parts.prompts).digest()
+    this.primary = parts.primary
+    this.mismatches = parts.mismatches
+    this.#cache = parts.cache
+    this.#checkpoint = parts.checkpoint
+  }
 
   /** `[nPrompts, nLayers, nEmbd]` of every measurement. */
   get shape(): [number, number, number] {
@@ -101,9 +122,9 @@ export class MeasurementPlan {
   /** Measures the bare base, from the cache if the very same pass was made before. */
   async measureBase(options: PassOptions = {}): Promise<BaseMeasurement> {
     const key = this.#cacheKey()
-    const known = await this.cache?.get(key, this.shape)
+    const known = await this.#cache?.get(key, this.shape)
     const { states, computedTokens } = known ?? (await this.#computeBase(options))
-    if (!known) await this.cache?.put(key, this.shape, { states, computedTokens })
+    if (!known) await this.#cache?.put(key, this.shape, { states, computedTokens })
     return {
       ...this.#project(states),
       activationNorms: this.directions.layers.map((_, l) => activationNorm(this.#rows(states, l))),
@@ -125,9 +146,8 @@ export class MeasurementPlan {
     options: PassOptions = {},
   ): Promise<CheckpointMeasurement> {
     await using checkpoint = await openCheckpoint(this.model, folder, {
-      mode: this.loraMode,
-      cacheDir: this.cache?.folder,
-      residualBase: this.residualBase,
+      ...this.#checkpoint,
+      cacheDir: this.#cache?.folder,
       signal: options.signal,
     })
     const { peft, report, reason } = checkpoint
@@ -209,10 +229,9 @@ export class MeasurementPlan {
    */
   #cacheKey(): string {
     const { model, directions, conditions, tokenIdsSha256 } = this
-    const { device, threads, batchTokens, repack, gpuLayers } = model
     return sha256(
       JSON.stringify({
-        schema: 3,
+        schema: 4,
         base: conditions.base.fingerprint,
         adapter: null,
         tokenIds: tokenIdsSha256,
@@ -222,7 +241,7 @@ export class MeasurementPlan {
         kv: 'f32',
         flashAttention: false,
         // Kernels differ by processor, and by how weights lie in memory.
-        compute: { device, threads, batchTokens, repack, gpuLayers, system: systemInfo() },
+        compute: { device: model.device, ...model.options, system: systemInfo() },
         llamaCpp: LLAMA_CPP_VERSION,
         traitscope: packageVersion,
       }),
@@ -260,19 +279,17 @@ export async function prepareMeasurement(
   }
   const prompts = await chatTokens(model, template, messages)
   const cache = cacheDir === false ? undefined : new Step0Cache(cacheDir ?? defaultCacheDir())
-  return new MeasurementPlan(
+  return new MeasurementPlan({
     model,
     directions,
     pack,
     conditions,
     prompts,
-    new TokenHash().add(prompts).digest(),
     primary,
     mismatches,
     cache,
-    options.residualBase === true,
-    options.loraMode,
-  )
+    checkpoint: options.checkpoint ?? {},
+  })
 }
 
 function summarize({ config }: PeftAdapter, { modules }: AttachReport): AdapterSummary {

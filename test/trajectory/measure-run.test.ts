@@ -132,12 +132,15 @@ describe('measureRun', () => {
     for (const name of ['trajectory.json', 'activations.safetensors', 'run_manifest.json']) {
       expect(await readFile(join(folder, 'b', name))).toEqual(await readFile(join(folder, 'a', name)))
     }
-    const other = attachingModel({ fingerprint: 'f'.repeat(64), threads: 2 })
-    await measureRun(other.model, fakeDirections(), run, {
-      pack: fakePack(),
-      cacheDir: join(folder, 'cache'),
-    })
-    expect(states).toHaveBeenCalledTimes(8)
+    // A pass that computes in any other way is another pass.
+    for (const [i, option] of [{ threads: 2 }, { mmap: false }, { gpuLayers: 1 }].entries()) {
+      const other = attachingModel({ fingerprint: 'f'.repeat(64), options: option })
+      await measureRun(other.model, fakeDirections(), run, {
+        pack: fakePack(),
+        cacheDir: join(folder, 'cache'),
+      })
+      expect(states).toHaveBeenCalledTimes(8 + 3 * i)
+    }
   })
 
   it('should write files that read back, with hashes of inputs and outputs', async () => {

@@ -6,7 +6,7 @@ import { readPeftAdapter } from '../../formats/peft/peft.js'
 import { weightsKind } from '../../formats/run/checkpoint-folder.js'
 import { convertCheckpoint } from '../convert/full-checkpoint.js'
 import { whyMerge } from '../lora/attachable.js'
-import { type Model, openModel } from '../model.js'
+import type { Model } from '../model.js'
 import { openMerged } from './open-merged.js'
 import type { OpenCheckpoint, OpenCheckpointOptions } from './opened-checkpoint.js'
 
@@ -57,14 +57,7 @@ async function openConverted(
   try {
     const path = join(scratch, 'checkpoint.gguf')
     const sha256 = await convertCheckpoint(base.gguf, folder, path, { threads: base.threads, signal })
-    const { gpuLayers, threads, batchTokens, repack } = base
-    const model = await openModel(path, {
-      gpuLayers,
-      threads,
-      batchTokens,
-      repack,
-      ...(signal ? { signal } : {}),
-    })
+    const model = await base.openLike(path, { signal })
     return {
       how: 'convert',
       model,

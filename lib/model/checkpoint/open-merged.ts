@@ -12,7 +12,7 @@ import { refuseMovedBase } from '../lora/attachable.js'
 import { mergeAdapter, planReport } from '../merge/merge.js'
 import { MergeCache } from '../merge/merge-cache.js'
 import { planMerge } from '../merge/merge-plan.js'
-import { type Model, openModel } from '../model.js'
+import type { Model } from '../model.js'
 import type { OpenCheckpoint, OpenCheckpointOptions } from './opened-checkpoint.js'
 
 /**
@@ -34,9 +34,7 @@ export async function openMerged(
   const report = planReport(architecture, peft, planMerge(peft, base.gguf, architecture))
   const write = (path: string, force: boolean) =>
     mergeAdapter(base.path, peft, path, { type: 'float', strength, residualBase, force, signal })
-  const { gpuLayers, threads, batchTokens, repack } = base
-  const open = (path: string) =>
-    openModel(path, { gpuLayers, threads, batchTokens, repack, ...(signal ? { signal } : {}) })
+  const open = (path: string) => base.openLike(path, { signal })
   const { model, remove } =
     cacheDir === undefined
       ? await openScratch(write, open)

@@ -29,9 +29,17 @@ export interface OpenCheckpoint extends AsyncDisposable {
  */
 export type LoraMode = 'attach' | 'merge' | 'auto'
 
-export interface OpenCheckpointOptions {
+/** What holds for all checkpoints of a run alike. */
+export interface CheckpointOptions {
   /** Default `auto`. */
   mode?: LoraMode | undefined
+  /** The base is what the adapters' initialisation (PiSSA and the like) left of the original one. */
+  residualBase?: boolean | undefined
+  /** Largest size of all merged models that are kept, in bytes; default 20 GiB. */
+  cacheBytes?: number | undefined
+}
+
+export interface OpenCheckpointOptions extends CheckpointOptions {
   /** Factor on an adapter's effect, default 1. */
   strength?: number | undefined
   /**
@@ -39,9 +47,5 @@ export interface OpenCheckpointOptions {
    * temporary folder, where nothing is kept.
    */
   cacheDir?: string | undefined
-  /** Largest size of all merged models that are kept, in bytes; default 20 GiB. */
-  cacheBytes?: number | undefined
-  /** The base is what the adapter's initialisation (PiSSA and the like) left of the original one. */
-  residualBase?: boolean | undefined
   signal?: AbortSignal | undefined
 }

@@ -9,6 +9,7 @@ import { mergeAdapter } from '../../../lib/model/merge/merge.js'
 import { MergeCache } from '../../../lib/model/merge/merge-cache.js'
 import { type Model, openModel } from '../../../lib/model/model.js'
 import { copyAsDora } from '../../helpers/dora.js'
+import { isMapped } from '../../helpers/mapped.js'
 import { relativeL2, TINY_BASE, TINY_RUN } from '../../helpers/tiny.js'
 
 const PLAIN = join(TINY_RUN, 'checkpoint-60')
@@ -49,6 +50,20 @@ describe('openCheckpoint', () => {
     const [x, y] = [await open(PLAIN, half), await open(PLAIN, { ...half, mode: 'merge' })]
     expect(relativeL2(y.data, x.data)).toBeLessThan(1e-5)
     expect(relativeL2(y.data, merged.data)).toBeGreaterThan(1e-3)
+  })
+
+  it('should open the copy as the base was opened, in every respect', async () => {
+    const options = { gpuLayers: 0, threads: 2, batchTokens: 300, mmap: false, repack: false }
+    await using unmapped = await openModel(TINY_BASE, options)
+    expect(unmapped.options).toEqual(options)
+    for (const cache of [{ cacheDir }, {}]) {
+      await using merged = await openCheckpoint(unmapped, PLAIN, { mode: 'merge', ...cache })
+      expect(merged.model.options).toEqual(options)
+      expect(await isMapped(merged.model.path)).toBe(false)
+    }
+    await using merged = await openCheckpoint(base, PLAIN, { mode: 'merge', cacheDir })
+    expect(merged.model.options).toEqual(base.options)
+    expect(await isMapped(merged.model.path)).toBe(process.platform === 'linux')
   })
 
   it('should merge what cannot be attached, and say why', async () => {

@@ -12,6 +12,7 @@ import { convertModel } from '../../../lib/model/convert/convert.js'
 import { convertCheckpoint } from '../../../lib/model/convert/full-checkpoint.js'
 import { openModel } from '../../../lib/model/model.js'
 import { packageRoot } from '../../../lib/package.js'
+import { isMapped } from '../../helpers/mapped.js'
 import { relativeL2 } from '../../helpers/tiny.js'
 
 const FIXTURES = join(packageRoot, 'test/fixtures/convert')
@@ -42,6 +43,14 @@ describe('openCheckpoint on a whole model', () => {
     }
     expect(await readdir(folder)).toEqual([])
     expect(model.info.nLayer).toBe(3)
+  })
+
+  it('should open the copy as the base was opened, in every respect', async () => {
+    const options = { gpuLayers: 0, threads: 2, batchTokens: 300, mmap: false, repack: false }
+    await using model = await openModel(join(ORACLE, 'model.gguf'), options)
+    await using checkpoint = await openCheckpoint(model, CHECKPOINT, { cacheDir: folder })
+    expect(checkpoint.model.options).toEqual(options)
+    expect(await isMapped(checkpoint.model.path)).toBe(false)
   })
 
   it('should give the identity of the bytes that it read, whatever becomes of the files', async () => {

@@ -1,0 +1,48 @@
+/** What `measure` and `watch` begin with: bundle, trait pack, model, template and directions that the flags name. */
+import type { Bundle } from '../lib/detector/bundle.js'
+import type { Directions } from '../lib/directions/directions.js'
+import type { Model } from '../lib/model/model.js'
+import type { MeasurementOptions } from '../lib/trajectory/measurement.js'
+import { bundleFromFlags, type DirectionFlags, directionsFromFlags, shownLayer } from './directions.js'
+import { openFromFlags, templateFromFlags } from './model.js'
+import type { ModelFlags } from './options.js'
+import type { Output } from './output.js'
+
+export interface MeasurementFlags extends ModelFlags, DirectionFlags {}
+
+/** Ready to measure; dispose it to close the model. */
+export interface PreparedMeasurement extends AsyncDisposable {
+  model: Model
+  directions: Directions
+  bundle: Bundle | undefined
+  options: MeasurementOptions
+}
+
+export async function measurementFromFlags(
+  flags: MeasurementFlags,
+  output: Output,
+  signal: AbortSignal,
+): Promise<PreparedMeasurement> {
+  const { bundle, pack } = await bundleFromFlags(flags)
+  const model = await openFromFlags(flags, output, signal)
+  try {
+    const template = await templateFromFlags(flags, model, pack.acknowledgement)
+    return {
+      model,
+      directions: await directionsFromFlags(flags, { model, bundle, pack, template, output, signal }),
+      bundle,
+      options: {
+        pack,
+        template,
+        layer: shownLayer(flags, bundle),
+        allowMismatch: flags.allowMismatch === true,
+        checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
+        cacheDir: flags.cache ? flags.cacheDir : false,
+      },
+      [Symbol.asyncDispose]: () => model.close(),
+    }
+  } catch (error) {
+    await model.close()
+    throw error
+  }
+}
