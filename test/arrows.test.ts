@@ -1,72 +1,25 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { join, posix, sep } from 'node:path'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../lib/package.js'
+// @ts-expect-error a script without types
+import * as stages from '../scripts/stages.mjs'
 
-// Imports point one way: a stage may use itself and the stages before it (folders are the stages that data flows
-// through). CONTRIBUTING.md shows this list to newcomers.
-const STAGES = [
-  'errors',
-  'package',
-  'binding',
-  'formats',
-  'estimators',
-  'model',
-  'prompts',
-  'conditions',
-  'hidden-states',
-  'generation',
-  'bench',
-  'labels',
-  'directions',
-  'trajectory',
-  'drift',
-  'runs',
-  'detector',
-  'calibration',
-  'inspect',
-  'report',
-  'monitor',
-  'geometry',
-  'evaluation',
-  'explain',
-  'demo',
-  'index',
-]
-
-// Rooms inside a stage, in the order that they may import one another; '' are the files of the stage's root.
-const ROOMS: Record<string, string[]> = {
-  formats: ['files', 'json', 'safetensors', 'gguf', 'hf', 'peft', 'run'],
-  model: ['base', 'placement.ts', 'lora', 'merge', 'convert', '', 'checkpoint'],
+// Imports point one way: a stage may use itself and the stages before it.
+interface Import {
+  from: string
+  to: string
 }
-
 const lib = join(packageRoot, 'lib')
-const stageOf = (file: string) => (file.split('/')[0] as string).replace(/\.ts$/, '')
-
-/** Where a file stands within its stage; 0 in a stage without rooms, -1 in a room that nobody knows. */
-function roomOf(file: string): number {
-  const [stage = '', ...rest] = file.split('/')
-  const rooms = ROOMS[stage]
-  if (!rooms) return rest.length > 1 ? -1 : 0
-  const [name = ''] = rest
-  return rooms.indexOf(rest.length > 1 || rooms.includes(name) ? name : '')
-}
-
-function importsOf(file: string): { from: string; to: string }[] {
-  const text = readFileSync(join(lib, file), 'utf8')
-  return [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) => ({
-    from: file,
-    to: posix.join(posix.dirname(file), match[1] as string).replace(/\.js$/, '.ts'),
-  }))
-}
-
-const files = readdirSync(lib, { recursive: true })
-  .map((file) => String(file).split(sep).join('/'))
-  .filter((file) => file.endsWith('.ts'))
+const files: string[] = stages.files
+const order: string[] = [...stages.STAGES.keys()]
+const stageOf: (file: string) => string = stages.stageOf
+const roomOf: (file: string) => number = stages.roomOf
+const importsOf: (file: string) => Import[] = stages.importsOf
 
 describe('imports of lib/', () => {
   it('should know every stage', () => {
-    expect(files.map(stageOf).filter((stage) => !STAGES.includes(stage))).toEqual([])
+    expect(files.map(stageOf).filter((stage) => !order.includes(stage))).toEqual([])
     expect(files.filter((file) => roomOf(file) < 0)).toEqual([])
   })
 
@@ -74,7 +27,7 @@ describe('imports of lib/', () => {
     const imports = files.flatMap(importsOf)
     expect(imports.length).toBeGreaterThan(20)
     const backwards = imports.filter(({ from, to }) => {
-      const stages = STAGES.indexOf(stageOf(to)) - STAGES.indexOf(stageOf(from))
+      const stages = order.indexOf(stageOf(to)) - order.indexOf(stageOf(from))
       return stages > 0 || (stages === 0 && roomOf(to) > roomOf(from)) || to.startsWith('..')
     })
     expect(backwards.map(({ from, to }) => `${from} -> ${to}`)).toEqual([])
