@@ -23,15 +23,21 @@ int32_t block_of(const char * name, const char * prefix) {
 
 constexpr char block_output[] = "l_out-";
 
-/// Whether this node stores the values of a block, which happens after its keys. llama.cpp names the memory
-/// `cache_v_l<block>`, with a tag before the `v` where a model has several.
-bool stores_values(const ggml_tensor * tensor, int32_t block) {
+/// What of a block's cache this node stores: 1 for its keys, 2 for its values, 0 for anything else. llama.cpp
+/// names the memory `cache_k_l<block>` and `cache_v_l<block>`, with a tag before the letter where a model has
+/// several.
+uint32_t stores(const ggml_tensor * tensor, int32_t block) {
     if (tensor->op != GGML_OP_SET_ROWS || tensor->view_src == nullptr) {
-        return false;
+        return 0;
     }
-    const char * values = std::strstr(tensor->view_src->name, "v_l");
-    return values != nullptr && block_of(values, "v_l") == block;
+    const auto names = [&](const char * part) {
+        const char * found = std::strstr(tensor->view_src->name, part);
+        return found != nullptr && block_of(found, part) == block;
+    };
+    return names("k_l") ? 1 : names("v_l") ? 2 : 0;
 }
+
+constexpr uint32_t keys_and_values = 1 | 2;
 
 } // namespace
 
@@ -41,6 +47,7 @@ void Capture::begin(const PlanBatch & next, const std::vector<size_t> & tokens, 
     n_tokens = tokens.size();
     n_outputs = 0;
     n_layers_seen = 0;
+    stored = 0;
     stopped = false;
     output_rank.assign(next.n_tokens(), -1);
     for (const int32_t token : next.row_tokens) {
@@ -68,9 +75,12 @@ bool Capture::on_eval(const ggml_tensor * tensor, bool ask) {
     }
     const int32_t highest = request->layers.back();
     if (is_context) {
-        const bool stored = stores_values(tensor, highest);
-        stopped = stored && !ask;
-        return stored && ask;
+        // Whichever of the two a backend computes last: some put the values first.
+        const uint32_t part = stores(tensor, highest);
+        stored |= ask ? part : 0;
+        const bool complete = part != 0 && stored == keys_and_values;
+        stopped = complete && !ask;
+        return complete && ask;
     }
     const int32_t block = block_of(tensor->name, block_output);
     if (block < 0 || !wants(block)) {

@@ -29,6 +29,7 @@ struct Capture {
     /// Of each batch token among this decode's outputs: the last block keeps only those. -1: no row reads it.
     std::vector<int32_t> output_rank;
     size_t n_layers_seen = 0;
+    uint32_t stored = 0; ///< of the highest block in a context decode: 1 keys, 2 values, as they were offered
     bool stopped = false;
     bool non_finite = false;
     std::string error;

@@ -28,4 +28,5 @@ inline void check_throws(traitscope::ErrorCode code, const std::string & title,
     }
 }
 
+void test_capture();
 void test_merge_rows();

@@ -312,6 +312,7 @@ int main(int argc, char ** argv) {
     }
     setenv("CORE_TEST_GGUF", argv[1], 1);
     test_plan();
+    test_capture();
     test_merge_rows();
     check_throws(ErrorCode::ModelLoad, "open: should say that a file is missing",
                  [] { Model::open({"no such file"}, {}); });

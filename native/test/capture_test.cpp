@@ -1,0 +1,88 @@
+// Where a context decode ends, with the nodes offered as ggml's scheduler does it, in more orders than one.
+
+#include "core/capture.h"
+#include "test/check.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+using namespace traitscope;
+
+namespace {
+
+struct Graph {
+    std::unique_ptr<ggml_context, void (*)(ggml_context *)> context{ggml_init({1 << 20, nullptr, true}),
+                                                                    ggml_free};
+
+    ggml_tensor * memory(const std::string & name) {
+        ggml_tensor * tensor = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, 8, 4);
+        ggml_set_name(tensor, name.c_str());
+        return tensor;
+    }
+
+    ggml_tensor * store(ggml_tensor * memory) {
+        ggml_tensor * rows = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, 8, 1);
+        return ggml_set_rows(context.get(), memory, rows,
+                             ggml_new_tensor_1d(context.get(), GGML_TYPE_I64, 1));
+    }
+
+    ggml_tensor * other() {
+        ggml_tensor * tensor = ggml_new_tensor_1d(context.get(), GGML_TYPE_F32, 8);
+        return ggml_sqr(context.get(), tensor);
+    }
+};
+
+/// How many nodes ggml_backend_sched computes of one split: it offers them one by one, computes up to the
+/// first that is wanted, and leaves the split when the callback is done with it.
+size_t computed(Capture & capture, const std::vector<ggml_tensor *> & nodes) {
+    for (size_t i = 0; i < nodes.size(); ++i) {
+        if (capture.on_eval(nodes[i], true) && !capture.on_eval(nodes[i], false)) {
+            return i + 1;
+        }
+    }
+    return nodes.size();
+}
+
+} // namespace
+
+void test_capture() {
+    Graph graph;
+    const char * prefixes[] = {"cache_", "cache_swa_"};
+    for (const std::string prefix : prefixes) {
+        ggml_tensor * k0 = graph.store(graph.memory(prefix + "k_l0"));
+        ggml_tensor * v0 = graph.store(graph.memory(prefix + "v_l0"));
+        ggml_tensor * k1 = graph.store(graph.memory(prefix + "k_l1"));
+        ggml_tensor * v1 = graph.store(graph.memory(prefix + "v_l1"));
+        ggml_tensor * k11 = graph.store(graph.memory(prefix + "k_l11"));
+        ggml_tensor * other = graph.other();
+        ExtractRequest request;
+        request.layers = {0, 1};
+        PlanBatch batch;
+        batch.tokens = {5};
+        const auto stops_after = [&](const std::vector<ggml_tensor *> & nodes) {
+            Capture capture;
+            capture.request = &request;
+            capture.begin(batch, {0}, true);
+            const size_t n = computed(capture, nodes);
+            return capture.stopped ? n : size_t{0};
+        };
+        check(stops_after({k0, v0, other, k1, other, v1, other, k11}) == 6,
+              prefix + ": a context decode should end once keys and values are stored");
+        check(stops_after({v0, k0, v1, other, other, k1, other}) == 6,
+              prefix + ": and should not miss keys that a backend stores after the values");
+        check(stops_after({k0, v0, k1, other}) == 0 && stops_after({v1, v0, k0, k11, v1, other}) == 0,
+              prefix + ": and should not end before both are");
+
+        Capture split;
+        split.request = &request;
+        split.begin(batch, {0}, true);
+        check(computed(split, {v1, other}) == 2 && !split.stopped && computed(split, {k1, other}) == 1 &&
+                  split.stopped,
+              prefix + ": the two may lie in different splits of a graph");
+        check(computed(split, {other, other}) == 1, prefix + ": later splits should end at their first node");
+        split.begin(batch, {0}, true);
+        check(computed(split, {k1, other}) == 2 && !split.stopped,
+              prefix + ": the next decode should start from nothing");
+    }
+}
