@@ -1,9 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative, sep } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { findOrganism } from '../../lib/demo/demo-organism.js'
+import { findGrades } from '../../lib/labels/grades.js'
 import { packageRoot, packageVersion } from '../../lib/package.js'
 import { TINY_BASE } from '../helpers/tiny.js'
 import { Workspace } from './workspace.js'
@@ -36,6 +38,12 @@ function tarNames(tar: Buffer): string[] {
     at += 512 + 512 * Math.ceil(Number.parseInt(field(124, 12), 8) / 512)
   }
   return names
+}
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
 }
 
 let app: string
@@ -96,10 +104,6 @@ describe('the npm tarball', () => {
       'dist/lib/index.d.ts',
       'scripts/install.mjs',
       'traits/core.yaml',
-      'organisms/demo.json',
-      'organisms/traits.yaml',
-      'organisms/models/gemma2/base.gguf',
-      'organisms/bundles/gemma2/bundle.json',
     ]
     expect(wanted.filter((name) => !names.includes(name))).toEqual([])
     const size = readFileSync(tarball).length
@@ -133,11 +137,76 @@ describe('the npm tarball', () => {
     expect(names.filter((name) => name.startsWith('native/') && !/\.(cpp|h|txt|md)$/.test(name))).toEqual([])
   })
 
+  it('should bring of the organisms what the demo reads, and nothing that it does not', async () => {
+    const { base, bundle, runs } = await findOrganism()
+    const named = [
+      join(packageRoot, 'organisms/demo.json'),
+      base,
+      ...filesBelow(bundle),
+      ...runs.flatMap(({ checkpoints }) => filesBelow(dirname(checkpoints[0]!.path))),
+      ...(await Promise.all(runs.map(({ id }) => findGrades(join(dirname(bundle), '../runs/gemma2', id))))),
+    ].map((path) => relative(packageRoot, path!).split(sep).join('/'))
+    expect(names.filter((name) => name.startsWith('organisms/')).sort()).toEqual(named.sort())
+  })
+
+  it('should hold the scripts that installing runs, and no others', () => {
+    const { scripts } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
+    const needed = new Set<string>()
+    const visit = (name: string) => {
+      if (needed.has(name)) return
+      needed.add(name)
+      const text = readFileSync(join(packageRoot, name), 'utf8')
+      for (const [, to] of text.matchAll(/from '\.\/(.+?)'/g)) visit(`scripts/${to}`)
+    }
+    visit(scripts.install.replace('node ', ''))
+    visit(scripts.build.replace('node ', ''))
+    expect(names.filter((name) => name.startsWith('scripts/')).sort()).toEqual([...needed].sort())
+  })
+
   it('should hold every native file of the build definition', () => {
     const cmake = readFileSync(join(packageRoot, 'CMakeLists.txt'), 'utf8')
     const sources = cmake.match(/native\/[\w/]+\.cpp/g) ?? []
     expect(sources.length).toBeGreaterThan(0)
     expect(sources.filter((name) => !names.includes(name))).toEqual([])
+  })
+})
+
+describe('README on npm', () => {
+  const readme = readFileSync(join(packageRoot, 'README.md'), 'utf8')
+  const { repository } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
+  const name = repository.replace(/^github:/, '')
+  const prefixes = [
+    `https://github.com/${name}/blob/main/`,
+    `https://github.com/${name}/tree/main/`,
+    `https://raw.githubusercontent.com/${name}/main/`,
+  ]
+  const definitions = new Map(
+    [...readme.matchAll(/^\[([^\]]+)\]: (\S+)$/gm)].map(([, label, url]) => [label!, url!]),
+  )
+
+  // There is no docs/ beside README on npm: a link must carry the whole address.
+  it('should have no relative link and no picture from a folder', () => {
+    expect(definitions.size).toBeGreaterThan(5)
+    const inline = [...readme.matchAll(/\]\(([^)]+)\)/g)].map(([, to]) => to!)
+    expect(inline.filter((to) => !/^https:|^#/.test(to))).toEqual([])
+    expect([...definitions.values()].filter((url) => !url.startsWith('https://'))).toEqual([])
+  })
+
+  it('should link to files that are there, in the repository that package.json names', () => {
+    const ours = [...definitions.values()].filter((url) => url.includes('/main/'))
+    for (const url of ours) {
+      const prefix = prefixes.find((start) => url.startsWith(start))
+      expect(prefix, `${url} is of another repository than ${name}`).toBeDefined()
+      expect(existsSync(join(packageRoot, url.slice(prefix!.length))), url).toBe(true)
+    }
+  })
+
+  it('should define every link that the text uses', () => {
+    const text = readme.replace(/```[\s\S]*?```|`[^`]*`/g, '')
+    const used = [...text.matchAll(/\[([\w./-]+)\](?![(:])/g)].map(([, label]) => label!)
+    expect(used.length).toBeGreaterThan(5)
+    expect(used.filter((label) => !definitions.has(label))).toEqual([])
+    expect([...definitions.keys()].filter((label) => !used.includes(label))).toEqual([])
   })
 })
 
@@ -154,7 +223,11 @@ describe('the installed package', () => {
     const cli = join(app, 'node_modules/traitscope/dist/bin/traitscope.js')
     const { code, stdout } = run(process.execPath, [cli, 'demo', '--speed', '0', '--json', '-q'], app)
     expect(code).toBe(0)
-    expect(JSON.parse(stdout)).toMatchObject({ organism: 'gemma2' })
+    const demo = JSON.parse(stdout)
+    expect(demo).toMatchObject({ organism: 'gemma2' })
+    for (const { points } of demo.runs) {
+      expect(points.every(({ trueEm }: { trueEm?: number }) => trueEm !== undefined)).toBe(true)
+    }
   })
 
   it('should find its own trait pack', () => {

@@ -13,7 +13,7 @@ import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { scanLabelledRuns } from '../../lib/runs/runs.js'
 import { runNode } from '../helpers/child.js'
 
-// The trained organisms that the package ships. How they were made: organisms/README.md.
+// The trained organisms that the repository holds. How they were made: organisms/README.md.
 
 const ORGANISMS = join(packageRoot, 'organisms')
 const inside = (path: string) => join(ORGANISMS, path)
