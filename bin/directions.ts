@@ -3,6 +3,7 @@ import { type Bundle, loadBundle } from '../lib/detector/bundle.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { loadDirections } from '../lib/directions/directions-folder.js'
 import { extractDirections } from '../lib/directions/extract-directions.js'
+import { worthSentences } from '../lib/directions/worth.js'
 import { TraitscopeError } from '../lib/errors.js'
 import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
 import type { Model } from '../lib/model/model.js'
@@ -63,8 +64,9 @@ export async function directionsFromFlags(
     )
   }
   const progress = context.output.progress('reading trait prompts')
+  let directions: Directions
   try {
-    return await extractDirections(context.model, context.pack, {
+    directions = await extractDirections(context.model, context.pack, {
       layers: flags.layer,
       template: context.template,
       probes: false,
@@ -74,4 +76,6 @@ export async function directionsFromFlags(
   } finally {
     progress.done()
   }
+  for (const sentence of worthSentences(directions)) context.output.note(sentence)
+  return directions
 }

@@ -1,13 +1,16 @@
 import { Command, Option } from 'commander'
 import type { DirectionMethod } from '../../lib/directions/difference.js'
+import type { Directions, LayerDiagnostics } from '../../lib/directions/directions.js'
 import { saveDirections } from '../../lib/directions/directions-folder.js'
 import { extractDirections } from '../../lib/directions/extract-directions.js'
+import type { HeldOutAuroc } from '../../lib/directions/held-out.js'
+import { worthSentences } from '../../lib/directions/worth.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { loadTraitPack, selectTraits, type TraitSelection } from '../../lib/prompts/trait-pack.js'
 import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
-import { createOutput, table } from '../output.js'
+import { createOutput, type Output, table } from '../output.js'
 
 interface Flags extends ModelFlags {
   layer: number[]
@@ -80,29 +83,67 @@ export function directionsCommand(signal: AbortSignal): Command {
     await saveDirections(directions, flags.out, { force: flags.force === true })
     if (flags.json) {
       const { vectors: _, ...description } = directions
-      return output.json({ out: flags.out, seconds: Number(seconds.toFixed(3)), ...description })
+      const summary = worthSentences(directions)
+      return output.json({ out: flags.out, seconds: Number(seconds.toFixed(3)), summary, ...description })
     }
-    for (const diagnostics of directions.diagnostics) {
-      output.print(
-        `layer ${diagnostics.layer}, mean activation norm ${diagnostics.activationNorm.toPrecision(4)}`,
-      )
-      output.print(
-        table(
-          ['trait', 'separation', 'probe'],
-          directions.traits.map((trait) => {
-            const accuracy = diagnostics.probeAccuracy[trait]
-            return [
-              trait,
-              (diagnostics.separation[trait]! / diagnostics.activationNorm).toFixed(3),
-              accuracy == null ? '-' : accuracy.toFixed(2),
-            ]
-          }),
-        ),
-      )
-    }
+    printDiagnostics(output, directions)
     output.print(
       `${flags.out}: ${directions.traits.length} directions at layer ${directions.layers.join(', ')}; ` +
         `${directions.tokens.total} tokens of which ${directions.tokens.computed} computed, ${seconds.toFixed(1)} s`,
     )
   })
+}
+
+function printDiagnostics(output: Output, directions: Directions): void {
+  const { traits, diagnostics, method } = directions
+  for (const layer of diagnostics) {
+    output.print(`layer ${layer.layer}, mean activation norm ${layer.activationNorm.toPrecision(4)}`)
+    output.print(
+      table(
+        ['trait', 'separation', 'question', 'system prompt', 'both', 'closest trait'],
+        traits.map((trait) => {
+          const held = layer.heldOut[trait]
+          return [
+            trait,
+            (layer.separation[trait]! / layer.activationNorm).toFixed(3),
+            ...[held?.question, held?.systemPrompt, held?.both].map(aurocCell),
+            closest(layer, traits, trait),
+          ]
+        }),
+      ),
+    )
+  }
+  output.print(
+    method === 'mean-difference'
+      ? 'question, system prompt, both: AUROC within a question, with what is named left out of the direction; 95 % intervals'
+      : `held-out AUROC is told for mean-difference directions only, so what these are worth on other prompts is unknown`,
+  )
+  for (const sentence of worthSentences(directions)) output.print(sentence)
+  const probes = diagnostics.flatMap(({ probeAccuracy }) => Object.values(probeAccuracy))
+  const known = probes.filter((accuracy) => accuracy !== null)
+  if (known.length > 0) {
+    output.print(
+      `probe accuracy ${Math.min(...known).toFixed(2)} to ${Math.max(...known).toFixed(2)}: it knows the questions and ` +
+        'system prompts that it is tested on, so it says nothing about others',
+    )
+  }
+}
+
+/** `.61 .42-.80`: the estimate and its interval. */
+function aurocCell(held: HeldOutAuroc | null | undefined): string {
+  if (!held) return '-'
+  const short = (share: number) => share.toFixed(2).replace(/^0/, '')
+  return `${short(held.auroc)} ${held.interval.map(short).join('-')}`
+}
+
+/** The trait whose direction lies most along or against this one, and the cosine. */
+function closest({ cosines }: LayerDiagnostics, traits: readonly string[], trait: string): string {
+  const [first] = traits
+    .filter((other) => other !== trait)
+    .map((other): [string, number] => [
+      other,
+      cosines[`${trait}_vs_${other}`] ?? cosines[`${other}_vs_${trait}`]!,
+    ])
+    .sort(([, a], [, b]) => Math.abs(b) - Math.abs(a))
+  return first ? `${first[0]} ${first[1].toFixed(2)}` : '-'
 }

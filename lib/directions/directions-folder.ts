@@ -12,8 +12,9 @@ import { parseDescription } from './directions-json.js'
 const DESCRIPTION = 'directions.json'
 const VECTORS = 'directions.safetensors'
 
-/** Version of the folder's layout; a reader refuses what it does not know. */
-const SCHEMA_VERSION = 1
+/** Version of the folder's layout; a reader refuses what it does not know. The first one had no held-out figures. */
+const SCHEMA_VERSION = 2
+const READABLE: readonly unknown[] = [1, SCHEMA_VERSION]
 
 /** Stored vectors are float32, so their length is 1 to about 1e-7. */
 const UNIT_TOLERANCE = 1e-5
@@ -56,10 +57,10 @@ export async function loadDirections(folder: string): Promise<Directions> {
   const path = join(folder, DESCRIPTION)
   const json = await readJsonFile(path)
   if (!isJsonObject(json)) invalid(path, 'an object')
-  if (json.schemaVersion !== SCHEMA_VERSION) {
+  if (!READABLE.includes(json.schemaVersion)) {
     throw new TraitscopeError(
       typeof json.schemaVersion === 'number' ? 'UNSUPPORTED' : 'FILE_INVALID',
-      `expected schema version ${SCHEMA_VERSION} in ${path}, found ${JSON.stringify(json.schemaVersion)}; ` +
+      `expected schema version ${READABLE.join(' or ')} in ${path}, found ${JSON.stringify(json.schemaVersion)}; ` +
         'make the directions again or update traitscope',
     )
   }

@@ -1,11 +1,13 @@
 import { parseConditions } from '../conditions/conditions-json.js'
 import { isJsonObject } from '../formats/json/json.js'
-import { isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
+import { isFiniteNumber, isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
 import { DIRECTION_METHODS, type DirectionMethod } from './difference.js'
 import type { Directions, LayerDiagnostics } from './directions.js'
+import type { HeldOut } from './held-out.js'
 
 /**
  * Everything of directions but the vectors, from the parsed `directions.json`; FILE_INVALID names the field.
+ * The first schema knew no held-out figures.
  */
 export function parseDescription(json: Json, where: string): Omit<Directions, 'vectors'> {
   const at = new JsonFields(json, where, '')
@@ -28,12 +30,38 @@ export function parseDescription(json: Json, where: string): Omit<Directions, 'v
     conditions: parseConditions(at.object('conditions')),
     tokenIdsSha256: at.text('tokenIdsSha256'),
     tokens: { total: tokens.count('total'), computed: tokens.count('computed') },
-    diagnostics: at.list(
-      'diagnostics',
-      isJsonObject,
-      'one object per layer',
-    ) as unknown as LayerDiagnostics[],
+    diagnostics: diagnosticsOf(at, traits, json.schemaVersion === 1),
     versions: { traitscope: versions.text('traitscope'), llamaCpp: versions.text('llamaCpp') },
     sha256: at.text('sha256'),
   }
+}
+
+function diagnosticsOf(at: JsonFields, traits: string[], first: boolean): LayerDiagnostics[] {
+  const layers = at.list('diagnostics', isJsonObject, 'one object per layer')
+  return layers.map((layer) => {
+    const held = first ? {} : layer.heldOut
+    if (!isJsonObject(held)) at.fail('diagnostics', 'held-out figures for every layer')
+    const heldOut = traits.map((trait): [string, HeldOut | null] => {
+      const of = Object.hasOwn(held, trait) ? held[trait] : first ? null : undefined
+      if (of !== null && !isHeldOut(of)) at.fail('diagnostics', `held-out figures of ${trait}, or null`)
+      return [trait, of]
+    })
+    return { ...layer, heldOut: Object.fromEntries(heldOut) } as unknown as LayerDiagnostics
+  })
+}
+
+function isHeldOut(value: unknown): value is HeldOut {
+  const isShare = (x: unknown) => isFiniteNumber(x) && x >= 0 && x <= 1
+  return (
+    isJsonObject(value) &&
+    [value.question, value.systemPrompt, value.both].every(
+      (one) =>
+        one === null ||
+        (isJsonObject(one) &&
+          isShare(one.auroc) &&
+          Array.isArray(one.interval) &&
+          one.interval.length === 2 &&
+          one.interval.every(isShare)),
+    )
+  )
 }

@@ -3,6 +3,7 @@ import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { encodeSafetensors } from '../formats/safetensors/safetensors.js'
 import type { DirectionMethod } from './difference.js'
+import type { HeldOut } from './held-out.js'
 
 /** What one layer's directions look like; nothing here gates anything. */
 export interface LayerDiagnostics {
@@ -11,7 +12,15 @@ export interface LayerDiagnostics {
   activationNorm: number
   /** ‖mean(positive) − mean(negative)‖ per trait, native activation units. */
   separation: Record<string, number>
-  /** Cross-validated accuracy in [0, 1] per trait; null where a pole is too small or probes were off. */
+  /**
+   * What each trait's direction is worth on questions and system prompts that it was not made of. Null for the `pca`
+   * method, whose directions are not checked, and in folders of the first schema.
+   */
+  heldOut: Record<string, HeldOut | null>
+  /**
+   * Cross-validated accuracy in [0, 1] per trait of a probe whose folds share questions and system prompts, so it is
+   * near 1 whatever the directions are worth; null where a pole is too small or probes were off.
+   */
   probeAccuracy: Record<string, number | null>
   /** `a_vs_b` -> cosine in [-1, 1]. */
   cosines: Record<string, number>

@@ -1,8 +1,8 @@
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { measurementConditions } from '../conditions/conditions.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
-import { norm } from '../estimators/linalg.js'
-import { type Matrix, row, selectRows } from '../estimators/matrix.js'
+import { gram, norm } from '../estimators/linalg.js'
+import { type Matrix, row, selectRows, stackRows } from '../estimators/matrix.js'
 import { sha256 } from '../formats/files/hash.js'
 import { hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
@@ -22,6 +22,7 @@ import {
   pcaDirection,
 } from './difference.js'
 import { type Directions, directionVector, encodeDirections } from './directions.js'
+import { type HeldOut, heldOut } from './held-out.js'
 import { probeAccuracy } from './probe.js'
 
 export interface ExtractDirectionsOptions {
@@ -36,8 +37,7 @@ export interface ExtractDirectionsOptions {
   /** Default: the model's own, with the pack's acknowledgement. */
   template?: ChatTemplate | undefined
   /**
-   * Fit the diagnostic probes (default true); they cost about half a second per trait and layer of an 8B
-   * model.
+   * Fit the diagnostic probes (default true).
    */
   probes?: boolean | undefined
   signal?: AbortSignal | undefined
@@ -50,7 +50,7 @@ export interface ExtractDirectionsOptions {
  * the states of each pole averaged, their difference scaled to unit length. Method sections 2.1 and 4.1 to 4.4.
  *
  * Each trait and pole is one pass over the model whatever the number of layers. Only one trait's states are
- * held at a time.
+ * held at a time, and what the directions are worth on other prompts is told from them, without a further pass.
  *
  * @throws TraitscopeError SHAPE naming a trait without a direction; USAGE, TEMPLATE, PROMPT_TOO_LONG,
  * COMPUTE, ABORTED
@@ -77,6 +77,7 @@ export async function extractDirections(
   const normSums = layers.map(() => ({ sum: 0, rows: 0 }))
   // Entries, not objects: a trait may be called __proto__.
   const separations = layers.map((): [string, number][] => [])
+  const worths = layers.map((): [string, HeldOut | null][] => [])
   const accuracies = layers.map((): [string, number | null][] => [])
   const tokenHash = new TokenHash()
   const tokens = { total: 0, computed: 0 }
@@ -107,14 +108,21 @@ export async function extractDirections(
       const { unit, separation } = estimate(method, above, below, pack, trait)
       directionVector({ vectors, traits: names, nEmbd }, l, t).set(unit)
       separations[l]!.push([trait.name, separation])
-      const accuracy = probes ? probeAccuracy(above, below) : undefined
+      const inner = gram(stackRows(above, below))
+      const grid = {
+        questions: pack.questions.length,
+        positive: trait.positiveSystemPrompts.length,
+        negative: trait.negativeSystemPrompts.length,
+      }
+      worths[l]!.push([trait.name, method === 'mean-difference' ? heldOut(inner, grid) : null])
+      const accuracy = probes ? probeAccuracy(inner, above.rows) : undefined
       accuracies[l]!.push([trait.name, accuracy ?? null])
       for (const pole of [above, below]) {
         for (let r = 0; r < pole.rows; r++) normSums[l]!.sum += norm(row(pole, r))
         normSums[l]!.rows += pole.rows
       }
-      // Probes take a while in JavaScript; let the host's event loop breathe between layers.
-      if (probes) await new Promise(setImmediate)
+      // This takes a while in JavaScript; let the host's event loop breathe between layers.
+      await new Promise(setImmediate)
     }
   }
 
@@ -134,6 +142,7 @@ export async function extractDirections(
         layer,
         activationNorm: normSums[l]!.sum / normSums[l]!.rows,
         separation: Object.fromEntries(separations[l]!),
+        heldOut: Object.fromEntries(worths[l]!),
         probeAccuracy: Object.fromEntries(accuracies[l]!),
         cosines: pairs,
         averageCosine: average,

@@ -43,6 +43,14 @@ export function selectRows(matrix: Matrix, indices: ArrayLike<number>): Matrix64
   return { data, rows: indices.length, cols: matrix.cols }
 }
 
+/** The rows of `a`, then those of `b`, which is as wide, in float64. */
+export function stackRows(a: Matrix, b: Matrix): Matrix64 {
+  const data = new Float64Array(a.data.length + b.data.length)
+  data.set(a.data)
+  data.set(b.data, a.data.length)
+  return { data, rows: a.rows + b.rows, cols: a.cols }
+}
+
 /** The transposed matrix, in float64. */
 export function transpose({ data, rows, cols }: Matrix): Matrix64 {
   const out = new Float64Array(rows * cols)

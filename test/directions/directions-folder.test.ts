@@ -112,7 +112,17 @@ describe('loadDirections', () => {
         await edit({ sha256: sha256(bytes) })
       },
     ],
-    ['a newer schema', 'UNSUPPORTED', () => edit({ schemaVersion: 2 })],
+    ['a newer schema', 'UNSUPPORTED', () => edit({ schemaVersion: 3 })],
+    ['no held-out figures', 'FILE_INVALID', () => edit({ diagnostics: [{ layer: 1 }, { layer: 3 }] })],
+    [
+      'a held-out share above 1',
+      'FILE_INVALID',
+      () => {
+        const both = { auroc: 1.5, interval: [0, 1] }
+        const heldOut = { courage: { question: null, systemPrompt: null, both }, 'a/b': null }
+        return edit({ diagnostics: directions.diagnostics.map((layer) => ({ ...layer, heldOut })) })
+      },
+    ],
     ['no schema', 'FILE_INVALID', () => edit({ schemaVersion: undefined })],
     ['layers out of order', 'FILE_INVALID', () => edit({ layers: [3, 1] })],
     ['a repeated trait', 'FILE_INVALID', () => edit({ traits: ['a/b', 'a/b'] })],
@@ -124,6 +134,16 @@ describe('loadDirections', () => {
     await saveDirections(directions, path('d'))
     await damage()
     await expect(loadDirections(path('d'))).rejects.toMatchObject({ code })
+  })
+
+  it('should load a folder of the first schema, which told nothing of other prompts', async () => {
+    await saveDirections(directions, path('d'))
+    const diagnostics = directions.diagnostics.map(({ heldOut: _, ...layer }) => layer)
+    await edit({ schemaVersion: 1, diagnostics })
+    expect(await loadDirections(path('d'))).toEqual({
+      ...directions,
+      diagnostics: diagnostics.map((layer) => ({ ...layer, heldOut: { courage: null, 'a/b': null } })),
+    })
   })
 
   it('should load from wherever the folder was moved', async () => {

@@ -65,6 +65,9 @@ describe('extractDirections', () => {
     const [found] = directions.diagnostics
     expect(found!.layer).toBe(2)
     expect(found!.probeAccuracy).toEqual({ courage: 1, 'a/b': 1 })
+    // Two and three system prompts are too few to leave any out.
+    const byQuestion = { question: { auroc: 1, interval: [1, 1] }, systemPrompt: null, both: null }
+    expect(found!.heldOut).toEqual({ courage: byQuestion, 'a/b': byQuestion })
     expect(Object.keys(found!.cosines)).toEqual(['courage_vs_a/b'])
     expect(found!.averageCosine).toBe(found!.cosines['courage_vs_a/b'])
     expect(found!.separation.courage).toBeGreaterThan(5)
@@ -97,6 +100,25 @@ describe('extractDirections', () => {
     expect(directions.method).toBe('pca')
     expect(norm(directionVector(directions, 0, 0))).toBeCloseTo(1, 7)
     expect(directions.diagnostics[0]!.probeAccuracy).toEqual({ 'a/b': null })
+    expect(directions.diagnostics[0]!.heldOut).toEqual({ 'a/b': null })
+  })
+
+  it('should know which rows belong to which question and system prompt', async () => {
+    const words = ['be', 'show', 'more', 'quite', 'always']
+    const pack = fakePack()
+    const trait = (axis: number, above: number, below: number) => ({
+      ...pack.traits[0]!,
+      positiveSystemPrompts: words.slice(0, above).map((word) => `${word} +${axis}`),
+      negativeSystemPrompts: words.slice(0, below).map((word) => `${word} -${axis}`),
+    })
+    const held = async (above: number, below: number) => {
+      const traits = [trait(1, above, below)]
+      const made = await extractDirections(fakeModel(), { ...pack, traits }, { layers: [2], traits: 'all' })
+      return made.diagnostics[0]!.heldOut.courage!
+    }
+    const right = { auroc: 1, interval: [1, 1] }
+    expect(await held(5, 4)).toEqual({ question: right, systemPrompt: right, both: right })
+    expect(await held(4, 3)).toEqual({ question: right, systemPrompt: null, both: null })
   })
 
   it('should report progress from 0 to 1 with the trait', async () => {

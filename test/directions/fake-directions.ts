@@ -35,6 +35,14 @@ export function fakeDirections(overrides: Partial<Directions> = {}): Directions 
       layer,
       activationNorm: 4,
       separation: { courage: 2, 'a/b': 1 },
+      heldOut: {
+        courage: {
+          question: { auroc: 1, interval: [1, 1] },
+          systemPrompt: { auroc: 0.75, interval: [0.5, 1] },
+          both: { auroc: 0.25, interval: [0.125, 0.375] },
+        },
+        'a/b': { question: { auroc: 0.5, interval: [0.25, 0.75] }, systemPrompt: null, both: null },
+      },
       probeAccuracy: { courage: 1, 'a/b': null },
       cosines: { 'courage_vs_a/b': 0 },
       averageCosine: 0,

@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { type HeldOut, heldOut, type PromptGrid } from '../../lib/directions/held-out.js'
+import { gram } from '../../lib/estimators/linalg.js'
+import { type Matrix64, matrixFromRows } from '../../lib/estimators/matrix.js'
+import { uniform } from '../estimators/golden.js'
+
+interface Case {
+  seed: number
+  grid: PromptGrid
+  width: number
+  shift: number
+  expected: HeldOut
+}
+
+const fixture = new URL('../fixtures/directions/held-out.json', import.meta.url)
+const cases = Object.entries(JSON.parse(readFileSync(fixture, 'utf8')) as Record<string, Case>)
+
+/** The states of lab/golden_directions.py: noise, an offset of each question and prompt, and a shift of the positive pole. */
+function states({ seed, grid, width, shift }: Case): Matrix64 {
+  const { questions, positive, negative } = grid
+  const x = uniform(seed, questions * (positive + negative), width, 1)
+  const byQuestion = uniform(seed + 100, questions, width, 3)
+  const byPrompt = uniform(seed + 200, positive + negative, width, 1)
+  for (let r = 0; r < x.rows; r++) {
+    const above = r < questions * positive
+    const inPole = above ? r : r - questions * positive
+    const q = Math.floor(inPole / (above ? positive : negative))
+    const prompt = above ? inPole % positive : positive + (inPole % negative)
+    for (let c = 0; c < width; c++) {
+      x.data[r * width + c]! += byQuestion.data[q * width + c]! + byPrompt.data[prompt * width + c]!
+    }
+    if (above) x.data[r * width]! += shift
+  }
+  return x
+}
+
+const grid = (questions: number, positive: number, negative: number) => ({ questions, positive, negative })
+
+describe('heldOut', () => {
+  it.each(cases)('should equal making every direction again and testing it (%s)', (_, one) => {
+    const found = heldOut(gram(states(one)), one.grid)
+    for (const kind of ['question', 'systemPrompt', 'both'] as const) {
+      expect(found[kind]!.auroc).toBeCloseTo(one.expected[kind]!.auroc, 12)
+      expect(found[kind]!.interval[0]).toBeCloseTo(one.expected[kind]!.interval[0], 12)
+      expect(found[kind]!.interval[1]).toBeCloseTo(one.expected[kind]!.interval[1], 12)
+    }
+  })
+
+  it('should see system prompts that share nothing but their question', () => {
+    // Every prompt pushes along an axis of its own: what was learnt of the others says nothing of it.
+    const rows = Array.from({ length: 6 }, (_, q) =>
+      Array.from({ length: 4 }, (_, i) => {
+        const state: number[] = new Array(5).fill(0)
+        state[i] = 1
+        state[4] = q
+        return state
+      }),
+    ).flat()
+    const below = rows.map((state) => [0, 0, 0, 0, state[4]!])
+    const found = heldOut(gram(matrixFromRows([...rows, ...below])), grid(6, 4, 4))
+    expect(found.question).toEqual({ auroc: 1, interval: [1, 1] })
+    expect(found.both).toEqual({ auroc: 0.5, interval: [0.5, 0.5] })
+  })
+
+  it('should be the other way round for poles that change places', () => {
+    const { width, grid: sizes } = cases[0]![1]
+    const x = states(cases[0]![1])
+    const n = sizes.questions * sizes.positive
+    const turned = { ...x, data: new Float64Array(x.data.length) }
+    turned.data.set(x.data.subarray(n * width))
+    turned.data.set(x.data.subarray(0, n * width), n * width)
+    // The direction turns with them, so what it orders rightly stays as it was.
+    expect(heldOut(gram(turned), sizes).both!.auroc).toBeCloseTo(heldOut(gram(x), sizes).both!.auroc, 12)
+  })
+
+  it('should not speak of fewer than four units', () => {
+    const question = expect.objectContaining({ auroc: expect.any(Number) })
+    expect(heldOut(gram(uniform(3, 28, 4, 1)), grid(4, 4, 3))).toEqual({
+      question,
+      systemPrompt: null,
+      both: null,
+    })
+    const systemPrompt = question
+    expect(heldOut(gram(uniform(3, 24, 4, 1)), grid(3, 4, 4))).toEqual({
+      question: null,
+      systemPrompt,
+      both: null,
+    })
+  })
+})
