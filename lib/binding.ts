@@ -94,6 +94,85 @@ export interface NativeStates {
   nodesAfterStop: number
 }
 
+/** One sequence to generate or score, field by field as native/core/generation.h. */
+export interface NativeSequence {
+  /** The prompt, and behind its first `nPrompt` tokens a continuation to score. */
+  tokens: Int32Array
+  nPrompt: number
+  /** Tokens to generate at most. */
+  maxNew: number
+  /** 64 bits that name its random numbers, together with `draw`. */
+  key: bigint
+  draw: number
+  /** Index into `controls`, or -1. */
+  control: number
+}
+
+export interface NativeControl {
+  layers: Int32Array
+  /** `[layers, nEmbd]`. */
+  vectors: Float32Array
+}
+
+export interface NativeGenerateRequest {
+  /** In the order in which they get slots. */
+  sequences: readonly NativeSequence[]
+  slots: number
+  /** Memory of each slot in tokens. */
+  cells: number
+  microBatch: number
+  threads: number
+  temperature: number
+  topK: number
+  topP: number
+  minP: number
+  seed: bigint
+  ignoreEos: boolean
+  stopTokens: Int32Array
+  stopTexts: readonly string[]
+  adapterIds: readonly number[]
+  adapterStrengths: readonly number[]
+  controls: readonly NativeControl[]
+  /** Layers whose outputs are pooled over generated tokens. */
+  layers: Int32Array
+  logprobPositions: number
+  logprobTop: number
+  logprobIds: Int32Array
+  margins: boolean
+}
+
+export interface NativeOutcome {
+  tokens: Int32Array
+  text: string
+  finish: 'stop' | 'length' | 'aborted'
+  scores: Float64Array
+  logprobs: Float64Array
+  margins: Float64Array
+  topIds: Int32Array
+  topLogprobs: Float64Array
+  idLogprobs: Float64Array
+  pooled: Float32Array
+  nPooled: number
+}
+
+export interface NativeGenerated {
+  /** In the order of the sequences. */
+  outcomes: NativeOutcome[]
+  computedTokens: number
+  /** Prompt tokens taken over from another sequence's memory. */
+  copiedTokens: number
+  decodes: number
+  decodeSeconds: number
+}
+
+/** What is new since the last report of a generation. */
+export interface NativeStep {
+  /** Which sequence each token belongs to. */
+  sequences: Int32Array
+  tokens: Int32Array
+  finished: (NativeOutcome & { sequence: number })[]
+}
+
 export interface NativeModel {
   load(
     params: NativeLoadParams,
@@ -105,6 +184,7 @@ export interface NativeModel {
     addSpecial: boolean,
     parseSpecial: boolean,
   ): Promise<{ ids: Int32Array; offsets: Int32Array }>
+  detokenize(lists: readonly Int32Array[]): Promise<string[]>
   attach(gguf: Uint8Array): Promise<number>
   detach(id: number): Promise<void>
   extract(
@@ -112,6 +192,11 @@ export interface NativeModel {
     cancel: NativeCancelToken,
     onProgress?: (fraction: number) => void,
   ): Promise<NativeStates>
+  generate(
+    request: NativeGenerateRequest,
+    cancel: NativeCancelToken,
+    onStep?: (step: NativeStep) => void,
+  ): Promise<NativeGenerated>
   close(): Promise<void>
 }
 
@@ -263,19 +348,19 @@ export function fromNative(error: unknown): unknown {
  * Runs a native call that can be cancelled and reports progress. The signal stops it within milliseconds, and makes it
  * reject with `ABORTED`; an exception of the progress callback stops it too and is what it rejects with.
  */
-export async function cancellable<T>(
-  options: { signal?: AbortSignal | undefined; onProgress?: ((fraction: number) => void) | undefined },
-  run: (token: NativeCancelToken, onProgress?: (fraction: number) => void) => Promise<T>,
+export async function cancellable<T, E = number>(
+  options: { signal?: AbortSignal | undefined; onProgress?: ((event: E) => void) | undefined },
+  run: (token: NativeCancelToken, onProgress?: (event: E) => void) => Promise<T>,
 ): Promise<T> {
   const { signal, onProgress } = options
   throwIfAborted(signal)
   const token = new (binding().CancelToken)()
   const onAbort = () => token.cancel()
   let thrown: { error: unknown } | undefined
-  const report = (fraction: number) => {
+  const report = (event: E) => {
     if (thrown) return
     try {
-      onProgress!(fraction)
+      onProgress!(event)
     } catch (error) {
       thrown = { error }
       token.cancel()

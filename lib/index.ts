@@ -63,6 +63,14 @@ export { AttachedAdapter, type AttachOptions } from './model/attached-adapter.js
 export { openCheckpoint } from './model/checkpoint/open-checkpoint.js'
 export type { LoraMode, OpenCheckpoint } from './model/checkpoint/opened-checkpoint.js'
 export { type ConvertOptions, type ConvertReport, convertModel } from './model/convert/convert.js'
+export type {
+  FinishReason,
+  Generated,
+  GenerateOptions,
+  Generation,
+  Scored,
+  TokenLogprobs,
+} from './model/generation.js'
 export { type AttachReport, toGgufLora } from './model/lora/lora.js'
 export { type MergeOptions, type MergeReport, mergeAdapter } from './model/merge/merge.js'
 export { MERGE_TYPE_NAMES, type MergeType, mergeType, type WantedType } from './model/merge/merge-types.js'

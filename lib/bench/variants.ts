@@ -1,5 +1,6 @@
+import { MAX_SEQUENCES } from '../model/placement.js'
 import type { PlanBatch } from '../prompts/plan.js'
-import { MAX_SEQUENCES, planPrompts } from '../prompts/plan.js'
+import { planPrompts } from '../prompts/plan.js'
 
 /** A way to compute the same rows. Each variant adds one idea to the one before it. */
 export interface Variant {

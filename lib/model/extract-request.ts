@@ -39,14 +39,7 @@ export function checkRequest(
   model: { info: Pick<NativeModelInfo, 'nLayer' | 'nVocab'> },
 ): void {
   const { adapters = [], batches, layers, nRows, splitFrom, groupCells, threads } = request
-  for (const adapter of adapters) {
-    if (adapter.model !== model) {
-      throw new TraitscopeError('USAGE', 'the adapter is attached to another model: attach it to this one')
-    }
-    if (adapter.detached) {
-      throw new TraitscopeError('USAGE', 'the adapter was detached: attach it again before using it')
-    }
-  }
+  checkAdapters(model, adapters)
   const { nLayer, nVocab } = model.info
   for (const layer of layers) {
     if (!Number.isInteger(layer) || layer < 0 || layer >= nLayer) {
@@ -73,5 +66,17 @@ export function checkRequest(
       'USAGE',
       `expected token ids from 0 to ${nVocab - 1}, found ${foreign}: tokenize with this model`,
     )
+  }
+}
+
+/** @throws TraitscopeError `USAGE` for an adapter that the model does not hold */
+export function checkAdapters(model: object, adapters: readonly AttachedAdapter[]): void {
+  for (const adapter of adapters) {
+    if (adapter.model !== model) {
+      throw new TraitscopeError('USAGE', 'the adapter is attached to another model: attach it to this one')
+    }
+    if (adapter.detached) {
+      throw new TraitscopeError('USAGE', 'the adapter was detached: attach it again before using it')
+    }
   }
 }

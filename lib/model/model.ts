@@ -3,10 +3,12 @@ import {
   binding,
   cancellable,
   fromNative,
+  type NativeGenerated,
   type NativeModel,
   type NativeModelInfo,
   type NativeSpecialToken,
   type NativeStates,
+  type NativeStep,
 } from '../binding.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
@@ -14,7 +16,10 @@ import { type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
 import { AttachedAdapter, type AttachOptions } from './attached-adapter.js'
 import { checkBase } from './base/check-base.js'
 import { fingerprintGguf } from './base/fingerprint.js'
-import { checkRequest, type ExtractRequest } from './extract-request.js'
+import { checkAdapters, checkRequest, type ExtractRequest } from './extract-request.js'
+import { type PlannedGeneration, planGenerate, planScore } from './generate-request.js'
+import type { Generated, GenerateOptions, Scored } from './generation.js'
+import { costOf, GenerationListener } from './generation-listener.js'
 import { JobQueue } from './job-queue.js'
 import { toGgufLora } from './lora/lora.js'
 import {
@@ -84,6 +89,7 @@ interface ModelParts {
   fingerprint: string
   options: ResolvedModelOptions
   device: string
+  gpuBytes?: number
 }
 
 /**
@@ -102,6 +108,8 @@ export class Model implements AsyncDisposable {
   readonly options: ResolvedModelOptions
   /** `cpu`, or the name of the GPU that holds blocks. */
   readonly device: string
+  /** Memory of that GPU in bytes. */
+  readonly gpuBytes?: number
 
   /** @internal */
   constructor(parts: ModelParts) {
@@ -112,6 +120,7 @@ export class Model implements AsyncDisposable {
     this.fingerprint = parts.fingerprint
     this.options = parts.options
     this.device = parts.device
+    if (parts.gpuBytes !== undefined) this.gpuBytes = parts.gpuBytes
   }
 
   get threads(): number {
@@ -160,6 +169,11 @@ export class Model implements AsyncDisposable {
       typeof pre === 'string' && NFC_TOKENIZERS.has(pre) ? texts.map((text) => text.normalize('NFC')) : texts
     const { ids, offsets } = await this.#run(() => this.#native.tokenize(composed, addSpecial, parseSpecial))
     return texts.map((_, i) => ids.slice(offsets[i], offsets[i + 1]))
+  }
+
+  /** Text of each list of generated tokens, special tokens left out. */
+  async detokenize(lists: readonly Int32Array[]): Promise<string[]> {
+    return this.#run(() => this.#native.detokenize(lists))
   }
 
   /**
@@ -216,6 +230,66 @@ export class Model implements AsyncDisposable {
         ),
       )
     return this.#queue.run(job, request.signal)
+  }
+
+  /**
+   * Generates a sequence per prompt and draw, many at once: what prompts share is computed once, and a sequence that ends
+   * makes room for the next. Each has random numbers of its own, named by seed, prompt and draw, so neither the other
+   * prompts nor their order change them.
+   *
+   * @param prompts token ids, from `tokenize()` or a chat template
+   * @throws TraitscopeError `USAGE`, `SHAPE` (control vectors), `PROMPT_TOO_LONG`, `OUT_OF_MEMORY`, `COMPUTE`, `ABORTED`,
+   * `MODEL_CLOSED`; what a callback throws comes back as it is
+   */
+  async generate(prompts: readonly Int32Array[], options: GenerateOptions = {}): Promise<Generated> {
+    const planned = planGenerate(this, prompts, options)
+    const listener = new GenerationListener(planned, options)
+    const native = await this.#generate(planned, options, listener.onStep)
+    if (!options.partial && native.outcomes.some(({ finish }) => finish === 'aborted'))
+      throwIfAborted(options.signal)
+    const generations: Generated['generations'] = prompts.map(() => [])
+    for (const [i, outcome] of native.outcomes.entries()) {
+      const generation = listener.toGeneration(i, outcome)
+      generations[generation.prompt]![generation.draw] = generation
+    }
+    return { generations, layers: [...planned.request.layers], ...costOf(planned, native) }
+  }
+
+  /**
+   * Log-probabilities of given continuations, token by token, each behind its prompt: teacher forcing. Prompts and
+   * beginnings that continuations share are computed once.
+   *
+   * @param continuations per prompt any number of them, in token ids
+   * @throws as `generate`
+   */
+  async score(
+    prompts: readonly Int32Array[],
+    continuations: readonly (readonly Int32Array[])[],
+    options: Pick<GenerateOptions, 'adapters' | 'control' | 'sequences' | 'signal'> = {},
+  ): Promise<Scored> {
+    const planned = planScore(this, prompts, continuations, options)
+    const native = await this.#generate(planned, options)
+    if (native.outcomes.some(({ finish }) => finish === 'aborted')) throwIfAborted(options.signal)
+    const logprobs: Float64Array[][] = prompts.map(() => [])
+    for (const [i, { scores }] of native.outcomes.entries()) {
+      const { prompt, draw } = planned.places[i]!
+      logprobs[prompt]![draw] = scores
+    }
+    return { logprobs, ...costOf(planned, native) }
+  }
+
+  async #generate(
+    { request }: PlannedGeneration,
+    { adapters = [], signal }: GenerateOptions,
+    onProgress?: (step: NativeStep) => void,
+  ): Promise<NativeGenerated> {
+    const job = () => {
+      checkAdapters(this, adapters)
+      return cancellable({ signal, onProgress }, (token, onStep) =>
+        this.#native.generate(request, token, onStep),
+      )
+    }
+    return this.#queue.run(job, signal)
   }
 
   /** Waits for work in flight, then frees everything; idempotent. Later calls reject with `MODEL_CLOSED`. */
@@ -292,5 +366,6 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     fingerprint,
     options: { gpuLayers: nGpuLayers, threads, batchTokens, mmap, repack },
     device: gpu && nGpuLayers > 0 ? gpu.description : 'cpu',
+    ...(gpu && nGpuLayers > 0 ? { gpuBytes: gpu.memoryTotal } : {}),
   })
 }

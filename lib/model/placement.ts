@@ -11,18 +11,32 @@ const CHOICES = [2048, 1536, 1024, 768, 512, 384, 256]
  * block and its feed-forward activations.
  */
 export function defaultBatchTokens(metadata: ReadonlyMap<string, unknown>, architecture: string): number {
-  const number = (key: string, fallback: number) => {
-    const value = metadata.get(`${architecture}.${key}`)
-    return typeof value === 'number' && value > 0 ? value : fallback
-  }
-  const nLayer = number('block_count', 32)
-  const nEmbd = number('embedding_length', 4096)
-  const nHead = number('attention.head_count', 32)
-  const nHeadKv = number('attention.head_count_kv', nHead)
-  const headDim = number('attention.key_length', nEmbd / nHead)
-  const nFf = number('feed_forward_length', 4 * nEmbd)
+  const { nLayer, nEmbd, nHead, nHeadKv, headDim, nFf } = shapeOf(metadata, architecture)
   const bytes = (n: number) => 4 * n * (2 * nLayer * nHeadKv * headDim + nHead * n + 2 * nFf + 6 * nEmbd)
   return CHOICES.find((n) => bytes(n) <= MEMORY_BUDGET) ?? CHOICES.at(-1)!
+}
+
+/** The numbers that memory depends on; of a list with a number per block the largest. */
+function shapeOf(metadata: ReadonlyMap<string, unknown>, architecture: string) {
+  const number = (key: string, fallback: number) => {
+    const value = metadata.get(`${architecture}.${key}`)
+    const largest = typeof value === 'number' ? value : isNumbers(value) ? Math.max(...value) : 0
+    return largest > 0 ? largest : fallback
+  }
+  const nEmbd = number('embedding_length', 4096)
+  const nHead = number('attention.head_count', 32)
+  return {
+    nLayer: number('block_count', 32),
+    nEmbd,
+    nHead,
+    nHeadKv: number('attention.head_count_kv', nHead),
+    headDim: number('attention.key_length', nEmbd / nHead),
+    nFf: number('feed_forward_length', 4 * nEmbd),
+  }
+}
+
+function isNumbers(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === 'number')
 }
 
 export const MAX_BATCH_TOKENS = 8192
@@ -77,3 +91,57 @@ export function hasRowsOfOneBlock({ tensors }: GgufFile): boolean {
     ({ type, shape }) => ggmlType(type).blockElements === 32 && shape[0] === 32,
   )
 }
+
+/** Memory of a generation: what it holds of keys and values, and for how many sequences at once. */
+export interface GenerationMemory {
+  /** Sequences that are generated at once. */
+  sequences: number
+  /** Tokens of each that memory has room for. */
+  cells: number
+  /** Keys and values, F32. */
+  bytes: number
+  /** Tokens of one decode at most. */
+  microBatch: number
+}
+
+/** llama.cpp counts the cells of a sequence in steps of this. */
+const CELL_STEP = 256
+const CPU_GENERATION_BYTES = 2 * 2 ** 30
+const GPU_GENERATION_SHARE = 0.25
+/** Attention scores or logits of one decode. */
+const MICRO_BATCH_BYTES = 128 * 2 ** 20
+const MICRO_BATCH = 512
+
+/**
+ * How many sequences are generated at once: as many as there are, up to llama.cpp's ceiling and to 2 GiB of keys and
+ * values on a CPU, a quarter of the device's memory on a GPU. It depends on nothing that changes between two runs, such as
+ * free memory: which sequences are computed together decides how sums round.
+ */
+export function planGeneration(
+  model: {
+    gguf: Pick<GgufFile, 'metadata'>
+    info: { architecture: string; nVocab: number }
+    gpuBytes?: number
+  },
+  wanted: {
+    count: number
+    /** Tokens of the longest sequence. */
+    length: number
+    /** Whether logits are read within sequences, not just at their ends. */
+    scores: boolean
+    sequences?: number | undefined
+  },
+): GenerationMemory {
+  const { nLayer, nHead, nHeadKv, headDim } = shapeOf(model.gguf.metadata, model.info.architecture)
+  const cells = Math.ceil(wanted.length / CELL_STEP) * CELL_STEP
+  const bytesEach = 4 * 2 * nLayer * nHeadKv * headDim * cells
+  const budget = model.gpuBytes === undefined ? CPU_GENERATION_BYTES : GPU_GENERATION_SHARE * model.gpuBytes
+  const most = wanted.sequences ?? Math.max(1, Math.floor(budget / bytesEach))
+  const sequences = Math.min(wanted.count, most, MAX_SEQUENCES)
+  const perToken = 4 * Math.max(nHead * cells, wanted.scores ? model.info.nVocab : 0)
+  const microBatch = Math.max(sequences, Math.min(MICRO_BATCH, Math.floor(MICRO_BATCH_BYTES / perToken)))
+  return { sequences, cells, bytes: sequences * bytesEach, microBatch }
+}
+
+/** llama.cpp's `LLAMA_MAX_SEQ`. */
+export const MAX_SEQUENCES = 256

@@ -1,5 +1,6 @@
 import type { NativeBatch } from '../binding.js'
 import { TraitscopeError } from '../errors.js'
+import { MAX_SEQUENCES } from '../model/placement.js'
 import { type BatchRange, chooseBatches } from './plan-batches.js'
 
 /** How the states of a prompt's tokens become output rows. */
@@ -28,9 +29,6 @@ export interface PromptPlan {
   /** `total`: tokens of all prompts as given. `computed`: tokens that the batches decode. */
   tokens: { total: number; computed: number }
 }
-
-/** llama.cpp's `LLAMA_MAX_SEQ`. */
-export const MAX_SEQUENCES = 256
 
 /**
  * Plans how to compute many prompts with the fewest tokens: prompts form a prefix tree, a token of a shared prefix is

@@ -23,6 +23,17 @@ std::vector<std::string> to_strings(const Napi::Value & value, const char * name
     return out;
 }
 
+std::vector<std::pair<int32_t, float>> to_adapters(const Napi::Object & value) {
+    std::vector<std::pair<int32_t, float>> adapters;
+    const auto ids = value.Get("adapterIds").As<Napi::Array>();
+    const auto strengths = value.Get("adapterStrengths").As<Napi::Array>();
+    for (uint32_t i = 0; i < ids.Length(); ++i) {
+        adapters.emplace_back(ids.Get(i).As<Napi::Number>().Int32Value(),
+                              strengths.Get(i).As<Napi::Number>().FloatValue());
+    }
+    return adapters;
+}
+
 Napi::Int32Array from_int32s(Napi::Env env, const std::vector<int32_t> & values) {
     auto array = Napi::Int32Array::New(env, values.size());
     std::copy(values.begin(), values.end(), array.Data());
@@ -63,12 +74,7 @@ ExtractRequest to_request(const Napi::Object & value) {
     }
     request.layers = to_int32s(value.Get("layers"), "layers");
     request.n_rows = value.Get("nRows").As<Napi::Number>().Int64Value();
-    const auto ids = value.Get("adapterIds").As<Napi::Array>();
-    const auto strengths = value.Get("adapterStrengths").As<Napi::Array>();
-    for (uint32_t i = 0; i < ids.Length(); ++i) {
-        request.adapters.emplace_back(ids.Get(i).As<Napi::Number>().Int32Value(),
-                                      strengths.Get(i).As<Napi::Number>().FloatValue());
-    }
+    request.adapters = to_adapters(value);
     request.stop_early = value.Get("stopEarly").As<Napi::Boolean>().Value();
     request.group_cells = value.Get("groupCells").As<Napi::Number>().Int32Value();
     request.split_from = value.Get("splitFrom").As<Napi::Number>().Int64Value();

@@ -8,12 +8,15 @@
 #include <cstdint>
 #include <napi.h>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace traitscope::addon {
 
 std::vector<int32_t> to_int32s(const Napi::Value & value, const char * name);
 std::vector<std::string> to_strings(const Napi::Value & value, const char * name);
+/// `{ adapterIds, adapterStrengths }`
+std::vector<std::pair<int32_t, float>> to_adapters(const Napi::Object & value);
 Napi::Int32Array from_int32s(Napi::Env env, const std::vector<int32_t> & values);
 
 /// `{ batches, layers, nRows, adapterIds, adapterStrengths, stopEarly, groupCells, splitFrom, threads }`,

@@ -4,6 +4,9 @@
 // A Work is a plain struct made on the JS thread from plain values:
 //   void run(Job &)                  own thread; no JS value may be touched; throws traitscope::Error
 //   Napi::Value result(Napi::Env)    JS thread, after run() succeeded
+// It may have an Event, which then reaches the progress callback instead of a fraction:
+//   std::function<void(Event)> emit  own thread; set here, empty where nobody listens
+//   static Napi::Value to_js(Napi::Env, const Event &)
 //
 // Why not libuv's pool: a pass can take minutes and would hold one of four threads that file reads need too,
 // and Node waits for pool work before it lets an environment clean up. A thread of our own can be cancelled
@@ -19,11 +22,15 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 namespace traitscope::addon {
 
 Napi::Error coded_error(Napi::Env env, const std::string & code, const std::string & message);
+
+template <typename Work, typename = void> struct HasEvent : std::false_type {};
+template <typename Work> struct HasEvent<Work, std::void_t<typename Work::Event>> : std::true_type {};
 
 template <typename Work> class JobWorker {
   public:
@@ -58,6 +65,7 @@ template <typename Work> class JobWorker {
         job_.cancel = std::move(cancel);
         if (reports) {
             job_.progress = [this](double fraction) { report(fraction); };
+            listen();
         }
     }
 
@@ -89,6 +97,17 @@ template <typename Work> class JobWorker {
         to_js_.NonBlockingCall([fraction](Napi::Env env, const Napi::Function & callback) {
             callback.Call({Napi::Number::New(env, fraction)});
         });
+    }
+
+    void listen() {
+        if constexpr (HasEvent<Work>::value) {
+            work_.emit = [this](typename Work::Event event) {
+                const auto shared = std::make_shared<typename Work::Event>(std::move(event));
+                to_js_.NonBlockingCall([shared](Napi::Env env, const Napi::Function & callback) {
+                    callback.Call({Work::to_js(env, *shared)});
+                });
+            };
+        }
     }
 
     // JS thread, while the environment is alive.

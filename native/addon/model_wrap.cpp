@@ -1,6 +1,7 @@
 #include "addon/model_wrap.h"
 
 #include "addon/convert.h"
+#include "addon/generate_wrap.h"
 #include "addon/job_worker.h"
 
 #include <utility>
@@ -36,6 +37,21 @@ struct TokenizeWork {
         auto out = Napi::Object::New(env);
         out.Set("ids", from_int32s(env, tokens.ids));
         out.Set("offsets", from_int32s(env, tokens.offsets));
+        return out;
+    }
+};
+
+struct DetokenizeWork {
+    std::shared_ptr<Model> model;
+    std::vector<std::vector<int32_t>> lists;
+    std::vector<std::string> texts;
+
+    void run(Job &) { texts = model->detokenize(lists); }
+    Napi::Value result(Napi::Env env) const {
+        auto out = Napi::Array::New(env, texts.size());
+        for (size_t i = 0; i < texts.size(); ++i) {
+            out.Set(static_cast<uint32_t>(i), texts[i]);
+        }
         return out;
     }
 };
@@ -108,9 +124,11 @@ Napi::Function ModelWrap::define(Napi::Env env) {
                        {
                            InstanceMethod<&ModelWrap::load>("load"),
                            InstanceMethod<&ModelWrap::tokenize>("tokenize"),
+                           InstanceMethod<&ModelWrap::detokenize>("detokenize"),
                            InstanceMethod<&ModelWrap::attach>("attach"),
                            InstanceMethod<&ModelWrap::detach>("detach"),
                            InstanceMethod<&ModelWrap::extract>("extract"),
+                           InstanceMethod<&ModelWrap::generate>("generate"),
                            InstanceMethod<&ModelWrap::close>("close"),
                        });
 }
@@ -142,6 +160,15 @@ Napi::Value ModelWrap::tokenize(const Napi::CallbackInfo & info) {
             model(info.Env()), to_strings(info[0], "texts"), info[1].ToBoolean(), info[2].ToBoolean(), {}});
 }
 
+Napi::Value ModelWrap::detokenize(const Napi::CallbackInfo & info) {
+    DetokenizeWork work{model(info.Env()), {}, {}};
+    const auto lists = info[0].As<Napi::Array>();
+    for (uint32_t i = 0; i < lists.Length(); ++i) {
+        work.lists.push_back(to_int32s(lists.Get(i), "tokens"));
+    }
+    return start(info, std::move(work));
+}
+
 Napi::Value ModelWrap::attach(const Napi::CallbackInfo & info) {
     const auto bytes = info[0].As<Napi::Uint8Array>();
     return start(info, AttachWork{model(info.Env()),
@@ -171,6 +198,12 @@ Napi::Value ModelWrap::extract(const Napi::CallbackInfo & info) {
     }
     float * out = data.Data();
     return start(info, ExtractWork{std::move(open), std::move(request), Napi::Persistent(data), out, {}},
+                 info[1], info[2]);
+}
+
+Napi::Value ModelWrap::generate(const Napi::CallbackInfo & info) {
+    auto open = model(info.Env());
+    return start(info, GenerateWork{std::move(open), to_generate_request(info[0].As<Napi::Object>()), {}, {}},
                  info[1], info[2]);
 }
 

@@ -37,9 +37,11 @@ class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
   private:
     Napi::Value load(const Napi::CallbackInfo & info);
     Napi::Value tokenize(const Napi::CallbackInfo & info);
+    Napi::Value detokenize(const Napi::CallbackInfo & info);
     Napi::Value attach(const Napi::CallbackInfo & info);
     Napi::Value detach(const Napi::CallbackInfo & info);
     Napi::Value extract(const Napi::CallbackInfo & info);
+    Napi::Value generate(const Napi::CallbackInfo & info);
     Napi::Value close(const Napi::CallbackInfo & info);
 
     /// Throws MODEL_CLOSED. Jobs keep the returned pointer, so the model outlives them whatever JS does.

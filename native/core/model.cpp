@@ -2,6 +2,7 @@
 
 #include "core/engine.h"
 #include "core/error.h"
+#include "core/generate.h"
 #include "core/log.h"
 
 #include <utility>
@@ -96,6 +97,19 @@ Tokens Model::tokenize(const std::vector<std::string> & texts, bool add_special,
     return traitscope::tokenize(llama_model_get_vocab(model_.get()), texts, add_special, parse_special);
 }
 
+std::vector<std::string> Model::detokenize(const std::vector<std::vector<int32_t>> & lists) const {
+    std::vector<std::string> texts;
+    for (const auto & tokens : lists) {
+        for (const int32_t token : tokens) {
+            if (token < 0 || token >= info_.n_vocab) {
+                fail_internal("detokenize: a token lies outside the vocabulary");
+            }
+        }
+        texts.push_back(traitscope::detokenize(llama_model_get_vocab(model_.get()), tokens));
+    }
+    return texts;
+}
+
 int32_t Model::attach(const void * gguf, size_t size) {
     const std::lock_guard<std::mutex> lock(mutex_);
     return adapters_.add(gguf, size);
@@ -111,6 +125,11 @@ void Model::detach(int32_t id) {
 ExtractStats Model::extract(const ExtractRequest & request, float * out, const Job & job) {
     const std::lock_guard<std::mutex> lock(mutex_);
     return extractor_.run(request, adapters_, out, job);
+}
+
+GenerateResult Model::generate(const GenerateRequest & request, const Job & job) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return Generator(model_.get(), request, adapters_, job).run();
 }
 
 } // namespace traitscope

@@ -3,6 +3,7 @@
 
 #include "core/adapter.h"
 #include "core/extract.h"
+#include "core/generation.h"
 #include "core/job.h"
 #include "core/tokenize.h"
 
@@ -53,12 +54,14 @@ class Model {
 
     const ModelInfo & info() const { return info_; }
     Tokens tokenize(const std::vector<std::string> & texts, bool add_special, bool parse_special) const;
+    std::vector<std::string> detokenize(const std::vector<std::vector<int32_t>> & lists) const;
 
     /// The calls below exclude each other: loading or freeing an adapter while a context decodes is a data
     /// race.
     int32_t attach(const void * gguf, size_t size);
     void detach(int32_t id);
     ExtractStats extract(const ExtractRequest & request, float * out, const Job & job);
+    GenerateResult generate(const GenerateRequest & request, const Job & job);
 
   private:
     Model(llama_model_ptr model, const ModelParams & params);

@@ -50,12 +50,29 @@ Tokens tokenize(const llama_vocab * vocab, const std::vector<std::string> & text
     return out;
 }
 
-std::string token_text(const llama_vocab * vocab, llama_token token) {
+std::string token_text(const llama_vocab * vocab, llama_token token, bool special) {
     std::string text(64, '\0');
-    int32_t n = llama_token_to_piece(vocab, token, text.data(), static_cast<int32_t>(text.size()), 0, true);
+    int32_t n =
+        llama_token_to_piece(vocab, token, text.data(), static_cast<int32_t>(text.size()), 0, special);
     if (n < 0) {
         text.resize(static_cast<size_t>(-n));
-        n = llama_token_to_piece(vocab, token, text.data(), -n, 0, true);
+        n = llama_token_to_piece(vocab, token, text.data(), -n, 0, special);
+    }
+    text.resize(n < 0 ? 0 : static_cast<size_t>(n));
+    return text;
+}
+
+std::string detokenize(const llama_vocab * vocab, const std::vector<int32_t> & tokens) {
+    const auto n_tokens = static_cast<int32_t>(tokens.size());
+    std::string text(16 * tokens.size() + 16, '\0');
+    const auto attempt = [&] {
+        return llama_detokenize(vocab, tokens.data(), n_tokens, text.data(),
+                                static_cast<int32_t>(text.size()), false, false);
+    };
+    int32_t n = attempt();
+    if (n < 0) {
+        text.resize(static_cast<size_t>(-n));
+        n = attempt();
     }
     text.resize(n < 0 ? 0 : static_cast<size_t>(n));
     return text;

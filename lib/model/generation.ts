@@ -1,0 +1,141 @@
+/** What can be asked of a generation, and what comes out. */
+import type { AttachedAdapter } from './attached-adapter.js'
+import type { GenerationMemory } from './placement.js'
+
+export interface GenerateOptions {
+  /** Tokens to generate per sequence at most, default 256. */
+  maxTokens?: number | undefined
+  /** 0 (default): the most probable token each time. Else logits are divided by it. */
+  temperature?: number | undefined
+  /** Keep the so many most probable tokens; 0 (default): all. */
+  topK?: number | undefined
+  /** Of these the fewest whose probability reaches this; default 1. */
+  topP?: number | undefined
+  /** Of these the ones at least so probable, relative to the most probable; default 0. */
+  minP?: number | undefined
+  /** Non-negative integer, default 0. Together with the prompt's tokens and the draw it decides every random number. */
+  seed?: number | undefined
+  /** Sequences per prompt, default 1; more need a temperature. */
+  draws?: number | undefined
+  /** Texts that end a sequence, and are cut off its text. */
+  stop?: readonly string[] | undefined
+  /** Tokens that end a sequence, beside those that end an answer for this vocabulary. */
+  stopTokens?: readonly number[] | undefined
+  /** Go on after the tokens that end an answer. */
+  ignoreEos?: boolean | undefined
+  /** Applied together, each with its strength. */
+  adapters?: readonly AttachedAdapter[] | undefined
+  /**
+   * Vectors added to block outputs at every position, prompt included: block (0-based, any) to a vector of nEmbd values,
+   * already times its dose. One for all prompts, or one per prompt. Block L is llama.cpp's `l_out-L`; a control-vector GGUF
+   * counts alike, but the files of llama.cpp's own generator name the block after the one where they were measured.
+   */
+  control?:
+    | ReadonlyMap<number, Float32Array>
+    | readonly (ReadonlyMap<number, Float32Array> | undefined)[]
+    | undefined
+  /** Blocks whose outputs are averaged over the generated tokens, `mean_output` of the method; any order. */
+  layers?: readonly number[] | undefined
+  logprobs?: LogprobOptions | undefined
+  /** How near each choice was to another one; see {@link Generation.margins}. */
+  margins?: boolean | undefined
+  /** Sequences computed at once, 1 to 256; default: what {@link GenerationMemory} has room for. */
+  sequences?: number | undefined
+  /** Several times a second: what was generated since the last call, in order. */
+  onTokens?: ((tokens: readonly GeneratedToken[]) => void) | undefined
+  /** Each sequence as it ends. */
+  onGeneration?: ((generation: Generation) => void) | undefined
+  onProgress?: ((progress: GenerationProgress) => void) | undefined
+  /** Rejects with `ABORTED`; with `partial`, resolves with what there is. */
+  signal?: AbortSignal | undefined
+  partial?: boolean | undefined
+}
+
+export interface LogprobOptions {
+  /** The so many most probable tokens, default 0. */
+  top?: number | undefined
+  /** These tokens. */
+  of?: readonly number[] | undefined
+  /** At the first so many generated tokens; default all. */
+  positions?: number | undefined
+}
+
+/** Natural logarithms of probabilities at temperature 1, over the whole vocabulary, at one generated token. */
+export interface TokenLogprobs {
+  /** Of the token that was generated. */
+  chosen: number
+  /** Most probable first. */
+  top: { token: number; logprob: number }[]
+  /** In the order of `of`. */
+  of: Float64Array
+}
+
+export interface GeneratedToken {
+  prompt: number
+  draw: number
+  token: number
+}
+
+export interface GenerationProgress {
+  /** Generated so far. */
+  tokens: number
+  tokensPerSecond: number
+  /** Sequences that have ended, of all. */
+  finished: number
+  sequences: number
+}
+
+/** `stop`: a stop token or text. `length`: maxTokens. `context`: the model's context is full. `aborted`: by the signal. */
+export type FinishReason = 'stop' | 'length' | 'context' | 'aborted'
+
+export interface Generation {
+  /** Index into the prompts. */
+  prompt: number
+  draw: number
+  /** Generated token ids, a stop token included. */
+  tokens: Int32Array
+  /** Of the tokens, without special ones and without the stop text. */
+  text: string
+  finish: FinishReason
+  logprobs?: TokenLogprobs[]
+  /** `[layers, nEmbd]`, layers ascending; missing where no generated token was fed back, and after an abort. */
+  states?: Float32Array
+  /** Tokens that `states` is the mean of: all generated ones but the last, which the model never reads. */
+  statePositions?: number
+  /**
+   * Per token, how much probability would have had to move for another one to be chosen. Greedy: what the most probable
+   * token has more than the second, at temperature 1. Sampled: the smaller distance of the random number to the edges of
+   * the token's share, or of what top-k, top-p and min-p decided by.
+   */
+  margins?: Float64Array
+}
+
+/** What a generation computed. */
+export interface GenerationCost {
+  tokens: {
+    /** Of all sequences, as given. */
+    prompt: number
+    /** Through the model: prompts, and generated tokens that were fed back. */
+    computed: number
+    /** Of prompts, taken over from a sequence that begins alike. */
+    shared: number
+    generated: number
+  }
+  /** Passes through the model. */
+  decodes: number
+  /** Inside llama.cpp. */
+  decodeSeconds: number
+  memory: GenerationMemory
+}
+
+export interface Generated extends GenerationCost {
+  /** `[prompt][draw]`. */
+  generations: Generation[][]
+  /** Layers of `states`, ascending. */
+  layers: number[]
+}
+
+export interface Scored extends GenerationCost {
+  /** `[prompt][continuation]`: the log-probability of each token of the continuation, natural, at temperature 1. */
+  logprobs: Float64Array[][]
+}
