@@ -232,11 +232,22 @@ export interface NativeRowMerge {
 export interface NativeDevice {
   name: string
   description: string
+  /** What drives it, as ggml names it: `CPU`, `CUDA`, `Vulkan`. */
+  backend: string
   isGpu: boolean
   /** Bytes. */
   memoryFree: number
   /** Bytes. */
   memoryTotal: number
+}
+
+/** A variable of the environment by which a backend's products are as precise as their types say. */
+export interface NativePrecisionSwitch {
+  name: string
+  /** In force. */
+  value: string
+  /** Set by traitscope before the backend was loaded; else the user's own, which stays. */
+  ours: boolean
 }
 
 export interface NativeBinding {
@@ -246,11 +257,13 @@ export interface NativeBinding {
   mergeRows(merge: NativeRowMerge, cancel?: NativeCancelToken): Promise<Uint8Array<ArrayBuffer>>
   /** Per column the sum over the rows of each squared element, after the product is added; targetType is not read. */
   columnSquares(merge: NativeRowMerge, cancel?: NativeCancelToken): Promise<Float64Array>
-  /** Loads ggml's backends from a folder, for a prebuild; a source build has them linked in. */
+  /** Loads ggml's backends from a folder alone, for a prebuild; a source build has them linked in. Goes first. */
   loadBackends(folder: string): void
   /** Cancels the jobs of the whole process and waits for their end, so many milliseconds at most. */
   stopJobs(patience: number): void
   devices(): NativeDevice[]
+  /** Of the backends that are loaded. */
+  precision(): NativePrecisionSwitch[]
   systemInfo(): string
   /**
    * Writes a GGUF again with its matrices as `F16`, `BF16`, `Q8_0`, `Q4_0` or `Q4_K_M`, by llama.cpp's rules. Neither
@@ -307,7 +320,6 @@ export function binding(): NativeBinding {
     try {
       const addon: NativeBinding = require(path)
       addon.loadBackends(folder)
-      if (addon.devices().length === 0) throw new Error(`no compute backend for this CPU in ${folder}`)
       // The libraries take themselves apart when the process leaves; no job may be in them then. A worker thread's own
       // jobs are stopped when its environment is cleaned up.
       if (isMainThread) process.once('exit', () => addon.stopJobs(PATIENCE_MS))
@@ -395,6 +407,7 @@ export interface Diagnosis {
   addon?: string
   cpuFeatures?: string
   devices: NativeDevice[]
+  precision: NativePrecisionSwitch[]
   /** What is wrong and what to do about it; empty when all is well. */
   problems: string[]
 }
@@ -405,8 +418,14 @@ export function diagnose(): Diagnosis {
   try {
     const addon = binding()
     const devices = addon.devices()
-    return { ...base, addon: loadedFrom!, cpuFeatures: systemInfo(), devices, problems: [] }
+    const precision = addon.precision()
+    return { ...base, addon: loadedFrom!, cpuFeatures: systemInfo(), devices, precision, problems: [] }
   } catch (error) {
-    return { ...base, devices: [], problems: [error instanceof Error ? error.message : String(error)] }
+    return {
+      ...base,
+      devices: [],
+      precision: [],
+      problems: [error instanceof Error ? error.message : String(error)],
+    }
   }
 }

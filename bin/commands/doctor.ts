@@ -41,6 +41,9 @@ export function doctorCommand(): Command {
           `${kind.padEnd(12)}${device.name}: ${device.description}, ${gib(device.memoryFree)} of ${gib(device.memoryTotal)} free`,
         )
       }
+      for (const { name, value, ours } of report.precision) {
+        output.print(`precision   ${name}=${value}${ours ? ' (set by traitscope)' : ' (yours)'}`)
+      }
       output.print(`cache       step 0 of measured bases in ${report.cacheDir}`)
       if (report.problems.length === 0) return output.print(output.color('green', 'no problems found'))
       for (const problem of report.problems) output.print(`${output.color('red', 'problem')}     ${problem}`)

@@ -39,7 +39,11 @@ template <typename Work> Napi::Value start(const Napi::CallbackInfo & info, Work
 }
 
 void load_backend_libraries(const Napi::CallbackInfo & info) {
-    load_backends(info[0].As<Napi::String>().Utf8Value());
+    try {
+        load_backends(info[0].As<Napi::String>().Utf8Value());
+    } catch (const Error & error) {
+        throw coded_error(info.Env(), code_name(error.code()), error.what());
+    }
 }
 
 void stop_jobs(const Napi::CallbackInfo & info) {
@@ -53,10 +57,24 @@ Napi::Value devices(const Napi::CallbackInfo & info) {
         auto device = Napi::Object::New(info.Env());
         device.Set("name", list[i].name);
         device.Set("description", list[i].description);
+        device.Set("backend", list[i].backend);
         device.Set("isGpu", list[i].is_gpu);
         device.Set("memoryFree", static_cast<double>(list[i].memory_free));
         device.Set("memoryTotal", static_cast<double>(list[i].memory_total));
         out.Set(static_cast<uint32_t>(i), device);
+    }
+    return out;
+}
+
+Napi::Value precision(const Napi::CallbackInfo & info) {
+    const auto switches = precision_switches();
+    auto out = Napi::Array::New(info.Env(), switches.size());
+    for (size_t i = 0; i < switches.size(); ++i) {
+        auto each = Napi::Object::New(info.Env());
+        each.Set("name", switches[i].name);
+        each.Set("value", switches[i].value);
+        each.Set("ours", switches[i].ours);
+        out.Set(static_cast<uint32_t>(i), each);
     }
     return out;
 }
@@ -87,6 +105,7 @@ void define_engine(Napi::Env env, Napi::Object exports) {
     exports.Set("loadBackends", Napi::Function::New<load_backend_libraries>(env, "loadBackends"));
     exports.Set("stopJobs", Napi::Function::New<stop_jobs>(env, "stopJobs"));
     exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
+    exports.Set("precision", Napi::Function::New<precision>(env, "precision"));
     exports.Set("systemInfo", Napi::Function::New<engine_info>(env, "systemInfo"));
     exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));
     exports.Set("matmulRate", Napi::Function::New<matmul>(env, "matmulRate"));

@@ -1,5 +1,6 @@
 #pragma once
-// Exports that need no open model: loadBackends, stopJobs, devices, systemInfo, quantize, matmulRate.
+// Exports that need no open model: loadBackends, stopJobs, devices, precision, systemInfo, quantize,
+// matmulRate.
 
 #include <napi.h>
 

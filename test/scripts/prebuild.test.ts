@@ -15,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { packageRoot } from '../../lib/package.js'
 import { runCli } from '../helpers/child.js'
+import { plantLibraries } from '../helpers/planted.js'
 import { relativeL2, TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
 
 // A prebuild as a user gets it: the package without build/, on a machine without compiler, cmake, git or Python. Making
@@ -50,9 +51,9 @@ describe.skipIf(skipped)('a prebuild', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   /** Node with a PATH that holds nothing. */
-  function run(file: string, args: string[] = []) {
+  function run(file: string, args: string[] = [], cwd = folder) {
     const env = { PATH: join(folder, 'bin'), HOME: folder, XDG_CACHE_HOME: join(folder, 'cache') }
-    return spawnSync(process.execPath, [join(app, file), ...args], { cwd: folder, encoding: 'utf8', env })
+    return spawnSync(process.execPath, [join(app, file), ...args], { cwd, encoding: 'utf8', env })
   }
 
   it('should satisfy the install script', () => {
@@ -66,6 +67,14 @@ describe.skipIf(skipped)('a prebuild', () => {
     const report = JSON.parse(stdout)
     expect(report).toMatchObject({ problems: [], addon: join(app, 'prebuilds', name, 'traitscope.node') })
     expect(report.devices.length).toBeGreaterThan(0)
+  })
+
+  it('should load its own libraries, not those of the working directory', () => {
+    const elsewhere = join(folder, 'elsewhere')
+    mkdirSync(elsewhere)
+    const opened = plantLibraries(elsewhere)
+    expect(run('dist/bin/traitscope.js', ['doctor', '--json'], elsewhere)).toMatchObject({ status: 0 })
+    expect(opened()).toBe(false)
   })
 
   it('should read the states that the native build reads, base and adapter', async () => {

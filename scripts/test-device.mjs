@@ -1,0 +1,68 @@
+// Builds the addon as a portable build with a second device on loopback (ggml's RPC backend, native/test/rpc_device.h) into
+// build-device/app, a copy of what the tests need, and runs there the tests that compute, on that device, and test/device.
+//
+//   npm run test:device                    all of them (about ten minutes)
+//   npm run test:device -- test/lifecycle  these
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, cpSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { compile } from './build-native.mjs'
+import { llamaSource, root, SetupError } from './llama-source.mjs'
+
+const TESTS = [
+  'test/device',
+  'test/model',
+  'test/hidden-states',
+  'test/lifecycle',
+  'test/trajectory',
+  'test/directions',
+]
+const stage = join(root, 'build-device')
+const app = join(stage, 'app')
+
+/** The package as the tests see it, with the test build where a source build would be. */
+function makeApp() {
+  const raw = join(stage, 'raw')
+  compile(join(stage, 'cmake'), {
+    TRAITSCOPE_LLAMA_CPP: llamaSource(),
+    TRAITSCOPE_TEST_RPC: 'ON',
+    TRAITSCOPE_OUTPUT: raw,
+  })
+  const release = join(app, 'build', 'Release')
+  rmSync(app, { recursive: true, force: true })
+  mkdirSync(release, { recursive: true })
+  const wanted =
+    /^traitscope\.node$|^rpc_server$|^lib(llama|ggml|ggml-base)\.so\.\d+$|^libggml-(cpu|rpc)\.so$/
+  for (const folder of [raw, join(stage, 'cmake'), join(stage, 'cmake', 'bin')]) {
+    for (const file of readdirSync(folder).filter((name) => wanted.test(name)))
+      copyFileSync(join(folder, file), join(release, file))
+  }
+  for (const part of [
+    'bin',
+    'dist',
+    'lib',
+    'organisms',
+    'scripts',
+    'test',
+    'traits',
+    'package.json',
+    'vitest.config.ts',
+  ])
+    cpSync(join(root, part), join(app, part), { recursive: true })
+  for (const part of ['node_modules', 'deps']) symlinkSync(join(root, part), join(app, part))
+}
+
+try {
+  makeApp()
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error
+  console.error(`traitscope: ${error.message}`)
+  process.exit(1)
+}
+const asked = process.argv.slice(2)
+const run = spawnSync(
+  process.execPath,
+  [join(root, 'node_modules', 'vitest', 'vitest.mjs'), 'run', ...(asked.length > 0 ? asked : TESTS)],
+  { cwd: app, stdio: 'inherit', env: { ...process.env, TRAITSCOPE_TEST_RPC: '1' } },
+)
+process.exit(run.status ?? 1)
