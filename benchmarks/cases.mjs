@@ -1,8 +1,8 @@
 // What is measured: operations x contenders x models. A trial is one of each, in a process of its own.
-import { CONTENDERS } from '../dist/lib/bench/contenders.js'
+import { VARIANTS } from '../dist/lib/bench/variants.js'
 
 /** Ways to compute the same states, by name; benchmarks/operations/read-states.mjs runs them. */
-const ways = CONTENDERS.map(({ name }) => name)
+const ways = VARIANTS.map(({ name }) => name)
 
 export const OPERATIONS = {
   /** The evaluation prompts of the core pack: the pass that every checkpoint gets. */

@@ -7,7 +7,7 @@ import {
   RandomForest,
   RandomForestClassifier,
   Ridge,
-} from '../dist/lib/index.js'
+} from '../dist/lib/estimators/index.js'
 
 const SHAPES = { 'one model': [156, 7], pooled: [624, 7] }
 const WIDE = { 'activation drift': [156, 2048] }

@@ -16,7 +16,9 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { table } from '../dist/bin/output.js'
 import { encodeGgufHeader } from '../dist/lib/formats/gguf/gguf.js'
-import { encodeSafetensors, mergeAdapter, mergeType } from '../dist/lib/index.js'
+import { encodeSafetensors } from '../dist/lib/formats/safetensors/safetensors.js'
+import { mergeAdapter } from '../dist/lib/index.js'
+import { mergeType } from '../dist/lib/model/merge/merge-types.js'
 
 const SHAPES = {
   '1B': { blocks: 16, width: 2048, ffn: 8192, heads: 32, kvHeads: 8, headDim: 64, vocabulary: 128_256 },

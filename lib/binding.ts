@@ -12,11 +12,13 @@ export interface NativeCancelToken {
   cancel(): void
 }
 
+/** A token with a meaning of its own, by id and text. */
 export interface NativeSpecialToken {
   id: number
   text: string
 }
 
+/** What llama.cpp says of a model: counts, and bytes of its weights. */
 export interface NativeModelInfo {
   description: string
   nLayer: number
@@ -229,6 +231,7 @@ export interface NativeRowMerge {
   threads: number
 }
 
+/** A device that the build can compute on. */
 export interface NativeDevice {
   name: string
   description: string
@@ -400,6 +403,7 @@ export function systemInfo(): string {
   return system
 }
 
+/** What is installed here, and what is wrong with it. */
 export interface Diagnosis {
   version: string
   llamaCpp: string

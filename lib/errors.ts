@@ -29,8 +29,10 @@ export const ERROR_CODES = [
   'INTERNAL', // a bug in traitscope
 ] as const
 
+/** A code of {@link ERROR_CODES}. */
 export type ErrorCode = (typeof ERROR_CODES)[number]
 
+/** What everything rejects with. `message` says what was expected, what was found and what to do; `cause` may hold more. */
 export class TraitscopeError extends Error {
   override readonly name = 'TraitscopeError'
   /** Stable, machine-readable; see {@link ERROR_CODES}. */

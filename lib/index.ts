@@ -1,112 +1,180 @@
-/** The public list of names; every one is documented where it lives. */
-export { type BenchOptions, type BenchReport, type BenchRow, benchModel } from './bench/bench.js'
-export { type Diagnosis, diagnose } from './binding.js'
-export {
-  type CalibrateOptions,
-  type Calibration,
-  type CalibrationReport,
-  calibrate,
-} from './calibration/calibrate.js'
-export { saveBundle } from './calibration/save-bundle.js'
-export type { CalibratedFor } from './conditions/calibrated-for.js'
-export type { Conditions } from './conditions/conditions.js'
-export type { Demo } from './demo/demo.js'
-export { type DemoOrganism, type FindOrganismOptions, findOrganism } from './demo/demo-organism.js'
-export type { DemoOutcome, DemoPoint, DemoRun } from './demo/demo-run.js'
-export { type RunDemoOptions, runDemo } from './demo/run-demo.js'
-export { demoCaveat, demoStory, formatRate } from './demo/story.js'
-export { type Bundle, type BundleSummary, loadBundle } from './detector/bundle.js'
-export { Detector, type Prediction } from './detector/detector.js'
-export { RunVerdicts, trajectoryVerdicts } from './detector/run-verdicts.js'
-export type { Verdict, VerdictKind } from './detector/verdict.js'
-export type { PairwiseCosines } from './directions/cosines.js'
-export { type DirectionMethod, meanDifference, pcaDirection } from './directions/difference.js'
-export { type Directions, directionVector } from './directions/directions.js'
-export { loadDirections, saveDirections } from './directions/directions-folder.js'
-export { type ExtractDirectionsOptions, extractDirections } from './directions/extract-directions.js'
-export { activationDrift, cohensD, type DriftStep, drift, driftStep } from './drift/drift.js'
-export { ERROR_CODES, type ErrorCode, isTraitscopeError, TraitscopeError } from './errors.js'
-export { GradientBoosting } from './estimators/gradient-boosting.js'
-export { Isotonic } from './estimators/isotonic.js'
-export { LogisticRegression } from './estimators/logistic-regression.js'
-export type { Matrix } from './estimators/matrix.js'
-export { Pca } from './estimators/pca.js'
-export { PlsRegression } from './estimators/pls-regression.js'
-export { RandomForest } from './estimators/random-forest.js'
-export { RandomForestClassifier } from './estimators/random-forest-classifier.js'
-export { type Regressor, regressorFromJSON } from './estimators/regressor.js'
-export { Ridge } from './estimators/ridge.js'
-export { Standardizer } from './estimators/standardizer.js'
-export { evaluateRuns, type RunsEvaluation } from './evaluation/evaluate-runs.js'
-export type { EvaluateRunsOptions } from './evaluation/evaluation.js'
-export { saveEvaluation } from './evaluation/evaluation-report.js'
-export {
-  evaluationRows,
-  evaluationWarnings,
-  furtherTables,
-  TABLE_HEADER,
-} from './evaluation/evaluation-table.js'
-export { checkOutputFree, writeFileAtomic } from './formats/files/atomic.js'
-export { encodeGguf, type GgufFile, readGguf } from './formats/gguf/gguf.js'
-export { type PeftAdapter, readPeftAdapter } from './formats/peft/peft.js'
-export { type Checkpoint, type RunFolder, scanRunFolder } from './formats/run/run-folder.js'
-export { encodeSafetensors, readSafetensors, type Safetensors } from './formats/safetensors/safetensors.js'
-export { driftGeometry, type FinalDrift, type Geometry } from './geometry/geometry.js'
-export { loadingsChart, planeChart, saveGeometry } from './geometry/geometry-report.js'
-export { type RunGeometry, runGeometry } from './geometry/run-geometry.js'
-export { type AdapterEffect, adapterEffect } from './hidden-states/adapter-effect.js'
-export { type HiddenStates, type HiddenStatesOptions, hiddenStates } from './hidden-states/hidden-states.js'
-export { inspectPath } from './inspect/inspect.js'
-export type { Inspection } from './inspect/inspection.js'
-export { type Grades, readGrades, type StepLabels } from './labels/grades.js'
-export { AttachedAdapter, type AttachOptions } from './model/attached-adapter.js'
+/**
+ * The public names, grouped and ordered as docs/api.md shows them: a section is a title with a sentence, then its values, then
+ * the types that they name. What is not here may change in any version; `traitscope/evaluation` and `traitscope/estimators`
+ * have lists of their own.
+ */
+// biome-ignore-all assist/source/organizeImports: the order is that of the page
+
+// ## Models and checkpoints
+// A base is one GGUF file; checkpoints meet it as adapters in memory, as merged copies or as whole models.
+
+export { openModel } from './model/model.js'
 export { openCheckpoint } from './model/checkpoint/open-checkpoint.js'
-export type { LoraMode, OpenCheckpoint } from './model/checkpoint/opened-checkpoint.js'
-export { type ConvertOptions, type ConvertReport, convertModel } from './model/convert/convert.js'
+export { readPeftAdapter } from './formats/peft/peft.js'
+export { mergeAdapter } from './model/merge/merge.js'
+export { convertModel } from './model/convert/convert.js'
+export { scanRunFolder } from './formats/run/run-folder.js'
+export { inspectPath } from './inspect/inspect.js'
+export type {
+  LoadOptions,
+  Model,
+  ModelInfo,
+  ModelOptions,
+  OpenModelOptions,
+  ResolvedModelOptions,
+} from './model/model.js'
+export type { NativeModelInfo, NativeSpecialToken } from './binding.js'
 export type {
   FinishReason,
   Generated,
+  GeneratedToken,
   GenerateOptions,
   Generation,
+  GenerationCost,
+  GenerationProgress,
+  LogprobOptions,
   Scored,
   TokenLogprobs,
 } from './model/generation.js'
-export { type AttachReport, toGgufLora } from './model/lora/lora.js'
-export { type MergeOptions, type MergeReport, mergeAdapter } from './model/merge/merge.js'
-export { MERGE_TYPE_NAMES, type MergeType, mergeType, type WantedType } from './model/merge/merge-types.js'
-export {
-  Model,
-  type ModelInfo,
-  type OpenModelOptions,
-  openModel,
-} from './model/model.js'
-export { AlarmLatch, type AlarmState } from './monitor/alarm-latch.js'
-export { type WatchEvent, watchEventJson } from './monitor/watch-events.js'
-export { type WatchRunOptions, watchRun } from './monitor/watch-run.js'
-export { packageVersion } from './package.js'
-export { ChatTemplate, type ChatTemplateOptions } from './prompts/chat-template.js'
-export type { Message } from './prompts/messages.js'
-export { type Pooling, type PromptPlan, planPrompts } from './prompts/plan.js'
-export { readPromptFile } from './prompts/prompt-file.js'
-export { evaluationPrompts, extractionPrompts } from './prompts/prompt-sets.js'
-export { chatTokens } from './prompts/prompt-tokens.js'
+export type { GenerationMemory } from './model/placement.js'
+export type { AttachedAdapter, AttachOptions } from './model/attached-adapter.js'
+export type { AttachedModule, AttachReport, GgufLoraOptions } from './model/lora/lora.js'
+export type {
+  CheckpointOptions,
+  LoraMode,
+  OpenCheckpoint,
+  OpenCheckpointOptions,
+} from './model/checkpoint/opened-checkpoint.js'
+export type { PeftAdapter, ReadPeftOptions } from './formats/peft/peft.js'
+export type { PeftConfig } from './formats/peft/peft-config.js'
+export type { AdapterTensors, LoraModule, ReplacedRows, ReplacedTensor } from './formats/peft/peft-tensors.js'
+export type { MergeOptions, MergeReport } from './model/merge/merge.js'
+export type { MergeType, WantedType } from './model/merge/merge-types.js'
+export type { ConvertOptions, ConvertReport } from './model/convert/convert.js'
+export type { FloatType } from './formats/safetensors/float-types.js'
+export type { GgmlTypeName } from './formats/gguf/ggml-types.js'
+export type { RunFolder, ScanOptions } from './formats/run/run-folder.js'
+export type { Checkpoint } from './formats/run/checkpoint.js'
+export type { CheckpointKind } from './formats/run/checkpoint-folder.js'
+export type { FinalWeights } from './formats/run/final-weights.js'
+export type { LogEntry } from './formats/run/trainer-state.js'
+export type { Inspection } from './inspect/inspection.js'
+
+// ## Hidden states
+// What a model makes of prompts, at any of its blocks, with and without an adapter.
+
+export { hiddenStates } from './hidden-states/hidden-states.js'
+export { ChatTemplate } from './prompts/chat-template.js'
 export { readChatTemplate } from './prompts/template-file.js'
-export {
-  CONTROL_TRAITS,
-  CORE_TRAITS,
-  loadTraitPack,
-  selectTraits,
-  type TraitSelection,
-} from './prompts/trait-pack.js'
-export type { TraitPack } from './prompts/trait-pack-yaml.js'
-export { bundleFacts } from './report/bundle-facts.js'
-export { htmlReport, type ReportOptions, type ReportRun } from './report/html.js'
-export { readReportRun } from './report/report-run.js'
-export { type Row, type Rows, rowsOf } from './runs/rows.js'
-export { type Exclusion, type LabelledRun, type LabelledRuns, scanLabelledRuns } from './runs/runs.js'
-export { type MeasuredStep, type MeasureRunOptions, measureRun } from './trajectory/measure-run.js'
-export { activationNorm, type Projection, project } from './trajectory/project.js'
+export { chatTokens } from './prompts/prompt-tokens.js'
+export { evaluationPrompts } from './prompts/prompt-sets.js'
+export type { HiddenStates, HiddenStatesOptions } from './hidden-states/hidden-states.js'
+export type { Pooling } from './prompts/plan.js'
+export type { Message, Role } from './prompts/messages.js'
+export type { ChatTemplateModel, ChatTemplateOptions, SystemRole } from './prompts/chat-template.js'
+
+// ## Trait directions
+// Made once per base, from a trait pack.
+
+export { CORE_TRAITS, loadTraitPack, selectTraits } from './prompts/trait-pack.js'
+export { extractDirections } from './directions/extract-directions.js'
+export { loadDirections, saveDirections } from './directions/directions-folder.js'
+export { directionVector } from './directions/directions.js'
+export type { EvalCategory, Trait, TraitPack } from './prompts/trait-pack-yaml.js'
+export type { TraitSelection } from './prompts/trait-pack.js'
+export type { ExtractDirectionsOptions } from './directions/extract-directions.js'
+export type { DirectionMethod } from './directions/difference.js'
+export type { Directions, LayerDiagnostics } from './directions/directions.js'
+export type { HeldOut, HeldOutAuroc } from './directions/held-out.js'
+export type { Conditions } from './conditions/conditions.js'
+
+// ## Measuring a run
+// Every checkpoint of a finished run, and how far each has drifted from step 0.
+
+export { measureRun } from './trajectory/measure-run.js'
 export { readTrajectory } from './trajectory/read-trajectory.js'
-export { defaultCacheDir } from './trajectory/step0-cache.js'
-export type { Trajectory, TrajectoryStep } from './trajectory/trajectory.js'
 export { trajectoryDocument } from './trajectory/trajectory-json.js'
+export { drift } from './drift/drift.js'
+export type { MeasuredStep, MeasureRunOptions } from './trajectory/measure-run.js'
+export type { MeasurementOptions } from './trajectory/measurement.js'
+export type {
+  AdapterSummary,
+  LayerTrajectory,
+  MeasurementRecord,
+  RunDescription,
+  SkippedCheckpoint,
+  Step,
+  Trajectory,
+  TrajectoryStep,
+} from './trajectory/trajectory.js'
+export type { Projection } from './trajectory/project.js'
+export type { MeasuredUnder } from './conditions/calibrated-for.js'
+export type { DriftOptions, DriftStep } from './drift/drift.js'
+
+// ## Watching a run
+// Checkpoints of a run that is training, as they are completed.
+
+export { watchRun } from './monitor/watch-run.js'
+export { watchEventJson } from './monitor/watch-events.js'
+export type { WatchRunOptions } from './monitor/watch-run.js'
+export type {
+  BaselineEvent,
+  CheckpointEvent,
+  EndEvent,
+  SkippedEvent,
+  WaitingEvent,
+  WatchErrorEvent,
+  WatchEvent,
+} from './monitor/watch-events.js'
+export type { AlarmState } from './monitor/alarm-latch.js'
+
+// ## Verdicts
+// A bundle is a calibrated detector with all that it needs to judge a run of its base.
+
+export { loadBundle } from './detector/bundle.js'
+export { trajectoryVerdicts } from './detector/run-verdicts.js'
+export { scanLabelledRuns } from './runs/runs.js'
+export { readGrades } from './labels/grades.js'
+export { calibrate } from './calibration/calibrate.js'
+export { saveBundle } from './calibration/save-bundle.js'
+export type { Bundle, BundleSummary } from './detector/bundle.js'
+export type { Detector, Prediction } from './detector/detector.js'
+export type { Verdict, VerdictKind } from './detector/verdict.js'
+export type { VerdictSource } from './detector/run-verdicts.js'
+export type { BasePoint, CalibratedFor } from './conditions/calibrated-for.js'
+export type {
+  Exclusion,
+  LabelledRun,
+  LabelledRuns,
+  MeasuredRun,
+  ScannedRuns,
+  ScanRunsOptions,
+} from './runs/runs.js'
+export type { MeanActivations } from './runs/mean-activations.js'
+export type { Row } from './runs/rows.js'
+export type { EmCounts, Grades, StepLabels } from './labels/grades.js'
+export type {
+  CalibrateOptions,
+  Calibration,
+  CalibrationReport,
+  HeldOutFigures,
+} from './calibration/calibrate.js'
+export type { ErrorTargets } from './calibration/target-threshold.js'
+export type { DatasetCounts } from './calibration/calibration-data.js'
+export type { Agreement, Candidate } from './calibration/model-selection.js'
+export type { RateModelName, RateModelSpec } from './detector/rate-model.js'
+
+// ## Reports
+// One offline page of what was measured.
+
+export { htmlReport } from './report/html.js'
+export { readReportRun } from './report/report-run.js'
+export type { ReportOptions, ReportRun } from './report/html.js'
+
+// ## Errors and installation
+// Everything rejects with one family of errors; [errors.md](errors.md) lists its codes.
+
+export { ERROR_CODES, isTraitscopeError, TraitscopeError } from './errors.js'
+export { diagnose } from './binding.js'
+export type { ErrorCode } from './errors.js'
+export type { Diagnosis, NativeDevice } from './binding.js'

@@ -53,7 +53,9 @@ export const files = readdirSync(lib, { recursive: true })
   .filter((file) => file.endsWith('.ts'))
   .sort()
 
-export const stageOf = (file) => file.split('/')[0].replace(/\.ts$/, '')
+/** A list of public names belongs to the last stage, in whatever folder it lies. */
+export const stageOf = (file) =>
+  posix.basename(file) === 'index.ts' ? 'index' : file.split('/')[0].replace(/\.ts$/, '')
 
 /** Where a file stands within its stage; 0 in a stage without rooms, -1 in a room that nobody knows. */
 export function roomOf(file) {

@@ -1,16 +1,16 @@
-import { CONTENDERS } from '../../dist/lib/bench/contenders.js'
 import { withPeakMemory } from '../../dist/lib/bench/memory.js'
 import { neededOperations } from '../../dist/lib/bench/roofline.js'
 import { bestTrial, largestDifference, warmUp } from '../../dist/lib/bench/search.js'
 import { runTrial } from '../../dist/lib/bench/trial.js'
+import { VARIANTS } from '../../dist/lib/bench/variants.js'
 import {
   ChatTemplate,
   chatTokens,
   evaluationPrompts,
-  extractionPrompts,
   loadTraitPack,
   selectTraits,
 } from '../../dist/lib/index.js'
+import { extractionPrompts } from '../../dist/lib/prompts/prompt-sets.js'
 
 /** Prompts whose rows are compared with those of one prompt at a time afterwards. */
 const VERIFIED = 4
@@ -30,7 +30,7 @@ export async function tokensOf(model, which) {
 
 /** Settings that are not fixed are searched, the pass is timed and its rows are verified. */
 export async function run(model, { operation, contender: name, layer, seconds, ...choices }) {
-  const contender = CONTENDERS.find((each) => each.name === name)
+  const contender = VARIANTS.find((each) => each.name === name)
   const prompts = await tokensOf(model, operation.prompts)
   await warmUp(model, prompts, layer)
   const { result: best, peakBytes } = await withPeakMemory(() =>
@@ -45,7 +45,7 @@ export async function run(model, { operation, contender: name, layer, seconds, .
   const seen = [...best.rows.keys()].slice(0, VERIFIED)
   const reference = await runTrial(
     model,
-    CONTENDERS[0],
+    VARIANTS[0],
     seen.map((p) => prompts[p]),
     { layer, threads, batchTokens, seconds: Number.POSITIVE_INFINITY },
   )

@@ -24,6 +24,7 @@ import {
 } from './model-selection.js'
 import { assertShare, type ErrorTargets, hasTargets, targetThreshold } from './target-threshold.js'
 
+/** What is dangerous, and what to choose from. */
 export interface CalibrateOptions extends ErrorTargets {
   /** EM rates strictly above this are dangerous; default 0.06. The method's older figures use 0.05. */
   cut?: number | undefined
@@ -49,6 +50,7 @@ export interface HeldOutFigures extends Agreement {
   verdicts: Record<Exclude<VerdictKind, 'not-comparable'>, number>
 }
 
+/** What was chosen, and what it does on sets that it has not seen. */
 export interface CalibrationReport {
   /** SHA-256 over the rows: drifts and labels. */
   inputsSha256: string
@@ -73,6 +75,7 @@ export interface CalibrationReport {
   layers: number[]
 }
 
+/** A detector and how it was found. */
 export interface Calibration {
   detector: Detector
   /** Null for files that do not say what they were measured under: such a detector cannot become a bundle. */

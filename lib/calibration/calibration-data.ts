@@ -7,6 +7,7 @@ const FEWEST = 5
 /** Below this many there is little. */
 const FEW = 20
 
+/** What a fine-tuning set brings to the calibration. */
 export interface DatasetCounts {
   dataset: string
   runs: number

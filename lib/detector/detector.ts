@@ -178,6 +178,7 @@ export class Detector {
     }
   }
 
+  /** What `detector.json` holds. @internal */
   toJSON(): DetectorJson {
     const { traits, layers, cut, threshold, nominalCoverage, horizon, memory } = structuredClone(this.state)
     return {

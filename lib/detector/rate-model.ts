@@ -19,8 +19,10 @@ import { effectiveAnswers, stabilized, unstabilized } from './label-noise.js'
  * first is preferred where several do.
  */
 export const RATE_MODELS = ['blend', 'ridge', 'random-forest', 'gradient-boosting'] as const
+/** Regressors from drift to rate that a calibration chooses from. */
 export type RateModelName = (typeof RATE_MODELS)[number]
 
+/** One choice of a calibration: a regressor and its layers. */
 export interface RateModelSpec {
   model: RateModelName
   /** 0-based blocks whose drifts are the features, side by side. */

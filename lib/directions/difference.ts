@@ -5,6 +5,7 @@ import { Pca } from '../estimators/pca.js'
 
 /** How a direction is estimated; `mean-difference` is the published method, `pca` its library variant. */
 export const DIRECTION_METHODS = ['mean-difference', 'pca'] as const
+/** How a direction is found between the poles of a trait. */
 export type DirectionMethod = (typeof DIRECTION_METHODS)[number]
 
 /** A unit vector in activation space and how far apart the poles were along the way it was found. */

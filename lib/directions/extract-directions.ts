@@ -25,6 +25,7 @@ import { type Directions, directionVector, encodeDirections } from './directions
 import { type HeldOut, heldOut } from './held-out.js'
 import { probeAccuracy } from './probe.js'
 
+/** Where and how to look for directions. */
 export interface ExtractDirectionsOptions {
   /** 0-based blocks to read, all in one pass. */
   layers: readonly number[]

@@ -14,6 +14,7 @@ export interface DriftStep {
   norm: number
 }
 
+/** Where to read drift. */
 export interface DriftOptions {
   /** 0-based block; default the trajectory's primary layer. */
   layer?: number | undefined

@@ -15,6 +15,7 @@ export interface ForestOptions {
   seed?: number
 }
 
+/** Trees, and what they were grown on. */
 export interface FittedForest extends Trees {
   /** Columns of the training rows. */
   cols: number

@@ -17,6 +17,7 @@ import {
 
 const NAME = 'gradient boosting'
 
+/** Hyperparameters of boosted trees. */
 export interface BoostingOptions {
   nTrees?: number
   maxDepth?: number
@@ -28,7 +29,8 @@ export interface BoostingOptions {
   seed?: number
 }
 
-interface BoostingState extends Trees {
+/** What fitting found. */
+export interface BoostingState extends Trees {
   cols: number
   /** Mean of the training targets. */
   start: number

@@ -2,7 +2,8 @@ import { TraitscopeError } from '../errors.js'
 import { assertTargets, assertWeights } from './matrix.js'
 import { notFitted, stateOf } from './state.js'
 
-interface IsotonicState {
+/** What fitting found. */
+export interface IsotonicState {
   /** Knots, ascending. */
   x: number[]
   /** Values at the knots, never falling. */

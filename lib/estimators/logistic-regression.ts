@@ -4,7 +4,8 @@ import { assertColumns, assertMatrix, type Matrix, type Matrix64, row } from './
 import { sigmoid, solveByFeatures, solveByGram } from './newton-logistic.js'
 import { notFitted, stateOf } from './state.js'
 
-interface LogisticState {
+/** What fitting found. */
+export interface LogisticState {
   weights: number[]
   intercept: number
 }

@@ -4,7 +4,8 @@ import { assertColumns, assertMatrix, columnMeans, type Matrix, type Matrix64 } 
 import { notFitted, positiveInteger, stateOf } from './state.js'
 import { flipSigns, svd } from './svd.js'
 
-interface PcaState {
+/** What fitting found. */
+export interface PcaState {
   mean: number[]
   components: number[][]
   singularValues: number[]

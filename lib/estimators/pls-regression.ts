@@ -13,7 +13,8 @@ import { notFitted, positiveInteger, stateOf } from './state.js'
 
 const NAME = 'a PLS regression'
 
-interface PlsState {
+/** What fitting found. */
+export interface PlsState {
   mean: number[]
   /** `W (PᵀW)⁻¹` as rows, shape `[nComponents, p]`. */
   rotations: number[][]

@@ -19,6 +19,7 @@ const REGRESSORS = {
   ridge: Ridge,
 }
 
+/** Regressors by name. */
 export type RegressorName = keyof typeof REGRESSORS
 
 /** The regressors of method section 7.2. */

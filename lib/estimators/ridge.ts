@@ -14,7 +14,8 @@ import { notFitted, stateOf } from './state.js'
 
 const NAME = 'a ridge regression'
 
-interface RidgeState {
+/** What fitting found. */
+export interface RidgeState {
   weights: number[]
   intercept: number
 }

@@ -1,7 +1,8 @@
 import { assertColumns, assertMatrix, columnMeans, type Matrix, type Matrix64 } from './matrix.js'
 import { notFitted, stateOf } from './state.js'
 
-interface StandardizerState {
+/** What fitting found. */
+export interface StandardizerState {
   mean: number[]
   scale: number[]
 }

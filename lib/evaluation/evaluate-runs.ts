@@ -24,6 +24,7 @@ import { type StepAwareData, type StepAwareResult, stepAware } from './step-awar
 import { enumerateTraits, type TraitEnumeration } from './trait-enumeration.js'
 import { forModel, ownDetector } from './traitscope-contender.js'
 
+/** What a comparison on folders of runs found. */
 export interface RunsEvaluation {
   models: {
     model: string

@@ -5,6 +5,7 @@ import type { Interval } from './run-metrics.js'
 import type { FoldMean } from './step-aware.js'
 import { isBetter, type SubsetScore, type TraitEnumeration } from './trait-enumeration.js'
 
+/** Heads of the columns of {@link evaluationRows}. */
 export const TABLE_HEADER = [
   'features',
   'regressor',

@@ -34,6 +34,7 @@ export interface Group {
   checkpoints: number[]
 }
 
+/** What one contender did. */
 export interface ContenderResult {
   features: string
   regressor: string
@@ -53,6 +54,7 @@ export interface ContenderResult {
   unmet?: readonly string[]
 }
 
+/** What a comparison of contenders found. */
 export interface Evaluation {
   cut: number
   threshold: number
@@ -65,6 +67,7 @@ export interface Evaluation {
   skipped: { features: string; reason: string }[]
 }
 
+/** How contenders are fitted and judged. */
 export interface EvaluateOptions extends ErrorTargets {
   /** EM rate above which a checkpoint is dangerous. */
   cut?: number | undefined
@@ -92,6 +95,7 @@ export interface EvaluateOptions extends ErrorTargets {
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+/** Which runs are fitted on and tested, and who takes part. */
 export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'others'> {
   /** Datasets that detectors are fitted on, and that they are tested on; by folder name, with `*` for any letters. */
   calibration: readonly string[]

@@ -23,6 +23,7 @@ export interface FinalDrift {
   activation: Float64Array | null
 }
 
+/** What the drifts are, and against what chance. */
 export interface GeometryOptions extends NullOptions {
   /** Trait order of the drifts. */
   traits: readonly string[]
@@ -72,6 +73,7 @@ export interface BasisControls {
   } | null
 }
 
+/** The axes of final drifts, over all models and per model. */
 export interface Geometry {
   traits: string[]
   upwards: string | null

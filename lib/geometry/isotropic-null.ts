@@ -6,6 +6,7 @@ import { columnMeans, type Matrix64, selectRows, transpose } from '../estimators
 import { Mt19937 } from '../estimators/mt19937.js'
 import { svd } from '../estimators/svd.js'
 
+/** How chance is drawn. */
 export interface NullOptions {
   draws?: number | undefined
   /** Seed of {@link Mt19937}; the draws are not those of NumPy's default_rng. */

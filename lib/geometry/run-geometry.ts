@@ -6,6 +6,7 @@ import { activationDriftOf } from '../runs/activation-drift.js'
 import { type Exclusion, type MeasuredRun, type ScanRunsOptions, scanMeasuredRuns } from '../runs/runs.js'
 import { driftGeometry, type FinalDrift, type Geometry } from './geometry.js'
 
+/** Which runs, and against what chance. */
 export interface RunGeometryOptions extends ScanRunsOptions {
   /** 0-based block; default the primary layer of every run. */
   layer?: number | undefined
@@ -25,6 +26,7 @@ export interface PlanePoint {
   at: [number, number]
 }
 
+/** Where runs end, and the way there. */
 export interface RunGeometry extends Geometry {
   /** Every checkpoint of every run, step 0 included. */
   plane: PlanePoint[]

@@ -4,6 +4,7 @@ import type { Model } from '../model/model.js'
 import { groupCells, splitThreshold } from '../model/placement.js'
 import { type Pooling, planPrompts } from '../prompts/plan.js'
 
+/** What to read, and how. */
 export interface HiddenStatesOptions {
   /** 0-based blocks whose output is read; any order, duplicates are dropped. */
   layers: readonly number[]
@@ -19,6 +20,7 @@ export interface HiddenStatesOptions {
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+/** Block outputs of prompts. */
 export interface HiddenStates {
   /** Row-major; row r at layer index l starts at `(r * nLayers + l) * nEmbd`. Native activation units, float32. */
   data: Float32Array

@@ -1,5 +1,6 @@
 import type { AttachReport, GgufLoraOptions } from './lora/lora.js'
 
+/** How to attach an adapter. */
 export interface AttachOptions extends GgufLoraOptions {
   /** Factor on the adapter's effect; default 1, the adapter as trained. */
   strength?: number | undefined

@@ -2,6 +2,7 @@
 import type { AttachedAdapter } from './attached-adapter.js'
 import type { GenerationMemory } from './placement.js'
 
+/** What to generate, and how. */
 export interface GenerateOptions {
   /** Tokens to generate per sequence at most, default 256. */
   maxTokens?: number | undefined
@@ -51,6 +52,7 @@ export interface GenerateOptions {
   partial?: boolean | undefined
 }
 
+/** Which probabilities to report. */
 export interface LogprobOptions {
   /** The so many most probable tokens, default 0. */
   top?: number | undefined
@@ -70,12 +72,14 @@ export interface TokenLogprobs {
   of: Float64Array
 }
 
+/** A token as it is chosen. */
 export interface GeneratedToken {
   prompt: number
   draw: number
   token: number
 }
 
+/** How far a generation is. */
 export interface GenerationProgress {
   /** Generated so far. */
   tokens: number
@@ -88,6 +92,7 @@ export interface GenerationProgress {
 /** `stop`: a stop token or text. `length`: maxTokens. `context`: the model's context is full. `aborted`: by the signal. */
 export type FinishReason = 'stop' | 'length' | 'context' | 'aborted'
 
+/** One generated sequence. */
 export interface Generation {
   /** Index into the prompts. */
   prompt: number
@@ -128,6 +133,7 @@ export interface GenerationCost {
   memory: GenerationMemory
 }
 
+/** All sequences of a generation. */
 export interface Generated extends GenerationCost {
   /** `[prompt][draw]`. */
   generations: Generation[][]
@@ -135,6 +141,7 @@ export interface Generated extends GenerationCost {
   layers: number[]
 }
 
+/** Probabilities of given continuations. */
 export interface Scored extends GenerationCost {
   /** `[prompt][continuation]`: the log-probability of each token of the continuation, natural, at temperature 1. */
   logprobs: Float64Array[][]

@@ -53,12 +53,13 @@ export interface ModelOptions {
 }
 
 /** What belongs to one opening alone. */
-interface LoadOptions {
+export interface LoadOptions {
   signal?: AbortSignal | undefined
   /** Fraction loaded, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+/** How to open a model. */
 export interface OpenModelOptions extends ModelOptions, LoadOptions {}
 
 /** {@link ModelOptions} with every default filled in; more GPU blocks than there are mean all. */
@@ -70,6 +71,7 @@ export interface ResolvedModelOptions extends Readonly<Required<ModelOptions>> {
   readonly repack: boolean
 }
 
+/** What is known of an open model. */
 export interface ModelInfo extends NativeModelInfo {
   /** GGUF architecture, e.g. `llama`, `qwen2`, `gemma2`. */
   architecture: string
@@ -101,6 +103,7 @@ export class Model implements AsyncDisposable {
   readonly #queue = new JobQueue()
   readonly path: string
   readonly info: ModelInfo
+  /** The parsed header. @internal */
   readonly gguf: GgufFile
   /** Identity of the file; see `fingerprintGguf`. */
   readonly fingerprint: string
@@ -206,6 +209,7 @@ export class Model implements AsyncDisposable {
    *
    * @throws TraitscopeError `USAGE`, `OUT_OF_MEMORY` when the rows do not fit, `COMPUTE`, `ABORTED`, `MODEL_CLOSED`; what
    * `onProgress` throws comes back as it is
+   * @internal
    */
   async extract(request: ExtractRequest): Promise<NativeStates> {
     checkRequest(request, this)

@@ -73,6 +73,7 @@ export interface WatchErrorEvent {
   error: TraitscopeError
 }
 
+/** The watch is over; always the last event. */
 export interface EndEvent {
   type: 'end'
   /**
@@ -86,6 +87,7 @@ export interface EndEvent {
   finalAliasOf?: number
 }
 
+/** What a watch tells, in the order that it happens. */
 export type WatchEvent =
   | BaselineEvent
   | CheckpointEvent

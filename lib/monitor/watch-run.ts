@@ -19,6 +19,7 @@ import { AlarmLatch } from './alarm-latch.js'
 import { type PendingCheckpoint, RunLedger } from './run-ledger.js'
 import type { BaselineEvent, CheckpointEvent, EndEvent, WatchEvent } from './watch-events.js'
 
+/** How to watch, and when to end. */
 export interface WatchRunOptions extends MeasurementOptions {
   /** Stops the watch: the last event is then `end` with reason `aborted`. */
   signal?: AbortSignal | undefined

@@ -14,6 +14,7 @@ export type SystemRole = 'native' | 'user-turn'
  */
 export const DEFAULT_TEMPLATE_DATE = '2024-07-26'
 
+/** What a template is rendered with. */
 export interface ChatTemplateOptions {
   /** Text of the tokenizer's BOS token, the template's `bos_token`; undefined when it has none. */
   bosToken?: string | undefined

@@ -1,3 +1,4 @@
+/** Who speaks in a turn. */
 export type Role = 'system' | 'user' | 'assistant'
 
 /** One turn of a conversation, as chat templates take it. */

@@ -215,6 +215,7 @@ export interface Trait {
   negativeSystemPrompts: string[]
 }
 
+/** Evaluation prompts of one kind. */
 export interface EvalCategory {
   category: string
   prompts: string[]

@@ -27,6 +27,7 @@ export const CONTROL_TRAITS = [
   'creativity',
 ] as const
 
+/** The seven traits of the method, those of style, all of the pack, or some by name. */
 export type TraitSelection = 'core' | 'control' | 'all' | readonly string[]
 
 /** Real packs are some 40 KB; a file a hundred times that is something else. */

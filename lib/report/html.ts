@@ -15,6 +15,7 @@ export interface ReportRun {
   labels?: Grades | undefined
 }
 
+/** What stands on the page beside the runs. */
 export interface ReportOptions {
   title: string
   /** Paragraphs on top. */

@@ -37,14 +37,17 @@ export interface Exclusion {
   reason: string
 }
 
+/** The runs of a folder, and what was left out. */
 export interface ScannedRuns<Run extends MeasuredRun> {
   /** In the order of {@link compareRuns}. */
   runs: Run[]
   exclusions: Exclusion[]
 }
 
+/** The labelled runs of a folder, and what was left out. */
 export type LabelledRuns = ScannedRuns<LabelledRun>
 
+/** Which runs of a folder to take. */
 export interface ScanRunsOptions {
   /** Only these fine-tuning sets, by folder name; `*` stands for any letters. A name that no folder has is an error. */
   datasets?: readonly string[] | undefined

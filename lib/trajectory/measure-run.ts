@@ -27,6 +27,7 @@ export interface MeasuredStep extends TrajectoryStep {
   of: number
 }
 
+/** How to measure a run, and what to write. */
 export interface MeasureRunOptions extends MeasurementOptions {
   /**
    * Folder to write `trajectory.json`, `activations.safetensors` and `run_manifest.json` to; default: nothing

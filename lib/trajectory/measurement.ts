@@ -23,6 +23,7 @@ import { activationNorm, type Projection, project } from './project.js'
 import { type CachedStates, defaultCacheDir, Step0Cache } from './step0-cache.js'
 import type { AdapterSummary } from './trajectory.js'
 
+/** How checkpoints are measured; `measureRun` and `watchRun` share it. */
 export interface MeasurementOptions {
   /** The pack whose evaluation prompts are read; it must be the one that the directions were made with. */
   pack: TraitPack

@@ -3,7 +3,6 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import * as traitscope from '../../dist/lib/index.js'
 import { buildCase } from './cases.mjs'
 import { loadSeeds } from './seeds.mjs'
 
@@ -42,7 +41,7 @@ export class FuzzCli {
 
   /** @returns as FuzzWorker.run(), with `partial` for an exit that left something half-written */
   async run({ reader, seed, index }) {
-    this.#seeds ??= await loadSeeds(traitscope)
+    this.#seeds ??= await loadSeeds()
     const input = buildCase(this.#seeds, reader, seed, index)
     rmSync(this.#folder, { recursive: true, force: true })
     this.#write('case', input.files)

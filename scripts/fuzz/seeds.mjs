@@ -3,17 +3,15 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
+import { saveDirections } from '../../dist/lib/directions/directions-folder.js'
+import { encodeSafetensors } from '../../dist/lib/formats/safetensors/safetensors.js'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const fixtures = join(root, 'test/fixtures')
 const ADAPTER_FILES = ['adapter_config.json', 'adapter_model.safetensors']
 
-/**
- * Valid inputs that cases are made of.
- *
- * @param {typeof import('../../lib/index.js')} traitscope the compiled library
- */
-export async function loadSeeds(traitscope) {
+/** Valid inputs that cases are made of. */
+export async function loadSeeds() {
   const oracles = readdirSync(join(fixtures, 'oracles')).filter((name) =>
     isFolder(join(fixtures, 'oracles', name)),
   )
@@ -51,7 +49,7 @@ export async function loadSeeds(traitscope) {
     models: models.map((path) => ({ path, bytes: readFileSync(path) })),
     adapters: [
       ...adapters.map(({ base, folder }) => ({ base, files: readFolder(folder, ADAPTER_FILES) })),
-      mlxAdapter(traitscope),
+      mlxAdapter(),
     ],
     mergeAdapters,
     bundle: unpacked(readFolder(bundle, readdirSync(bundle))),
@@ -74,7 +72,7 @@ export async function loadSeeds(traitscope) {
       'trainer_state.json',
     ]),
     pack: readFileSync(join(fixtures, 'tiny/pack.yaml')),
-    directions: await directionsFolder(traitscope),
+    directions: await directionsFolder(),
     trajectory: Buffer.from(JSON.stringify(trajectory())),
   }
 }
@@ -97,7 +95,7 @@ function unpacked(files) {
 }
 
 /** What mlx-lm saves for the oracle llama, on q of two blocks. */
-function mlxAdapter({ encodeSafetensors }) {
+function mlxAdapter() {
   const tensors = [0, 1].flatMap((block) =>
     [
       ['lora_a', [32, 2]],
@@ -124,7 +122,7 @@ function mlxAdapter({ encodeSafetensors }) {
 }
 
 /** Directions of two traits at blocks 1 and 2 of the tiny model, along axes. */
-async function directionsFolder({ saveDirections }) {
+async function directionsFolder() {
   const layers = [1, 2]
   const traits = ['honesty', 'sycophancy']
   const nEmbd = 64

@@ -5,17 +5,20 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { readPersona } from '../../dist/lib/evaluation/persona.js'
 import { readSparseEncoder } from '../../dist/lib/evaluation/sparse-encoder.js'
+import { readGguf } from '../../dist/lib/formats/gguf/gguf.js'
+import { readSafetensors } from '../../dist/lib/formats/safetensors/safetensors.js'
 import * as traitscope from '../../dist/lib/index.js'
+import { extractionPrompts } from '../../dist/lib/prompts/prompt-sets.js'
 import { buildCase } from './cases.mjs'
 import { loadSeeds } from './seeds.mjs'
 
-const seeds = await loadSeeds(traitscope)
+const seeds = await loadSeeds()
 const folder = mkdtempSync(join(tmpdir(), 'traitscope-fuzz-'))
 const bases = new Map()
 
 const READ = {
   gguf: async (path) => {
-    await traitscope.readGguf(join(path, 'model.gguf'))
+    await readGguf(join(path, 'model.gguf'))
     const model = await traitscope.openModel(join(path, 'model.gguf'), { batchTokens: 256, gpuLayers: 0 })
     await pass(model).finally(() => model.close())
   },
@@ -26,7 +29,7 @@ const READ = {
     await pass(model, attached).finally(() => attached.detach())
   },
   safetensors: async (path) => {
-    const file = await traitscope.readSafetensors(join(path, 'x.safetensors'))
+    const file = await readSafetensors(join(path, 'x.safetensors'))
     for (const name of file.tensors.keys()) file.float32(name)
   },
   'trainer-state': (path) => traitscope.scanRunFolder(path),
@@ -39,7 +42,7 @@ const READ = {
   'trait-pack': async (path) => {
     const pack = await traitscope.loadTraitPack(join(path, 'pack.yaml'))
     traitscope.evaluationPrompts(pack)
-    for (const trait of traitscope.selectTraits(pack, 'all')) traitscope.extractionPrompts(pack, trait)
+    for (const trait of traitscope.selectTraits(pack, 'all')) extractionPrompts(pack, trait)
   },
   directions: async (path) => {
     const directions = await traitscope.loadDirections(path)

@@ -8,19 +8,19 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { readSafetensors } from '../../dist/lib/formats/safetensors/safetensors.js'
 import {
   ChatTemplate,
   chatTokens,
   directionVector,
   drift,
   evaluationPrompts,
-  extractionPrompts,
   loadDirections,
   loadTraitPack,
   measureRun,
   openModel,
-  readSafetensors,
 } from '../../dist/lib/index.js'
+import { extractionPrompts } from '../../dist/lib/prompts/prompt-sets.js'
 import { list, PACK, primaryLayer, readJson } from './places.mjs'
 
 const { values } = parseArgs({ options: { from: { type: 'string' }, models: { type: 'string' } } })

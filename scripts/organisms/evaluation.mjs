@@ -11,9 +11,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { evaluationChart } from '../../dist/lib/evaluation/evaluation-report.js'
+import { evaluateRuns } from '../../dist/lib/evaluation/index.js'
 import {
   calibrate,
-  evaluateRuns,
   loadDirections,
   loadTraitPack,
   saveBundle,

@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { encodeFloats } from '../../dist/lib/formats/safetensors/float-types.js'
-import { encodeSafetensors, readSafetensors } from '../../dist/lib/index.js'
+import { encodeSafetensors, readSafetensors } from '../../dist/lib/formats/safetensors/safetensors.js'
 import { writeManifest } from './manifest.mjs'
 import { list, ORGANISMS, primaryLayer, readJson } from './places.mjs'
 

@@ -1,4 +1,4 @@
-import { Pca } from '../../dist/lib/index.js'
+import { Pca } from '../../dist/lib/estimators/index.js'
 import { lineChart, scatterChart } from '../../dist/lib/report/svg.js'
 import { bySet, groupOf, MAIN, median } from './packaged.mjs'
 import { DANGER } from './tables.mjs'

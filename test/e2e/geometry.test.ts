@@ -1,6 +1,6 @@
 import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { RunGeometry } from '../../lib/index.js'
+import type { RunGeometry } from '../../lib/geometry/run-geometry.js'
 import { SyntheticRuns } from '../runs/synthetic.js'
 import { Workspace } from './workspace.js'
 

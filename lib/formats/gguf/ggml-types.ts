@@ -40,6 +40,7 @@ const GGML_TYPES = {
   Q2_0: [42, 64, 18],
 } as const
 
+/** Types of tensors in a GGUF, by the names of ggml. */
 export type GgmlTypeName = keyof typeof GGML_TYPES
 
 export interface GgmlType {

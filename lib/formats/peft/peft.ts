@@ -15,6 +15,7 @@ export type { PeftConfig }
 export const ADAPTER_CONFIG = 'adapter_config.json'
 export const ADAPTER_TENSORS = 'adapter_model.safetensors'
 
+/** An adapter as it lies in its folder, checked. */
 export interface PeftAdapter extends AdapterTensors {
   /** The folder. */
   readonly path: string
@@ -26,6 +27,7 @@ export interface PeftAdapter extends AdapterTensors {
 /** An adapter's header is a few hundred KB at most. */
 const MAX_HEADER_BYTES = 16 * 1024 ** 2
 
+/** How to read an adapter. */
 export interface ReadPeftOptions {
   /**
    * `memory` (default): read everything, after which the folder may go. `disk`: check everything, but read the matrices

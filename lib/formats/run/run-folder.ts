@@ -29,6 +29,7 @@ export interface RunFolder {
   readonly vanished: readonly string[]
 }
 
+/** How to look at a run. */
 export interface ScanOptions {
   /** An earlier scan of the same folder: checkpoints whose files have not changed are not read again. */
   previous?: RunFolder

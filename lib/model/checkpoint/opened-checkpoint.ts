@@ -39,6 +39,7 @@ export interface CheckpointOptions {
   cacheBytes?: number | undefined
 }
 
+/** How to open one checkpoint. */
 export interface OpenCheckpointOptions extends CheckpointOptions {
   /** Factor on an adapter's effect, default 1. */
   strength?: number | undefined

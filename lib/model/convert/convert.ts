@@ -6,11 +6,7 @@ import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../../errors
 import { checkOutputFree } from '../../formats/files/atomic.js'
 import { makeScratch } from '../../formats/files/scratch.js'
 import type { GgufInput } from '../../formats/gguf/gguf.js'
-import {
-  type GgufStreamOptions,
-  type StreamedTensor,
-  writeGgufStream,
-} from '../../formats/gguf/gguf-stream.js'
+import { type StreamedTensor, writeGgufStream } from '../../formats/gguf/gguf-stream.js'
 import { HfWeights } from '../../formats/hf/hf-weights.js'
 import { readJsonFile } from '../../formats/json/json.js'
 import type { FloatType } from '../../formats/safetensors/float-types.js'
@@ -20,13 +16,19 @@ import { modelMetadata, rotationTensors } from './hf-metadata.js'
 import { convertTensor, mapTensors } from './hf-tensors.js'
 import { tokenizerMetadata } from './hf-tokenizer.js'
 
-export interface ConvertOptions extends GgufStreamOptions {
+/** How to convert. */
+export interface ConvertOptions {
   /** Type of the weight matrices; default: that of the embedding in the folder, so that nothing is rounded. */
   type?: FloatType | undefined
   /** `general.name`; default: the folder's name. */
   name?: string | undefined
   /** llama.cpp's name of the tokenizer's splitting rule; default: recognised from tokenizer.json. */
   pre?: string | undefined
+  /** Replace an existing file. */
+  force?: boolean | undefined
+  signal?: AbortSignal | undefined
+  /** Fraction of the file written, 0 to 1. */
+  onProgress?: ((fraction: number) => void) | undefined
 }
 
 /** What a conversion wrote. */
@@ -114,7 +116,11 @@ export async function convertModel(
   ]
   if (options.pre !== undefined) await checkRule(metadata, pre)
   throwIfAborted(options.signal)
-  await writeGgufStream(out, metadata, tensors, options)
+  await writeGgufStream(out, metadata, tensors, {
+    force: options.force ?? false,
+    signal: options.signal,
+    onProgress: options.onProgress,
+  })
   return { architecture, type, tensors: tensors.length, blocks, pre }
 }
 

@@ -27,6 +27,7 @@ export interface AttachedModule {
   readonly deltaNorm?: number
 }
 
+/** What an adapter changes in its base. */
 export interface AttachReport {
   readonly architecture: string
   /** In the order of the adapter: by module path. */
@@ -37,6 +38,7 @@ export interface AttachReport {
   readonly deltaNorm?: number
 }
 
+/** How an adapter becomes one of llama.cpp. */
 export interface GgufLoraOptions {
   /** Compute `deltaNorm`: about 1 ms per module of an 8B model at rank 16, growing with the square of the rank. */
   norms?: boolean

@@ -25,6 +25,7 @@ const MERGE_TYPES = {
   Q2_K: 10,
 } as const
 
+/** A type that merged matrices can be written in. */
 export type MergeType = keyof typeof MERGE_TYPES
 
 /** `float`: F32 stays F32 and every other type becomes F16, so that nothing is lost in a quantised type's rounding. */

@@ -17,6 +17,7 @@ import { type MergedTensor, type MergePlan, planMerge } from './merge-plan.js'
 import { mergedBytes } from './merge-stream.js'
 import { fileType, targetType, type WantedType } from './merge-types.js'
 
+/** How to merge. */
 export interface MergeOptions {
   /** Type of the changed matrices; default: the type that each has in the base. */
   type?: WantedType | undefined
