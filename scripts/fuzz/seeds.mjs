@@ -154,6 +154,14 @@ async function directionsFolder() {
           layer,
           activationNorm: 4,
           separation: { honesty: 2, sycophancy: 1 },
+          heldOut: {
+            honesty: {
+              question: { auroc: 1, interval: [1, 1] },
+              systemPrompt: { auroc: 0.75, interval: [0.5, 1] },
+              both: null,
+            },
+            sycophancy: null,
+          },
           probeAccuracy: { honesty: 1, sycophancy: null },
           cosines: { honesty_vs_sycophancy: 0 },
           averageCosine: 0,
