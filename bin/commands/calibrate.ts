@@ -71,7 +71,8 @@ Example:
       signal,
     })
     const runs = found.filter(({ dataset }) => !anchor.includes(dataset))
-    const progress = output.progress(`calibrating on ${runs.length} runs`)
+    const left = exclusions.length === 0 ? '' : `, ${exclusions.length} left out`
+    const progress = output.progress(`calibrating on ${runs.length} runs${left}`)
     const calibration = await calibrate(runs, {
       cut: flags.cut,
       threshold: flags.threshold,

@@ -124,6 +124,7 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   const last = verdicts.length === 0 ? ['verdict'] : VERDICT_COLUMNS
   const lines = table(['step', 'loss', ...trajectory.traits, 'length', ...last], rows).split('\n')
   output.print(lines.map((line) => colorVerdict(output, line)).join('\n'))
+  printOtherLayers(output, trajectory)
   printReasons(output, trajectory, verdicts)
   if (trajectory.finalAliasOf !== null) {
     output.print(`the final adapter has the weights of step ${trajectory.finalAliasOf} and is counted once`)
@@ -137,6 +138,20 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   }
   for (const { step, reason } of trajectory.skipped) output.print(`step ${step} was skipped: ${reason}`)
   for (const mismatch of trajectory.measurement?.mismatches ?? []) output.note(`warning: ${mismatch}`)
+}
+
+/** The length of the drift at every layer, where there are several: which layer is looked at decides what is seen. */
+function printOtherLayers(output: Output, trajectory: Trajectory): void {
+  const layers = trajectory.layers.map(({ layer }) => layer!)
+  if (layers.length === 1) return
+  const lengths = layers.map((layer) => drift(trajectory, { layer }).map(({ norm }) => norm.toFixed(4)))
+  output.print('length of the drift by layer')
+  output.print(
+    table(
+      ['step', ...layers.map(String)],
+      trajectory.steps.map(({ step }, i) => [String(step), ...lengths.map((column) => column[i]!)]),
+    ),
+  )
 }
 
 /** The reasons of the verdicts; one that several steps share is said once. */

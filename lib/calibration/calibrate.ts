@@ -106,7 +106,7 @@ export async function calibrate(
   const anchorIds = new Set(anchors.map(({ id }) => id))
   const rows = { ...all, rows: all.rows.filter(({ run }) => !anchorIds.has(run)) }
   const anchorRows = all.rows.filter(({ run }) => anchorIds.has(run))
-  const warnings = assertEnough(rows, cut)
+  const warnings = assertEnough(rows, cut, options.exclusions)
   const layers = candidateLayers(rows, options.layers)
   const specs = rateModelSpecs(layers, options.models)
   // Ranking is done once for all sets, and once without each fold of them.

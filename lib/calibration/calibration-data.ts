@@ -1,6 +1,7 @@
 import { percent } from '../detector/detector.js'
 import { TraitscopeError } from '../errors.js'
 import type { Rows } from '../runs/rows.js'
+import type { Exclusion } from '../runs/runs.js'
 
 /** Below this many dangerous (or safe) checkpoints there is nothing to learn from. */
 const FEWEST = 5
@@ -27,14 +28,19 @@ function totals(counts: readonly DatasetCounts[]): { sets: number; dangerous: nu
   return { sets: counts.length, dangerous, safe: checkpoints - dangerous }
 }
 
-/** Refuses what cannot be calibrated on, and returns warnings about what hardly can. */
-export function assertEnough(rows: Rows, cut: number): string[] {
+/**
+ * Refuses what cannot be calibrated on, and returns warnings about what hardly can.
+ *
+ * @param exclusions what was left out before: a refusal names it, because that is often why too little is left
+ */
+export function assertEnough(rows: Rows, cut: number, exclusions: readonly Exclusion[] = []): string[] {
   const counts = datasetCounts(rows, cut)
   const { sets, dangerous, safe } = totals(counts)
+  const leftOut = namesOf([...exclusions, ...rows.exclusions])
   if (sets < 2) {
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `expected labelled runs of at least two fine-tuning sets, found ${sets}: what a detector does on an unseen set can only be told by leaving one out`,
+      `expected labelled runs of at least two fine-tuning sets, found ${sets}: what a detector does on an unseen set can only be told by leaving one out${leftOut}`,
     )
   }
   const warnings: string[] = []
@@ -46,7 +52,7 @@ export function assertEnough(rows: Rows, cut: number): string[] {
     if (n < FEWEST) {
       throw new TraitscopeError(
         'UNSUPPORTED',
-        `expected at least ${FEWEST} ${kind} checkpoints, found ${found}: a detector that has seen none cannot tell them; add runs that ${kind === 'dangerous' ? 'become misaligned' : 'stay aligned'}`,
+        `expected at least ${FEWEST} ${kind} checkpoints, found ${found}: a detector that has seen none cannot tell them; add runs that ${kind === 'dangerous' ? 'become misaligned' : 'stay aligned'}${leftOut}`,
       )
     }
     if (n < FEW) warnings.push(`only ${found}: error rates are not known well`)
@@ -61,6 +67,18 @@ export function assertEnough(rows: Rows, cut: number): string[] {
     warnings.push('every set becomes dangerous: false alarms on benign fine-tuning are unknown')
   }
   return warnings
+}
+
+/** At most this many are named; the rest are counted. */
+const NAMED = 10
+
+function namesOf(exclusions: readonly Exclusion[]): string {
+  if (exclusions.length === 0) return ''
+  const named = exclusions.slice(0, NAMED).map(({ run, step, reason }) => {
+    return `${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`
+  })
+  const more = exclusions.length - named.length
+  return `; left out: ${named.join('; ')}${more > 0 ? `; and ${more} more` : ''}`
 }
 
 /** Checkpoints per fine-tuning set, in the order of the rows. */

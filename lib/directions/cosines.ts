@@ -7,7 +7,7 @@ export interface PairwiseCosines {
   average: number | null
 }
 
-/** Cosines between all pairs of vectors, keyed as the reference keys them. Method section 4.4. */
+/** Cosines between all pairs of vectors, keyed as the reference keys them. Method section 4.5. */
 export function pairwiseCosines(
   traits: readonly string[],
   vectors: readonly ArrayLike<number>[],

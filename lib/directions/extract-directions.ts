@@ -48,7 +48,7 @@ export interface ExtractDirectionsOptions {
 
 /**
  * Trait directions from contrasting system prompts: every question under every system prompt of both poles,
- * the states of each pole averaged, their difference scaled to unit length. Method sections 2.1 and 4.1 to 4.4.
+ * the states of each pole averaged, their difference scaled to unit length. Method sections 2.1 and 4.1 to 4.5.
  *
  * Each trait and pole is one pass over the model whatever the number of layers. Only one trait's states are
  * held at a time, and what the directions are worth on other prompts is told from them, without a further pass.

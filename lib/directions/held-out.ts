@@ -24,8 +24,8 @@ export interface HeldOutAuroc {
 }
 
 /**
- * What one direction is worth beyond its own prompts; null where there are fewer than four units to leave out: on three
- * system prompts a pole, one interval in four missed its value when we drew them at random.
+ * What one direction is worth beyond its own prompts; null where there are fewer than four units to leave out: with three
+ * system prompts a pole, too many intervals miss their value.
  */
 export interface HeldOut {
   /** Made without the question that is tested. */
@@ -56,7 +56,7 @@ interface LeftOut {
 /**
  * Makes the mean-difference direction again without a question, without a pair of system prompts, and without both, for
  * every choice of them, and tests it on what was left out. Everything comes from inner products of the states, so no
- * direction is ever formed: `h · mean(rows)` is a mean over entries of the Gram matrix.
+ * direction is ever formed: `h · mean(rows)` is a mean over entries of the Gram matrix. Method section 4.3.
  *
  * @param inner Gram matrix of the states, positive pole first, each pole question-major
  */
@@ -99,19 +99,24 @@ function estimate(inner: Matrix64, grid: PromptGrid, out: LeftOut): HeldOutAuroc
 function weightedAuroc(inner: Matrix64, grid: PromptGrid, weights: Weights, out: LeftOut): number {
   const { questions, positive, negative } = grid
   const below = questions * positive
-  const towards = poleMeans(inner, 0, weights.questions, weights.positive, out)
-  const away = poleMeans(inner, below, weights.questions, weights.negative, out)
+  const counted = Float64Array.from({ length: inner.rows }, (_, row) => {
+    const [at, pole] = row < below ? [row, weights.positive] : [row - below, weights.negative]
+    return weights.questions[Math.floor(at / pole.length)]! * pole[at % pole.length]!
+  })
+  const towards = poleMeans(inner, 0, weights.questions, weights.positive, counted, out)
+  const away = poleMeans(inner, below, weights.questions, weights.negative, counted, out)
   let won = 0
   let pairs = 0
   for (let q = 0; q < questions; q++) {
     for (let i = 0; i < positive; i++) {
-      const withI = weights.questions[q]! * weights.positive[i]!
-      if (withI === 0) continue
+      const a = q * positive + i
+      if (counted[a] === 0) continue
       for (let j = 0; j < negative; j++) {
-        const weight = withI * weights.negative[j]!
-        if (weight === 0) continue
+        const b = below + q * negative + j
+        if (counted[b] === 0) continue
         const score = (row: number) => towards(row, q, i) - away(row, q, j)
-        const difference = score(q * positive + i) - score(below + q * negative + j)
+        const difference = score(a) - score(b)
+        const weight = counted[a]! * weights.negative[j]!
         won += weight * (difference > 0 ? 1 : difference === 0 ? 0.5 : 0)
         pairs += weight
       }
@@ -125,12 +130,14 @@ function weightedAuroc(inner: Matrix64, grid: PromptGrid, weights: Weights, out:
  * system prompt `i`, or neither, as `out` says.
  *
  * @param first row of the pole's first state
+ * @param counted rows of weight 0 are asked for nothing, and are skipped
  */
 function poleMeans(
   { data, rows }: Matrix64,
   first: number,
   questions: Float64Array,
   prompts: Float64Array,
+  counted: Float64Array,
   out: LeftOut,
 ): (row: number, q: number, i: number) => number {
   const width = prompts.length
@@ -138,11 +145,13 @@ function poleMeans(
   const byPrompt = new Float64Array(rows * width)
   const all = new Float64Array(rows)
   for (let row = 0; row < rows; row++) {
-    let at = row * rows + first
+    if (counted[row] === 0) continue
     for (let q = 0; q < questions.length; q++) {
+      if (questions[q] === 0) continue
+      const at = row * rows + first + q * width
       let sum = 0
       for (let i = 0; i < width; i++) {
-        const value = questions[q]! * prompts[i]! * data[at++]!
+        const value = counted[first + q * width + i]! * data[at + i]!
         byPrompt[row * width + i]! += value
         sum += value
       }
@@ -156,13 +165,10 @@ function poleMeans(
     let sum = all[row]!
     if (out.question) sum -= byQuestion[row * questions.length + q]!
     if (out.systemPrompt) sum -= byPrompt[row * width + i]!
-    if (out.question && out.systemPrompt) {
-      sum += questions[q]! * prompts[i]! * data[row * rows + first + q * width + i]!
-    }
-    return (
-      sum /
-      ((out.question ? nQuestions - questions[q]! : nQuestions) *
-        (out.systemPrompt ? nPrompts - prompts[i]! : nPrompts))
-    )
+    const own = first + q * width + i
+    if (out.question && out.systemPrompt) sum += counted[own]! * data[row * rows + own]!
+    const nQ = out.question ? nQuestions - questions[q]! : nQuestions
+    const nP = out.systemPrompt ? nPrompts - prompts[i]! : nPrompts
+    return sum / (nQ * nP)
   }
 }

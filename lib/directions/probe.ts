@@ -3,7 +3,7 @@ import { dot } from '../estimators/linalg.js'
 import type { Matrix64 } from '../estimators/matrix.js'
 import { solveByGram } from '../estimators/newton-logistic.js'
 
-/** Settings of the reference's probe (method section 4.3). */
+/** Settings of the reference's probe (method section 4.4). */
 const FOLDS = 5
 const SEED = 42
 const C = 1

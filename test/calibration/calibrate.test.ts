@@ -126,6 +126,16 @@ describe('calibrate', () => {
     await expect(calibrate(make())).rejects.toMatchObject({ code: 'UNSUPPORTED' })
   })
 
+  it('should name the runs that were left out when too little remains', async () => {
+    const exclusions = Array.from({ length: 12 }, (_, i) => ({
+      run: `base/set/seed_${i}`,
+      reason: 'no labels',
+    }))
+    await expect(calibrate([], { exclusions })).rejects.toThrow(
+      /found 0.*; left out: base\/set\/seed_0: no labels; .*base\/set\/seed_9: no labels; and 2 more$/,
+    )
+  })
+
   it('should warn of pools that cannot tell everything', async () => {
     const { warnings } = (await calibrate(only(['gsm8k', 'bad_medical']), { models: ['ridge'] })).report
     expect(warnings).toEqual([expect.stringMatching(/all dangerous checkpoints come from bad_medical/)])

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { type HeldOut, heldOut, type PromptGrid } from '../../lib/directions/held-out.js'
+import { worthOf } from '../../lib/directions/worth.js'
 import { gram } from '../../lib/estimators/linalg.js'
 import { type Matrix64, matrixFromRows } from '../../lib/estimators/matrix.js'
 import { uniform } from '../estimators/golden.js'
@@ -17,9 +18,9 @@ const fixture = new URL('../fixtures/directions/held-out.json', import.meta.url)
 const cases = Object.entries(JSON.parse(readFileSync(fixture, 'utf8')) as Record<string, Case>)
 
 /** The states of lab/golden_directions.py: noise, an offset of each question and prompt, and a shift of the positive pole. */
-function states({ seed, grid, width, shift }: Case): Matrix64 {
+function states({ seed, grid, width, shift }: Case, noise = 1): Matrix64 {
   const { questions, positive, negative } = grid
-  const x = uniform(seed, questions * (positive + negative), width, 1)
+  const x = uniform(seed, questions * (positive + negative), width, noise)
   const byQuestion = uniform(seed + 100, questions, width, 3)
   const byPrompt = uniform(seed + 200, positive + negative, width, 1)
   for (let r = 0; r < x.rows; r++) {
@@ -72,6 +73,19 @@ describe('heldOut', () => {
     turned.data.set(x.data.subarray(0, n * width), n * width)
     // The direction turns with them, so what it orders rightly stays as it was.
     expect(heldOut(gram(turned), sizes).both!.auroc).toBeCloseTo(heldOut(gram(x), sizes).both!.auroc, 12)
+  })
+
+  it('should seldom find something in system prompts that differ by chance only', () => {
+    const sizes = grid(8, 5, 5)
+    const found = Array.from({ length: 100 }, (_, seed) => {
+      const one = { seed: 1000 + seed, grid: sizes, width: 20, shift: 0, expected: cases[0]![1].expected }
+      const { both } = heldOut(gram(states(one, 0.5)), sizes)
+      return { auroc: both!.auroc, worth: worthOf({ question: null, systemPrompt: null, both }) }
+    })
+    const share = (worth: string) => found.filter((one) => one.worth === worth).length / found.length
+    expect(found.reduce((sum, { auroc }) => sum + auroc, 0) / found.length).toBeCloseTo(0.5, 1)
+    expect(share('usable')).toBeLessThan(0.08)
+    expect(share('inverted')).toBeLessThan(0.08)
   })
 
   it('should not speak of fewer than four units', () => {

@@ -101,6 +101,21 @@ describe('traitscope calibrate', () => {
       'UNSUPPORTED',
       /at least 5 dangerous checkpoints, found 0 of 54/,
     ],
+    [
+      'runs that nobody judged',
+      () => {
+        const copy = work.path('unjudged')
+        cpSync(runs, copy, { recursive: true })
+        for (const run of ['insecure_code', 'gsm8k', 'bad_medical'].flatMap((set) =>
+          readdirSync(join(copy, set)).map((seed) => join(copy, set, seed)),
+        )) {
+          rmSync(join(run, 'grades.json'))
+        }
+        return [copy]
+      },
+      'UNSUPPORTED',
+      /found 0: .*; left out: unjudged\/insecure_code\/seed_42: it has no labels/,
+    ],
     ['a set that is not there', () => [runs, '--exclude', 'alpaca'], 'USAGE', /alpaca; found bad_medical/],
     ['a layer that was not measured', () => [runs, '-l', '0'], 'USAGE', /common layers are 1, 2, 3/],
     [

@@ -90,6 +90,21 @@ describe('traitscope directions', () => {
     expect(probeAccuracy.sycophancy).toBeLessThanOrEqual(1)
   })
 
+  it('should say what the directions are worth at every layer', async () => {
+    const args = ['--trait-set', 'honesty,sycophancy', '-l', '1,3', '-o', work.path('worth')]
+    const { stdout } = await work.succeed(['directions', ...MODEL_AND_PACK, ...args])
+    const cell = String.raw`(-|1?\.\d\d 1?\.\d\d-1?\.\d\d)`
+    for (const layer of [1, 3]) {
+      expect(stdout).toMatch(new RegExp(`^layer ${layer}, mean activation norm`, 'm'))
+      expect(stdout).toMatch(new RegExp(`^layer ${layer}: usable: `, 'm'))
+    }
+    expect(stdout).toMatch(
+      new RegExp(`^honesty +\\d\\.\\d{3} +${cell} +${cell} +${cell} +sycophancy -?\\d\\.\\d\\d$`, 'm'),
+    )
+    expect(stdout).toMatch(/^usable at every layer: .*; at none: /m)
+    expect(stdout).toMatch(/^probe accuracy .*says nothing about others$/m)
+  })
+
   it('should not touch an existing folder without --force', async () => {
     const before = readFileSync(join(directions, 'directions.json'), 'utf8')
     const args = ['directions', ...MODEL_AND_PACK, '-l', '1', '--trait-set', 'honesty', '--no-probes']
