@@ -133,8 +133,10 @@ describe('traitscope measure', () => {
     expect(lines[1]).toMatch(/^step +loss +honesty +sycophancy .* length +verdict$/)
     expect(lines[2]).toMatch(/^0 +- +(-?0\.0000 +){8}-$/)
     expect(lines[8]).toMatch(/^60 +0\.3541 /)
-    expect(lines[9]).toBe('the final adapter has the weights of step 60 and is counted once')
-    expect(lines[10]).toMatch(/^6 checkpoints in .*; written to /)
+    expect(lines.slice(9, 11)).toEqual(['length of the drift by layer', 'step       1       2       3'])
+    expect(lines[17]!.split(/ +/).at(-1)).toBe(lines[8]!.split(/ +/).at(-2))
+    expect(lines[18]).toBe('the final adapter has the weights of step 60 and is counted once')
+    expect(lines[19]).toMatch(/^6 checkpoints in .*; written to /)
     expect(readdirSync(out).sort()).toEqual([
       'activations.safetensors',
       'run_manifest.json',

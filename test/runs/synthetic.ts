@@ -87,7 +87,11 @@ export function syntheticDirections(layers = [1, 3]): Directions {
     ...rest,
     ...body,
     conditions: { ...conditions, base: { ...conditions.base, nEmbd: EMBD } },
-    diagnostics: layers.map((layer) => ({ ...diagnostics[0]!, layer })),
+    diagnostics: layers.map((layer) => ({
+      ...diagnostics[0]!,
+      layer,
+      heldOut: Object.fromEntries(traits.map((trait) => [trait, null])),
+    })),
     sha256: sha256(encodeDirections(body)),
   }
 }
