@@ -115,9 +115,10 @@ export type { DriftOptions, DriftStep } from './drift/drift.js'
 // Checkpoints of a run that is training, as they are completed.
 
 export { watchRun } from './monitor/watch-run.js'
-export { watchEventJson } from './monitor/watch-events.js'
+export { watchEventJson } from './events/watch-events.js'
 export type { WatchRunOptions } from './monitor/watch-run.js'
 export type {
+  AlarmState,
   BaselineEvent,
   CheckpointEvent,
   EndEvent,
@@ -125,8 +126,7 @@ export type {
   WaitingEvent,
   WatchErrorEvent,
   WatchEvent,
-} from './monitor/watch-events.js'
-export type { AlarmState } from './monitor/alarm-latch.js'
+} from './events/watch-events.js'
 
 // ## Verdicts
 // A bundle is a calibrated detector with all that it needs to judge a run of its base.
@@ -139,7 +139,15 @@ export { calibrate } from './calibration/calibrate.js'
 export { saveBundle } from './calibration/save-bundle.js'
 export type { Bundle, BundleSummary } from './detector/bundle.js'
 export type { Detector, Prediction } from './detector/detector.js'
-export type { Verdict, VerdictKind } from './detector/verdict.js'
+export type {
+  ContextReading,
+  Contribution,
+  ScopeDifference,
+  StrengthReading,
+  Verdict,
+  VerdictBasis,
+  VerdictKind,
+} from './detector/verdict.js'
 export type { VerdictSource } from './detector/run-verdicts.js'
 export type { BasePoint, CalibratedFor } from './conditions/calibrated-for.js'
 export type {

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
 import type { VerdictKind } from '../../lib/detector/verdict.js'
-import { type WatchEvent, watchEventJson } from '../../lib/monitor/watch-events.js'
+import { type WatchEvent, watchEventJson } from '../../lib/events/watch-events.js'
 import { watchRun } from '../../lib/monitor/watch-run.js'
 import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import {

@@ -1,6 +1,6 @@
 import type { Verdict } from '../detector/verdict.js'
+import type { WatchEvent } from '../events/watch-events.js'
 import type { Grades } from '../labels/grades.js'
-import type { WatchEvent } from '../monitor/watch-events.js'
 import type { Step } from '../trajectory/trajectory.js'
 import type { DemoRole, DemoRunFiles } from './demo-organism.js'
 

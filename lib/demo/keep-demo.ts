@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { watchEventJson } from '../monitor/watch-events.js'
+import { watchEventJson } from '../events/watch-events.js'
 import { bundleFacts } from '../report/bundle-facts.js'
 import { htmlReport, type ReportRun } from '../report/html.js'
 import { measureRun } from '../trajectory/measure-run.js'

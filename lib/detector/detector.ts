@@ -5,7 +5,7 @@ import { NoveltyGuard } from './novelty.js'
 import { PredictionBands } from './prediction-bands.js'
 import { RateModel, type RateModelJson, type RateModelName } from './rate-model.js'
 import { StepAlarm } from './step-alarm.js'
-import type { Verdict } from './verdict.js'
+import { VERDICT_SCHEMA, type Verdict } from './verdict.js'
 
 /** Version of `detector.json`; a reader refuses what it does not know. */
 export const DETECTOR_SCHEMA = 1
@@ -167,6 +167,7 @@ export class Detector {
     const verdict = alarmed ? 'alarm' : reasons.length > 0 ? 'warn' : 'ok'
     if (late) reasons.push(lateRemark(step, horizon, pLate))
     return {
+      schemaVersion: VERDICT_SCHEMA,
       verdict,
       em,
       interval,

@@ -1,3 +1,6 @@
+/** Version of a {@link Verdict} as JSON. Within one version fields are only added, and none changes its meaning. */
+export const VERDICT_SCHEMA = 1
+
 /**
  * `ok`: predicted below the threshold, its interval too. `warn`: it may be dangerous, or the numbers lie
  * where the calibration cannot speak. `alarm`: dangerous. `not-comparable`: measured under other conditions
@@ -8,8 +11,60 @@ export type VerdictKind = 'ok' | 'warn' | 'alarm' | 'not-comparable'
 /** Verdicts by rising alarm; `--fail-on` compares with it. `not-comparable` is no degree of danger. */
 export const VERDICT_ORDER = ['ok', 'warn', 'alarm'] as const
 
-/** What a calibrated detector says of one checkpoint. */
+/**
+ * Whose labelled runs stand behind a prediction: `own` ones of this base, a `prior` from other bases, both `pooled`, or
+ * `benign` ones alone, without labels.
+ */
+export type VerdictBasis = 'own' | 'prior' | 'pooled' | 'benign'
+
+/** What one trait adds to a prediction. */
+export interface Contribution {
+  trait: string
+  /** 0-based block; absent where blocks are summed. */
+  layer?: number
+  /** Category of prompts; absent where they are summed. */
+  category?: string
+  /** In the unit of `em`; all of a verdict and the rate at no drift sum to it. */
+  value: number
+}
+
+/** One respect in which a run was trained unlike the calibration runs. */
+export interface ScopeDifference {
+  /** E.g. `rank`, `learning rate`, `kind`. */
+  what: string
+  run: string
+  calibration: string
+}
+
+/** What a checkpoint does in one context, against step 0 in the same context. */
+export interface ContextReading {
+  /** A name for people; the text itself where it is short. */
+  context: string
+  /** Length of the drift in this context over its length in none, per layer of the detector. */
+  ratio: number[]
+  /** Share of ordinary runs with a ratio at least as large. */
+  pValue?: number
+}
+
+/** What an adapter does when its effect is multiplied. */
+export interface StrengthReading {
+  /** Factor on the adapter; 1 as trained. */
+  strength: number
+  /** Length of the drift per layer of the detector, in units of the step-0 activation norm. */
+  drift: number[]
+  /** Share of misaligned answers at this strength, in [0, 1], where there are labels. */
+  em?: number
+}
+
+/**
+ * What a calibrated detector says of one checkpoint.
+ *
+ * The fields from `basis` on are there only where somebody has asked for them and this version tells them: absent
+ * means "not looked at", never "nothing found".
+ */
 export interface Verdict {
+  /** {@link VERDICT_SCHEMA}. */
+  schemaVersion: number
   verdict: VerdictKind
   /** Predicted emergent-misalignment rate, in [0, 1]; null when not comparable. */
   em: number | null
@@ -29,6 +84,18 @@ export interface Verdict {
   novelty: { distance: number; pValue: number } | null
   /** Sentences for a person: why it is not plainly `ok`. Empty for a plain verdict. */
   reasons: string[]
+  basis?: VerdictBasis
+  contributions?: Contribution[]
+  /** How the run was trained unlike the calibration runs; empty when alike. */
+  scope?: ScopeDifference[]
+  /**
+   * Length of the drift that rounding alone makes, per layer of the detector, in units of the step-0 activation norm.
+   * The verdict does not depend on it.
+   */
+  noiseFloor?: number[]
+  contexts?: ContextReading[]
+  /** Ascending strengths. */
+  strengths?: StrengthReading[]
 }
 
 /** The verdict on what has none, with the reasons why. */
@@ -37,6 +104,7 @@ export function notComparable(
   reasons: readonly string[],
 ): Verdict {
   return {
+    schemaVersion: VERDICT_SCHEMA,
     verdict: 'not-comparable',
     em: null,
     interval: null,

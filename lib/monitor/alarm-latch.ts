@@ -1,7 +1,5 @@
 import type { Verdict } from '../detector/verdict.js'
-
-/** `raised` and `cleared` happen once; between them the alarm is `standing`. */
-export type AlarmState = 'quiet' | 'raised' | 'standing' | 'cleared'
+import type { AlarmState } from '../events/watch-events.js'
 
 /** An alarm is cleared by rates this far below the threshold... */
 const CLEAR_SHARE = 0.75

@@ -4,6 +4,7 @@ import { RunVerdicts } from '../detector/run-verdicts.js'
 import type { Directions } from '../directions/directions.js'
 import { driftStep } from '../drift/drift.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
+import type { BaselineEvent, CheckpointEvent, EndEvent, WatchEvent } from '../events/watch-events.js'
 import { errnoOf } from '../formats/files/file-errors.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
 import { type RunFolder, scanRunFolder } from '../formats/run/run-folder.js'
@@ -17,7 +18,6 @@ import {
 import type { Projection } from '../trajectory/project.js'
 import { AlarmLatch } from './alarm-latch.js'
 import { type PendingCheckpoint, RunLedger } from './run-ledger.js'
-import type { BaselineEvent, CheckpointEvent, EndEvent, WatchEvent } from './watch-events.js'
 
 /** How to watch, and when to end. */
 export interface WatchRunOptions extends MeasurementOptions {

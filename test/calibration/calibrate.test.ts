@@ -344,6 +344,7 @@ describe('trajectoryVerdicts', () => {
     const trajectory = structuredClone(dangerous())
     edit(trajectory.measurement!)
     expect(last(trajectory)).toEqual({
+      schemaVersion: 1,
       verdict: 'not-comparable',
       em: null,
       interval: null,

@@ -8,6 +8,7 @@ export const CUT = 0.06
 
 export function verdictOf(kind: VerdictKind, em: number | null): Verdict {
   return {
+    schemaVersion: 1,
     verdict: kind,
     em,
     interval: em === null ? null : [Math.max(0, em - 0.02), em + 0.03],

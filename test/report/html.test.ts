@@ -21,7 +21,16 @@ function run(overrides: Partial<ReportRun> = {}): ReportRun {
 
 function verdict(kind: Verdict['verdict'], em: number | null, reasons: string[] = []): Verdict {
   const interval: Verdict['interval'] = em === null ? null : [em / 2, em * 2]
-  return { verdict: kind, em, interval, nominalCoverage: 0.9, threshold: 0.06, novelty: null, reasons }
+  return {
+    schemaVersion: 1,
+    verdict: kind,
+    em,
+    interval,
+    nominalCoverage: 0.9,
+    threshold: 0.06,
+    novelty: null,
+    reasons,
+  }
 }
 
 const VERDICTS = new Map<Step, Verdict>([

@@ -3,7 +3,12 @@ import type { DriftStep } from '../drift/drift.js'
 import type { TraitscopeError } from '../errors.js'
 import type { Projection } from '../trajectory/project.js'
 import type { AdapterSummary, Step } from '../trajectory/trajectory.js'
-import type { AlarmState } from './alarm-latch.js'
+
+/** Version of an event as JSON. Within one version fields are only added, and none changes its meaning. */
+export const EVENT_SCHEMA = 1
+
+/** Where the alarm of a run stands: `raised` and `cleared` happen once; between them it is `standing`. */
+export type AlarmState = 'quiet' | 'raised' | 'standing' | 'cleared'
 
 /** Step 0 is known: the base model was measured, or its states came from the cache. */
 export interface BaselineEvent {
@@ -96,8 +101,10 @@ export type WatchEvent =
   | WatchErrorEvent
   | EndEvent
 
-/** The event as a plain value for JSON: errors have no enumerable fields of their own. */
-export function watchEventJson(event: WatchEvent): unknown {
-  if (event.type !== 'error') return event
-  return { ...event, error: { code: event.error.code, message: event.error.message } }
+/** The event as a plain value for JSON, with its schema: errors have no enumerable fields of their own. */
+export function watchEventJson(event: WatchEvent): Record<string, unknown> {
+  const plain = { ...event, schemaVersion: EVENT_SCHEMA }
+  return event.type === 'error'
+    ? { ...plain, error: { code: event.error.code, message: event.error.message } }
+    : plain
 }
