@@ -18,6 +18,7 @@ export interface DirectionFlags {
   layer?: number[]
   traits?: string
   allowMismatch?: boolean
+  adapterName?: string
   residualBase?: boolean
   loraMode: LoraMode
   cache: boolean

@@ -36,6 +36,7 @@ export async function measurementFromFlags(
         template,
         layer: shownLayer(flags, bundle),
         allowMismatch: flags.allowMismatch === true,
+        adapterName: flags.adapterName,
         checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
         cacheDir: flags.cache ? flags.cacheDir : false,
       },

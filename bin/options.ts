@@ -108,6 +108,12 @@ export const residualBaseOption = () =>
     "the base is what the adapter's initialisation (PiSSA, OLoRA, CorDA, LoRA-GA, LoftQ) left of the original",
   )
 
+export const adapterNameOption = () =>
+  option(
+    '--adapter-name <name>',
+    'adapter to take where a folder holds several: its sub folder, or "default" for the one in the folder itself',
+  )
+
 export const loraModeOption = () =>
   option('--lora-mode <how>', 'attach adapters, merge them into a copy of the base, or what each one needs')
     .choices(['auto', 'attach', 'merge'])
@@ -131,6 +137,7 @@ export function addDirectionOptions(command: Command): Command {
     .addOption(
       option('--traits <file>', "trait pack: core or a YAML file (default: the bundle's, else core)"),
     )
+    .addOption(adapterNameOption())
     .addOption(residualBaseOption())
     .addOption(loraModeOption())
     .option('--allow-mismatch', 'go on although bundle or directions and the run differ (recorded)')

@@ -10,6 +10,7 @@ export const ERROR_CODES = [
   'FILE_EXISTS', // an output exists and `force` was not given
   'FILE_INVALID', // a file breaks its own format, or a value in it is impossible
   'FILE_INCOMPLETE', // a file or checkpoint is still being written
+  'AMBIGUOUS', // several files or folders could be meant, and none is guessed
   'FILE_VANISHED', // a file disappeared while it was read (trainers rotate checkpoints)
   'UNSUPPORTED', // valid input of a kind that is refused by name
   'MODEL_LOAD', // llama.cpp could not load the model

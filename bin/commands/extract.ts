@@ -1,13 +1,13 @@
 import { Command, Option } from 'commander'
 import { TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
+import { fileFact } from '../../lib/formats/run/read-files.js'
 import { encodeSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { type AdapterEffect, adapterEffect } from '../../lib/hidden-states/adapter-effect.js'
+import { applyWeights, type WeightsToApply } from '../../lib/hidden-states/apply-weights.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { AttachedAdapter } from '../../lib/model/attached-adapter.js'
-import { openCheckpoint } from '../../lib/model/checkpoint/open-checkpoint.js'
 import type { LoraMode } from '../../lib/model/checkpoint/opened-checkpoint.js'
-import type { Model } from '../../lib/model/model.js'
 import type { Pooling } from '../../lib/prompts/plan.js'
 import { readPromptFile } from '../../lib/prompts/prompt-file.js'
 import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
@@ -16,6 +16,7 @@ import { openFromFlags, templateFromFlags } from '../model.js'
 import {
   type AdapterFlag,
   adapterFlag,
+  adapterNameOption,
   addCacheOptions,
   addModelOptions,
   addOutputOptions,
@@ -33,6 +34,7 @@ interface Flags extends ModelFlags {
   layer: number[]
   pool: Pooling
   adapter?: AdapterFlag[]
+  adapterName?: string
   residualBase?: boolean
   adapterScale: number
   loraMode: LoraMode
@@ -59,6 +61,7 @@ export function extractCommand(signal: AbortSignal): Command {
         adapterFlag,
       ),
     )
+    .addOption(adapterNameOption())
     .addOption(option('--adapter-scale <x>', 'factor on all adapters').argParser(number).default(1))
     .addOption(residualBaseOption())
     .addOption(loraModeOption())
@@ -93,11 +96,24 @@ Example:
         '--raw takes text prompts only, but the file holds messages: leave --raw out',
       )
     }
-    const tokens = flags.raw
-      ? await model.tokenize(prompts.map((prompt) => prompt.text!))
-      : await chatTokens(model, await templateFromFlags(flags, model), conversations)
+    const template = flags.raw ? undefined : await templateFromFlags(flags, model)
+    const tokens = template
+      ? await chatTokens(model, template, conversations)
+      : await model.tokenize(prompts.map((prompt) => prompt.text!))
     const total = tokens.reduce((sum, ids) => sum + ids.length, 0)
-    await using applied = await applyAdapters(model, flags, signal)
+    await using applied = await applyWeights(model, scaled(flags), {
+      adapterName: flags.adapterName,
+      mode: flags.loraMode,
+      residualBase: flags.residualBase === true,
+      cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
+      template: template?.source,
+      signal,
+    })
+    const { weights } = applied
+    for (const { folder, files, remarks } of weights) {
+      output.note(`read from ${folder}: ${fileFact(files)}`)
+      for (const remark of remarks) output.note(`remark: ${remark}`)
+    }
     const { adapters } = applied
     if (applied.reason !== undefined) output.note(`merged into a copy of the base: ${applied.reason}`)
     if (adapters.length > 0)
@@ -122,7 +138,9 @@ Example:
       {
         pool: flags.pool,
         base: model.fingerprint,
-        ...(applied.sha256.length > 0 ? { adapter: applied.sha256.join(',') } : {}),
+        ...(weights.length > 0
+          ? { adapter: weights.map(({ sha256 }) => sha256).join(','), adapters: JSON.stringify(weights) }
+          : {}),
       },
     )
     await writeFileAtomic(flags.out, bytes, { force: flags.force === true })
@@ -131,6 +149,7 @@ Example:
       shape: states.shape,
       layers: states.layers,
       tokens: states.tokens,
+      adapters: weights,
       seconds: Number(seconds.toFixed(3)),
     }
     if (flags.json) return output.json(summary)
@@ -140,57 +159,9 @@ Example:
   })
 }
 
-interface Applied extends AsyncDisposable {
-  /** What to run: the base, or a model of the checkpoint's own. */
-  model: Model
-  adapters: AttachedAdapter[]
-  /** Identities of the checkpoints. */
-  sha256: string[]
-  /** Why an adapter was merged. */
-  reason?: string | undefined
-}
-
-/** One checkpoint as it needs, several adapters attached together. */
-async function applyAdapters(base: Model, flags: Flags, signal: AbortSignal): Promise<Applied> {
-  const residualBase = flags.residualBase === true
-  const list = (flags.adapter ?? []).map(({ folder, strength }) => ({
-    folder,
-    strength: strength * flags.adapterScale,
-  }))
-  const [only, second] = list
-  if (only && !second) {
-    const { folder, strength } = only
-    const cacheDir = flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined
-    const checkpoint = await openCheckpoint(base, folder, {
-      mode: flags.loraMode,
-      ...{ strength, residualBase, cacheDir, signal },
-    })
-    return {
-      model: checkpoint.model,
-      adapters: checkpoint.adapter ? [checkpoint.adapter] : [],
-      sha256: [checkpoint.sha256],
-      reason: checkpoint.reason,
-      [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose](),
-    }
-  }
-  if (second && flags.loraMode === 'merge') {
-    throw new TraitscopeError(
-      'USAGE',
-      '--lora-mode merge takes one adapter; merge several one after the other with `traitscope merge`',
-    )
-  }
-  const adapters: AttachedAdapter[] = []
-  for (const { folder, strength } of list) {
-    adapters.push(await base.attach(folder, { strength, residualBase }))
-  }
-  return {
-    model: base,
-    adapters,
-    sha256: adapters.map(({ sha256 }) => sha256),
-    [Symbol.asyncDispose]: async () => {
-      for (const adapter of adapters) await adapter.detach()
-    },
-  }
+/** The adapters that the flags name, with both factors. */
+function scaled({ adapter = [], adapterScale }: Flags): WeightsToApply[] {
+  return adapter.map(({ folder, strength }) => ({ folder, strength: strength * adapterScale }))
 }
 
 /** One remark: what was matched, and what it does to a probe prompt. */

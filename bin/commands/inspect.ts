@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { inspectPath } from '../../lib/inspect/inspect.js'
-import { addOutputOptions, option } from '../options.js'
+import { adapterNameOption, addOutputOptions, option } from '../options.js'
 import { createOutput } from '../output.js'
 
 /** `traitscope inspect`: what a file or folder is, whether it is valid, and whether it fits a base. */
@@ -11,11 +11,15 @@ export function inspectCommand(_signal: AbortSignal): Command {
     )
     .argument('<path>', 'file or folder')
     .addOption(option('-m, --model <gguf>', 'also say whether an adapter or run fits this base'))
+    .addOption(adapterNameOption())
     .addHelpText('after', '\nExample:\n  $ traitscope inspect out/ -m base.gguf')
   return addOutputOptions(command).action(
-    async (path: string, flags: { model?: string; json?: boolean; quiet?: boolean }) => {
+    async (
+      path: string,
+      flags: { model?: string; adapterName?: string; json?: boolean; quiet?: boolean },
+    ) => {
       const output = createOutput({ quiet: flags.quiet === true })
-      const inspection = await inspectPath(path, { base: flags.model })
+      const inspection = await inspectPath(path, { base: flags.model, adapterName: flags.adapterName })
       if (inspection.fits?.ok === false) process.exitCode = 1
       if (flags.json) return output.json(inspection)
       const width = Math.max(...inspection.facts.map(([label]) => label.length))

@@ -3,13 +3,21 @@ import type { Bundle } from '../../lib/detector/bundle.js'
 import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
 import { drift } from '../../lib/drift/drift.js'
+import { fileFact } from '../../lib/formats/run/read-files.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
 import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import { addDirectionOptions, addModelOptions, addOutputOptions, failOnOption } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
-import { colorVerdict, exitCodeOf, type FailOn, VERDICT_COLUMNS, verdictCells } from '../verdicts.js'
+import {
+  colorVerdict,
+  exitCodeOf,
+  type FailOn,
+  READ_COLUMN,
+  VERDICT_COLUMNS,
+  verdictCells,
+} from '../verdicts.js'
 
 interface Flags extends MeasurementFlags {
   out?: string
@@ -123,7 +131,8 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   })
   const last = verdicts.length === 0 ? ['verdict'] : VERDICT_COLUMNS
   const lines = table(['step', 'loss', ...trajectory.traits, 'length', ...last], rows).split('\n')
-  output.print(lines.map((line) => colorVerdict(output, line)).join('\n'))
+  const read = [READ_COLUMN, ...trajectory.steps.map(({ files }) => (files ? fileFact(files) : '-'))]
+  output.print(lines.map((line, i) => colorVerdict(output, `${line}  ${read[i]}`)).join('\n'))
   printOtherLayers(output, trajectory)
   printReasons(output, trajectory, verdicts)
   if (trajectory.finalAliasOf !== null) {
@@ -137,6 +146,7 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
     output.print(`merged into a copy of the base (step ${steps.join(', ')}): ${reason}`)
   }
   for (const { step, reason } of trajectory.skipped) output.print(`step ${step} was skipped: ${reason}`)
+  printRemarks(output, trajectory)
   for (const mismatch of trajectory.measurement?.mismatches ?? []) output.note(`warning: ${mismatch}`)
 }
 
@@ -152,6 +162,19 @@ function printOtherLayers(output: Output, trajectory: Trajectory): void {
       trajectory.steps.map(({ step }, i) => [String(step), ...lengths.map((column) => column[i]!)]),
     ),
   )
+}
+
+/** Remarks on the run, then on its steps; one that several steps share is said once. */
+function printRemarks(output: Output, { measurement, steps }: Trajectory): void {
+  const bySteps = new Map<string, TrajectoryStep['step'][]>()
+  for (const { step, remarks = [] } of steps) {
+    for (const remark of remarks) bySteps.set(remark, [...(bySteps.get(remark) ?? []), step])
+  }
+  for (const remark of measurement?.remarks ?? []) output.print(`remark: ${remark}`)
+  for (const [remark, at] of bySteps) {
+    const where = at.length === steps.length - 1 ? '' : `step ${at.join(', ')}: `
+    output.print(`remark: ${where}${remark}`)
+  }
 }
 
 /** The reasons of the verdicts; one that several steps share is said once. */

@@ -1,12 +1,24 @@
+import { dirname } from 'node:path'
 import { Command } from 'commander'
+import { readGguf } from '../../lib/formats/gguf/gguf.js'
+import { fileFact, filesBelow } from '../../lib/formats/run/read-files.js'
 import { type MergeReport, mergeAdapter } from '../../lib/model/merge/merge.js'
 import { MERGE_TYPE_NAMES, mergeType } from '../../lib/model/merge/merge-types.js'
-import { addOutputOptions, integer, number, option, residualBaseOption } from '../options.js'
+import { baseTemplateRemark } from '../../lib/prompts/own-template.js'
+import {
+  adapterNameOption,
+  addOutputOptions,
+  integer,
+  number,
+  option,
+  residualBaseOption,
+} from '../options.js'
 import { createOutput, type Output } from '../output.js'
 
 interface Flags {
   model: string
   adapter: string
+  adapterName?: string
   out: string
   type?: string
   adapterScale: number
@@ -25,6 +37,7 @@ export function mergeCommand(signal: AbortSignal): Command {
       option('-m, --model <gguf>', 'base model; of a split one the first part').makeOptionMandatory(),
     )
     .addOption(option('--adapter <dir>', 'PEFT LoRA folder to merge (also --lora)').makeOptionMandatory())
+    .addOption(adapterNameOption())
     .requiredOption('-o, --out <gguf>', 'file to write')
     .option(
       '--type <type>',
@@ -48,6 +61,7 @@ Example:
     const progress = output.progress(`merging ${flags.adapter} into ${flags.model}`)
     const started = performance.now()
     const report = await mergeAdapter(flags.model, flags.adapter, flags.out, {
+      adapterName: flags.adapterName,
       type: flags.type === undefined ? undefined : mergeType(flags.type),
       strength: flags.adapterScale,
       residualBase: flags.residualBase === true,
@@ -58,8 +72,19 @@ Example:
     })
     progress.done()
     const seconds = (performance.now() - started) / 1000
-    if (flags.json) return output.json({ out: flags.out, ...report, seconds: Number(seconds.toFixed(3)) })
+    const files = filesBelow(flags.adapter, report.files)
+    const otherTemplate = await baseTemplateRemark(
+      [dirname(report.files[0]!.path)],
+      await readGguf(flags.model),
+    )
+    const remarks = otherTemplate === undefined ? report.remarks : [...report.remarks, otherTemplate]
+    if (flags.json) {
+      const rest = { seconds: Number(seconds.toFixed(3)) }
+      return output.json({ out: flags.out, ...report, adapter: flags.adapter, files, remarks, ...rest })
+    }
     printReport(output, flags.out, report, seconds)
+    output.print(`read from ${flags.adapter}: ${fileFact(files)}`)
+    for (const remark of remarks) output.note(`remark: ${remark}`)
   })
 }
 

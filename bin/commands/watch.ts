@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import type { VerdictKind } from '../../lib/detector/verdict.js'
 import { type WatchEvent, watchEventJson } from '../../lib/events/watch-events.js'
+import { fileFact } from '../../lib/formats/run/read-files.js'
 import { watchRun } from '../../lib/monitor/watch-run.js'
 import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import {
@@ -12,7 +13,14 @@ import {
   seconds,
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
-import { colorVerdict, exitCodeOf, type FailOn, VERDICT_COLUMNS, verdictCells } from '../verdicts.js'
+import {
+  colorVerdict,
+  exitCodeOf,
+  type FailOn,
+  READ_COLUMN,
+  VERDICT_COLUMNS,
+  verdictCells,
+} from '../verdicts.js'
 
 interface Flags extends MeasurementFlags {
   interval: number
@@ -54,6 +62,7 @@ Example:
     const output = createOutput({ quiet: flags.quiet === true })
     const events: WatchEvent[] = []
     const traits: string[] = []
+    const said = new Set<string>()
     await using prepared = await measurementFromFlags(flags, output, signal)
     const { model, directions, bundle, options } = prepared
     const watch = watchRun(model, directions, run, {
@@ -78,7 +87,7 @@ Example:
       }
       if (flags.json) events.push(event)
       else if (flags.jsonl) output.print(JSON.stringify(watchEventJson(event)))
-      else printEvent(output, event, traits)
+      else printEvent(output, event, traits, said)
     }
     if (flags.json) output.json(events.map(watchEventJson))
     process.exitCode = exitCodeOf(verdicts, flags.failOn)
@@ -104,14 +113,15 @@ const LENGTH = ['length']
 /** Verdict columns of a watch with a bundle and of one without. */
 const lastColumns = (bundled: boolean) => [...LENGTH, ...(bundled ? VERDICT_COLUMNS : ['verdict'])]
 
-function printEvent(output: Output, event: WatchEvent, traits: string[]): void {
+/** @param said remarks that were printed: every event has its own, a person reads each once */
+function printEvent(output: Output, event: WatchEvent, traits: string[], said: Set<string>): void {
   switch (event.type) {
     case 'baseline': {
       const from = event.cached ? 'from the cache' : `${event.tokens.computed} tokens`
       output.note(`step 0 measured (${from}); layer ${event.layers.join(', ')}`)
       traits.push(...event.traits)
       const names = [...FIRST, ...traits, ...lastColumns(event.verdict !== undefined)]
-      output.print(`${'step'.padEnd(6)}${cells(names, names)}`)
+      output.print(`${'step'.padEnd(6)}${cells(names, names)}  ${READ_COLUMN}`)
       return
     }
     case 'checkpoint': {
@@ -123,7 +133,13 @@ function printEvent(output: Output, event: WatchEvent, traits: string[]): void {
       const last = verdict ? verdictCells(verdict) : ['-']
       const texts = [loss, ...values.map((value) => value.toFixed(4)), norm.toFixed(4), ...last]
       const names = [...FIRST, ...traits, ...lastColumns(verdict !== undefined)]
-      output.print(colorVerdict(output, `${String(event.step).padEnd(6)}${cells(texts, names)}`))
+      const line = `${String(event.step).padEnd(6)}${cells(texts, names)}  ${fileFact(event.files)}`
+      output.print(colorVerdict(output, line))
+      for (const remark of event.remarks) {
+        if (said.has(remark)) continue
+        said.add(remark)
+        output.note(`remark on step ${event.step}: ${remark}`)
+      }
       if (event.alarm === 'raised' || event.alarm === 'cleared')
         output.note(`step ${event.step}: alarm ${event.alarm}`)
       if (verdict && verdict.reasons.length > 0)

@@ -1,6 +1,7 @@
 import type { Verdict } from '../detector/verdict.js'
 import type { DriftStep } from '../drift/drift.js'
 import type { TraitscopeError } from '../errors.js'
+import type { FileHash } from '../formats/files/hash.js'
 import type { Projection } from '../trajectory/project.js'
 import type { AdapterSummary, Step } from '../trajectory/trajectory.js'
 
@@ -32,6 +33,13 @@ export interface CheckpointEvent {
   path: string
   /** Identity of the checkpoint's weights. */
   adapterSha256: string
+  /** Files that the weights were read from, below the run's folder. */
+  files: readonly FileHash[]
+  /**
+   * What was left out of them, how base and template differ from the checkpoint's own, and what in the run's folder was
+   * not measured or seems left over, in sentences.
+   */
+  remarks: readonly string[]
   /** Absent for a whole model. */
   adapter?: AdapterSummary
   /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */

@@ -17,11 +17,12 @@ import type { Inspection } from './inspection.js'
  * and checks it.
  *
  * @param options.base a base GGUF: also says whether an adapter or run fits it
+ * @param options.adapterName the adapter to take where a folder holds several, by PEFT's name
  * @throws TraitscopeError of whatever is wrong with the file; `UNSUPPORTED` when it is nothing of ours
  */
 export async function inspectPath(
   path: string,
-  options: { base?: string | undefined } = {},
+  options: { base?: string | undefined; adapterName?: string | undefined } = {},
 ): Promise<Inspection> {
   const target = resolve(path)
   const info = await stat(target).catch((error: unknown) => {
@@ -33,7 +34,7 @@ export async function inspectPath(
   if (names.includes('directions.json')) return inspectDirections(target)
   if (names.includes('trajectory.json')) return inspectTrajectory(join(target, 'trajectory.json'))
   const base = options.base === undefined ? undefined : await readGguf(options.base)
-  return inspectRun(target, base)
+  return inspectRun(target, base, options.adapterName)
 }
 
 async function inspectFile(path: string): Promise<Inspection> {

@@ -13,6 +13,7 @@ import {
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
 import { type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
+import { resolveWeights } from '../formats/run/find-weights.js'
 import { AttachedAdapter, type AttachOptions } from './attached-adapter.js'
 import { checkBase } from './base/check-base.js'
 import { fingerprintGguf } from './base/fingerprint.js'
@@ -185,7 +186,8 @@ export class Model implements AsyncDisposable {
    * @throws TraitscopeError `ADAPTER_MISMATCH`, `ADAPTER_INVALID`, `ADAPTER_NO_EFFECT`, `UNSUPPORTED`
    */
   async attach(adapter: string | PeftAdapter, options: AttachOptions = {}): Promise<AttachedAdapter> {
-    const peft = typeof adapter === 'string' ? await readPeftAdapter(adapter) : adapter
+    const peft =
+      typeof adapter === 'string' ? await readPeftAdapter((await resolveWeights(adapter)).path) : adapter
     const { gguf, report } = toGgufLora(peft, this.gguf, { residualBase: options.residualBase ?? false })
     const strength = options.strength ?? 1
     if (!Number.isFinite(strength)) {

@@ -1,13 +1,19 @@
 import { basename } from 'node:path'
-import { checkpointStep } from '../formats/run/checkpoint.js'
+import type { TraitscopeError } from '../errors.js'
 import { hashCheckpoint } from '../formats/run/checkpoint-folder.js'
-import type { RunFolder } from '../formats/run/run-folder.js'
+import type { CheckpointKind, RunFolder } from '../formats/run/run-folder.js'
+import { checkpointStep } from '../formats/run/step-folders.js'
 import type { Step } from '../trajectory/trajectory.js'
 
 /** A complete checkpoint or final adapter that has to be looked at. */
 export interface PendingCheckpoint {
   step: Step
   path: string
+  kind: CheckpointKind
+  /** The checkpoint's own folder. */
+  folder: string
+  /** Why it cannot be measured, where that is known already. */
+  fault?: TraitscopeError
   /** Changes when the files change. */
   stamp: string
   epoch?: number
@@ -37,7 +43,7 @@ export class RunLedger {
     const complete: PendingCheckpoint[] = found.checkpoints.filter(({ state }) => state === 'complete')
     const { final } = found
     if (final && final.aliasOf === undefined) {
-      complete.push({ step: 'final', path: final.path, stamp: final.stamp })
+      complete.push({ ...final, step: 'final', folder: final.path })
     }
     return complete.filter(({ step, stamp }) => this.#settled.get(step)?.stamp !== stamp)
   }
@@ -57,6 +63,13 @@ export class RunLedger {
 
   wasMeasured(step: Step): boolean {
     return this.#settled.get(step)?.sha256 !== undefined
+  }
+
+  /** A sentence when other steps had these weights: a frozen adapter, or a copy in place of a checkpoint. */
+  sameWeights(step: Step, sha256: string): string[] {
+    const same = [...this.#settled].filter(([other, entry]) => other !== step && entry.sha256 === sha256)
+    if (same.length === 0) return []
+    return [`step ${step} has the same weights as step ${same.map(([other]) => other).join(', ')}`]
   }
 
   settle({ step, stamp }: PendingCheckpoint, sha256: string | undefined): void {

@@ -7,7 +7,15 @@ import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js
 import type { BaselineEvent, CheckpointEvent, EndEvent, WatchEvent } from '../events/watch-events.js'
 import { errnoOf } from '../formats/files/file-errors.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
-import { type RunFolder, scanRunFolder } from '../formats/run/run-folder.js'
+import { filesBelow } from '../formats/run/read-files.js'
+import {
+  isEmptyRun,
+  listRuns,
+  type RunFolder,
+  refuseParent,
+  type ScanOptions,
+  scanRunFolder,
+} from '../formats/run/run-folder.js'
 import type { Model } from '../model/model.js'
 import {
   type BaseMeasurement,
@@ -78,7 +86,7 @@ export async function* watchRun(
     let changedAt = performance.now()
     for (;;) {
       const before = stampsOf(found)
-      found = await look(runDir, found, signal)
+      found = await look(runDir, { adapterName: options.adapterName, previous: found, signal })
       // A file that grows is a change too, though no event tells of it.
       let changed = stampsOf(found) !== before
       for await (const event of visit({ plan, base, verdicts, latch, ledger, signal }, found)) {
@@ -110,14 +118,15 @@ function isPast(event: WatchEvent, step: number): boolean {
   return settled && typeof event.step === 'number' && event.step >= step
 }
 
-/** One look; undefined while there is no such folder. */
-async function look(
-  runDir: string,
-  previous: RunFolder | undefined,
-  signal: AbortSignal | undefined,
-): Promise<RunFolder | undefined> {
+/**
+ * One look; undefined while there is no such folder. A folder of several runs is refused: what comes into them would
+ * never be seen from here.
+ */
+async function look(runDir: string, options: ScanOptions): Promise<RunFolder | undefined> {
   try {
-    return await scanRunFolder(runDir, { ...(previous && { previous }), ...(signal && { signal }) })
+    const found = await scanRunFolder(runDir, options)
+    if (found.beside.some(({ kind }) => kind === 'run')) refuseParent(found)
+    return found
   } catch (error) {
     const absent = isTraitscopeError(error, 'FILE_NOT_FOUND') && errnoOf(error.cause) !== 'ENOTDIR'
     if (absent || isTraitscopeError(error, 'FILE_VANISHED')) return undefined
@@ -141,12 +150,7 @@ async function* visit(
   found: RunFolder | undefined,
 ): AsyncGenerator<WatchEvent, void, undefined> {
   const { ledger, signal } = watch
-  const empty = found !== undefined && found.checkpoints.length === 0 && found.final === undefined
-  const reason = found
-    ? empty
-      ? 'there is no checkpoint yet'
-      : undefined
-    : 'the run folder does not exist yet'
+  const reason = found ? whyEmpty(found) : 'the run folder does not exist yet'
   if (ledger.waitForRun(reason) && reason !== undefined) yield { type: 'waiting', reason }
   if (!found) return
 
@@ -158,17 +162,28 @@ async function* visit(
   }
   for (const pending of ledger.pending(found)) {
     throwIfAborted(signal)
-    const event = await inspect(watch, pending)
+    const event = await inspect(watch, found, pending)
     if (event) yield event
   }
 }
 
-async function inspect(watch: Watch, pending: PendingCheckpoint): Promise<WatchEvent | undefined> {
+function whyEmpty(found: RunFolder): string | undefined {
+  if (!isEmptyRun(found)) return undefined
+  const { beside } = found
+  return `there is no checkpoint yet${beside.length === 0 ? '' : `; ${listRuns(beside)} is not measured: name it to measure it`}`
+}
+
+async function inspect(
+  watch: Watch,
+  found: RunFolder,
+  pending: PendingCheckpoint,
+): Promise<WatchEvent | undefined> {
   const { ledger, signal } = watch
   const { step, path } = pending
   try {
+    if (pending.fault) throw pending.fault
     if (await ledger.isKnown(pending)) return undefined
-    const event = await measurePending(watch, pending)
+    const event = await measurePending(watch, found, pending)
     ledger.settle(pending, event.adapterSha256)
     return event
   } catch (cause) {
@@ -190,18 +205,23 @@ async function inspect(watch: Watch, pending: PendingCheckpoint): Promise<WatchE
 
 async function measurePending(
   { plan, base, verdicts, latch, ledger, signal }: Watch,
-  { step, path, epoch, loss }: PendingCheckpoint,
+  found: RunFolder,
+  { step, path, kind, folder, epoch, loss }: PendingCheckpoint,
 ): Promise<CheckpointEvent> {
   const started = performance.now()
   const remeasured = ledger.wasMeasured(step)
-  const { adapter, adapterSha256, layers, stateChange, tokens } = await plan.measureCheckpoint(path, base, {
+  const measured = await plan.measureCheckpoint({ path, kind }, base, {
     signal,
+    folders: [folder, found.path],
   })
+  const { adapter, adapterSha256, layers, stateChange, tokens } = measured
   return {
     type: 'checkpoint',
     step,
     path,
     adapterSha256,
+    files: filesBelow(found.path, measured.files),
+    remarks: [...found.remarks, ...ledger.sameWeights(step, adapterSha256), ...measured.remarks],
     ...(adapter ? { adapter } : {}),
     stateChange,
     remeasured,

@@ -53,7 +53,10 @@ export class ChatTemplate {
   readonly #tokens: Record<string, string>
 
   /** @throws TraitscopeError TEMPLATE when the source is no template; USAGE for a date that is none. */
-  constructor(source: string, options: ChatTemplateOptions = {}) {
+  constructor(
+    readonly source: string,
+    options: ChatTemplateOptions = {},
+  ) {
     const { bosToken, eosToken, date = DEFAULT_TEMPLATE_DATE, systemRole = 'auto' } = options
     this.#today = parseDate(date)
     this.date = date

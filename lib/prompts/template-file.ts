@@ -28,17 +28,31 @@ export async function readChatTemplate(path: string, name = 'default'): Promise<
     }
     return source
   }
-  for (const file of FOLDER_FILES) {
-    const candidate = join(path, file)
-    if (!(await stat(candidate).catch(() => undefined))?.isFile()) continue
-    const source = await readTemplateFile(candidate, name)
-    if (source !== undefined) return source
-  }
+  const found = await findChatTemplate(path, name)
+  if (found !== undefined) return found.source
   throw new TraitscopeError(
     'TEMPLATE',
     `expected a chat template in the folder ${path} (${FOLDER_FILES.join(', ')}), found none; ` +
       'give one with --chat-template FILE',
   )
+}
+
+/**
+ * The chat template that a folder brings; undefined when it brings none.
+ *
+ * @throws as {@link readChatTemplate}
+ */
+export async function findChatTemplate(
+  folder: string,
+  name = 'default',
+): Promise<{ path: string; source: string } | undefined> {
+  for (const file of FOLDER_FILES) {
+    const path = join(folder, file)
+    if (!(await stat(path).catch(() => undefined))?.isFile()) continue
+    const source = await readTemplateFile(path, name)
+    if (source !== undefined) return { path, source }
+  }
+  return undefined
 }
 
 async function readTemplateFile(path: string, name: string): Promise<string | undefined> {

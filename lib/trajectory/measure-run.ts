@@ -6,8 +6,10 @@ import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { columnMeans } from '../estimators/matrix.js'
 import { publishFolder } from '../formats/files/atomic.js'
 import { sha256 } from '../formats/files/hash.js'
-import { checkpointStep, isRotatedAway } from '../formats/run/checkpoint.js'
-import { type Checkpoint, type RunFolder, scanRunFolder } from '../formats/run/run-folder.js'
+import { isRotatedAway } from '../formats/run/checkpoint.js'
+import { filesBelow } from '../formats/run/read-files.js'
+import { type Checkpoint, type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
+import { checkpointStep } from '../formats/run/step-folders.js'
 import { encodeSafetensors, type SafetensorsInput } from '../formats/safetensors/safetensors.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
@@ -67,7 +69,9 @@ export async function measureRun(
   options: MeasureRunOptions,
 ): Promise<Trajectory> {
   const plan = await prepareMeasurement(model, directions, options)
-  const found = await scanRunFolder(runDir, options.signal ? { signal: options.signal } : {})
+  const { adapterName, signal } = options
+  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
+  refuseParent(found)
   const { out } = options
   const { activations: kind = 'prompts' } = options
   if (!ACTIVATIONS.includes(kind)) {
@@ -108,11 +112,12 @@ async function measureSteps(
     if (step !== undefined) skipped.push({ step, reason: 'it disappeared while the folder was read' })
   }
   const { final } = found
-  const todo: { step: Step; path: string; checkpoint?: Checkpoint }[] = found.checkpoints
+  const todo: Todo[] = found.checkpoints
     .filter(({ state }) => state === 'complete')
-    .map((checkpoint) => ({ step: checkpoint.step, path: checkpoint.path, checkpoint }))
-  if (final && final.aliasOf === undefined) todo.push({ step: 'final', path: final.path })
+    .map((checkpoint) => ({ step: checkpoint.step, weights: checkpoint, checkpoint }))
+  if (final && final.aliasOf === undefined) todo.push({ step: 'final', weights: final })
   if (todo.length === 0) nothingToMeasure(found, skipped)
+  for (const { checkpoint } of todo) if (checkpoint?.fault) throw checkpoint.fault
 
   const steps: TrajectoryStep[] = []
   const layers = plan.directions.layers.map((): Projection[] => [])
@@ -133,16 +138,19 @@ async function measureSteps(
 
   const base = await plan.measureBase(passOptions(0))
   record({ step: 0, adapterSha256: null, tokens: base.tokens }, base.layers, base.states)
-  for (const [i, { step, path, checkpoint }] of todo.entries()) {
+  for (const [i, { step, weights, checkpoint }] of todo.entries()) {
     throwIfAborted(signal)
     try {
-      const measured = await plan.measureCheckpoint(path, base, passOptions(i + 1))
+      const folders = [...(checkpoint ? [checkpoint.folder] : []), found.path]
+      const measured = await plan.measureCheckpoint(weights, base, { ...passOptions(i + 1), folders })
       const { epoch, loss } = checkpoint ?? {}
       record(
         {
           step,
           adapterSha256: measured.adapterSha256,
           ...(measured.adapter ? { adapter: measured.adapter } : {}),
+          files: filesBelow(found.path, measured.files),
+          remarks: [...measured.remarks],
           stateChange: measured.stateChange,
           ...(epoch === undefined ? {} : { epoch }),
           // JSON has no NaN; null says that the trainer logged a loss which is no number.
@@ -153,9 +161,9 @@ async function measureSteps(
         measured.states,
       )
     } catch (error) {
-      if (!(await isRotatedAway(error, path))) throw error
+      if (!(await isRotatedAway(error, weights.path))) throw error
       skipped.push({ step, reason: (error as Error).message })
-      if (final && step === final.aliasOf) todo.push({ step: 'final', path: final.path })
+      if (final && step === final.aliasOf) todo.push({ step: 'final', weights: final })
     }
   }
   if (steps.length === 1) nothingToMeasure(found, skipped)
@@ -199,11 +207,30 @@ async function measureSteps(
       nPrompts: plan.prompts.length,
       tokens,
       mismatches: [...plan.mismatches],
+      remarks: [...found.remarks, ...equalWeights(steps)],
       device: plan.model.device,
       versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     },
   }
   return { trajectory, activations }
+}
+
+interface Todo {
+  step: Step
+  weights: Pick<Checkpoint, 'path' | 'kind'>
+  /** Absent for the final weights. */
+  checkpoint?: Checkpoint
+}
+
+/** A sentence on steps that share their weights: a frozen adapter, or a copy in place of a checkpoint. */
+function equalWeights(steps: readonly TrajectoryStep[]): string[] {
+  const bySha256 = new Map<string, Step[]>()
+  for (const { step, adapterSha256 } of steps) {
+    if (adapterSha256 !== null) bySha256.set(adapterSha256, [...(bySha256.get(adapterSha256) ?? []), step])
+  }
+  return [...bySha256.values()]
+    .filter((same) => same.length > 1)
+    .map((same) => `steps ${same.join(', ')} have the same weights`)
 }
 
 /** The states of one step as they are kept. */

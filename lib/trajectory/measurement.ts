@@ -1,3 +1,4 @@
+import { dirname } from 'node:path'
 import { LLAMA_CPP_VERSION, systemInfo } from '../binding.js'
 import { assertComparable } from '../conditions/comparable.js'
 import type { Conditions } from '../conditions/conditions.js'
@@ -5,8 +6,9 @@ import { measurementConditions } from '../conditions/conditions.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import type { Matrix } from '../estimators/matrix.js'
-import { sha256 } from '../formats/files/hash.js'
-import type { PeftAdapter } from '../formats/peft/peft.js'
+import { type FileHash, sha256 } from '../formats/files/hash.js'
+import { isTensorFile, type PeftAdapter } from '../formats/peft/peft.js'
+import type { FoundWeights } from '../formats/run/find-weights.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
@@ -16,6 +18,7 @@ import { adapterNorms } from '../model/lora/lora-norm.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import { ChatTemplate } from '../prompts/chat-template.js'
+import { templateRemark } from '../prompts/own-template.js'
 import { evaluationPrompts } from '../prompts/prompt-sets.js'
 import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
@@ -33,6 +36,8 @@ export interface MeasurementOptions {
   layer?: number | undefined
   /** Measure although directions and model, template or pack do not match; the differences are recorded. */
   allowMismatch?: boolean | undefined
+  /** The adapter to take where a folder holds several, by PEFT's name. */
+  adapterName?: string | undefined
   /** How checkpoints meet the base. */
   checkpoint?: CheckpointOptions | undefined
   /** Folder of the cache of step-0 states and merged models; false for none. Default {@link defaultCacheDir}. */
@@ -64,6 +69,10 @@ export interface CheckpointMeasurement extends Measurement {
   adapter?: AdapterSummary
   /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
   stateChange: number[]
+  /** What was read of it. */
+  files: readonly FileHash[]
+  /** What was left out, and how base and template differ from its own, in sentences. */
+  remarks: readonly string[]
 }
 
 interface PassOptions {
@@ -80,6 +89,7 @@ interface PlanParts {
   prompts: readonly Int32Array[]
   primary: number
   mismatches: readonly string[]
+  template: ChatTemplate
   cache: Step0Cache | undefined
   checkpoint: CheckpointOptions
 }
@@ -98,6 +108,7 @@ export class MeasurementPlan {
   /** Index of the primary layer on the layer axis. */
   readonly primary: number
   readonly mismatches: readonly string[]
+  readonly #template: ChatTemplate
   readonly #cache: Step0Cache | undefined
   readonly #checkpoint: CheckpointOptions
 
@@ -111,6 +122,7 @@ export class MeasurementPlan {
     this.tokenIdsSha256 = new TokenHash().add(parts.prompts).digest()
     this.primary = parts.primary
     this.mismatches = parts.mismatches
+    this.#template = parts.template
     this.#cache = parts.cache
     this.#checkpoint = parts.checkpoint
   }
@@ -137,16 +149,19 @@ export class MeasurementPlan {
   /**
    * Opens a checkpoint, measures, closes it.
    *
+   * @param weights where they are, as a scan of the run has found them
+   * @param options.folders that may hold the chat template of its training, beside that of its weights
    * @throws TraitscopeError ADAPTER_NO_EFFECT when the states at the primary layer are those of the base to
    * the last bit: an adapter that never reaches what is read would otherwise pass as harmless. Else as
    * `openCheckpoint`.
    */
   async measureCheckpoint(
-    folder: string,
+    weights: Pick<FoundWeights, 'path' | 'kind'>,
     base: BaseMeasurement,
-    options: PassOptions = {},
+    options: PassOptions & { folders?: readonly string[] } = {},
   ): Promise<CheckpointMeasurement> {
-    await using checkpoint = await openCheckpoint(this.model, folder, {
+    const { path } = weights
+    await using checkpoint = await openCheckpoint(this.model, weights, {
       ...this.#checkpoint,
       cacheDir: this.#cache?.folder,
       signal: options.signal,
@@ -157,6 +172,8 @@ export class MeasurementPlan {
       this.#pass(checkpoint, options),
       peft && report ? adapterNorms(peft.modules, report.architecture, options.signal) : undefined,
     ])
+    const folders = [isTensorFile(path) ? dirname(path) : path, ...(options.folders ?? [])]
+    const otherTemplate = await templateRemark(folders, this.#template.source)
     const stateChange = this.directions.layers.map((_, l) =>
       relativeChange(this.#rows(data, l), this.#rows(base.states, l)),
     )
@@ -165,7 +182,7 @@ export class MeasurementPlan {
     if (stateChange[this.primary] === 0 || report?.allZero) {
       throw new TraitscopeError(
         'ADAPTER_NO_EFFECT',
-        `the checkpoint ${folder} changes nothing at block ${this.directions.layers[this.primary]}` +
+        `the checkpoint ${path} changes nothing at block ${this.directions.layers[this.primary]}` +
           (report?.allZero
             ? ': all its weights are zero or its alpha is'
             : '; it changes later blocks only, so read a later layer'),
@@ -176,6 +193,8 @@ export class MeasurementPlan {
       tokens,
       adapterSha256: checkpoint.sha256,
       stateChange,
+      files: checkpoint.files,
+      remarks: otherTemplate === undefined ? checkpoint.remarks : [...checkpoint.remarks, otherTemplate],
       ...(peft && report
         ? {
             adapter: {
@@ -288,6 +307,7 @@ export async function prepareMeasurement(
     prompts,
     primary,
     mismatches,
+    template,
     cache,
     checkpoint: options.checkpoint ?? {},
   })

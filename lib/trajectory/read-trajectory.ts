@@ -119,7 +119,11 @@ function parseOwn(
   ) {
     invalid('steps', 'steps that ascend from 0')
   }
-  for (const { step, adapter, stateChange } of steps) {
+  for (const { step, adapter, stateChange, files, remarks } of steps) {
+    if (files !== undefined && !(Array.isArray(files) && files.every(isFileHash)))
+      invalid('steps', `files with path and sha256 at step ${step}`)
+    if (remarks !== undefined && !(Array.isArray(remarks) && remarks.every(isText)))
+      invalid('steps', `remarks that are sentences at step ${step}`)
     if (adapter !== undefined && !isJsonObject(adapter))
       invalid('steps', `an object 'adapter' at step ${step}`)
     const numbers: unknown[] = [adapter?.deltaNorms, stateChange]
@@ -180,7 +184,8 @@ function checkMeasurement(at: JsonFields): void {
   at.text('tokenIdsSha256')
   at.count('nPrompts')
   at.text('device')
-  const { mismatches } = at.json
+  const { mismatches, remarks = [] } = at.json
+  if (!Array.isArray(remarks) || !remarks.every(isText)) at.fail('remarks', 'a list of sentences')
   if (!Array.isArray(mismatches) || !mismatches.every(isText)) at.fail('mismatches', 'a list of sentences')
 }
 
@@ -215,5 +220,7 @@ function traitOrder(json: Json, entries: unknown[]): string[] | undefined {
 }
 
 const order = (step: Step): number => (step === 'final' ? Number.POSITIVE_INFINITY : step)
+const isFileHash = (value: unknown): boolean =>
+  isJsonObject(value) && isText(value.path) && isText(value.sha256)
 const isPositive = (value: unknown): value is number => isFiniteNumber(value) && value > 0
 const isStep = (value: unknown): value is Step => value === 'final' || isIndex(value)

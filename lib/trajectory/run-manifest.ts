@@ -55,7 +55,13 @@ export function runManifest(
         tokenIds: measurement?.tokenIdsSha256 ?? null,
         adapters: steps
           .filter(({ adapterSha256 }) => adapterSha256 !== null)
-          .map(({ step, adapterSha256 }) => ({ step, sha256: adapterSha256 })),
+          .map(({ step, adapterSha256, files = [], remarks = [] }) => ({
+            step,
+            sha256: adapterSha256,
+            files,
+            remarks,
+          })),
+        remarks: measurement?.remarks ?? [],
       },
       outputs,
     },

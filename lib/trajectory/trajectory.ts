@@ -1,4 +1,5 @@
 import type { MeasuredUnder } from '../conditions/calibrated-for.js'
+import type { FileHash } from '../formats/files/hash.js'
 
 /**
  * Where a measurement stands in its run: optimiser steps, or `final` for an adapter that no numbered
@@ -35,6 +36,10 @@ export interface TrajectoryStep {
   /** Identity of the adapter's weights; null for the base, and where a file does not say. */
   adapterSha256: string | null
   adapter?: AdapterSummary
+  /** Files that the weights were read from, below the run's folder; absent for the base and in older files. */
+  files?: FileHash[]
+  /** What was left out of them, and how base and template differ from the checkpoint's own, in sentences. */
+  remarks?: string[]
   /**
    * How far the checkpoint moves the states it was measured by, per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. Absent for
    * the base and in older files.
@@ -94,6 +99,8 @@ export interface MeasurementRecord extends MeasuredUnder {
   tokens: { total: number; computed: number }
   /** Differences between directions and measurement that the caller chose to accept; normally empty. */
   mismatches: string[]
+  /** What in the run's folder was not measured or seems left over, in sentences; absent in older files. */
+  remarks?: string[]
   versions: { traitscope: string; llamaCpp: string }
 }
 

@@ -40,7 +40,11 @@ describe('traitscope inspect', () => {
 
   it.each([
     ['gguf-model', ['architecture', 'llama'], ['blocks', '4 (layers 0 to 3)']],
-    ['run', ['step 10', 'complete, loss 0.3977'], ['final weights', 'those of step 60, counted once']],
+    [
+      'run',
+      ['step 10', 'complete, loss 0.3977; checkpoint-10/adapter_model.safetensors dc3c10019a5e'],
+      ['final weights', 'those of step 60, counted once'],
+    ],
     ['directions', ['layers', '1, 2, 3'], ['method', 'mean-difference, last pooling']],
     ['trait-pack', ['kind', 'trait pack'], ['questions', '6']],
   ])('should recognise a %s', async (kind, ...facts) => {

@@ -1,7 +1,9 @@
 import { cpSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { sha256 } from '../../lib/formats/files/hash.js'
 import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
+import type { TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import type { ReferenceEntry } from '../../lib/trajectory/trajectory-json.js'
 import { relativeL2, TINY, TINY_RUN } from '../helpers/tiny.js'
 import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
@@ -19,7 +21,11 @@ interface Document {
   trait_order: string[]
   step0_activation_norm: number
   trajectory: ReferenceEntry[]
-  traitscope: { finalAliasOf: number | null; layers: { layer: number; projections: number[][] }[] }
+  traitscope: {
+    finalAliasOf: number | null
+    layers: { layer: number; projections: number[][] }[]
+    steps: TrajectoryStep[]
+  }
 }
 
 const work = new Workspace()
@@ -130,11 +136,14 @@ describe('traitscope measure', () => {
     const { stdout } = await work.succeed([...args, '-l', '3', '-o', out])
     const lines = stdout.trimEnd().split('\n')
     expect(lines[0]).toMatch(/^drift at layer 3, in units of the step-0 activation norm 8\.951$/)
-    expect(lines[1]).toMatch(/^step +loss +honesty +sycophancy .* length +verdict$/)
-    expect(lines[2]).toMatch(/^0 +- +(-?0\.0000 +){8}-$/)
+    expect(lines[1]).toMatch(/^step +loss +honesty +sycophancy .* length +verdict +read$/)
+    expect(lines[2]).toMatch(/^0 +- +(-?0\.0000 +){8}- +-$/)
+    const last = readFileSync(join(TINY_RUN, 'checkpoint-60/adapter_model.safetensors'))
+    const file = { path: 'checkpoint-60/adapter_model.safetensors', sha256: sha256(last) }
     expect(lines[8]).toMatch(/^60 +0\.3541 /)
+    expect(lines[8]).toMatch(new RegExp(`  ${file.path} ${file.sha256.slice(0, 12)}$`))
     expect(lines.slice(9, 11)).toEqual(['length of the drift by layer', 'step       1       2       3'])
-    expect(lines[17]!.split(/ +/).at(-1)).toBe(lines[8]!.split(/ +/).at(-2))
+    expect(lines[17]!.split(/ +/).at(-1)).toBe(lines[8]!.split(/ +/).at(-4))
     expect(lines[18]).toBe('the final adapter has the weights of step 60 and is counted once')
     expect(lines[19]).toMatch(/^6 checkpoints in .*; written to /)
     expect(readdirSync(out).sort()).toEqual([
@@ -145,6 +154,12 @@ describe('traitscope measure', () => {
     const document: Document = JSON.parse(readFileSync(join(out, 'trajectory.json'), 'utf8'))
     expectGoldenDocument(document)
     expect(document.traitscope.finalAliasOf).toBe(60)
+    const { steps } = document.traitscope
+    expect(steps[0]).not.toHaveProperty('files')
+    expect(steps[6]!.files![0]).toEqual(file)
+    expect(steps[6]!.files![1]!.path).toBe('checkpoint-60/adapter_config.json')
+    const manifest = JSON.parse(readFileSync(join(out, 'run_manifest.json'), 'utf8'))
+    expect(manifest.traitscope.inputs.adapters[5].files[0]).toEqual(file)
     for (const { layer, projections } of document.traitscope.layers) {
       const steps = projections.map((values, i) => ({ step: 10 * i, values }))
       expectGolden(layer, golden.step0_activation_norm[layer]!, steps)

@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { sha256 } from '../../lib/formats/files/hash.js'
 import { TINY_RUN } from '../helpers/tiny.js'
 import { MODEL_AND_PACK, Workspace } from './workspace.js'
 
@@ -74,11 +75,16 @@ describe('traitscope watch', () => {
     copy(20)
     const { stdout, stderr } = await work.succeed(command('--once'))
     const [header, ...rows] = stdout.trimEnd().split('\n')
-    expect(header).toMatch(/^step +loss +honesty .* length +verdict$/)
+    expect(header).toMatch(/^step +loss +honesty .* length +verdict +read$/)
     expect(rows.map((row) => row.split(/ +/).slice(0, 2))).toEqual([
       ['10', '0.3977'],
       ['20', '0.3736'],
     ])
+    for (const [i, row] of rows.entries()) {
+      const file = weights(10 * (i + 1))
+      const hash = sha256(readFileSync(join(run, file))).slice(0, 12)
+      expect(row).toMatch(new RegExp(` ${file} ${hash}$`))
+    }
     expect(stderr).toMatch(/ended \(once\): 2 checkpoints measured/)
   })
 

@@ -42,6 +42,7 @@ describe('inspectPath on what trainers write', () => {
       ['kind', 'Hugging Face model'],
       ['files', '2'],
       ['tensors', '30 BF16'],
+      ['read', 'model-00001-of-00002.safetensors (not hashed) and 1 more'],
     ])
     expect(fits?.ok).toBe(true)
   })

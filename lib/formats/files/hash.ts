@@ -8,6 +8,13 @@ export function sha256(data: string | Uint8Array): string {
   return createHash('sha256').update(data).digest('hex')
 }
 
+/** A file that was read. */
+export interface FileHash {
+  readonly path: string
+  /** SHA-256 of its bytes. */
+  readonly sha256: string
+}
+
 const CHUNK = 1 << 20
 
 /**

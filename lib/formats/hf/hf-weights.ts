@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { fileError, type MissingMeans } from '../files/file-errors.js'
-import { sha256, sha256Handle } from '../files/hash.js'
+import { type FileHash, sha256, sha256Handle } from '../files/hash.js'
 import { listFolder } from '../files/list-folder.js'
 import { readInto } from '../files/read-whole.js'
 import { isJsonObject, readJsonFile } from '../json/json.js'
@@ -21,13 +21,18 @@ export interface HfTensor extends TensorEntry {
   readonly position: number
 }
 
-/** The weights of a Hugging Face model folder, one safetensors file or shards with an index; data stays in the files. */
+/**
+ * The weights of a Hugging Face model folder, one safetensors file or shards with an index; data stays in the files.
+ * Where both are there, as a save over an earlier sharded one leaves them, it is the one file, as in transformers.
+ */
 export class HfWeights implements AsyncDisposable {
   readonly #handles: (Promise<Opened> | undefined)[]
 
   private constructor(
     readonly folder: string,
     readonly files: readonly string[],
+    /** Weight files of the folder that are not read: left over from another save. */
+    readonly leftOver: readonly string[],
     readonly tensors: ReadonlyMap<string, HfTensor>,
     private readonly missing: MissingMeans,
   ) {
@@ -41,10 +46,10 @@ export class HfWeights implements AsyncDisposable {
    */
   static async open(folder: string, missing: MissingMeans = 'absent'): Promise<HfWeights> {
     const names = await weightFiles(folder, missing)
-    const index = names.includes(MODEL_INDEX)
-      ? await readIndex(join(folder, MODEL_INDEX), missing)
-      : undefined
-    const files = index ? [...new Set(index.values())] : [MODEL_TENSORS]
+    const index = names.includes(MODEL_TENSORS)
+      ? undefined
+      : await readIndex(join(folder, MODEL_INDEX), missing)
+    const files = index ? [...new Set(index.values())].sort() : [MODEL_TENSORS]
     const tensors = new Map<string, HfTensor>()
     for (const [file, name] of files.entries()) {
       const path = join(folder, name)
@@ -69,7 +74,9 @@ export class HfWeights implements AsyncDisposable {
       if (tensors.has(tensor)) continue
       throw new TraitscopeError('FILE_INVALID', `expected tensor ${quoted(tensor)} in ${join(folder, name)}`)
     }
-    return new HfWeights(folder, files, tensors, missing)
+    const read = new Set(index ? [MODEL_INDEX, ...files] : files)
+    const leftOver = names.filter((name) => namesModelWeights([name]) && !read.has(name)).sort()
+    return new HfWeights(folder, files, leftOver, tensors, missing)
   }
 
   /** Bytes `begin` to `end` of a tensor. */
@@ -87,17 +94,17 @@ export class HfWeights implements AsyncDisposable {
 
   /**
    * Content identity: equal files under equal names, whatever the folder is called. It is of the bytes that
-   * {@link read} gives, also when the trainer has deleted or replaced the files since.
+   * {@link read} gives, file by file too, also when the trainer has deleted or replaced the files since.
    *
    * @throws FILE_INCOMPLETE when a file was written to since it was opened, FILE_VANISHED, ABORTED
    */
-  async hash(signal?: AbortSignal): Promise<string> {
-    const hashes: [string, string][] = []
+  async hash(signal?: AbortSignal): Promise<{ sha256: string; files: FileHash[] }> {
+    const files: FileHash[] = []
     for (const [file, name] of this.files.entries()) {
       const path = join(this.folder, name)
       try {
         const { handle, size, mtimeMs } = await this.#open(file)
-        hashes.push([name, await sha256Handle(handle, signal)])
+        files.push({ path, sha256: await sha256Handle(handle, signal) })
         const now = await handle.stat()
         if (now.size === size && now.mtimeMs === mtimeMs) continue
       } catch (error) {
@@ -105,7 +112,8 @@ export class HfWeights implements AsyncDisposable {
       }
       throw new TraitscopeError('FILE_INCOMPLETE', `${path} was written to while it was read`)
     }
-    return sha256(JSON.stringify(hashes.sort(([a], [b]) => (a < b ? -1 : 1))))
+    const hashes = files.map((file, i): [string, string] => [this.files[i]!, file.sha256])
+    return { sha256: sha256(JSON.stringify(hashes.sort(([a], [b]) => (a < b ? -1 : 1)))), files }
   }
 
   #open(file: number): Promise<Opened> {
@@ -142,7 +150,7 @@ async function openFile(path: string): Promise<Opened> {
 /** {@link HfWeights.hash} of a folder. */
 export async function hashWeights(folder: string, signal?: AbortSignal): Promise<string> {
   await using weights = await HfWeights.open(folder, 'vanished')
-  return await weights.hash(signal)
+  return (await weights.hash(signal)).sha256
 }
 
 /** Whether a folder's file names are those of a whole model's weights, complete or not. */

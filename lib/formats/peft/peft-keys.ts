@@ -1,4 +1,5 @@
 import { TraitscopeError } from '../../errors.js'
+import { refuseWrapped, renaming } from '../hf/module-names.js'
 import { quoted } from '../json/json-scan.js'
 
 const PREFIX = 'base_model.model.'
@@ -6,8 +7,8 @@ const PREFIX = 'base_model.model.'
 /**
  * What a tensor is to its module: the halves of a pair (`A`, `B`; `embeddingA`, `embeddingB` for embeddings), the
  * magnitude of DoRA, the bias of lora_B, a whole `weight` or `bias` in place of the base's, embedding rows in place of
- * the base's (`tokens`), or a `copy` of the base's own weights or of what stands elsewhere in the file, which changes
- * nothing.
+ * the base's (`tokens`), a `copy` of the base's own weights or of what stands elsewhere in the file, or a `buffer` of the
+ * backward pass: the last two change nothing.
  */
 export type PeftPart =
   | 'A'
@@ -20,6 +21,7 @@ export type PeftPart =
   | 'bias'
   | 'tokens'
   | 'copy'
+  | 'buffer'
 
 export interface PeftKey {
   /** Module path without `base_model.model.`. */
@@ -39,20 +41,16 @@ const PARTS: readonly (readonly [pattern: RegExp, part: PeftPart])[] = [
   [/^(.+?)(?:\.token_adapter)?\.base_layer\.weight$/s, 'copy'],
   // Saved beside the plain name when embedding layers are saved as a whole.
   [/^(.+)\.(?:original_module|modules_to_save)\.(?:weight|bias)$/s, 'copy'],
+  // VeLoRA's, which compresses the activations that are kept for the gradient.
+  [/^(.+)\.lora_velora_embed$/s, 'buffer'],
   [/^(.+)\.base_layer\.bias$/s, 'bias'],
   [/^(?!.*\.lora_)(.+)\.weight$/s, 'weight'],
   [/^(?!.*\.lora_)(.+)\.bias$/s, 'bias'],
 ]
 
-/** What a tensor is when it is nothing of the above, first match first. */
-const REFUSED_KEYS: readonly (readonly [pattern: RegExp, what: string, remedy: string])[] = [
-  [
-    /\.lora_[A-Za-z]+\.[^.]+\.weight$/,
-    'a tensor with the adapter name left in',
-    'save it with save_pretrained',
-  ],
-  [/\.lora_diag/, 'the diagonal of a LoRA variant', 'train a plain LoRA instead'],
-]
+/** A part of the model's own state_dict, which has the adapter's name where a saved adapter has none. */
+const RAW =
+  /\.(?:lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|modules_to_save|trainable_tokens_delta)(\.(?!weight$|bias$)[^.]+)(?:\.(?:weight|bias))?$/
 
 /**
  * Reads a tensor name of adapter_model.safetensors.
@@ -61,16 +59,39 @@ const REFUSED_KEYS: readonly (readonly [pattern: RegExp, what: string, remedy: s
  * than the trained one.
  */
 export function parsePeftKey(name: string, where: string): PeftKey {
-  const inModel = name.startsWith(PREFIX)
-  const rest = inModel ? name.slice(PREFIX.length) : ''
+  refuseWrapped(name, where)
+  const raw = RAW.exec(name)?.[1]
+  if (raw !== undefined) {
+    throw unsupported(
+      name,
+      where,
+      `of a state_dict, with the adapter's name "${raw.slice(1)}" in it, and PEFT loads nothing from such a file; save the adapter with save_pretrained, or ${renaming(raw, '')}`,
+    )
+  }
+  if (name.startsWith(PREFIX)) {
+    const key = partOf(name.slice(PREFIX.length))
+    if (key) return key
+  } else if (partOf(name)?.part.match(/^(?:A|B|embedding|magnitude|tokens)/)) {
+    throw unsupported(
+      name,
+      where,
+      `without the "${PREFIX}" in front of it that PEFT looks for, so PEFT loads nothing from such a file; save the adapter with save_pretrained, or ${renaming('', PREFIX)}`,
+    )
+  }
+  const what = /\.lora_diag/.test(name)
+    ? 'the diagonal of a LoRA variant; train a plain LoRA instead'
+    : 'not a tensor that PEFT writes for LoRA; save the adapter with save_pretrained'
+  throw unsupported(name, where, what)
+}
+
+function partOf(name: string): PeftKey | undefined {
   for (const [pattern, part] of PARTS) {
-    const path = pattern.exec(rest)?.[1]
+    const path = pattern.exec(name)?.[1]
     if (path !== undefined) return { path, part }
   }
-  const [, what, remedy] = (inModel ? REFUSED_KEYS.find(([pattern]) => pattern.test(name)) : undefined) ?? [
-    undefined,
-    'not a tensor that PEFT writes for LoRA',
-    'save the adapter with save_pretrained',
-  ]
-  throw new TraitscopeError('UNSUPPORTED', `tensor ${quoted(name)} of ${where} is ${what}; ${remedy}`)
+  return undefined
+}
+
+function unsupported(name: string, where: string, what: string): TraitscopeError {
+  return new TraitscopeError('UNSUPPORTED', `tensor ${quoted(name)} of ${where} is ${what}`)
 }

@@ -59,6 +59,8 @@ export interface AdapterTensors {
   readonly modules: readonly LoraModule[]
   readonly replaced: readonly ReplacedTensor[]
   readonly replacedRows: readonly ReplacedRows[]
+  /** Tensors of the file that act in training only. */
+  readonly buffers: readonly string[]
 }
 
 type Parts = Partial<Record<PeftPart, TensorEntry>>
@@ -72,10 +74,12 @@ type Parts = Partial<Record<PeftPart, TensorEntry>>
  */
 export function readAdapterTensors(file: Safetensors, config: PeftConfig, onDemand = false): AdapterTensors {
   const groups = new Map<string, Parts>()
+  const buffers: string[] = []
   for (const entry of file.tensors.values()) {
     const { path, part } = parsePeftKey(entry.name, file.where)
     const group = groups.get(path) ?? {}
-    if (part === 'copy') continue
+    if (part === 'buffer') buffers.push(entry.name)
+    if (part === 'copy' || part === 'buffer') continue
     if (group[part]) {
       throw invalid(
         file,
@@ -101,7 +105,7 @@ export function readAdapterTensors(file: Safetensors, config: PeftConfig, onDema
     throw notGathered(file, 'no LoRA tensors')
   }
   requireAnnounced(file, config, replaced, replacedRows)
-  return { modules, replaced, replacedRows }
+  return { modules, replaced, replacedRows, buffers }
 }
 
 function readModule(

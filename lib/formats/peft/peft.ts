@@ -1,11 +1,12 @@
-import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
-import { fileError } from '../files/file-errors.js'
-import { sha256 } from '../files/hash.js'
-import { readJsonFile } from '../json/json.js'
+import type { MissingMeans } from '../files/file-errors.js'
+import { type FileHash, sha256 } from '../files/hash.js'
+import { listFolder } from '../files/list-folder.js'
+import { parseTrainerJson, readUnpacked } from '../json/json.js'
 import { openSafetensors, readSafetensors } from '../safetensors/safetensors.js'
 import { isMlxConfig, MLX_TENSORS, mlxAsPeft, readMlxTensors } from './mlx-adapter.js'
+import { leaveOutOtherModalities } from './other-modalities.js'
 import { loraScaling, type PeftConfig, parsePeftConfig } from './peft-config.js'
 import { type AdapterTensors, readAdapterTensors } from './peft-tensors.js'
 
@@ -15,13 +16,20 @@ export type { PeftConfig }
 export const ADAPTER_CONFIG = 'adapter_config.json'
 export const ADAPTER_TENSORS = 'adapter_model.safetensors'
 
+/** A tensor file that may be named in place of its folder: a folder of mlx-lm holds one for every checkpoint. */
+const TENSOR_FILE = /^(?:adapter_model|(?:\d+_)?adapters)\.safetensors$/
+
 /** An adapter as it lies in its folder, checked. */
 export interface PeftAdapter extends AdapterTensors {
-  /** The folder. */
+  /** The folder, or the tensor file that was named. */
   readonly path: string
   readonly config: PeftConfig
   /** Identity of the weights: equal for equal tensor files under equal scaling, whatever the folder is called. */
   readonly sha256: string
+  /** What was read: the tensors, then the configuration. */
+  readonly files: readonly FileHash[]
+  /** What was left out of the file and why it changes nothing, in sentences. */
+  readonly remarks: readonly string[]
 }
 
 /** An adapter's header is a few hundred KB at most. */
@@ -44,31 +52,41 @@ export interface ReadPeftOptions {
  * and trainable tokens; which of them can be attached to a base and which must be merged into it is decided later. A
  * scale of 0 and an all-zero B are no errors here.
  *
+ * @param path the folder, or one of its tensor files
  * @throws FILE_NOT_FOUND, FILE_INCOMPLETE when one of the two files is missing or cut short, FILE_VANISHED,
  * FILE_INVALID, UNSUPPORTED for everything else, by name, ADAPTER_INVALID for contradictions and values
  * that are not finite.
  */
 export async function readPeftAdapter(
-  folder: string,
+  path: string,
   { values = 'memory' }: ReadPeftOptions = {},
 ): Promise<PeftAdapter> {
-  const names = await readdir(folder).catch((error: unknown) => {
-    throw fileError(error, folder)
-  })
-  checkFiles(names, folder)
-  const { config, isMlx } = await readAdapterConfig(folder)
+  const { config: configPath, tensors: tensorsPath } = await adapterFiles(path)
+  const { config, isMlx, sha256: configSha256 } = await readAdapterConfig(configPath)
   const read = values === 'disk' ? openSafetensors : readSafetensors
-  const file = await read(join(folder, tensorsFile(names)), {
-    missing: 'vanished',
-    maxHeaderBytes: MAX_HEADER_BYTES,
-  })
+  const file = await read(tensorsPath, { missing: 'vanished', maxHeaderBytes: MAX_HEADER_BYTES })
+  const found = isMlx
+    ? readMlxTensors(file, loraScaling(config)(''))
+    : readAdapterTensors(file, config, values === 'disk')
+  const { tensors, remark } = leaveOutOtherModalities(found, tensorsPath)
+  const { buffers } = tensors
   return {
-    path: folder,
+    path,
     config,
-    ...(isMlx
-      ? readMlxTensors(file, loraScaling(config)(''))
-      : readAdapterTensors(file, config, values === 'disk')),
+    ...tensors,
     sha256: adapterIdentity(file.sha256, config),
+    files: [
+      { path: tensorsPath, sha256: file.sha256 },
+      { path: configPath, sha256: configSha256 },
+    ],
+    remarks: [
+      ...(remark === undefined ? [] : [remark]),
+      ...(buffers.length === 0
+        ? []
+        : [
+            `${buffers.length} buffers (${buffers[0]}, ...) are left out: they act in the backward pass only`,
+          ]),
+    ],
   }
 }
 
@@ -77,15 +95,39 @@ export async function readPeftAdapter(
  *
  * @throws as {@link readPeftAdapter}
  */
-export async function readAdapterConfig(folder: string): Promise<{ config: PeftConfig; isMlx: boolean }> {
-  const path = join(folder, ADAPTER_CONFIG)
-  const json = await readJsonFile(path, 'vanished')
+export async function readAdapterConfig(
+  path: string,
+): Promise<{ config: PeftConfig; isMlx: boolean; sha256: string }> {
+  const bytes = await readUnpacked(path, 'vanished')
+  const json = parseTrainerJson(bytes.toString('utf8'), path)
   const isMlx = isMlxConfig(json)
-  return { config: parsePeftConfig(isMlx ? mlxAsPeft(json, path) : json, path), isMlx }
+  return { config: parsePeftConfig(isMlx ? mlxAsPeft(json, path) : json, path), isMlx, sha256: sha256(bytes) }
+}
+
+/**
+ * The two files of an adapter.
+ *
+ * @param path the folder, or one of its tensor files
+ * @throws as {@link checkFiles}
+ */
+export async function adapterFiles(
+  path: string,
+  missing: MissingMeans = 'absent',
+): Promise<{ config: string; tensors: string }> {
+  const named = isTensorFile(path) ? basename(path) : undefined
+  const folder = named === undefined ? path : dirname(path)
+  const names = (await listFolder(folder, missing)).map(({ name }) => name)
+  checkFiles(names, folder, named)
+  return { config: join(folder, ADAPTER_CONFIG), tensors: join(folder, named ?? tensorsFile(names)) }
+}
+
+/** Whether a path is that of an adapter's tensor file, going by its name. */
+export function isTensorFile(path: string): boolean {
+  return TENSOR_FILE.test(basename(path))
 }
 
 /** The file with an adapter's tensors: PEFT's, or mlx-lm's where there is only that. */
-export function tensorsFile(names: readonly string[]): string {
+function tensorsFile(names: readonly string[]): string {
   return !names.includes(ADAPTER_TENSORS) && names.includes(MLX_TENSORS) ? MLX_TENSORS : ADAPTER_TENSORS
 }
 
@@ -98,12 +140,12 @@ export function adapterIdentity(tensorsSha256: string, config: PeftConfig): stri
  * Says what a folder lacks to be an adapter that can be read.
  *
  * @param names the folder's entries
+ * @param tensors the file with the tensors; default PEFT's, or mlx-lm's where there is only that
  * @throws UNSUPPORTED for pickles and sharded saves, FILE_NOT_FOUND when it is no adapter at all, FILE_INCOMPLETE when
  * one of its two files is missing.
  */
-export function checkFiles(names: readonly string[], folder: string): void {
+export function checkFiles(names: readonly string[], folder: string, tensors = tensorsFile(names)): void {
   const hasConfig = names.includes(ADAPTER_CONFIG)
-  const tensors = tensorsFile(names)
   if (names.includes(tensors)) {
     if (hasConfig) return
     throw new TraitscopeError(
@@ -126,7 +168,7 @@ export function checkFiles(names: readonly string[], folder: string): void {
   if (hasConfig) {
     throw new TraitscopeError(
       'FILE_INCOMPLETE',
-      `expected ${ADAPTER_TENSORS} in ${folder}, found only ${ADAPTER_CONFIG}; it may still be being written`,
+      `expected ${tensors} in ${folder}, found only ${ADAPTER_CONFIG}; it may still be being written`,
     )
   }
   throw new TraitscopeError(

@@ -1,6 +1,5 @@
-import type { Dirent } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { errnoOf, type MissingMeans } from '../files/file-errors.js'
 import { sha256File } from '../files/hash.js'
 import { listFolder } from '../files/list-folder.js'
@@ -9,9 +8,10 @@ import { MLX_TENSORS } from '../peft/mlx-adapter.js'
 import {
   ADAPTER_CONFIG,
   ADAPTER_TENSORS,
+  adapterFiles,
   adapterIdentity,
+  isTensorFile,
   readAdapterConfig,
-  tensorsFile,
 } from '../peft/peft.js'
 import { TRAINER_STATE } from './trainer-state.js'
 
@@ -21,48 +21,35 @@ const TELLING_FILES = [ADAPTER_CONFIG, ADAPTER_TENSORS, MLX_TENSORS, TRAINER_STA
 /** What a checkpoint holds: a PEFT adapter, or all weights of a fully fine-tuned model. */
 export type CheckpointKind = 'adapter' | 'model'
 
-/** Told by the names of a folder's files; an adapter counts first, since some trainers save the base beside it. */
+/**
+ * Told by the names of a folder's files. An adapter counts first, since some trainers save the base beside it; its
+ * configuration alone does not: peft writes the tensors before, and the weights of a whole model are what is there.
+ */
 export function checkpointKind(names: readonly string[]): CheckpointKind | undefined {
-  if (names.some((name) => name === ADAPTER_CONFIG || name.startsWith('adapter_model'))) return 'adapter'
-  const pickled = names.some((name) => /^pytorch_model.*\.bin$/.test(name))
-  return pickled || namesModelWeights(names) ? 'model' : undefined
+  if (names.some((name) => name === MLX_TENSORS || name.startsWith('adapter_model'))) return 'adapter'
+  if (names.some((name) => /^pytorch_model.*\.bin$/.test(name)) || namesModelWeights(names)) return 'model'
+  return names.includes(ADAPTER_CONFIG) ? 'adapter' : undefined
 }
 
-/** {@link checkpointKind} of a folder; `adapter` where nothing tells, since that is what a run usually is. */
-export async function weightsKind(
-  folder: string,
-  missing: MissingMeans = 'vanished',
-): Promise<CheckpointKind> {
-  return checkpointKind((await listFolder(folder, missing)).map(({ name }) => name)) ?? 'adapter'
-}
-
-/**
- * The folder that holds a checkpoint's weights: the checkpoint itself, `model/` in it (LLaMA-Factory v1), or its
- * only sub folder with an adapter (PEFT saves an adapter that is not called "default" under its name).
- */
-export async function locateWeights(folder: string, entries: readonly Dirent[]): Promise<string> {
-  if (checkpointKind(entries.map(({ name }) => name))) return folder
-  const holders: string[] = []
-  for (const entry of entries) {
-    if (!entry.isDirectory()) continue
-    const path = join(folder, entry.name)
-    const inside: string[] = await readdir(path).catch(() => [])
-    if (inside.includes(ADAPTER_CONFIG) || (entry.name === 'model' && namesModelWeights(inside)))
-      holders.push(path)
-  }
-  return holders.length === 1 ? holders[0]! : folder
+/** {@link checkpointKind} of a folder or tensor file; `adapter` where nothing tells, since that is what a run usually is. */
+export async function weightsKind(path: string, missing: MissingMeans = 'vanished'): Promise<CheckpointKind> {
+  if (isTensorFile(path)) return 'adapter'
+  return checkpointKind((await listFolder(path, missing)).map(({ name }) => name)) ?? 'adapter'
 }
 
 /**
- * Size and times of change (of the content, of the permissions) of the files that decide what a folder holds: as long as it stays the same there is no need
- * to read them again.
+ * Size and times of change (of the content, of the permissions) of the files that decide what folders hold, or of a
+ * tensor file and its configuration: as long as it stays the same there is no need to read them again.
  */
-export async function folderStamp(folders: readonly string[]): Promise<string> {
+export async function folderStamp(paths: readonly string[]): Promise<string> {
   const parts = await Promise.all(
-    [...new Set(folders)].map(async (folder) => {
-      const present: string[] = await readdir(folder).catch(() => [])
+    [...new Set(paths)].map(async (path) => {
+      if (isTensorFile(path)) {
+        return Promise.all([path, join(dirname(path), ADAPTER_CONFIG)].map(fileStamp))
+      }
+      const present: string[] = await readdir(path).catch(() => [])
       const names = [...TELLING_FILES, ...present.filter((name) => namesModelWeights([name])).sort()]
-      return Promise.all(names.map((name) => fileStamp(join(folder, name))))
+      return Promise.all(names.map((name) => fileStamp(join(path, name))))
     }),
   )
   return parts.flat().join(' ')
@@ -78,21 +65,17 @@ async function fileStamp(path: string): Promise<string> {
 }
 
 /**
- * Content identity of a checkpoint's folder, without loading the tensors: of an adapter `PeftAdapter.sha256`, of a
+ * Content identity of a checkpoint's weights, without loading the tensors: of an adapter `PeftAdapter.sha256`, of a
  * model `hashWeights`.
  *
  * @throws as `readPeftAdapter` for the configuration, and `HfWeights.open`; FILE_VANISHED.
  */
-export async function hashCheckpoint(folder: string, signal?: AbortSignal): Promise<string> {
-  return (await weightsKind(folder)) === 'model' ? hashWeights(folder, signal) : hashAdapter(folder)
+export async function hashCheckpoint(path: string, signal?: AbortSignal): Promise<string> {
+  return (await weightsKind(path)) === 'model' ? hashWeights(path, signal) : hashAdapter(path)
 }
 
-async function hashAdapter(folder: string): Promise<string> {
-  const { config } = await readAdapterConfig(folder)
-  return adapterIdentity(await sha256File(await tensorsPath(folder)), config)
-}
-
-/** Path of an adapter's tensor file. */
-export async function tensorsPath(folder: string): Promise<string> {
-  return join(folder, tensorsFile((await listFolder(folder, 'vanished')).map(({ name }) => name)))
+async function hashAdapter(path: string): Promise<string> {
+  const files = await adapterFiles(path, 'vanished')
+  const { config } = await readAdapterConfig(files.config)
+  return adapterIdentity(await sha256File(files.tensors), config)
 }

@@ -1,26 +1,33 @@
-import { basename, join } from 'node:path'
+import type { Dirent } from 'node:fs'
+import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../../errors.js'
 import { listFolder } from '../files/list-folder.js'
 import { HfWeights } from '../hf/hf-weights.js'
 import { isJsonObject, readJsonFile } from '../json/json.js'
-import { ADAPTER_CONFIG, checkFiles, tensorsFile } from '../peft/peft.js'
+import { adapterFiles, isTensorFile } from '../peft/peft.js'
 import { readSafetensorsHeader } from '../safetensors/safetensors.js'
-import { type CheckpointKind, folderStamp, locateWeights, weightsKind } from './checkpoint-folder.js'
+import { type CheckpointKind, folderStamp, weightsKind } from './checkpoint-folder.js'
+import { adapterName, DEFAULT_ADAPTER, type FoundWeights, findWeights, pickWeights } from './find-weights.js'
+import { isTrainerFolder, type StepFolder } from './step-folders.js'
 import { type LogEntry, lossAt, readTrainerState, TRAINER_STATE } from './trainer-state.js'
 
-/** One `checkpoint-N` folder of a run; of torchtune `step_N` or `epoch_N`. */
+/** One checkpoint of a run, in a folder such as `checkpoint-N`; see `checkpointStep` for the names. */
 export interface Checkpoint {
   /** N of the folder's name: optimiser steps, or epochs where torchtune counts those. */
   readonly step: number
-  /** The checkpoint's own folder. */
+  /** The checkpoint's own folder; of mlx-lm its tensor file. */
   readonly folder: string
-  /** The folder with the weights: the checkpoint folder, or a sub folder of it. */
+  /** The folder with the weights (the checkpoint folder, or a sub folder of it) or their one file. */
   readonly path: string
   readonly kind: CheckpointKind
+  /** `default`, or the name of the adapter, which PEFT saves into a sub folder of that name. */
+  readonly adapterName: string
   /** `incomplete` may become complete later: the trainer may still be writing. */
   readonly state: 'complete' | 'incomplete'
-  /** Why it is incomplete, or why a complete one cannot be measured, in one sentence. */
+  /** Why it is incomplete, in one sentence. */
   readonly reason?: string
+  /** Why a complete one cannot be measured, now or later. */
+  readonly fault?: TraitscopeError
   readonly epoch?: number
   /** Last training loss logged up to this step; NaN when the run has diverged. */
   readonly loss?: number
@@ -35,69 +42,53 @@ export interface CheckpointReading {
   readonly bestModelCheckpoint?: string
 }
 
-const CHECKPOINT_NAME = /^(?:checkpoint-|step_|epoch_)(\d{1,15})$/
 /** LLaMA-Factory v1 writes this empty file last, and no trainer_state.json. */
 const COMPLETE_MARKER = 'CHECKPOINT_COMPLETE'
 
 /**
- * N of `checkpoint-N`, or of torchtune's `step_N` and `epoch_N`; undefined for every other name, such as the staging
- * folder `tmp-checkpoint-N`.
- */
-export function checkpointStep(name: string): number | undefined {
-  const found = CHECKPOINT_NAME.exec(name)
-  return found ? Number(found[1]) : undefined
-}
-
-/** torchtune writes no trainer_state.json; its configuration and index come after the weights. */
-function isTorchtune(folder: string): boolean {
-  return !basename(folder).startsWith('checkpoint-')
-}
-
-/**
- * Decides whether a checkpoint was written to its end: trainer_state.json, which trainers write last, parses and names
- * this step; adapter_config.json parses; adapter_model.safetensors, or every file of a whole model's weights, has all
- * the bytes that its header promises. Weights that no waiting makes readable (a pickle, say) are complete with a
- * reason once the trainer has ended: measuring them is the error that says so.
+ * Decides where a checkpoint's weights are and whether it was written to its end: trainer_state.json, which trainers
+ * write last, parses and names this step; adapter_config.json parses; adapter_model.safetensors, or every file of a whole
+ * model's weights, has all the bytes that its header promises. Weights that no waiting makes readable (a pickle,
+ * say, or several adapters without a name that tells) are complete with a fault once the trainer has ended: measuring
+ * them is that error.
  *
  * Nothing in the folder is created or touched: trainers delete by the folder's modification time.
  *
- * @param previous an earlier verdict, returned as it is when the files have not changed since
+ * @param options.previous an earlier verdict, returned as it is when the files have not changed since
+ * @param options.adapterName the adapter to take where a checkpoint holds several
  * @throws FILE_VANISHED when the folder is deleted meanwhile. Everything else makes the checkpoint incomplete.
  */
 export async function readCheckpointFolder(
-  folder: string,
-  step: number,
-  previous?: Checkpoint,
+  { path: folder, step }: StepFolder,
+  options: { previous?: Checkpoint | undefined; adapterName?: string | undefined } = {},
 ): Promise<CheckpointReading> {
-  const entries = await listFolder(folder, 'vanished')
-  const path = await locateWeights(folder, entries)
+  const { previous, adapterName: wanted } = options
+  const entries = isTensorFile(folder) ? [] : await listFolder(folder, 'vanished')
+  const names = entries.map(({ name }) => name)
+  const { weights, fault: unclear } = await chooseWeights(folder, entries, wanted)
+  const { path, kind } = weights
   const stamp = await folderStamp([folder, path])
-  if (previous?.state === 'complete' && previous.path === path && previous.stamp === stamp) {
-    return { checkpoint: previous }
-  }
-  const files = entries.map(({ name }) => name)
-  const kind = await weightsKind(path)
+  // Which adapter is meant depends on the other checkpoints too.
+  const isKnown = previous?.state === 'complete' && previous.fault?.code !== 'AMBIGUOUS'
+  if (isKnown && previous.path === path && previous.stamp === stamp) return { checkpoint: previous }
+  const one = { step, folder, path, kind, adapterName: adapterName(weights), stamp }
   try {
-    const fault = await checkWeights(path, kind).then(() => undefined, lastingFault)
-    const reason = fault && { reason: fault.message }
-    if (files.includes(COMPLETE_MARKER) || isTorchtune(folder)) {
-      if (fault?.code === 'FILE_INVALID' && !files.includes(COMPLETE_MARKER)) throw fault
-      return { checkpoint: { step, folder, path, kind, state: 'complete', ...reason, stamp } }
+    const fault = unclear ?? (await checkWeights(path, kind).then(() => undefined, lastingFault))
+    const faulty = fault && { fault }
+    if (names.includes(COMPLETE_MARKER) || !isTrainerFolder(folder)) {
+      if (fault?.code === 'FILE_INVALID' && !names.includes(COMPLETE_MARKER)) throw fault
+      return { checkpoint: { ...one, state: 'complete', ...faulty } }
     }
-    const state = await checkTrainerState(folder, files, step).catch((error: unknown) => {
+    const state = await checkTrainerState(folder, names, step).catch((error: unknown) => {
       throw fault ?? error
     })
     const loss = lossAt(state.logHistory, step)
     const checkpoint: Checkpoint = {
-      step,
-      folder,
-      path,
-      kind,
+      ...one,
       state: 'complete',
-      ...reason,
+      ...faulty,
       ...(state.epoch === undefined ? {} : { epoch: state.epoch }),
       ...(loss === undefined ? {} : { loss }),
-      stamp,
     }
     const best = state.bestModelCheckpoint
     return {
@@ -107,7 +98,24 @@ export async function readCheckpointFolder(
     }
   } catch (error) {
     if (!(error instanceof TraitscopeError) || error.code === 'FILE_VANISHED') throw error
-    return { checkpoint: { step, folder, path, kind, state: 'incomplete', reason: error.message, stamp } }
+    return { checkpoint: { ...one, state: 'incomplete', reason: error.message } }
+  }
+}
+
+/** Where the weights are, and why it is not clear which are meant. */
+async function chooseWeights(
+  folder: string,
+  entries: readonly Dirent[],
+  wanted: string | undefined,
+): Promise<{ weights: FoundWeights; fault?: TraitscopeError }> {
+  const own: FoundWeights = { name: DEFAULT_ADAPTER, path: folder, kind: 'adapter' }
+  if (isTensorFile(folder)) return { weights: own }
+  const found = await findWeights(folder, entries)
+  try {
+    return { weights: pickWeights(found, folder, wanted) ?? own }
+  } catch (error) {
+    if (!(error instanceof TraitscopeError)) throw error
+    return { weights: { ...own, kind: found[0]?.kind ?? 'adapter' }, fault: error }
   }
 }
 
@@ -134,19 +142,17 @@ export async function isRotatedAway(error: unknown, path: string): Promise<boole
 }
 
 /**
- * Checks that a folder's weight files are there and written to their end, without reading tensor data.
+ * Checks that weight files are there and written to their end, without reading tensor data.
  *
  * @throws as `readPeftAdapter` and `HfWeights.open` do for files; what the configuration asks for is not looked at here.
  */
-export async function checkWeights(folder: string, kind: CheckpointKind): Promise<void> {
-  if (kind === 'model') return (await HfWeights.open(folder, 'vanished'))[Symbol.asyncDispose]()
-  const names = (await listFolder(folder, 'vanished')).map(({ name }) => name)
-  checkFiles(names, folder)
-  const config = join(folder, ADAPTER_CONFIG)
+export async function checkWeights(path: string, kind: CheckpointKind): Promise<void> {
+  if (kind === 'model') return (await HfWeights.open(path, 'vanished'))[Symbol.asyncDispose]()
+  const { config, tensors } = await adapterFiles(path, 'vanished')
   if (!isJsonObject(await readJsonFile(config, 'vanished'))) {
     throw new TraitscopeError('FILE_INVALID', `expected ${config} to hold a JSON object`)
   }
-  await readSafetensorsHeader(join(folder, tensorsFile(names)), { missing: 'vanished' })
+  await readSafetensorsHeader(tensors, { missing: 'vanished' })
 }
 
 async function checkTrainerState(folder: string, files: readonly string[], step: number) {

@@ -1,18 +1,15 @@
 import type { Dirent } from 'node:fs'
-import { open, stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
-import { isTraitscopeError } from '../../errors.js'
-import { listFolder } from '../files/list-folder.js'
-import { readInto } from '../files/read-whole.js'
-import { HfWeights } from '../hf/hf-weights.js'
-import { type Checkpoint, checkpointStep, checkWeights } from './checkpoint.js'
+import { isTraitscopeError, TraitscopeError } from '../../errors.js'
+import { type Checkpoint, checkWeights } from './checkpoint.js'
+import type { CheckpointKind } from './checkpoint-folder.js'
 import {
-  type CheckpointKind,
-  checkpointKind,
-  hashCheckpoint,
-  tensorsPath,
-  weightsKind,
-} from './checkpoint-folder.js'
+  adapterName,
+  DEFAULT_ADAPTER,
+  type FoundWeights,
+  findWeights,
+  listed,
+  noneCalled,
+} from './find-weights.js'
 
 /** The weights that a training script saves after the last step. */
 export interface FinalWeights {
@@ -26,116 +23,68 @@ export interface FinalWeights {
   readonly stamp: string
 }
 
-/** Sub folders that hold starting points or conversions of an adapter, not its end. */
-const NOT_FINAL = /^(\.|tmp|pissa_|runs$|logs$)|init|backup/i
-const PROBE_BYTES = 4096
+/** What scripts call the folder that they save the end to. */
+const FINAL_NAME = /^(final|last)([-_.]|$)|[-_.](final|last)$/i
 
 /**
- * Where the final weights are: the run's root, else for an adapter a sub folder such as `final_adapter`.
- * adapter_config.json alone proves nothing, some trainers write it at the start. A whole model counts only in the root,
- * and not beside adapters: there it is something merged, or the base.
+ * The final weights of a run.
  *
- * @param entries what the root holds
- * @param kind what the checkpoints are; undefined when there are none
+ * Beside checkpoints they are what has the name of the checkpoints' adapter: in the run's root for the default one (a whole model
+ * only there), else in the sub folder of that name. Where the root has no default adapter, a sub folder counts that
+ * says by its name that it is the end. Without checkpoints they are the root's own weights, unless there are named
+ * adapters too. Everything else, such as the adapter that training began with, is not taken for the end: it is listed
+ * in `RunFolder.beside`.
+ *
+ * A configuration alone proves nothing, some trainers write it at the start.
+ *
+ * @param wanted the adapter that was asked for
+ * @throws AMBIGUOUS when several could be meant, USAGE when a finished run has no adapter of the name asked for
  */
 export async function findFinal(
   root: string,
   entries: readonly Dirent[],
-  kind: CheckpointKind | undefined,
-): Promise<Pick<FinalWeights, 'path' | 'kind'> | undefined> {
-  if (kind !== 'model') {
-    if (await holds('adapter', root)) return { path: root, kind: 'adapter' }
-    for (const { name } of entries
-      .filter((entry) => entry.isDirectory())
-      .sort((a, b) => (a.name < b.name ? -1 : 1))) {
-      if (checkpointStep(name) !== undefined || NOT_FINAL.test(name)) continue
-      const folder = join(root, name)
-      if (await holds('adapter', folder)) return { path: folder, kind: 'adapter' }
-    }
-  }
-  return kind !== 'adapter' && (await holds('model', root)) ? { path: root, kind: 'model' } : undefined
-}
-
-/**
- * The complete checkpoint that holds the same weights. Usually the last one, or the best one with
- * load_best_model_at_end; checked by content, since steps and times prove nothing after a resume.
- *
- * The weights of a run have the same size, so a sample of the bytes decides first and only a likely match is hashed.
- *
- * @param best path of the best checkpoint as the trainer saw it: tried first
- */
-export async function findAlias(
-  final: string,
   checkpoints: readonly Checkpoint[],
-  best?: string,
-): Promise<number | undefined> {
-  const preferred = best === undefined ? undefined : checkpointStep(basename(best))
-  const candidates = checkpoints
-    .filter(({ state, reason }) => state === 'complete' && reason === undefined)
-    .sort((a, b) => Number(b.step === preferred) - Number(a.step === preferred) || b.step - a.step)
-  try {
-    const sample = await sampleWeights(final)
-    let hash: string | undefined
-    for (const { path, step } of candidates) {
-      const other = await sampleWeights(path)
-      if (!sample || !other || !sample.equals(other)) continue
-      hash ??= await hashCheckpoint(final)
-      if ((await hashCheckpoint(path)) === hash) return step
-    }
-  } catch (error) {
-    // Rotated away meanwhile, or an adapter of an unsupported kind: without its content there is no alias to find.
-    if (!isTraitscopeError(error)) throw error
+  wanted?: string,
+): Promise<Pick<FoundWeights, 'path' | 'kind'> | undefined> {
+  const found: FoundWeights[] = []
+  for (const one of await findWeights(root, entries)) if (await isWhole(one)) found.push(one)
+  const own = found.find(({ name }) => name === DEFAULT_ADAPTER)
+  if (checkpoints.some(({ kind }) => kind === 'model')) return own?.kind === 'model' ? own : undefined
+  const adapters = found.filter(({ kind }) => kind === 'adapter')
+  const name = wanted ?? nameOf(checkpoints)
+  if (name !== undefined && name !== DEFAULT_ADAPTER) {
+    const named = adapters.find((one) => one.name === name)
+    if (!named && checkpoints.length === 0 && adapters.length > 0) throw noneCalled(name, adapters, root)
+    return named
   }
-  return undefined
+  if (own?.kind === 'adapter') {
+    if (name !== undefined || adapters.length === 1) return own
+    throw several(root, adapters)
+  }
+  if (own && checkpoints.length === 0) return own
+  const called = adapters.filter((one) => FINAL_NAME.test(one.name) || adapterName(one) === DEFAULT_ADAPTER)
+  if (called.length > 1) throw several(root, called)
+  return called[0]
 }
 
-async function holds(kind: CheckpointKind, folder: string): Promise<boolean> {
+/** The name of the checkpoints' adapter: the first one's, since all others have another name as their fault. */
+export function nameOf(checkpoints: readonly Checkpoint[]): string | undefined {
+  return checkpoints.find(({ state, fault }) => state === 'complete' && !fault)?.adapterName
+}
+
+function several(root: string, found: readonly FoundWeights[]): TraitscopeError {
+  return new TraitscopeError(
+    'AMBIGUOUS',
+    `${root} holds several adapters: ${listed(found)}; name one of these folders, or say which adapter with --adapter-name NAME (${DEFAULT_ADAPTER} is the one in the folder itself)`,
+  )
+}
+
+async function isWhole({ path, kind }: FoundWeights): Promise<boolean> {
   try {
-    const names = (await listFolder(folder, 'vanished')).map(({ name }) => name)
-    if (checkpointKind(names) !== kind) return false
-    await checkWeights(folder, kind)
+    await checkWeights(path, kind)
     return true
   } catch (error) {
     if (isTraitscopeError(error)) return false
     throw error
-  }
-}
-
-/** Size of every weight file, and bytes from three places of each; undefined when one cannot be read. */
-async function sampleWeights(folder: string): Promise<Buffer | undefined> {
-  const samples: Buffer[] = []
-  for (const path of await weightPaths(folder)) {
-    const sample = await sampleFile(path)
-    if (!sample) return undefined
-    samples.push(sample)
-  }
-  return Buffer.concat(samples)
-}
-
-async function weightPaths(folder: string): Promise<readonly string[]> {
-  if ((await weightsKind(folder)) === 'adapter') return [await tensorsPath(folder)]
-  await using weights = await HfWeights.open(folder, 'vanished')
-  return weights.files.map((name) => join(folder, name))
-}
-
-/** Size, and bytes from three places. */
-async function sampleFile(path: string): Promise<Buffer | undefined> {
-  try {
-    const { size } = await stat(path)
-    const file = await open(path, 'r')
-    try {
-      const sample = Buffer.alloc(8 + 3 * PROBE_BYTES)
-      sample.writeDoubleLE(size)
-      for (let i = 0; i < 3; i++) {
-        const start = 8 + i * PROBE_BYTES
-        const position = Math.floor((Math.max(0, size - PROBE_BYTES) * i) / 2)
-        await readInto(file, sample.subarray(start, start + PROBE_BYTES), position)
-      }
-      return sample
-    } finally {
-      await file.close()
-    }
-  } catch {
-    return undefined
   }
 }

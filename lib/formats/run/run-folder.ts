@@ -3,17 +3,17 @@ import { basename, join, resolve } from 'node:path'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../../errors.js'
 import { listFolder } from '../files/list-folder.js'
 import { checkFiles } from '../peft/peft.js'
-import {
-  type Checkpoint,
-  type CheckpointReading,
-  checkpointStep,
-  readCheckpointFolder,
-} from './checkpoint.js'
+import { findAlias } from './alias.js'
+import { type Checkpoint, type CheckpointReading, readCheckpointFolder } from './checkpoint.js'
 import { type CheckpointKind, folderStamp } from './checkpoint-folder.js'
-import { type FinalWeights, findAlias, findFinal } from './final-weights.js'
+import { type FinalWeights, findFinal, nameOf } from './final-weights.js'
+import { leftovers } from './leftovers.js'
+import { listRuns, type NestedRun, nestedRuns } from './nested-runs.js'
+import { checkpointStep, type StepFolder, stepFolders } from './step-folders.js'
 import { type LogEntry, readTrainerState, TRAINER_STATE, type TrainerState } from './trainer-state.js'
 
-export type { Checkpoint, CheckpointKind, FinalWeights, LogEntry }
+export type { Checkpoint, CheckpointKind, FinalWeights, LogEntry, NestedRun }
+export { listRuns }
 
 /** A fine-tuning run as its trainer left it on disk, so far. */
 export interface RunFolder {
@@ -27,13 +27,22 @@ export interface RunFolder {
   readonly logHistory: readonly LogEntry[]
   /** Folders that disappeared during the scan: the trainer rotated them away. */
   readonly vanished: readonly string[]
+  /**
+   * Runs, adapters and models in sub folders that are no part of the run, such as the adapter that training began with.
+   * When the folder is no run itself, all that lie below it.
+   */
+  readonly beside: readonly NestedRun[]
+  /** What of it is not measured, and what seems left over from another run, in sentences. */
+  readonly remarks: readonly string[]
 }
 
 /** How to look at a run. */
 export interface ScanOptions {
+  /** The adapter to take where there are several, by PEFT's name; `default` is the one in the folder itself. */
+  adapterName?: string | undefined
   /** An earlier scan of the same folder: checkpoints whose files have not changed are not read again. */
-  previous?: RunFolder
-  signal?: AbortSignal
+  previous?: RunFolder | undefined
+  signal?: AbortSignal | undefined
 }
 
 /** Enough to hide the latency of a network file system. */
@@ -43,60 +52,101 @@ const CONCURRENCY = 8
  * Looks at a run's folder without changing anything in it. A folder that is itself a checkpoint, an adapter or a model
  * is accepted: the last two have no checkpoints, only `final`.
  *
- * @throws FILE_NOT_FOUND when there is no such folder, ABORTED.
+ * @throws FILE_NOT_FOUND when there is no such folder, AMBIGUOUS when several runs or adapters could be meant, USAGE for the
+ * name of an adapter that is not there, ABORTED.
  */
 export async function scanRunFolder(dir: string, options: ScanOptions = {}): Promise<RunFolder> {
   const path = resolve(dir)
   const entries = await listFolder(path, 'absent')
-  const steps = checkpointFolders(path, entries)
+  const steps = stepFolders(path, entries)
   const ownStep = checkpointStep(basename(path))
   if (ownStep !== undefined && steps.length === 0) return scanCheckpoint(path, ownStep, options)
 
   refusePickle(path, entries, steps.length)
   const { readings, vanished } = await readAll(steps, options)
   const state = await rootState(path, entries)
-  const checkpoints = readings.map(({ checkpoint }) => checkpoint)
-  const found = await findFinal(path, entries, checkpoints[0]?.kind)
+  const checkpoints = sameAdapter(readings.map(({ checkpoint }) => checkpoint))
   const best =
     state?.bestModelCheckpoint ?? readings.findLast((one) => one.bestModelCheckpoint)?.bestModelCheckpoint
+  const found = await findFinal(path, entries, checkpoints, options.adapterName)
   const final =
     found === undefined
       ? undefined
       : await describeFinal(found, checkpoints, { best, state, previous: options.previous })
+  const isEmpty = steps.length === 0 && final === undefined
+  const below = await nestedRuns(path, isEmpty ? undefined : 1)
+  const beside = below.filter((one) => final === undefined || join(path, one.path) !== final.path)
+  const logHistory = longestLog([
+    state?.logHistory,
+    ...readings.map(({ log }) => log),
+    options.previous?.logHistory,
+  ])
   return {
     path,
     kind: steps.length === 0 && final?.path === path ? final.kind : 'run',
     checkpoints,
     ...(final ? { final } : {}),
-    logHistory: longestLog([
-      state?.logHistory,
-      ...readings.map(({ log }) => log),
-      options.previous?.logHistory,
-    ]),
+    logHistory,
     vanished,
+    beside,
+    remarks: [
+      ...(isEmpty || beside.length === 0
+        ? []
+        : [`not measured, since it is no part of this run: ${listRuns(beside)}`]),
+      ...(await leftovers({ checkpoints, final, readings, logHistory })),
+    ],
   }
 }
 
 async function scanCheckpoint(path: string, step: number, options: ScanOptions): Promise<RunFolder> {
+  const { adapterName } = options
   const previous = options.previous?.checkpoints[0]
-  const { checkpoint, log } = await readCheckpointFolder(path, step, previous)
+  const { checkpoint, log } = await readCheckpointFolder({ path, step }, { previous, adapterName })
   const logHistory = log ?? options.previous?.logHistory ?? []
-  return { path, kind: 'checkpoint', checkpoints: [checkpoint], logHistory, vanished: [] }
+  return {
+    path,
+    kind: 'checkpoint',
+    checkpoints: [checkpoint],
+    logHistory,
+    vanished: [],
+    beside: [],
+    remarks: [],
+  }
 }
 
-/** `checkpoint-010` and `checkpoint-10` are one step; the plain spelling is the trainer's. */
-function checkpointFolders(root: string, entries: readonly Dirent[]): { folder: string; step: number }[] {
-  const byStep = new Map<number, string>()
-  for (const entry of entries) {
-    const step = checkpointStep(entry.name)
-    if (step === undefined || !(entry.isDirectory() || entry.isSymbolicLink())) continue
-    if (!byStep.has(step) || entry.name === `checkpoint-${step}`) byStep.set(step, join(root, entry.name))
-  }
-  return [...byStep].map(([step, folder]) => ({ folder, step })).sort((a, b) => a.step - b.step)
+/** Whether there is nothing to measure, complete or not. */
+export function isEmptyRun({ checkpoints, final }: RunFolder): boolean {
+  return checkpoints.length === 0 && final === undefined
+}
+
+/**
+ * Refuses a folder that is no run itself but has some below it.
+ *
+ * @throws AMBIGUOUS naming them
+ */
+export function refuseParent(found: RunFolder): void {
+  if (!isEmptyRun(found) || found.beside.length === 0) return
+  throw new TraitscopeError(
+    'AMBIGUOUS',
+    `${found.path} holds no checkpoint and no weights of its own, but ${listRuns(found.beside)}: name one of them`,
+  )
+}
+
+/** One run trains one adapter: a checkpoint that holds another one than the first has that as its fault. */
+function sameAdapter(checkpoints: readonly Checkpoint[]): Checkpoint[] {
+  const name = nameOf(checkpoints)
+  return checkpoints.map((one): Checkpoint => {
+    if (one.state !== 'complete' || one.fault || one.adapterName === name) return one
+    const fault = new TraitscopeError(
+      'AMBIGUOUS',
+      `${one.folder} holds the adapter ${one.adapterName}, but the checkpoints before it ${name}; say which one with --adapter-name NAME`,
+    )
+    return { ...one, fault }
+  })
 }
 
 async function readAll(
-  folders: readonly { folder: string; step: number }[],
+  folders: readonly StepFolder[],
   options: ScanOptions,
 ): Promise<{ readings: CheckpointReading[]; vanished: string[] }> {
   const previous = new Map(options.previous?.checkpoints.map((checkpoint) => [checkpoint.step, checkpoint]))
@@ -107,12 +157,16 @@ async function readAll(
     while (next < folders.length) {
       throwIfAborted(options.signal)
       const index = next++
-      const { folder, step } = folders[index]!
+      const folder = folders[index]!
+      const { adapterName } = options
       try {
-        readings[index] = await readCheckpointFolder(folder, step, previous.get(step))
+        readings[index] = await readCheckpointFolder(folder, {
+          previous: previous.get(folder.step),
+          adapterName,
+        })
       } catch (error) {
         if (!isTraitscopeError(error, 'FILE_VANISHED')) throw error
-        vanished.push(folder)
+        vanished.push(folder.path)
       }
     }
   }

@@ -1,10 +1,10 @@
 import { open } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { isTraitscopeError } from '../../errors.js'
 import { listFolder } from '../files/list-folder.js'
 import { isJsonObject, readJsonFile } from '../json/json.js'
 import { MLX_TENSORS } from '../peft/mlx-adapter.js'
-import { ADAPTER_CONFIG } from '../peft/peft.js'
+import { ADAPTER_CONFIG, isTensorFile } from '../peft/peft.js'
 import type { RunFolder } from './run-folder.js'
 import { TRAINER_STATE } from './trainer-state.js'
 
@@ -13,6 +13,9 @@ export interface RunLayout {
   tool:
     | 'mlx-lm'
     | 'torchtune'
+    | 'verl'
+    | 'NeMo'
+    | 'ms-swift'
     | 'LLaMA-Factory'
     | 'LLaMA-Factory v1'
     | 'Axolotl'
@@ -34,7 +37,13 @@ const README_BYTES = 64 * 1024
 /** First match wins: Axolotl, Unsloth and LLaMA-Factory build on TRL or the Trainer and leave their traces too. */
 const TOOLS: readonly (readonly [RunLayout['tool'], (traces: Traces) => string | undefined])[] = [
   ['mlx-lm', ({ names }) => named(names, MLX_TENSORS)],
-  ['torchtune', ({ names }) => names.find((name) => /^(step|epoch)_\d+$|^recipe_state/.test(name))],
+  [
+    'verl',
+    ({ names }) => named(names, 'latest_checkpointed_iteration.txt') ?? like(names, /^global_step_\d+$/),
+  ],
+  ['NeMo', ({ names }) => like(names, /^epoch_\d+_step_\d+$/)],
+  ['torchtune', ({ names }) => like(names, /^(step|epoch)_\d+$|^recipe_state/)],
+  ['ms-swift', ({ names }) => (names.includes('args.json') ? named(names, 'logging.jsonl') : undefined)],
   ['LLaMA-Factory v1', ({ names }) => named(names, 'CHECKPOINT_COMPLETE')],
   [
     'LLaMA-Factory',
@@ -59,7 +68,7 @@ export async function recogniseLayout(run: RunFolder): Promise<RunLayout | undef
     ...(run.final ? [run.final.path] : []),
   ]
   const traces: Traces = { names: [], cards: '', baseModel: '' }
-  for (const folder of new Set(folders)) {
+  for (const folder of new Set(folders.map((path) => (isTensorFile(path) ? dirname(path) : path)))) {
     traces.names = [...traces.names, ...(await listFolder(folder, 'vanished')).map(({ name }) => name)]
     traces.cards += await readCard(folder)
     traces.baseModel ||= await readBaseModel(folder)
@@ -73,6 +82,10 @@ export async function recogniseLayout(run: RunFolder): Promise<RunLayout | undef
 
 function named(names: readonly string[], name: string): string | undefined {
   return names.includes(name) ? name : undefined
+}
+
+function like(names: readonly string[], pattern: RegExp): string | undefined {
+  return names.find((name) => pattern.test(name))
 }
 
 /** A tag of the model card's front matter. */

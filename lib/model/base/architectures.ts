@@ -1,5 +1,6 @@
 import { TraitscopeError } from '../../errors.js'
 import type { GgufContents } from '../../formats/gguf/gguf.js'
+import { isOtherModality } from '../../formats/hf/module-names.js'
 import { quoted } from '../../formats/json/json-scan.js'
 
 /** The part of a GGUF base that a module of the Hugging Face model became. */
@@ -80,8 +81,6 @@ const PROJECTIONS: Readonly<Record<string, 'q' | 'k' | 'v'>> = {
   'self_attn.v_proj': 'v',
 }
 const BLOCK_PATH = /^(?:model\.)?layers\.(0|[1-9]\d{0,5})\.(.+)$/s
-const OTHER_MODALITY =
-  /(^|\.)(vision|visual|audio|image|multi_modal_projector|mm_projector|connector|embed_vision)/
 const EXPERTS = /(^|\.)(experts|shared_expert|block_sparse_moe|moe|router)(\.|$)|(^|\.)mlp\.gate$/
 
 /** GGUF architectures whose LoRA modules can be mapped. */
@@ -145,11 +144,6 @@ export function requiredTensors(architecture: string, blocks: number): string[] 
     'output_norm.weight',
     ...Array.from({ length: blocks }, (_, i) => inBlock.map((name) => `blk.${i}.${name}.weight`)).flat(),
   ]
-}
-
-/** True for modules of a multi-modal model's vision or audio part, which a text GGUF does not have. */
-export function isOtherModality(path: string): boolean {
-  return OTHER_MODALITY.test(path)
 }
 
 /** True when a file may hold an output matrix beside its embedding. */

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeScratch } from '../../formats/files/scratch.js'
 import { readPeftAdapter } from '../../formats/peft/peft.js'
-import { weightsKind } from '../../formats/run/checkpoint-folder.js'
+import { type FoundWeights, resolveWeights } from '../../formats/run/find-weights.js'
+import { adapterRemarks } from '../base/base-name.js'
 import { convertCheckpoint } from '../convert/full-checkpoint.js'
 import { whyMerge } from '../lora/attachable.js'
 import type { Model } from '../model.js'
@@ -11,27 +12,28 @@ import { openMerged } from './open-merged.js'
 import type { OpenCheckpoint, OpenCheckpointOptions } from './opened-checkpoint.js'
 
 /**
- * Reads a checkpoint's folder, a PEFT adapter or a whole model in safetensors, and makes it runnable on the base.
+ * Reads a checkpoint, a PEFT adapter or a whole model in safetensors, and makes it runnable on the base.
  *
+ * @param weights where they are, as a scan of a run has found them; or a path, which `resolveWeights` follows
  * @throws TraitscopeError as `readPeftAdapter` and `Model.attach`, `mergeAdapter` or `convertCheckpoint`, and `openModel`
  */
 export async function openCheckpoint(
   base: Model,
-  folder: string,
+  weights: string | Pick<FoundWeights, 'path' | 'kind'>,
   options: OpenCheckpointOptions = {},
 ): Promise<OpenCheckpoint> {
-  return (await weightsKind(folder, 'absent')) === 'model'
-    ? openConverted(base, folder, options)
-    : openAdapter(base, folder, options)
+  const { path, kind } =
+    typeof weights === 'string' ? await resolveWeights(weights, options.adapterName) : weights
+  return kind === 'model' ? openConverted(base, path, options) : openAdapter(base, path, options)
 }
 
 async function openAdapter(
   base: Model,
-  folder: string,
+  path: string,
   options: OpenCheckpointOptions,
 ): Promise<OpenCheckpoint> {
   const { mode = 'auto', strength = 1, residualBase = false } = options
-  const peft = await readPeftAdapter(folder)
+  const peft = await readPeftAdapter(path)
   const needed = mode === 'attach' ? undefined : whyMerge(peft, base.gguf)
   const reason = needed ?? (mode === 'merge' ? 'merging was asked for' : undefined)
   if (reason !== undefined) return openMerged(base, peft, reason, options)
@@ -41,6 +43,8 @@ async function openAdapter(
     model: base,
     adapter,
     sha256: peft.sha256,
+    files: peft.files,
+    remarks: adapterRemarks(peft, base.gguf),
     peft,
     report: adapter.report,
     [Symbol.asyncDispose]: () => adapter.detach(),
@@ -56,12 +60,12 @@ async function openConverted(
   const remove = () => rm(scratch, { recursive: true, force: true })
   try {
     const path = join(scratch, 'checkpoint.gguf')
-    const sha256 = await convertCheckpoint(base.gguf, folder, path, { threads: base.threads, signal })
+    const weights = await convertCheckpoint(base.gguf, folder, path, { threads: base.threads, signal })
     const model = await base.openLike(path, { signal })
     return {
       how: 'convert',
       model,
-      sha256,
+      ...weights,
       [Symbol.asyncDispose]: async () => {
         await model.close()
         await remove()

@@ -8,6 +8,7 @@ import { makeScratch } from '../../formats/files/scratch.js'
 import type { PeftAdapter } from '../../formats/peft/peft.js'
 import { packageVersion } from '../../package.js'
 import { adapterArchitecture } from '../base/architectures.js'
+import { adapterRemarks } from '../base/base-name.js'
 import { refuseMovedBase } from '../lora/attachable.js'
 import { mergeAdapter, planReport } from '../merge/merge.js'
 import { MergeCache } from '../merge/merge-cache.js'
@@ -52,6 +53,8 @@ export async function openMerged(
     reason,
     model,
     sha256: peft.sha256,
+    files: peft.files,
+    remarks: adapterRemarks(peft, base.gguf),
     peft,
     report,
     [Symbol.asyncDispose]: async () => {

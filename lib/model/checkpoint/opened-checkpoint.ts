@@ -1,3 +1,4 @@
+import type { FileHash } from '../../formats/files/hash.js'
 import type { PeftAdapter } from '../../formats/peft/peft.js'
 import type { AttachedAdapter } from '../attached-adapter.js'
 import type { AttachReport } from '../lora/lora.js'
@@ -18,6 +19,10 @@ export interface OpenCheckpoint extends AsyncDisposable {
   readonly adapter?: AttachedAdapter
   /** Identity of the weights, whatever the folder is called. */
   readonly sha256: string
+  /** What was read. */
+  readonly files: readonly FileHash[]
+  /** What was left out or differs, in sentences. */
+  readonly remarks: readonly string[]
   /** Absent for a whole model. */
   readonly peft?: PeftAdapter
   readonly report?: AttachReport
@@ -41,6 +46,8 @@ export interface CheckpointOptions {
 
 /** How to open one checkpoint. */
 export interface OpenCheckpointOptions extends CheckpointOptions {
+  /** The adapter to take where a path leads to several, by PEFT's name. */
+  adapterName?: string | undefined
   /** Factor on an adapter's effect, default 1. */
   strength?: number | undefined
   /**

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../../errors.js'
+import type { FileHash } from '../../formats/files/hash.js'
 import type { GgufFile, GgufTensor } from '../../formats/gguf/gguf.js'
 import {
   type GgufStreamOptions,
@@ -9,9 +10,11 @@ import {
   writeGgufStream,
 } from '../../formats/gguf/gguf-stream.js'
 import { HfWeights } from '../../formats/hf/hf-weights.js'
+import { refuseQuantised } from '../../formats/hf/quantised.js'
 import { isJsonObject, readJsonFile } from '../../formats/json/json.js'
 import { adapterArchitecture } from '../base/architectures.js'
 import { attentionRows } from '../base/attention-rows.js'
+import { baseNameRemark } from '../base/base-name.js'
 import { MERGE_TYPE_NAMES, type MergeType } from '../merge/merge-types.js'
 import { convertTensor, type HfConversion, type MappedTensor, mapTensors } from './hf-tensors.js'
 
@@ -23,7 +26,7 @@ const CONSTANTS = /^rope_(freqs|factors_long|factors_short)\.weight$/
  * was trained from: the base's metadata, tokenizer, tensors and types, with the checkpoint's values. What the base has
  * quantised is quantised by the same rules.
  *
- * @returns the identity of the weights that were read, see `HfWeights.hash`
+ * @returns the identity and the files of the weights that were read, see `HfWeights.hash`
  * @throws ADAPTER_MISMATCH when tensors or shapes are not those of the base, UNSUPPORTED for types that need an importance matrix; else as
  * `HfWeights.open` and `writeGgufStream`
  */
@@ -32,10 +35,28 @@ export async function convertCheckpoint(
   folder: string,
   out: string,
   options: GgufStreamOptions & { threads?: number } = {},
-): Promise<string> {
+): Promise<{ sha256: string; files: readonly FileHash[]; remarks: readonly string[] }> {
   await using weights = await HfWeights.open(folder, 'vanished')
   await writeGgufStream(out, storedMetadata(base), await planCheckpoint(weights, base, options), options)
-  return await weights.hash(options.signal)
+  return { ...(await weights.hash(options.signal)), remarks: await modelRemarks(weights, base) }
+}
+
+/**
+ * What there is to say of a whole model on this base, in sentences. Newer ones do not say what they were trained from,
+ * and their own weights take the place of all of the base's.
+ */
+export async function modelRemarks(weights: HfWeights, base: GgufFile): Promise<string[]> {
+  const named = (await modelConfig(weights))?._name_or_path
+  const other = typeof named === 'string' && named !== '' ? baseNameRemark(named, base) : undefined
+  return [...leftOverRemarks(weights), ...(other === undefined ? [] : [other])]
+}
+
+function leftOverRemarks({ files, leftOver }: HfWeights): string[] {
+  if (leftOver.length === 0) return []
+  const [first, ...more] = leftOver
+  return [
+    `${files[0]} is read, as transformers does; ${first}${more.length === 0 ? '' : ` and ${more.length} more`} beside it ${more.length === 0 ? 'is' : 'are'} left over from another save`,
+  ]
 }
 
 /**
@@ -48,6 +69,7 @@ export async function planCheckpoint(
   base: GgufFile,
   { threads = 1, signal }: { threads?: number; signal?: AbortSignal | undefined } = {},
 ): Promise<StreamedTensor[]> {
+  await refuseQuantised(weights)
   const architecture = adapterArchitecture(base)
   const vocabulary = base.tensors.get('token_embd.weight')?.shape[1] ?? 0
   const tied = !base.tensors.has('output.weight')
@@ -86,15 +108,18 @@ export async function planCheckpoint(
 /** A head of its own on a base without one: the embedding would be used in its place. */
 async function refuseUntied(weights: HfWeights, base: GgufFile): Promise<void> {
   if (![...weights.tensors.keys()].some((name) => name.endsWith('lm_head.weight'))) return
-  const config = await readJsonFile(join(weights.folder, 'config.json'), 'vanished').catch(
-    (error: unknown) => {
-      if (isTraitscopeError(error, 'FILE_VANISHED')) return undefined
-      throw error
-    },
-  )
-  if (isJsonObject(config) && config.tie_word_embeddings === false) {
+  const config = await modelConfig(weights)
+  if (config?.tie_word_embeddings === false) {
     throw mismatch(weights, base, 'a head tied to its embedding, and the checkpoint has one of its own')
   }
+}
+
+async function modelConfig({ folder }: HfWeights): Promise<Record<string, unknown> | undefined> {
+  const config = await readJsonFile(join(folder, 'config.json'), 'vanished').catch((error: unknown) => {
+    if (isTraitscopeError(error, 'FILE_VANISHED')) return undefined
+    throw error
+  })
+  return isJsonObject(config) ? config : undefined
 }
 
 function writableType(base: GgufFile, { name, type }: GgufTensor): MergeType {

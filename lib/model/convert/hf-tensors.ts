@@ -3,11 +3,11 @@ import { TraitscopeError } from '../../errors.js'
 import { ggmlType } from '../../formats/gguf/ggml-types.js'
 import type { StreamedTensor } from '../../formats/gguf/gguf-stream.js'
 import type { HfTensor, HfWeights } from '../../formats/hf/hf-weights.js'
+import { isOtherModality, refuseWrapped } from '../../formats/hf/module-names.js'
 import { quoted } from '../../formats/json/json-scan.js'
 import { encodeFloats } from '../../formats/safetensors/float-types.js'
 import { decodeFloat32, firstNonFinite } from '../../formats/safetensors/safetensors-dtypes.js'
 import {
-  isOtherModality,
   loadsBias,
   type MappedModule,
   mapModule,
@@ -59,6 +59,7 @@ export function mapTensors(
   for (const source of weights.tensors.values()) {
     const found = /^(.+)\.(weight|bias)$/s.exec(source.name)
     if (BUFFERS.test(source.name) || isOtherModality(source.name)) continue
+    refuseWrapped(source.name, weights.folder)
     const module = found ? mapModule(architecture, found[1]!) : undefined
     const part = found?.[2] as 'weight' | 'bias'
     if (!module || (part === 'bias' && !loadsBias(architecture, module))) {

@@ -43,7 +43,7 @@ export interface GgufLoraOptions {
   /** Compute `deltaNorm`: about 1 ms per module of an 8B model at rank 16, growing with the square of the rank. */
   norms?: boolean
   /** The base is what an initialisation such as PiSSA left of the original. */
-  residualBase?: boolean
+  residualBase?: boolean | undefined
 }
 
 /**

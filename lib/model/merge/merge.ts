@@ -2,13 +2,15 @@ import { stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { TraitscopeError, throwIfAborted } from '../../errors.js'
 import { checkOutputFree } from '../../formats/files/atomic.js'
-import { sha256 } from '../../formats/files/hash.js'
+import { type FileHash, sha256 } from '../../formats/files/hash.js'
 import type { GgmlTypeName, GgufInput } from '../../formats/gguf/gguf.js'
 import { type GgufParts, readGgufParts } from '../../formats/gguf/gguf-split.js'
 import { storedMetadata, writeGgufStream } from '../../formats/gguf/gguf-stream.js'
 import { type PeftAdapter, readPeftAdapter } from '../../formats/peft/peft.js'
+import { resolveWeights } from '../../formats/run/find-weights.js'
 import { packageVersion } from '../../package.js'
 import { adapterArchitecture } from '../base/architectures.js'
+import { adapterRemarks } from '../base/base-name.js'
 import { fingerprintGguf } from '../base/fingerprint.js'
 import { refuseMovedBase } from '../lora/attachable.js'
 import { type AttachReport, describeAttachment } from '../lora/lora.js'
@@ -19,6 +21,8 @@ import { fileType, targetType, type WantedType } from './merge-types.js'
 
 /** How to merge. */
 export interface MergeOptions {
+  /** The adapter to take where a folder holds several, by PEFT's name. */
+  adapterName?: string | undefined
   /** Type of the changed matrices; default: the type that each has in the base. */
   type?: WantedType | undefined
   /** Factor on the whole change, default 1: 0.5 is half-way from the base to the trained model. */
@@ -41,6 +45,10 @@ export interface MergeReport extends AttachReport {
   readonly added: readonly string[]
   /** Changed tensors of which every byte is as before: the change is below the rounding of their type. */
   readonly lost: readonly string[]
+  /** What was read of the adapter. */
+  readonly files: readonly FileHash[]
+  /** What was left out of it or differs from the base, in sentences. */
+  readonly remarks: readonly string[]
 }
 
 /**
@@ -69,7 +77,7 @@ export async function mergeAdapter(
   const parts = await readGgufParts(base)
   await refuseOwnBase(out, parts)
   const architecture = adapterArchitecture(parts)
-  const peft = typeof adapter === 'string' ? await readPeftAdapter(adapter, { values: 'disk' }) : adapter
+  const peft = typeof adapter === 'string' ? await readNamed(adapter, options.adapterName) : adapter
   refuseMovedBase(peft, options.residualBase)
   const plan = planMerge(peft, parts, architecture)
   const typed = plan.tensors.map((tensor) => ({ ...tensor, type: typeOf(tensor, options.type) }))
@@ -94,7 +102,19 @@ export async function mergeAdapter(
   await writeGgufStream(out, metadata, tensors, { force, verify, signal, onProgress })
   const changed = changesOf(typed, plan.added)
   const lost = changed.map(({ tensor }) => tensor).filter((name) => !differing.has(name))
-  return { ...report, allZero: report.allZero || strength === 0, changed, added: plan.added, lost }
+  return {
+    ...report,
+    allZero: report.allZero || strength === 0,
+    changed,
+    added: plan.added,
+    lost,
+    files: peft.files,
+    remarks: adapterRemarks(peft, parts),
+  }
+}
+
+async function readNamed(folder: string, name: string | undefined): Promise<PeftAdapter> {
+  return readPeftAdapter((await resolveWeights(folder, name)).path, { values: 'disk' })
 }
 
 function typeOf({ name, shape, source, blocks }: MergedTensor, wanted: WantedType | undefined): GgmlTypeName {

@@ -175,13 +175,27 @@ describe('readPeftAdapter', () => {
   })
 
   const extra: [string, string, RegExp][] = [
-    ['an adapter name left in', `${Q}.lora_A.default.weight`, /adapter name left in/],
+    [
+      'an adapter name left in',
+      `${Q}.lora_A.default.weight`,
+      /adapter's name "default" in it.*k\.replace\("\.default", ""\)/,
+    ],
+    [
+      'torch.compile',
+      `${Q.replace('model.layers', '_orig_mod.model.layers')}.lora_A.weight`,
+      /torch\.compile/,
+    ],
+    ['FSDP', `${Q.replace('layers.0', 'layers.0._fsdp_wrapped_module')}.lora_A.weight`, /comes from FSDP/],
+    ['DDP', `module.${Q}.lora_A.weight`, /comes from DistributedDataParallel/],
+    ['a raw bias', `${Q}.lora_B.default.bias`, /adapter's name "default"/],
+    ['a raw embedding', `${Q}.lora_embedding_A.policy`, /adapter's name "policy"/],
+    ['a raw module', 'base_model.model.lm_head.modules_to_save.default.weight', /adapter's name "default"/],
     ['BD-LoRA', `${Q}.lora_diag`, /diagonal/],
     ['a foreign key', 'something.else', /not a tensor that PEFT writes/],
     [
       'a key without prefix',
       'model.layers.0.self_attn.q_proj.lora_A.weight',
-      /not a tensor that PEFT writes/,
+      /without the "base_model\.model\." in front.*"base_model\.model\." \+ k/,
     ],
     ['__proto__', '__proto__', /not a tensor that PEFT writes/],
   ]

@@ -2,44 +2,18 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Checkpoint, checkpointStep, readCheckpointFolder } from '../../../lib/formats/run/checkpoint.js'
+import { type Checkpoint, readCheckpointFolder } from '../../../lib/formats/run/checkpoint.js'
 import { scanRunFolder } from '../../../lib/formats/run/run-folder.js'
+import { checkpointStep } from '../../../lib/formats/run/step-folders.js'
 import { lossAt, parseTrainerState } from '../../../lib/formats/run/trainer-state.js'
-import { encodeSafetensors } from '../../../lib/formats/safetensors/safetensors.js'
 import { packageRoot } from '../../../lib/package.js'
+import { adapter, CONFIG, state, tensors } from './fake-run.js'
 
 let run: string
 beforeEach(async () => {
   run = await mkdtemp(join(tmpdir(), 'traitscope-run-'))
 })
 afterEach(() => rm(run, { recursive: true, force: true }))
-
-const CONFIG = JSON.stringify({ peft_type: 'LORA', r: 1, lora_alpha: 1 })
-
-function tensors(seed: number): Uint8Array {
-  const name = 'base_model.model.model.layers.0.self_attn.q_proj'
-  return encodeSafetensors([
-    { name: `${name}.lora_A.weight`, dtype: 'F32', shape: [1, 2], data: Float32Array.of(seed, 1) },
-    { name: `${name}.lora_B.weight`, dtype: 'F32', shape: [2, 1], data: Float32Array.of(seed, 2) },
-  ])
-}
-
-async function adapter(folder: string, seed: number): Promise<string> {
-  await mkdir(folder, { recursive: true })
-  await writeFile(join(folder, 'adapter_model.safetensors'), tensors(seed))
-  await writeFile(join(folder, 'adapter_config.json'), CONFIG)
-  return folder
-}
-
-const state = (step: number) => ({
-  global_step: step,
-  epoch: step / 100,
-  log_history: Array.from({ length: step / 5 }, (_, i) => ({
-    step: 5 * (i + 1),
-    loss: 1 / (i + 1),
-    epoch: i,
-  })),
-})
 
 async function checkpoint(step: number, options: { root?: string; state?: unknown } = {}): Promise<string> {
   const folder = await adapter(join(options.root ?? run, `checkpoint-${step}`), step)
@@ -93,7 +67,7 @@ describe('scanRunFolder', () => {
   })
 
   describe('the final adapter', () => {
-    it.each(['', 'final_adapter', 'lora_adapter', 'last'])(
+    it.each(['', 'final_adapter', 'final', 'lora-final', 'last'])(
       'should be found in "%s" and counted once',
       async (name) => {
         await checkpoint(10)
@@ -296,7 +270,7 @@ describe('readCheckpointFolder', () => {
   it.each(broken)('should be incomplete when %s', async (_, damage, reason) => {
     const folder = await checkpoint(10)
     await damage(folder)
-    const { checkpoint: found } = await readCheckpointFolder(folder, 10)
+    const { checkpoint: found } = await readCheckpointFolder({ path: folder, step: 10 })
     expect(found).toMatchObject({ state: 'incomplete', reason: expect.stringMatching(reason) })
   })
 
@@ -308,10 +282,13 @@ describe('readCheckpointFolder', () => {
       const written = await readFile(state)
       await rm(state)
       await damage(folder)
-      const read = async () => (await readCheckpointFolder(folder, 10)).checkpoint
+      const read = async () => (await readCheckpointFolder({ path: folder, step: 10 })).checkpoint
       expect(await read()).toMatchObject({ state: 'incomplete', reason: expect.stringMatching(reason) })
       await writeFile(state, written)
-      expect(await read()).toMatchObject({ state: 'complete', reason: expect.stringMatching(reason) })
+      expect(await read()).toMatchObject({
+        state: 'complete',
+        fault: { message: expect.stringMatching(reason) },
+      })
     },
   )
 
@@ -319,7 +296,8 @@ describe('readCheckpointFolder', () => {
     const folder = join(run, 'checkpoint-10')
     await mkdir(folder)
     const seen: Checkpoint['state'][] = []
-    const read = async () => seen.push((await readCheckpointFolder(folder, 10)).checkpoint.state)
+    const read = async () =>
+      seen.push((await readCheckpointFolder({ path: folder, step: 10 })).checkpoint.state)
     await read()
     await writeFile(join(folder, 'adapter_model.safetensors'), tensors(1))
     await read()
@@ -334,13 +312,13 @@ describe('readCheckpointFolder', () => {
     const text =
       '{"global_step": 10, "log_history": [{"step": 5, "loss": 2.5}, {"step": 10, "loss": NaN, "grad_norm": Infinity}]}'
     const folder = await checkpoint(10, { state: text })
-    const { checkpoint: found, log } = await readCheckpointFolder(folder, 10)
+    const { checkpoint: found, log } = await readCheckpointFolder({ path: folder, step: 10 })
     expect(found).toMatchObject({ state: 'complete', loss: Number.NaN })
     expect(log?.at(-1)).toEqual({ step: 10, loss: Number.NaN, gradNorm: Number.POSITIVE_INFINITY })
   })
 
   it('should say that a folder has vanished', async () => {
-    await expect(readCheckpointFolder(join(run, 'checkpoint-10'), 10)).rejects.toMatchObject({
+    await expect(readCheckpointFolder({ path: join(run, 'checkpoint-10'), step: 10 })).rejects.toMatchObject({
       code: 'FILE_VANISHED',
     })
   })
@@ -348,9 +326,9 @@ describe('readCheckpointFolder', () => {
   it('should read the layout of LLaMA-Factory v1', async () => {
     const folder = join(run, 'checkpoint-10')
     await adapter(join(folder, 'model'), 1)
-    expect((await readCheckpointFolder(folder, 10)).checkpoint.state).toBe('incomplete')
+    expect((await readCheckpointFolder({ path: folder, step: 10 })).checkpoint.state).toBe('incomplete')
     await writeFile(join(folder, 'CHECKPOINT_COMPLETE'), '')
-    expect((await readCheckpointFolder(folder, 10)).checkpoint).toMatchObject({
+    expect((await readCheckpointFolder({ path: folder, step: 10 })).checkpoint).toMatchObject({
       state: 'complete',
       path: join(folder, 'model'),
     })
@@ -362,7 +340,7 @@ describe('readCheckpointFolder', () => {
       await cp(join(folder, name), join(folder, 'adapter_one', name))
       await rm(join(folder, name))
     }
-    expect((await readCheckpointFolder(folder, 10)).checkpoint).toMatchObject({
+    expect((await readCheckpointFolder({ path: folder, step: 10 })).checkpoint).toMatchObject({
       state: 'complete',
       path: join(folder, 'adapter_one'),
     })

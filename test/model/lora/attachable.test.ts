@@ -34,6 +34,9 @@ const adapter = (fields: Partial<PeftAdapter>, json: object = {}): PeftAdapter =
   modules: [module()],
   replaced: [],
   replacedRows: [],
+  buffers: [],
+  files: [],
+  remarks: [],
   sha256: 'ab'.repeat(32),
   ...fields,
 })

@@ -41,6 +41,9 @@ const adapterOf = (...modules: LoraModule[]): PeftAdapter => ({
   modules,
   replaced: [],
   replacedRows: [],
+  buffers: [],
+  files: [],
+  remarks: [],
   sha256: 'ab'.repeat(32),
 })
 

@@ -113,6 +113,9 @@ const adapterOf = (fields: Partial<PeftAdapter>, json: object = {}): PeftAdapter
   modules: [],
   replaced: [],
   replacedRows: [],
+  buffers: [],
+  files: [],
+  remarks: [],
   sha256: 'ab'.repeat(32),
   ...fields,
 })

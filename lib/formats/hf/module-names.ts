@@ -1,0 +1,41 @@
+import { TraitscopeError } from '../../errors.js'
+import { quoted } from '../json/json-scan.js'
+
+const OTHER_MODALITY =
+  /(^|\.)(vision|visual|audio|image|multi_modal_projector|mm_projector|connector|embed_vision)/
+
+/** True for modules of a multi-modal model's vision or audio part, which a text GGUF does not have. */
+export function isOtherModality(path: string): boolean {
+  return OTHER_MODALITY.test(path)
+}
+
+/** What wraps a module leaves its own name among those of the tensors. */
+const WRAPPERS: readonly (readonly [pattern: RegExp, by: string])[] = [
+  [/(?:^|\.)(_orig_mod)\./, 'torch.compile'],
+  [/(?:^|\.)(_fsdp_wrapped_module)\./, 'FSDP'],
+  [/(?:^|\.)(_checkpoint_wrapped_module)\./, 'activation checkpointing'],
+  [/^(module)\./, 'DistributedDataParallel or DeepSpeed'],
+]
+
+/**
+ * Refuses a tensor that was saved through a wrapper: its name is that of no module, so transformers and PEFT would not
+ * load it either (PEFT without a word).
+ *
+ * @throws UNSUPPORTED
+ */
+export function refuseWrapped(tensor: string, where: string): void {
+  for (const [pattern, by] of WRAPPERS) {
+    const part = pattern.exec(tensor)?.[1]
+    if (part === undefined) continue
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `tensor ${quoted(tensor)} of ${where} was saved through a wrapper: "${part}" in its name comes from ${by}, and loaders find no module of that name; save the model inside the wrapper, or ${renaming(`${part}.`, '')}`,
+    )
+  }
+}
+
+/** A remedy for tensors of one file whose names are wrong, as half a sentence. */
+export function renaming(from: string, to: string): string {
+  const name = from === '' ? `"${to}" + k` : `k.replace("${from}", "${to}")`
+  return `rename the tensors of the file f in Python: from safetensors.torch import load_file, save_file; save_file({${name}: v for k, v in load_file(f).items()}, f)`
+}

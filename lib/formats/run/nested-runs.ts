@@ -1,0 +1,68 @@
+import type { Dirent } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { join, posix } from 'node:path'
+import { checkpointKind } from './checkpoint-folder.js'
+import { checkpointStep, STAGING } from './step-folders.js'
+
+/** A run, an adapter or a model somewhere below a folder. */
+export interface NestedRun {
+  /** Relative to the folder, with slashes. */
+  readonly path: string
+  readonly kind: 'run' | 'adapter' | 'model'
+}
+
+/** ms-swift puts a run three levels down: `output/<model>/<version and date>/checkpoint-N`. */
+const DEPTH = 4
+/** A folder that was named by mistake may have a disk below it. */
+const MOST_FOLDERS = 1000
+
+/**
+ * Runs, adapters and models below a folder that is none itself, in the order of their paths: what the user may have
+ * meant. Nothing below a run is looked at.
+ *
+ * @returns those in the first thousand folders, level by level
+ */
+export async function nestedRuns(folder: string, depth = DEPTH): Promise<NestedRun[]> {
+  const found: NestedRun[] = []
+  let level = ['']
+  let looked = 0
+  for (let down = 1; down <= depth && level.length > 0; down++) {
+    const next: string[] = []
+    for (const above of level) {
+      for (const name of foldersOf(await list(folder, above))) {
+        if (++looked > MOST_FOLDERS) return found.sort(byPath)
+        const path = posix.join(above, name)
+        const kind = kindOf(await list(folder, path))
+        if (kind) found.push({ path, kind })
+        else next.push(path)
+      }
+    }
+    level = next
+  }
+  return found.sort(byPath)
+}
+
+function kindOf(entries: readonly Dirent[]): NestedRun['kind'] | undefined {
+  const names = entries.map(({ name }) => name)
+  return names.some((name) => checkpointStep(name) !== undefined) ? 'run' : checkpointKind(names)
+}
+
+const byPath = (a: NestedRun, b: NestedRun): number => (a.path < b.path ? -1 : 1)
+
+function foldersOf(entries: readonly Dirent[]): string[] {
+  return entries
+    .filter((entry) => entry.isDirectory() && !STAGING.test(entry.name))
+    .map(({ name }) => name)
+    .filter((name) => checkpointStep(name) === undefined)
+}
+
+/** A folder that may not be read, or is gone, holds nothing that could be named. */
+function list(folder: string, path: string): Promise<Dirent[]> {
+  return readdir(join(folder, path), { withFileTypes: true }).catch(() => [])
+}
+
+/** `a (run), b (adapter)`; of many the first. */
+export function listRuns(runs: readonly NestedRun[]): string {
+  const shown = runs.slice(0, 20).map(({ path, kind }) => `${path} (${kind})`)
+  return shown.join(', ') + (runs.length > shown.length ? ` and ${runs.length - shown.length} more` : '')
+}
