@@ -277,7 +277,7 @@ async function syncTree(folder: string): Promise<void> {
 }
 
 /** Makes a rename durable where the platform can sync folders (not Windows); elsewhere there is nothing to do. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, 'r')
     await handle.sync().finally(() => handle.close())
