@@ -82,6 +82,8 @@ export interface NativeRequest {
   splitFrom: number
   /** 0: the number given to load(). */
   threads: number
+  /** Cells of memory of this pass; 0: the `batchTokens` given to load(), which are the most. */
+  maxTokens: number
 }
 
 export interface NativeStates {

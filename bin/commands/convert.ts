@@ -8,6 +8,7 @@ interface Flags {
   type?: 'f32' | 'f16' | 'bf16'
   name?: string
   pre?: string
+  ignoreKey?: string[]
   force?: boolean
   json?: boolean
   quiet?: boolean
@@ -28,6 +29,12 @@ export function convertCommand(signal: AbortSignal): Command {
     )
     .option('--name <text>', "general.name of the file (default: the folder's name)")
     .option('--pre <rule>', "llama.cpp's name of the tokenizer's splitting rule (default: recognised)")
+    .addOption(
+      new Option(
+        '--ignore-key <name>',
+        'a key of its JSON files that changes nothing, by the name that a refusal gives it; repeatable',
+      ).argParser((name: string, names: string[] = []) => [...names, name]),
+    )
     .option('--force', 'replace an existing file')
     .addHelpText(
       'after',
@@ -45,10 +52,13 @@ Example:
       type: flags.type && ({ f32: 'F32', f16: 'F16', bf16: 'BF16' } as const)[flags.type],
       name: flags.name,
       pre: flags.pre,
+      ignoreKeys: flags.ignoreKey,
       force: flags.force === true,
       signal,
       onProgress: (fraction) => progress.update(fraction),
     }).finally(() => progress.done())
+    for (const key of report.ignoredKeys) output.note(`ignored: ${key}`)
+    for (const remark of report.remarks) output.note(`remark: ${remark}`)
     if (flags.json) return output.json({ path: flags.out, ...report })
     output.print(
       `${flags.out}: ${report.architecture}, ${report.blocks} blocks, ${report.tensors} tensors in ${report.type}, tokenizer ${report.pre}`,

@@ -22,9 +22,6 @@ from .models import Oracle, build_model
 from .verify import verify_gguf
 from .vocabularies import VOCABULARIES, Vocabulary, make_tokenizer
 
-# Token counts in the native LongRoPE switch of transformers are compared with this one.
-LONG_ORACLE = "phi4-mini"
-
 
 def build_oracle(oracle: Oracle, llama_cpp: Path, out: Path) -> None:
     """Replaces out/<name>. A run that stops half-way leaves no model.json, so the next run starts this model again."""
@@ -50,8 +47,6 @@ def build_oracle(oracle: Oracle, llama_cpp: Path, out: Path) -> None:
     write_json(folder / "prompts.json", {"prompts": prompts, "allTokens": list(ALL_TOKEN_PROMPTS)})
     write_json(folder / "tokens.json", _tokens(vocabulary, tokenizer))
     all_ids = [prompt["ids"] for prompt in prompts]
-    if oracle.name == LONG_ORACLE:
-        _force_long_factors(model, all_ids)
     base = _save_golden(folder / "golden-base.safetensors", oracle, model, prompts)
     changes = sensitivity.measure(oracle, model, all_ids, base)
     for variant in oracle.variants:
@@ -157,14 +152,3 @@ def _save_golden(path: Path, oracle: Oracle, model: torch.nn.Module, prompts: li
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     path.chmod(0o644)
     return last
-
-
-def _force_long_factors(model: torch.nn.Module, prompts: list[list[int]]) -> None:
-    limit = model.config.original_max_position_embeddings
-    long_prompts = [ids for ids in prompts if len(ids) > limit]
-    if not long_prompts:
-        raise SystemExit(f"{LONG_ORACLE}: no prompt is longer than {limit} tokens")
-    native = golden.last_states(model, long_prompts)
-    golden.use_long_factors(model)
-    if golden.relative_change(golden.last_states(model, long_prompts), native) > 1e-6:
-        raise SystemExit(f"{LONG_ORACLE}: forced long factors differ from the native switch")

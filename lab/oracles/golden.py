@@ -42,17 +42,6 @@ def relative_change(changed: torch.Tensor, reference: torch.Tensor) -> float:
     return float((changed[:, -1] - reference[:, -1]).norm() / reference[:, -1].norm())
 
 
-def use_long_factors(model: nn.Module) -> None:
-    """Makes a LongRoPE model use its long factors for every prompt length, as a long context does."""
-    for module in model.modules():
-        if getattr(module, "rope_type", None) == "longrope":
-            config = module.config
-            factors = torch.tensor(config.rope_parameters["long_factor"])
-            base = config.rope_parameters["rope_theta"]
-            exponents = torch.arange(0, 2 * len(factors), 2).float() / (2 * len(factors))
-            module.original_inv_freq.copy_(1.0 / (factors * base**exponents))
-
-
 class TableGelu(nn.Module):
     """GELU (tanh form) as llama.cpp's CPU back end has it: argument and value are rounded to F16 between -10 and 10."""
 

@@ -37,7 +37,6 @@ from transformers.utils import logging
 
 from . import golden
 from .adapters import FUSED, save_adapter
-from .build import LONG_ORACLE
 from .models import ORACLES, Oracle, build_model, normal
 from .vocabularies import VOCABULARIES, make_tokenizer
 
@@ -177,8 +176,6 @@ def _load(oracle: Oracle, folder: Path) -> PreTrainedModel:
         tokenizer = make_tokenizer(VOCABULARIES[oracle.vocabulary], Path(scratch) / oracle.name)
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
     model = build_model(oracle, len(tokenizer), {name: getattr(tokenizer, name) for name in names})
-    if oracle.name == LONG_ORACLE:
-        golden.use_long_factors(model)
     expected = load_file(folder / "golden-base.safetensors")["last"]
     change = golden.relative_change(golden.last_states(model, _prompt_ids(folder)), expected)
     if change > 1e-5:

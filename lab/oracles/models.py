@@ -303,7 +303,7 @@ ORACLES = (
             **EVEN_HEADS,
             "num_hidden_layers": 3,
             "max_position_embeddings": 1024,
-            "original_max_position_embeddings": 32,
+            "original_max_position_embeddings": 256,
             "rms_norm_eps": 1e-5,
             "sliding_window": None,
             "tie_word_embeddings": True,
@@ -318,15 +318,14 @@ ORACLES = (
         expected={
             "rope.freq_base": 10000.0,
             "rope.dimension_count": 12,
-            "rope.scaling.original_context_length": 32,
-            "rope.scaling.attn_factor": 1.4142135623730951,
+            "rope.scaling.original_context_length": 256,
+            "rope.scaling.attn_factor": 1.118033988749895,
             "attention.sliding_window": 0,
         },
         extra_tensors={"rope_factors_short.weight": MINI_SHORT_FACTORS, "rope_factors_long.weight": MINI_LONG_FACTORS},
         notes=(
-            "LONG factors: the original context is 32 and llama.cpp never makes a context below 256, so it always takes "
-            "the long ones. transformers chooses by prompt length; the goldens force the long factors for every prompt, "
-            "which for prompts of more than 32 tokens is what transformers does by itself (checked when generated).",
+            "SHORT factors, as transformers takes for prompts of up to 256 tokens; longer ones are in "
+            "test/fixtures/convert/variants.",
             "Partial rotation: 12 of 16 values per head. Tied embeddings.",
         ),
     ),

@@ -164,8 +164,7 @@ def _plain_frequencies(model: nn.Module) -> None:
 
 def _other_longrope_factors(model: nn.Module) -> None:
     rotary = model.model.rotary_emb
-    key = "long_factor" if rotary.config.original_max_position_embeddings > 1000 else "short_factor"
-    factors = torch.tensor(rotary.config.rope_parameters[key])
+    factors = torch.tensor(rotary.config.rope_parameters["long_factor"])
     frequencies = 1.0 / (factors * 10000.0 ** (torch.arange(len(factors)) / len(factors)))
     rotary.original_inv_freq.copy_(frequencies)
     rotary.long_inv_freq = frequencies

@@ -52,6 +52,7 @@ export async function hiddenStates(
   if (prompts.length === 0) throw new TraitscopeError('USAGE', 'there are no prompts to read')
   const plan = planPrompts(prompts, {
     maxTokens: model.batchTokens,
+    limits: model.limits,
     inGroups: true,
     pool: options.pool ?? 'last',
   })

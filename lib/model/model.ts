@@ -17,6 +17,8 @@ import { resolveWeights } from '../formats/run/find-weights.js'
 import { AttachedAdapter, type AttachOptions } from './attached-adapter.js'
 import { checkBase } from './base/check-base.js'
 import { fingerprintGguf } from './base/fingerprint.js'
+import { type PromptLimits, promptLimits } from './base/prompt-limits.js'
+import { passesOf, runPasses } from './extract-passes.js'
 import { checkAdapters, checkRequest, type ExtractRequest } from './extract-request.js'
 import { type PlannedGeneration, planGenerate, planScore } from './generate-request.js'
 import type { Generated, GenerateOptions, Scored } from './generation.js'
@@ -31,6 +33,7 @@ import {
   MAX_BATCH_TOKENS,
   MAX_THREADS,
 } from './placement.js'
+import { PromptText } from './prompt-text.js'
 
 /** How a model is computed: everything that two models must share to be open alike. */
 export interface ModelOptions {
@@ -80,9 +83,6 @@ export interface ModelInfo extends NativeModelInfo {
   name?: string
 }
 
-/** Tokenizers that compose accents (Unicode NFC) before splitting; llama.cpp leaves that step out. */
-const NFC_TOKENIZERS: ReadonlySet<string> = new Set(['qwen2'])
-
 /** @internal */
 interface ModelParts {
   native: NativeModel
@@ -102,6 +102,9 @@ interface ModelParts {
 export class Model implements AsyncDisposable {
   readonly #native: NativeModel
   readonly #queue = new JobQueue()
+  #text: PromptText | undefined
+  /** How long prompts may be, by what the file says of itself. @internal */
+  readonly limits: PromptLimits
   readonly path: string
   readonly info: ModelInfo
   /** The parsed header. @internal */
@@ -125,6 +128,7 @@ export class Model implements AsyncDisposable {
     this.options = parts.options
     this.device = parts.device
     if (parts.gpuBytes !== undefined) this.gpuBytes = parts.gpuBytes
+    this.limits = promptLimits(parts.gguf, parts.info.architecture)
   }
 
   get threads(): number {
@@ -168,10 +172,9 @@ export class Model implements AsyncDisposable {
     options: { addSpecial?: boolean; parseSpecial?: boolean } = {},
   ): Promise<Int32Array[]> {
     const { addSpecial = true, parseSpecial = true } = options
-    const pre = this.gguf.metadata.get('tokenizer.ggml.pre')
-    const composed =
-      typeof pre === 'string' && NFC_TOKENIZERS.has(pre) ? texts.map((text) => text.normalize('NFC')) : texts
-    const { ids, offsets } = await this.#run(() => this.#native.tokenize(composed, addSpecial, parseSpecial))
+    this.#text ??= new PromptText(this.gguf)
+    const prepared = texts.map((text) => this.#text!.prepare(text, parseSpecial))
+    const { ids, offsets } = await this.#run(() => this.#native.tokenize(prepared, addSpecial, parseSpecial))
     return texts.map((_, i) => ids.slice(offsets[i], offsets[i + 1]))
   }
 
@@ -209,7 +212,7 @@ export class Model implements AsyncDisposable {
   /**
    * Runs a prompt plan and returns rows of shape `[nRows, layers.length, nEmbd]`; see `hiddenStates()`.
    *
-   * @throws TraitscopeError `USAGE`, `OUT_OF_MEMORY` when the rows do not fit, `COMPUTE`, `ABORTED`, `MODEL_CLOSED`; what
+   * @throws TraitscopeError `USAGE`, `PROMPT_TOO_LONG`, `OUT_OF_MEMORY` when the rows do not fit, `COMPUTE`, `ABORTED`, `MODEL_CLOSED`; what
    * `onProgress` throws comes back as it is
    * @internal
    */
@@ -218,9 +221,10 @@ export class Model implements AsyncDisposable {
     const { adapters = [], groupCells = this.batchTokens, threads = this.threads } = request
     const job = () =>
       cancellable(request, (token, onProgress) =>
-        this.#native.extract(
+        runPasses(
+          this.#native,
+          passesOf(request.batches, this.limits, this.batchTokens),
           {
-            batches: request.batches,
             layers: Int32Array.from(request.layers),
             nRows: request.nRows,
             data: new Float32Array(request.nRows * request.layers.length * this.info.nEmbd),

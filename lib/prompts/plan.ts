@@ -1,5 +1,6 @@
 import type { NativeBatch } from '../binding.js'
 import { TraitscopeError } from '../errors.js'
+import { checkLength, contextCells, type PromptLimits } from '../model/base/prompt-limits.js'
 import { MAX_SEQUENCES } from '../model/placement.js'
 import { type BatchRange, chooseBatches } from './plan-batches.js'
 
@@ -16,6 +17,8 @@ export interface PlanOptions {
   inGroups?: boolean
   /** Most sequence ids one batch may use, 1 to 256 (llama.cpp's ceiling). Default 256. */
   maxSequences?: number
+  /** What the base says of the length of prompts; those that need another context share no batch. */
+  limits?: PromptLimits
   pool: Pooling
 }
 
@@ -43,10 +46,12 @@ export interface PromptPlan {
  */
 export function planPrompts(prompts: readonly Int32Array[], options: PlanOptions): PromptPlan {
   const { maxTokens, maxSequences = MAX_SEQUENCES, pool } = options
-  const batchTokens = options.inGroups && pool !== 'mean' ? Number.POSITIVE_INFINITY : maxTokens
+  const cellsFor = (tokens: number) =>
+    options.limits ? contextCells(options.limits, tokens, maxTokens) : maxTokens
   checkOptions(maxTokens, maxSequences, pool)
   prompts.forEach((tokens, index) => {
     checkPrompt(tokens, index, maxTokens)
+    if (options.limits) checkLength(options.limits, tokens.length, `prompt ${index}`)
   })
 
   const promptRows = new Int32Array(prompts.length + 1)
@@ -56,10 +61,20 @@ export function planPrompts(prompts: readonly Int32Array[], options: PlanOptions
     promptRows[index + 1] = promptRows[index]! + (pool === 'tokens' ? tokens.length : 1)
   })
 
-  const unique = sortUnique(prompts)
-  const batches = chooseBatches(unique, batchTokens, maxSequences).map((range) =>
-    buildBatch(unique, range, pool, promptRows),
-  )
+  const kinds = new Map<number, number[]>()
+  prompts.forEach(({ length }, index) => {
+    const cells = cellsFor(length)
+    const of = kinds.get(cells)
+    if (of) of.push(index)
+    else kinds.set(cells, [index])
+  })
+  const batches = [...kinds].flatMap(([cells, of]) => {
+    const unique = sortUnique(prompts, of)
+    const batchTokens = options.inGroups && pool !== 'mean' ? Number.POSITIVE_INFINITY : cells
+    return chooseBatches(unique, batchTokens, maxSequences).map((range) =>
+      buildBatch(unique, range, pool, promptRows),
+    )
+  })
   const computed = batches.reduce((sum, batch) => sum + batch.tokens.length, 0)
   return { batches, nRows: promptRows[prompts.length]!, promptRows, tokens: { total, computed } }
 }
@@ -109,8 +124,8 @@ export interface UniquePrompt {
 }
 
 /** Lexicographic order puts every subtree of the prefix tree into one contiguous range. */
-function sortUnique(prompts: readonly Int32Array[]): UniquePrompt[] {
-  const order = prompts.map((_, index) => index)
+function sortUnique(prompts: readonly Int32Array[], of: readonly number[]): UniquePrompt[] {
+  const order = [...of]
   order.sort((a, b) => compareTokens(prompts[a]!, prompts[b]!) || a - b)
   const unique: UniquePrompt[] = []
   for (const index of order) {

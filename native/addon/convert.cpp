@@ -79,6 +79,7 @@ ExtractRequest to_request(const Napi::Object & value) {
     request.group_cells = value.Get("groupCells").As<Napi::Number>().Int32Value();
     request.split_from = value.Get("splitFrom").As<Napi::Number>().Int64Value();
     request.n_threads = value.Get("threads").As<Napi::Number>().Int32Value();
+    request.max_tokens = value.Get("maxTokens").As<Napi::Number>().Int32Value();
     return request;
 }
 

@@ -91,12 +91,12 @@ bool Extractor::on_eval(ggml_tensor * tensor, bool ask, void * capture) {
 }
 
 void Extractor::ensure_context(int32_t n_outputs) {
-    if (context_ && n_outputs <= n_outputs_) {
+    if (context_ && n_outputs <= n_outputs_ && context_tokens_ == made_tokens_) {
         return;
     }
     context_.reset();
     llama_context_params params = llama_context_default_params();
-    params.n_ctx = static_cast<uint32_t>(max_tokens_);
+    params.n_ctx = static_cast<uint32_t>(context_tokens_);
     params.n_batch = params.n_ctx;
     params.n_ubatch = params.n_ctx;
     params.n_seq_max = 1; // with a unified cache ids up to 255 are legal, and the output buffer stays small
@@ -121,11 +121,12 @@ void Extractor::ensure_context(int32_t n_outputs) {
     context_.reset(llama_init_from_model(model_, params));
     if (!context_) {
         throw Error(ErrorCode::OutOfMemory,
-                    "a context for " + std::to_string(max_tokens_) +
+                    "a context for " + std::to_string(context_tokens_) +
                         " tokens could not be created; use a smaller batch (llama.cpp: " +
                         log.text("no reason given") + ")");
     }
     n_outputs_ = n_outputs;
+    made_tokens_ = context_tokens_;
 }
 
 void Extractor::set_adapters(const ExtractRequest & request, const AdapterStore & adapters) {
@@ -234,7 +235,7 @@ void Extractor::run_group(const PlanBatch & batch, size_t begin, size_t end) {
 /// one.
 void Extractor::run_batch(const PlanBatch & batch, const Job & job) {
     const size_t n = batch.n_tokens();
-    const auto max_cells = static_cast<size_t>(max_tokens_);
+    const auto max_cells = static_cast<size_t>(context_tokens_);
     const bool in_groups = reads_single_tokens(batch);
     const auto group_cells = std::min(static_cast<size_t>(capture_->request->group_cells), max_cells);
     const std::vector<size_t> ends = sequence_ends(batch);
@@ -269,6 +270,7 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
     }
     const int32_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model_));
     const bool wants_logits = layers.back() == n_layer - 1 || !request.stop_early;
+    context_tokens_ = request.max_tokens > 0 ? std::min(request.max_tokens, max_tokens_) : max_tokens_;
     int32_t n_outputs = 1;
     n_total_ = 0;
     for (const PlanBatch & batch : request.batches) {
@@ -276,15 +278,15 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
         const size_t longest =
             1 + static_cast<size_t>(*std::max_element(batch.positions.begin(), batch.positions.end()));
         const size_t needed = reads_single_tokens(batch) ? longest : batch.n_tokens();
-        if (needed > static_cast<size_t>(max_tokens_)) {
+        if (needed > static_cast<size_t>(context_tokens_)) {
             throw Error(ErrorCode::PromptTooLong, "memory for " + std::to_string(needed) +
                                                       " tokens at once exceeds the limit of " +
-                                                      std::to_string(max_tokens_));
+                                                      std::to_string(context_tokens_));
         }
         n_total_ += batch.n_tokens();
         if (wants_logits) {
             const size_t n = std::min(batch.n_tokens(), batch.row_tokens.size());
-            n_outputs = std::max(n_outputs, std::min(static_cast<int32_t>(n), max_tokens_));
+            n_outputs = std::max(n_outputs, std::min(static_cast<int32_t>(n), context_tokens_));
         }
     }
     const auto started = std::chrono::steady_clock::now();

@@ -58,6 +58,8 @@ class Extractor {
     llama_model * model_;
     int32_t max_tokens_;
     int32_t n_threads_;
+    int32_t context_tokens_ = 0; ///< cells of memory that the pass at hand asks for
+    int32_t made_tokens_ = 0;    ///< those that the context was made with
     int32_t n_outputs_ = 0;
     size_t n_total_ = 0; ///< tokens of all batches of a run
     const Job * job_ = nullptr;

@@ -21,6 +21,9 @@ struct ExtractRequest {
     /// Context tokens from which a group takes two decodes; needs `stop_early`.
     int64_t split_from = std::numeric_limits<int64_t>::max();
     int32_t n_threads = 0; ///< 0: as the extractor was made
+    /// Cells of memory of this pass, at most those of the extractor; 0: as many. A multiple of 256 is met
+    /// exactly.
+    int32_t max_tokens = 0;
 };
 
 struct ExtractStats {

@@ -133,16 +133,25 @@ export function loadsBias(architecture: string, { kind, projection, tensor }: Ma
   return PERMUTED.has(architecture) || projection !== undefined || tensor.includes('.attn_qkv.')
 }
 
-/** Names of the tensors that every model of an architecture has, apart from a head of its own. */
-export function requiredTensors(architecture: string, blocks: number): string[] {
+/**
+ * Names of the tensors that every model of an architecture has, apart from a head of its own.
+ *
+ * @param biased linear modules that have a bias, by the last part of their path
+ */
+export function requiredTensors(architecture: string, blocks: number, biased: readonly string[]): string[] {
+  const modules = Object.entries(BLOCK_MODULES[architecture] ?? {})
   const inBlock = [
-    ...Object.values(BLOCK_MODULES[architecture] ?? {}),
-    ...Object.values(BLOCK_NORMS[architecture] ?? {}),
+    ...[...modules.map(([, name]) => name), ...Object.values(BLOCK_NORMS[architecture] ?? {})].map(
+      (name) => `${name}.weight`,
+    ),
+    ...modules
+      .filter(([path]) => biased.includes(path.slice(path.lastIndexOf('.') + 1)))
+      .map(([, name]) => `${name}.bias`),
   ]
   return [
     'token_embd.weight',
     'output_norm.weight',
-    ...Array.from({ length: blocks }, (_, i) => inBlock.map((name) => `blk.${i}.${name}.weight`)).flat(),
+    ...Array.from({ length: blocks }, (_, i) => inBlock.map((name) => `blk.${i}.${name}`)).flat(),
   ]
 }
 

@@ -13,8 +13,9 @@ import type { FloatType } from '../../formats/safetensors/float-types.js'
 import { requiredTensors } from '../base/architectures.js'
 import { HfConfig } from './hf-config.js'
 import { modelMetadata, rotationTensors } from './hf-metadata.js'
-import { convertTensor, mapTensors } from './hf-tensors.js'
-import { tokenizerMetadata } from './hf-tokenizer.js'
+import { convertTensor, type MappedTensor, mapTensors } from './hf-tensors.js'
+import { type ConvertedTokenizer, convertTokenizer } from './hf-tokenizer.js'
+import { IgnoredKeys } from './settings.js'
 
 /** How to convert. */
 export interface ConvertOptions {
@@ -24,6 +25,8 @@ export interface ConvertOptions {
   name?: string | undefined
   /** llama.cpp's name of the tokenizer's splitting rule; default: recognised from tokenizer.json. */
   pre?: string | undefined
+  /** Keys of the folder's JSON files that are known to change nothing, by the names that a refusal gives them. */
+  ignoreKeys?: readonly string[] | undefined
   /** Replace an existing file. */
   force?: boolean | undefined
   signal?: AbortSignal | undefined
@@ -39,6 +42,10 @@ export interface ConvertReport {
   blocks: number
   /** `tokenizer.ggml.pre`. */
   pre: string
+  /** Keys that were ignored because the user said so; they stand in the file as `traitscope.ignored_keys`. */
+  ignoredKeys: string[]
+  /** What the converted model does otherwise than the folder's. */
+  remarks: string[]
 }
 
 /** `general.file_type` of llama.cpp. */
@@ -62,17 +69,66 @@ export async function convertModel(
   await checkOutputFree(out, { force: options.force ?? false })
   const where = join(folder, 'config.json')
   const config = new HfConfig(await readJsonFile(where), where)
-  const { architecture, blocks, tied } = config
+  const { architecture, blocks } = config
   await using weights = await HfWeights.open(folder)
   const embedding = [...weights.tensors.values()].find(({ name }) => name.endsWith('embed_tokens.weight'))
   const rows = embedding?.shape[0] ?? 0
-  const vocabulary = config.integer('vocab_size', rows)
+  const vocabulary = config.settings.integer('vocab_size', rows)
   // Multi-modal Gemma 3 pads its embedding; elsewhere another number of rows means another tokenizer.
   if (rows < vocabulary || (rows > vocabulary && architecture !== 'gemma3')) {
-    config.fail(`vocab_size to be the ${rows} rows of the embedding`, vocabulary)
+    config.settings.fail('vocab_size', `the ${rows} rows of the embedding`, vocabulary)
   }
   const type =
     options.type ?? (embedding?.dtype === 'BF16' || embedding?.dtype === 'F16' ? embedding.dtype : 'F32')
+  const tensors = planTensors(weights, config, vocabulary, type)
+  const metadata: GgufInput['metadata'][number][] = modelMetadata(config)
+  const ignored = new IgnoredKeys(options.ignoreKeys)
+  config.refuseUnread(ignored)
+  const tokenizer = await convertTokenizer(folder, {
+    architecture,
+    size: vocabulary,
+    tokenId: (role) => config.tokenId(role),
+    pre: options.pre,
+    ignored,
+  })
+  ignored.requireAllUsed(folder)
+  const { pre } = tokenizer
+  metadata.unshift(
+    ['general.architecture', 'string', architecture],
+    ['general.type', 'string', 'model'],
+    ['general.name', 'string', modelName(folder, architecture, tokenizer, options.name)],
+    ['general.file_type', 'u32', FILE_TYPES[type]],
+    ['general.quantization_version', 'u32', 2],
+  )
+  metadata.push(...tokenizer.metadata)
+  if (ignored.used.length > 0) metadata.push(['traitscope.ignored_keys', 'string[]', ignored.used])
+  if (options.pre !== undefined) await checkRule(metadata, pre)
+  throwIfAborted(options.signal)
+  await writeGgufStream(out, metadata, tensors, {
+    force: options.force ?? false,
+    signal: options.signal,
+    onProgress: options.onProgress,
+  })
+  return {
+    architecture,
+    type,
+    tensors: tensors.length,
+    blocks,
+    pre,
+    ignoredKeys: ignored.used,
+    remarks: [...tokenizer.remarks, ...remarks(config)],
+  }
+}
+
+/** Every tensor of the output, checked to be a whole model with the biases that its class has. */
+function planTensors(
+  weights: HfWeights,
+  config: HfConfig,
+  vocabulary: number,
+  type: FloatType,
+): StreamedTensor[] {
+  const { architecture, blocks } = config
+  const tied = config.tied || architecture === 'gemma2'
   const conversion = {
     architecture,
     vocabulary,
@@ -87,47 +143,71 @@ export async function convertModel(
       yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     },
   }))
-  for (const mapped of mapTensors(weights, {
-    architecture,
-    vocabulary,
-    tied: tied || architecture === 'gemma2',
-  })) {
+  const required = [
+    ...requiredTensors(architecture, blocks, config.biases),
+    ...(tied ? [] : ['output.weight']),
+  ]
+  for (const mapped of mapTensors(weights, { architecture, vocabulary, tied })) {
+    if (mapped.part === 'bias' && !required.includes(mapped.name)) refuseBias(weights, mapped)
     tensors.push(convertTensor(weights, mapped, mapped.shape.length > 1 ? type : 'F32', conversion))
   }
-  requireAll(tensors, folder, [
-    ...requiredTensors(architecture, blocks),
-    ...(tied || architecture === 'gemma2' ? [] : ['output.weight']),
-  ])
-  const tokenizer = await tokenizerMetadata(folder, {
-    architecture,
-    size: vocabulary,
-    config: config.json,
-    pre: options.pre,
-  })
-  const pre = String(tokenizer.find(([key]) => key === 'tokenizer.ggml.pre')![2])
-  const metadata: GgufInput['metadata'] = [
-    ['general.architecture', 'string', architecture],
-    ['general.type', 'string', 'model'],
-    ['general.name', 'string', options.name ?? defaultName(folder, architecture, pre)],
-    ['general.file_type', 'u32', FILE_TYPES[type]],
-    ['general.quantization_version', 'u32', 2],
-    ...modelMetadata(config),
-    ...tokenizer,
-  ]
-  if (options.pre !== undefined) await checkRule(metadata, pre)
-  throwIfAborted(options.signal)
-  await writeGgufStream(out, metadata, tensors, {
-    force: options.force ?? false,
-    signal: options.signal,
-    onProgress: options.onProgress,
-  })
-  return { architecture, type, tensors: tensors.length, blocks, pre }
+  requireAll(tensors, weights.folder, required)
+  return tensors
 }
 
-/** llama.cpp swallows white space after Phi-3's special tokens, as its tokenizer does, only when the name says Phi-3. */
-function defaultName(folder: string, architecture: string, pre: string): string {
-  const name = basename(resolve(folder))
-  return architecture === 'phi3' && pre === 'default' && !/phi-?3/i.test(name) ? `Phi-3 ${name}` : name
+/** transformers leaves a bias out that its class does not have; llama.cpp would add it. */
+function refuseBias(weights: HfWeights, { source }: MappedTensor): never {
+  throw new TraitscopeError(
+    'UNSUPPORTED',
+    `${weights.folder} holds ${source.name}, a bias that the class of its config.json does not have or that attention_bias or mlp_bias leave out`,
+  )
+}
+
+function remarks({ window, architecture, context, rotation }: HfConfig): string[] {
+  const found: string[] = []
+  if (window && !window.applied && window.tokens < context) {
+    const all = window.blocks.every(Boolean)
+    const which = all
+      ? 'all blocks attend'
+      : `${window.blocks.filter(Boolean).length} of ${window.blocks.length} blocks attend`
+    found.push(
+      `${which} to the last ${window.tokens} tokens, which llama.cpp's ${architecture} does not follow: prompts of more tokens are refused`,
+    )
+  }
+  if (rotation.scaling.kind === 'longrope') {
+    found.push(
+      `prompts of more than ${rotation.scaling.original} tokens rotate by other factors (LongRoPE): they are read apart from shorter ones`,
+    )
+  }
+  return found
+}
+
+/** By these in a model's name llama.cpp knows Phi-3's tokenizer, and by nothing else. */
+const PHI3 = /phi-?3/i
+
+/**
+ * llama.cpp swallows white space after special tokens, as Phi-3's sentencepiece tokenizer does, when the name says
+ * Phi-3; then the vocabulary must have that tokenizer's tokens, or the file cannot be opened.
+ *
+ * @throws USAGE when the given name says the wrong thing
+ */
+function modelName(
+  folder: string,
+  architecture: string,
+  { pre, tokens }: Pick<ConvertedTokenizer, 'pre' | 'tokens'>,
+  given: string | undefined,
+): string {
+  const name = given ?? basename(resolve(folder))
+  const isPhi3 = architecture === 'phi3' && pre === 'default'
+  const fits = ['</s>', '<unk>', '<s>', '<|endoftext|>'].every((token) => tokens.includes(token))
+  if (PHI3.test(name) === (isPhi3 && fits)) return name
+  if (given !== undefined) {
+    throw new TraitscopeError(
+      'USAGE',
+      `llama.cpp knows Phi-3's tokenizer by its name: give a --name ${isPhi3 && fits ? 'with' : 'without'} Phi-3 in it, or none`,
+    )
+  }
+  return isPhi3 && fits ? `Phi-3 ${name}` : name.replace(/phi-?3/gi, 'Phi 3')
 }
 
 /** A rule that llama.cpp does not know would make a file that nothing can open. */

@@ -1,48 +1,32 @@
 import { TraitscopeError } from '../../errors.js'
 import { isJsonObject } from '../../formats/json/json.js'
-import { shown } from '../../formats/json/json-scan.js'
 import { MAX_BLOCKS } from '../base/check-base.js'
+import { HF_CLASSES, type HfClass, INERT_CLASS_KEYS, INERT_CONFIG_KEYS } from './hf-classes.js'
+import { type Rotation, readRotation } from './hf-rotation.js'
+import { readWindow, type SlidingWindow } from './hf-window.js'
+import { type IgnoredKeys, refuseUnread, Settings } from './settings.js'
 
-type Json = Readonly<Record<string, unknown>>
-
-/** Hugging Face model classes that can be converted, and what llama.cpp's converter calls them. */
-const ARCHITECTURES: Readonly<Record<string, string>> = {
-  LlamaForCausalLM: 'llama',
-  MistralForCausalLM: 'llama',
-  Qwen2ForCausalLM: 'qwen2',
-  Qwen3ForCausalLM: 'qwen3',
-  Gemma2ForCausalLM: 'gemma2',
-  Gemma3ForCausalLM: 'gemma3',
-  Gemma3ForConditionalGeneration: 'gemma3',
-  Phi3ForCausalLM: 'phi3',
-}
-
-/** Values that a class has when its config.json does not say: multi-modal Gemma 3 leaves most of them out. */
-const DEFAULTS: Readonly<Record<string, Json>> = {
-  Gemma3ForConditionalGeneration: {
-    num_attention_heads: 8,
-    num_key_value_heads: 4,
-    head_dim: 256,
-    query_pre_attn_scalar: 256,
-    max_position_embeddings: 131_072,
-    rms_norm_eps: 1e-6,
-    rope_theta: 1e6,
-    rope_local_base_freq: 1e4,
-    sliding_window: 4096,
-  },
-  Gemma3ForCausalLM: { rope_theta: 1e6, rope_local_base_freq: 1e4 },
-  Qwen3ForCausalLM: { head_dim: 128 },
-}
+/** Activations that llama.cpp's graphs compute, by the names that transformers has for them. */
+const ACTIVATIONS = { gated: ['silu', 'swish'], gemma: ['gelu_pytorch_tanh', 'gelu_new'] }
 
 /** Models of these blocks are the family's 27B, whose attention scale llama.cpp derives from n_embd / heads. */
 const BLOCKS_27B: Readonly<Record<string, number>> = { gemma2: 46, gemma3: 62 }
 
-/** A model's config.json with the language model's settings at the top, read by name with errors that name the file. */
+/** A model's config.json, with what it says about the language model read and checked. */
 export class HfConfig {
   readonly architecture: string
-  readonly json: Json
+  /** Settings of the language model, by their names in config.json. */
+  readonly settings: Settings
+  readonly rotation: Rotation
+  readonly window: SlidingWindow | undefined
+  readonly #class: HfClass
+  readonly #className: string
+  readonly #top: Settings
 
-  /** @throws UNSUPPORTED for other classes, quantised weights and settings that llama.cpp would silently drop */
+  /**
+   * @throws UNSUPPORTED for other classes, quantised weights and settings that llama.cpp would silently drop;
+   * FILE_INVALID
+   */
   constructor(
     json: unknown,
     readonly where: string,
@@ -51,112 +35,151 @@ export class HfConfig {
       throw new TraitscopeError('FILE_INVALID', `expected ${where} to hold a JSON object`)
     }
     const [name] = Array.isArray(json.architectures) ? (json.architectures as unknown[]) : []
-    if (typeof name !== 'string' || !Object.hasOwn(ARCHITECTURES, name)) {
+    if (typeof name !== 'string' || !Object.hasOwn(HF_CLASSES, name)) {
       throw new TraitscopeError(
         'UNSUPPORTED',
-        `${where} names the architecture ${JSON.stringify(name ?? null)}, expected one of ${Object.keys(ARCHITECTURES).join(', ')}`,
+        `${where} names the architecture ${JSON.stringify(name ?? null)}, expected one of ${Object.keys(HF_CLASSES).join(', ')}`,
       )
     }
-    this.architecture = ARCHITECTURES[name]!
-    const text = isJsonObject(json.text_config) ? json.text_config : {}
-    const stated = Object.entries({ ...json, ...text }).filter(([, value]) => value !== null)
-    this.json = { ...DEFAULTS[name], ...Object.fromEntries(stated) }
-    this.#refuse()
-  }
-
-  integer(key: string, fallback?: number): number {
-    const value = this.json[key] ?? fallback
-    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < 2 ** 32)
-      return value
-    return this.fail(`${key} to be an integer that is not negative`, value)
-  }
-
-  number(key: string, fallback?: number): number {
-    const value = this.json[key] ?? fallback
-    if (typeof value === 'number' && Number.isFinite(value)) return value
-    return this.fail(`${key} to be a number`, value)
+    this.#className = name
+    this.#class = HF_CLASSES[name]!
+    this.architecture = this.#class.architecture
+    this.#top = new Settings(json, where, this.#class.defaults)
+    this.settings = this.#languageModel()
+    this.#checkKind()
+    this.rotation = readRotation(this.settings, this.architecture)
+    this.window = readWindow(this.settings, this.#class, this.blocks)
   }
 
   get blocks(): number {
-    const blocks = this.integer('num_hidden_layers')
+    const blocks = this.settings.integer('num_hidden_layers')
     return blocks >= 1 && blocks <= MAX_BLOCKS
       ? blocks
-      : this.fail(`num_hidden_layers to be from 1 to ${MAX_BLOCKS}`, blocks)
+      : this.settings.fail('num_hidden_layers', `from 1 to ${MAX_BLOCKS}`, blocks)
   }
 
   get heads(): number {
-    return this.integer('num_attention_heads')
+    return this.settings.count('num_attention_heads')
   }
 
   get kvHeads(): number {
-    return this.integer('num_key_value_heads', this.heads)
+    return this.settings.count('num_key_value_heads', this.heads)
+  }
+
+  get context(): number {
+    return this.settings.count('max_position_embeddings')
   }
 
   /** Rows of a head; stated, or the hidden size over the heads. */
   get headDim(): number {
-    const size = this.integer('head_dim', Math.floor(this.integer('hidden_size') / this.heads))
-    return size > 0 ? size : this.fail('head_dim to be a positive integer', size)
+    return this.settings.count('head_dim', Math.floor(this.settings.integer('hidden_size') / this.heads))
+  }
+
+  /** True when a head size is stated, rather than what follows from the hidden size. */
+  get statesHeadDim(): boolean {
+    return (this.settings.get('head_dim') ?? undefined) !== undefined
   }
 
   /** True when the head is the embedding: stated, or the class's default. */
   get tied(): boolean {
-    const stated = this.json.tie_word_embeddings
-    return typeof stated === 'boolean' ? stated : this.architecture.startsWith('gemma')
-  }
-
-  /** Rotation of all blocks, or of the global ones where a model has two kinds, and the base of the local ones. */
-  get rotation(): { parameters: Json; localBase?: number } {
-    const { json } = this
-    const stated = [json.rope_parameters, json.rope_scaling].find(isJsonObject) ?? {}
-    const nested = isJsonObject(stated.full_attention) ? stated.full_attention : undefined
-    const local = isJsonObject(stated.sliding_attention) ? stated.sliding_attention.rope_theta : undefined
-    const parameters: Json = {
-      rope_theta: json.rope_theta ?? 10_000,
-      ...(typeof stated.type === 'string' ? { rope_type: stated.type } : {}),
-      ...Object.fromEntries(
-        ['partial_rotary_factor', 'original_max_position_embeddings']
-          .filter((key) => json[key] !== undefined)
-          .map((key) => [key, json[key]]),
-      ),
-      ...(nested ?? stated),
+    const tied = this.#top.flag('tie_word_embeddings')
+    if (this.settings.flag('tie_word_embeddings', tied) !== tied) {
+      this.settings.refuse('tie_word_embeddings', `and ${tied} outside`)
     }
-    const localBase = local ?? json.rope_local_base_freq
-    return { parameters, ...(typeof localBase === 'number' ? { localBase } : {}) }
+    return tied
   }
 
-  fail(expected: string, found: unknown): never {
-    throw new TraitscopeError('FILE_INVALID', `expected in ${this.where} ${expected}, found ${shown(found)}`)
+  /** Linear modules that have a bias, by the last part of their path. */
+  get biases(): readonly string[] {
+    const { settings } = this
+    if (this.#className === 'Qwen2ForCausalLM') return ['q_proj', 'k_proj', 'v_proj']
+    if (!['LlamaForCausalLM', 'Qwen3ForCausalLM'].includes(this.#className) && !this.#gemma) return []
+    const attention = settings.flag('attention_bias') ? ['q_proj', 'k_proj', 'v_proj', 'o_proj'] : []
+    const mlp = this.#className === 'LlamaForCausalLM' && settings.flag('mlp_bias')
+    return mlp ? [...attention, 'gate_proj', 'up_proj', 'down_proj'] : attention
+  }
+
+  /** The id that config.json gives to a special token, where it names one. */
+  tokenId(role: string): unknown {
+    const key = `${role}_token_id`
+    const [inner, outer] = [this.settings.get(key), this.#top.get(key)]
+    return inner ?? outer
+  }
+
+  /**
+   * To be called when everything has been read.
+   *
+   * @throws UNSUPPORTED for keys that nothing has read and that are not known to be without effect
+   */
+  refuseUnread(ignored: IgnoredKeys): void {
+    for (const role of ['bos', 'eos', 'unk', 'pad']) this.tokenId(role)
+    const inert = { ...INERT_CONFIG_KEYS, ...INERT_CLASS_KEYS[this.#className] }
+    refuseUnread(this.#top, inert, ignored)
+  }
+
+  get #gemma(): boolean {
+    return this.architecture.startsWith('gemma')
+  }
+
+  #languageModel(): Settings {
+    const { nested, modelType, defaults } = this.#class
+    requireType(this.#top, modelType)
+    if (!nested) return this.#top
+    const settings = this.#top.child(nested.key, defaults)
+    if (!settings) return this.#top.fail(nested.key, 'an object')
+    requireType(settings, nested.modelType)
+    return settings
   }
 
   /** What llama.cpp's graphs have no place for would change every state without a word. */
-  #refuse(): void {
-    const { json, architecture, where } = this
-    const refuse = (what: string): never => {
-      throw new TraitscopeError(
-        'UNSUPPORTED',
-        `${where} has ${what}, which llama.cpp's ${architecture} has not`,
-      )
-    }
-    if (json.quantization_config !== undefined) {
+  #checkKind(): void {
+    const { settings, architecture, where } = this
+    if ((this.#top.get('quantization_config') ?? undefined) !== undefined) {
       throw new TraitscopeError(
         'UNSUPPORTED',
         `${where} describes quantised weights (quantization_config); save the model in 16 or 32 bits first`,
       )
     }
-    const gemma = architecture.startsWith('gemma')
-    if (!gemma && (json.hidden_act ?? 'silu') !== 'silu')
-      refuse(`hidden_act ${JSON.stringify(json.hidden_act)}`)
-    if (!gemma) return
-    const scale = this.integer('query_pre_attn_scalar', this.headDim)
-    const large = this.blocks === BLOCKS_27B[architecture]
-    if (scale !== (large ? this.integer('hidden_size') / this.heads : this.headDim))
-      refuse(`query_pre_attn_scalar ${scale}`)
-    if (architecture === 'gemma3' && json.attn_logit_softcapping !== undefined)
-      refuse('attn_logit_softcapping')
-    const period = architecture === 'gemma2' ? 2 : 6
-    const kinds = Array.isArray(json.layer_types) ? (json.layer_types as unknown[]) : []
-    const expected = (i: number) => ((i + 1) % period === 0 ? 'full_attention' : 'sliding_attention')
-    const other = kinds.findIndex((kind, i) => kind !== expected(i))
-    if (other >= 0) refuse(`layer type ${JSON.stringify(kinds[other])} in block ${other}`)
+    const [key, known] = this.#gemma
+      ? (['hidden_activation', ACTIVATIONS.gemma] as const)
+      : (['hidden_act', ACTIVATIONS.gated] as const)
+    const activation = settings.get(key) ?? known[0]
+    if (!known.includes(activation as string)) {
+      settings.refuse(key, `but llama.cpp's ${architecture} computes ${known[0]}`)
+    }
+    if (this.#gemma) this.#checkGemma()
   }
+
+  #checkGemma(): void {
+    const { settings, architecture } = this
+    const has = (key: string) => (settings.get(key) ?? undefined) !== undefined
+    const scale = settings.number('query_pre_attn_scalar')
+    const large = this.blocks === BLOCKS_27B[architecture]
+    const hidden = settings.integer('hidden_size')
+    const own = large ? Math.floor(hidden / this.heads) : this.headDim
+    if (scale !== own) {
+      settings.refuse(
+        'query_pre_attn_scalar',
+        `but llama.cpp's ${architecture} of ${this.blocks} blocks scales by ${own}`,
+      )
+    }
+    if (settings.flag('use_bidirectional_attention')) {
+      settings.refuse('use_bidirectional_attention', 'but only causal attention is read')
+    }
+    if (architecture === 'gemma3' && has('attn_logit_softcapping')) {
+      settings.refuse('attn_logit_softcapping', "but llama.cpp's gemma3 bends no attention scores")
+    }
+    for (const key of ['attn_logit_softcapping', 'final_logit_softcapping']) {
+      if (architecture === 'gemma2' && !has(key)) {
+        settings.refuse(key, "but llama.cpp's gemma2 always bends them")
+      }
+    }
+  }
+}
+
+/** transformers chooses the class by `model_type`; where it is another one, `architectures` says nothing. */
+function requireType(settings: Settings, expected: string): void {
+  const type = settings.get('model_type') ?? expected
+  if (type === expected) return
+  settings.refuse('model_type', `expected ${expected} for the class that it names`)
 }

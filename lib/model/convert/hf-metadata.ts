@@ -1,6 +1,9 @@
 import { TraitscopeError } from '../../errors.js'
 import type { GgufInput } from '../../formats/gguf/gguf.js'
+import { shown } from '../../formats/json/json-scan.js'
 import type { HfConfig } from './hf-config.js'
+import type { RotationScaling } from './hf-rotation.js'
+import { WINDOW_PERIODS } from './hf-window.js'
 
 type Metadata = GgufInput['metadata'][number][]
 
@@ -10,105 +13,116 @@ export interface ComputedTensor {
   values: Float32Array
 }
 
+/** Base of the rotation where a file states none. */
+const DEFAULT_BASE = 10_000
+
 /** The model's shape and settings as GGUF metadata, the keys that llama.cpp's converter writes. */
 export function modelMetadata(config: HfConfig): Metadata {
-  const { architecture } = config
+  const { architecture, settings } = config
   const metadata: Metadata = []
   const integer = (key: string, value: number) => metadata.push([`${architecture}.${key}`, 'u32', value])
   const real = (key: string, value: number) => metadata.push([`${architecture}.${key}`, 'f32', value])
+  const optional = (key: string) => {
+    if ((settings.get(key) ?? undefined) !== undefined) real(key, settings.positive(key))
+  }
   integer('block_count', config.blocks)
-  integer('context_length', config.integer('max_position_embeddings'))
-  integer('embedding_length', config.integer('hidden_size'))
-  integer('feed_forward_length', config.integer('intermediate_size'))
+  integer('context_length', config.context)
+  integer('embedding_length', settings.integer('hidden_size'))
+  integer('feed_forward_length', settings.integer('intermediate_size'))
   integer('attention.head_count', config.heads)
   integer('attention.head_count_kv', config.kvHeads)
-  real('attention.layer_norm_rms_epsilon', config.number('rms_norm_eps'))
+  real('attention.layer_norm_rms_epsilon', settings.number('rms_norm_eps'))
   // Qwen2 and Phi-3 classes have no head size of their own.
-  if (architecture !== 'phi3' && (architecture !== 'qwen2' || config.json.head_dim !== undefined)) {
+  if (architecture !== 'phi3' && (architecture !== 'qwen2' || config.statesHeadDim)) {
     integer('attention.key_length', config.headDim)
     integer('attention.value_length', config.headDim)
   }
   if (architecture === 'llama') {
     integer('rope.dimension_count', config.headDim)
-    integer('vocab_size', config.integer('vocab_size'))
+    integer('vocab_size', settings.integer('vocab_size'))
   }
-  if (architecture === 'gemma2') {
-    real('attn_logit_softcapping', config.number('attn_logit_softcapping'))
-    real('final_logit_softcapping', config.number('final_logit_softcapping'))
-    integer('attention.sliding_window', config.integer('sliding_window'))
-  } else if (architecture === 'phi3') {
-    metadata.push(...phiRotation(config))
-    integer('attention.sliding_window', config.integer('sliding_window', 0))
-  } else {
-    metadata.push(...rotationMetadata(config))
-  }
-  if (architecture === 'gemma3') {
-    const softcap = config.json.final_logit_softcapping
-    if (softcap !== undefined) real('final_logit_softcapping', config.number('final_logit_softcapping'))
-    integer('attention.sliding_window', config.integer('sliding_window'))
-  }
+  if (architecture === 'gemma2') optional('attn_logit_softcapping')
+  if (architecture.startsWith('gemma')) optional('final_logit_softcapping')
+  metadata.push(...rotationMetadata(config), ...windowMetadata(config))
   return metadata
 }
 
 function rotationMetadata(config: HfConfig): Metadata {
-  const { architecture } = config
-  const { parameters, localBase } = config.rotation
+  const { architecture, rotation } = config
+  const { base, localBase, scaling } = rotation
   const key = (name: string) => `${architecture}.rope.${name}`
-  const metadata: Metadata = [[key('freq_base'), 'f32', number(config, parameters.rope_theta, 'rope_theta')]]
+  const metadata: Metadata = []
+  // llama.cpp's converter writes no base for Gemma 2, whose only one is the default.
+  if (architecture !== 'gemma2' || base !== DEFAULT_BASE) metadata.push([key('freq_base'), 'f32', base])
   if (localBase !== undefined) metadata.push([key('freq_base_swa'), 'f32', localBase])
-  const type = parameters.rope_type ?? 'default'
-  // Dynamic scaling acts beyond the trained context only; Llama 3's is a tensor.
-  if (type === 'default' || type === 'dynamic' || (type === 'llama3' && architecture === 'llama'))
-    return metadata
-  if (type !== 'linear' && type !== 'yarn') throw unknownRotation(config, type)
-  metadata.push([key('scaling.type'), 'string', type])
-  metadata.push([key('scaling.factor'), 'f32', number(config, parameters.factor, 'factor of the rotation')])
-  if (type === 'linear') return metadata
-  const original = parameters.original_max_position_embeddings ?? config.json.max_position_embeddings
-  const context = count(config, original, 'original_max_position_embeddings')
-  metadata.push([key('scaling.original_context_length'), 'u32', context])
-  const optional: readonly (readonly [from: string, to: string])[] = [
-    ['extrapolation_factor', 'yarn_ext_factor'],
-    ['attention_factor', 'yarn_attn_factor'],
-    ['beta_fast', 'yarn_beta_fast'],
-    ['beta_slow', 'yarn_beta_slow'],
-  ]
-  for (const [from, to] of optional) {
-    const value = parameters[from]
-    if (value !== undefined && value !== null)
-      metadata.push([key(`scaling.${to}`), 'f32', number(config, value, from)])
+  if (architecture === 'phi3') {
+    metadata.push([key('dimension_count'), 'u32', rotaryDimensions(config)])
+    metadata.push([key('scaling.original_context_length'), 'u32', originalContext(config)])
   }
+  metadata.push(
+    ...scalingMetadata(scaling).map(([name, type, value]) => [key(`scaling.${name}`), type, value] as const),
+  )
   return metadata
 }
 
-function phiRotation(config: HfConfig): Metadata {
-  const { parameters } = config.rotation
-  const original = originalContext(config)
-  const metadata: Metadata = [
-    ['phi3.rope.freq_base', 'f32', number(config, parameters.rope_theta, 'rope_theta')],
-    ['phi3.rope.dimension_count', 'u32', phiRotaryDimensions(config)],
-    ['phi3.rope.scaling.original_context_length', 'u32', original],
-  ]
-  if (!isLongRope(config)) return metadata
-  const scale = config.integer('max_position_embeddings') / original
-  const attention = scale > 1 ? Math.sqrt(1 + Math.log(scale) / Math.log(original)) : 1
-  metadata.push(['phi3.rope.scaling.attn_factor', 'f32', attention])
-  return metadata
+function scalingMetadata(scaling: RotationScaling): Metadata {
+  switch (scaling.kind) {
+    case 'linear':
+      return [
+        ['type', 'string', 'linear'],
+        ['factor', 'f32', scaling.factor],
+      ]
+    case 'yarn': {
+      const attention: Metadata = [['attn_factor', 'f32', scaling.attention]]
+      return [
+        ['type', 'string', 'yarn'],
+        ['factor', 'f32', scaling.factor],
+        ['original_context_length', 'u32', scaling.original],
+        ...(Math.fround(scaling.attention) === 1 ? [] : attention),
+      ]
+    }
+    case 'longrope':
+      return [['attn_factor', 'f32', scaling.attention]]
+    // Llama 3's is a tensor; the dynamic one acts beyond the trained context only, where no prompt is read.
+    case 'llama3':
+    case 'dynamic':
+    case 'default':
+      return []
+  }
+}
+
+/**
+ * Windows as llama.cpp reads them. Where its graph has none the key is written all the same: it says from how many
+ * tokens on a prompt's states are not the model's.
+ */
+function windowMetadata(config: HfConfig): Metadata {
+  const { architecture, window } = config
+  const key = (name: string) => `${architecture}.attention.${name}`
+  const tokens: Metadata = window ? [[key('sliding_window'), 'u32', window.tokens]] : []
+  if (architecture === 'phi3') return window ? tokens : [[key('sliding_window'), 'u32', 0]]
+  if (!window) return []
+  if (!window.applied) return window.tokens < config.context ? tokens : []
+  const period = WINDOW_PERIODS[architecture]!
+  if (window.blocks.every((has, i) => has === ((i + 1) % period !== 0))) return tokens
+  return [...tokens, [key('sliding_window_pattern'), 'i32[]', Int32Array.from(window.blocks, Number)]]
 }
 
 /** Rotation factors that a GGUF holds as tensors: Llama 3's frequencies, LongRoPE's two lists. */
 export function rotationTensors(config: HfConfig): ComputedTensor[] {
-  const { parameters } = config.rotation
-  if (config.architecture === 'llama' && parameters.rope_type === 'llama3') {
-    return [{ name: 'rope_freqs.weight', values: llama3Factors(config) }]
+  const { scaling } = config.rotation
+  if (scaling.kind === 'llama3') {
+    return [{ name: 'rope_freqs.weight', values: llama3Factors(config, scaling) }]
   }
-  if (config.architecture !== 'phi3' || !isLongRope(config)) return []
+  if (scaling.kind !== 'longrope') return []
   return (['long', 'short'] as const).map((which) => {
-    const list = parameters[`${which}_factor`]
-    const expected = phiRotaryDimensions(config) / 2
+    const list = scaling[which]
+    const expected = rotaryDimensions(config) / 2
     const fits = Array.isArray(list) && list.length === expected && list.every(Number.isFinite)
-    if (!fits) return config.fail(`${which}_factor to hold ${expected} numbers`, list)
-    return { name: `rope_factors_${which}.weight`, values: Float32Array.from(list as number[]) }
+    if (fits) return { name: `rope_factors_${which}.weight`, values: Float32Array.from(list as number[]) }
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected in ${config.where} ${which}_factor to hold ${expected} numbers, found ${shown(list)}`,
+    )
   })
 }
 
@@ -116,15 +130,10 @@ export function rotationTensors(config: HfConfig): ComputedTensor[] {
  * Frequencies divide by these: 1 for short waves, `factor` for long ones, a blend between. Computed in the precision of
  * the converter: frequencies in float32, the rest rounded once.
  */
-function llama3Factors(config: HfConfig): Float32Array {
-  const { parameters } = config.rotation
-  const read = (key: string, fallback: number) => number(config, parameters[key] ?? fallback, key)
-  const base = read('rope_theta', 10_000)
-  const factor = read('factor', 8)
-  const low = read('low_freq_factor', 1)
-  const high = read('high_freq_factor', 4)
-  const context = read('original_max_position_embeddings', 8192)
-  const dimension = config.headDim
+function llama3Factors(
+  { headDim: dimension, rotation: { base } }: HfConfig,
+  { factor, low, high, original: context }: Extract<RotationScaling, { kind: 'llama3' }>,
+): Float32Array {
   return Float32Array.from({ length: Math.ceil(dimension / 2) }, (_, i) => {
     const exponent = Math.fround(Math.fround(2 * i) / dimension)
     const frequency = Math.fround(1 / Math.fround(base ** exponent))
@@ -137,39 +146,12 @@ function llama3Factors(config: HfConfig): Float32Array {
   })
 }
 
-function isLongRope(config: HfConfig): boolean {
-  const { parameters } = config.rotation
-  const type = parameters.rope_type ?? 'default'
-  if (type === 'default') return false
-  if ((type !== 'longrope' && type !== 'su') || !parameters.long_factor) throw unknownRotation(config, type)
-  return true
+/** The context that the rotation was trained with, which tells when LongRoPE's long factors are due. */
+function originalContext({ rotation: { scaling }, settings }: HfConfig): number {
+  return scaling.kind === 'longrope' ? scaling.original : settings.count('original_max_position_embeddings')
 }
 
-function originalContext(config: HfConfig): number {
-  const stated = config.rotation.parameters.original_max_position_embeddings ?? 4096
-  return count(config, stated, 'original_max_position_embeddings')
-}
-
-function phiRotaryDimensions(config: HfConfig): number {
-  const share = number(config, config.rotation.parameters.partial_rotary_factor ?? 1, 'partial_rotary_factor')
-  return Math.floor(Math.trunc(share * config.integer('hidden_size')) / config.heads)
-}
-
-function number(config: HfConfig, value: unknown, what: string): number {
-  return typeof value === 'number' && Number.isFinite(value) && value > 0
-    ? value
-    : config.fail(`${what} to be a positive number`, value)
-}
-
-function count(config: HfConfig, value: unknown, what: string): number {
-  return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < 2 ** 32
-    ? (value as number)
-    : config.fail(`${what} to be a positive integer`, value)
-}
-
-function unknownRotation(config: HfConfig, type: unknown): TraitscopeError {
-  return new TraitscopeError(
-    'UNSUPPORTED',
-    `${config.where} scales its rotation by ${JSON.stringify(type)}, which is not known for ${config.architecture}`,
-  )
+function rotaryDimensions(config: HfConfig): number {
+  const rows = Math.trunc(config.rotation.share * config.settings.integer('hidden_size'))
+  return Math.floor(rows / config.heads)
 }

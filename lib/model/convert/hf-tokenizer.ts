@@ -7,6 +7,7 @@ import type { GgufInput } from '../../formats/gguf/gguf.js'
 import { parseSentencePiece } from '../../formats/hf/sentencepiece.js'
 import { isJsonObject, readJsonFile } from '../../formats/json/json.js'
 import {
+  type AddedToken,
   addedTokens,
   byteLevelVocabulary,
   mergeList,
@@ -14,8 +15,16 @@ import {
   type Vocabulary,
 } from './hf-vocabulary.js'
 import { preTokenizerName } from './pre-tokenizers.js'
+import { type IgnoredKeys, type Json, refuseUnread, Settings } from './settings.js'
+import {
+  checkTokenizerKeys,
+  INERT_TOKENIZER_KEYS,
+  piecePrefix,
+  type SpacePrefix,
+  type TemplateEnds,
+  templateEnds,
+} from './tokenizer-parts.js'
 
-type Json = Readonly<Record<string, unknown>>
 type Metadata = GgufInput['metadata'][number][]
 
 const TOKENIZER = 'tokenizer.json'
@@ -36,28 +45,50 @@ export interface TokenizerOptions {
   architecture: string
   /** Rows of the embedding. */
   size: number
-  /** The model's config.json, which names special tokens too. */
-  config: Json
+  /** The id that the model's config.json gives to a special token, if it names one. */
+  tokenId: (role: string) => unknown
   /** llama.cpp's name of the splitting rule; default: recognised. */
   pre?: string | undefined
+  ignored: IgnoredKeys
+}
+
+/** A tokenizer as GGUF metadata. */
+export interface ConvertedTokenizer {
+  metadata: Metadata
+  /** `tokenizer.ggml.pre`. */
+  pre: string
+  /** Texts of the vocabulary, by id. */
+  tokens: readonly string[]
+  remarks: string[]
 }
 
 /**
  * The tokenizer of a Hugging Face folder as GGUF metadata: byte-level BPE from tokenizer.json, sentencepiece from
  * tokenizer.model.
  *
- * @throws UNSUPPORTED for other kinds and unknown splitting rules, USAGE for a rule that has no place here,
- * FILE_NOT_FOUND, FILE_INVALID
+ * @throws UNSUPPORTED for other kinds and unknown splitting rules, and by name for settings that llama.cpp's tokenizer
+ * does not follow; USAGE for a rule that has no place here; FILE_NOT_FOUND, FILE_INVALID
  */
-export async function tokenizerMetadata(folder: string, options: TokenizerOptions): Promise<Metadata> {
-  const [tokenizer, config, plain] = await Promise.all([
-    readOptional(join(folder, TOKENIZER)),
-    readOptional(join(folder, 'tokenizer_config.json')),
+export async function convertTokenizer(
+  folder: string,
+  options: TokenizerOptions,
+): Promise<ConvertedTokenizer> {
+  const where = join(folder, TOKENIZER)
+  const configPath = join(folder, 'tokenizer_config.json')
+  const [tokenizer, configJson, plain] = await Promise.all([
+    readOptional(where),
+    readOptional(configPath),
     readOptional(join(folder, 'added_tokens.json')),
   ])
-  const pieces = await readPieces(folder, options.architecture, config)
+  const config = new Settings(configJson ?? {}, configPath)
+  if (tokenizer) checkTokenizerKeys(tokenizer, where)
+  const added = addedTokens(tokenizer?.added_tokens)
+  const remarks: string[] = []
   const metadata: Metadata = []
   let vocabulary: Vocabulary
+  let pre = 'default'
+  const pieces = await readPieces(folder, options.architecture, config)
+  const decoder = addedTokens(config.get('added_tokens_decoder'))
   if (pieces) {
     if (options.pre !== undefined) {
       throw new TraitscopeError(
@@ -67,31 +98,60 @@ export async function tokenizerMetadata(folder: string, options: TokenizerOption
     }
     // Phi-3's converter reads both lists and takes them literally.
     const literal = options.architecture === 'phi3'
-    const added = addedTokens(config?.added_tokens_decoder)
-    if (literal) added.push(...addedTokens(tokenizer?.added_tokens))
-    vocabulary = sentencePieceVocabulary(pieces, added, plain ?? {}, { size: checkedSize(options), literal })
-    metadata.push(['tokenizer.ggml.model', 'string', 'llama'], ['tokenizer.ggml.pre', 'string', 'default'])
+    vocabulary = sentencePieceVocabulary(pieces, literal ? [...decoder, ...added] : decoder, plain ?? {}, {
+      size: checkedSize(options),
+      literal,
+    })
+    metadata.push(['tokenizer.ggml.model', 'string', 'llama'], ['tokenizer.ggml.pre', 'string', pre])
+    const prefix = spacePrefix(options.architecture, tokenizer, where, config, remarks)
+    metadata.push(...prefix)
   } else {
-    const where = join(folder, TOKENIZER)
     const source = byteLevelModel(tokenizer, where, options.architecture)
     vocabulary = byteLevelVocabulary(source, checkedSize(options), where)
+    pre = options.pre ?? preTokenizerName(source, where)
     metadata.push(
       ['tokenizer.ggml.model', 'string', 'gpt2'],
-      ['tokenizer.ggml.pre', 'string', options.pre ?? preTokenizerName(source, where)],
+      ['tokenizer.ggml.pre', 'string', pre],
       ['tokenizer.ggml.merges', 'string[]', mergeList(source, where)],
+      ...strippedSpaces(added),
     )
+    if (config.flag('add_prefix_space')) {
+      config.refuse('add_prefix_space', "but llama.cpp's byte-level tokenizers add no space")
+    }
   }
   metadata.push(['tokenizer.ggml.tokens', 'string[]', vocabulary.tokens])
   if (vocabulary.scores) metadata.push(['tokenizer.ggml.scores', 'f32[]', vocabulary.scores])
   metadata.push(['tokenizer.ggml.token_type', 'i32[]', vocabulary.types])
-  metadata.push(...specialTokens(tokenizer ?? {}, config ?? {}, options))
-  metadata.push(...spacePrefix(options.architecture, pieces !== undefined, config ?? {}))
-  metadata.push(...(await chatTemplates(folder, config ?? {})))
-  return metadata
+  metadata.push(...specialTokens(added, templateEnds(tokenizer?.post_processor, where), config, options))
+  metadata.push(...(await chatTemplates(folder, config, remarks)))
+  const known = new Set([...vocabulary.tokens, ...added.map(({ content }) => content)])
+  requireTokens(config, known)
+  refuseUnread(config, INERT_TOKENIZER_KEYS, options.ignored)
+  return { metadata, pre, tokens: vocabulary.tokens, remarks }
 }
 
-async function readPieces(folder: string, architecture: string, config: Json | undefined) {
-  if (architecture === 'phi3' && config?.tokenizer_class === 'GPT2Tokenizer') return undefined
+/** transformers adds a special token that the vocabulary lacks behind its end, where the embedding has no row. */
+function requireTokens(config: Settings, known: ReadonlySet<string>): void {
+  for (const key of ['additional_special_tokens', 'extra_special_tokens']) {
+    const value = config.get(key) ?? []
+    const texts = Object.values(typeof value === 'object' ? value : [value]).map(tokenText)
+    const missing = texts.find((text) => text === undefined || !known.has(text))
+    if (texts.length > 0 && texts.some((text) => text === undefined || !known.has(text))) {
+      config.refuse(key, 'a token that the vocabulary does not have', missing)
+    }
+  }
+}
+
+/** Tokens that swallow the white space beside them; llama.cpp knows them for Phi-3 alone, and `Model.tokenize` does it. */
+function strippedSpaces(added: readonly AddedToken[]): Metadata {
+  return (['lstrip', 'rstrip'] as const).flatMap((side): Metadata => {
+    const ids = added.filter((token) => token[side]).map(({ id }) => id)
+    return ids.length === 0 ? [] : [[`traitscope.tokenizer.${side}`, 'i32[]', Int32Array.from(ids)]]
+  })
+}
+
+async function readPieces(folder: string, architecture: string, config: Settings) {
+  if (architecture === 'phi3' && config.get('tokenizer_class') === 'GPT2Tokenizer') return undefined
   const path = join(folder, SENTENCEPIECE)
   try {
     return parseSentencePiece(await readWhole(path), path)
@@ -124,48 +184,34 @@ function checkedSize({ size }: TokenizerOptions): number {
 }
 
 /** Ids and `add_*_token` flags: tokenizer_config.json first, then the template of tokenizer.json, then config.json. */
-function specialTokens(tokenizer: Json, config: Json, { config: model, size }: TokenizerOptions): Metadata {
-  const added = addedTokens(tokenizer.added_tokens)
-  const { first, last } = templateEnds(tokenizer.post_processor)
-  const names: Record<string, unknown> = { ...config }
-  if (tokenText(names.bos_token) === undefined && first !== undefined) names.bos_token = first
-  const flags: Record<string, unknown> = {
-    bos: first === undefined ? undefined : first === tokenText(names.bos_token),
-    eos: last === undefined ? undefined : last === tokenText(names.eos_token),
-  }
+function specialTokens(
+  added: readonly AddedToken[],
+  { first, last }: TemplateEnds,
+  config: Settings,
+  { tokenId, size }: TokenizerOptions,
+): Metadata {
+  const texts = new Map(ROLES.map(([role]) => [role, tokenText(config.get(`${role}_token`))]))
+  if (texts.get('bos') === undefined && first !== undefined) texts.set('bos', first)
   const metadata: Metadata = []
   for (const [role, key] of ROLES) {
-    const text = tokenText(names[`${role}_token`])
+    const text = texts.get(role)
     const named = text === undefined ? undefined : added.find(({ content }) => content === text)?.id
-    const id = named ?? model[`${role}_token_id`]
+    const stated = tokenId(role)
+    const id = named ?? stated
     if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 && id < size) {
       metadata.push([`tokenizer.ggml.${key}`, 'u32', id])
     }
   }
-  for (const role of ['bos', 'eos']) {
-    const stated = config[`add_${role}_token`]
-    const flag = typeof stated === 'boolean' ? stated : flags[role]
-    if (typeof flag === 'boolean') metadata.push([`tokenizer.ggml.add_${role}_token`, 'bool', flag])
+  for (const [role, end] of [
+    ['bos', first],
+    ['eos', last],
+  ] as const) {
+    const stated = config.get(`add_${role}_token`)
+    const flag =
+      typeof stated === 'boolean' ? stated : end === undefined ? undefined : end === texts.get(role)
+    if (flag !== undefined) metadata.push([`tokenizer.ggml.add_${role}_token`, 'bool', flag])
   }
   return metadata
-}
-
-/** The special tokens that tokenizer.json's template puts around a single text. */
-function templateEnds(processor: unknown): { first?: string; last?: string } {
-  if (!isJsonObject(processor)) return {}
-  if (Array.isArray(processor.processors)) {
-    const ends = processor.processors.map(templateEnds)
-    return ends.find(({ first, last }) => first !== undefined || last !== undefined) ?? {}
-  }
-  const single = processor.type === 'TemplateProcessing' ? processor.single : undefined
-  if (!Array.isArray(single) || single.length < 2) return {}
-  const special = (entry: unknown) => {
-    const token = isJsonObject(entry) ? entry.SpecialToken : undefined
-    return isJsonObject(token) && typeof token.id === 'string' ? token.id : undefined
-  }
-  const first = special(single[0])
-  const last = special(single.at(-1))
-  return { ...(first === undefined ? {} : { first }), ...(last === undefined ? {} : { last }) }
 }
 
 function tokenText(value: unknown): string | undefined {
@@ -173,32 +219,80 @@ function tokenText(value: unknown): string | undefined {
   return isJsonObject(value) && typeof value.content === 'string' ? value.content : undefined
 }
 
-function spacePrefix(architecture: string, pieces: boolean, config: Json): Metadata {
+/**
+ * Where a sentencepiece tokenizer puts a space that the text lacks: as tokenizer.json says, or else by the defaults of
+ * the family. llama.cpp knows always and never; the first piece alone is `Model.tokenize`'s work.
+ */
+function spacePrefix(
+  architecture: string,
+  tokenizer: Json | undefined,
+  where: string,
+  config: Settings,
+  remarks: string[],
+): Metadata {
   const key = 'tokenizer.ggml.add_space_prefix'
-  if (architecture.startsWith('gemma') && pieces) return [[key, 'bool', false]]
-  const stated = config.add_prefix_space
-  return architecture === 'llama' && typeof stated === 'boolean' ? [[key, 'bool', stated]] : []
+  const legacy = config.get('legacy') ?? undefined
+  const stated = config.get('add_prefix_space') ?? undefined
+  const gemma = architecture.startsWith('gemma')
+  const byFlags: SpacePrefix = gemma || stated === false ? 'never' : legacy === false ? 'first' : 'always'
+  const prefix = tokenizer ? piecePrefix(tokenizer, where) : byFlags
+  if (
+    tokenizer &&
+    (legacy !== undefined || stated !== undefined) &&
+    describePrefix(prefix) !== describePrefix(byFlags)
+  ) {
+    remarks.push(
+      `${where} puts a space before ${describePrefix(prefix)}, ${config.where} says before ${describePrefix(byFlags)} (legacy, add_prefix_space): the former is followed, as by transformers 4; transformers 5 may follow the latter`,
+    )
+  }
+  if (prefix === 'first' || prefix === 'sections') {
+    return [
+      [key, 'bool', false],
+      ['traitscope.tokenizer.space_prefix', 'string', prefix],
+    ]
+  }
+  if (prefix === 'never') return [[key, 'bool', false]]
+  return architecture === 'llama' && typeof stated === 'boolean' ? [[key, 'bool', true]] : []
 }
 
-async function chatTemplates(folder: string, config: Json): Promise<Metadata> {
+function describePrefix(prefix: SpacePrefix): string {
+  return { never: 'no part', first: 'the first part', sections: 'every part', always: 'every part' }[prefix]
+}
+
+async function chatTemplates(folder: string, config: Settings, remarks: string[]): Promise<Metadata> {
   const key = 'tokenizer.chat_template'
-  const stated = config.chat_template ?? (await separateTemplate(folder))
+  const named = config.get('chat_template') ?? undefined
+  const separate = await separateTemplate(folder)
+  // As transformers: the file of its own goes before the entry.
+  const stated = separate ?? named
+  if (separate !== undefined && named !== undefined && separate !== named) {
+    remarks.push(
+      `${config.where} has another chat_template than the file beside it: the file's is taken, as by transformers`,
+    )
+  }
+  if (stated === undefined) return []
   if (typeof stated === 'string') return [[key, 'string', stated]]
-  if (!Array.isArray(stated)) return []
-  return stated.flatMap((entry: unknown): Metadata => {
-    if (!isJsonObject(entry) || typeof entry.template !== 'string' || typeof entry.name !== 'string')
-      return []
-    return [[entry.name === 'default' ? key : `${key}.${entry.name}`, 'string', entry.template]]
+  const list = Array.isArray(stated) ? (stated as unknown[]) : []
+  const templates = list.map((entry): Metadata[number] => {
+    const { name, template } = isJsonObject(entry) ? entry : {}
+    if (typeof template !== 'string' || typeof name !== 'string') {
+      return config.fail('chat_template', 'a text, or a list of names and templates', entry)
+    }
+    return [name === 'default' ? key : `${key}.${name}`, 'string', template]
   })
+  return templates.length > 0
+    ? templates
+    : config.fail('chat_template', 'a text, or a list of names and templates', stated)
 }
 
-async function separateTemplate(folder: string): Promise<unknown> {
+async function separateTemplate(folder: string): Promise<string | undefined> {
   const path = join(folder, 'chat_template.jinja')
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw fileError(error, path)
-    return (await readOptional(join(folder, 'chat_template.json')))?.chat_template
+    const older = (await readOptional(join(folder, 'chat_template.json')))?.chat_template
+    return typeof older === 'string' ? older : undefined
   }
 }
 

@@ -22,8 +22,11 @@ export interface AddedToken {
   id: number
   content: string
   special: boolean
-  /** Its text is matched as it is, not normalized first. */
+  /** Its text is matched in the normalized text, not as it is. */
   normalized: boolean
+  /** It swallows the white space before it, or behind it. */
+  lstrip: boolean
+  rstrip: boolean
 }
 
 /** `added_tokens` of tokenizer.json, or `added_tokens_decoder` of tokenizer_config.json. */
@@ -35,8 +38,17 @@ export function addedTokens(list: unknown): AddedToken[] {
     const id = Number(key)
     if (!isJsonObject(entry) || typeof entry.content !== 'string' || !Number.isSafeInteger(id) || id < 0)
       return []
-    const { content, special, normalized } = entry
-    return [{ id, content, special: special === true, normalized: normalized === true }]
+    const { content, special, normalized, lstrip, rstrip } = entry
+    return [
+      {
+        id,
+        content,
+        special: special === true,
+        normalized: normalized === true,
+        lstrip: lstrip === true,
+        rstrip: rstrip === true,
+      },
+    ]
   })
 }
 

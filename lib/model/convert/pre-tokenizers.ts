@@ -1,5 +1,7 @@
 import { TraitscopeError } from '../../errors.js'
 import { isJsonObject } from '../../formats/json/json.js'
+import { shown } from '../../formats/json/json-scan.js'
+import { normalizerSteps } from './tokenizer-parts.js'
 
 const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 const WORDS = '[^\\r\\n\\p{L}\\p{N}]?\\p{L}+'
@@ -39,15 +41,15 @@ export function preTokenizerName(tokenizer: Readonly<Record<string, unknown>>, w
   if (name === undefined) {
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `${where} splits text by a rule that is none of ${PRE_TOKENIZERS.join(', ')}; name llama.cpp's rule with --pre if you are sure which it is`,
+      `${where} splits text by the pre_tokenizer ${shown(tokenizer.pre_tokenizer ?? null)}, which is none of ${PRE_TOKENIZERS.join(', ')}; name llama.cpp's rule with --pre if you are sure which it is`,
     )
   }
-  const normalizer = tokenizer.normalizer
-  const form = isJsonObject(normalizer) ? normalizer.type : normalizer
-  if ((form ?? undefined) !== (name === 'qwen2' ? 'NFC' : undefined)) {
+  const normalizer = normalizerSteps(tokenizer.normalizer).join(', ')
+  const expected = name === 'qwen2' ? 'NFC' : ''
+  if (normalizer !== expected) {
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `${where} has the normalizer ${JSON.stringify(form ?? null)}, expected ${name === 'qwen2' ? '"NFC"' : 'none'} with the rule ${name}; its tokens would not be the same`,
+      `${where} has the normalizer ${shown(tokenizer.normalizer ?? null)}, expected ${expected ? `"${expected}"` : 'none'} with the rule ${name}; its tokens would not be the same`,
     )
   }
   const model = tokenizer.model
