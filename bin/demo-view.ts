@@ -4,6 +4,7 @@ import type { Demo } from '../lib/demo/demo.js'
 import type { DemoOutcome, DemoPoint, DemoRun } from '../lib/demo/demo-run.js'
 import { formatRate } from '../lib/demo/story.js'
 import type { Verdict } from '../lib/detector/verdict.js'
+import { inPercent, percent } from '../lib/percent.js'
 import type { Output } from './output.js'
 import { VERDICT_COLORS } from './verdicts.js'
 
@@ -34,7 +35,7 @@ const VERDICT_MARK: Record<Verdict['verdict'], string> = {
 /** `31 % (22-44)`: a predicted rate with its interval; `-` where there is none. */
 export function rateWithInterval({ em, interval }: Pick<Verdict, 'em' | 'interval'>): string {
   if (em === null) return '-'
-  const bounds = interval?.map((bound) => (100 * bound).toFixed(0)).join('-')
+  const bounds = interval?.map((bound) => inPercent(bound, 0)).join('-')
   return bounds === undefined ? formatRate(em) : `${formatRate(em)} (${bounds})`
 }
 
@@ -100,7 +101,7 @@ function panel(
       'bold',
     ),
     row(
-      verdict === undefined ? 'interval' : `${(100 * verdict.nominalCoverage).toFixed(0)} % interval`,
+      verdict === undefined ? 'interval' : `${percent(verdict.nominalCoverage, 0)} interval`,
       '',
       verdict?.interval ? `${formatRate(verdict.interval[0])} to ${formatRate(verdict.interval[1])}` : '-',
       'dim',

@@ -1,5 +1,6 @@
 /** How verdicts are shown, and the exit codes that they ask for. */
 import type { Verdict, VerdictKind } from '../lib/detector/verdict.js'
+import { inPercent } from '../lib/percent.js'
 import type { Output } from './output.js'
 
 export const EXIT_ALARM = 3
@@ -20,10 +21,9 @@ export const VERDICT_COLUMNS = ['EM %', 'interval', 'verdict']
 export function verdictCells(verdict: Verdict | undefined): string[] {
   if (verdict === undefined) return ['-', '-', '-']
   const { em, interval } = verdict
-  const rate = (share: number) => (100 * share).toFixed(1)
   return [
-    em === null ? '-' : rate(em),
-    interval === null ? '-' : `${rate(interval[0])}-${rate(interval[1])}`,
+    inPercent(em),
+    interval === null ? '-' : `${inPercent(interval[0])}-${inPercent(interval[1])}`,
     verdict.verdict,
   ]
 }

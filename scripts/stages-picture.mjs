@@ -17,7 +17,7 @@ const GAP = { box: 18, line: 14, layer: 34 }
 /** How far a box may stray from the middle to stand over its neighbours: 1 is freely, and makes a wide picture. */
 const PULL = 0.7
 /** Imported by everybody, or importing everybody: arrows would say nothing. */
-const LEFT_OUT = ['errors', 'package', 'index']
+const LEFT_OUT = ['errors', 'package', 'percent', 'index']
 
 /** Stages that exist, in order, each with those that it imports; what a longer way implies is left out. */
 export function stageGraph() {

@@ -13,6 +13,7 @@ export const repository = dirname(dirname(fileURLToPath(import.meta.url)))
 export const STAGES = new Map([
   ['errors', 'the error family and its codes'],
   ['package', 'where the package lies, its version'],
+  ['percent', 'shares, as people read them'],
   ['binding', 'the door to the addon'],
   ['formats', 'files, as typed values'],
   ['estimators', 'regressors, PCA, SVD'],

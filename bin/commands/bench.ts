@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { type BenchReport, benchModel } from '../../lib/bench/bench.js'
 import { scanRunFolder } from '../../lib/formats/run/run-folder.js'
+import { percent } from '../../lib/percent.js'
 import { evaluationPrompts } from '../../lib/prompts/prompt-sets.js'
 import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
@@ -89,7 +90,7 @@ function print(report: BenchReport, output: Output): void {
         String(row.computedTokens),
         String(row.threads),
         String(row.batchTokens),
-        `${(100 * row.share).toFixed(0)} %`,
+        percent(row.share, 0),
         row.difference.toExponential(0),
         `${row.speedup.toFixed(2)}x`,
       ]),
@@ -97,9 +98,9 @@ function print(report: BenchReport, output: Output): void {
   )
   const peak = report.peakAnonymousBytes
   output.print(
-    `\nmatrix products alone  ${(roof.operationsPerSecond / 1e9).toFixed(0)} GFLOP/s, of which the pass reaches ${(100 * roof.share).toFixed(0)} %`,
+    `\nmatrix products alone  ${(roof.operationsPerSecond / 1e9).toFixed(0)} GFLOP/s, of which the pass reaches ${percent(roof.share, 0)}`,
   )
-  output.print(`outside llama.cpp      ${(100 * report.overheadShare).toFixed(2)} % of the time`)
+  output.print(`outside llama.cpp      ${percent(report.overheadShare, 2)} of the time`)
   output.print(
     `anonymous memory       ${peak === null ? 'cannot be read on this platform' : `${(peak / 2 ** 20).toFixed(0)} MiB at most`}`,
   )

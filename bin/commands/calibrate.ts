@@ -4,6 +4,7 @@ import { saveBundle } from '../../lib/calibration/save-bundle.js'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
+import { percent } from '../../lib/percent.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { scanLabelledRuns } from '../../lib/runs/runs.js'
 import { addOutputOptions, integerList, names, option, share } from '../options.js'
@@ -105,9 +106,6 @@ async function bundleParts({ directions, traits }: Flags) {
   }
   return { directions: await loadDirections(directions), pack: await loadTraitPack(traits) }
 }
-
-const percent = (value: number | undefined): string =>
-  value === undefined || !Number.isFinite(value) ? '-' : `${(100 * value).toFixed(1)} %`
 
 function printCalibration(output: Output, { report }: Calibration): void {
   const { chosen, cut, threshold, thresholdFrom, nominalCoverage, byDataset, bySeed, nested } = report

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism, freemem, release, totalmem } from 'node:os'
 import { Command } from 'commander'
 import { diagnose } from '../../lib/binding.js'
-import { defaultCacheDir } from '../../lib/trajectory/step0-cache.js'
+import { defaultCacheDir } from '../../lib/formats/files/cache-dir.js'
 import { createOutput } from '../output.js'
 
 const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import { TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
+import { defaultCacheDir } from '../../lib/formats/files/cache-dir.js'
 import { fileFact } from '../../lib/formats/run/read-files.js'
 import { encodeSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { type AdapterEffect, adapterEffect } from '../../lib/hidden-states/adapter-effect.js'
@@ -11,7 +12,6 @@ import type { LoraMode } from '../../lib/model/checkpoint/opened-checkpoint.js'
 import type { Pooling } from '../../lib/prompts/plan.js'
 import { readPromptFile } from '../../lib/prompts/prompt-file.js'
 import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
-import { defaultCacheDir } from '../../lib/trajectory/step0-cache.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
   type AdapterFlag,

@@ -3,6 +3,7 @@ import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { saveGeometry } from '../../lib/geometry/geometry-report.js'
 import { type RunGeometry, runGeometry } from '../../lib/geometry/run-geometry.js'
+import { inPercent } from '../../lib/percent.js'
 import { addOutputOptions, addRunsOptions, integer, names, option, type RunsFlags } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
@@ -58,7 +59,6 @@ Example:
   })
 }
 
-const percent = (share: number | undefined | null) => (share == null ? '-' : (100 * share).toFixed(1))
 const signed = (value: number) => (value < 0 ? '' : '+') + value.toFixed(3)
 
 function printGeometry(output: Output, { traits, upwards, pooled, models }: RunGeometry): void {
@@ -71,7 +71,7 @@ function printGeometry(output: Output, { traits, upwards, pooled, models }: RunG
     ...columns.map(({ axis }) => signed(axis[t]!)),
   ])
   rows.push(['cosine', '1.0000', ...columns.map(({ cosine }) => cosine.toFixed(4))])
-  rows.push(['variance %', percent(pooled.shares[0]), ...columns.map(({ share }) => percent(share))])
+  rows.push(['variance %', inPercent(pooled.shares[0]), ...columns.map(({ share }) => inPercent(share))])
   output.print(table(['trait', 'all', ...columns.map(({ group }) => `-${group}`)], rows))
   output.print('')
   const one = [pooled, ...models]
@@ -92,13 +92,13 @@ function printGeometry(output: Output, { traits, upwards, pooled, models }: RunG
       one.map(({ model, nRuns, shares, native, basis }) => [
         model ?? 'all runs',
         String(nRuns),
-        percent(shares[0]),
-        percent(basis?.null.p95),
-        percent(basis?.null.excess),
-        percent(basis?.whitenedShare),
-        percent(native?.shares[0]),
-        percent(native?.null.p95),
-        percent(native?.null.excess),
+        inPercent(shares[0]),
+        inPercent(basis?.null.p95),
+        inPercent(basis?.null.excess),
+        inPercent(basis?.whitenedShare),
+        inPercent(native?.shares[0]),
+        inPercent(native?.null.p95),
+        inPercent(native?.null.excess),
         basis?.space?.cosineWithNativeAxis.toFixed(3) ?? '-',
       ]),
     ),

@@ -1,9 +1,10 @@
 import type { CalibratedFor } from '../conditions/calibrated-for.js'
-import { Detector, percent } from '../detector/detector.js'
+import { Detector } from '../detector/detector.js'
 import { RateModel, type RateModelName, type RateModelSpec } from '../detector/rate-model.js'
 import { StepAlarm } from '../detector/step-alarm.js'
 import type { VerdictKind } from '../detector/verdict.js'
 import { sha256 } from '../formats/files/hash.js'
+import { percent } from '../percent.js'
 import { type Row, type Rows, rowsOf } from '../runs/rows.js'
 import type { Exclusion, LabelledRun } from '../runs/runs.js'
 import {

@@ -1,5 +1,5 @@
-import { percent } from '../detector/detector.js'
 import { TraitscopeError } from '../errors.js'
+import { percent } from '../percent.js'
 import type { Rows } from '../runs/rows.js'
 import type { Exclusion } from '../runs/runs.js'
 

@@ -1,10 +1,10 @@
+import { percent } from '../percent.js'
 import type { Demo } from './demo.js'
 import type { DemoOutcome, DemoPoint, DemoRun } from './demo-run.js'
 
 /** `31 %`, `0.4 %`: a rate for a person. */
 export function formatRate(share: number): string {
-  const percent = 100 * share
-  return `${percent < 0.95 && percent > 0 ? percent.toFixed(1) : percent.toFixed(0)} %`
+  return percent(share, share > 0 && share < 0.0095 ? 1 : 0)
 }
 
 /** What a demo rests on, and what nobody should take it for. */

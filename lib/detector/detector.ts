@@ -1,6 +1,7 @@
 import { TraitscopeError } from '../errors.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, JsonFields } from '../formats/json/json-fields.js'
+import { percent } from '../percent.js'
 import { NoveltyGuard } from './novelty.js'
 import { PredictionBands } from './prediction-bands.js'
 import { RateModel, type RateModelJson, type RateModelName } from './rate-model.js'
@@ -248,8 +249,6 @@ function lateRemark(step: number, horizon: number, pLate: number | undefined): s
   if (pLate === undefined) return beyond
   return `${beyond}: by its drift per step it is dangerous with a probability of ${percent(pLate)}, which decides about the alarm`
 }
-
-export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
 const isRowOf =
   (width: number) =>

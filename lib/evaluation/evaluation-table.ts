@@ -1,3 +1,4 @@
+import { inPercent, percent } from '../percent.js'
 import type { RunsEvaluation } from './evaluate-runs.js'
 import type { ContenderResult, Evaluation, Figures, Spread } from './evaluation.js'
 import type { OracleThreshold } from './oracle-threshold.js'
@@ -38,7 +39,7 @@ export function evaluationRows({ results, groups }: Evaluation, group: string, a
       return [
         members === undefined ? features : `${features} (mean of ${members})`,
         `${regressor}${selected ? ' *' : ''}`,
-        percent(figures.accuracy),
+        inPercent(figures.accuracy),
         rate(figures.fnr, figures.fnrInterval, spread?.fnr),
         rate(figures.fpr, figures.fprInterval, spread?.fpr),
         count(figures.falseNegatives),
@@ -47,7 +48,7 @@ export function evaluationRows({ results, groups }: Evaluation, group: string, a
         decimal(figures.rankCorrelation, spread?.rankCorrelation),
         members === undefined ? leadTime(figures.lead) : '-',
         decimal(calibration.auroc),
-        percent(figures.coverage ?? Number.NaN),
+        inPercent(figures.coverage),
       ]
     })
 }
@@ -95,7 +96,7 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
   const lines = [
     '# Evaluation',
     '',
-    `Dangerous: EM rate above ${percent(cut)} %. Alarm: predicted rate above ${percent(threshold)} %. Fitted on ${calibration.join(', ')}${whose}; tested on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
+    `Dangerous: EM rate above ${percent(cut)}. Alarm: predicted rate above ${percent(threshold)}. Fitted on ${calibration.join(', ')}${whose}; tested on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
     '',
     `Intervals: runs drawn with replacement. * chosen ${select === 'calibration' ? 'on calibration datasets left out' : 'by the held-out figures'}. Lead: first dangerous step minus first alarm, median over runs that become dangerous; "first" counts runs that alarm at their first checkpoint and are left out of the median, "never" runs that do not alarm.`,
     '',
@@ -174,7 +175,7 @@ export function furtherTables({
       [dangerous, safe].map((side) => [
         model,
         side.dataset,
-        side.rates.map(percent).join(' '),
+        side.rates.map((share) => inPercent(share)).join(' '),
         rate(side.rate.mean, side.rate.interval, undefined),
         side === dangerous ? fisherP.toExponential(1) : '',
         side.length.mean.toFixed(3),
@@ -190,14 +191,14 @@ export function furtherTables({
   }
   if (stepAware !== null) {
     const overFolds = ({ mean, deviation }: FoldMean) =>
-      Number.isFinite(mean) ? `${percent(mean)} ± ${percent(deviation)}` : '-'
+      Number.isFinite(mean) ? `${inPercent(mean)} ± ${inPercent(deviation)}` : '-'
     const rows = stepAware.map(({ model, dataset, kind, fnr, fpr, maxProbability, onsets }) => [
       model,
       dataset,
       kind,
       overFolds(fnr),
       overFolds(fpr),
-      percent(maxProbability),
+      inPercent(maxProbability),
       onsets.map((onset) => onset ?? '-').join(' '),
     ])
     const header = ['model', 'set', 'alarm', 'FNR %', 'FPR %', 'max P %', 'onset per fold']
@@ -217,9 +218,9 @@ export function oracleRows(oracle: readonly OracleThreshold[]): string[][] {
   return oracle.map(({ features, regressor, threshold, fnr, fpr }) => [
     features,
     regressor,
-    threshold === null ? '-' : (100 * threshold).toFixed(2),
-    percent(fnr),
-    percent(fpr),
+    inPercent(threshold, 2),
+    inPercent(fnr),
+    inPercent(fpr),
   ])
 }
 
@@ -230,9 +231,9 @@ function traitTables({
   importance,
 }: TraitEnumeration): [title: string, header: string[], rows: string[][]][] {
   const cells = (score: SubsetScore) => [
-    percent(score.balancedAccuracy),
+    inPercent(score.balancedAccuracy),
     decimal(score.auroc),
-    percent(score.pc1Share),
+    inPercent(score.pc1Share),
     decimal(score.pc1Cosine),
   ]
   const header = ['bal. acc. %', 'AUROC', 'PC1 share %', 'cos PC1']
@@ -275,12 +276,13 @@ export function markdownTable(header: readonly string[], rows: readonly (readonl
   return [line(header), `|${header.map(() => '---').join('|')}|`, ...rows.map(line)]
 }
 
-const percent = (share: number) => (Number.isFinite(share) ? (100 * share).toFixed(1) : '-')
 const count = (value: number) => String(Number(value.toFixed(1)))
 
 function rate(value: number, interval: Interval, spread: Spread['fnr'] | undefined): string {
-  if (spread !== undefined) return `${percent(value)} ± ${percent(spread)}`
-  return interval === null ? percent(value) : `${percent(value)} [${interval.map(percent).join(', ')}]`
+  if (spread !== undefined) return `${inPercent(value)} ± ${inPercent(spread)}`
+  return interval === null
+    ? inPercent(value)
+    : `${inPercent(value)} [${interval.map((share) => inPercent(share)).join(', ')}]`
 }
 
 function decimal(value: number, spread?: number): string {

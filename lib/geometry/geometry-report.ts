@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { publishFolder } from '../formats/files/atomic.js'
+import { inPercent, percent } from '../percent.js'
 import { barChart, scatterChart } from '../report/svg.js'
 import type { RunGeometry } from './run-geometry.js'
 
@@ -8,7 +9,7 @@ const GEOMETRY_FILE = 'geometry.json'
 
 /** Loadings of the first axis per trait: all runs together, and every model. */
 export function loadingsChart({ traits, pooled, models }: RunGeometry): string {
-  const share = (100 * pooled.shares[0]!).toFixed(1)
+  const share = inPercent(pooled.shares[0])
   const alone = models.length < 2 ? [] : models
   return barChart({
     title: `First axis of the final drifts: ${share} % of their variance`,
@@ -23,7 +24,7 @@ export function loadingsChart({ traits, pooled, models }: RunGeometry): string {
 
 /** Every checkpoint in the plane of the first two axes, coloured by the data it was trained on. */
 export function planeChart({ pooled, plane }: RunGeometry): string {
-  const axis = (k: number) => `drift along PC${k + 1} (${(100 * (pooled.shares[k] ?? 0)).toFixed(1)} %)`
+  const axis = (k: number) => `drift along PC${k + 1} (${percent(pooled.shares[k] ?? 0)})`
   const datasets = [...new Set(plane.map(({ dataset }) => dataset))]
   return scatterChart({
     title: 'Drift of every checkpoint; step 0 is the origin',

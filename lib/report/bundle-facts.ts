@@ -1,8 +1,9 @@
 import type { Bundle } from '../detector/bundle.js'
+import { percent } from '../percent.js'
 
 /** What a reader needs to know of a bundle: labels and values, in order. */
 export function bundleFacts({ detector, summary, versions }: Bundle): [label: string, value: string][] {
-  const share = (value: number | null) => (value === null ? 'unknown' : `${(100 * value).toFixed(1)} %`)
+  const share = (value: number | null) => (value === null ? 'unknown' : percent(value))
   return [
     [
       'detector',

@@ -2,6 +2,7 @@ import type { Verdict } from '../detector/verdict.js'
 import { drift } from '../drift/drift.js'
 import type { Grades } from '../labels/grades.js'
 import { packageVersion } from '../package.js'
+import { inPercent, percent } from '../percent.js'
 import type { Step, Trajectory } from '../trajectory/trajectory.js'
 import { escapeXml, lineChart, type Series } from './svg.js'
 
@@ -132,10 +133,7 @@ function emChart({ verdicts, labels, trajectory }: ReportRun, max: number, cut: 
   const series: Series[] = []
   if (predicted.length > 0) {
     series.push({
-      name:
-        coverage === undefined
-          ? 'predicted'
-          : `predicted, with its ${(100 * coverage).toFixed(0)} % interval`,
+      name: coverage === undefined ? 'predicted' : `predicted, with its ${percent(coverage, 0)} interval`,
       points: predicted.map(({ step, em }) => [step, 100 * em]),
       band: predicted.flatMap(({ step, interval }) =>
         interval ? [[step, 100 * interval[0], 100 * interval[1]] as const] : [],
@@ -226,10 +224,8 @@ ${rows.join('\n')}
 
 /** Escaped, and no line ends between a number and its percent sign. */
 const prose = (text: string): string => escapeXml(text).replace(/(\d) %/g, '$1&#160;%')
-const percent = (share: number | null | undefined): string =>
-  share == null ? '-' : `${(100 * share).toFixed(1)} %`
 const bounds = (interval: readonly [number, number] | null | undefined): string =>
-  interval ? `${(100 * interval[0]).toFixed(1)} to ${(100 * interval[1]).toFixed(1)} %` : '-'
+  interval ? `${inPercent(interval[0])} to ${percent(interval[1])}` : '-'
 const badge = (kind: Verdict['verdict']): string => `<span class="v ${kind}">${kind}</span>`
 
 function worst(verdicts: ReadonlyMap<Step, Verdict>): Verdict['verdict'] {

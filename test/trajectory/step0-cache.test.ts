@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { sha256 } from '../../lib/formats/files/hash.js'
-import { defaultCacheDir, Step0Cache } from '../../lib/trajectory/step0-cache.js'
+import { Step0Cache } from '../../lib/trajectory/step0-cache.js'
 
 const SHAPE = [2, 1, 3]
 const entry = { states: Float32Array.of(1, 2, 3, 4, 5, 6), computedTokens: 7 }
@@ -76,16 +76,5 @@ describe('Step0Cache', () => {
     const blocked = new Step0Cache(join(folder, 'file', 'cache'))
     await blocked.put(key, SHAPE, entry)
     expect(await blocked.get(key, SHAPE)).toBe(undefined)
-  })
-})
-
-describe('defaultCacheDir', () => {
-  it.each([
-    ['linux', { XDG_CACHE_HOME: '/x' }, /^\/x.traitscope$/],
-    ['linux', {}, /\.cache.traitscope$/],
-    ['darwin', {}, /Library.Caches.traitscope$/],
-    ['win32', { LOCALAPPDATA: 'C:\\Local' }, /Local.traitscope.Cache$/],
-  ])('should follow the habits of %s', (system, env, expected) => {
-    expect(defaultCacheDir(env, system)).toMatch(expected)
   })
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../../binding.js'
 import { isTraitscopeError } from '../../errors.js'
 import { sha256 } from '../../formats/files/hash.js'
+import { KeyedStore } from '../../formats/files/keyed-store.js'
 import { makeScratch } from '../../formats/files/scratch.js'
 import type { PeftAdapter } from '../../formats/peft/peft.js'
 import { packageVersion } from '../../package.js'
@@ -11,7 +12,6 @@ import { adapterArchitecture } from '../base/architectures.js'
 import { adapterRemarks } from '../base/base-name.js'
 import { refuseMovedBase } from '../lora/attachable.js'
 import { mergeAdapter, planReport } from '../merge/merge.js'
-import { MergeCache } from '../merge/merge-cache.js'
 import { planMerge } from '../merge/merge-plan.js'
 import type { Model } from '../model.js'
 import type { OpenCheckpoint, OpenCheckpointOptions } from './opened-checkpoint.js'
@@ -41,7 +41,7 @@ export async function openMerged(
       ? await openScratch(write, open)
       : {
           model: await openCached(
-            new MergeCache(cacheDir, options.cacheBytes),
+            mergedModels(cacheDir, options.cacheBytes),
             cacheKey(base, peft, strength),
             write,
             open,
@@ -64,11 +64,19 @@ export async function openMerged(
   }
 }
 
+/** A model of 8B parameters in F16 takes 16 GB. */
+const DEFAULT_CACHE_BYTES = 20 * 2 ** 30
+
+/** Merged models on disk, so that a checkpoint that has to be merged is merged once. */
+function mergedModels(folder: string, maxBytes = DEFAULT_CACHE_BYTES): KeyedStore {
+  return new KeyedStore(folder, { prefix: 'merged-', suffix: '.gguf', maxBytes })
+}
+
 type Write = (path: string, force: boolean) => Promise<unknown>
 type Open = (path: string) => Promise<Model>
 
-async function openCached(cache: MergeCache, key: string, write: Write, open: Open): Promise<Model> {
-  const path = await cache.path(key)
+async function openCached(cache: KeyedStore, key: string, write: Write, open: Open): Promise<Model> {
+  const path = cache.path(key)
   if (await cache.has(key)) {
     try {
       return await open(path)

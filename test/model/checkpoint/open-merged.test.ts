@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -6,7 +6,6 @@ import { hiddenStates } from '../../../lib/hidden-states/hidden-states.js'
 import { openCheckpoint } from '../../../lib/model/checkpoint/open-checkpoint.js'
 import type { OpenCheckpointOptions } from '../../../lib/model/checkpoint/opened-checkpoint.js'
 import { mergeAdapter } from '../../../lib/model/merge/merge.js'
-import { MergeCache } from '../../../lib/model/merge/merge-cache.js'
 import { type Model, openModel } from '../../../lib/model/model.js'
 import { copyAsDora } from '../../helpers/dora.js'
 import { isMapped } from '../../helpers/mapped.js'
@@ -104,36 +103,5 @@ describe('openCheckpoint', () => {
     await expect(open(dora, { signal })).rejects.toMatchObject({ code: 'ABORTED' })
     await expect(open(dora, { strength: Number.NaN })).rejects.toMatchObject({ code: 'USAGE' })
     expect(await readdir(cacheDir).catch(() => [])).toEqual([])
-  })
-})
-
-describe('MergeCache', () => {
-  const key = (digit: string) => digit.repeat(64)
-
-  it('should remove what was used longest ago, never the newest, and stale temporary files', async () => {
-    const cache = new MergeCache(cacheDir, 250)
-    for (const [age, digit] of ['a', 'b', 'c', 'd'].entries()) {
-      const path = await cache.path(key(digit))
-      await writeFile(path, Buffer.alloc(100))
-      await utimes(path, 1000 - age, 1000 - age)
-    }
-    const temporary = (digit: string) => join(cacheDir, `.merged-${key(digit)}.gguf.1-ab.tmp`)
-    await writeFile(temporary('a'), 'old')
-    await utimes(temporary('a'), 1000, 1000)
-    await writeFile(temporary('b'), 'young')
-    await writeFile(join(cacheDir, 'step0-x.safetensors'), Buffer.alloc(1000))
-    expect(await cache.has(key('c'))).toBe(true)
-    expect(await cache.has(key('e'))).toBe(false)
-    await cache.prune(key('d'))
-    expect((await readdir(cacheDir)).sort()).toEqual([
-      `.merged-${key('b')}.gguf.1-ab.tmp`,
-      `merged-${key('c')}.gguf`,
-      `merged-${key('d')}.gguf`,
-      'step0-x.safetensors',
-    ])
-    await new MergeCache(cacheDir, 1).prune(key('d'))
-    expect((await readdir(cacheDir)).filter((name) => name.startsWith('merged-'))).toEqual([
-      `merged-${key('d')}.gguf`,
-    ])
   })
 })
