@@ -118,8 +118,8 @@ export function apiPage({ entries }) {
     '# API',
     'Made from the comments of the code by `node scripts/api-page.mjs`; a test keeps it so. Lengths stand in brackets, outermost ' +
       'first: `[nPrompts, nLayers, nEmbd]`. Layers are 0-based block outputs. Every function rejects with a `TraitscopeError`; ' +
-      '[errors.md](errors.md) says what its codes mean. Formulas are in ' +
-      '[method.md](method.md).',
+      '[errors.md](errors.md) says what its codes mean. Formats of files are in ' +
+      '[formats/](formats/README.md), formulas in [method.md](method.md).',
     contents(entries),
   ]
   for (const { name, sections } of entries) {

@@ -2,6 +2,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } 
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { sha256 } from '../../lib/formats/files/hash.js'
+import { schemaErrors } from '../helpers/schemas.js'
 import { TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
 import { writeTinyBenignRun, writeTinyCalibration } from './tiny-calibration.js'
 import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
@@ -51,6 +52,10 @@ describe('traitscope calibrate', () => {
       'directions.safetensors',
       'traits.yaml',
     ])
+    for (const name of ['bundle', 'detector']) {
+      const written = JSON.parse(readFileSync(join(bundle, `${name}.json`), 'utf8'))
+      expect(schemaErrors(name, written, { ours: true })).toEqual([])
+    }
     expect(readFileSync(join(bundle, 'traits.yaml'), 'utf8')).toBe(readFileSync(TINY_PACK, 'utf8'))
     const { stdout } = await work.succeed(['inspect', bundle])
     expect(stdout).toMatch(/^kind +calibrated detector\nbase +\S.*4 blocks, 64 wide\)$/m)
@@ -192,6 +197,7 @@ describe('traitscope measure --bundle', () => {
       expect(verdict.interval![1]).toBeGreaterThanOrEqual(verdict.em!)
     }
     expect(JSON.parse(readFileSync(join(out, 'verdicts.json'), 'utf8'))).toEqual(verdicts)
+    expect(schemaErrors('verdicts', verdicts, { ours: true })).toEqual([])
     const harmless = await work.run([...args, benign])
     expect(kinds(judged(harmless.stdout))).not.toContain('alarm')
     expect(harmless.code).toBe(0)
@@ -261,6 +267,7 @@ describe('traitscope watch --bundle', () => {
       type === 'baseline' || type === 'checkpoint' ? [{ step, verdict }] : [],
     )
     expect(verdicts).toEqual(measured)
+    expect(events.flatMap((event) => schemaErrors('event', event, { ours: true }))).toEqual([])
   })
 
   it('should end at the first alarm with --exit-on alarm', async () => {

@@ -5,6 +5,7 @@ import { sha256 } from '../../lib/formats/files/hash.js'
 import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import type { TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import type { ReferenceEntry } from '../../lib/trajectory/trajectory-json.js'
+import { schemaErrors } from '../helpers/schemas.js'
 import { relativeL2, TINY, TINY_RUN } from '../helpers/tiny.js'
 import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
 
@@ -152,6 +153,7 @@ describe('traitscope measure', () => {
       'trajectory.json',
     ])
     const document: Document = JSON.parse(readFileSync(join(out, 'trajectory.json'), 'utf8'))
+    expect(schemaErrors('trajectory', document, { ours: true })).toEqual([])
     expectGoldenDocument(document)
     expect(document.traitscope.finalAliasOf).toBe(60)
     const { steps } = document.traitscope

@@ -117,19 +117,10 @@ describe('the npm tarball', () => {
 
   it('should hold nothing else', () => {
     const top = new Set(names.map((name) => name.split('/')[0]))
-    for (const folder of [
-      'test',
-      'lab',
-      'lib',
-      'bin',
-      'docs',
-      'benchmarks',
-      'build',
-      'deps',
-      'node_modules',
-    ]) {
+    for (const folder of ['test', 'lab', 'lib', 'bin', 'benchmarks', 'build', 'deps', 'node_modules']) {
       expect(top.has(folder)).toBe(false)
     }
+    expect(names.filter((name) => name.startsWith('docs/') && !name.endsWith('.schema.json'))).toEqual([])
     expect(names.filter((name) => /\.(gguf|test\.[jt]s|tgz)$|__pycache__/.test(name))).toEqual([
       'organisms/models/gemma2/base.gguf',
     ])
@@ -252,13 +243,13 @@ describe('the installed package', () => {
     expect(run(process.execPath, [file], app)).toEqual({ code: 0, stdout: '64\n', stderr: '' })
   })
 
-  it('should keep its inner files to itself, package.json excepted', () => {
-    const text = `for (const name of ['traitscope/package.json', 'traitscope/dist/lib/binding.js']) {
+  it('should keep its inner files to itself, package.json and schemas excepted', () => {
+    const text = `for (const name of ['traitscope/package.json', 'traitscope/formats/event.schema.json', 'traitscope/dist/lib/binding.js']) {
       try { console.log(import.meta.resolve(name).length > 0) } catch (error) { console.log(error.code) }
     }`
     writeFileSync(join(app, 'inner.mjs'), text)
     const { stdout } = run(process.execPath, ['inner.mjs'], app)
-    expect(stdout).toBe('true\nERR_PACKAGE_PATH_NOT_EXPORTED\n')
+    expect(stdout).toBe('true\ntrue\nERR_PACKAGE_PATH_NOT_EXPORTED\n')
   })
 
   it.each(['nodenext', 'bundler'])('should have types for a strict user with %s resolution', (resolution) => {

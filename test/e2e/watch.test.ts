@@ -11,6 +11,7 @@ import {
 import { join } from 'node:path'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sha256 } from '../../lib/formats/files/hash.js'
+import { schemaErrors } from '../helpers/schemas.js'
 import { TINY_RUN } from '../helpers/tiny.js'
 import { MODEL_AND_PACK, Workspace } from './workspace.js'
 
@@ -39,11 +40,13 @@ const copy = (step: number) =>
 
 const weights = (step: number) => join(`checkpoint-${step}`, 'adapter_model.safetensors')
 
-const events = (stdout: string): Event[] =>
-  stdout
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Event)
+/** The lines of `--jsonl`, each as docs/formats has it. */
+const events = (stdout: string): Event[] => {
+  const lines = stdout.split('\n').filter((line) => line !== '')
+  const list = lines.map((line) => JSON.parse(line) as Event)
+  expect(list.flatMap((event) => schemaErrors('event', event, { ours: true }))).toEqual([])
+  return list
+}
 
 const told = ({ type, step }: Event) => (step === undefined ? type : `${type} ${step}`)
 
