@@ -19,7 +19,7 @@ const WRAPPERS: readonly (readonly [pattern: RegExp, by: string])[] = [
 
 /**
  * Refuses a tensor that was saved through a wrapper: its name is that of no module, so transformers and PEFT would not
- * load it either (PEFT without a word).
+ * load it either (they warn, and go on without it).
  *
  * @throws UNSUPPORTED
  */
@@ -29,7 +29,7 @@ export function refuseWrapped(tensor: string, where: string): void {
     if (part === undefined) continue
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `tensor ${quoted(tensor)} of ${where} was saved through a wrapper: "${part}" in its name comes from ${by}, and loaders find no module of that name; save the model inside the wrapper, or ${renaming(`${part}.`, '')}`,
+      `tensor ${quoted(tensor)} of ${where} was saved through a wrapper: "${part}" in its name comes from ${by}, so loaders find no module of that name and go on without the tensor; save the model inside the wrapper, or ${renaming(`${part}.`, '')}`,
     )
   }
 }

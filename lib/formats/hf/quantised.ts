@@ -31,6 +31,6 @@ export async function refuseQuantised(weights: HfWeights): Promise<void> {
   const method = isJsonObject(settings) ? settings.quant_method : undefined
   throw new TraitscopeError(
     'UNSUPPORTED',
-    `${weights.folder} holds quantised weights (${method === undefined ? 'config.json does not say by which method' : `quant_method ${shown(method)}`}; tensor ${quoted(tensor.name)} is ${tensor.dtype}); load it with transformers, call model.dequantize() and save_pretrained into another folder, and measure that`,
+    `${weights.folder} holds quantised weights (${method === undefined ? 'config.json does not say by which method' : `quant_method ${shown(method)}`}; tensor ${quoted(tensor.name)} is ${tensor.dtype}); load it with transformers, call model.dequantize() and model.save_pretrained(folder, save_original_format=False), and measure that folder`,
   )
 }

@@ -27,6 +27,8 @@ export interface PeftKey {
   /** Module path without `base_model.model.`. */
   path: string
   part: PeftPart
+  /** The adapter's name, where the tensor's name has it. */
+  adapter?: string
 }
 
 /** Ends of tensor names, first match first. */
@@ -48,9 +50,9 @@ const PARTS: readonly (readonly [pattern: RegExp, part: PeftPart])[] = [
   [/^(?!.*\.lora_)(.+)\.bias$/s, 'bias'],
 ]
 
-/** A part of the model's own state_dict, which has the adapter's name where a saved adapter has none. */
-const RAW =
-  /\.(?:lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|modules_to_save|trainable_tokens_delta)(\.(?!weight$|bias$)[^.]+)(?:\.(?:weight|bias))?$/
+/** In a model's own state_dict the adapter has its name in the names of its tensors; a saved one has not. */
+const NAMED =
+  /(\.(?:lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|modules_to_save|trainable_tokens_delta))\.((?!weight$|bias$)[^.]+)(\.(?:weight|bias))?$/
 
 /**
  * Reads a tensor name of adapter_model.safetensors.
@@ -60,18 +62,15 @@ const RAW =
  */
 export function parsePeftKey(name: string, where: string): PeftKey {
   refuseWrapped(name, where)
-  const raw = RAW.exec(name)?.[1]
-  if (raw !== undefined) {
-    throw unsupported(
-      name,
-      where,
-      `of a state_dict, with the adapter's name "${raw.slice(1)}" in it, and PEFT loads nothing from such a file; save the adapter with save_pretrained, or ${renaming(raw, '')}`,
-    )
-  }
-  if (name.startsWith(PREFIX)) {
-    const key = partOf(name.slice(PREFIX.length))
-    if (key) return key
-  } else if (partOf(name)?.part.match(/^(?:A|B|embedding|magnitude|tokens)/)) {
+  const [found, before, adapter, after = ''] = NAMED.exec(name) ?? []
+  // What modules_to_save holds is, in a state_dict, not a copy of anything.
+  const plain =
+    found === undefined
+      ? name
+      : name.slice(0, -found.length) + (before === '.modules_to_save' ? after : before + after)
+  const key = partOf(plain.startsWith(PREFIX) ? plain.slice(PREFIX.length) : plain)
+  if (key && plain.startsWith(PREFIX)) return adapter === undefined ? key : { ...key, adapter }
+  if (key && key.part !== 'weight' && key.part !== 'bias') {
     throw unsupported(
       name,
       where,

@@ -75,8 +75,11 @@ type Parts = Partial<Record<PeftPart, TensorEntry>>
 export function readAdapterTensors(file: Safetensors, config: PeftConfig, onDemand = false): AdapterTensors {
   const groups = new Map<string, Parts>()
   const buffers: string[] = []
+  const adapters = new Set<string>()
   for (const entry of file.tensors.values()) {
-    const { path, part } = parsePeftKey(entry.name, file.where)
+    const { path, part, adapter } = parsePeftKey(entry.name, file.where)
+    if (adapter !== undefined) adapters.add(adapter)
+    if (adapters.size > 1) throw severalAdapters(file, [...adapters])
     const group = groups.get(path) ?? {}
     if (part === 'buffer') buffers.push(entry.name)
     if (part === 'copy' || part === 'buffer') continue
@@ -249,6 +252,13 @@ function finite(file: Safetensors, entry: TensorEntry, values: Float32Array): Fl
     file,
     `finite values in tensor ${quoted(entry.name)}`,
     `${values[bad]} at element ${bad}; the training run has diverged or the file is damaged`,
+  )
+}
+
+function severalAdapters(file: Safetensors, names: readonly string[]): TraitscopeError {
+  return new TraitscopeError(
+    'UNSUPPORTED',
+    `${file.where} holds the adapters ${names.join(', ')}, as a model's state_dict does; save the one that is meant with save_pretrained(selected_adapters=[NAME])`,
   )
 }
 

@@ -15,6 +15,7 @@ import { isJsonObject, readJsonFile } from '../../formats/json/json.js'
 import { adapterArchitecture } from '../base/architectures.js'
 import { attentionRows } from '../base/attention-rows.js'
 import { baseNameRemark } from '../base/base-name.js'
+import { resizedVocabulary } from '../base/resized-vocabulary.js'
 import { MERGE_TYPE_NAMES, type MergeType } from '../merge/merge-types.js'
 import { convertTensor, type HfConversion, type MappedTensor, mapTensors } from './hf-tensors.js'
 
@@ -95,6 +96,13 @@ export async function planCheckpoint(
     if (!tensor) throw mismatch(weights, base, `${target.name}, which the checkpoint lacks`)
     if (tensor.shape.join() !== target.shape.join()) {
       const shape = [...target.shape].reverse()
+      const [rows, columns] = tensor.source.shape
+      if (/^(token_embd|output)\.weight$/.test(target.name) && columns === shape[1]) {
+        throw new TraitscopeError(
+          'ADAPTER_MISMATCH',
+          `${tensor.source.name} of ${weights.folder} has ${rows} rows, and ${target.name} of ${base.path} has ${shape[0]}; ${resizedVocabulary(rows!, shape[0]!)}`,
+        )
+      }
       throw mismatch(
         weights,
         base,

@@ -4,6 +4,7 @@ import { quoted } from '../../formats/json/json-scan.js'
 import type { LoraModule, PeftAdapter } from '../../formats/peft/peft.js'
 import { cutsVocabulary, type MappedModule, mapModule } from '../base/architectures.js'
 import { attentionRows } from '../base/attention-rows.js'
+import { resizedVocabulary } from '../base/resized-vocabulary.js'
 
 /** A module of an adapter and the tensor of the base that it changes. */
 export interface Placement {
@@ -97,6 +98,13 @@ function checkShape(
     module.outFeatures === outFeatures ||
     (cutsVocabulary(architecture, mapped) && module.outFeatures > (outFeatures ?? 0))
   if (more.length === 0 && module.inFeatures === inFeatures && rowsFit) return
+  const isVocabulary = mapped.kind === 'embedding' || mapped.kind === 'head'
+  if (isVocabulary && module.inFeatures === inFeatures && outFeatures !== undefined) {
+    throw new TraitscopeError(
+      'ADAPTER_MISMATCH',
+      `module ${quoted(module.path)} of the adapter has ${module.outFeatures} rows, and ${target.name} of ${base.path} has ${outFeatures}; ${resizedVocabulary(module.outFeatures, outFeatures)}`,
+    )
+  }
   throw new TraitscopeError(
     'ADAPTER_MISMATCH',
     `expected module ${quoted(module.path)} to be [${outFeatures}, ${inFeatures}] as ${target.name} of ${base.path}, found [${module.outFeatures}, ${module.inFeatures}]; the adapter was trained on another base model`,

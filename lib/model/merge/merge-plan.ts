@@ -11,6 +11,7 @@ import {
   shiftsNorms,
 } from '../base/architectures.js'
 import { attentionRows } from '../base/attention-rows.js'
+import { resizedVocabulary } from '../base/resized-vocabulary.js'
 import { readyPair } from '../lora/lora.js'
 import { permuteRows, rowOrder } from '../lora/lora-permute.js'
 import { type Placement, placeModules } from '../lora/lora-place.js'
@@ -110,6 +111,9 @@ class Planner {
       columns !== width ||
       highest >= available
     ) {
+      if (columns === width && (mapped.kind === 'embedding' || mapped.kind === 'head')) {
+        throw this.#resized(`rows of ${quoted(path)} up to ${highest}`, name, highest + 1, available)
+      }
       throw this.#mismatch(
         `rows of ${quoted(path)} up to ${highest} and ${width} wide to be in ${name}`,
         `shape [${available}, ${columns}]`,
@@ -213,9 +217,12 @@ class Planner {
     const wanted = this.#partRows(name, mapped) ?? shape[1]!
     const rowsFit = rows === wanted || (cutsVocabulary(this.architecture, mapped) && rows > wanted)
     if (shape.length === 2 && shape[0] === columns && rowsFit) return
+    if (shape[0] === columns && (mapped.kind === 'embedding' || mapped.kind === 'head')) {
+      throw this.#resized(`module ${quoted(path)} with ${rows} rows`, name, rows, wanted)
+    }
     throw this.#mismatch(
       `module ${quoted(path)} to be [${wanted}, ${shape[0]}] as ${name}`,
-      `[${rows}, ${columns}]${mapped.kind === 'embedding' || mapped.kind === 'head' ? '; a resized vocabulary needs a base with the same tokens' : ''}`,
+      `[${rows}, ${columns}]`,
     )
   }
 
@@ -272,6 +279,13 @@ class Planner {
     return new TraitscopeError(
       'UNSUPPORTED',
       `cannot merge DoRA on ${quoted(path)}: ${this.base.path} lacks embedding rows that count for its norms; train without DoRA on the embedding`,
+    )
+  }
+
+  #resized(what: string, name: string, rows: number, available: number): TraitscopeError {
+    return new TraitscopeError(
+      'ADAPTER_MISMATCH',
+      `${this.adapter.path} has ${what}, and ${name} of ${this.base.path} has ${available}; ${resizedVocabulary(rows, available)}`,
     )
   }
 

@@ -176,20 +176,12 @@ describe('readPeftAdapter', () => {
 
   const extra: [string, string, RegExp][] = [
     [
-      'an adapter name left in',
-      `${Q}.lora_A.default.weight`,
-      /adapter's name "default" in it.*k\.replace\("\.default", ""\)/,
-    ],
-    [
       'torch.compile',
       `${Q.replace('model.layers', '_orig_mod.model.layers')}.lora_A.weight`,
       /torch\.compile/,
     ],
     ['FSDP', `${Q.replace('layers.0', 'layers.0._fsdp_wrapped_module')}.lora_A.weight`, /comes from FSDP/],
     ['DDP', `module.${Q}.lora_A.weight`, /comes from DistributedDataParallel/],
-    ['a raw bias', `${Q}.lora_B.default.bias`, /adapter's name "default"/],
-    ['a raw embedding', `${Q}.lora_embedding_A.policy`, /adapter's name "policy"/],
-    ['a raw module', 'base_model.model.lm_head.modules_to_save.default.weight', /adapter's name "default"/],
     ['BD-LoRA', `${Q}.lora_diag`, /diagonal/],
     ['a foreign key', 'something.else', /not a tensor that PEFT writes/],
     [
@@ -206,6 +198,28 @@ describe('readPeftAdapter', () => {
       message: expect.stringMatching(message),
     })
     await expect(reading).rejects.toThrow(JSON.stringify(name))
+  })
+
+  it('should read the tensors of a state_dict, whose names have that of the adapter', async () => {
+    const named = (name: string) => name.replace(/(lora_[AB])/, '$1.policy')
+    const saved = await readPeftAdapter(await write(pair()))
+    const raw = pair().map((one) => ({ ...one, name: named(one.name) }))
+    const head = tensor('base_model.model.lm_head.modules_to_save.policy.weight', [5, 4], 3)
+    const original = tensor('base_model.model.lm_head.original_module.weight', [5, 4], 1)
+    const { modules, replaced } = await readPeftAdapter(await write([...raw, head, original]))
+    expect(modules).toEqual(saved.modules)
+    expect(replaced.map(({ path, part }) => [path, part])).toEqual([['lm_head', 'weight']])
+    expect(replaced[0]!.rows([0])).toEqual(new Float32Array(4).fill(3))
+  })
+
+  it('should refuse a state_dict of several adapters by their names', async () => {
+    const raw = ['default', 'ref'].flatMap((adapter) =>
+      pair().map((one) => ({ ...one, name: one.name.replace('.weight', `.${adapter}.weight`) })),
+    )
+    await expect(readPeftAdapter(await write(raw))).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringMatching(/holds the adapters default, ref/),
+    })
   })
 
   it('should refuse convolutions and integer tensors', async () => {

@@ -309,7 +309,7 @@ describe('mergeAdapter', () => {
       'a resized vocabulary',
       { replaced: [replaced(EMBED, 'weight', [VOCABULARY + 1, WIDTH])] },
       'ADAPTER_MISMATCH',
-      /\[10, 8\].*found \[11, 8\]; a resized vocabulary/,
+      /has 10; its vocabulary was resized from 10 to 11 rows.*resize_token_embeddings\(11\)/,
     ],
     [
       'a token outside the vocabulary',
