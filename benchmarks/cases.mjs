@@ -1,4 +1,4 @@
-// What is measured: operations x contenders x models. A trial is one of each, in a process of its own.
+// What is measured: operations x variants x models. A trial is one of each, in a process of its own.
 import { VARIANTS } from '../dist/lib/bench/variants.js'
 
 /** Ways to compute the same states, by name; benchmarks/operations/read-states.mjs runs them. */
@@ -6,11 +6,11 @@ const ways = VARIANTS.map(({ name }) => name)
 
 export const OPERATIONS = {
   /** The evaluation prompts of the core pack: the pass that every checkpoint gets. */
-  evaluate: { module: './operations/read-states.mjs', prompts: 'evaluation', contenders: ways },
+  evaluate: { module: './operations/read-states.mjs', prompts: 'evaluation', variants: ways },
   /** The extraction prompts of the core pack: the pass that makes directions, once per base. */
-  extract: { module: './operations/read-states.mjs', prompts: 'extraction', contenders: ways },
+  extract: { module: './operations/read-states.mjs', prompts: 'extraction', variants: ways },
   /** A rank-16 adapter on the query and value projections, in and out. */
-  swap: { module: './operations/swap-adapter.mjs', contenders: ['swap'] },
+  swap: { module: './operations/swap-adapter.mjs', variants: ['swap'] },
   /** The largest matrix of a block times 512 rows: the roof. */
-  matmul: { module: './operations/matmul.mjs', contenders: ['alone'] },
+  matmul: { module: './operations/matmul.mjs', variants: ['alone'] },
 }

@@ -2,7 +2,7 @@
 //
 //   node benchmarks/run.mjs MODEL.gguf [MODEL.gguf ...] [--operation evaluate,extract,swap,matmul] [--layer N]
 //                           [--seconds 10] [--rounds 3] [--out results.json]
-//                           [--contender 'one prompt at a time,+ context first'] [--threads 1] [--batch-tokens 2048]
+//                           [--variant 'one prompt at a time,+ context first'] [--threads 1] [--batch-tokens 2048]
 //
 // A trial that fails is reported and does not stop the rest. Medians, with the median absolute deviation beside them;
 // speed by wall clock, and by CPU time, which other programs move less. Threads and batch sizes are searched unless given.
@@ -23,7 +23,7 @@ const { values, positionals: models } = parseArgs({
     layer: { type: 'string' },
     seconds: { type: 'string', default: '10' },
     rounds: { type: 'string', default: '3' },
-    contender: { type: 'string' },
+    variant: { type: 'string' },
     threads: { type: 'string' },
     'batch-tokens': { type: 'string' },
     out: { type: 'string' },
@@ -60,17 +60,15 @@ function commit() {
 }
 
 const fixed = (value) => (value === undefined ? undefined : [Number(value)])
-const wanted = values.contender?.split(',')
+const wanted = values.variant?.split(',')
 const trials = models.flatMap((model) =>
   operations.flatMap((operation) =>
-    OPERATIONS[operation].contenders
-      .filter(
-        (contender) => OPERATIONS[operation].prompts === undefined || (wanted?.includes(contender) ?? true),
-      )
-      .map((contender) => ({
+    OPERATIONS[operation].variants
+      .filter((variant) => OPERATIONS[operation].prompts === undefined || (wanted?.includes(variant) ?? true))
+      .map((variant) => ({
         model,
         operation,
-        contender,
+        variant,
         layer: values.layer && Number(values.layer),
         seconds: Number(values.seconds),
         threads: fixed(values.threads),
@@ -93,9 +91,9 @@ for (let round = 1; round <= Number(values.rounds); round++) {
     if (rounds[i].at(-1)?.failed !== undefined) continue
     const result = trial(settings)
     rounds[i].push(result)
-    const { model, operation, contender, seconds = [], cpuSeconds = [] } = result
+    const { model, operation, variant, seconds = [], cpuSeconds = [] } = result
     console.error(
-      `round ${round}: ${basename(model)}: ${operation}, ${contender}: ${seconds} s, CPU ${cpuSeconds} s`,
+      `round ${round}: ${basename(model)}: ${operation}, ${variant}: ${seconds} s, CPU ${cpuSeconds} s`,
     )
   }
 }
@@ -116,7 +114,7 @@ if (values.out) {
 const roofOf = (model) =>
   results.find((each) => each.model === model && each.operationsPerSecond)?.operationsPerSecond
 const cells = (each) => {
-  const start = [basename(each.model), each.operation, each.contender]
+  const start = [basename(each.model), each.operation, each.variant]
   if (each.failed !== undefined) return [...start, `failed (${each.failed})`]
   if (each.operationsPerSecond) {
     return [...start, `${(median(each.operationsPerSecond) / 1e9).toFixed(0)} GFLOP/s`]
@@ -151,7 +149,7 @@ console.log(
     [
       'model',
       'operation',
-      'contender',
+      'variant',
       'seconds',
       'prompts/s',
       'computed',

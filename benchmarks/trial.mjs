@@ -9,7 +9,7 @@ const model = await openModel(settings.model)
 try {
   const layer = settings.layer ?? Math.floor(model.info.nLayer / 2)
   const result = await run(model, { ...settings, operation, layer })
-  console.log(JSON.stringify({ description: model.info.description, layer, ...result }))
+  console.log(JSON.stringify({ layer, ...result }))
 } finally {
   await model.close()
 }

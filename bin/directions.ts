@@ -64,19 +64,17 @@ export async function directionsFromFlags(
       'give --bundle DIR (made by `traitscope calibrate`), --directions DIR (made by `traitscope directions`), or --layer N to make directions on the spot',
     )
   }
-  const progress = context.output.progress('reading trait prompts')
-  let directions: Directions
-  try {
-    directions = await extractDirections(context.model, context.pack, {
-      layers: flags.layer,
-      template: context.template,
+  const { model, pack, template, output, signal } = context
+  const layers = flags.layer
+  const directions = await output.during('reading trait prompts', (update) =>
+    extractDirections(model, pack, {
+      layers,
+      template,
       probes: false,
-      signal: context.signal,
-      onProgress: (fraction) => progress.update(fraction),
-    })
-  } finally {
-    progress.done()
-  }
-  for (const sentence of worthSentences(directions)) context.output.note(sentence)
+      signal,
+      onProgress: (fraction) => update(fraction),
+    }),
+  )
+  for (const sentence of worthSentences(directions)) output.note(sentence)
   return directions
 }

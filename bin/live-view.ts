@@ -1,5 +1,6 @@
 /** A block of lines on a terminal that is redrawn in place. */
 import type { Writable } from 'node:stream'
+import { rendered } from './text.js'
 
 export type Terminal = Writable & { isTTY?: boolean; columns?: number; rows?: number }
 
@@ -36,7 +37,7 @@ export class LiveView implements Disposable {
     // After a resize nobody knows where the old lines have wrapped to.
     const home = this.#resized ? CLEAR_SCREEN : this.#height > 0 ? `\u001b[${this.#height}A\r` : ''
     this.stream.write(
-      `${BEGIN}${home}${shown.map((line) => `${line}${TO_LINE_END}\n`).join('')}${TO_SCREEN_END}${END}`,
+      `${BEGIN}${home}${shown.map((line) => `${rendered(line, true)}${TO_LINE_END}\n`).join('')}${TO_SCREEN_END}${END}`,
     )
     this.#height = shown.length
     this.#resized = false

@@ -6,18 +6,10 @@ import type { ModelFlags } from './options.js'
 import type { Output } from './output.js'
 
 export async function openFromFlags(flags: ModelFlags, output: Output, signal: AbortSignal): Promise<Model> {
-  const progress = output.progress(`loading ${flags.model}`)
-  try {
-    return await openModel(flags.model, {
-      gpuLayers: flags.gpuLayers,
-      batchTokens: flags.batchTokens,
-      threads: flags.threads,
-      signal,
-      onProgress: (fraction) => progress.update(fraction),
-    })
-  } finally {
-    progress.done()
-  }
+  const { gpuLayers, batchTokens, threads } = flags
+  return output.during(`loading ${flags.model}`, (onProgress) =>
+    openModel(flags.model, { gpuLayers, batchTokens, threads, signal, onProgress }),
+  )
 }
 
 /** The template that the flags ask for; the acknowledgement belongs to the trait pack. */

@@ -1,21 +1,43 @@
 /** Where words go: results to stdout, progress and notes to stderr, bars and colour only where a person looks. */
 import type { Terminal } from './live-view.js'
+import { type Color, columnsOf, fitted, oneLine, painted, plain, rendered, safeJson } from './text.js'
 
 export interface Output {
-  /** A line of the result, to stdout. */
-  print(text: string): void
+  /** A line of the result, or several, to stdout. Control characters of names are shown, not sent, line ends too. */
+  print(text: string | readonly string[]): void
   /** One JSON document, to stdout. */
   json(value: unknown): void
+  /** One JSON value on a line of its own, to stdout. */
+  jsonLine(value: unknown): void
   /** A remark for the person, to stderr. */
   note(text: string): void
   /** What went wrong, to stderr, however quiet. */
   error(text: string): void
-  /** Starts a progress line; without a TTY it prints the label once. */
-  progress(label: string, unit?: { name: string; total?: number }): ProgressLine
-  /** Wraps text in a colour if stdout shows colours. */
-  color(name: keyof typeof COLORS, text: string): string
+  /** Several lines that went wrong, such as a stack, to stderr. */
+  errorLines(text: string): void
+  /**
+   * Starts a progress line: a bar that is redrawn where a person looks, else the label, and every ten seconds where the
+   * work is. Whatever else is written meanwhile gets lines of its own.
+   */
+  progress(label: string, options?: ProgressOptions): ProgressLine
+  /** Does some work with a progress line, which ends with it, whatever its end. */
+  during<T>(
+    label: string,
+    work: (update: ProgressLine['update']) => Promise<T>,
+    options?: ProgressOptions,
+  ): Promise<T>
+  /** Marks text to be shown in a colour where stdout has colours. */
+  color(name: Color, text: string): string
   /** Stdout, where a view may be drawn: a person looks and the terminal can move its cursor. */
   readonly terminal: Terminal | undefined
+}
+
+export interface ProgressOptions {
+  /** What is counted, e.g. prompts, and how many there are. */
+  unit?: string
+  total?: number
+  /** Where nobody sees a bar: say the label at once (default), or only if it takes ten seconds. */
+  announce?: boolean
 }
 
 export interface ProgressLine {
@@ -27,7 +49,15 @@ export interface ProgressLine {
   done(): void
 }
 
-const COLORS = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
+/** A bar that is on its stream's last line now. */
+const openBars = new WeakMap<Terminal, { redraw(): void; hidden: boolean }>()
+
+const BAR_MS = 80
+const TICK_MS = 1000
+/** How often work says where it is when nobody sees a bar. */
+const SAY_MS = 10_000
+/** Of a line, whatever the terminal has more: beyond that it is hard to read. */
+const WIDEST = 80
 
 /** `12 s`, `3 min 20 s`, `2 h 5 min`. */
 export function duration(seconds: number): string {
@@ -37,67 +67,157 @@ export function duration(seconds: number): string {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`
 }
 
+/** Takes an open bar off the screen, so that what comes next starts a line of its own. */
+export function clearBar(stream: Terminal = process.stderr): void {
+  const bar = openBars.get(stream)
+  if (bar === undefined || bar.hidden) return
+  bar.hidden = true
+  stream.write('\r\u001b[2K')
+}
+
 export function createOutput(
   options: { quiet?: boolean; stdout?: Terminal; stderr?: Terminal; env?: NodeJS.ProcessEnv } = {},
 ): Output {
   const { quiet = false, stdout = process.stdout, stderr = process.stderr, env = process.env } = options
-  const plain = env.NO_COLOR !== undefined || env.TERM === 'dumb' || env.CI !== undefined
+  const colorless = env.NO_COLOR !== undefined || env.TERM === 'dumb' || env.CI !== undefined
+  const colors = !colorless && stdout.isTTY === true
   const moves = ({ isTTY }: Terminal) =>
     isTTY === true && env.TERM !== 'dumb' && env.CI === undefined && !quiet
   const bars = moves(stderr)
+  const toStdout = (text: string) => {
+    if (stdout.isTTY === true) clearBar(stderr) // the same screen
+    stdout.write(`${text}\n`)
+  }
+  const toStderr = (text: string) => {
+    clearBar(stderr)
+    stderr.write(`${text}\n`)
+  }
+  const progress = (label: string, { unit, total, announce = true }: ProgressOptions = {}): ProgressLine => {
+    if (quiet) return { update: () => {}, done: () => {} }
+    const name = oneLine(label)
+    const state: Progress = { started: performance.now(), fraction: undefined, unit, total }
+    if (!bars && announce) toStderr(name)
+    let shown = 0
+    let over = false
+    const bar = {
+      hidden: true,
+      redraw() {
+        shown = performance.now()
+        bar.hidden = false
+        stderr.write(`\r\u001b[2K${barLine(name, state, Math.min(stderr.columns ?? WIDEST, WIDEST) - 1)}`)
+      },
+    }
+    if (bars) openBars.set(stderr, bar)
+    const timer = bars
+      ? setInterval(bar.redraw, TICK_MS)
+      : setInterval(() => toStderr(`${name}: ${plainProgress(state)}`), SAY_MS)
+    timer.unref()
+    return {
+      update(fraction, total) {
+        if (over) return
+        state.fraction = fraction
+        state.total = total ?? state.total
+        if (bars && (fraction >= 1 || performance.now() - shown >= BAR_MS)) bar.redraw()
+      },
+      done() {
+        over = true
+        clearInterval(timer)
+        if (openBars.get(stderr) !== bar) return
+        clearBar(stderr)
+        openBars.delete(stderr)
+      },
+    }
+  }
   return {
-    print: (text) => void stdout.write(`${text}\n`),
-    json: (value) => void stdout.write(`${JSON.stringify(value, null, 2)}\n`),
-    note: (text) => {
-      if (!quiet) stderr.write(`${text}\n`)
+    print: (text) => {
+      const lines = typeof text === 'string' ? [text] : text
+      toStdout(lines.map((line) => rendered(line, colors)).join('\n'))
     },
-    error: (text) => void stderr.write(`${text}\n`),
+    json: (value) => toStdout(safeJson(value, 2)),
+    jsonLine: (value) => toStdout(safeJson(value)),
+    note: (text) => {
+      if (!quiet) toStderr(sentence(text))
+    },
+    error: (text) => toStderr(sentence(text)),
+    errorLines: (text) => toStderr(plain(text)),
     terminal: moves(stdout) ? stdout : undefined,
-    color: (name, text) =>
-      plain || stdout.isTTY !== true ? text : `\u001b[${COLORS[name]}m${text}\u001b[0m`,
-    progress(label, unit) {
-      const started = performance.now()
-      let shown = 0
-      let total = unit?.total
-      if (!bars && !quiet) stderr.write(`${label}\n`)
-      const draw = (fraction: number) => {
-        const seconds = (performance.now() - started) / 1000
-        const rate =
-          unit && total && seconds > 0.2
-            ? `  ${((fraction * total) / seconds).toFixed(0)} ${unit.name}/s`
-            : ''
-        const left =
-          fraction > 0.02 && seconds > 0.5 ? `  ${duration(seconds / fraction - seconds)} left` : ''
-        const width = 20
-        const filled = Math.round(fraction * width)
-        const bar = `${'='.repeat(filled)}${' '.repeat(width - filled)}`
-        const line = `${label} [${bar}] ${(100 * fraction).toFixed(0).padStart(3)} %${rate}${left}`
-        stderr.write(`\r\u001b[2K${line.slice(0, (stderr.columns ?? 100) - 1)}`)
-      }
-      return {
-        update(fraction, knownTotal) {
-          total = knownTotal ?? total
-          if (!bars) return
-          const now = performance.now()
-          if (fraction < 1 && now - shown < 80) return
-          shown = now
-          draw(fraction)
-        },
-        done() {
-          if (bars) stderr.write('\r\u001b[2K')
-        },
+    color: (name, text) => (colors ? painted(name, text) : text),
+    progress,
+    async during(label, work, options) {
+      const line = progress(label, options)
+      try {
+        return await work(line.update)
+      } finally {
+        line.done()
       }
     },
   }
 }
 
-/** Columns of text, right-aligned except the first; widths from the content. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? '').length)))
-  const line = (cells: readonly string[]) =>
-    widths
-      .map((width, i) => (i === 0 ? (cells[i] ?? '').padEnd(width) : (cells[i] ?? '').padStart(width)))
+/** One line, whatever a parser's message or a name holds. */
+const sentence = (text: string): string => oneLine(text.trim().replace(/\s*\n\s*/g, ' '))
+
+interface Progress {
+  started: number
+  /** Undefined until something is known. */
+  fraction: number | undefined
+  unit: string | undefined
+  total: number | undefined
+}
+
+/** Seconds so far, and those that are left if it goes on like this; undefined too early to tell. */
+function times({ started, fraction }: Progress): { seconds: number; left: number | undefined } {
+  const seconds = (performance.now() - started) / 1000
+  const known = fraction !== undefined && fraction > 0.02 && seconds > 0.5
+  return { seconds, left: known ? seconds / fraction - seconds : undefined }
+}
+
+/** `40 %, 2 min 0 s so far, 3 min 0 s left`. */
+function plainProgress(state: Progress): string {
+  const { seconds, left } = times(state)
+  const parts = [`${duration(seconds)} so far`]
+  if (state.fraction !== undefined) parts.unshift(`${Math.floor(100 * state.fraction)} %`)
+  if (left !== undefined) parts.push(`${duration(left)} left`)
+  return parts.join(', ')
+}
+
+const BAR = { most: 20, least: 6 }
+
+/** Label, bar, share, rate and time left in so many columns; what has no room goes, from the rate to the label. */
+function barLine(label: string, state: Progress, columns: number): string {
+  const { seconds, left } = times(state)
+  const { fraction, unit, total } = state
+  if (fraction === undefined) {
+    const so = seconds < 1 ? '' : `  ${duration(seconds)}`
+    return fitted(label, columns - so.length) + so
+  }
+  const share = ` ${(100 * fraction).toFixed(0).padStart(3)} %`
+  const time = left === undefined ? '' : `  ${duration(left)} left`
+  const rate =
+    unit && total && seconds > 0.2 ? `  ${((fraction * total) / seconds).toFixed(0)} ${unit}/s` : ''
+  const least = Math.min(columnsOf(label), 16)
+  const room = (end: string) => columns - least - end.length
+  const end = [share + rate + time, share + time, share].find((text) => room(text) >= BAR.least + 3) ?? share
+  // The bar gets what label and figures leave, and the label what the bar leaves.
+  const free = columns - columnsOf(label) - end.length - 3
+  const width = Math.min(BAR.most, Math.max(free, room(end) - 3 >= BAR.least ? BAR.least : 0))
+  if (width < BAR.least) return fitted(label, Math.max(0, columns - end.length)) + end.slice(0, columns)
+  const filled = Math.round(fraction * width)
+  const bar = ` [${'='.repeat(filled)}${' '.repeat(width - filled)}]`
+  return fitted(label, columns - bar.length - end.length) + bar + end
+}
+
+/** Columns of text, right-aligned except the first; widths from the content. One line per row, the header first. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const cells = [header, ...rows].map((row) => header.map((_, i) => oneLine(row[i] ?? '')))
+  const widths = header.map((_, i) => Math.max(...cells.map((row) => columnsOf(row[i]!))))
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => {
+        const blank = ' '.repeat(widths[i]! - columnsOf(cell))
+        return i === 0 ? cell + blank : blank + cell
+      })
       .join('  ')
       .trimEnd()
-  return [line(header), ...rows.map(line)].join('\n')
+  return cells.map(line)
 }

@@ -15,6 +15,10 @@ import { mergeCommand } from './commands/merge.js'
 import { reportCommand } from './commands/report.js'
 import { watchCommand } from './commands/watch.js'
 import { readSwitchVariables } from './options.js'
+import { plain } from './text.js'
+
+/** What commander says of a flag's or a configuration file's value may hold anything. */
+const SAFE_ERRORS = { outputError: (text: string, write: (text: string) => void) => write(plain(text)) }
 
 /** The whole command line; `signal` fires when the user interrupts. */
 export function buildProgram(signal: AbortSignal): Command {
@@ -25,6 +29,7 @@ export function buildProgram(signal: AbortSignal): Command {
     .version(packageVersion)
     .showHelpAfterError('(run with --help for the options and an example)')
     .exitOverride()
+    .configureOutput(SAFE_ERRORS)
     .hook('preAction', (_, command) => readSwitchVariables(command))
     .addHelpText(
       'after',
@@ -53,7 +58,10 @@ Example:
     mergeCommand(signal),
     benchCommand(signal),
   ]) {
-    command.exitOverride().showHelpAfterError('(run with --help for the options and an example)')
+    command
+      .exitOverride()
+      .configureOutput(SAFE_ERRORS)
+      .showHelpAfterError('(run with --help for the options and an example)')
     program.addCommand(command)
   }
   return program

@@ -3,6 +3,7 @@
 import { CommanderError } from 'commander'
 import { isTraitscopeError } from '../lib/errors.js'
 import { applyConfigFile, translateLlamaFlags } from './options.js'
+import { clearBar, createOutput } from './output.js'
 import { buildProgram } from './program.js'
 import { EXIT_NOT_COMPARABLE } from './verdicts.js'
 
@@ -12,11 +13,16 @@ const EXIT_INTERRUPTED = 130
 /** What a shell shows of a program that ends because nobody reads its output any more: 128 + SIGPIPE. */
 const EXIT_PIPE = 141
 
+const output = createOutput()
+
 // One Ctrl-C stops cleanly (temporary files go, the model is closed); a second one does not wait.
 const interrupt = new AbortController()
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
-    if (interrupt.signal.aborted) process.exit(EXIT_INTERRUPTED)
+    if (interrupt.signal.aborted) {
+      clearBar()
+      process.exit(EXIT_INTERRUPTED)
+    }
     interrupt.abort(new Error(`interrupted by ${name}`))
   })
 }
@@ -28,7 +34,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (unread !== undefined) return
   if (error.code !== 'EPIPE') {
     unread = EXIT_FAILURE
-    process.stderr.write(`traitscope: cannot write the results (${error.code}); check the free space there\n`)
+    output.error(`traitscope: cannot write the results (${error.code}); check the free space there`)
   } else unread = Number(process.exitCode ?? (working ? EXIT_PIPE : 0))
   process.exitCode = unread
   interrupt.abort(new Error('nobody reads the results'))
@@ -56,15 +62,15 @@ function report(error: unknown): number {
   if (isTraitscopeError(error)) {
     if (error.code === 'ABORTED' && interrupt.signal.aborted) {
       if (unread !== undefined) return unread
-      process.stderr.write('traitscope: interrupted\n')
+      output.error('traitscope: interrupted')
       return EXIT_INTERRUPTED
     }
-    process.stderr.write(`traitscope: ${error.message} [${error.code}]\n`)
+    output.error(`traitscope: ${error.message} [${error.code}]`)
     if (error.code === 'NOT_COMPARABLE') return EXIT_NOT_COMPARABLE
     return error.code === 'USAGE' ? EXIT_USAGE : EXIT_FAILURE
   }
-  process.stderr.write(
-    `traitscope: this is a bug, please report it\n${error instanceof Error ? error.stack : String(error)}\n`,
+  output.errorLines(
+    `traitscope: this is a bug, please report it\n${error instanceof Error ? error.stack : String(error)}`,
   )
   return EXIT_FAILURE
 }

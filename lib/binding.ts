@@ -20,13 +20,10 @@ export interface NativeSpecialToken {
 
 /** What llama.cpp says of a model: counts, and bytes of its weights. */
 export interface NativeModelInfo {
-  description: string
   nLayer: number
   nEmbd: number
   nVocab: number
   nCtxTrain: number
-  nParams: number
-  nBytes: number
   hasVocab: boolean
   addBos: boolean
   addEos: boolean

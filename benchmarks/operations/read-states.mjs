@@ -29,12 +29,12 @@ export async function tokensOf(model, which) {
 }
 
 /** Settings that are not fixed are searched, the pass is timed and its rows are verified. */
-export async function run(model, { operation, contender: name, layer, seconds, ...choices }) {
-  const contender = VARIANTS.find((each) => each.name === name)
+export async function run(model, { operation, variant: name, layer, seconds, ...choices }) {
+  const variant = VARIANTS.find((each) => each.name === name)
   const prompts = await tokensOf(model, operation.prompts)
   await warmUp(model, prompts, layer)
   const { result: best, peakBytes } = await withPeakMemory(() =>
-    bestTrial(model, contender, prompts, {
+    bestTrial(model, variant, prompts, {
       layer,
       seconds,
       threads: choices.threads,
@@ -62,7 +62,7 @@ export async function run(model, { operation, contender: name, layer, seconds, .
     share: best.share,
     difference: largestDifference(best, { rows }),
     overheadShare: best.overheadSeconds / best.seconds,
-    operations: contender.stopEarly ? neededOperations(model.gguf, layer, best) : null,
+    operations: variant.stopEarly ? neededOperations(model.gguf, layer, best) : null,
     peakAnonymousBytes: peakBytes ?? null,
   }
 }

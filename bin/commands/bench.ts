@@ -1,5 +1,6 @@
 import { Command } from 'commander'
-import { type BenchReport, benchModel } from '../../lib/bench/bench.js'
+import { type BenchProgress, type BenchReport, benchModel } from '../../lib/bench/bench.js'
+import { parametersText } from '../../lib/formats/gguf/gguf-tensors.js'
 import { scanRunFolder } from '../../lib/formats/run/run-folder.js'
 import { percent } from '../../lib/percent.js'
 import { evaluationPrompts } from '../../lib/prompts/prompt-sets.js'
@@ -7,7 +8,7 @@ import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
-import { createOutput, duration, type Output, table } from '../output.js'
+import { createOutput, duration, type Output, type ProgressLine, table } from '../output.js'
 
 interface Flags extends ModelFlags {
   layer?: number
@@ -52,14 +53,16 @@ Example:
       template,
       evaluationPrompts(pack).map(({ messages }) => messages),
     )
+    using measuring = new MeasuringLine(output)
     const report = await benchModel(model, prompts, {
       layer: flags.layer,
       seconds: flags.seconds,
       threads: flags.threads === undefined ? undefined : [flags.threads],
       batchTokens: flags.batchTokens === undefined ? undefined : [flags.batchTokens],
       signal,
-      onProgress: (what) => output.note(what),
+      onProgress: measuring.next,
     })
+    measuring[Symbol.dispose]()
     const run = checkpoints && {
       checkpoints: checkpoints.length,
       seconds: checkpoints.length * report.checkpointSeconds,
@@ -74,11 +77,36 @@ Example:
   })
 }
 
+/** Says how long it will take, then what is being measured. */
+class MeasuringLine implements Disposable {
+  #line: ProgressLine | undefined
+  #announced = false
+
+  constructor(private readonly output: Output) {}
+
+  readonly next = ({ what, n, of, seconds }: BenchProgress): void => {
+    this[Symbol.dispose]()
+    if (of > 0 && !this.#announced) {
+      this.output.note(`${of} measurements, about ${duration(seconds)}`)
+      this.#announced = true
+    }
+    this.#line = this.output.progress(of > 0 ? `${n} of ${of}: ${what}` : what)
+  };
+
+  [Symbol.dispose](): void {
+    this.#line?.done()
+    this.#line = undefined
+  }
+}
+
 function print(report: BenchReport, output: Output): void {
   const { model, machine, layer, prompts, rows, roof, adapter } = report
-  output.print(`${model.description}, weights mostly ${model.type}, layer ${layer} of ${model.nLayer}`)
+  output.print(
+    `${model.architecture}, ${parametersText(model.nParams)} parameters, weights mostly ${model.type}, layer ${layer} of ${model.nLayer}`,
+  )
   output.print(`${machine.cpu}, ${machine.threads} threads, on ${machine.device}`)
-  output.print(`${prompts.count} prompts of ${prompts.tokens} tokens in all\n`)
+  output.print(`${prompts.count} prompts of ${prompts.tokens} tokens in all`)
+  output.print('')
   output.print(
     table(
       ['', 'seconds', 'prompts/s', 'tokens/s', 'computed', 'threads', 'batch', 'run', 'difference', 'speed'],
@@ -97,8 +125,9 @@ function print(report: BenchReport, output: Output): void {
     ),
   )
   const peak = report.peakAnonymousBytes
+  output.print('')
   output.print(
-    `\nmatrix products alone  ${(roof.operationsPerSecond / 1e9).toFixed(0)} GFLOP/s, of which the pass reaches ${percent(roof.share, 0)}`,
+    `matrix products alone  ${(roof.operationsPerSecond / 1e9).toFixed(0)} GFLOP/s, of which the pass reaches ${percent(roof.share, 0)}`,
   )
   output.print(`outside llama.cpp      ${percent(report.overheadShare, 2)} of the time`)
   output.print(

@@ -66,27 +66,32 @@ Example:
     if (out !== undefined) await checkOutputFree(out, { force: flags.force === true, marker: 'bundle.json' })
     const parts = out === undefined ? undefined : await bundleParts(flags)
     const { anchor = [] } = flags
-    const { runs: found, exclusions } = await scanLabelledRuns(root, {
-      datasets: flags.datasets && [...flags.datasets, ...anchor],
-      exclude: flags.exclude,
-      signal,
-    })
+    const { runs: found, exclusions } = await output.during(
+      `reading the runs of ${root}`,
+      () =>
+        scanLabelledRuns(root, {
+          datasets: flags.datasets && [...flags.datasets, ...anchor],
+          exclude: flags.exclude,
+          signal,
+        }),
+      { announce: false },
+    )
     const runs = found.filter(({ dataset }) => !anchor.includes(dataset))
     const left = exclusions.length === 0 ? '' : `, ${exclusions.length} left out`
-    const progress = output.progress(`calibrating on ${runs.length} runs${left}`)
-    const calibration = await calibrate(runs, {
-      cut: flags.cut,
-      threshold: flags.threshold,
-      maxFnr: flags.maxFnr,
-      maxFpr: flags.maxFpr,
-      nominalCoverage: flags.nominalCoverage,
-      layers: flags.layer,
-      anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
-      exclusions,
-      signal,
-      onProgress: (fraction) => progress.update(fraction),
-    })
-    progress.done()
+    const calibration = await output.during(`calibrating on ${runs.length} runs${left}`, (onProgress) =>
+      calibrate(runs, {
+        cut: flags.cut,
+        threshold: flags.threshold,
+        maxFnr: flags.maxFnr,
+        maxFpr: flags.maxFpr,
+        nominalCoverage: flags.nominalCoverage,
+        layers: flags.layer,
+        anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
+        exclusions,
+        signal,
+        onProgress,
+      }),
+    )
     if (out !== undefined) await saveBundle(calibration, parts!, out, { force: flags.force === true })
     if (flags.json) {
       const { rows: _, ...report } = calibration.report

@@ -47,16 +47,17 @@ Example:
     )
   return addOutputOptions(command).action(async (folder: string, flags: Flags) => {
     const output = createOutput({ quiet: flags.quiet === true })
-    const progress = output.progress(`converting ${folder}`)
-    const report = await convertModel(folder, flags.out, {
-      type: flags.type && ({ f32: 'F32', f16: 'F16', bf16: 'BF16' } as const)[flags.type],
-      name: flags.name,
-      pre: flags.pre,
-      ignoreKeys: flags.ignoreKey,
-      force: flags.force === true,
-      signal,
-      onProgress: (fraction) => progress.update(fraction),
-    }).finally(() => progress.done())
+    const report = await output.during(`converting ${folder}`, (onProgress) =>
+      convertModel(folder, flags.out, {
+        type: flags.type && ({ f32: 'F32', f16: 'F16', bf16: 'BF16' } as const)[flags.type],
+        name: flags.name,
+        pre: flags.pre,
+        ignoreKeys: flags.ignoreKey,
+        force: flags.force === true,
+        signal,
+        onProgress,
+      }),
+    )
     for (const key of report.ignoredKeys) output.note(`ignored: ${key}`)
     for (const remark of report.remarks) output.note(`remark: ${remark}`)
     if (flags.json) return output.json({ path: flags.out, ...report })

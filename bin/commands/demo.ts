@@ -53,7 +53,7 @@ Example:
     const seconds = (performance.now() - started) / 1000
     const problems = demo.outcomes.flatMap(({ problem }) => problem ?? [])
     if (flags.json) output.json({ ...summary(demo), seconds, ok: problems.length === 0, problems })
-    else output.print(closing(demo, seconds, flags.out))
+    else output.print(closing(demo, seconds, flags.out).split('\n'))
     if (problems.length > 0) process.exitCode = 1
   })
 }

@@ -63,22 +63,23 @@ export function directionsCommand(signal: AbortSignal): Command {
     const sets = ['core', 'control', 'all'] as const
     const named = sets.find((set) => set === flags.traitSet)
     const traits = named ?? flags.traitSet.split(',').map((name) => name.trim())
-    const progress = output.progress('reading trait prompts', {
-      name: 'prompts',
-      total: countExtractionPrompts(pack, traits),
-    })
     const started = performance.now()
-    const directions = await extractDirections(model, pack, {
-      layers: flags.layer,
-      traits,
-      method: flags.method,
-      pool: flags.pool,
-      probes: flags.probes,
-      template,
-      signal,
-      onProgress: (fraction) => progress.update(fraction),
-    })
-    progress.done()
+    const { layer: layers, method, pool, probes } = flags
+    const directions = await output.during(
+      'reading trait prompts',
+      (update) =>
+        extractDirections(model, pack, {
+          layers,
+          traits,
+          method,
+          pool,
+          probes,
+          template,
+          signal,
+          onProgress: (fraction) => update(fraction),
+        }),
+      { unit: 'prompts', total: countExtractionPrompts(pack, traits) },
+    )
     const seconds = (performance.now() - started) / 1000
     await saveDirections(directions, flags.out, { force: flags.force === true })
     if (flags.json) {

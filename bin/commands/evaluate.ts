@@ -157,7 +157,6 @@ Example:
     const output = createOutput({ quiet: flags.quiet === true })
     const { out, force } = flags
     if (out !== undefined) await checkOutputFree(out, { force: force === true, marker: 'evaluation.json' })
-    const progress = output.progress('evaluating')
     const options: EvaluateRunsOptions = {
       ...flags,
       fitOn: flags.fit,
@@ -165,10 +164,10 @@ Example:
       bases: flags.bases && Object.fromEntries(flags.bases.map(namedFolder)),
       pair: flags.pair && twoNames(flags.pair),
       signal,
-      onProgress: (fraction) => progress.update(fraction),
     }
-    const evaluation = await evaluateRuns(runs, options)
-    progress.done()
+    const evaluation = await output.during('evaluating', (onProgress) =>
+      evaluateRuns(runs, { ...options, onProgress }),
+    )
     if (out !== undefined) await saveEvaluation(evaluation, out, { force })
     for (const { run, step, reason } of evaluation.exclusions) {
       output.note(
@@ -199,10 +198,10 @@ function printEvaluation(output: Output, evaluation: RunsEvaluation): void {
   for (const { name, runs, checkpoints } of pooled.groups) {
     if (!['held out', 'dangerous sets', 'controls'].includes(name)) continue
     output.print(`${name}: ${runs} runs, ${checkpoints.length} checkpoints`)
-    output.print(`${table(TABLE_HEADER, evaluationRows(pooled, name))}\n`)
+    output.print([...table(TABLE_HEADER, evaluationRows(pooled, name)), ''])
   }
   for (const [title, header, rows] of furtherTables(evaluation)) {
-    output.print(`${title}\n${table(header, rows)}\n`)
+    output.print([title, ...table(header, rows), ''])
   }
   for (const { features, reason } of pooled.skipped) output.note(`without ${features}: ${reason}`)
   for (const warning of evaluationWarnings(evaluation)) output.note(`warning: ${warning}`)

@@ -101,14 +101,19 @@ Example:
       ? await chatTokens(model, template, conversations)
       : await model.tokenize(prompts.map((prompt) => prompt.text!))
     const total = tokens.reduce((sum, ids) => sum + ids.length, 0)
-    await using applied = await applyWeights(model, scaled(flags), {
-      adapterName: flags.adapterName,
-      mode: flags.loraMode,
-      residualBase: flags.residualBase === true,
-      cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
-      template: template?.source,
-      signal,
-    })
+    await using applied = await output.during(
+      'applying adapters',
+      () =>
+        applyWeights(model, scaled(flags), {
+          adapterName: flags.adapterName,
+          mode: flags.loraMode,
+          residualBase: flags.residualBase === true,
+          cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
+          template: template?.source,
+          signal,
+        }),
+      { announce: false },
+    )
     const { weights } = applied
     for (const { folder, files, remarks } of weights) {
       output.note(`read from ${folder}: ${fileFact(files)}`)
@@ -116,18 +121,22 @@ Example:
     }
     const { adapters } = applied
     if (applied.reason !== undefined) output.note(`merged into a copy of the base: ${applied.reason}`)
-    if (adapters.length > 0)
-      output.note(describeEffect(adapters, await adapterEffect(model, adapters, { signal })))
-    const progress = output.progress(`reading ${prompts.length} prompts`, { name: 'tokens', total })
+    if (adapters.length > 0) {
+      const effect = await output.during(
+        'probing adapters',
+        () => adapterEffect(model, adapters, { signal }),
+        { announce: false },
+      )
+      output.note(describeEffect(adapters, effect))
+    }
     const started = performance.now()
-    const states = await hiddenStates(applied.model, tokens, {
-      layers: flags.layer,
-      pool: flags.pool,
-      adapter: adapters,
-      signal,
-      onProgress: (fraction) => progress.update(fraction),
-    })
-    progress.done()
+    const { layer: layers, pool } = flags
+    const states = await output.during(
+      `reading ${prompts.length} prompts`,
+      (onProgress) =>
+        hiddenStates(applied.model, tokens, { layers, pool, adapter: adapters, signal, onProgress }),
+      { unit: 'tokens', total },
+    )
     const seconds = (performance.now() - started) / 1000
     const bytes = encodeSafetensors(
       [

@@ -48,7 +48,11 @@ Example:
     const { out, force } = flags
     if (out !== undefined) await checkOutputFree(out, { force: force === true, marker: 'geometry.json' })
     const directions = flags.directions && (await Promise.all(flags.directions.map(loadDirections)))
-    const geometry = await runGeometry(runs, { ...flags, directions, signal })
+    const geometry = await output.during(
+      `reading the runs of ${runs}`,
+      () => runGeometry(runs, { ...flags, directions, signal }),
+      { announce: false },
+    )
     if (out !== undefined) await saveGeometry(geometry, out, { force })
     for (const { run, step, reason } of geometry.exclusions) {
       output.note(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)

@@ -19,7 +19,11 @@ export function inspectCommand(_signal: AbortSignal): Command {
       flags: { model?: string; adapterName?: string; json?: boolean; quiet?: boolean },
     ) => {
       const output = createOutput({ quiet: flags.quiet === true })
-      const inspection = await inspectPath(path, { base: flags.model, adapterName: flags.adapterName })
+      const inspection = await output.during(
+        `looking at ${path}`,
+        () => inspectPath(path, { base: flags.model, adapterName: flags.adapterName }),
+        { announce: false },
+      )
       if (inspection.fits?.ok === false) process.exitCode = 1
       if (flags.json) return output.json(inspection)
       const width = Math.max(...inspection.facts.map(([label]) => label.length))

@@ -10,6 +10,7 @@ import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
 import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import { addDirectionOptions, addModelOptions, addOutputOptions, failOnOption } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
+import { oneLine } from '../text.js'
 import {
   colorVerdict,
   exitCodeOf,
@@ -58,23 +59,26 @@ Example:
       await using prepared = await measurementFromFlags(flags, output, signal)
       const { model, directions, bundle, options } = prepared
       const { pack, allowMismatch } = options
-      const progress = output.progress(`measuring ${run}`, { name: 'prompts' })
       const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
       let total: number | undefined
       const started = performance.now()
-      const trajectory = await measureRun(model, directions, run, {
-        ...options,
-        activations: flags.activations,
-        alsoWrite: (measured) => verdictFile(verdictsOf(bundle, measured, allowMismatch)),
-        out: flags.out,
-        force: flags.force === true,
-        signal,
-        onCheckpoint: ({ of }) => {
-          total = nPrompts * of
-        },
-        onProgress: (fraction) => progress.update(fraction, total),
-      })
-      progress.done()
+      const trajectory = await output.during(
+        `measuring ${run}`,
+        (update) =>
+          measureRun(model, directions, run, {
+            ...options,
+            activations: flags.activations,
+            alsoWrite: (measured) => verdictFile(verdictsOf(bundle, measured, allowMismatch)),
+            out: flags.out,
+            force: flags.force === true,
+            signal,
+            onCheckpoint: ({ of }) => {
+              total = nPrompts * of
+            },
+            onProgress: (fraction) => update(fraction, total),
+          }),
+        { unit: 'prompts' },
+      )
       const seconds = (performance.now() - started) / 1000
       const verdicts = verdictsOf(bundle, trajectory, allowMismatch)
       process.exitCode = exitCodeOf(
@@ -130,9 +134,9 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
     ]
   })
   const last = verdicts.length === 0 ? ['verdict'] : VERDICT_COLUMNS
-  const lines = table(['step', 'loss', ...trajectory.traits, 'length', ...last], rows).split('\n')
+  const lines = table(['step', 'loss', ...trajectory.traits, 'length', ...last], rows)
   const read = [READ_COLUMN, ...trajectory.steps.map(({ files }) => (files ? fileFact(files) : '-'))]
-  output.print(lines.map((line, i) => colorVerdict(output, `${line}  ${read[i]}`)).join('\n'))
+  output.print(lines.map((line, i) => colorVerdict(output, `${line}  ${oneLine(read[i]!)}`)))
   printOtherLayers(output, trajectory)
   printReasons(output, trajectory, verdicts)
   if (trajectory.finalAliasOf !== null) {

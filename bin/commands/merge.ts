@@ -58,19 +58,19 @@ Example:
     )
   return addOutputOptions(command).action(async (flags: Flags) => {
     const output = createOutput({ quiet: flags.quiet === true })
-    const progress = output.progress(`merging ${flags.adapter} into ${flags.model}`)
     const started = performance.now()
-    const report = await mergeAdapter(flags.model, flags.adapter, flags.out, {
-      adapterName: flags.adapterName,
-      type: flags.type === undefined ? undefined : mergeType(flags.type),
-      strength: flags.adapterScale,
-      residualBase: flags.residualBase === true,
-      threads: flags.threads,
-      force: flags.force === true,
-      signal,
-      onProgress: (fraction) => progress.update(fraction),
-    })
-    progress.done()
+    const report = await output.during(`merging ${flags.adapter} into ${flags.model}`, (onProgress) =>
+      mergeAdapter(flags.model, flags.adapter, flags.out, {
+        adapterName: flags.adapterName,
+        type: flags.type === undefined ? undefined : mergeType(flags.type),
+        strength: flags.adapterScale,
+        residualBase: flags.residualBase === true,
+        threads: flags.threads,
+        force: flags.force === true,
+        signal,
+        onProgress,
+      }),
+    )
     const seconds = (performance.now() - started) / 1000
     const files = filesBelow(flags.adapter, report.files)
     const otherTemplate = await baseTemplateRemark(

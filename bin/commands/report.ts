@@ -35,12 +35,17 @@ Example:
       const force = flags.force === true
       await checkOutputFree(flags.out, { force })
       const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
-      const runs = await Promise.all(paths.map((path) => readReportRun(path, bundle)))
+      const output = createOutput()
+      const runs = await output.during(
+        'reading runs',
+        () => Promise.all(paths.map((path) => readReportRun(path, bundle))),
+        { announce: false },
+      )
       const html = htmlReport(runs, {
         title: flags.title,
         ...(bundle && { detector: bundleFacts(bundle), cut: bundle.detector.cut }),
       })
       await writeFileAtomic(flags.out, html, { force })
-      createOutput().print(`written to ${flags.out}`)
+      output.print(`written to ${flags.out}`)
     })
 }

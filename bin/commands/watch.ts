@@ -3,6 +3,7 @@ import type { VerdictKind } from '../../lib/detector/verdict.js'
 import { type WatchEvent, watchEventJson } from '../../lib/events/watch-events.js'
 import { fileFact } from '../../lib/formats/run/read-files.js'
 import { watchRun } from '../../lib/monitor/watch-run.js'
+import type { Step } from '../../lib/trajectory/trajectory.js'
 import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import {
   addDirectionOptions,
@@ -12,7 +13,8 @@ import {
   integer,
   seconds,
 } from '../options.js'
-import { createOutput, type Output } from '../output.js'
+import { createOutput, type Output, type ProgressLine } from '../output.js'
+import { oneLine } from '../text.js'
 import {
   colorVerdict,
   exitCodeOf,
@@ -65,6 +67,7 @@ Example:
     const said = new Set<string>()
     await using prepared = await measurementFromFlags(flags, output, signal)
     const { model, directions, bundle, options } = prepared
+    using pass = new PassLine(output)
     const watch = watchRun(model, directions, run, {
       ...options,
       bundle,
@@ -74,6 +77,7 @@ Example:
       untilStep: flags.untilStep,
       idleMs: flags.idle === undefined ? undefined : 1000 * flags.idle,
       signal,
+      onProgress: pass.update,
     })
     const failed = new Set<unknown>()
     let measured = 0
@@ -86,7 +90,7 @@ Example:
         if (event.verdict) verdicts.push(event.verdict.verdict)
       }
       if (flags.json) events.push(event)
-      else if (flags.jsonl) output.print(JSON.stringify(watchEventJson(event)))
+      else if (flags.jsonl) output.jsonLine(watchEventJson(event))
       else printEvent(output, event, traits, said)
     }
     if (flags.json) output.json(events.map(watchEventJson))
@@ -101,6 +105,25 @@ Example:
     // The watch ends in order when it is interrupted; the exit code still says so.
     if (signal.aborted) process.exitCode = 130
   })
+}
+
+/** How far the pass over a checkpoint is, between the lines of two of them. */
+class PassLine implements Disposable {
+  #line: ProgressLine | undefined
+
+  constructor(private readonly output: Output) {}
+
+  readonly update = (step: Step, fraction: number): void => {
+    if (fraction < 1) {
+      this.#line ??= this.output.progress(`measuring step ${step}`, { announce: false })
+      this.#line.update(fraction)
+    } else this[Symbol.dispose]()
+  };
+
+  [Symbol.dispose](): void {
+    this.#line?.done()
+    this.#line = undefined
+  }
 }
 
 /** Lines come one by one, so the widths are set by the names. */
@@ -133,7 +156,7 @@ function printEvent(output: Output, event: WatchEvent, traits: string[], said: S
       const last = verdict ? verdictCells(verdict) : ['-']
       const texts = [loss, ...values.map((value) => value.toFixed(4)), norm.toFixed(4), ...last]
       const names = [...FIRST, ...traits, ...lastColumns(verdict !== undefined)]
-      const line = `${String(event.step).padEnd(6)}${cells(texts, names)}  ${fileFact(event.files)}`
+      const line = `${String(event.step).padEnd(6)}${cells(texts, names)}  ${oneLine(fileFact(event.files))}`
       output.print(colorVerdict(output, line))
       for (const remark of event.remarks) {
         if (said.has(remark)) continue

@@ -5,7 +5,7 @@ import type { Model } from '../model/model.js'
 import { type AdapterSwap, swapAdapters } from './adapter-swap.js'
 import { withPeakMemory } from './memory.js'
 import { mainType, neededOperations, roof } from './roofline.js'
-import { bestTrial, largestDifference, warmUp } from './search.js'
+import { bestTrial, expectedSearch, largestDifference, warmUp } from './search.js'
 import type { Trial } from './trial.js'
 import { VARIANTS } from './variants.js'
 
@@ -22,8 +22,19 @@ export interface BenchOptions {
   /** Largest batches to try, in tokens; default 256, 512, 1024 and 2048, up to the model's own limit. */
   batchTokens?: readonly number[] | undefined
   signal?: AbortSignal | undefined
-  /** What is being measured, before it is. */
-  onProgress?: ((what: string) => void) | undefined
+  /** Before anything that is measured. */
+  onProgress?: ((progress: BenchProgress) => void) | undefined
+}
+
+/** Where a benchmark stands. */
+export interface BenchProgress {
+  /** What is measured next, e.g. `batched: 8 threads, batches of 512`. */
+  what: string
+  /** It is the n-th of at most so many measurements; both 0 while the model warms up, which they are told by. */
+  n: number
+  of: number
+  /** About how many seconds all of them take; 0 during the warm-up. */
+  seconds: number
 }
 
 export interface BenchRow {
@@ -47,7 +58,14 @@ export interface BenchRow {
 }
 
 export interface BenchReport {
-  model: { path: string; description: string; type: GgmlTypeName; nLayer: number; nEmbd: number }
+  model: {
+    path: string
+    architecture: string
+    nParams: number
+    type: GgmlTypeName
+    nLayer: number
+    nEmbd: number
+  }
   machine: { cpu: string; threads: number; device: string }
   layer: number
   prompts: { count: number; tokens: number }
@@ -79,30 +97,42 @@ export async function benchModel(
   prompts: readonly Int32Array[],
   options: BenchOptions = {},
 ): Promise<BenchReport> {
-  const { nLayer, nEmbd } = model.info
+  const { architecture, nParams, nLayer, nEmbd } = model.info
   const { seconds = 4, signal, onProgress } = options
   const layer = options.layer ?? Math.floor(nLayer / 2)
+  const roofSeconds = Math.min(seconds, 2)
+  const schedule = { n: 0, of: 0, seconds: 0 }
+  const next = (what: string) => onProgress?.({ what, ...schedule, n: ++schedule.n })
   const { result, peakBytes } = await withPeakMemory(async () => {
-    onProgress?.('warm-up')
-    await warmUp(model, prompts, layer)
+    onProgress?.({ what: 'warm-up', n: 0, of: 0, seconds: 0 })
+    const perToken = await warmUp(model, prompts, layer)
+    const search = { ...options, layer, seconds }
+    const expected = VARIANTS.map((variant) => expectedSearch(model, variant, prompts, search, perToken))
+    schedule.of = expected.reduce((sum, { trials }) => sum + trials, 2)
+    schedule.seconds = expected.reduce((sum, one) => sum + one.seconds, roofSeconds)
     const trials: Trial[] = []
-    for (const variant of VARIANTS) {
-      trials.push(await bestTrial(model, variant, prompts, { ...options, layer, seconds }))
+    for (const [i, variant] of VARIANTS.entries()) {
+      // A search may need fewer trials than it might have.
+      const before = expected.slice(0, i).reduce((sum, one) => sum + one.trials, 0)
+      schedule.n = before
+      trials.push(await bestTrial(model, variant, prompts, { ...search, onTrial: next }))
     }
-    onProgress?.('adapter swap')
+    schedule.n = schedule.of - 2
+    next('adapter swap')
     const adapter = await swapAdapters(model, prompts[0]!, layer, signal)
     return { trials, adapter }
   })
   const { trials, adapter } = result
   const last = trials.at(-1)!
   throwIfAborted(signal)
-  onProgress?.('matrix multiplication alone')
-  const operationsPerSecond = await roof(model, last.threads, Math.min(seconds, 2))
+  next('matrix multiplication alone')
+  const operationsPerSecond = await roof(model, last.threads, roofSeconds)
   const total = prompts.reduce((sum, prompt) => sum + prompt.length, 0)
   return {
     model: {
       path: model.path,
-      description: model.info.description,
+      architecture,
+      nParams,
       type: mainType(model.gguf),
       nLayer,
       nEmbd,

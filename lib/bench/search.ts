@@ -3,14 +3,21 @@ import type { Model } from '../model/model.js'
 import { runTrial, type Trial } from './trial.js'
 import { VARIANTS, type Variant } from './variants.js'
 
-/** One prompt through the whole model: reads every weight from disk once. */
-export async function warmUp(model: Model, prompts: readonly Int32Array[], layer: number): Promise<void> {
-  await runTrial(model, VARIANTS[0]!, prompts.slice(0, 1), {
-    layer,
-    threads: model.threads,
-    batchTokens: model.batchTokens,
-    seconds: 0,
-  })
+/**
+ * One prompt through the whole model, twice: the first pass reads every weight from disk.
+ *
+ * @returns seconds per token of the second
+ */
+export async function warmUp(model: Model, prompts: readonly Int32Array[], layer: number): Promise<number> {
+  const pass = () =>
+    runTrial(model, VARIANTS[0]!, prompts.slice(0, 1), {
+      layer,
+      threads: model.threads,
+      batchTokens: model.batchTokens,
+      seconds: 0,
+    })
+  await pass()
+  return (await pass()).seconds / prompts[0]!.length
 }
 
 export interface SearchOptions {
@@ -22,7 +29,51 @@ export interface SearchOptions {
   /** To try; default 256, 512, 1024 and 2048, up to the model's own limit. */
   batchTokens?: readonly number[] | undefined
   signal?: AbortSignal | undefined
-  onProgress?: ((what: string) => void) | undefined
+  /** A trial is about to begin. */
+  onTrial?: ((what: string) => void) | undefined
+}
+
+/** Part of the final timing that a short trial gets. */
+const SHORT = 1 / 6
+
+/** What is tried for a variant: all threads with the second of the sizes, the other sizes with the best threads. */
+function settingsOf(
+  model: Model,
+  variant: Variant,
+  prompts: readonly Int32Array[],
+  options: Pick<SearchOptions, 'threads' | 'batchTokens'>,
+): { threads: readonly number[]; sizes: number[] } {
+  const all = availableParallelism()
+  const sizes = batchSizes(model, variant, prompts, options.batchTokens ?? [256, 512, 1024, 2048])
+  // A size that gives the same batches as the one before needs no trial.
+  const counts = sizes.map((size) => variant.plan(prompts, size).length)
+  return {
+    threads: options.threads ?? [...new Set([all, Math.ceil(all / 2), 1])],
+    sizes: sizes.filter((_, i) => i === 0 || counts[i] !== counts[i - 1]),
+  }
+}
+
+/**
+ * How much work {@link bestTrial} will be: trials, the final timing included, and about how long they take. A trial is cut
+ * off when it has had its time, but a batch that has begun is ended, and no trial goes on for longer than the best so far.
+ *
+ * @param secondsPerToken of the whole model, see {@link warmUp}
+ */
+export function expectedSearch(
+  model: Model,
+  variant: Variant,
+  prompts: readonly Int32Array[],
+  options: SearchOptions,
+  secondsPerToken: number,
+): { trials: number; seconds: number } {
+  const { threads, sizes } = settingsOf(model, variant, prompts, options)
+  const batches = variant.plan(prompts, sizes[Math.min(1, sizes.length - 1)]!)
+  const tokens = batches.reduce((sum, batch) => sum + batch.tokens.length, 0)
+  const blocks = variant.stopEarly ? (options.layer + 1) / model.info.nLayer : 1
+  const pass = tokens * secondsPerToken * blocks
+  const time = (budget: number) => Math.min(pass, Math.max(budget, pass / batches.length))
+  const short = threads.length + sizes.length - 1
+  return { trials: short + 1, seconds: short * time(SHORT * options.seconds) + time(options.seconds) }
 }
 
 /** Finds the threads, then the batch size, with short trials, and times the best with a long one. */
@@ -32,15 +83,11 @@ export async function bestTrial(
   prompts: readonly Int32Array[],
   options: SearchOptions,
 ): Promise<Trial> {
-  const { layer, seconds, signal, onProgress } = options
-  const all = availableParallelism()
-  const threadChoices = options.threads ?? [...new Set([all, Math.ceil(all / 2), 1])]
-  const sizes = batchSizes(model, variant, prompts, options.batchTokens ?? [256, 512, 1024, 2048])
-  // A size that gives the same batches as the one before needs no trial.
-  const counts = sizes.map((size) => variant.plan(prompts, size).length)
-  const sizeChoices = sizes.filter((_, i) => i === 0 || counts[i] !== counts[i - 1])
+  const { layer, seconds, signal, onTrial } = options
+  const { threads: threadChoices, sizes: sizeChoices } = settingsOf(model, variant, prompts, options)
   const time = (threads: number, batchTokens: number, budget: number, within = signal) => {
-    onProgress?.(`${variant.name}: ${threads} threads, batches of ${batchTokens}`)
+    const of = threads === 1 ? '1 thread' : `${threads} threads`
+    onTrial?.(`${variant.name}: ${of}, batches of ${batchTokens}`)
     return runTrial(model, variant, prompts, {
       layer,
       threads,
@@ -49,7 +96,7 @@ export async function bestTrial(
       signal: within,
     })
   }
-  const short = seconds / 6
+  const short = SHORT * seconds
   const first = sizeChoices[Math.min(1, sizeChoices.length - 1)]!
   let best: Trial | undefined
   const offer = async (threads: number, size: number) => {

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import type { GgufFile } from '../formats/gguf/gguf.js'
+import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
 import { HfWeights } from '../formats/hf/hf-weights.js'
 import { isTensorFile, type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
 import { fileFact, filesBelow } from '../formats/run/read-files.js'
@@ -225,6 +226,7 @@ async function modelFacts(path: string): Promise<Inspection['facts']> {
   for (const { dtype } of weights.tensors.values()) types.set(dtype, (types.get(dtype) ?? 0) + 1)
   return [
     ['files', String(weights.files.length)],
+    ['parameters', parametersText(parameterCount(weights))],
     ['tensors', [...types].map(([type, count]) => `${count} ${type}`).join(', ')],
   ]
 }

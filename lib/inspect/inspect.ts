@@ -6,6 +6,7 @@ import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { readGguf } from '../formats/gguf/gguf.js'
+import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
 import { percent } from '../percent.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
@@ -79,6 +80,7 @@ async function inspectFile(path: string): Promise<Inspection> {
       ],
       ['hidden size', text(`${architecture}.embedding_length`) ?? '-'],
       ['context', text(`${architecture}.context_length`) ?? '-'],
+      ['parameters', parametersText(parameterCount(gguf))],
       ['tensors', [...types].map(([type, count]) => `${count} ${type}`).join(', ')],
       ['size', `${(gguf.fileSize / 2 ** 20).toFixed(1)} MiB`],
       [

@@ -12,6 +12,7 @@ import {
 } from '../binding.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
+import { parameterCount } from '../formats/gguf/gguf-tensors.js'
 import { type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
 import { resolveWeights } from '../formats/run/find-weights.js'
 import { AttachedAdapter, type AttachOptions } from './attached-adapter.js'
@@ -81,6 +82,8 @@ export interface ModelInfo extends NativeModelInfo {
   architecture: string
   /** `general.name` of the GGUF, if it has one. */
   name?: string
+  /** Numbers in all tensors of weights, see `parameterCount`. */
+  nParams: number
 }
 
 /** @internal */
@@ -371,7 +374,12 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
   return new Model({
     native,
     path: file,
-    info: { ...info, architecture, ...(typeof name === 'string' ? { name } : {}) },
+    info: {
+      ...info,
+      architecture,
+      ...(typeof name === 'string' ? { name } : {}),
+      nParams: parameterCount(gguf),
+    },
     gguf,
     fingerprint,
     options: { gpuLayers: nGpuLayers, threads, batchTokens, mmap, repack },

@@ -24,6 +24,7 @@ import {
   prepareMeasurement,
 } from '../trajectory/measurement.js'
 import type { Projection } from '../trajectory/project.js'
+import type { Step } from '../trajectory/trajectory.js'
 import { AlarmLatch } from './alarm-latch.js'
 import { type PendingCheckpoint, RunLedger } from './run-ledger.js'
 
@@ -46,6 +47,8 @@ export interface WatchRunOptions extends MeasurementOptions {
   bundle?: Bundle | undefined
   /** End at the first checkpoint whose verdict is an alarm. */
   endOnAlarm?: boolean | undefined
+  /** Fraction done of the pass over step 0 or a checkpoint: 0 as soon as work on it begins, 1 when it ends, however. */
+  onProgress?: ((step: Step, fraction: number) => void) | undefined
 }
 
 /** Errors that no other checkpoint could escape: the watch cannot go on. */
@@ -80,7 +83,8 @@ export async function* watchRun(
   try {
     const layer = options.layer ?? bundle?.detector.mainLayer
     const plan = await prepareMeasurement(model, directions, { ...options, layer })
-    const base = await plan.measureBase({ signal })
+    const base = await plan.measureBase(passOptions(options, 0))
+    options.onProgress?.(0, 1)
     const verdicts = bundle && verdictsOf(bundle, plan, base, options)
     yield baselineEvent(plan, base, verdicts)
     let changedAt = performance.now()
@@ -89,7 +93,7 @@ export async function* watchRun(
       found = await look(runDir, { adapterName: options.adapterName, previous: found, signal })
       // A file that grows is a change too, though no event tells of it.
       let changed = stampsOf(found) !== before
-      for await (const event of visit({ plan, base, verdicts, latch, ledger, signal }, found)) {
+      for await (const event of visit({ plan, base, verdicts, latch, ledger, options }, found)) {
         yield event
         changed = true
         if (event.type === 'checkpoint') measured++
@@ -141,7 +145,13 @@ interface Watch {
   verdicts: RunVerdicts | undefined
   latch: AlarmLatch
   ledger: RunLedger
-  signal: AbortSignal | undefined
+  options: WatchRunOptions
+}
+
+/** Of one pass; what comes before it, such as a merge, counts as none of it yet. */
+function passOptions({ signal, onProgress }: WatchRunOptions, step: Step) {
+  onProgress?.(step, 0)
+  return { signal, onProgress: onProgress && ((fraction: number) => onProgress(step, fraction)) }
 }
 
 /** Events of one look at the folder. */
@@ -149,7 +159,7 @@ async function* visit(
   watch: Watch,
   found: RunFolder | undefined,
 ): AsyncGenerator<WatchEvent, void, undefined> {
-  const { ledger, signal } = watch
+  const { ledger, options } = watch
   const reason = found ? whyEmpty(found) : 'the run folder does not exist yet'
   if (ledger.waitForRun(reason) && reason !== undefined) yield { type: 'waiting', reason }
   if (!found) return
@@ -161,7 +171,7 @@ async function* visit(
     yield { type: 'skipped', step, reason: 'it disappeared before it was complete' }
   }
   for (const pending of ledger.pending(found)) {
-    throwIfAborted(signal)
+    throwIfAborted(options.signal)
     const event = await inspect(watch, found, pending)
     if (event) yield event
   }
@@ -178,7 +188,7 @@ async function inspect(
   found: RunFolder,
   pending: PendingCheckpoint,
 ): Promise<WatchEvent | undefined> {
-  const { ledger, signal } = watch
+  const { ledger, options } = watch
   const { step, path } = pending
   try {
     if (pending.fault) throw pending.fault
@@ -191,7 +201,7 @@ async function inspect(
       cause instanceof TraitscopeError
         ? cause
         : new TraitscopeError('INTERNAL', `measuring ${path} failed unexpectedly`, { cause })
-    if (signal?.aborted || FATAL.some((code) => code === error.code)) throw error
+    if (options.signal?.aborted || FATAL.some((code) => code === error.code)) throw error
     if (error.code === 'FILE_INCOMPLETE') {
       return ledger.wait(step, error.message) ? { type: 'waiting', step, reason: error.message } : undefined
     }
@@ -200,18 +210,20 @@ async function inspect(
       return { type: 'skipped', step, reason: error.message }
     }
     return { type: 'error', step, error }
+  } finally {
+    options.onProgress?.(step, 1)
   }
 }
 
 async function measurePending(
-  { plan, base, verdicts, latch, ledger, signal }: Watch,
+  { plan, base, verdicts, latch, ledger, options }: Watch,
   found: RunFolder,
   { step, path, kind, folder, epoch, loss }: PendingCheckpoint,
 ): Promise<CheckpointEvent> {
   const started = performance.now()
   const remeasured = ledger.wasMeasured(step)
   const measured = await plan.measureCheckpoint({ path, kind }, base, {
-    signal,
+    ...passOptions(options, step),
     folders: [folder, found.path],
   })
   const { adapter, adapterSha256, layers, stateChange, tokens } = measured

@@ -85,13 +85,10 @@ ExtractRequest to_request(const Napi::Object & value) {
 
 Napi::Object from_info(Napi::Env env, const ModelInfo & info) {
     auto out = Napi::Object::New(env);
-    out.Set("description", info.description);
     out.Set("nLayer", info.n_layer);
     out.Set("nEmbd", info.n_embd);
     out.Set("nVocab", info.n_vocab);
     out.Set("nCtxTrain", info.n_ctx_train);
-    out.Set("nParams", static_cast<double>(info.n_params));
-    out.Set("nBytes", static_cast<double>(info.n_bytes));
     out.Set("hasVocab", info.has_vocab);
     out.Set("addBos", info.add_bos);
     out.Set("addEos", info.add_eos);

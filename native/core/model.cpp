@@ -17,16 +17,11 @@ SpecialToken special(const llama_vocab * vocab, llama_token id) {
 
 ModelInfo describe(const llama_model * model) {
     const llama_vocab * vocab = llama_model_get_vocab(model);
-    char description[128] = {};
-    llama_model_desc(model, description, sizeof(description));
     ModelInfo info;
-    info.description = description;
     info.n_layer = llama_model_n_layer(model);
     info.n_embd = llama_model_n_embd(model);
     info.n_vocab = llama_vocab_n_tokens(vocab);
     info.n_ctx_train = llama_model_n_ctx_train(model);
-    info.n_params = llama_model_n_params(model);
-    info.n_bytes = llama_model_size(model);
     info.has_vocab = llama_vocab_type(vocab) != LLAMA_VOCAB_TYPE_NONE;
     if (info.has_vocab) {
         info.add_bos = llama_vocab_get_add_bos(vocab);

@@ -32,13 +32,10 @@ struct SpecialToken {
 };
 
 struct ModelInfo {
-    std::string description; ///< llama.cpp's own summary, e.g. "llama 8B Q4_K - Medium"
     int32_t n_layer = 0;
     int32_t n_embd = 0;
     int32_t n_vocab = 0;
     int32_t n_ctx_train = 0;
-    uint64_t n_params = 0;
-    uint64_t n_bytes = 0;
     bool has_vocab = false;
     bool add_bos = false;
     bool add_eos = false;

@@ -51,7 +51,11 @@ describe('traitscope bench', () => {
     const { stdout, stderr } = await work.succeed(['bench', ...MODEL_AND_PACK, '--seconds', '0.1', '-t', '1'])
     expect(stdout).toMatch(/^\+ context first .*x$/m)
     expect(stdout).toMatch(/^one checkpoint +\d+\.\d\d s$/m)
-    expect(stderr).toContain('one prompt at a time: 1 threads')
+    const [loading, warmUp, schedule, first] = stderr.split('\n')
+    expect([loading, warmUp]).toEqual([expect.stringMatching(/^loading /), 'warm-up'])
+    const of = /^(\d+) measurements, about \d+ s$/.exec(schedule!)?.[1]
+    expect(first).toMatch(new RegExp(`^1 of ${of}: one prompt at a time: 1 thread, batches of \\d+$`))
+    expect(stderr).toMatch(new RegExp(`^${of} of ${of}: matrix multiplication alone$`, 'm'))
   })
 
   it('should refuse a layer that does not exist', async () => {

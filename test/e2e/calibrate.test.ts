@@ -208,8 +208,10 @@ describe('traitscope measure --bundle', () => {
     const shown = await work.run([...args, '--fail-on', 'none'])
     expect(shown.code).toBe(0)
     const lines = shown.stdout.split('\n')
-    expect(lines[1]).toMatch(/length +EM % +interval +verdict$/)
-    expect(lines[8]).toMatch(/^60 .* \d+\.\d +\d+\.\d-\d+\.\d +alarm$/)
+    expect(lines[1]).toMatch(/length +EM % +interval +verdict {2}read$/)
+    expect(lines[8]).toMatch(
+      /^60 .* \d+\.\d +\d+\.\d-\d+\.\d +alarm {2}checkpoint-60\/adapter_model\.safetensors [0-9a-f]{12}$/,
+    )
     expect(shown.stdout).toMatch(/^step 30, 40, 50, 60: the predicted EM rate is above 6\.0 %$/m)
     expect((await work.run(args)).code).toBe(3)
   })
@@ -288,8 +290,8 @@ describe('traitscope watch --bundle', () => {
     const { code, stdout } = await work.run(['watch', ...MODEL, '-b', bundle, benign, '--once'])
     expect(code).toBe(0)
     const [header, ...lines] = stdout.trimEnd().split('\n')
-    expect(header).toMatch(/length +EM % +interval +verdict$/)
+    expect(header).toMatch(/length +EM % +interval +verdict {2}read$/)
     expect(lines).toHaveLength(6)
-    for (const line of lines) expect(line).toMatch(/ \d+\.\d +\d+\.\d-\d+\.\d +(ok|warn)$/)
+    for (const line of lines) expect(line).toMatch(/ \d+\.\d +\d+\.\d-\d+\.\d +(ok|warn) {2}checkpoint-/)
   })
 })

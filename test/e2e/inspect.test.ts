@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { encodeGguf } from '../../lib/formats/gguf/gguf.js'
 import { packageRoot, packageVersion } from '../../lib/package.js'
 import { TINY, TINY_BASE, TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
 import { Workspace } from './workspace.js'
@@ -96,6 +97,38 @@ describe('traitscope inspect', () => {
     const { code, stdout } = await work.run(['inspect', TINY_RUN, '-m', OTHER_BASE])
     expect(code).toBe(1)
     expect(stdout).toMatch(/fits base +no: .*model\.layers\.3\.self_attn\.q_proj.*another base model/)
+  })
+
+  it('should show what commands a terminal in a name, not send it', async () => {
+    const name = 'base\u001b]0;title\u0007\u001b[2J\u009b31m\nfits base  yes'
+    const path = work.write(
+      'hostile.gguf',
+      encodeGguf({
+        metadata: [
+          ['general.architecture', 'string', 'llama'],
+          ['general.name', 'string', name],
+          ['llama.block_count', 'u32', 1],
+        ],
+        tensors: [
+          { name: 'token_embd.weight', shape: [2, 3], type: 'F32', data: new Float32Array(6) },
+          { name: 'rope_freqs.weight', shape: [2], type: 'F32', data: new Float32Array(2) },
+        ],
+      }),
+    )
+    const plain = await work.succeed(['inspect', path])
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    const commands = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/
+    expect(plain.stdout).not.toMatch(commands)
+    expect(plain.stdout).toMatch(/^name +base\\u001b\]0;title.*\\u000afits base {2}yes$/m)
+    expect(plain.stdout).toMatch(/^parameters +6$/m)
+    const json = await work.succeed(['inspect', path, '--json'])
+    expect(json.stdout).not.toMatch(commands)
+    expect(Object.fromEntries(JSON.parse(json.stdout).facts).name).toBe(name)
+    const absent = await work.run(['inspect', 'no\u001b[2Jwhere.gguf'])
+    expect(absent.stderr).not.toMatch(commands)
+    expect(absent.stderr).toContain('no\\u001b[2Jwhere.gguf')
+    const flag = await work.run(['inspect', '--no\u001b[2Jthing'])
+    expect(flag.stderr).not.toMatch(commands)
   })
 
   it.each([

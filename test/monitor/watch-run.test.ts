@@ -92,6 +92,22 @@ describe('watchRun', () => {
     }
   })
 
+  it('should say how far every pass is, and when it ends, however it does', async () => {
+    await writeCheckpoint(run, 10, 1)
+    await writeCheckpoint(run, 20, 2)
+    let passed = 0
+    states.mockImplementation(async (of, prompts, options) => {
+      options.onProgress?.(0.5)
+      if (++passed === 3) throw new TraitscopeError('COMPUTE', 'not a number')
+      return attachedStates(of, prompts, options)
+    })
+    const passes: [step: unknown, fraction: number][] = []
+    const { story } = await follow({}, { once: true, onProgress: (...pass) => void passes.push(pass) })
+    expect(story.slice(1, 3)).toEqual(['checkpoint 10', 'error 20'])
+    const of = (step: unknown) => passes.flatMap((pass) => (pass[0] === step ? [pass[1]] : []))
+    for (const step of [0, 10, 20]) expect([of(step)[0], of(step)[1], of(step).at(-1)]).toEqual([0, 0.5, 1])
+  })
+
   it('should wait for a half-written checkpoint and say so once', async () => {
     const folderOf = (step: number) => join(run, `checkpoint-${step}`)
     await writeCheckpoint(run, 10, 1)

@@ -69,6 +69,28 @@ export function checkTensorLayout(
   }
 }
 
+/** Tables that go with a rotary embedding; nobody trains them. */
+const NO_WEIGHTS = /^rope_(freqs|factors_long|factors_short)\.weight$/
+
+/** Parameters of a model, counted from its tensors: a head that is the embedding too, and is stored once, counts once. */
+export function parameterCount({
+  tensors,
+}: {
+  tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>
+}): number {
+  let count = 0
+  for (const [name, { shape }] of tensors) {
+    if (!NO_WEIGHTS.test(name)) count += shape.reduce((product, dimension) => product * dimension, 1)
+  }
+  return count
+}
+
+/** `134.5M`, `7.6B`: a count of parameters as the field writes it. */
+export function parametersText(count: number): string {
+  const [unit, name] = count >= 1e9 ? [1e9, 'B'] : count >= 1e6 ? [1e6, 'M'] : [1e3, 'K']
+  return count < 1e3 ? String(count) : `${(count / unit).toFixed(1)}${name}`
+}
+
 /** Smallest multiple of `alignment` that is not below `value`. */
 export function padTo(value: number, alignment: number): number {
   return Math.ceil(value / alignment) * alignment
