@@ -11,7 +11,7 @@ import {
 
 const SHAPES = { 'one model': [156, 7], pooled: [624, 7] }
 const WIDE = { 'activation drift': [156, 2048] }
-const CONTENDERS = [
+const ESTIMATORS = [
   ['RandomForest', SHAPES, () => new RandomForest()],
   ['GradientBoosting', SHAPES, () => new GradientBoosting()],
   ['Ridge', SHAPES, () => new Ridge()],
@@ -51,7 +51,7 @@ function inputs(rows, cols) {
 }
 
 console.log('estimator               rows x cols   fit ms (cpu)     predict ms (cpu)')
-for (const [name, shapes, make] of CONTENDERS) {
+for (const [name, shapes, make] of ESTIMATORS) {
   for (const [rows, cols] of Object.values(shapes)) {
     const { x, y, labels } = inputs(rows, cols)
     const target = name.endsWith('Classifier') ? labels : y

@@ -79,3 +79,16 @@ describe('imports of lib/', () => {
     }
   })
 })
+
+describe('tests', () => {
+  it('should leave speed to benchmarks/: a slow machine fails no test', () => {
+    const test = join(packageRoot, 'test')
+    const guilty = readdirSync(test, { recursive: true })
+      .map(String)
+      .filter((file) => /\.(ts|mjs)$/.test(file))
+      .filter((file) =>
+        /performance\.now\(|hrtime|process\.uptime/.test(readFileSync(join(test, file), 'utf8')),
+      )
+    expect(guilty.filter((file) => file !== 'arrows.test.ts')).toEqual([])
+  })
+})

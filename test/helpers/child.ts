@@ -7,7 +7,6 @@ export interface Finished {
   signal: NodeJS.Signals | null
   stdout: string
   stderr: string
-  seconds: number
 }
 
 export interface ChildOptions {
@@ -27,7 +26,6 @@ export interface ChildOptions {
 export function runNode(file: string, options: ChildOptions = {}): Promise<Finished> {
   const { args = [], nodeFlags = [], addressSpaceKib, input } = options
   const command = [process.execPath, ...nodeFlags, join(packageRoot, file), ...args]
-  const started = performance.now()
   // vitest colours its own environment and marks CI; the child must see a user's.
   const { FORCE_COLOR: _, NODE_OPTIONS: __, ...env } = process.env
   const child = spawn(
@@ -49,9 +47,7 @@ export function runNode(file: string, options: ChildOptions = {}): Promise<Finis
   })
   return new Promise((resolve, reject) => {
     child.on('error', reject)
-    child.on('close', (code, signal) =>
-      resolve({ code, signal, stdout, stderr, seconds: (performance.now() - started) / 1000 }),
-    )
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
   })
 }
 

@@ -74,25 +74,23 @@ describe('AbortSignal', () => {
         controller.abort()
       },
     })
-    const started = performance.now()
     await expect(pass).rejects.toMatchObject({ code: 'ABORTED' })
     expect(fraction).toBeLessThan(0.5)
-    expect(performance.now() - started).toBeLessThan(10_000)
     const before = await hiddenStates(model, short, { layers: [3] })
     await using fresh = await openModel(TINY_BASE)
     expect((await hiddenStates(fresh, short, { layers: [3] })).data).toEqual(before.data)
   })
 
   it('should stop inside a single decode', async () => {
-    // One batch of 8192 tokens takes seconds: between decodes there would be no chance to stop.
-    await using model = await openModel(TINY_BASE, { batchTokens: 8192 })
+    // One batch of 4096 tokens takes seconds: between decodes there would be no chance to stop.
+    await using model = await openModel(TINY_BASE, { batchTokens: 4096 })
     // In CPU time, which other programs on the machine do not stretch.
     const timed = async (signal?: AbortSignal, onTick?: (seconds: number) => void) => {
       const started = process.cpuUsage()
       const seconds = () => process.cpuUsage(started).user / 1e6
       const timer = setInterval(() => onTick?.(seconds()), 2)
       // Means need the whole batch in memory, so it is decoded at once.
-      const outcome = await hiddenStates(model, long(120), { layers: [3], pool: 'mean', signal }).catch(
+      const outcome = await hiddenStates(model, long(60), { layers: [3], pool: 'mean', signal }).catch(
         (error) => error.code,
       )
       clearInterval(timer)

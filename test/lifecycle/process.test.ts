@@ -13,7 +13,6 @@ describe('the host process', () => {
   it('should leave with its own exit code while a pass runs', async () => {
     const run = await runNode(child('exit-while-extracting'), { args: [TINY_BASE, 'exit'] })
     expect(run).toMatchObject({ code: 7, signal: null })
-    expect(run.seconds).toBeLessThan(20)
   })
 
   it('should report an exception thrown in a progress callback like any other', async () => {
@@ -52,7 +51,6 @@ describe('the host process', () => {
   it('should survive worker threads that end well and worker threads that are terminated', async () => {
     const run = await runNode(child('worker'), { args: [TINY_BASE] })
     expect(run).toMatchObject({ code: 0, signal: null, stdout: '64\n' })
-    expect(run.seconds).toBeLessThan(20)
   })
 })
 

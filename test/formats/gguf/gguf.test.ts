@@ -122,9 +122,7 @@ describe('readGguf', () => {
         ['tokenizer.ggml.merges', 'string[]', merges],
       ]
       await writeFile(path, encodeGguf({ metadata, tensors: [] }))
-      const start = performance.now()
       const file = await readGguf(path)
-      expect(performance.now() - start).toBeLessThan(10_000)
       const read = file.metadata.get('tokenizer.ggml.tokens') as {
         length: number
         at(i: number): string | undefined
@@ -343,9 +341,7 @@ describe('readGguf', () => {
       const file = await open(path, 'r+')
       await file.truncate(2 ** 31)
       await file.close()
-      const start = performance.now()
       await expect(readGguf(path)).rejects.toMatchObject({ code: 'FILE_INVALID' })
-      expect(performance.now() - start).toBeLessThan(10_000)
     } finally {
       await rm(folder, { recursive: true })
     }

