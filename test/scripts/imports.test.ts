@@ -3,12 +3,13 @@ import { join, posix, sep } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
 
-// Scripts, benchmarks and examples are plain JavaScript: no compiler says when a name that they import is gone.
-const files = ['scripts', 'benchmarks', 'examples', 'test'].flatMap((folder) =>
+// Scripts, benchmarks and examples are plain JavaScript, pages show some: no compiler says when a name that they import is gone.
+const files = ['scripts', 'benchmarks', 'examples', 'test', 'docs'].flatMap((folder) =>
   readdirSync(join(packageRoot, folder), { recursive: true })
     .map((file) => posix.join(folder, String(file).split(sep).join('/')))
-    .filter((file) => file.endsWith('.mjs')),
+    .filter((file) => /\.(mjs|md)$/.test(file)),
 )
+files.push('README.md')
 
 interface Import {
   from: string
