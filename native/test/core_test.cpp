@@ -16,6 +16,8 @@
 
 using namespace traitscope;
 
+void test_generate(Model & model);
+
 namespace {
 
 double relative_l2(const std::vector<float> & a, const std::vector<float> & b) {
@@ -313,6 +315,7 @@ int main(int argc, char ** argv) {
     test_plan();
     test_capture();
     test_merge_rows();
+    test_sampler();
     check_throws(ErrorCode::ModelLoad, "open: should say that a file is missing",
                  [] { Model::open({"no such file"}, {}); });
     const auto model = Model::open({argv[1]}, {});
@@ -324,6 +327,7 @@ int main(int argc, char ** argv) {
     test_extract(model);
     test_cancel(model);
     test_adapters(other);
+    test_generate(*model);
     std::printf("%d passed, %d failed\n", n_passed, n_failed);
     return n_failed == 0 ? 0 : 1;
 }
