@@ -8,6 +8,7 @@ import { directionsCommand } from './commands/directions.js'
 import { doctorCommand } from './commands/doctor.js'
 import { evaluateCommand } from './commands/evaluate.js'
 import { extractCommand } from './commands/extract.js'
+import { generateCommand } from './commands/generate.js'
 import { geometryCommand } from './commands/geometry.js'
 import { inspectCommand } from './commands/inspect.js'
 import { measureCommand } from './commands/measure.js'
@@ -54,6 +55,7 @@ Example:
     geometryCommand(signal),
     reportCommand(),
     extractCommand(signal),
+    generateCommand(signal),
     convertCommand(signal),
     mergeCommand(signal),
     benchCommand(signal),

@@ -76,6 +76,13 @@ export type { Pooling } from './prompts/plan.js'
 export type { Message, Role } from './prompts/messages.js'
 export type { ChatTemplateModel, ChatTemplateOptions, SystemRole } from './prompts/chat-template.js'
 
+// ## Generation
+// What a model answers, and how probable it finds given answers; `Model.generate()` and `Model.score()` take token ids.
+
+export { generateText, scoreText } from './generation/generate.js'
+export type { GenerateTextOptions } from './generation/generate.js'
+export type { FilePrompt } from './prompts/prompt-file.js'
+
 // ## Trait directions
 // Made once per base, from a trait pack.
 

@@ -15,6 +15,7 @@ const VALUES: Record<string, { names: string; module: object }> = {
     names: `
       openModel openCheckpoint readPeftAdapter mergeAdapter convertModel scanRunFolder inspectPath
       hiddenStates ChatTemplate readChatTemplate chatTokens evaluationPrompts
+      generateText scoreText
       CORE_TRAITS loadTraitPack selectTraits extractDirections loadDirections saveDirections directionVector
       measureRun readTrajectory trajectoryDocument drift
       watchRun watchEventJson

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto'
 import type { NativeGenerateRequest, NativeOutcome, NativeSequence } from '../binding.js'
 import { TraitscopeError } from '../errors.js'
+import { checkLength, type PromptLimits } from './base/prompt-limits.js'
 import type { GenerateOptions, Generation, LogprobOptions, TokenLogprobs } from './generation.js'
 import { type GenerationMemory, integerOption, MAX_SEQUENCES, planGeneration } from './placement.js'
 
 /** What a request needs to know of the model. */
 export interface GeneratingModel {
   gguf: Parameters<typeof planGeneration>[0]['gguf']
-  info: { architecture: string; nVocab: number; nLayer: number; nEmbd: number; nCtxTrain: number }
+  info: { architecture: string; nVocab: number; nLayer: number; nEmbd: number }
+  limits: PromptLimits
   threads: number
   /** Memory of the GPU that holds blocks, if one does. */
   gpuBytes?: number
@@ -40,7 +42,6 @@ export function planGenerate(
   prompts: readonly Int32Array[],
   options: GenerateOptions,
 ): PlannedGeneration {
-  const { nCtxTrain } = model.info
   const maxTokens = integerOption('maxTokens', options.maxTokens ?? 256, 1, 2 ** 31 - 1)
   const draws = integerOption('draws', options.draws ?? 1, 1, 1_000_000)
   const sampling = samplingOf(options)
@@ -54,10 +55,11 @@ export function planGenerate(
   const occurrences = new Map<bigint, number>()
   const sequences = prompts.flatMap((tokens, prompt) => {
     checkPrompt(model, tokens, prompt)
-    if (tokens.length >= nCtxTrain) {
+    const room = mostTokens(model, tokens.length) - tokens.length
+    if (room <= 0) {
       throw new TraitscopeError(
         'PROMPT_TOO_LONG',
-        `prompt ${prompt} has ${tokens.length} tokens, which leaves no room in the model's context of ${nCtxTrain}: shorten it`,
+        `prompt ${prompt} has ${tokens.length} tokens, which leaves no room for an answer in the model's context: shorten it`,
       )
     }
     const key = keyOf(tokens)
@@ -69,7 +71,7 @@ export function planGenerate(
       native: {
         tokens,
         nPrompt: tokens.length,
-        maxNew: Math.min(maxTokens, nCtxTrain - tokens.length),
+        maxNew: Math.min(maxTokens, room),
         key,
         draw: before * draws + draw,
         control: controlOf[prompt]!,
@@ -116,12 +118,7 @@ export function planScore(
       const all = new Int32Array(tokens.length + continuation.length)
       all.set(tokens)
       all.set(continuation, tokens.length)
-      if (all.length > model.info.nCtxTrain) {
-        throw new TraitscopeError(
-          'PROMPT_TOO_LONG',
-          `prompt ${prompt} with continuation ${draw} has ${all.length} tokens, the model's context ${model.info.nCtxTrain}: shorten it`,
-        )
-      }
+      checkLength(model.limits, all.length, `prompt ${prompt} with continuation ${draw}`)
       const native = { tokens: all, nPrompt: tokens.length, maxNew: 0, key: 0n, draw: 0 }
       return { place: { prompt, draw }, native: { ...native, control: controlOf[prompt]! } }
     })
@@ -150,6 +147,10 @@ function plan(
   if (sequences.length === 0)
     throw new TraitscopeError('USAGE', 'there is nothing to generate: no prompt was given')
   const { sequences: most, adapters = [] } = options
+  checkOneRotation(
+    model,
+    sequences.map(({ native }) => native),
+  )
   if (most !== undefined) integerOption('sequences', most, 1, MAX_SEQUENCES)
   sequences.sort(
     ({ native: a }, { native: b }) =>
@@ -296,6 +297,29 @@ function checkPrompt(model: GeneratingModel, tokens: Int32Array, index: number):
     throw new TraitscopeError('USAGE', `prompt ${index} has no tokens; give it a text or leave it out`)
   }
   checkTokens(model, tokens, `prompt ${index}`)
+  checkLength(model.limits, tokens.length, `prompt ${index}`)
+}
+
+/**
+ * Tokens of a prompt and its answer together at most. A LongRoPE base would rotate an answer otherwise once it grows past
+ * the original context, and its prompt with it: there it ends.
+ */
+function mostTokens({ limits: { longest, longRope } }: GeneratingModel, promptTokens: number): number {
+  return longRope && promptTokens <= longRope.original ? longRope.shortContext : longest
+}
+
+/** llama.cpp takes a LongRoPE base's factors by the size of the memory, so by the longest sequence of a call. */
+function checkOneRotation(
+  { limits: { longRope } }: GeneratingModel,
+  sequences: readonly NativeSequence[],
+): void {
+  if (!longRope) return
+  const isLong = ({ tokens }: NativeSequence) => tokens.length > longRope.original
+  if (sequences.every(isLong) || !sequences.some(isLong)) return
+  throw new TraitscopeError(
+    'USAGE',
+    `prompts of up to ${longRope.original} tokens and longer ones rotate by different factors in this model (LongRoPE): generate them in calls of their own`,
+  )
 }
 
 function checkTokens<T extends ArrayLike<number>>({ info }: GeneratingModel, tokens: T, what: string): T {

@@ -47,6 +47,8 @@ export interface GenerateOptions {
   /** Each sequence as it ends. */
   onGeneration?: ((generation: Generation) => void) | undefined
   onProgress?: ((progress: GenerationProgress) => void) | undefined
+  /** Once, before anything is computed. */
+  onPlan?: ((memory: GenerationMemory) => void) | undefined
   /** Rejects with `ABORTED`; with `partial`, resolves with what there is. */
   signal?: AbortSignal | undefined
   partial?: boolean | undefined
@@ -89,7 +91,8 @@ export interface GenerationProgress {
   sequences: number
 }
 
-/** `stop`: a stop token or text. `length`: maxTokens. `context`: the model's context is full. `aborted`: by the signal. */
+/** `stop`: a stop token or text. `length`: maxTokens. `context`: the model's context is full
+ * (of a LongRoPE base the one that it rotates short prompts for). `aborted`: by the signal. */
 export type FinishReason = 'stop' | 'length' | 'context' | 'aborted'
 
 /** One generated sequence. */

@@ -256,6 +256,7 @@ export class Model implements AsyncDisposable {
    */
   async generate(prompts: readonly Int32Array[], options: GenerateOptions = {}): Promise<Generated> {
     const planned = planGenerate(this, prompts, options)
+    options.onPlan?.(planned.memory)
     const listener = new GenerationListener(planned, options)
     const native = await this.#generate(planned, options, listener.onStep)
     if (!options.partial && native.outcomes.some(({ finish }) => finish === 'aborted'))

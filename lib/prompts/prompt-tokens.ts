@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
+import { TraitscopeError } from '../errors.js'
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from './chat-template.js'
 import type { Message } from './messages.js'
+import type { FilePrompt } from './prompt-file.js'
 
 /**
  * Token ids of conversations through a chat template, generation prompt appended. The template is tokenized
@@ -17,6 +19,36 @@ export function chatTokens(
     prompts.map((messages) => template.render(messages, { addGenerationPrompt: true })),
     { addSpecial: false, parseSpecial: true },
   )
+}
+
+/**
+ * Token ids of a user's prompts: conversations and texts, which are a user's turn, through the template; without one,
+ * texts as they are.
+ *
+ * @throws TraitscopeError `USAGE` for messages without a template; as `chatTokens`
+ */
+export function promptTokens(
+  model: Pick<Model, 'tokenize'>,
+  prompts: readonly FilePrompt[],
+  template: ChatTemplate | undefined,
+): Promise<Int32Array[]> {
+  if (template) {
+    return chatTokens(
+      model,
+      template,
+      prompts.map(({ messages, text }) => messages ?? [{ role: 'user', content: text }]),
+    )
+  }
+  const texts = prompts.map(({ text }) => {
+    if (text === undefined) {
+      throw new TraitscopeError(
+        'USAGE',
+        '--raw takes text prompts only, but the file holds messages: leave --raw out',
+      )
+    }
+    return text
+  })
+  return model.tokenize(texts)
 }
 
 /**

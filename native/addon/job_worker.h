@@ -104,7 +104,11 @@ template <typename Work> class JobWorker {
             work_.emit = [this](typename Work::Event event) {
                 const auto shared = std::make_shared<typename Work::Event>(std::move(event));
                 to_js_.NonBlockingCall([shared](Napi::Env env, const Napi::Function & callback) {
-                    callback.Call({Work::to_js(env, *shared)});
+                    try {
+                        callback.Call({Work::to_js(env, *shared)});
+                    } catch (const Napi::Error &) {
+                        // The environment is terminating: nobody is left to hear of it.
+                    }
                 });
             };
         }

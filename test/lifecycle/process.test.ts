@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeGgufHeader, type GgufInput, readGguf } from '../../lib/formats/gguf/gguf.js'
 import { runNode } from '../helpers/child.js'
-import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
+import { TINY_BASE, TINY_RUN, writeTinyWithContext } from '../helpers/tiny.js'
 
 // Everything here runs in a process of its own, because what it tests for is the end of the process.
 const child = (name: string) => `test/lifecycle/children/${name}.mjs`
@@ -19,6 +19,19 @@ describe('the host process', () => {
     const run = await runNode(child('exit-while-extracting'), { args: [TINY_BASE, 'throw'] })
     expect(run).toMatchObject({ code: 1, signal: null })
     expect(run.stderr).toContain('thrown in a progress callback')
+  })
+
+  it('should leave, or report an exception, while sequences are generated', async () => {
+    const left = await runNode(child('generate'), { args: [TINY_BASE, 'exit'] })
+    expect(left).toMatchObject({ code: 7, signal: null })
+    const thrown = await runNode(child('generate'), { args: [TINY_BASE, 'throw'] })
+    expect(thrown).toMatchObject({ code: 1, signal: null })
+    expect(thrown.stderr).toContain('thrown in a token callback')
+  })
+
+  it('should survive a worker thread that is terminated while it generates', async () => {
+    const run = await runNode(child('generate'), { args: [TINY_BASE, 'worker'] })
+    expect(run).toMatchObject({ code: 0, signal: null, stdout: '5\n' })
   })
 
   it('should end by itself with a model and an adapter open', async () => {
@@ -75,6 +88,13 @@ describe.runIf(process.platform === 'linux')('memory that is not there', () => {
       addressSpaceKib: 1_900_000,
     })
     expect(run).toMatchObject({ code: 0, signal: null, stdout: 'OUT_OF_MEMORY\n' })
+  })
+
+  it('should reject with OUT_OF_MEMORY when the sequences do not fit, and go on with fewer', async () => {
+    const path = join(folder, 'long.gguf')
+    await writeTinyWithContext(path, 65536)
+    const run = await runNode(child('generate'), { args: [path, 'memory'], addressSpaceKib: 3_000_000 })
+    expect(run).toMatchObject({ code: 0, signal: null, stdout: 'OUT_OF_MEMORY\n5\n' })
   })
 })
 

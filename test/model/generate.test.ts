@@ -1,8 +1,12 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { GenerateOptions, Generation } from '../../lib/model/generation.js'
 import { type Model, openModel } from '../../lib/model/model.js'
 import { ChatTemplate } from '../../lib/prompts/chat-template.js'
 import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
-import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
+import { TINY_BASE, TINY_RUN, writeTinyWithContext } from '../helpers/tiny.js'
 
 const QUESTIONS = [
   'The tap drips.',
@@ -74,5 +78,89 @@ describe('Model#generate()', () => {
     expect(await text({})).toEqual(base)
     await adapter.detach()
     await expect(text({ adapters: [adapter] })).rejects.toMatchObject({ code: 'USAGE' })
+  })
+})
+
+describe('a sequence', () => {
+  it('should end with a stop token, a stop text, or the length', async () => {
+    const [[plain]] = (await model.generate(prompts.slice(0, 1), { maxTokens: 20, ignoreEos: true }))
+      .generations as [[Generation]]
+    expect(plain).toMatchObject({ finish: 'length', prompt: 0, draw: 0 })
+    const stopTokens = [plain.tokens[4]!]
+    const [[token]] = (await model.generate(prompts.slice(0, 1), { maxTokens: 20, stopTokens }))
+      .generations as [[Generation]]
+    expect(token).toMatchObject({ finish: 'stop', tokens: plain.tokens.slice(0, 5) })
+    const stop = [plain.text.slice(9, 14)]
+    const [[text]] = (await model.generate(prompts.slice(0, 1), { maxTokens: 20, stop })).generations as [
+      [Generation],
+    ]
+    expect(text).toMatchObject({ finish: 'stop', text: plain.text.slice(0, 9) })
+  })
+
+  it('should end where the context of the model ends, and say so', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'traitscope-'))
+    try {
+      const path = join(folder, 'short.gguf')
+      await writeTinyWithContext(path, 32)
+      await using short = await openModel(path)
+      const given = [Int32Array.from({ length: 20 }, (_, i) => i + 1), Int32Array.of(1)]
+      const { generations } = await short.generate(given, { maxTokens: 14, ignoreEos: true })
+      expect(generations.map(([each]) => [each!.finish, each!.tokens.length])).toEqual([
+        ['context', 12],
+        ['length', 14],
+      ])
+      const full = Int32Array.from({ length: 32 }, (_, i) => i + 1)
+      await expect(short.generate([full])).rejects.toMatchObject({ code: 'PROMPT_TOO_LONG' })
+      await expect(short.score([full], [[Int32Array.of(1)]])).rejects.toMatchObject({
+        code: 'PROMPT_TOO_LONG',
+      })
+      expect((await short.score([full.subarray(1)], [[Int32Array.of(1)]])).logprobs[0]![0]).toHaveLength(1)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+})
+
+describe('what cannot be generated', () => {
+  const bad: [string, GenerateOptions, string][] = [
+    ['no tokens', { maxTokens: 0 }, 'USAGE'],
+    ['half a token', { maxTokens: 1.5 }, 'USAGE'],
+    ['a negative temperature', { temperature: -1 }, 'USAGE'],
+    ['a temperature that is no number', { temperature: Number.NaN }, 'USAGE'],
+    ['top-p of 0', { topP: 0 }, 'USAGE'],
+    ['top-p above 1', { topP: 1.1 }, 'USAGE'],
+    ['a negative top-k', { topK: -1 }, 'USAGE'],
+    ['min-p above 1', { minP: 2 }, 'USAGE'],
+    ['half a seed', { seed: 0.5 }, 'USAGE'],
+    ['greedy draws', { draws: 2 }, 'USAGE'],
+    ['no sequences at once', { sequences: 0 }, 'USAGE'],
+    ['more sequences at once than there are ids', { sequences: 257 }, 'USAGE'],
+    ['an empty stop text', { stop: [''] }, 'USAGE'],
+    ['a foreign stop token', { stopTokens: [5000] }, 'USAGE'],
+    ['a foreign layer', { layers: [4] }, 'USAGE'],
+    ['log-probabilities of foreign tokens', { logprobs: { of: [-1] } }, 'USAGE'],
+    ['log-probabilities at no token', { logprobs: { positions: 0 } }, 'USAGE'],
+    ['a control on a foreign layer', { control: new Map([[9, new Float32Array(64)]]) }, 'USAGE'],
+    ['a control of another width', { control: new Map([[1, new Float32Array(63)]]) }, 'SHAPE'],
+    [
+      'a control that is not finite',
+      { control: new Map([[1, new Float32Array(64).fill(Infinity)]]) },
+      'SHAPE',
+    ],
+    ['controls for fewer prompts', { control: [undefined] }, 'USAGE'],
+  ]
+  it.each(bad)('should be refused: %s', async (_, options, code) => {
+    await expect(model.generate(prompts, options)).rejects.toMatchObject({ name: 'TraitscopeError', code })
+  })
+
+  it('should be refused: no prompts, empty ones, foreign tokens', async () => {
+    for (const wrong of [[], [new Int32Array()], [Int32Array.of(1024)], [Int32Array.of(-1)]]) {
+      await expect(model.generate(wrong)).rejects.toMatchObject({ code: 'USAGE' })
+    }
+    const [prompt] = prompts as [Int32Array]
+    await expect(model.score([prompt], [])).rejects.toMatchObject({ code: 'USAGE' })
+    await expect(model.score([prompt], [[new Int32Array()]])).rejects.toMatchObject({ code: 'USAGE' })
+    await expect(model.score([prompt], [[Int32Array.of(5000)]])).rejects.toMatchObject({ code: 'USAGE' })
+    await expect(model.score([prompt], [[]])).rejects.toMatchObject({ code: 'USAGE' })
   })
 })

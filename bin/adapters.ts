@@ -1,0 +1,96 @@
+/** Adapters that a command applies to the base: their flags, opening them, and a remark on what they do. */
+import type { Command } from 'commander'
+import { defaultCacheDir } from '../lib/formats/files/cache-dir.js'
+import { fileFact } from '../lib/formats/run/read-files.js'
+import { type AdapterEffect, adapterEffect } from '../lib/hidden-states/adapter-effect.js'
+import { type AppliedToBase, applyWeights } from '../lib/hidden-states/apply-weights.js'
+import type { AttachedAdapter } from '../lib/model/attached-adapter.js'
+import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
+import type { Model } from '../lib/model/model.js'
+import {
+  type AdapterFlag,
+  adapterFlag,
+  adapterNameOption,
+  addCacheOptions,
+  loraModeOption,
+  number,
+  option,
+  residualBaseOption,
+} from './options.js'
+import type { Output } from './output.js'
+
+export interface AdapterFlags {
+  adapter?: AdapterFlag[]
+  adapterName?: string
+  residualBase?: boolean
+  adapterScale: number
+  loraMode: LoraMode
+  cache: boolean
+  cacheDir?: string
+}
+
+export function addAdapterOptions(command: Command): Command {
+  command
+    .addOption(
+      option('--adapter <dir[:x]>', 'PEFT LoRA folder to apply, x times; repeatable (also --lora)').argParser(
+        adapterFlag,
+      ),
+    )
+    .addOption(adapterNameOption())
+    .addOption(option('--adapter-scale <x>', 'factor on all adapters').argParser(number).default(1))
+    .addOption(residualBaseOption())
+    .addOption(loraModeOption())
+  return addCacheOptions(command, 'merged models (up to 20 GiB)')
+}
+
+/** Applies what the flags name, and says what was read and what it does. */
+export async function adaptersFromFlags(
+  base: Model,
+  flags: AdapterFlags,
+  { output, ...options }: { output: Output; template: string | undefined; signal: AbortSignal },
+): Promise<AppliedToBase> {
+  const list = (flags.adapter ?? []).map(({ folder, strength }) => ({
+    folder,
+    strength: strength * flags.adapterScale,
+  }))
+  const applied = await output.during(
+    'applying adapters',
+    () =>
+      applyWeights(base, list, {
+        adapterName: flags.adapterName,
+        mode: flags.loraMode,
+        residualBase: flags.residualBase === true,
+        cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
+        ...options,
+      }),
+    { announce: false },
+  )
+  try {
+    for (const { folder, files, remarks } of applied.weights) {
+      output.note(`read from ${folder}: ${fileFact(files)}`)
+      for (const remark of remarks) output.note(`remark: ${remark}`)
+    }
+    const { adapters, reason } = applied
+    if (reason !== undefined) output.note(`merged into a copy of the base: ${reason}`)
+    if (adapters.length > 0) {
+      const effect = await output.during(
+        'probing adapters',
+        () => adapterEffect(base, adapters, { signal: options.signal }),
+        { announce: false },
+      )
+      output.note(describeEffect(adapters, effect))
+    }
+    return applied
+  } catch (error) {
+    await applied[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** One remark: what was matched, and what it does to a probe prompt. */
+function describeEffect(adapters: readonly AttachedAdapter[], { change, firstLayer }: AdapterEffect): string {
+  const modules = adapters.map(({ report }) => report.modules.length).join(' + ')
+  if (firstLayer === undefined) return `adapter: ${modules} modules matched; all zero, they change nothing`
+  const last = (100 * change.at(-1)!).toPrecision(2)
+  return `adapter: ${modules} modules matched; a probe prompt changes from block ${firstLayer} on, the last one by ${last} %`
+}

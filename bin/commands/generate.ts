@@ -1,0 +1,166 @@
+import { Command } from 'commander'
+import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
+import { generateText } from '../../lib/generation/generate.js'
+import type { Generated } from '../../lib/model/generation.js'
+import type { GenerationMemory } from '../../lib/model/placement.js'
+import { type FilePrompt, readPromptFile } from '../../lib/prompts/prompt-file.js'
+import { type AdapterFlags, adaptersFromFlags, addAdapterOptions } from '../adapters.js'
+import { openFromFlags, templateFromFlags } from '../model.js'
+import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
+import { createOutput } from '../output.js'
+
+interface Flags extends ModelFlags, AdapterFlags {
+  prompts: string
+  maxTokens: number
+  temperature: number
+  topP: number
+  topK: number
+  minP: number
+  seed: number
+  draws: number
+  stop?: string[]
+  ignoreEos?: boolean
+  sequences?: number
+  raw?: boolean
+  out?: string
+  force?: boolean
+  json?: boolean
+  quiet?: boolean
+}
+
+const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
+
+/** `traitscope generate`: what a model answers, with or without adapters. */
+export function generateCommand(signal: AbortSignal): Command {
+  const command = new Command('generate')
+    .description('write what a model answers to prompts')
+    .requiredOption('-p, --prompts <file>', '.txt (a prompt a line), .jsonl or .json (prompt or messages)')
+    .addOption(option('-n, --max-tokens <n>', 'tokens per answer at most').argParser(integer).default(256))
+    .addOption(
+      option('--temperature <x>', '0 takes the most probable token each time').argParser(number).default(0),
+    )
+    .addOption(option('--top-k <n>', 'keep the n most probable tokens; 0: all').argParser(integer).default(0))
+    .addOption(option('--top-p <x>', 'of these the fewest that reach x').argParser(number).default(1))
+    .addOption(
+      option('--min-p <x>', 'of these those at least x times as probable as the first')
+        .argParser(number)
+        .default(0),
+    )
+    .addOption(option('--seed <n>', 'decides every random number').argParser(integer).default(0))
+    .addOption(
+      option('--draws <n>', 'answers per prompt; more than one need a temperature')
+        .argParser(integer)
+        .default(1),
+    )
+    .option('--stop <text>', 'ends an answer, and is cut off it; repeatable', repeated)
+    .option('--ignore-eos', 'go on after the tokens that end an answer')
+    .addOption(
+      option(
+        '--sequences <n>',
+        'answers computed at once, up to 256 (default: what memory is planned for)',
+      ).argParser(integer),
+    )
+    .option('--raw', 'take text prompts as they are, without the chat template')
+    .option('-o, --out <file>', 'JSONL file to write (default: the lines go to stdout)')
+    .option('--force', 'replace an existing file')
+    .addHelpText(
+      'after',
+      `
+One JSON object per prompt and draw: index (of the prompt), draw, prompt or messages, answer, finish (stop, length or
+context) and tokens. The same configuration gives the same answers; a prompt's answers depend neither on the other prompts
+nor on their order, up to rounding.
+
+Example:
+  $ traitscope generate -m base.gguf -p questions.txt --temperature 1 --draws 3 -o answers.jsonl`,
+    )
+  addAdapterOptions(command)
+  return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
+    const output = createOutput({ quiet: flags.quiet === true })
+    if (flags.out !== undefined) await checkOutputFree(flags.out, { force: flags.force === true })
+    const prompts = await readPromptFile(flags.prompts)
+    await using model = await openFromFlags(flags, output, signal)
+    const template = flags.raw ? undefined : await templateFromFlags(flags, model)
+    await using applied = await adaptersFromFlags(model, flags, {
+      template: template?.source,
+      output,
+      signal,
+    })
+    const started = performance.now()
+    const generated = await output.during(
+      `generating ${prompts.length * flags.draws} answers`,
+      (update) =>
+        generateText(applied.model, prompts, {
+          template,
+          maxTokens: flags.maxTokens,
+          temperature: flags.temperature,
+          topK: flags.topK,
+          topP: flags.topP,
+          minP: flags.minP,
+          seed: flags.seed,
+          draws: flags.draws,
+          stop: flags.stop,
+          ignoreEos: flags.ignoreEos,
+          sequences: flags.sequences,
+          adapters: applied.adapters,
+          signal,
+          onPlan: (memory) => output.note(describeMemory(memory)),
+          onProgress: ({ tokens, finished, sequences }) => {
+            const fraction = Math.max(finished / sequences, tokens / (sequences * flags.maxTokens))
+            update(fraction, tokens / fraction)
+          },
+        }),
+      { unit: 'tokens' },
+    )
+    const seconds = (performance.now() - started) / 1000
+    const lines = generated.generations.flat().map(({ prompt, draw, text, finish, tokens }) => ({
+      index: prompt,
+      draw,
+      ...shown(prompts[prompt]!),
+      answer: text,
+      finish,
+      tokens: tokens.length,
+    }))
+    const summary = { adapters: applied.weights, ...summaryOf(generated, seconds) }
+    const { out } = flags
+    if (out !== undefined) {
+      const jsonl = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
+      await writeFileAtomic(out, jsonl, { force: flags.force === true })
+    }
+    if (flags.json) return output.json({ ...(out === undefined ? { answers: lines } : { out }), ...summary })
+    const words = `${lines.length} answers (${describeEnds(summary.finish)}), ${summary.tokens.generated} tokens in ${seconds.toFixed(1)} s, ${summary.tokensPerSecond} tokens/s`
+    if (out !== undefined) return output.print(`${out}: ${words}`)
+    for (const line of lines) output.jsonLine(line)
+    output.note(words)
+  })
+}
+
+function shown({ text, messages }: FilePrompt): object {
+  return messages ? { messages } : { prompt: text }
+}
+
+function summaryOf({ generations, tokens, memory }: Generated, seconds: number) {
+  const finish: Record<string, number> = {}
+  for (const { finish: how } of generations.flat()) finish[how] = (finish[how] ?? 0) + 1
+  return {
+    finish,
+    tokens,
+    memory,
+    seconds: Number(seconds.toFixed(3)),
+    tokensPerSecond: Number((tokens.generated / seconds).toFixed(1)),
+  }
+}
+
+function describeEnds(finish: Record<string, number>): string {
+  const words: Record<string, string> = {
+    stop: 'ended by themselves',
+    length: 'cut at --max-tokens',
+    context: "cut by the model's context",
+  }
+  return Object.entries(finish)
+    .map(([how, n]) => `${n} ${words[how] ?? how}`)
+    .join(', ')
+}
+
+function describeMemory({ sequences, cells, bytes }: GenerationMemory): string {
+  return `key/value memory: ${sequences} sequences at once of up to ${cells} tokens, ${(bytes / 2 ** 20).toFixed(0)} MiB`
+}
