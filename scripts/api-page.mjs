@@ -48,14 +48,20 @@ const anchorOf = (item) => headingOf(item).toLowerCase().replaceAll(' ', '-')
 /** A declaration as code: two spaces, links as plain names, a long list of parameters one to a line. */
 function code({ kind, text }) {
   const lines = text
-    .replace(/\{[^{}]*\}(\??: )/g, 'options$1')
     .replace(/\{@link ([\w.]+)\}/g, '$1')
+    .replace(/\{[^{}]*\}(\??: )((?:Pick|Omit)<)?(\w*)/g, (_, colon, picked = '', type) => {
+      return `${parameterOf(type)}${colon}${picked}${type}`
+    })
     .replace(/^( {4})+/gm, (spaces) => spaces.slice(spaces.length / 2))
     .split('\n')
     .filter((line) => line.trim() !== '')
   const body = kind === 'function' ? lines.map(wrapped) : kind === 'type' ? lines.map(piled) : lines
   return ['```ts', ...body, '```'].join('\n')
 }
+
+/** A name for a parameter that is taken apart where it is declared. */
+const parameterOf = (type) =>
+  type === '' || type.endsWith('Options') ? 'options' : type[0].toLowerCase() + type.slice(1)
 
 function wrapped(line) {
   if (line.length <= 100) return line
