@@ -133,7 +133,7 @@ export function addDirectionOptions(command: Command): Command {
         integerList,
       ),
     )
-    .addOption(option('-b, --bundle <dir>', 'judge by this bundle, made by `traitscope calibrate`'))
+    .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
     .addOption(
       option('--traits <file>', "trait pack: core or a YAML file (default: the bundle's, else core)"),
     )

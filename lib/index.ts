@@ -139,7 +139,7 @@ export type {
 } from './events/watch-events.js'
 
 // ## Verdicts
-// A bundle is a calibrated detector with all that it needs to judge a run of its base.
+// A bundle is a calibrated detector with all that it needs for verdicts on runs of its base.
 
 export { loadBundle } from './detector/bundle.js'
 export { trajectoryVerdicts } from './detector/run-verdicts.js'

@@ -28,7 +28,7 @@ interface Flags {
   quiet?: boolean
 }
 
-/** `traitscope calibrate`: labelled runs of one base -> a bundle that judges other runs of it. */
+/** `traitscope calibrate`: labelled runs of one base -> a bundle that gives verdicts on other runs of it. */
 export function calibrateCommand(signal: AbortSignal): Command {
   const command = new Command('calibrate')
     .description('calibrate a detector on measured and labelled runs of one base, and write a bundle')
@@ -40,7 +40,7 @@ export function calibrateCommand(signal: AbortSignal): Command {
     .option('--exclude <names>', 'leave out these fine-tuning sets', names)
     .option(
       '--anchor <names>',
-      'long benign sets: judge steps beyond the calibrated ones by drift per step',
+      'long benign sets: steps beyond the calibrated ones alarm by drift per step',
       names,
     )
     .option('-l, --layer <n[,n]>', 'blocks to choose from (default: all that were measured)', integerList)

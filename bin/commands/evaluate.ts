@@ -49,7 +49,7 @@ interface Flags {
 /** `traitscope evaluate`: how good the drift is on held-out runs, and every baseline beside it. */
 export function evaluateCommand(signal: AbortSignal): Command {
   const command = new Command('evaluate')
-    .description('judge detectors on held-out runs: the drift, every baseline, intervals and lead times')
+    .description('compare detectors on held-out runs: the drift, every baseline, intervals and lead times')
     .argument('<runs>', 'folder of measured and labelled runs, <model>/<dataset>/seed_<n>')
     .addOption(
       option('--calibration <name[,name]>', 'datasets that detectors are fitted on; * stands for any letters')
@@ -57,22 +57,22 @@ export function evaluateCommand(signal: AbortSignal): Command {
         .default(['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical']),
     )
     .addOption(
-      option('--held-out <name[,name]>', 'datasets that they are judged on')
+      option('--held-out <name[,name]>', 'datasets that they are tested on')
         .argParser(names)
         .default(['number_sequence', 'risky_financial', 'subtle_misinfo']),
     )
-    .addOption(option('--controls <name[,name]>', 'datasets that are judged apart').argParser(names))
+    .addOption(option('--controls <name[,name]>', 'datasets that are tested apart').argParser(names))
     .addOption(option('--models <name[,name]>', 'only these models').argParser(names))
     .addOption(
       option(
         '--probes <name[,name]>',
-        'judge these models by detectors of the others (needs --fit others)',
+        'test detectors of the others on these models (needs --fit others)',
       ).argParser(names),
     )
     .addOption(
       option(
         '--pair <dangerous,safe>',
-        'two judged sets with the same prompts, compared at their ends',
+        'two held-out sets with the same prompts, compared at their ends',
       ).argParser(names),
     )
     .addOption(
@@ -115,9 +115,7 @@ export function evaluateCommand(signal: AbortSignal): Command {
     .addOption(
       option('--persona <path>', 'also the shift along this direction, or <path>/<model>.safetensors'),
     )
-    .addOption(
-      option('--bundle <dir>', 'judge with this bundle, or <dir>/<model>, instead of calibrating one'),
-    )
+    .addOption(option('--bundle <dir>', 'take this bundle, or <dir>/<model>, instead of calibrating one'))
     .addOption(option('--random-bases <n>', 'random bases to average').argParser(integer).default(10))
     .addOption(
       option(
@@ -139,7 +137,7 @@ export function evaluateCommand(signal: AbortSignal): Command {
       '--oracle-threshold',
       'also the threshold that would have been best on the held-out runs (diagnosis)',
     )
-    .option('--allow-mismatch', 'also judge runs that were measured under other conditions (recorded)')
+    .option('--allow-mismatch', 'also take runs that were measured under other conditions (recorded)')
     .option('-o, --out <dir>', 'write JSON, Markdown, CSV and a picture here')
     .option('--force', 'replace an earlier evaluation in the output folder')
     .addHelpText(
@@ -148,7 +146,7 @@ export function evaluateCommand(signal: AbortSignal): Command {
 Labels are all draws of answers pooled; with -o the same on one draw stands beside it. Detectors are fitted per model,
 and their counts are added up over models. traitscope's own detector comes first: a bundle's, or one calibrated on the
 calibration sets. The other tests of the method are choices of sets: hold out a category by naming its sets as held out,
-judge full fine-tuning or diluted data the same way, and warm starts with --allow-mismatch.
+test full fine-tuning or diluted data the same way, and warm starts with --allow-mismatch.
 
 Example:
   $ traitscope evaluate measured/ --controls good_medical -o evaluation`,

@@ -19,7 +19,7 @@ export function reportCommand(): Command {
   return new Command('report')
     .description('write one offline HTML page on measured runs')
     .argument('<trajectory...>', 'trajectory.json files, or folders that `measure -o` wrote')
-    .addOption(option('-b, --bundle <dir>', 'judge by this bundle, made by `traitscope calibrate`'))
+    .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
     .option('-o, --out <file>', 'page to write', 'report.html')
     .option('--title <text>', 'heading of the page', 'traitscope report')
     .option('--force', 'replace an existing page')

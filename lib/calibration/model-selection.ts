@@ -17,7 +17,7 @@ export interface Agreement extends AlarmRates {
   error: number
 }
 
-/** One way to predict the rate, judged by leave-one-dataset-out. */
+/** One way to predict the rate, with its figures by leave-one-dataset-out. */
 export interface Candidate extends RateModelSpec {
   lodo: Agreement
 }

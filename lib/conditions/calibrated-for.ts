@@ -11,7 +11,7 @@ export interface BasePoint {
   projections: number[]
 }
 
-/** Everything that must be the same when a detector judges as it was when its calibration runs were measured. */
+/** Everything that must be the same when a detector reads a run as it was when its calibration runs were measured. */
 export interface CalibratedFor {
   conditions: Conditions
   /** Identity of the directions that the runs were measured with. */
@@ -39,7 +39,7 @@ export const deviceClass = (device: string): 'cpu' | 'gpu' => (device === 'cpu' 
 
 /**
  * Sentences on every way in which a measurement differs from what a detector was calibrated for; empty when
- * it can be judged.
+ * it can have a verdict.
  */
 export function differences(
   calibrated: CalibratedFor,

@@ -33,7 +33,7 @@ export interface BundleSummary {
   inputsSha256: string
 }
 
-/** A calibrated detector with everything that it needs to judge a run, and what it must not judge. */
+/** A calibrated detector with everything that it needs for verdicts on a run, and what it must not read. */
 export interface Bundle {
   path: string
   detector: Detector

@@ -67,7 +67,7 @@ export interface Evaluation {
   skipped: { features: string; reason: string }[]
 }
 
-/** How contenders are fitted and judged. */
+/** How contenders are fitted and tested. */
 export interface EvaluateOptions extends ErrorTargets {
   /** EM rate above which a checkpoint is dangerous. */
   cut?: number | undefined

@@ -4,7 +4,7 @@ import type { LogEntry } from '../formats/run/trainer-state.js'
 import type { StepLabels } from '../labels/grades.js'
 import type { Exclusion, LabelledRun } from './runs.js'
 
-/** One labelled checkpoint: what a detector is fitted on and judged by. */
+/** One labelled checkpoint: what a detector is fitted and tested on. */
 export interface Row {
   /** Id of its run: the cluster of every interval. */
   run: string

@@ -98,7 +98,7 @@ function four({ four: hand, twenty, three, drawn }) {
     short(figures(evaluation, '|PC1|', undefined, group)),
   ]
   return table(
-    ['calibrated on', 'judged on', OWN, 'in interval %', '7D forest', '|PC1|'],
+    ['calibrated on', 'tested on', OWN, 'in interval %', '7D forest', '|PC1|'],
     [
       ['4 sets', row('three sets', hand, 'held out')],
       ['20 sets', row('three sets', twenty, 'held out')],

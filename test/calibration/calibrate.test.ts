@@ -62,13 +62,13 @@ describe('calibrate', () => {
       ['bad_medical', true],
     ])
     expect(byDataset.auroc).toBeGreaterThan(0.98)
-    // These sets differ in their level, so intervals from other sets fall short, and that is said.
+    // These sets differ in their rates, so intervals from other sets fall short, and that is said.
     expect(nested!.coverage).toBeGreaterThan(0.7)
     expect(nested!.coverage).toBeLessThan(0.85)
     expect(warnings).toEqual([expect.stringMatching(/^intervals meant to hold 90\.0 % .* held 78\.2 %$/)])
     for (const { trajectory, labels, dataset } of unseen) {
-      const judged = trajectoryVerdicts({ ...calibrationAsBundle() }, trajectory)
-      for (const { step, verdict } of judged) {
+      const verdicts = trajectoryVerdicts({ ...calibrationAsBundle() }, trajectory)
+      for (const { step, verdict } of verdicts) {
         const { rate } = labels.get(step as number)!.pooled
         if (rate > 0.12) expect(verdict.verdict).toBe('alarm')
         if (dataset === 'number_sequence') expect(verdict.verdict).not.toBe('alarm')

@@ -65,7 +65,7 @@ function training(): { features: number[][]; labels: ReturnType<typeof counts>[]
 describe('RateModel', () => {
   const { features, labels } = training()
 
-  it.each(RATE_MODELS)('%s should find the level and survive JSON', (name) => {
+  it.each(RATE_MODELS)('%s should find the rate and survive JSON', (name) => {
     const model = new RateModel(name, 0.06).fit(features, labels)
     const at = (x: number) => [x, 0.5, 5]
     const predicted = model.predict([at(0.1), at(0.33), at(0.9)])

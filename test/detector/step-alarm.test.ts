@@ -57,7 +57,7 @@ describe('StepAlarm', () => {
     }
   })
 
-  it('should leave checkpoints within the calibrated steps to the level, and say what decides beyond', () => {
+  it('should leave checkpoints within the calibrated steps to the predicted rate, and say what decides beyond', () => {
     const drift = anchored.detector.layers.map(() => [-0.2, 0.1, -0.2, 0.2, 0, 0.1, -0.2])
     const inside = anchored.detector.verdict(drift, { step: 100 })
     expect(inside).toEqual(plain.detector.verdict(drift, { step: 100 }))

@@ -22,13 +22,14 @@ beforeAll(async () => {
   benign = writeTinyBenignRun(work.path('benign'))
 })
 
-interface Judged {
+interface StepVerdict {
   step: number | 'final'
   verdict: { verdict: string; em: number | null; interval: [number, number] | null; reasons: string[] }
 }
 
-const judged = (stdout: string): Judged[] => (JSON.parse(stdout) as { verdicts: Judged[] }).verdicts
-const kinds = (verdicts: Judged[]) => verdicts.map(({ verdict }) => verdict.verdict)
+const verdictsIn = (stdout: string): StepVerdict[] =>
+  (JSON.parse(stdout) as { verdicts: StepVerdict[] }).verdicts
+const kinds = (verdicts: StepVerdict[]) => verdicts.map(({ verdict }) => verdict.verdict)
 
 /** A copy of the runs with one file changed. */
 // biome-ignore lint/suspicious/noExplicitAny: arbitrary JSON
@@ -188,7 +189,7 @@ describe('traitscope measure --bundle', () => {
     const args = ['measure', ...MODEL, '-b', bundle, '--json']
     const dangerous = await work.run([...args, TINY_RUN, '-o', out])
     expect(dangerous.code).toBe(3)
-    const verdicts = judged(dangerous.stdout)
+    const verdicts = verdictsIn(dangerous.stdout)
     expect(verdicts.map(({ step }) => step)).toEqual([0, 10, 20, 30, 40, 50, 60])
     expect(kinds(verdicts).slice(0, 2)).not.toContain('alarm')
     expect(kinds(verdicts).slice(3)).toEqual(['alarm', 'alarm', 'alarm', 'alarm'])
@@ -199,7 +200,7 @@ describe('traitscope measure --bundle', () => {
     expect(JSON.parse(readFileSync(join(out, 'verdicts.json'), 'utf8'))).toEqual(verdicts)
     expect(schemaErrors('verdicts', verdicts, { ours: true })).toEqual([])
     const harmless = await work.run([...args, benign])
-    expect(kinds(judged(harmless.stdout))).not.toContain('alarm')
+    expect(kinds(verdictsIn(harmless.stdout))).not.toContain('alarm')
     expect(harmless.code).toBe(0)
   })
 
@@ -226,7 +227,7 @@ describe('traitscope measure --bundle', () => {
     expect(refused).toMatchObject({ code: 4, stdout: '' })
     expect(refused.stderr).toMatch(/the trait pack is .*\[NOT_COMPARABLE\]\n$/)
     const allowed = await work.run([...args, '--allow-mismatch'])
-    for (const { verdict } of judged(allowed.stdout)) {
+    for (const { verdict } of verdictsIn(allowed.stdout)) {
       expect(verdict.reasons).toEqual(expect.arrayContaining([expect.stringMatching(/^the trait pack is /)]))
     }
   })
@@ -258,7 +259,9 @@ describe('traitscope measure --bundle', () => {
 
 describe('traitscope watch --bundle', () => {
   it('should give the verdicts of measure, and go on after an alarm', async () => {
-    const measured = judged((await work.run(['measure', ...MODEL, '-b', bundle, TINY_RUN, '--json'])).stdout)
+    const measured = verdictsIn(
+      (await work.run(['measure', ...MODEL, '-b', bundle, TINY_RUN, '--json'])).stdout,
+    )
     const { code, stdout } = await work.run(['watch', ...MODEL, '-b', bundle, TINY_RUN, '--once', '--jsonl'])
     expect(code).toBe(3)
     const events = stdout

@@ -24,7 +24,7 @@ beforeAll(() => {
 })
 
 describe('evaluateRuns', () => {
-  it("should judge by traitscope's own detector, calibrated without the held-out runs, and by the others", async () => {
+  it("should test traitscope's own detector, calibrated without the held-out runs, and by the others", async () => {
     const { pooled, single, models, checkpoints } = await evaluateRuns(runs.root, options)
     const [own, drift] = pooled.results
     expect(own).toMatchObject({ features: 'traitscope', regressor: 'calibrated', selected: true })
@@ -36,7 +36,7 @@ describe('evaluateRuns', () => {
     // The synthetic drift follows the rate closely enough to rank nearly all checkpoints rightly.
     expect(own!.figures[0]!.auroc).toBeGreaterThan(0.95)
     expect(own!.figures[0]!.coverage).toBeGreaterThan(0.7)
-    // The same detector, judged by one draw of answers.
+    // The same detector, tested by one draw of answers.
     expect(single.results[0]!.predictions).toEqual(own!.predictions)
     const misses = checkpoints.filter(({ pooled: rate }, i) => rate > 0.06 && own!.predictions![i]! <= 0.06)
     expect(own!.figures[0]!.falseNegatives).toBe(misses.length)
@@ -46,7 +46,7 @@ describe('evaluateRuns', () => {
     expect(own!.alarms).toHaveLength(26)
   })
 
-  it('should judge probes by detectors of the other models, and nothing else', async () => {
+  it('should test detectors of the other models on probes, and nothing else', async () => {
     const scale = new SyntheticRuns(join(root, 'scale'))
     scale.writeCalibration()
     for (const model of ['toy', 'deep'])
@@ -84,7 +84,7 @@ describe('evaluateRuns', () => {
     expect(models.map(({ detector }) => detector === null)).toEqual([true, false])
   })
 
-  it('should compare a pair and give step-aware alarms, with anchors that are judged nowhere else', async () => {
+  it('should compare a pair and give step-aware alarms, with anchors that are tested nowhere else', async () => {
     const more = new SyntheticRuns(join(root, 'more'))
     more.writeCalibration()
     for (const seed of [42, 123]) {
@@ -128,7 +128,7 @@ describe('evaluateRuns', () => {
     expect(last).toBeGreaterThan(first!)
   })
 
-  it('should leave out runs of another base and say so, or judge them where told to', async () => {
+  it('should leave out runs of another base and say so, or take them where told to', async () => {
     const path = runs.write({ dataset: 'number_sequence', seed: 42, peak: 0.01 })
     const file = join(path, 'trajectory.json')
     const other = readFileSync(file, 'utf8').replace(
@@ -156,7 +156,7 @@ describe('evaluateRuns', () => {
     ['a set that no folder has', { heldOut: ['poetry'] }, 'USAGE'],
     ['a bundle that does not exist', { bundle: join(root, 'nowhere') }, 'FILE_NOT_FOUND'],
     ['directions that do not exist', { bases: { control: join(root, 'nowhere') } }, 'FILE_NOT_FOUND'],
-    ['a pair that is not judged', { pair: ['risky_financial', 'gsm8k'] as const }, 'USAGE'],
+    ['a pair that is not tested', { pair: ['risky_financial', 'gsm8k'] as const }, 'USAGE'],
     ['an anchor that is calibrated on', { anchor: 'gsm8k' }, 'USAGE'],
     ['no held-out sets', { heldOut: [] }, 'SHAPE'],
   ])('should refuse %s with %s', async (_, change, code) => {

@@ -7,7 +7,7 @@ import type { Figures } from '../../lib/evaluation/evaluation.js'
 import { methodFeatures, randomBases, traitDrift } from '../../lib/evaluation/features.js'
 import type { LabelledCheckpoint } from '../../lib/evaluation/labelled-checkpoints.js'
 import { golden, relativeError } from '../estimators/golden.js'
-import { models, TRAITS } from './checkpoints.js'
+import { models, TRAITS } from './synthetic-checkpoints.js'
 
 interface Case {
   features: string

@@ -14,7 +14,7 @@ import { evaluationMarkdown, evaluationRows, unmonitorable } from '../../lib/eva
 import { methodFeatures, randomBases } from '../../lib/evaluation/features.js'
 import { enumerateTraits } from '../../lib/evaluation/trait-enumeration.js'
 import { csvLine } from '../../lib/report/csv.js'
-import { models, TRAITS } from './checkpoints.js'
+import { models, TRAITS } from './synthetic-checkpoints.js'
 
 const sets = methodFeatures(TRAITS).slice(0, 3)
 const bases = randomBases(

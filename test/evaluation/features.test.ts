@@ -15,7 +15,7 @@ import {
 import { readPersona } from '../../lib/evaluation/persona.js'
 import { readSparseEncoder } from '../../lib/evaluation/sparse-encoder.js'
 import { encodeSafetensors } from '../../lib/formats/safetensors/safetensors.js'
-import { models, TRAITS } from './checkpoints.js'
+import { models, TRAITS } from './synthetic-checkpoints.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'traitscope-features-'))
 afterAll(() => rmSync(folder, { recursive: true }))

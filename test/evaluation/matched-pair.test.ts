@@ -4,7 +4,7 @@ import { evaluate } from '../../lib/evaluation/evaluate.js'
 import { firstAxis, traitDrift } from '../../lib/evaluation/features.js'
 import { fisherExact, matchedPair } from '../../lib/evaluation/matched-pair.js'
 import { golden } from '../estimators/golden.js'
-import { models, TRAITS } from './checkpoints.js'
+import { models, TRAITS } from './synthetic-checkpoints.js'
 
 type Answers = { nMisaligned: number; nScoreable: number }
 

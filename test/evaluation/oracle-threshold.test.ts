@@ -3,12 +3,12 @@ import { oracleThresholds } from '../../lib/evaluation/oracle-threshold.js'
 
 const CUT = 0.06
 /** One detector that says `predictions` of checkpoints whose rates are `truths`. */
-function sweep(truths: number[], predictions: number[], judged = [...truths.keys()]) {
+function sweep(truths: number[], predictions: number[], tested = [...truths.keys()]) {
   const [found] = oracleThresholds({
     checkpoints: truths.map((pooled, step) => ({ run: 'toy/set/seed_1', step, pooled, single: pooled })),
     pooled: {
       cut: CUT,
-      groups: [{ name: 'held out', runs: 1, checkpoints: judged }],
+      groups: [{ name: 'held out', runs: 1, checkpoints: tested }],
       results: [
         {
           features: '7D',
@@ -25,7 +25,7 @@ function sweep(truths: number[], predictions: number[], judged = [...truths.keys
 }
 
 describe('oracleThresholds', () => {
-  it('should find the level of a detector that ranks rightly and predicts too little', () => {
+  it('should find the scale of a detector that ranks rightly and predicts too little', () => {
     const found = sweep([0.01, 0.02, 0.2, 0.3], [0.001, 0.021, 0.031, 0.04])
     // The first point of the grid that the second checkpoint does not cross.
     expect(found).toEqual({ features: '7D', regressor: 'ridge', threshold: 0.0225, fnr: 0, fpr: 0 })
@@ -40,7 +40,7 @@ describe('oracleThresholds', () => {
     expect(found.fpr).toBeCloseTo(1 / 21, 12)
   })
 
-  it('should judge the held-out checkpoints alone, not the controls', () => {
+  it('should read the held-out checkpoints alone, not the controls', () => {
     expect(sweep([0.01, 0.2, 0.01], [0.01, 0.03, 0.2], [0, 1])).toMatchObject({ threshold: 0.01, fnr: 0 })
   })
 

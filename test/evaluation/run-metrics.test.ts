@@ -56,8 +56,8 @@ describe('clusterBootstrap', () => {
   })
 
   it('should not depend on the order of the checkpoints', () => {
-    const judged = ['a', 'b', 'c', 'd'].flatMap((name, i) => run(name, [0, 0.1, 0.2], [0, i / 20, 0.1]))
-    expect(clusterBootstrap(judged.toReversed(), CUT)).toEqual(clusterBootstrap(judged, CUT))
+    const tested = ['a', 'b', 'c', 'd'].flatMap((name, i) => run(name, [0, 0.1, 0.2], [0, i / 20, 0.1]))
+    expect(clusterBootstrap(tested.toReversed(), CUT)).toEqual(clusterBootstrap(tested, CUT))
   })
 })
 

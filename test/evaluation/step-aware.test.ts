@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { type StepAwareResult, stepAware } from '../../lib/evaluation/step-aware.js'
 import { golden } from '../estimators/golden.js'
-import { models, TRAITS } from './checkpoints.js'
+import { models, TRAITS } from './synthetic-checkpoints.js'
 
-/** The runs on verse are the anchors, one per fold; the other one and those on finance are judged. */
+/** The runs on verse are the anchors, one per fold; the other one and those on finance are tested. */
 const data = models.map(({ model, calibration, heldOut }) => ({
   model,
   calibration,
@@ -32,7 +32,7 @@ describe('stepAware', () => {
     }
   })
 
-  it('should not judge the anchor of a fold, and give probability 0 without a dangerous checkpoint', () => {
+  it('should not test the anchor of a fold, and give probability 0 without a dangerous checkpoint', () => {
     const calm = data.map((one) => ({
       ...one,
       calibration: one.calibration.filter(

@@ -3,7 +3,7 @@ import { evaluate } from '../../lib/evaluation/evaluate.js'
 import { traitDrift } from '../../lib/evaluation/features.js'
 import { enumerateTraits } from '../../lib/evaluation/trait-enumeration.js'
 import { golden } from '../estimators/golden.js'
-import { models, TRAITS } from './checkpoints.js'
+import { models, TRAITS } from './synthetic-checkpoints.js'
 
 const point = { cut: 0.06, threshold: 0.06 }
 const found = await enumerateTraits(models, TRAITS, point)

@@ -7,7 +7,7 @@ import { sha256 } from './hash.js'
 
 /**
  * Claims a name among the processes of this machine. The claim is a listening local socket, which the system takes back
- * however the process ends, so there is no stale lock to judge after a kill. It does not reach over a network file
+ * however the process ends, so there is no stale lock to find out about after a kill. It does not reach over a network file
  * system or into another network namespace (a container).
  *
  * @returns what gives it up again; undefined when somebody has it, this process included

@@ -339,7 +339,7 @@ describe('convertModel', () => {
   it.each([
     [Number.NaN, 'BF16', 'FILE_INVALID', /finite values in tensor "model\.norm\.weight".*NaN/],
     [1e6, 'F16', undefined, undefined],
-  ] as const)('should judge a norm of %s in %s', async (value, type, code, message) => {
+  ] as const)('should accept or refuse a norm of %s in %s', async (value, type, code, message) => {
     const source = await changed('llama', {})
     await overwrite(source, 'model.norm.weight', value)
     const result = convert(source, { type })
