@@ -158,7 +158,7 @@ export type {
   VerdictBasis,
   VerdictKind,
 } from './detector/verdict.js'
-export type { VerdictSource } from './detector/run-verdicts.js'
+export type { StepVerdict, VerdictSource } from './detector/run-verdicts.js'
 export type { BasePoint, CalibratedFor } from './conditions/calibrated-for.js'
 export type {
   Exclusion,

@@ -5,6 +5,7 @@ import type { Verdict } from '../../lib/detector/verdict.js'
 import { drift } from '../../lib/drift/drift.js'
 import { fileFact } from '../../lib/formats/run/read-files.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
+import { remarksOf } from '../../lib/trajectory/remarks.js'
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
 import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
@@ -150,7 +151,7 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
     output.print(`merged into a copy of the base (step ${steps.join(', ')}): ${reason}`)
   }
   for (const { step, reason } of trajectory.skipped) output.print(`step ${step} was skipped: ${reason}`)
-  printRemarks(output, trajectory)
+  for (const remark of remarksOf(trajectory)) output.print(`remark: ${remark}`)
   for (const mismatch of trajectory.measurement?.mismatches ?? []) output.note(`warning: ${mismatch}`)
 }
 
@@ -166,19 +167,6 @@ function printOtherLayers(output: Output, trajectory: Trajectory): void {
       trajectory.steps.map(({ step }, i) => [String(step), ...lengths.map((column) => column[i]!)]),
     ),
   )
-}
-
-/** Remarks on the run, then on its steps; one that several steps share is said once. */
-function printRemarks(output: Output, { measurement, steps }: Trajectory): void {
-  const bySteps = new Map<string, TrajectoryStep['step'][]>()
-  for (const { step, remarks = [] } of steps) {
-    for (const remark of remarks) bySteps.set(remark, [...(bySteps.get(remark) ?? []), step])
-  }
-  for (const remark of measurement?.remarks ?? []) output.print(`remark: ${remark}`)
-  for (const [remark, at] of bySteps) {
-    const where = at.length === steps.length - 1 ? '' : `step ${at.join(', ')}: `
-    output.print(`remark: ${where}${remark}`)
-  }
 }
 
 /** The reasons of the verdicts; one that several steps share is said once. */

@@ -97,7 +97,9 @@ Example:
     process.exitCode = exitCodeOf(verdicts, flags.failOn)
     if (measured === 0 && !signal.aborted) {
       output.error(
-        `no checkpoint was measured: expected checkpoint-N folders in ${run}, give the trainer's output folder and wait for one`,
+        failed.size > 0
+          ? `no checkpoint of ${run} could be measured: the errors say why`
+          : `no checkpoint was measured: expected checkpoint-N folders in ${run}, give the trainer's output folder and wait for one`,
       )
     }
     // A checkpoint that could not be measured is no clean bill of health, and neither is a run without any.

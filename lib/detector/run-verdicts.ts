@@ -1,5 +1,6 @@
 import { differences, type MeasuredUnder, startShift } from '../conditions/calibrated-for.js'
-import type { Step, Trajectory } from '../trajectory/trajectory.js'
+import type { FileHash } from '../formats/files/hash.js'
+import type { Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
 import type { Bundle } from './bundle.js'
 import { notComparable, type Verdict } from './verdict.js'
 
@@ -69,12 +70,21 @@ export class RunVerdicts {
   }
 }
 
+/** What a verdict is on. */
+export interface StepVerdict {
+  step: Step
+  verdict: Verdict
+  /** As in {@link TrajectoryStep}. */
+  files?: FileHash[]
+  remarks?: string[]
+}
+
 /** A verdict per step of a measured run, step 0 included; see {@link RunVerdicts}. */
 export function trajectoryVerdicts(
   by: VerdictSource,
   trajectory: Trajectory,
   options: { allowMismatch?: boolean | undefined } = {},
-): { step: Step; verdict: Verdict }[] {
+): StepVerdict[] {
   const { detector } = by
   const layers = detector.layers.map((layer) => trajectory.layers.find((one) => one.layer === layer))
   const missing = detector.layers.filter((_, l) => layers[l] === undefined)
@@ -83,10 +93,17 @@ export function trajectoryVerdicts(
     const reason = others
       ? `the run was measured on the traits ${trajectory.traits.join(', ')}, but the detector reads ${detector.traits.join(', ')}`
       : `the run was not measured at layer ${missing.join(', ')}, which the detector reads`
-    return trajectory.steps.map(({ step }) => ({ step, verdict: notComparable(detector, [reason]) }))
+    return trajectory.steps.map((one) => ({ ...onStep(one), verdict: notComparable(detector, [reason]) }))
   }
   const at = (i: number) => layers.map((layer) => layer!.projections[i]!)
   const norms = layers.map((layer) => layer!.step0ActivationNorm)
   const verdicts = new RunVerdicts(by, trajectory.measurement, at(0), options)
-  return trajectory.steps.map(({ step }, i) => ({ step, verdict: verdicts.verdict(step, at(i), norms) }))
+  return trajectory.steps.map((one, i) => ({
+    ...onStep(one),
+    verdict: verdicts.verdict(one.step, at(i), norms),
+  }))
+}
+
+function onStep({ step, files, remarks }: TrajectoryStep): Omit<StepVerdict, 'verdict'> {
+  return { step, ...(files ? { files } : {}), ...(remarks ? { remarks } : {}) }
 }

@@ -83,6 +83,8 @@ export async function* watchRun(
   try {
     const layer = options.layer ?? bundle?.detector.mainLayer
     const plan = await prepareMeasurement(model, directions, { ...options, layer })
+    // A folder that is refused is refused before the work.
+    await look(runDir, { adapterName: options.adapterName, signal })
     const base = await plan.measureBase(passOptions(options, 0))
     options.onProgress?.(0, 1)
     const verdicts = bundle && verdictsOf(bundle, plan, base, options)
@@ -180,7 +182,7 @@ async function* visit(
 function whyEmpty(found: RunFolder): string | undefined {
   if (!isEmptyRun(found)) return undefined
   const { beside } = found
-  return `there is no checkpoint yet${beside.length === 0 ? '' : `; ${listRuns(beside)} is not measured: name it to measure it`}`
+  return `there is no checkpoint yet${beside.length === 0 ? '' : `; not measured, since it is no part of this run: ${listRuns(beside)}`}`
 }
 
 async function inspect(

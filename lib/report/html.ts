@@ -1,8 +1,10 @@
 import type { Verdict } from '../detector/verdict.js'
 import { drift } from '../drift/drift.js'
+import { fileFact } from '../formats/run/read-files.js'
 import type { Grades } from '../labels/grades.js'
 import { packageVersion } from '../package.js'
 import { inPercent, percent } from '../percent.js'
+import { remarksOf } from '../trajectory/remarks.js'
 import type { Step, Trajectory } from '../trajectory/trajectory.js'
 import { escapeXml, lineChart, type Series } from './svg.js'
 
@@ -116,7 +118,18 @@ function section(run: ReportRun, scales: Scales, cut: number | undefined): strin
   return `<h2>${escapeXml(name)}</h2>
 <p>${verdicts ? badge(worst(verdicts)) : ''} ${prose(inWords(run))}</p>
 ${charts.map((svg) => (svg === '' ? '' : `<figure>${svg}</figure>`)).join('\n')}
-${checkpointTable(run)}`
+${checkpointTable(run)}
+${readFiles(trajectory)}`
+}
+
+/** Which files the numbers are of, and what there is to say of them; nothing for files of the reference. */
+function readFiles(trajectory: Trajectory): string {
+  const read = trajectory.steps.flatMap(({ step, files }) =>
+    files ? [[`step ${step}`, fileFact(files)] as const] : [],
+  )
+  const remarks = remarksOf(trajectory).map((text) => ['remark', text] as const)
+  const facts = [...read, ...remarks]
+  return facts.length === 0 ? '' : `<h3>Read from</h3>\n${definitions(facts)}`
 }
 
 function emChart({ verdicts, labels, trajectory }: ReportRun, max: number, cut: number | undefined): string {

@@ -255,7 +255,10 @@ async function writeOutputs(
   const files: [name: string, content: string | Uint8Array][] = [...further]
   if (run.activations.length > 0) {
     const layers = plan.directions.layers.join(',')
-    files.push(['activations.safetensors', encodeSafetensors(run.activations, { layers })])
+    // By step, so that the states alone say what they are of.
+    const read = run.trajectory.steps.map(({ step, files = [] }) => [step, files])
+    const metadata = { layers, files: JSON.stringify(Object.fromEntries(read)) }
+    files.push(['activations.safetensors', encodeSafetensors(run.activations, metadata)])
   }
   const hashes = Object.fromEntries(files.map(([name, content]) => [name, sha256(content)]))
   const manifest = runManifest(run.trajectory, plan.pack, { [TRAJECTORY_FILE]: trajectorySha256, ...hashes })

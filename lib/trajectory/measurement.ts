@@ -8,13 +8,12 @@ import { TraitscopeError } from '../errors.js'
 import type { Matrix } from '../estimators/matrix.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { type FileHash, sha256 } from '../formats/files/hash.js'
-import { isTensorFile, type PeftAdapter } from '../formats/peft/peft.js'
+import { isTensorFile } from '../formats/peft/peft.js'
 import type { FoundWeights } from '../formats/run/find-weights.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import type { CheckpointOptions, OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
-import type { AttachReport } from '../model/lora/lora.js'
 import { adapterNorms } from '../model/lora/lora-norm.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
@@ -24,7 +23,9 @@ import { evaluationPrompts } from '../prompts/prompt-sets.js'
 import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 import { activationNorm, type Projection, project } from './project.js'
+import { relativeChange } from './relative-change.js'
 import { type CachedStates, Step0Cache } from './step0-cache.js'
+import { summarize } from './summarize-adapter.js'
 import type { AdapterSummary } from './trajectory.js'
 
 /** How checkpoints are measured; `measureRun` and `watchRun` share it. */
@@ -312,28 +313,4 @@ export async function prepareMeasurement(
     cache,
     checkpoint: options.checkpoint ?? {},
   })
-}
-
-function summarize({ config }: PeftAdapter, { modules }: AttachReport): AdapterSummary {
-  const distinct = (values: number[]) => [...new Set(values)].sort((a, b) => a - b)
-  return {
-    rank: config.r,
-    alpha: config.loraAlpha,
-    modules: modules.length,
-    targets: [...new Set(modules.map(({ path }) => path.slice(path.lastIndexOf('.') + 1)))].sort(),
-    ranks: distinct(modules.map(({ r }) => r)),
-    scales: distinct(modules.map(({ scale }) => scale)),
-    zeroModules: modules.filter(({ bIsZero, scale }) => bIsZero || scale === 0).length,
-  }
-}
-
-/** ‖a − b‖ / ‖b‖; 0 only when they are equal to the last bit. */
-function relativeChange(a: Matrix, b: Matrix): number {
-  let difference = 0
-  let norm = 0
-  for (let i = 0; i < a.data.length; i++) {
-    difference += (a.data[i]! - b.data[i]!) ** 2
-    norm += b.data[i]! ** 2
-  }
-  return difference === 0 ? 0 : Math.sqrt(difference / norm)
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { TraitscopeError } from '../../lib/errors.js'
 import type { WatchEvent } from '../../lib/events/watch-events.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import { type WatchRunOptions, watchRun } from '../../lib/monitor/watch-run.js'
 import { fakeDirections } from '../directions/fake-directions.js'
@@ -106,6 +107,67 @@ describe('watchRun', () => {
     expect(story.slice(1, 3)).toEqual(['checkpoint 10', 'error 20'])
     const of = (step: unknown) => passes.flatMap((pass) => (pass[0] === step ? [pass[1]] : []))
     for (const step of [0, 10, 20]) expect([of(step)[0], of(step)[1], of(step).at(-1)]).toEqual([0, 0.5, 1])
+  })
+
+  it('should say with every checkpoint what was read, and how it differs', async () => {
+    await writeCheckpoint(run, 10, 1)
+    await writeCheckpoint(run, 20, 1)
+    await writeAdapter(join(run, 'sft_start'), 3)
+    await writeFile(join(run, 'checkpoint-20', 'chat_template.jinja'), 'another')
+    const { events } = await follow({}, { once: true })
+    const [, ten, twenty] = events
+    if (ten?.type !== 'checkpoint' || twenty?.type !== 'checkpoint') throw new Error('unexpected events')
+    const bytes = await readFile(join(run, 'checkpoint-10', 'adapter_model.safetensors'))
+    expect(ten.files[0]).toEqual({ path: 'checkpoint-10/adapter_model.safetensors', sha256: sha256(bytes) })
+    const beside = expect.stringMatching(/^not measured.*: sft_start \(adapter\)$/)
+    const unnamed = expect.stringMatching(/does not name its base/)
+    expect(ten.remarks).toEqual([beside, unnamed])
+    expect(twenty.remarks).toEqual([
+      beside,
+      'step 20 has the same weights as step 10',
+      unnamed,
+      expect.stringMatching(/own chat template \(chat_template\.jinja\) is not the one/),
+    ])
+  })
+
+  it('should refuse a folder of several runs before the work', async () => {
+    await writeCheckpoint(join(run, 'a'), 10, 1)
+    await writeCheckpoint(join(run, 'b'), 10, 1)
+    await expect(follow({}, { once: true })).rejects.toMatchObject({
+      code: 'AMBIGUOUS',
+      message: expect.stringMatching(/but a \(run\), b \(run\): name one/),
+    })
+    expect(states).not.toHaveBeenCalled()
+  })
+
+  it('should wait beside adapters that are no part of the run, and name them', async () => {
+    await writeAdapter(join(run, 'sft_start'), 3)
+    const { story } = await follow({
+      'waiting: there is no checkpoint yet; not measured, since it is no part of this run: sft_start (adapter)':
+        () => writeCheckpoint(run, 10, 1),
+    })
+    expect(story.slice(2)).toEqual(['checkpoint 10', 'end: idle'])
+  })
+
+  it('should not guess which of two adapters is trained, and take the one that is named', async () => {
+    for (const [name, strength] of [
+      ['reference', 1],
+      ['trained', 2],
+    ] as const) {
+      await writeAdapter(join(run, 'checkpoint-10', name), strength)
+    }
+    await writeFile(join(run, 'checkpoint-10', 'trainer_state.json'), '{"global_step": 10}')
+    const { events } = await follow({}, { once: true })
+    expect(events[1]).toMatchObject({
+      type: 'error',
+      step: 10,
+      error: { code: 'AMBIGUOUS', message: expect.stringMatching(/reference, trained.*--adapter-name/) },
+    })
+    const named = await follow({}, { once: true, adapterName: 'trained' })
+    expect(named.events[1]).toMatchObject({
+      type: 'checkpoint',
+      files: [{ path: 'checkpoint-10/trained/adapter_model.safetensors' }, {}],
+    })
   })
 
   it('should wait for a half-written checkpoint and say so once', async () => {

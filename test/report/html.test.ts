@@ -53,6 +53,17 @@ const table = (html: string) =>
   )
 
 describe('htmlReport', () => {
+  it('should name the files that the numbers are of, and the remarks on them', () => {
+    const { trajectory } = run()
+    const files = [{ path: 'checkpoint-10/adapter_model.safetensors', sha256: 'ab'.repeat(32) }]
+    const steps = trajectory.steps.map((step, i) => (i === 1 ? { ...step, files, remarks: ['<odd>'] } : step))
+    const html = htmlReport([run({ trajectory: { ...trajectory, steps } })], { title: 'Report' })
+    expect(html).toContain('<h3>Read from</h3>')
+    expect(html).toContain('<dt>step 10</dt><dd>checkpoint-10/adapter_model.safetensors abababababab</dd>')
+    expect(html).toContain('<dt>remark</dt><dd>step 10: &lt;odd&gt;</dd>')
+    expect(htmlReport([run()], { title: 'Report' })).not.toContain('Read from')
+  })
+
   it('should tell each checkpoint in a table', () => {
     const html = htmlReport([run({ verdicts: VERDICTS, labels: LABELS })], { title: 'Report', cut: 0.06 })
     expect(table(html)).toEqual([

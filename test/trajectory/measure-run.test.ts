@@ -73,6 +73,47 @@ describe('measureRun', () => {
     })
   })
 
+  it('should name the files that it read, and what lies beside and differs', async () => {
+    await writeAdapter(join(run, 'sft_start'), 3)
+    await writeFile(join(run, 'chat_template.jinja'), 'another')
+    const out = join(folder, 'out')
+    const { steps, measurement } = await measure({ out })
+    const path = 'checkpoint-10/adapter_model.safetensors'
+    const file = { path, sha256: sha256(await readFile(join(run, path))) }
+    expect(steps[0]).not.toHaveProperty('files')
+    expect(steps[1]!.files![0]).toEqual(file)
+    expect(steps[1]!.remarks).toEqual([
+      expect.stringMatching(/does not name its base/),
+      expect.stringMatching(/own chat template/),
+    ])
+    expect(measurement!.remarks).toEqual([expect.stringMatching(/not measured.*sft_start \(adapter\)/)])
+    expect((await readTrajectory(out)).steps).toEqual(steps)
+    const manifest = JSON.parse(await readFile(join(out, 'run_manifest.json'), 'utf8'))
+    expect(manifest.traitscope.inputs.adapters[0]).toMatchObject({ step: 10, files: [file, {}] })
+    expect(manifest.traitscope.inputs.remarks).toEqual(measurement!.remarks)
+    const { metadata } = await readSafetensors(join(out, 'activations.safetensors'))
+    expect(JSON.parse(metadata.get('files')!)['10'][0]).toEqual(file)
+  })
+
+  it('should say that steps share their weights', async () => {
+    await writeCheckpoint(run, 30, 2)
+    expect((await measure()).measurement!.remarks).toEqual(['steps 20, 30 have the same weights'])
+  })
+
+  it('should refuse a folder of runs by their names, and a name that no checkpoint has', async () => {
+    run = folder
+    await expect(measure()).rejects.toMatchObject({
+      code: 'AMBIGUOUS',
+      message: expect.stringMatching(/but my-run \(run\): name one/),
+    })
+    run = join(folder, 'my-run')
+    await expect(measure({ adapterName: 'trained' })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/adapter trained .*found default/),
+    })
+    expect(states).not.toHaveBeenCalled()
+  })
+
   it('should count a final adapter that repeats a checkpoint once', async () => {
     await writeAdapter(run, 2)
     const trajectory = await measure()
