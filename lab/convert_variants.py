@@ -3,6 +3,7 @@ changed config.json, by transformers in float32.
 
 `variants.json` names for each variant the folder, the changed keys (null removes one) and the prompts as token ids;
 `states.safetensors` holds the output of every block at the last token, `NAME.PROMPT` of shape [blocks, n_embd].
+`tokenizers.json` is the same for changed parts of tokenizer.json: ids of texts by the tokenizers library.
 
     python -m lab.convert_variants
 """
@@ -22,10 +23,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import torch
 from safetensors.numpy import save_file
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from .oracles.build import write_json
+from .oracles.corpus import TOKEN_TEXTS
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 LONG = {
@@ -117,6 +120,41 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], list[int]]] = {
 }
 
 
+METASPACE = {"type": "Metaspace", "replacement": "\u2581", "split": False}
+FIRST = {"normalizer": None, "pre_tokenizer": {**METASPACE, "prepend_scheme": "first"}}
+SECTIONS = {"normalizer": None, "pre_tokenizer": {**METASPACE, "prepend_scheme": "always"}}
+NEVER = {"normalizer": None, "pre_tokenizer": {**METASPACE, "prepend_scheme": "never"}}
+
+# Name -> folder, changed parts, and for which tokens the sides are that they swallow white space on.
+TOKENIZERS: dict[str, tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = {
+    "pieces-first": ("mistral", FIRST, {}),
+    "pieces-sections": ("mistral", SECTIONS, {}),
+    "pieces-never": ("mistral", NEVER, {}),
+    "empty-sequence": ("llama", {"normalizer": {"type": "Sequence", "normalizers": []}}, {}),
+    "nfc-in-sequence": ("qwen2", {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]}}, {}),
+    "strips": ("phi4-mini", {}, {"<|user|>": ("rstrip",), "<|end|>": ("lstrip", "rstrip"), "<|system|>": ("lstrip",)}),
+}
+
+
+def tokenized(fixtures: Path, base: str, changes: dict[str, Any], strips: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    content = {**json.loads((fixtures / base / "hf/tokenizer.json").read_text()), **changes}
+    for token in content["added_tokens"]:
+        for side in strips.get(token["content"], ()):
+            token[side] = True
+    if strips:
+        changes = {**changes, "added_tokens": content["added_tokens"]}
+    tokenizer = Tokenizer.from_str(json.dumps(content))
+    special = [token["content"] for token in content["added_tokens"]]
+    texts = [
+        *TOKEN_TEXTS,
+        *(f"{a}one {a} two  {b}\n three {a}{b} \tfour\u00a0{b}\u3000five" for a, b in zip(special, special[1:])),
+        f"  two spaces{special[-1]}  and more ",
+        f"{special[0]} one",
+    ]
+    ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    return {"tokenizer": changes, "texts": texts, "ids": ids}
+
+
 def changed(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**config, **changes}.items() if value is not None or key not in changes}
 
@@ -159,6 +197,12 @@ def main() -> None:
     out.mkdir(exist_ok=True)
     write_json(out / "variants.json", listed)
     save_file(found, out / "states.safetensors")
+    (out / "states.safetensors").chmod(0o644)
+    tokenizers = [
+        {"name": name, "folder": base, **tokenized(args.fixtures, base, changes, strips)}
+        for name, (base, changes, strips) in TOKENIZERS.items()
+    ]
+    write_json(out / "tokenizers.json", tokenizers)
 
 
 if __name__ == "__main__":

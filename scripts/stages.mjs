@@ -21,6 +21,7 @@ export const STAGES = new Map([
   ['prompts', 'token batches'],
   ['conditions', 'what may be compared'],
   ['hidden-states', 'states of prompts'],
+  ['conversion', 'a base from a folder'],
   ['generation', 'answers of a model'],
   ['bench', 'what a checkpoint costs'],
   ['labels', 'judged answers'],

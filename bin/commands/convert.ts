@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { convertModel } from '../../lib/model/convert/convert.js'
+import { convertModel } from '../../lib/conversion/convert-model.js'
 import { addOutputOptions } from '../options.js'
 import { createOutput } from '../output.js'
 
@@ -60,6 +60,11 @@ Example:
     )
     for (const key of report.ignoredKeys) output.note(`ignored: ${key}`)
     for (const remark of report.remarks) output.note(`remark: ${remark}`)
+    if (report.compared.texts > 0) {
+      output.note(
+        `${report.compared.ids} token ids of ${report.compared.texts} texts are those of Hugging Face's tokenizer`,
+      )
+    }
     if (flags.json) return output.json({ path: flags.out, ...report })
     output.print(
       `${flags.out}: ${report.architecture}, ${report.blocks} blocks, ${report.tensors} tensors in ${report.type}, tokenizer ${report.pre}`,

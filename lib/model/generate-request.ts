@@ -305,7 +305,7 @@ function checkPrompt(model: GeneratingModel, tokens: Int32Array, index: number):
  * the original context, and its prompt with it: there it ends.
  */
 function mostTokens({ limits: { longest, longRope } }: GeneratingModel, promptTokens: number): number {
-  return longRope && promptTokens <= longRope.original ? longRope.shortContext : longest
+  return longRope && promptTokens <= longRope.original ? Math.min(longest, longRope.shortContext) : longest
 }
 
 /** llama.cpp takes a LongRoPE base's factors by the size of the memory, so by the longest sequence of a call. */

@@ -23,6 +23,11 @@ export interface WriteOptions {
   force?: boolean
 }
 
+export interface FileOptions extends WriteOptions {
+  /** Called with the temporary name of what was written, before it takes its own; when it throws, nothing stays behind. */
+  check?: ((temporary: string) => Promise<void>) | undefined
+}
+
 export interface PublishOptions extends WriteOptions {
   /**
    * A file name (such as `directions.json`) that an existing folder must contain before `force` may replace it, so that
@@ -41,7 +46,7 @@ export interface PublishOptions extends WriteOptions {
 export async function writeFileAtomic(
   path: string,
   data: string | Uint8Array | AsyncIterable<Uint8Array>,
-  options: WriteOptions = {},
+  options: FileOptions = {},
 ): Promise<void> {
   await refuseTakenFile(path, options)
   const parents = await makeParents(path)
@@ -50,6 +55,7 @@ export async function writeFileAtomic(
     await writeSynced(temporary, data).catch((error) => {
       throw writeError(error, temporary)
     })
+    await options.check?.(temporary)
     const publish = options.force ? rename(temporary, path) : renameWithoutReplacing(temporary, path)
     await publish.catch((error) => {
       throw fileError(error, dirname(path))

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises'
 import { TraitscopeError, throwIfAborted } from '../../errors.js'
-import { type WriteOptions, writeFileAtomic } from '../files/atomic.js'
+import { type FileOptions, writeFileAtomic } from '../files/atomic.js'
 import { fileError } from '../files/file-errors.js'
 import { readInto } from '../files/read-whole.js'
 import { quoted } from '../json/json-scan.js'
@@ -24,7 +24,7 @@ export interface StreamedTensor {
   readonly chunks: () => AsyncIterable<Uint8Array>
 }
 
-export interface GgufStreamOptions extends WriteOptions {
+export interface GgufStreamOptions extends FileOptions {
   /** Called when everything is written, before the name appears; when it throws, nothing stays behind. */
   verify?: (() => void) | undefined
   signal?: AbortSignal | undefined
@@ -47,7 +47,8 @@ export async function writeGgufStream(
   tensors: readonly StreamedTensor[],
   options: GgufStreamOptions = {},
 ): Promise<void> {
-  await writeFileAtomic(path, encode(metadata, tensors, options), { force: options.force ?? false })
+  const { force = false, check } = options
+  await writeFileAtomic(path, encode(metadata, tensors, options), { force, check })
 }
 
 async function* encode(

@@ -1,10 +1,6 @@
-import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
-import { binding, fromNative } from '../../binding.js'
-import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../../errors.js'
+import { TraitscopeError, throwIfAborted } from '../../errors.js'
 import { checkOutputFree } from '../../formats/files/atomic.js'
-import { makeScratch } from '../../formats/files/scratch.js'
 import type { GgufInput } from '../../formats/gguf/gguf.js'
 import { type StreamedTensor, writeGgufStream } from '../../formats/gguf/gguf-stream.js'
 import { HfWeights } from '../../formats/hf/hf-weights.js'
@@ -44,27 +40,32 @@ export interface ConvertReport {
   pre: string
   /** Keys that were ignored because the user said so; they stand in the file as `traitscope.ignored_keys`. */
   ignoredKeys: string[]
-  /** What the converted model does otherwise than the folder's. */
+  /** What the converted model does otherwise than the folder's, and what was not compared. */
   remarks: string[]
+  /** How many texts and ids were found equal to those of Hugging Face's own tokenizer. */
+  compared: { texts: number; ids: number }
 }
 
 /** `general.file_type` of llama.cpp. */
 const FILE_TYPES: Readonly<Record<FloatType, number>> = { F32: 0, F16: 1, BF16: 32 }
 
-/**
- * Converts a Hugging Face model folder (config.json, safetensors, tokenizer) to a GGUF file, tensor by tensor in little
- * memory. Matrices get one type, vectors are F32; names, reordered rows and shifted norms are those of llama.cpp's own
- * converter.
- *
- * @throws TraitscopeError UNSUPPORTED by name for other architectures, tokenizers and quantised weights;
- * USAGE for a splitting rule that llama.cpp or the tokenizer does not know; FILE_INVALID, FILE_INCOMPLETE,
- * FILE_NOT_FOUND, FILE_EXISTS, ABORTED. Nothing is left behind then.
- */
-export async function convertModel(
+export type ConvertedMetadata = GgufInput['metadata']
+
+/** What is asked of a conversion before it is one; either may throw, and nothing stays behind then. */
+export interface ConversionChecks {
+  /** Called before any weight is read. */
+  tokenizer?: (metadata: ConvertedMetadata) => Promise<void>
+  /** Called with the file under its temporary name. */
+  written?: (path: string) => Promise<void>
+}
+
+/** Reads a folder and writes the file; `convertModel` adds the checks. */
+export async function convertFolder(
   folder: string,
   out: string,
-  options: ConvertOptions = {},
-): Promise<ConvertReport> {
+  options: ConvertOptions,
+  checks: ConversionChecks,
+): Promise<Omit<ConvertReport, 'compared'>> {
   throwIfAborted(options.signal)
   await checkOutputFree(out, { force: options.force ?? false })
   const where = join(folder, 'config.json')
@@ -102,12 +103,13 @@ export async function convertModel(
   )
   metadata.push(...tokenizer.metadata)
   if (ignored.used.length > 0) metadata.push(['traitscope.ignored_keys', 'string[]', ignored.used])
-  if (options.pre !== undefined) await checkRule(metadata, pre)
+  await checks.tokenizer?.(metadata)
   throwIfAborted(options.signal)
   await writeGgufStream(out, metadata, tensors, {
     force: options.force ?? false,
     signal: options.signal,
     onProgress: options.onProgress,
+    check: checks.written,
   })
   return {
     architecture,
@@ -208,32 +210,6 @@ function modelName(
     )
   }
   return isPhi3 && fits ? `Phi-3 ${name}` : name.replace(/phi-?3/gi, 'Phi 3')
-}
-
-/** A rule that llama.cpp does not know would make a file that nothing can open. */
-async function checkRule(metadata: GgufInput['metadata'], pre: string): Promise<void> {
-  const scratch = await makeScratch(tmpdir())
-  try {
-    const path = join(scratch, 'vocabulary.gguf')
-    await writeGgufStream(path, metadata, [])
-    const { CancelToken, Model } = binding()
-    const model = new Model()
-    const load = { gpuLayers: 0, threads: 1, batchTokens: 256, mmap: true, repack: false, vocabOnly: true }
-    try {
-      await model.load({ path, ...load }, new CancelToken())
-    } catch (cause) {
-      const error = fromNative(cause)
-      if (!isTraitscopeError(error, 'MODEL_LOAD')) throw error
-      throw new TraitscopeError(
-        'USAGE',
-        `llama.cpp opens no tokenizer with the splitting rule ${JSON.stringify(pre)}: name one that it knows, or leave it out`,
-        { cause },
-      )
-    }
-    await model.close()
-  } finally {
-    await rm(scratch, { recursive: true, force: true })
-  }
 }
 
 function requireAll(tensors: readonly StreamedTensor[], folder: string, names: readonly string[]): void {

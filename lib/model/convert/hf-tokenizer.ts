@@ -6,6 +6,7 @@ import { readWhole } from '../../formats/files/read-whole.js'
 import type { GgufInput } from '../../formats/gguf/gguf.js'
 import { parseSentencePiece } from '../../formats/hf/sentencepiece.js'
 import { isJsonObject, readJsonFile } from '../../formats/json/json.js'
+import { shown } from '../../formats/json/json-scan.js'
 import {
   type AddedToken,
   addedTokens,
@@ -122,7 +123,9 @@ export async function convertTokenizer(
   metadata.push(['tokenizer.ggml.tokens', 'string[]', vocabulary.tokens])
   if (vocabulary.scores) metadata.push(['tokenizer.ggml.scores', 'f32[]', vocabulary.scores])
   metadata.push(['tokenizer.ggml.token_type', 'i32[]', vocabulary.types])
-  metadata.push(...specialTokens(added, templateEnds(tokenizer?.post_processor, where), config, options))
+  const ends = tokenizer && templateEnds(tokenizer.post_processor, where)
+  metadata.push(...specialTokens(added, ends ?? {}, config, options))
+  metadata.push(...endFlags(ends, where, config, remarks))
   metadata.push(...(await chatTemplates(folder, config, remarks)))
   const known = new Set([...vocabulary.tokens, ...added.map(({ content }) => content)])
   requireTokens(config, known)
@@ -183,10 +186,10 @@ function checkedSize({ size }: TokenizerOptions): number {
   )
 }
 
-/** Ids and `add_*_token` flags: tokenizer_config.json first, then the template of tokenizer.json, then config.json. */
+/** Ids of special tokens: tokenizer_config.json first, then the template of tokenizer.json, then config.json. */
 function specialTokens(
   added: readonly AddedToken[],
-  { first, last }: TemplateEnds,
+  { first }: TemplateEnds,
   config: Settings,
   { tokenId, size }: TokenizerOptions,
 ): Metadata {
@@ -202,16 +205,37 @@ function specialTokens(
       metadata.push([`tokenizer.ggml.${key}`, 'u32', id])
     }
   }
-  for (const [role, end] of [
-    ['bos', first],
-    ['eos', last],
-  ] as const) {
-    const stated = config.get(`add_${role}_token`)
-    const flag =
-      typeof stated === 'boolean' ? stated : end === undefined ? undefined : end === texts.get(role)
-    if (flag !== undefined) metadata.push([`tokenizer.ggml.add_${role}_token`, 'bool', flag])
-  }
   return metadata
+}
+
+/** Whether BOS and EOS stand around a plain text: as tokenizer.json's template says, or else tokenizer_config.json. */
+function endFlags(
+  ends: TemplateEnds | undefined,
+  where: string,
+  config: Settings,
+  remarks: string[],
+): Metadata {
+  return (['bos', 'eos'] as const).flatMap((role): Metadata => {
+    const key = `add_${role}_token`
+    const stated = config.get(key)
+    const end = ends && (role === 'bos' ? ends.first : ends.last)
+    const token = tokenText(config.get(`${role}_token`)) ?? end
+    if (end !== undefined && end !== token) {
+      throw new TraitscopeError(
+        'UNSUPPORTED',
+        `${where} puts ${shown(end)} around a text, which is not the ${role}_token ${shown(token)}`,
+      )
+    }
+    if (ends && typeof stated === 'boolean' && stated !== (end !== undefined)) {
+      remarks.push(
+        `${config.where} has ${key} ${stated}, against the post_processor of ${where}, which is followed; a conversation is not touched`,
+      )
+    }
+    const flag = ends ? end !== undefined : stated
+    // Not said is false for EOS in llama.cpp; for BOS it goes by the splitting rule.
+    if (role === 'eos' && flag === false && stated === undefined) return []
+    return typeof flag === 'boolean' ? [[`tokenizer.ggml.${key}`, 'bool', flag]] : []
+  })
 }
 
 function tokenText(value: unknown): string | undefined {

@@ -108,3 +108,28 @@ describe('windows that llama.cpp asserts', () => {
     },
   )
 })
+
+describe('an answer to a prompt', () => {
+  const ids = (length: number) => Int32Array.from({ length }, (_, i) => 10 + i)
+
+  it('should end before the rotation of a LongRoPE base would change', async () => {
+    const path = await foreign('phi3', [['phi3.rope.scaling.original_context_length', 'u32', 256]])
+    await using model = await openModel(path)
+    const { generations } = await model.generate([ids(250)], { maxTokens: 50, ignoreEos: true })
+    expect(generations[0]![0]).toMatchObject({ finish: 'context' })
+    expect(generations[0]![0]!.tokens).toHaveLength(6)
+    await expect(model.generate([ids(256)], { maxTokens: 1 })).rejects.toMatchObject({
+      code: 'PROMPT_TOO_LONG',
+      message: expect.stringMatching(/no room/),
+    })
+  })
+
+  it('should end before a window that llama.cpp does not follow', async () => {
+    await using model = await openModel(
+      await foreign('qwen2', [['qwen2.attention.sliding_window', 'u32', 16]]),
+    )
+    const { generations } = await model.generate([ids(14)], { maxTokens: 50, ignoreEos: true })
+    expect(generations[0]![0]).toMatchObject({ finish: 'context' })
+    expect(generations[0]![0]!.tokens).toHaveLength(2)
+  })
+})

@@ -3,11 +3,11 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type ConvertOptions, convertModel } from '../../../lib/conversion/convert-model.js'
 import { type GgufFile, GgufStrings, readGguf } from '../../../lib/formats/gguf/gguf.js'
 import { tensorBytes } from '../../../lib/formats/gguf/gguf-stream.js'
 import { encodeFloats } from '../../../lib/formats/safetensors/float-types.js'
 import { readSafetensorsHeader } from '../../../lib/formats/safetensors/safetensors.js'
-import { type ConvertOptions, convertModel } from '../../../lib/model/convert/convert.js'
 import { openModel } from '../../../lib/model/model.js'
 import { packageRoot } from '../../../lib/package.js'
 
@@ -314,12 +314,24 @@ describe('convertModel', () => {
     })
   })
 
-  it('should take the splitting rule that is named', async () => {
-    const source = await changed('qwen3', { tokenizer: { pre_tokenizer: { type: 'Whitespace' } } })
+  it('should take the splitting rule that is named, when it gives the same tokens', async () => {
+    const path = join(FIXTURES, 'qwen3/hf/tokenizer.json')
+    const { pre_tokenizer } = JSON.parse(await readFile(path, 'utf8'))
+    // The same rule in another spelling, which nobody has written down.
+    const [split, bytes] = pre_tokenizer.pretokenizers
+    const spelt = { ...split, pattern: { Regex: `(?:${split.pattern.Regex})` } }
+    const source = await changed('qwen3', {
+      tokenizer: { pre_tokenizer: { type: 'Sequence', pretokenizers: [spelt, bytes] } },
+    })
+    await expect(convert(source)).rejects.toMatchObject({ message: expect.stringMatching(/--pre/) })
     expect((await convert(source, { pre: 'qwen2' })).metadata.get('tokenizer.ggml.pre')).toBe('qwen2')
     await expect(convert(source, { pre: 'none-such', force: true })).rejects.toMatchObject({
       code: 'USAGE',
       message: expect.stringContaining('"none-such"'),
+    })
+    await expect(convert(source, { pre: 'llama-bpe', force: true })).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringMatching(/would not give the ids of Hugging Face's for .*misread/),
     })
     await expect(convert(await changed('gemma2', {}), { pre: 'qwen2', force: true })).rejects.toMatchObject({
       code: 'USAGE',

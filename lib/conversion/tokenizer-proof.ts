@@ -1,0 +1,156 @@
+import { join } from 'node:path'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { isJsonObject, readJsonFile } from '../formats/json/json.js'
+import { shown } from '../formats/json/json-scan.js'
+import type { OpenVocabulary } from '../model/vocabulary.js'
+import { ChatTemplate } from '../prompts/chat-template.js'
+import { PROBE_CHATS, PROBE_TEXTS } from './probe-texts.js'
+
+/** What a converted tokenizer was compared with. */
+export interface TokenizerProof {
+  /** Texts whose ids are those of Hugging Face's tokenizers; 0 where there was nothing to compare with. */
+  texts: number
+  ids: number
+  /** What could not be compared, and why. */
+  remarks: string[]
+}
+
+/** Added tokens of a vocabulary that are probed: the first and the last, where a family has thousands. */
+const PROBED_TOKENS = 200
+
+interface HfTokenizer {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] }
+}
+
+interface Library {
+  Tokenizer: new (tokenizer: object, config: object) => HfTokenizer
+}
+
+/**
+ * Compares a converted tokenizer with the Hugging Face one of the folder, as their own JavaScript library reads it:
+ * texts in which tokenizers differ, every special token beside a text and a space, and rendered conversations.
+ *
+ * @param template of the converted model
+ * @param load gives Hugging Face's library; an optional dependency
+ * @throws TraitscopeError UNSUPPORTED with the first text whose ids differ
+ */
+export async function proveTokenizer(
+  folder: string,
+  vocabulary: OpenVocabulary,
+  template: string | undefined,
+  load: () => Promise<Library> = () => import('@huggingface/tokenizers'),
+): Promise<TokenizerProof> {
+  const remarks: string[] = []
+  const json = await optionalJson(join(folder, 'tokenizer.json'))
+  if (json === undefined) {
+    remarks.push(`${folder} has no tokenizer.json, so token ids were not compared with Hugging Face's`)
+    return { texts: 0, ids: 0, remarks }
+  }
+  const config = (await optionalJson(join(folder, 'tokenizer_config.json'))) ?? {}
+  const reference = await hfTokenizer(load, json, config, remarks)
+  if (!reference) return { texts: 0, ids: 0, remarks }
+  const rendered = conversations(vocabulary, template, remarks)
+  const plain = [...PROBE_TEXTS, ...aroundTokens(json), ...rendered]
+  const counts = [
+    await compare(plain, false, reference, vocabulary, folder),
+    await compare(['Hello, world!'], true, reference, vocabulary, folder),
+  ]
+  return { texts: plain.length + 1, ids: counts.reduce((a, b) => a + b), remarks }
+}
+
+/** @returns how many ids were equal */
+async function compare(
+  texts: readonly string[],
+  addSpecial: boolean,
+  reference: HfTokenizer,
+  vocabulary: OpenVocabulary,
+  folder: string,
+): Promise<number> {
+  const found = await vocabulary.tokenize(texts, addSpecial)
+  let count = 0
+  for (const [i, text] of texts.entries()) {
+    const expected = reference.encode(text, { add_special_tokens: addSpecial }).ids
+    const ids = found[i]!
+    count += ids.length
+    const first = Array.from({ length: Math.max(expected.length, ids.length) }, (_, k) => k).find(
+      (k) => expected[k] !== ids[k],
+    )
+    if (first === undefined) continue
+    const from = Math.max(0, first - 2)
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `the tokenizer of ${folder} would not give the ids of Hugging Face's for ${shown(text)}${addSpecial ? ' with its special tokens' : ''}: from token ${from} on they are ${shown(expected.slice(from, first + 4))}, llama.cpp's ${shown([...ids.slice(from, first + 4)])}; every prompt with such text would be misread`,
+    )
+  }
+  return count
+}
+
+/** Each added token alone, within words, and with spaces on either side. */
+function aroundTokens(tokenizer: Record<string, unknown>): string[] {
+  const list = Array.isArray(tokenizer.added_tokens) ? (tokenizer.added_tokens as unknown[]) : []
+  // Some of Gemma's are runs of spaces as sentencepiece writes them; nobody writes them so in a prompt.
+  const texts = list.flatMap((entry) =>
+    isJsonObject(entry) && typeof entry.content === 'string' ? [entry.content.replaceAll('▁', ' ')] : [],
+  )
+  const probed =
+    texts.length > 2 * PROBED_TOKENS
+      ? [...texts.slice(0, PROBED_TOKENS), ...texts.slice(-PROBED_TOKENS)]
+      : texts
+  return [
+    ...probed.flatMap((token) => [token, `a${token}b`, `one ${token} two`, `${token}\n\n three`]),
+    probed.slice(0, 20).join(''),
+    probed.slice(0, 20).join(' '),
+  ]
+}
+
+function conversations({ info }: OpenVocabulary, source: string | undefined, remarks: string[]): string[] {
+  if (source === undefined) return []
+  try {
+    const template = new ChatTemplate(source, { bosToken: info.bos?.text, eosToken: info.eos?.text })
+    return PROBE_CHATS.map((messages) => template.render(messages, { addGenerationPrompt: true }))
+  } catch (error) {
+    if (!isTraitscopeError(error, 'TEMPLATE')) throw error
+    remarks.push(`the ids of a rendered conversation were not compared: ${error.message}`)
+    return []
+  }
+}
+
+async function hfTokenizer(
+  load: () => Promise<Library>,
+  json: Record<string, unknown>,
+  config: Record<string, unknown>,
+  remarks: string[],
+): Promise<HfTokenizer | undefined> {
+  const library = await load().catch((error: unknown) => {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code === 'ERR_MODULE_NOT_FOUND') return undefined
+    throw error
+  })
+  if (!library) {
+    remarks.push(
+      "token ids were not compared with Hugging Face's, because @huggingface/tokenizers is not installed (npm install @huggingface/tokenizers)",
+    )
+    return undefined
+  }
+  // The library takes absent parts for missing and null ones for none.
+  const parts = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, ...json }
+  try {
+    return new library.Tokenizer(parts, config)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    remarks.push(
+      `token ids were not compared with Hugging Face's, whose library cannot read this tokenizer.json: ${reason}`,
+    )
+    return undefined
+  }
+}
+
+async function optionalJson(path: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    const json = await readJsonFile(path)
+    return isJsonObject(json) ? json : undefined
+  } catch (error) {
+    if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,46 @@
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { binding, fromNative, type NativeModelInfo } from '../binding.js'
+import { makeScratch } from '../formats/files/scratch.js'
+import { type GgufInput, readGguf } from '../formats/gguf/gguf.js'
+import { writeGgufStream } from '../formats/gguf/gguf-stream.js'
+import { PromptText } from './prompt-text.js'
+
+/** The tokenizer of a GGUF without its weights. */
+export interface OpenVocabulary extends AsyncDisposable {
+  readonly info: NativeModelInfo
+  /** As `Model.tokenize`, special tokens parsed. */
+  tokenize(texts: readonly string[], addSpecial: boolean): Promise<Int32Array[]>
+}
+
+/**
+ * Opens the tokenizer that a file with this metadata would have.
+ *
+ * @throws TraitscopeError MODEL_LOAD when llama.cpp cannot open it
+ */
+export async function openVocabulary(metadata: GgufInput['metadata']): Promise<OpenVocabulary> {
+  const scratch = await makeScratch(tmpdir())
+  try {
+    const path = join(scratch, 'vocabulary.gguf')
+    await writeGgufStream(path, metadata, [])
+    const text = new PromptText(await readGguf(path))
+    const { CancelToken, Model } = binding()
+    const model = new Model()
+    const load = { gpuLayers: 0, threads: 1, batchTokens: 256, mmap: true, repack: false, vocabOnly: true }
+    const info = await model.load({ path, ...load }, new CancelToken()).catch((cause) => {
+      throw fromNative(cause)
+    })
+    return {
+      info,
+      tokenize: async (texts, addSpecial) => {
+        const prepared = texts.map((each) => text.prepare(each, true))
+        const { ids, offsets } = await model.tokenize(prepared, addSpecial, true)
+        return texts.map((_, i) => ids.slice(offsets[i], offsets[i + 1]))
+      },
+      [Symbol.asyncDispose]: () => model.close(),
+    }
+  } finally {
+    await rm(scratch, { recursive: true, force: true })
+  }
+}
