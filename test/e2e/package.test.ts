@@ -256,12 +256,16 @@ describe('the installed package', () => {
     writeFileSync(
       join(app, 'app.mts'),
       `import { type HiddenStates, hiddenStates, openModel, watchRun } from 'traitscope'
+      import { Ridge } from 'traitscope/estimators'
+      import { type RunGeometry, runGeometry } from 'traitscope/evaluation'
       export async function first(): Promise<HiddenStates> {
         const model = await openModel('base.gguf', { gpuLayers: 0 })
         return hiddenStates(model, [Int32Array.of(1, 2)], { layers: [1], pool: 'last' })
       }
       // @ts-expect-error the types are real: a path is text
       openModel(1)
+      export const geometry: Promise<RunGeometry> = runGeometry('runs')
+      export const weights: readonly number[] = new Ridge({ alpha: 10 }).weights
       export type Watch = ReturnType<typeof watchRun>\n`,
     )
     const compilerOptions = {
