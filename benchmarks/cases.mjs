@@ -11,6 +11,12 @@ export const OPERATIONS = {
   extract: { module: './operations/read-states.mjs', prompts: 'extraction', variants: ways },
   /** A rank-16 adapter on the query and value projections, in and out. */
   swap: { module: './operations/swap-adapter.mjs', variants: ['swap'] },
+  /** 72 answers of 64 tokens each, greedy. */
+  generate: {
+    module: './operations/generate.mjs',
+    prompts: 'evaluation',
+    variants: ['one sequence at a time', 'all sequences at once'],
+  },
   /** The largest matrix of a block times 512 rows: the roof. */
   matmul: { module: './operations/matmul.mjs', variants: ['alone'] },
 }

@@ -80,4 +80,6 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }
-console.log(table(['base', 'scale', 'drift', 'base: states', 'drift', 'float: states', 'drift'], rows))
+console.log(
+  table(['base', 'scale', 'drift', 'base: states', 'drift', 'float: states', 'drift'], rows).join('\n'),
+)

@@ -145,7 +145,7 @@ async function main() {
       rmSync(folder, { recursive: true, force: true })
     }
   }
-  console.log(table(['shape', 'base', 'adapter in float32', 'before', 'peak', 'time'], rows))
+  console.log(table(['shape', 'base', 'adapter in float32', 'before', 'peak', 'time'], rows).join('\n'))
 }
 
 if (process.argv[2] === '--child') await child(process.argv.slice(3))

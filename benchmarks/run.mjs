@@ -1,6 +1,6 @@
 // Runs the benchmarks in rounds, every trial once per round, and prints a table; needs `npm run build:ts`.
 //
-//   node benchmarks/run.mjs MODEL.gguf [MODEL.gguf ...] [--operation evaluate,extract,swap,matmul] [--layer N]
+//   node benchmarks/run.mjs MODEL.gguf [MODEL.gguf ...] [--operation evaluate,extract,swap,generate,matmul] [--layer N]
 //                           [--seconds 10] [--rounds 3] [--out results.json]
 //                           [--variant 'one prompt at a time,+ context first'] [--threads 1] [--batch-tokens 2048]
 //
@@ -163,6 +163,6 @@ console.log(
       'by CPU',
     ],
     results.map(cells),
-  ),
+  ).join('\n'),
 )
 process.exitCode = results.some((each) => each.failed !== undefined) ? 1 : 0

@@ -268,7 +268,7 @@ export interface NativeBinding {
   precision(): NativePrecisionSwitch[]
   systemInfo(): string
   /**
-   * Writes a GGUF again with its matrices as `F16`, `BF16`, `Q8_0`, `Q4_0` or `Q4_K_M`, by llama.cpp's rules. Neither
+   * Writes a GGUF again with its matrices as `F32`, `F16`, `BF16`, `Q8_0`, `Q4_0` or `Q4_K_M`, by llama.cpp's rules. Neither
    * file is checked and the output is not written atomically: for tests and benchmarks.
    */
   quantize(input: string, output: string, type: string, threads: number): Promise<void>

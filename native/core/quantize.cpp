@@ -15,9 +15,9 @@ llama_ftype file_type(const std::string & type) {
         const char * name;
         llama_ftype value;
     } known[] = {
-        {"F16", LLAMA_FTYPE_MOSTLY_F16},       {"BF16", LLAMA_FTYPE_MOSTLY_BF16},
-        {"Q8_0", LLAMA_FTYPE_MOSTLY_Q8_0},     {"Q4_0", LLAMA_FTYPE_MOSTLY_Q4_0},
-        {"Q4_K_M", LLAMA_FTYPE_MOSTLY_Q4_K_M},
+        {"F32", LLAMA_FTYPE_ALL_F32},      {"F16", LLAMA_FTYPE_MOSTLY_F16},
+        {"BF16", LLAMA_FTYPE_MOSTLY_BF16}, {"Q8_0", LLAMA_FTYPE_MOSTLY_Q8_0},
+        {"Q4_0", LLAMA_FTYPE_MOSTLY_Q4_0}, {"Q4_K_M", LLAMA_FTYPE_MOSTLY_Q4_K_M},
     };
     for (const auto & each : known) {
         if (type == each.name) {
