@@ -5,6 +5,7 @@ import { quoted } from '../../formats/json/json-scan.js'
 import { SUPPORTED_ARCHITECTURES } from './architectures.js'
 import { BaseMetadata } from './base-metadata.js'
 import { checkAttention } from './check-attention.js'
+import { checkRotation } from './check-rotation.js'
 import { checkWindows } from './prompt-limits.js'
 
 /** llama.cpp keeps per-block settings in arrays of this length. */
@@ -45,6 +46,7 @@ export function checkBase(gguf: GgufFile): string {
   for (const tensor of gguf.tensors.values()) checkWeightType(base, tensor)
   checkAttention(base)
   checkWindows(base)
+  checkRotation(base)
   return architecture
 }
 

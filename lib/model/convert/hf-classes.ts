@@ -132,6 +132,9 @@ export const INERT_CONFIG_KEYS: InertKeys = Object.fromEntries([
   ...keys(GENERATION, 'return_dict_in_generate', 'forced_bos_token_id', 'forced_eos_token_id'),
   ...keys(GENERATION, 'remove_invalid_values', 'exponential_decay_length_penalty', 'suppress_tokens'),
   ...keys(GENERATION, 'begin_suppress_tokens', 'generation_config', 'max_sequence_length'),
+  ...keys(GENERATION, 'encoder_repetition_penalty', 'epsilon_cutoff', 'eta_cutoff', 'target_lookbehind'),
+  ...keys(GENERATION, 'assistant_confidence_threshold', 'assistant_lookbehind', 'num_assistant_tokens'),
+  ...keys(GENERATION, 'num_assistant_tokens_schedule'),
   ...keys(OTHER_PART, 'vision_config', 'mm_tokens_per_image', 'image_token_index', 'image_token_id'),
   ...keys(
     OTHER_PART,

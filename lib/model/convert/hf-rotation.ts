@@ -34,7 +34,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** llama.cpp's `yarn_beta_fast` and `yarn_beta_slow`, which these architectures cannot set. */
-const BETAS = { beta_fast: 32, beta_slow: 1 }
+export const YARN_BETAS = { beta_fast: 32, beta_slow: 1 }
 
 /**
  * Reads the rotation of a model.
@@ -132,7 +132,7 @@ function readScaling(
 function readYarn(config: Settings, rope: Settings, architecture: string): RotationScaling {
   const context = original(config, rope)
   const factor = rope.positive('factor', config.count('max_position_embeddings') / context)
-  for (const [key, value] of Object.entries(BETAS)) {
+  for (const [key, value] of Object.entries(YARN_BETAS)) {
     const found = rope.get(key) || value // transformers takes 0 for the default, too
     if (found !== value) rope.refuse(key, `but llama.cpp's ${architecture} computes YaRN with ${value}`)
   }

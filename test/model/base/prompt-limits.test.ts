@@ -80,6 +80,29 @@ describe('the length of a prompt', () => {
   })
 })
 
+describe('a rotation that llama.cpp does not follow', () => {
+  const yarn = (key: string, value: number): Parameters<typeof foreign>[1] => [
+    ['qwen2.rope.scaling.type', 'string', 'yarn'],
+    ['qwen2.rope.scaling.factor', 'f32', 4],
+    ['qwen2.rope.scaling.original_context_length', 'u32', 1024],
+    [`qwen2.rope.scaling.${key}`, 'f32', value],
+  ]
+  it.each([
+    ['yarn_beta_fast', 16, /yarn_beta_fast 16, but llama\.cpp's qwen2 computes with 32/],
+    ['yarn_attn_factor', 1, /yarn_attn_factor 1, but .* 1\.1386/],
+  ])('should be refused by name: %s', async (key, value, message) => {
+    await expect(openModel(await foreign('qwen2', yarn(key, value)))).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringMatching(message),
+    })
+  })
+
+  it('should pass where the file states what is computed', async () => {
+    await using model = await openModel(await foreign('qwen2', yarn('yarn_attn_factor', 1.1386294)))
+    expect(model.info.nLayer).toBe(3)
+  })
+})
+
 describe('windows that llama.cpp asserts', () => {
   it.each([
     ['gemma2', 'gemma2.attention.sliding_window', 'u32', 0, /sliding_window to be at least 1/],

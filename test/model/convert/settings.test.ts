@@ -1,12 +1,12 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { convertModel } from '../../../lib/conversion/convert-model.js'
 import { readGguf } from '../../../lib/formats/gguf/gguf.js'
-import { INERT_CLASS_KEYS, INERT_CONFIG_KEYS } from '../../../lib/model/convert/hf-classes.js'
+import { HF_CLASSES, INERT_CLASS_KEYS, INERT_CONFIG_KEYS } from '../../../lib/model/convert/hf-classes.js'
 import { INERT_TOKENIZER_KEYS } from '../../../lib/model/convert/tokenizer-parts.js'
-import { changedFolder, type FolderChanges } from '../../helpers/convert-folder.js'
+import { CONVERT_FIXTURES, changedFolder, type FolderChanges } from '../../helpers/convert-folder.js'
 
 let scratch: string
 beforeAll(async () => {
@@ -135,6 +135,78 @@ describe('a part of a tokenizer that llama.cpp does not follow', () => {
     await expect(convertModel(source, join(source, 'out.gguf'))).rejects.toMatchObject({
       code: 'UNSUPPORTED',
       message: expect.stringMatching(message),
+    })
+  })
+})
+
+describe("transformers' configuration classes", async () => {
+  // Made by lab/config_classes.py.
+  const { classes, generation } = JSON.parse(
+    await readFile(join(CONVERT_FIXTURES, 'classes.json'), 'utf8'),
+  ) as {
+    classes: Record<string, { modelType: string; defaults: Record<string, unknown> }>
+    generation: string[]
+  }
+  const folders: Record<string, string> = {
+    LlamaForCausalLM: 'llama',
+    MistralForCausalLM: 'mistral',
+    Qwen2ForCausalLM: 'qwen2',
+    Qwen3ForCausalLM: 'qwen3',
+    Gemma2ForCausalLM: 'gemma2',
+    Gemma3ForCausalLM: 'gemma3',
+    Phi3ForCausalLM: 'phi3',
+  }
+
+  it('should be those that can be converted', () => {
+    expect(Object.keys(classes).sort()).toEqual(Object.keys(HF_CLASSES).sort())
+    for (const [name, { modelType }] of Object.entries(classes))
+      expect(HF_CLASSES[name]!.modelType).toBe(modelType)
+  })
+
+  it.each(Object.keys(folders))('should give %s the defaults that the converter has', (name) => {
+    for (const [key, value] of Object.entries(HF_CLASSES[name]!.defaults)) {
+      expect([key, classes[name]!.defaults[key]]).toEqual([key, value])
+    }
+  })
+
+  it.each(Object.keys(folders))('should have no key that is unknown here: %s', async (name) => {
+    const path = join(CONVERT_FIXTURES, folders[name]!, 'hf/config.json')
+    const own = JSON.parse(await readFile(path, 'utf8'))
+    const sampling = Object.fromEntries(generation.map((key) => [key, 1]))
+    const config = {
+      ...sampling,
+      ...classes[name]!.defaults,
+      ...own,
+      id2label: { 0: 'LABEL_0' },
+      chunk_size_feed_forward: 0,
+    }
+    const source = await changedFolder(scratch, folders[name]!, { config })
+    await expect(convertModel(source, join(source, 'out.gguf'))).resolves.toBeDefined()
+  })
+
+  it('should be read below text_config where a class holds more than a language model', async () => {
+    const own = JSON.parse(await readFile(join(CONVERT_FIXTURES, 'gemma3/hf/config.json'), 'utf8'))
+    const none = Object.fromEntries(Object.keys(own).map((key) => [key, undefined]))
+    const config = {
+      ...none,
+      ...classes.Gemma3ForConditionalGeneration!.defaults,
+      architectures: ['Gemma3ForConditionalGeneration'],
+      model_type: 'gemma3',
+      eos_token_id: [1, 106],
+      text_config: { ...own, architectures: undefined },
+      vision_config: { hidden_size: 1152, model_type: 'siglip_vision_model' },
+    }
+    const plain = await changedFolder(scratch, 'gemma3', {})
+    const nested = await changedFolder(scratch, 'gemma3', { config })
+    const metadata = async (source: string) => {
+      await convertModel(source, join(source, 'out.gguf'), { name: 'one' })
+      return new Map((await readGguf(join(source, 'out.gguf'))).metadata)
+    }
+    expect(await metadata(nested)).toEqual(await metadata(plain))
+    // What stands beside text_config is not read by the class.
+    const beside = await changedFolder(scratch, 'gemma3', { config: { ...config, rope_theta: 5 } })
+    await expect(convertModel(beside, join(beside, 'out.gguf'))).rejects.toMatchObject({
+      message: expect.stringMatching(/rope_theta 5/),
     })
   })
 })
