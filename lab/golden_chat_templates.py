@@ -248,6 +248,32 @@ CONVERSATIONS = {
 }
 
 
+# Templates that are saved with other line ends: whole ones, and every place where an end may stand.
+LINE_ENDS = {"CRLF": "\r\n", "CR": "\r"}
+REWRITTEN = ("llama-3", "qwen-2.5", "phi-3", "chatml", "macros")
+SNIPPETS = (
+    "a\r\nb",
+    "a\rb",
+    "a\n\rb",
+    "a\r\r\nb",
+    "last\r\n",
+    "last\r",
+    "last\r\n\r\n",
+    "{{ 'in a\r\nstring' }}",
+    "{{ 'an escape \\r\\n stays' }}",
+    "{% if true %}\r\n  b\r\n  {% endif %}\r\nc\r\n",
+    "{% if true %}\r  b\r  {% endif %}\rc\r",
+    "x\r\n{#- a\r\ncomment -#}\r\n y",
+    "x\r\n{# a\r\ncomment #}\r\ny",
+    "x\r\n{%- if true -%}\r\n\r\n  y\r\n{%- endif -%}\r\nz",
+    "{{ messages[0].content }}",
+    "{{ messages[0].content | trim }}|{{ messages[0].content.split('\\n') | length }}",
+    "{{ 'p\r\nq' == 'p\\nq' }}".replace("{{", "{% if").replace("}}", "%}equal{% endif %}"),
+    "a\x0bb\x0cc\u2028d\u2029e",
+)
+LINES = {"role": "user", "content": "\r\none\r\ntwo\rthree\n"}
+
+
 class PinnedDatetime(datetime_module.datetime):
     @classmethod
     def now(cls, tz=None):
@@ -287,6 +313,21 @@ def main() -> None:
                 ],
             }
             for name, (source, bos, eos) in TEMPLATES.items()
+        },
+        "lineEnds": {
+            "templates": [
+                {
+                    "template": name,
+                    "ends": ends,
+                    **render(TEMPLATES[name][0].replace("\n", end), *TEMPLATES[name][1:], [SYSTEM, FIRST], True),
+                }
+                for name in REWRITTEN
+                for ends, end in LINE_ENDS.items()
+            ],
+            "message": LINES,
+            "snippets": [
+                {"source": source, **render(source, None, None, [LINES], False)} for source in SNIPPETS
+            ],
         },
     }
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@ import { sha256 } from '../formats/files/hash.js'
 import type { Message } from './messages.js'
 import { DEFAULT_ACKNOWLEDGEMENT, systemAsUserTurn } from './messages.js'
 import { strftime } from './strftime.js'
-import { TemplateEngine } from './template-engine.js'
+import { TemplateEngine, withLineFeeds } from './template-engine.js'
 
 /** `native`: the template takes system messages. `user-turn`: they are sent as a user turn and acknowledged. */
 export type SystemRole = 'native' | 'user-turn'
@@ -43,7 +43,9 @@ const PROBE = 'traitscope probe 5d1f'
  * documents, save for the pinned date. The text carries the BOS if the template writes one.
  */
 export class ChatTemplate {
-  /** SHA-256 of the template's source. */
+  /** With line feeds for line ends, as jinja2 reads it: a template saved with others is the same one. */
+  readonly source: string
+  /** SHA-256 of {@link ChatTemplate.source}. */
   readonly sha256: string
   readonly systemRole: SystemRole
   readonly acknowledgement: string
@@ -53,16 +55,14 @@ export class ChatTemplate {
   readonly #tokens: Record<string, string>
 
   /** @throws TraitscopeError TEMPLATE when the source is no template; USAGE for a date that is none. */
-  constructor(
-    readonly source: string,
-    options: ChatTemplateOptions = {},
-  ) {
+  constructor(source: string, options: ChatTemplateOptions = {}) {
     const { bosToken, eosToken, date = DEFAULT_TEMPLATE_DATE, systemRole = 'auto' } = options
     this.#today = parseDate(date)
     this.date = date
-    this.sha256 = sha256(source)
+    this.source = withLineFeeds(source)
+    this.sha256 = sha256(this.source)
     this.acknowledgement = options.acknowledgement ?? DEFAULT_ACKNOWLEDGEMENT
-    this.#engine = new TemplateEngine(source)
+    this.#engine = new TemplateEngine(this.source)
     this.#tokens = {
       ...(bosToken !== undefined && { bos_token: bosToken }),
       ...(eosToken !== undefined && { eos_token: eosToken }),

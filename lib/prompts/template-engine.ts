@@ -1,60 +1,33 @@
 import * as jinja from '@huggingface/jinja'
 import { TraitscopeError } from '../errors.js'
 import { strftime } from './strftime.js'
-
-interface Value {
-  value: unknown
-}
-
-interface Scope {
-  set(name: string, value: unknown): void
-}
-
-/** A filter with arguments; one without is a name. */
-interface Call {
-  callee?: { value?: string }
-  args?: object[]
-}
-
-interface Member {
-  object: object
-}
-
-interface JinjaInterpreter {
-  run(program: object): Value
-  evaluate(statement: object | undefined, scope: Scope): Value
-  evaluateArguments(args: object[], scope: Scope): [positional: Value[], named: Map<string, Value>]
-  evaluateMemberExpression(member: Member, scope: Scope): Value
-  applyFilter(operand: Value, filter: Call, scope: Scope): Value
-}
+import {
+  boundedInterpreter,
+  boundedRange,
+  type JinjaPackage,
+  MAX_BLANKS,
+  MAX_SOURCE_CHARS,
+} from './template-bounds.js'
 
 // The package's own declarations import without file extensions, which leaves these names untyped in ES modules.
-const { parse, tokenize, Environment, Interpreter } = jinja as unknown as {
-  tokenize(source: string, options: { lstrip_blocks: boolean; trim_blocks: boolean }): object[]
-  parse(tokens: object[]): object
-  Environment: new () => Scope
-  Interpreter: new (scope: Scope) => JinjaInterpreter
-}
+const { parse, tokenize, Environment, Interpreter } = jinja as unknown as JinjaPackage
 
-/**
- * Bounds on what a template may do; it came with a downloaded model, so it is not trusted. Real templates are some
- * 20 KB, take a few thousand steps of work and answer with as many characters as the messages have.
- */
-const MAX_SOURCE_CHARS = 512 * 1024
-const MAX_WORK = 1_000_000
-const MAX_SIZE = 8 * 1024 * 1024
-/** Size of a value times that of what is put between its parts. */
-const MAX_PRODUCT = 64 * 1024 * 1024
-const MAX_RANGE = 10_000
-const MAX_MILLISECONDS = 3_000
-
-/** Filters that put something between the parts of a value: spaces of a given width, or a text. */
-const MULTIPLIERS: ReadonlySet<string> = new Set(['tojson', 'indent', 'join', 'replace'])
+const BoundedInterpreter = boundedInterpreter(Interpreter)
 
 /** A template's own `raise_exception`: it refuses these messages, it is not broken. */
 class TemplateRefusal extends Error {}
 
-class TemplateOverrun extends Error {}
+/**
+ * A template's source as jinja2 reads it: CRLF and CR are line ends like LF, in strings and comments too. What messages bring
+ * stays as it is, and so do escapes such as `\r` in a string.
+ */
+export const withLineFeeds = (source: string): string => source.replace(/\r\n?/g, '\n')
+
+/** Blank to one of Python and JavaScript and not to the other, so that `{%-` and `trim` disagree about them. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const DISPUTED = /[\u001c-\u001f\u0085\ufeff]/
+/** jinja2 takes all blanks before a tag that begins a line, the package takes spaces and tabs. */
+const ODD_INDENT = /^[^\S\n]*[^\S\n\t ][^\S\n]*\{[%#]/m
 
 /**
  * A compiled Jinja template in the environment that transformers gives chat templates: `trim_blocks` and
@@ -63,15 +36,10 @@ class TemplateOverrun extends Error {}
 export class TemplateEngine {
   readonly #program: object
 
-  /** @throws TraitscopeError TEMPLATE when the source is empty, too long or no Jinja. */
-  constructor(source: string) {
-    if (source.trim() === '') throw new TraitscopeError('TEMPLATE', 'the chat template is empty')
-    if (source.length > MAX_SOURCE_CHARS) {
-      throw new TraitscopeError(
-        'TEMPLATE',
-        `expected a chat template of at most ${MAX_SOURCE_CHARS} characters, found ${source.length}`,
-      )
-    }
+  /** @throws TraitscopeError TEMPLATE when the source is empty, too long, no Jinja, or read otherwise by jinja2. */
+  constructor(written: string) {
+    const source = withLineFeeds(written)
+    checkSource(source)
     try {
       this.#program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }))
     } catch (error) {
@@ -111,91 +79,39 @@ export class TemplateEngine {
   }
 }
 
+function checkSource(source: string): void {
+  if (source.trim() === '') throw new TraitscopeError('TEMPLATE', 'the chat template is empty')
+  if (source.length > MAX_SOURCE_CHARS) {
+    throw new TraitscopeError(
+      'TEMPLATE',
+      `expected a chat template of at most ${MAX_SOURCE_CHARS} characters, found ${source.length}`,
+    )
+  }
+  // The package looks through a run of blanks once from each of them.
+  if (new RegExp(`\\s{${MAX_BLANKS + 1}}`).test(source)) {
+    throw new TraitscopeError(
+      'TEMPLATE',
+      `expected at most ${MAX_BLANKS} blank characters in a row in the chat template, found more`,
+    )
+  }
+  const odd = DISPUTED.exec(source) ?? ODD_INDENT.exec(source)
+  if (odd) {
+    const line = source.slice(0, odd.index).split('\n').length
+    throw new TraitscopeError(
+      'TEMPLATE',
+      `line ${line} of the chat template has a blank that jinja2 reads otherwise (${named(odd[0])}); write a space or a line feed instead`,
+    )
+  }
+}
+
+/** The characters of a text that are no common blank and no tag, as `U+00A0`. */
+function named(text: string): string {
+  const odd = [...text].filter((character) => !/[ \t\n{%#]/.test(character))
+  return odd
+    .map((character) => `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`)
+    .join(' ')
+}
+
 function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
-}
-
-/** Counts the work and weighs results, so that nested loops and doubling values end in an error. */
-class BoundedInterpreter extends Interpreter {
-  #work = 0
-  readonly #deadline = performance.now() + MAX_MILLISECONDS
-  readonly #weights = new WeakMap<object, number>()
-  /** What a statement gave last, and what the filter with these arguments is applied to. */
-  readonly #evaluated = new WeakMap<object, Value>()
-  readonly #operands = new WeakMap<object[], Value>()
-
-  override evaluate(statement: object | undefined, scope: Scope): Value {
-    const value = super.evaluate(statement, scope)
-    this.#work += 1 + lengthOf(value)
-    if (this.#work > MAX_WORK) throw new TemplateOverrun(`it takes more than ${MAX_WORK} steps`)
-    if (performance.now() > this.#deadline) {
-      throw new TemplateOverrun(`it takes longer than ${MAX_MILLISECONDS} ms`)
-    }
-    if (this.#weigh(value) > MAX_SIZE) throw new TemplateOverrun(`it makes a value larger than ${MAX_SIZE}`)
-    if (statement) this.#evaluated.set(statement, value)
-    return value
-  }
-
-  override applyFilter(operand: Value, filter: Call, scope: Scope): Value {
-    if (filter.args && MULTIPLIERS.has(filter.callee?.value ?? '')) this.#operands.set(filter.args, operand)
-    return super.applyFilter(operand, filter, scope)
-  }
-
-  override evaluateArguments(args: object[], scope: Scope): [Value[], Map<string, Value>] {
-    const operand = this.#operands.get(args) // before the arguments, which may come here again
-    const evaluated = super.evaluateArguments(args, scope)
-    if (operand) this.#boundProduct(operand, [...evaluated[0], ...evaluated[1].values()])
-    return evaluated
-  }
-
-  override evaluateMemberExpression(member: Member, scope: Scope): Value {
-    const value = super.evaluateMemberExpression(member, scope)
-    const object = this.#evaluated.get(member.object)
-    if (typeof object?.value !== 'string' || typeof value.value !== 'function') return value
-    const method = value.value
-    const bounded = (args: Value[], callScope: Scope) => {
-      this.#boundProduct(object, args)
-      return method(args, callScope)
-    }
-    return Object.assign(Object.create(value), { value: bounded })
-  }
-
-  /** For what multiplies a value by its arguments, and makes the product before anyone can weigh it. */
-  #boundProduct(operand: Value, args: readonly Value[]): void {
-    const size = (arg: Value) => (typeof arg.value === 'number' ? arg.value : this.#weigh(arg))
-    if (this.#weigh(operand) * Math.max(1, ...args.map(size)) > MAX_PRODUCT) {
-      throw new TemplateOverrun(`a filter or method may make a value larger than ${MAX_PRODUCT}`)
-    }
-  }
-
-  /** Characters and entries of a value as if written out, so that a list of references to a list counts in full. */
-  #weigh(value: Value): number {
-    const inner: unknown = value.value
-    if (typeof inner === 'string') return inner.length + 1
-    if (!Array.isArray(inner) && !(inner instanceof Map)) return 1
-    const known = this.#weights.get(inner)
-    if (known !== undefined) return known
-    let weight = 1
-    for (const part of inner.values()) weight += this.#weigh(part as Value)
-    this.#weights.set(inner, weight)
-    return weight
-  }
-}
-
-/** What it costs to go through a value once, in steps: a loop's list is walked before its body is evaluated. */
-function lengthOf({ value }: Value): number {
-  if (typeof value === 'string') return value.length / 1024
-  return Array.isArray(value) ? 4 * value.length : 0
-}
-
-/** Python's `range`, with an end to its patience. */
-function boundedRange(first: unknown, second?: unknown, third: unknown = 1): number[] {
-  const [start, stop] = second === undefined ? [0, Number(first)] : [Number(first), Number(second)]
-  const step = Number(third)
-  const length = Math.max(0, Math.ceil((stop - start) / step))
-  if (step === 0 || ![start, stop, step].every(Number.isInteger)) {
-    throw new Error('range() needs integers and a step that is not zero')
-  }
-  if (length > MAX_RANGE) throw new TemplateOverrun(`range() of ${length} entries is more than ${MAX_RANGE}`)
-  return Array.from({ length }, (_, i) => start + i * step)
 }

@@ -8,6 +8,8 @@ import { readTextFile } from './text-file.js'
 /** tokenizer_config.json lists every added token, which takes up to a few megabytes. */
 const MAX_FILE_BYTES = 32 * 1024 * 1024
 
+const BYTE_ORDER_MARK = 'efbbbf'
+
 const FOLDER_FILES = ['chat_template.jinja', 'tokenizer_config.json', 'chat_template.json']
 
 /**
@@ -56,8 +58,16 @@ export async function findChatTemplate(
 }
 
 async function readTemplateFile(path: string, name: string): Promise<string | undefined> {
-  const { text } = await readTextFile(path, MAX_FILE_BYTES)
-  if (extname(path) !== '.json') return text
+  const { text, bytes } = await readTextFile(path, MAX_FILE_BYTES)
+  if (extname(path) !== '.json') {
+    if (Buffer.from(bytes.subarray(0, 3)).toString('hex') === BYTE_ORDER_MARK) {
+      throw new TraitscopeError(
+        'TEMPLATE',
+        `the chat template ${path} begins with a byte order mark, which transformers sends to the model; save it without one`,
+      )
+    }
+    return text
+  }
   const config = parseTrainerJson(text, path)
   const template = isJsonObject(config) ? config.chat_template : undefined
   if (template === undefined || template === null) return undefined

@@ -17,6 +17,11 @@ interface Golden {
       cases: { conversation: string; addGenerationPrompt: boolean; text?: string; refused?: string }[]
     }
   >
+  lineEnds: {
+    templates: { template: string; ends: 'CRLF' | 'CR'; text: string }[]
+    message: Message
+    snippets: { source: string; text: string }[]
+  }
 }
 
 // Rendered by transformers itself: lab/golden_chat_templates.py.
@@ -55,6 +60,30 @@ describe('ChatTemplate', () => {
       },
     )
   })
+
+  it.each(golden.lineEnds.templates)(
+    'should render $template as transformers does when it is saved with $ends',
+    ({ template: name, ends, text }) => {
+      const { source, bosToken, eosToken } = golden.templates[name]!
+      const template = new ChatTemplate(source.replaceAll('\n', { CRLF: '\r\n', CR: '\r' }[ends]), {
+        bosToken: bosToken ?? undefined,
+        eosToken: eosToken ?? undefined,
+        systemRole: 'native',
+      })
+      const conversation = golden.conversations['system, user']!
+      expect(template.render(conversation, { addGenerationPrompt: true })).toBe(text)
+      // The same template, so measurements by either can be compared.
+      expect(template.sha256).toBe(goldenTemplate(name).sha256)
+    },
+  )
+
+  it.each(golden.lineEnds.snippets)(
+    'should read the line ends of $source as jinja2 does',
+    ({ source, text }) => {
+      const template = new ChatTemplate(source, { systemRole: 'native' })
+      expect(template.render([golden.lineEnds.message], { addGenerationPrompt: false })).toBe(text)
+    },
+  )
 
   it.each([
     ['llama-3', 'native'],

@@ -2,7 +2,60 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { baseTemplateRemark, templateRemark } from '../../lib/prompts/own-template.js'
+import { baseTemplateRemark, templateDifference, templateRemark } from '../../lib/prompts/own-template.js'
+
+const CHATML = `{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+`
+const TRIMMED = CHATML.replace('message.content', '(message.content | trim)')
+const DEFAULT_SYSTEM = `{%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\nYou help.<|im_end|>\\n' }}{%- endif %}${CHATML}`
+const NO_SYSTEM = `{%- if messages[0].role == 'system' %}{{ raise_exception('no') }}{%- endif %}${CHATML}`
+
+describe('templateDifference', () => {
+  it.each([
+    ['the same', CHATML],
+    ['one with other line ends', CHATML.replaceAll('\n', '\r\n')],
+    ['one without its last line end', CHATML.trimEnd()],
+    ['one with a comment', `{# made for training #}${CHATML}`],
+    [
+      'one whose answers are marked for the loss, as trainers save it',
+      CHATML.replace(
+        '{{-',
+        "{%- generation %}{% if message.role == 'assistant' %}{% endif %}{% endgeneration %}\n{{-",
+      ),
+    ],
+    ['one that knows tools', `{%- if tools %}{{- tools | tojson }}{%- endif %}${CHATML}`],
+  ])('should find none between a template and %s', (_, other) => {
+    expect(templateDifference(other, CHATML)).toBeUndefined()
+    expect(templateDifference(CHATML, other)).toBeUndefined()
+  })
+
+  it.each([
+    [
+      TRIMMED,
+      'of a question it makes "…start|>user\\nWhat holds a bridge up?<|im_…", not "…start|>user\\n What holds a bridge up?\\n<|i…"',
+    ],
+    [
+      DEFAULT_SYSTEM,
+      'of a question it makes "<|im_start|>system\\nYou help.<|im_end|>\\n<…", not "<|im_start|>user\\n What holds a bridge up…"',
+    ],
+    [NO_SYSTEM, 'it refuses a system message and a question'],
+    [CHATML.replace('<|im_end|>\\n', '<|im_end|>'), /^of a question it makes "…\?\\n<\|im_end\|><\|im_start/],
+    // A line end that a template writes is part of the prompt, one that it is saved with is not.
+    [CHATML.replaceAll('\\n', '\\r\\n'), /^of a question it makes "…_start\|>user\\r\\n/],
+  ])('should say what another template makes of a conversation: %#', (own, difference) => {
+    if (typeof difference === 'string') expect(templateDifference(own, CHATML)).toBe(difference)
+    else expect(templateDifference(own, CHATML)).toMatch(difference)
+  })
+
+  it('should say what the other refuses', () => {
+    expect(templateDifference(CHATML, NO_SYSTEM)).toBe(
+      'it takes a system message and a question, which the other refuses',
+    )
+  })
+})
 
 const SOURCE = '{% for m in messages %}{{ m.content }}\n{% endfor %}'
 
@@ -35,14 +88,20 @@ describe('templateRemark', () => {
       JSON.stringify({ chat_template: 'Other: {{ messages }}' }),
     )
     expect(await templateRemark([near, folder], SOURCE)).toMatch(
-      /own chat template \(tokenizer_config\.json\) is not the one/,
+      /own chat template \(tokenizer_config\.json\) is not the one .*: of a question it makes .*; --chat-template FILE/,
     )
     expect(await templateRemark([join(folder, 'none'), folder], SOURCE)).toBeUndefined()
   })
 
-  it('should say that a template cannot be read', async () => {
-    await writeFile(join(folder, 'tokenizer_config.json'), '{"chat_template": ')
-    expect(await templateRemark([folder], SOURCE)).toMatch(/cannot be compared .*not valid JSON/)
+  it.each([
+    ['tokenizer_config.json', '{"chat_template": ', /not valid JSON/],
+    ['chat_template.jinja', '{% if %}', /not valid Jinja/],
+    ['chat_template.jinja', `\ufeff${SOURCE}`, /byte order mark/],
+  ])('should say that a template cannot be read: %s %j', async (name, content, why) => {
+    await writeFile(join(folder, name), content)
+    const remark = await templateRemark([folder], SOURCE)
+    expect(remark).toMatch(/^its own chat template cannot be compared/)
+    expect(remark).toMatch(why)
   })
 
   it('should compare with the template of a base', async () => {
