@@ -3,7 +3,7 @@
 //   node benchmarks/reference-input.mjs MODEL.gguf OUT_DIR
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeRandomAdapter } from '../dist/lib/bench/random-adapter.js'
+import { writeRandomAdapter } from '../dist/lib/hidden-states/random-adapter.js'
 import { openModel } from '../dist/lib/index.js'
 import { tokensOf } from './operations/read-states.mjs'
 

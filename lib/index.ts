@@ -109,8 +109,10 @@ export type { MeasuredStep, MeasureRunOptions } from './trajectory/measure-run.j
 export type { MeasurementOptions } from './trajectory/measurement.js'
 export type {
   AdapterSummary,
+  LayerNoise,
   LayerTrajectory,
   MeasurementRecord,
+  NoiseFloor,
   RunDescription,
   SkippedCheckpoint,
   Step,

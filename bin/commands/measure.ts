@@ -5,6 +5,7 @@ import type { Verdict } from '../../lib/detector/verdict.js'
 import { drift } from '../../lib/drift/drift.js'
 import { fileFact } from '../../lib/formats/run/read-files.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
+import { noiseSentence } from '../../lib/trajectory/noise-floor.js'
 import { remarksOf } from '../../lib/trajectory/remarks.js'
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
@@ -139,6 +140,9 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   const read = [READ_COLUMN, ...trajectory.steps.map(({ files }) => (files ? fileFact(files) : '-'))]
   output.print(lines.map((line, i) => colorVerdict(output, `${line}  ${oneLine(read[i]!)}`)))
   printOtherLayers(output, trajectory)
+  const { noiseFloor } = trajectory
+  const noise = noiseFloor && noiseSentence(noiseFloor, { layer: layer.layer, drift: drift(trajectory) })
+  if (noise) output.print(noise)
   printReasons(output, trajectory, verdicts)
   if (trajectory.finalAliasOf !== null) {
     output.print(`the final adapter has the weights of step ${trajectory.finalAliasOf} and is counted once`)
@@ -148,7 +152,8 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
     if (adapter?.merged) merged.set(adapter.merged, [...(merged.get(adapter.merged) ?? []), step])
   }
   for (const [reason, steps] of merged) {
-    output.print(`merged into a copy of the base (step ${steps.join(', ')}): ${reason}`)
+    const kernels = noise ? "; its kernels are others than the base's, so the noise floor may not hold" : ''
+    output.print(`merged into a copy of the base (step ${steps.join(', ')}): ${reason}${kernels}`)
   }
   for (const { step, reason } of trajectory.skipped) output.print(`step ${step} was skipped: ${reason}`)
   for (const remark of remarksOf(trajectory)) output.print(`remark: ${remark}`)

@@ -3,6 +3,7 @@ import type { VerdictKind } from '../../lib/detector/verdict.js'
 import { type WatchEvent, watchEventJson } from '../../lib/events/watch-events.js'
 import { fileFact } from '../../lib/formats/run/read-files.js'
 import { watchRun } from '../../lib/monitor/watch-run.js'
+import { noiseSentence } from '../../lib/trajectory/noise-floor.js'
 import type { Step } from '../../lib/trajectory/trajectory.js'
 import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import {
@@ -144,6 +145,7 @@ function printEvent(output: Output, event: WatchEvent, traits: string[], said: S
     case 'baseline': {
       const from = event.cached ? 'from the cache' : `${event.tokens.computed} tokens`
       output.note(`step 0 measured (${from}); layer ${event.layers.join(', ')}`)
+      if (event.noiseFloor) output.note(noiseSentence(event.noiseFloor))
       traits.push(...event.traits)
       const names = [...FIRST, ...traits, ...lastColumns(event.verdict !== undefined)]
       output.print(`${'step'.padEnd(6)}${cells(names, names)}  ${READ_COLUMN}`)

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { throwIfAborted } from '../errors.js'
 import { readPeftAdapter } from '../formats/peft/peft.js'
 import { hiddenStates } from '../hidden-states/hidden-states.js'
+import { writeRandomAdapter } from '../hidden-states/random-adapter.js'
 import type { Model } from '../model/model.js'
-import { writeRandomAdapter } from './random-adapter.js'
 
 /** Rank, on the query and value projections. */
 const RANK = 16

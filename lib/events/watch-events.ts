@@ -3,7 +3,7 @@ import type { DriftStep } from '../drift/drift.js'
 import type { TraitscopeError } from '../errors.js'
 import type { FileHash } from '../formats/files/hash.js'
 import type { Projection } from '../trajectory/project.js'
-import type { AdapterSummary, Step } from '../trajectory/trajectory.js'
+import type { AdapterSummary, NoiseFloor, Step } from '../trajectory/trajectory.js'
 
 /** Version of an event as JSON. Within one version fields are only added, and none changes its meaning. */
 export const EVENT_SCHEMA = 1
@@ -22,6 +22,8 @@ export interface BaselineEvent {
   activationNorms: readonly number[]
   cached: boolean
   tokens: { total: number; computed: number }
+  /** What rounding alone makes of a drift; null where nothing is rounded. */
+  noiseFloor: NoiseFloor | null
   /** What the bundle's detector says of the start; absent when the watch has none. */
   verdict?: Verdict
 }

@@ -24,7 +24,7 @@ import {
   prepareMeasurement,
 } from '../trajectory/measurement.js'
 import type { Projection } from '../trajectory/project.js'
-import type { Step } from '../trajectory/trajectory.js'
+import type { NoiseFloor, Step } from '../trajectory/trajectory.js'
 import { AlarmLatch } from './alarm-latch.js'
 import { type PendingCheckpoint, RunLedger } from './run-ledger.js'
 
@@ -88,7 +88,7 @@ export async function* watchRun(
     const base = await plan.measureBase(passOptions(options, 0))
     options.onProgress?.(0, 1)
     const verdicts = bundle && verdictsOf(bundle, plan, base, options)
-    yield baselineEvent(plan, base, verdicts)
+    yield baselineEvent(plan, base, await plan.measureNoise(base, { signal }), verdicts)
     let changedAt = performance.now()
     for (;;) {
       const before = stampsOf(found)
@@ -285,6 +285,7 @@ const meansOf = (layers: readonly Projection[]): number[][] => layers.map(({ mea
 function baselineEvent(
   plan: MeasurementPlan,
   base: BaseMeasurement,
+  noiseFloor: NoiseFloor | null,
   verdicts: RunVerdicts | undefined,
 ): BaselineEvent {
   const { layers, activationNorms, cached, tokens } = base
@@ -296,6 +297,7 @@ function baselineEvent(
     activationNorms,
     cached,
     tokens,
+    noiseFloor,
     ...(verdicts && { verdict: verdicts.verdict(0, meansOf(layers), activationNorms) }),
   }
 }

@@ -138,6 +138,7 @@ async function measureSteps(
 
   const base = await plan.measureBase(passOptions(0))
   record({ step: 0, adapterSha256: null, tokens: base.tokens }, base.layers, base.states)
+  const noiseFloor = await plan.measureNoise(base, { signal })
   for (const [i, { step, weights, checkpoint }] of todo.entries()) {
     throwIfAborted(signal)
     try {
@@ -185,6 +186,7 @@ async function measureSteps(
     })),
     primary: plan.primary,
     skipped,
+    noiseFloor,
     run: {
       model: info.name ?? info.architecture,
       dataSource: basename(resolve(found.path)),

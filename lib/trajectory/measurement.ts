@@ -5,6 +5,7 @@ import type { Conditions } from '../conditions/conditions.js'
 import { measurementConditions } from '../conditions/conditions.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
+import { norm } from '../estimators/linalg.js'
 import type { Matrix } from '../estimators/matrix.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { type FileHash, sha256 } from '../formats/files/hash.js'
@@ -22,11 +23,12 @@ import { templateRemark } from '../prompts/own-template.js'
 import { evaluationPrompts } from '../prompts/prompt-sets.js'
 import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
+import { floorOf, noisePrompts, readNoise, roundsNothing } from './noise-floor.js'
 import { activationNorm, type Projection, project } from './project.js'
 import { relativeChange } from './relative-change.js'
 import { type CachedStates, Step0Cache } from './step0-cache.js'
 import { summarize } from './summarize-adapter.js'
-import type { AdapterSummary } from './trajectory.js'
+import type { AdapterSummary, NoiseFloor } from './trajectory.js'
 
 /** How checkpoints are measured; `measureRun` and `watchRun` share it. */
 export interface MeasurementOptions {
@@ -136,7 +138,7 @@ export class MeasurementPlan {
 
   /** Measures the bare base, from the cache if the very same pass was made before. */
   async measureBase(options: PassOptions = {}): Promise<BaseMeasurement> {
-    const key = this.#cacheKey()
+    const key = this.#cacheKey('step-0', this.tokenIdsSha256)
     const known = await this.#cache?.get(key, this.shape)
     const { states, computedTokens } = known ?? (await this.#computeBase(options))
     if (!known) await this.#cache?.put(key, this.shape, { states, computedTokens })
@@ -146,6 +148,31 @@ export class MeasurementPlan {
       tokens: { total: this.prompts.reduce((sum, ids) => sum + ids.length, 0), computed: computedTokens },
       cached: known !== undefined,
     }
+  }
+
+  /**
+   * What rounding alone makes of a drift at the layers of the directions; null where nothing is rounded. Kept in the
+   * cache as step 0 is: it is a matter of the base, the prompts and the layers, not of a run.
+   */
+  async measureNoise(
+    base: BaseMeasurement,
+    { signal }: Pick<PassOptions, 'signal'> = {},
+  ): Promise<NoiseFloor | null> {
+    const { model, directions, conditions } = this
+    if (roundsNothing(model)) return null
+    const { layers, nEmbd } = directions
+    const prompts = noisePrompts(this.prompts)
+    const shape = [prompts.length, layers.length, nEmbd]
+    const key = this.#cacheKey('noise', new TokenHash().add(prompts).digest())
+    const known = await this.#cache?.get(key, shape)
+    const noise = known ?? (await readNoise(model, prompts, { layers, pool: conditions.pool, signal }))
+    if (!known) await this.#cache?.put(key, shape, noise)
+    const sizes = layers.map((_, l) => {
+      const { data, rows } = this.#rows(base.states, l)
+      return { activationNorm: base.activationNorms[l]!, rms: norm(data) / Math.sqrt(rows) }
+    })
+    const along = layers.map((_, l) => this.#along(l))
+    return floorOf(noise.states, layers, along, sizes, this.prompts.length)
   }
 
   /**
@@ -228,18 +255,15 @@ export class MeasurementPlan {
   }
 
   #project(states: Float32Array): { layers: Projection[]; states: Float32Array } {
-    const { traits, nEmbd, vectors, layers } = this.directions
+    const { layers } = this.directions
+    return { states, layers: layers.map((_, l) => project(this.#rows(states, l), this.#along(l))) }
+  }
+
+  /** Directions of one layer, shape `[nTraits, nEmbd]`. */
+  #along(layer: number): Matrix {
+    const { traits, nEmbd, vectors } = this.directions
     const size = traits.length * nEmbd
-    return {
-      states,
-      layers: layers.map((_, l) =>
-        project(this.#rows(states, l), {
-          data: vectors.subarray(l * size, (l + 1) * size),
-          rows: traits.length,
-          cols: nEmbd,
-        }),
-      ),
-    }
+    return { data: vectors.subarray(layer * size, (layer + 1) * size), rows: traits.length, cols: nEmbd }
   }
 
   #rows(data: Float32Array, layer: number): Matrix {
@@ -249,14 +273,15 @@ export class MeasurementPlan {
   /**
    * Everything that can change a bit of the base's states. K and V are always F32 and flash attention is off.
    */
-  #cacheKey(): string {
-    const { model, directions, conditions, tokenIdsSha256 } = this
+  #cacheKey(what: 'step-0' | 'noise', tokenIds: string): string {
+    const { model, directions, conditions } = this
     return sha256(
       JSON.stringify({
-        schema: 4,
+        schema: 5,
+        what,
         base: conditions.base.fingerprint,
         adapter: null,
-        tokenIds: tokenIdsSha256,
+        tokenIds,
         layers: directions.layers,
         pool: conditions.pool,
         template: conditions.template.sha256,

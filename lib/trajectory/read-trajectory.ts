@@ -6,6 +6,7 @@ import { plainOrGzip } from '../formats/files/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
 import { shown } from '../formats/json/json-scan.js'
+import { isNoiseFloor } from './noise-floor.js'
 import type { LayerTrajectory, RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
 import { TRAJECTORY_SCHEMA } from './trajectory-json.js'
 
@@ -109,7 +110,8 @@ function parseOwn(
     throw new TraitscopeError('FILE_INVALID', `expected 'traitscope.${field}' of ${where} to be ${what}`)
   }
   const { traits, points, norm } = reference
-  const { steps, layers, primary, finalAliasOf, skipped, measurement } = own as unknown as Trajectory
+  const { steps, layers, primary, finalAliasOf, skipped, noiseFloor, measurement } =
+    own as unknown as Trajectory
   if (!Array.isArray(steps) || !steps.every((one) => isJsonObject(one) && isStep(one.step))) {
     invalid('steps', 'a list of measured steps')
   }
@@ -151,6 +153,7 @@ function parseOwn(
     invalid('finalAliasOf', 'null or a measured step')
   }
   if (!Array.isArray(skipped)) invalid('skipped', 'a list')
+  if (noiseFloor != null && !isNoiseFloor(noiseFloor)) invalid('noiseFloor', 'null or figures per layer')
 
   if (measurement != null) checkMeasurement(new JsonFields(own, where, 'traitscope.').object('measurement'))
 
@@ -173,6 +176,7 @@ function parseOwn(
     primary,
     skipped,
     run: runDescription(json),
+    ...(noiseFloor === undefined ? {} : { noiseFloor }),
     ...(measurement == null ? {} : { measurement }),
   }
 }

@@ -73,6 +73,31 @@ export interface SkippedCheckpoint {
   reason: string
 }
 
+/** What rounding alone makes of a measurement at one layer. */
+export interface LayerNoise {
+  layer: number
+  /** Length of the drift of all prompts, root mean square, in units of N. */
+  drift: number
+  /** As `stateChange` of a checkpoint: ‖H − H₀‖ / ‖H₀‖. */
+  stateChange: number
+}
+
+/**
+ * What kernels that round weights and activations make of a drift that is not there: measured, not derived from the
+ * types. A drift that is not several times longer says nothing. Verdicts do not know of it.
+ */
+export interface NoiseFloor {
+  /**
+   * The base is read bare, and with a small random adapter at strength s and −s: what is left of h(s) + h(−s) − 2 h(0) is
+   * rounding, whatever the weights, and has three times the variance of the rounding in one difference. No copy of the
+   * base is made, so it costs three passes over a few prompts at any size.
+   */
+  method: 'opposite-perturbations'
+  /** Prompts that were read for it, of those that a measurement reads. */
+  prompts: number
+  layers: LayerNoise[]
+}
+
 /**
  * What is known of the training run; null where nobody said. Field meanings are those of the reference's
  * files.
@@ -119,5 +144,7 @@ export interface Trajectory {
   primary: number
   skipped: SkippedCheckpoint[]
   run: RunDescription
+  /** What rounding alone makes of a drift; null where nothing is rounded, absent in older files. */
+  noiseFloor?: NoiseFloor | null
   measurement?: MeasurementRecord
 }

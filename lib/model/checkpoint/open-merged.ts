@@ -11,14 +11,15 @@ import { packageVersion } from '../../package.js'
 import { adapterArchitecture } from '../base/architectures.js'
 import { adapterRemarks } from '../base/base-name.js'
 import { refuseMovedBase } from '../lora/attachable.js'
-import { mergeAdapter, planReport } from '../merge/merge.js'
-import { planMerge } from '../merge/merge-plan.js'
+import { mergeAdapter, neverRounded, planReport } from '../merge/merge.js'
+import { type MergePlan, planMerge } from '../merge/merge-plan.js'
 import type { Model } from '../model.js'
 import type { OpenCheckpoint, OpenCheckpointOptions } from './opened-checkpoint.js'
 
 /**
  * Merges an adapter into a copy of the base and opens it beside the base, as the base was opened. Changed weights are
- * written as F32 or F16, so that a quantised base loses nothing but what its own arithmetic adds.
+ * written as F32 or F16, so that a quantised base loses nothing but what its own arithmetic adds. Replaced ones are
+ * rounded as the base's own: the base has only rounded ones to compare with.
  *
  * @param reason why it is merged, as half a sentence
  * @throws TraitscopeError as `mergeAdapter` and `openModel`
@@ -32,9 +33,17 @@ export async function openMerged(
   const { cacheDir, strength = 1, residualBase, signal } = options
   refuseMovedBase(peft, residualBase)
   const architecture = adapterArchitecture(base.gguf)
-  const report = planReport(architecture, peft, planMerge(peft, base.gguf, architecture))
+  const plan = planMerge(peft, base.gguf, architecture)
+  const report = planReport(architecture, peft, plan)
   const write = (path: string, force: boolean) =>
-    mergeAdapter(base.path, peft, path, { type: 'float', strength, residualBase, force, signal })
+    mergeAdapter(base.path, peft, path, {
+      type: 'float',
+      roundReplaced: true,
+      strength,
+      residualBase,
+      force,
+      signal,
+    })
   const open = (path: string) => base.openLike(path, { signal })
   const { model, remove } =
     cacheDir === undefined
@@ -50,7 +59,7 @@ export async function openMerged(
         }
   return {
     how: 'merge',
-    reason,
+    reason: reason + unrounded(plan),
     model,
     sha256: peft.sha256,
     files: peft.files,
@@ -70,6 +79,13 @@ const DEFAULT_CACHE_BYTES = 20 * 2 ** 30
 /** Merged models on disk, so that a checkpoint that has to be merged is merged once. */
 function mergedModels(folder: string, maxBytes = DEFAULT_CACHE_BYTES): KeyedStore {
   return new KeyedStore(folder, { prefix: 'merged-', suffix: '.gguf', maxBytes })
+}
+
+function unrounded(plan: MergePlan): string {
+  const [first] = neverRounded(plan)
+  if (first === undefined) return ''
+  const { name, source } = first
+  return `; its ${name} cannot be rounded as the base's ${source?.type ?? 'own'} is, and that adds to the drift`
 }
 
 type Write = (path: string, force: boolean) => Promise<unknown>
@@ -113,7 +129,7 @@ async function openScratch(write: Write, open: Open): Promise<{ model: Model; re
 function cacheKey(base: Model, peft: PeftAdapter, strength: number): string {
   return sha256(
     JSON.stringify({
-      schema: 1,
+      schema: 2,
       base: base.fingerprint,
       adapter: peft.sha256,
       strength,

@@ -82,6 +82,7 @@ class BlockStream {
       const rows = await cancellable(context, (token) =>
         binding().mergeRows({ ...merge, columnFactors }, token),
       )
+      this.#keepRows(rows, merge)
       const differs = source?.type !== this.type || base === undefined || Buffer.compare(rows, base) !== 0
       if (differs) context.onChange(tensor.name)
       yield rows
@@ -135,6 +136,16 @@ class BlockStream {
       rowNorms: rowNorms?.subarray(begin, end),
       strength: this.context.strength,
       threads: this.context.threads,
+    }
+  }
+
+  /** Rows that nothing changes keep the base's bytes: quantised once more, some types would round them again. */
+  #keepRows(rows: Uint8Array, { base, replaced, rank, rowNorms, rows: n }: NativeRowMerge): void {
+    const untouched = replaced !== undefined && rank === 0 && !rowNorms && !this.block.edit?.columnNorms
+    if (!untouched || base === undefined || this.tensor.source?.type !== this.type) return
+    const size = base.length / n
+    for (let i = 0; i < n; i++) {
+      if (replaced[i]! < 0) rows.set(base.subarray(i * size, (i + 1) * size), i * size)
     }
   }
 }

@@ -45,6 +45,11 @@ export function mergeType(name: string): WantedType {
   )
 }
 
+/** Whether weights can be written in a type again: some need an importance matrix. */
+export function isMergeType(type: GgmlTypeName): type is MergeType {
+  return type in MERGE_TYPES
+}
+
 /**
  * The type that a changed tensor is written in: the wanted one, else the one it has; vectors are always F32.
  *
@@ -58,7 +63,7 @@ export function targetType(
   const { name, shape, type } = tensor
   if (shape.length < 2) return 'F32'
   if (wanted === 'float') return type === 'F32' ? 'F32' : 'F16'
-  const target = wanted ?? (type in MERGE_TYPES ? (type as MergeType) : undefined)
+  const target = wanted ?? (isMergeType(type) ? type : undefined)
   if (target === undefined) {
     throw new TraitscopeError(
       'UNSUPPORTED',

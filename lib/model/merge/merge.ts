@@ -15,9 +15,10 @@ import { fingerprintGguf } from '../base/fingerprint.js'
 import { refuseMovedBase } from '../lora/attachable.js'
 import { type AttachReport, describeAttachment } from '../lora/lora.js'
 import { integerOption, MAX_THREADS } from '../placement.js'
+import type { RowBlock } from './merge-edits.js'
 import { type MergedTensor, type MergePlan, planMerge } from './merge-plan.js'
 import { mergedBytes } from './merge-stream.js'
-import { fileType, targetType, type WantedType } from './merge-types.js'
+import { fileType, isMergeType, targetType, type WantedType } from './merge-types.js'
 
 /** How to merge. */
 export interface MergeOptions {
@@ -25,6 +26,11 @@ export interface MergeOptions {
   adapterName?: string | undefined
   /** Type of the changed matrices; default: the type that each has in the base. */
   type?: WantedType | undefined
+  /**
+   * Round values that take the place of the base's to the type that those have, whatever `type` says (default false):
+   * what was saved and never trained is then what the base has, and no change.
+   */
+  roundReplaced?: boolean | undefined
   /** Factor on the whole change, default 1: 0.5 is half-way from the base to the trained model. */
   strength?: number | undefined
   /** The base is what an initialisation such as PiSSA left of the original, so that such adapters fit it. */
@@ -80,7 +86,11 @@ export async function mergeAdapter(
   const peft = typeof adapter === 'string' ? await readNamed(adapter, options.adapterName) : adapter
   refuseMovedBase(peft, options.residualBase)
   const plan = planMerge(peft, parts, architecture)
-  const typed = plan.tensors.map((tensor) => ({ ...tensor, type: typeOf(tensor, options.type) }))
+  const { roundReplaced = false } = options
+  const typed = plan.tensors.map((tensor) => ({
+    ...tensor,
+    type: typeOf(tensor, roundReplaced && isReplaced(tensor) ? undefined : options.type),
+  }))
 
   const differing = new Set<string>()
   const context = {
@@ -120,6 +130,21 @@ async function readNamed(folder: string, name: string | undefined): Promise<Peft
 function typeOf({ name, shape, source, blocks }: MergedTensor, wanted: WantedType | undefined): GgmlTypeName {
   if (!blocks && source) return source.type
   return targetType({ name, shape, type: source?.type ?? 'F32' }, wanted)
+}
+
+/** Its values or rows are replaced and nothing else happens to it, so it can be rounded and computed with as the base's. */
+function isReplaced({ source, blocks = [] }: MergedTensor): boolean {
+  const writable = source !== undefined && isMergeType(source.type)
+  const only = ({ edit }: RowBlock) =>
+    edit?.replacement !== undefined && !edit.pair && !edit.columnNorms && !edit.rowNorms
+  return writable && blocks.length > 0 && blocks.every(only)
+}
+
+/** Tensors with replaced values that cannot be rounded as the base's are. */
+export function neverRounded({ tensors }: MergePlan): MergedTensor[] {
+  return tensors.filter(
+    (tensor) => tensor.blocks?.some(({ edit }) => edit?.replacement !== undefined) && !isReplaced(tensor),
+  )
 }
 
 /** What a plan does to an adapter's modules, whether the result is written or was before. */

@@ -9,6 +9,8 @@ import { mergeAdapter } from '../../../lib/model/merge/merge.js'
 import { type Model, openModel } from '../../../lib/model/model.js'
 import { copyAsDora } from '../../helpers/dora.js'
 import { isMapped } from '../../helpers/mapped.js'
+import { quantized } from '../../helpers/quantized.js'
+import { copyWithEmbedding } from '../../helpers/saved-embedding.js'
 import { relativeL2, TINY_BASE, TINY_RUN } from '../../helpers/tiny.js'
 
 const PLAIN = join(TINY_RUN, 'checkpoint-60')
@@ -77,6 +79,28 @@ describe('openCheckpoint', () => {
       code: 'UNSUPPORTED',
       message: expect.stringMatching(/DoRA.*--lora-mode merge/),
     })
+  })
+
+  // A trainer that saves the embedding with every checkpoint saves what the quantised base has rounded.
+  it.each(['Q8_0', 'Q4_0'])('should round what replaces weights of %s as the base did', async (type) => {
+    const { stored } = await quantized(TINY_BASE, folder, type)
+    await using rounded = await openModel(stored, { threads: 1 })
+    const states = async (adapter: string) => {
+      await using merged = await openCheckpoint(rounded, adapter, { mode: 'merge', cacheDir })
+      const { data } = await hiddenStates(merged.model, [PROMPT], { layers: [0, 1, 2, 3] })
+      return data
+    }
+    const without = await states(PLAIN)
+    const all = await copyWithEmbedding(PLAIN, join(folder, 'all'), TINY_BASE)
+    expect(await states(all)).toEqual(without)
+    const rows = await copyWithEmbedding(PLAIN, join(folder, 'rows'), TINY_BASE, [9, 12, 500])
+    expect(await states(rows)).toEqual(without)
+    // As the trainer saved it, the embedding is another one than the base's.
+    const out = join(folder, `${type}-unrounded.gguf`)
+    await mergeAdapter(stored, all, out, { type: 'float' })
+    await using unrounded = await openModel(out, { threads: 1 })
+    const { data } = await hiddenStates(unrounded, [PROMPT], { layers: [0, 1, 2, 3] })
+    expect(relativeL2(data, without)).toBeGreaterThan(4e-3)
   })
 
   it('should merge once, and again when the adapter, the strength or the file changed', async () => {

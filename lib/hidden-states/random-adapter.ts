@@ -11,7 +11,7 @@ const TARGETS = { attn_q: 'q_proj', attn_v: 'v_proj', attn_qkv: 'qkv_proj' }
 
 /**
  * Writes a PEFT LoRA folder that fits the base: rank `r` on the query and value projections of every block, small
- * random weights from a fixed seed. For measuring what swapping adapters takes, and as load for benchmarks.
+ * random weights from a fixed seed: what swapping adapters takes, and what rounding makes of a change, is measured with it.
  */
 export async function writeRandomAdapter(folder: string, base: GgufFile, r: number): Promise<void> {
   const random = new Mt19937(20)
