@@ -6,6 +6,8 @@ import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { columnMeans } from '../estimators/matrix.js'
 import { publishFolder } from '../formats/files/atomic.js'
 import { sha256 } from '../formats/files/hash.js'
+import { listFolder } from '../formats/files/list-folder.js'
+import { someNames } from '../formats/peft/peft.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
 import { filesBelow } from '../formats/run/read-files.js'
 import { type Checkpoint, type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
@@ -116,7 +118,7 @@ async function measureSteps(
     .filter(({ state }) => state === 'complete')
     .map((checkpoint) => ({ step: checkpoint.step, weights: checkpoint, checkpoint }))
   if (final && final.aliasOf === undefined) todo.push({ step: 'final', weights: final })
-  if (todo.length === 0) nothingToMeasure(found, skipped)
+  if (todo.length === 0) await nothingToMeasure(found, skipped)
   for (const { checkpoint } of todo) if (checkpoint?.fault) throw checkpoint.fault
 
   const steps: TrajectoryStep[] = []
@@ -167,7 +169,7 @@ async function measureSteps(
       if (final && step === final.aliasOf) todo.push({ step: 'final', weights: final })
     }
   }
-  if (steps.length === 1) nothingToMeasure(found, skipped)
+  if (steps.length === 1) await nothingToMeasure(found, skipped)
   onProgress?.(1)
 
   const aliasOf = final?.aliasOf
@@ -269,11 +271,15 @@ async function writeOutputs(
   await writeFile(join(folder, 'run_manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
 }
 
-function nothingToMeasure({ path }: RunFolder, skipped: { step: Step; reason: string }[]): never {
-  const why = skipped.map(({ step, reason }) => `checkpoint-${step}: ${reason}`).join('; ')
+async function nothingToMeasure(
+  { path }: RunFolder,
+  skipped: { step: Step; reason: string }[],
+): Promise<never> {
+  const why = skipped.map(({ step, reason }) => `step ${step}: ${reason}`).join('; ')
+  const there = someNames((await listFolder(path, 'vanished')).map(({ name }) => name))
   throw new TraitscopeError(
     'FILE_INCOMPLETE',
-    `expected at least one complete checkpoint or adapter in ${path}, found ${why || 'none'}; ` +
+    `expected at least one complete checkpoint or adapter in ${path}, found ${why || there}; ` +
       'wait for the trainer to save one, or name the folder that holds checkpoint-N',
   )
 }

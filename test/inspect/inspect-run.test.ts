@@ -41,6 +41,7 @@ describe('inspectPath on what trainers write', () => {
     expect(facts).toEqual([
       ['kind', 'Hugging Face model'],
       ['files', '2'],
+      ['parameters', '86.2K'],
       ['tensors', '30 BF16'],
       ['read', 'model-00001-of-00002.safetensors (not hashed) and 1 more'],
     ])

@@ -8,3 +8,8 @@ export async function listFolder(folder: string, missing: MissingMeans): Promise
     throw fileError(error, folder, missing)
   })
 }
+
+/** Names of the entries that are no folders; a link may lead to a file. */
+export function fileNames(entries: readonly Dirent[]): string[] {
+  return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name)
+}

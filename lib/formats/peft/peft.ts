@@ -3,6 +3,7 @@ import { TraitscopeError } from '../../errors.js'
 import type { MissingMeans } from '../files/file-errors.js'
 import { type FileHash, sha256 } from '../files/hash.js'
 import { listFolder } from '../files/list-folder.js'
+import { namesModelWeights } from '../hf/hf-weights.js'
 import { parseTrainerJson, readUnpacked } from '../json/json.js'
 import { openSafetensors, readSafetensors } from '../safetensors/safetensors.js'
 import { isMlxConfig, MLX_TENSORS, mlxAsPeft, readMlxTensors } from './mlx-adapter.js'
@@ -61,7 +62,7 @@ export async function readPeftAdapter(
   path: string,
   { values = 'memory' }: ReadPeftOptions = {},
 ): Promise<PeftAdapter> {
-  const { config: configPath, tensors: tensorsPath } = await adapterFiles(path)
+  const { config: configPath, tensors: tensorsPath, beside } = await adapterFiles(path)
   const { config, isMlx, sha256: configSha256 } = await readAdapterConfig(configPath)
   const read = values === 'disk' ? openSafetensors : readSafetensors
   const file = await read(tensorsPath, { missing: 'vanished', maxHeaderBytes: MAX_HEADER_BYTES })
@@ -81,6 +82,7 @@ export async function readPeftAdapter(
     ],
     remarks: [
       ...(remark === undefined ? [] : [remark]),
+      ...(beside === undefined ? [] : [`the adapter is read; the whole model beside it (${beside}) is not`]),
       ...(buffers.length === 0
         ? []
         : [
@@ -105,7 +107,7 @@ export async function readAdapterConfig(
 }
 
 /**
- * The two files of an adapter.
+ * The two files of an adapter, and the name of a whole model's file beside them.
  *
  * @param path the folder, or one of its tensor files
  * @throws as {@link checkFiles}
@@ -113,12 +115,16 @@ export async function readAdapterConfig(
 export async function adapterFiles(
   path: string,
   missing: MissingMeans = 'absent',
-): Promise<{ config: string; tensors: string }> {
+): Promise<{ config: string; tensors: string; beside: string | undefined }> {
   const named = isTensorFile(path) ? basename(path) : undefined
   const folder = named === undefined ? path : dirname(path)
   const names = (await listFolder(folder, missing)).map(({ name }) => name)
   checkFiles(names, folder, named)
-  return { config: join(folder, ADAPTER_CONFIG), tensors: join(folder, named ?? tensorsFile(names)) }
+  return {
+    config: join(folder, ADAPTER_CONFIG),
+    tensors: join(folder, named ?? tensorsFile(names)),
+    beside: names.sort().find((name) => namesModelWeights([name])),
+  }
 }
 
 /** Whether a path is that of an adapter's tensor file, going by its name. */
@@ -159,6 +165,13 @@ export function checkFiles(names: readonly string[], folder: string, tensors = t
       `${folder} holds adapter_model.bin, a pickle that can run code when it is opened; load it with PEFT and save it again with save_pretrained(..., safe_serialization=True)`,
     )
   }
+  const shard = names.find((name) => /^adapter_model-\d+-of-\d+\.safetensors$/.test(name))
+  if (shard !== undefined) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `${folder} holds an adapter in several files (${shard}, ...), which PEFT does not read; save it in one, with save_pretrained(..., max_shard_size="50GB")`,
+    )
+  }
   if (names.some((name) => name.startsWith('pytorch_model_fsdp') || name.endsWith('.distcp'))) {
     throw new TraitscopeError(
       'UNSUPPORTED',
@@ -173,6 +186,13 @@ export function checkFiles(names: readonly string[], folder: string, tensors = t
   }
   throw new TraitscopeError(
     'FILE_NOT_FOUND',
-    `expected ${ADAPTER_CONFIG} and ${ADAPTER_TENSORS} in ${folder}, found neither; name a PEFT adapter folder`,
+    `expected ${ADAPTER_CONFIG} and ${ADAPTER_TENSORS} in ${folder}, found ${someNames(names)}; name a PEFT adapter folder`,
   )
+}
+
+/** What a folder holds instead of what was looked for. */
+export function someNames(names: readonly string[]): string {
+  if (names.length === 0) return 'nothing'
+  const shown = [...names].sort().slice(0, 6).join(', ')
+  return names.length > 6 ? `${shown} and ${names.length - 6} more` : shown
 }

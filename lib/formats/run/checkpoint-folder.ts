@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { errnoOf, type MissingMeans } from '../files/file-errors.js'
 import { sha256File } from '../files/hash.js'
-import { listFolder } from '../files/list-folder.js'
+import { fileNames, listFolder } from '../files/list-folder.js'
 import { hashWeights, namesModelWeights } from '../hf/hf-weights.js'
 import { MLX_TENSORS } from '../peft/mlx-adapter.js'
 import {
@@ -34,7 +34,7 @@ export function checkpointKind(names: readonly string[]): CheckpointKind | undef
 /** {@link checkpointKind} of a folder or tensor file; `adapter` where nothing tells, since that is what a run usually is. */
 export async function weightsKind(path: string, missing: MissingMeans = 'vanished'): Promise<CheckpointKind> {
   if (isTensorFile(path)) return 'adapter'
-  return checkpointKind((await listFolder(path, missing)).map(({ name }) => name)) ?? 'adapter'
+  return checkpointKind(fileNames(await listFolder(path, missing))) ?? 'adapter'
 }
 
 /**

@@ -1,5 +1,7 @@
 import type { Dirent } from 'node:fs'
 import { isTraitscopeError, TraitscopeError } from '../../errors.js'
+import { fileNames } from '../files/list-folder.js'
+import { namesModelWeights } from '../hf/hf-weights.js'
 import { type Checkpoint, checkWeights } from './checkpoint.js'
 import type { CheckpointKind } from './checkpoint-folder.js'
 import {
@@ -49,7 +51,11 @@ export async function findFinal(
   const found: FoundWeights[] = []
   for (const one of await findWeights(root, entries)) if (await isWhole(one)) found.push(one)
   const own = found.find(({ name }) => name === DEFAULT_ADAPTER)
-  if (checkpoints.some(({ kind }) => kind === 'model')) return own?.kind === 'model' ? own : undefined
+  if (checkpoints.some(({ kind }) => kind === 'model')) {
+    // An adapter in the root would be the one that is left over.
+    const model: FoundWeights = { name: DEFAULT_ADAPTER, path: root, kind: 'model' }
+    return namesModelWeights(fileNames(entries)) && (await isWhole(model)) ? model : undefined
+  }
   const adapters = found.filter(({ kind }) => kind === 'adapter')
   const name = wanted ?? nameOf(checkpoints)
   if (name !== undefined && name !== DEFAULT_ADAPTER) {

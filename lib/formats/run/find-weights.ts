@@ -2,7 +2,7 @@ import type { Dirent } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
-import { listFolder } from '../files/list-folder.js'
+import { fileNames, listFolder } from '../files/list-folder.js'
 import { isTensorFile } from '../peft/peft.js'
 import { type CheckpointKind, checkpointKind } from './checkpoint-folder.js'
 import { listRuns, nestedRuns } from './nested-runs.js'
@@ -29,7 +29,7 @@ const NESTED = ['model', 'model/consolidated', 'actor/lora_adapter', 'actor/hugg
  * are; which of several is meant, {@link pickWeights} decides.
  */
 export async function findWeights(folder: string, entries: readonly Dirent[]): Promise<FoundWeights[]> {
-  const own = checkpointKind(entries.map(({ name }) => name))
+  const own = checkpointKind(fileNames(entries))
   const found: FoundWeights[] = own ? [{ name: DEFAULT_ADAPTER, path: folder, kind: own }] : []
   const folders = entries
     .filter((entry) => entry.isDirectory() || entry.isSymbolicLink())
@@ -38,7 +38,8 @@ export async function findWeights(folder: string, entries: readonly Dirent[]): P
   const nested = NESTED.filter((name) => folders.includes(name.split('/')[0]!))
   for (const name of [...new Set([...nested, ...folders.sort()])]) {
     const path = join(folder, name)
-    const kind = checkpointKind(await readdir(path).catch(() => []))
+    const inside = await readdir(path, { withFileTypes: true }).catch(() => [])
+    const kind = checkpointKind(fileNames(inside))
     if (kind === 'adapter' || (kind && NESTED.includes(name))) found.push({ name, path, kind })
   }
   return found

@@ -1,6 +1,7 @@
 import type { Dirent } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join, posix } from 'node:path'
+import { fileNames } from '../files/list-folder.js'
 import { checkpointKind } from './checkpoint-folder.js'
 import { checkpointStep, STAGING } from './step-folders.js'
 
@@ -44,7 +45,7 @@ export async function nestedRuns(folder: string, depth = DEPTH): Promise<NestedR
 
 function kindOf(entries: readonly Dirent[]): NestedRun['kind'] | undefined {
   const names = entries.map(({ name }) => name)
-  return names.some((name) => checkpointStep(name) !== undefined) ? 'run' : checkpointKind(names)
+  return names.some((name) => checkpointStep(name) !== undefined) ? 'run' : checkpointKind(fileNames(entries))
 }
 
 const byPath = (a: NestedRun, b: NestedRun): number => (a.path < b.path ? -1 : 1)

@@ -17,12 +17,16 @@ export interface StepFolder {
 }
 
 /**
- * N of `checkpoint-N`, torchtune's `step_N` and `epoch_N`, verl's `global_step_N`, NeMo's `epoch_E_step_N` and mlx-lm's
- * `N_adapters.safetensors`; undefined for every other name, such as the staging folder `tmp-checkpoint-N`.
+ * N of `checkpoint-N`, torchtune's `step_N`, verl's `global_step_N`, NeMo's `epoch_E_step_N` and mlx-lm's
+ * `N_adapters.safetensors`; N + 1 of torchtune's `epoch_N`, which counts from 0 and is written when the epoch is over.
+ * Undefined for every other name, such as the staging folder `tmp-checkpoint-N`, and for step 0, which is the base
+ * itself: what a trainer saves before the first step is no checkpoint of the run.
  */
 export function checkpointStep(name: string): number | undefined {
-  const digits = STEP_FOLDER.exec(name)?.at(-1) ?? STEP_FILE.exec(name)?.[1]
-  return digits === undefined ? undefined : Number(digits)
+  const folder = STEP_FOLDER.exec(name)
+  const digits = folder?.at(-1) ?? STEP_FILE.exec(name)?.[1]
+  if (digits === undefined) return undefined
+  return Number(digits) + (folder?.[5] === undefined ? 0 : 1) || undefined
 }
 
 /** Whether the Hugging Face trainer writes a folder of this name, with its trainer_state.json last. */

@@ -60,6 +60,12 @@ export function mapTensors(
     const found = /^(.+)\.(weight|bias)$/s.exec(source.name)
     if (BUFFERS.test(source.name) || isOtherModality(source.name)) continue
     refuseWrapped(source.name, weights.folder)
+    if (source.name.startsWith('base_model.model.')) {
+      throw new TraitscopeError(
+        'UNSUPPORTED',
+        `tensor ${quoted(source.name)} of ${weights.folder} is of a PEFT model with its adapter in it, as accelerate's save_state writes it; save the adapter alone with model.save_pretrained, or the whole with merge_and_unload().save_pretrained`,
+      )
+    }
     const module = found ? mapModule(architecture, found[1]!) : undefined
     const part = found?.[2] as 'weight' | 'bias'
     if (!module || (part === 'bias' && !loadsBias(architecture, module))) {

@@ -102,7 +102,7 @@ describe('readPeftAdapter', () => {
   })
 
   const missing: [string, string[], string, RegExp][] = [
-    ['an empty folder', [], 'FILE_NOT_FOUND', /found neither/],
+    ['an empty folder', [], 'FILE_NOT_FOUND', /found nothing/],
     [
       'only a configuration',
       ['adapter_config.json'],
@@ -219,6 +219,23 @@ describe('readPeftAdapter', () => {
     await expect(readPeftAdapter(await write(raw))).rejects.toMatchObject({
       code: 'UNSUPPORTED',
       message: expect.stringMatching(/holds the adapters default, ref/),
+    })
+  })
+
+  it('should say that a whole model beside the adapter is not read', async () => {
+    await write(pair())
+    await writeFile(join(folder, 'model-00001-of-00002.safetensors'), '')
+    expect((await readPeftAdapter(folder)).remarks).toEqual([
+      'the adapter is read; the whole model beside it (model-00001-of-00002.safetensors) is not',
+    ])
+  })
+
+  it('should refuse an adapter in several files', async () => {
+    await writeFile(join(folder, 'adapter_config.json'), JSON.stringify(config))
+    await writeFile(join(folder, 'adapter_model-00001-of-00002.safetensors'), '')
+    await expect(readPeftAdapter(folder)).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringMatching(/in several files.*max_shard_size/),
     })
   })
 

@@ -350,7 +350,15 @@ describe('readCheckpointFolder', () => {
 describe('checkpointStep', () => {
   it.each([
     ['checkpoint-10', 10],
-    ['checkpoint-0', 0],
+    ['checkpoint-0', undefined],
+    ['epoch_0', 1],
+    ['epoch_2', 3],
+    ['step_2', 2],
+    ['global_step_30', 30],
+    ['global_step30', undefined],
+    ['epoch_1_step_40', 40],
+    ['epoch_0_step_0', undefined],
+    ['0000100_adapters.safetensors', 100],
     ['checkpoint-010', 10],
     ['tmp-checkpoint-10', undefined],
     ['checkpoint-10-final', undefined],

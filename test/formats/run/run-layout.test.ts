@@ -97,17 +97,20 @@ describe('recogniseLayout', () => {
     })
   })
 
-  it.each(['epoch', 'step'])('should read %s_N of torchtune as checkpoints', async (unit) => {
-    await adapter(`${unit}_0`)
+  it.each([
+    ['epoch', 0, 1],
+    ['step', 1, 0],
+  ])('should read %s_N of torchtune as checkpoints', async (unit, first, more) => {
+    await adapter(`${unit}_${first}`)
     await adapter(`${unit}_11`)
     await write(`${unit}_2/adapter_model.safetensors`, 'short')
     await write('recipe_state/recipe_state.pt')
     const { scan, layout } = await found()
     expect(layout?.tool).toBe('torchtune')
     expect(scan.checkpoints.map(({ step, state: done }) => [step, done])).toEqual([
-      [0, 'complete'],
-      [2, 'incomplete'],
-      [11, 'complete'],
+      [1, 'complete'],
+      [2 + more, 'incomplete'],
+      [11 + more, 'complete'],
     ])
     expect(scan.final).toBeUndefined()
   })

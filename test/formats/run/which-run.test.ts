@@ -227,6 +227,42 @@ describe('layouts of trainers', () => {
     await expect(scanRunFolder(run)).rejects.toMatchObject(ambiguous(message))
   })
 
+  it('should count the epochs of torchtune from 1, as they are over when they are saved', async () => {
+    await adapter(join(run, 'epoch_0'), 1)
+    await adapter(join(run, 'epoch_1'), 2)
+    expect((await scanRunFolder(run)).checkpoints.map(({ step }) => step)).toEqual([1, 2])
+  })
+
+  it('should not take what was saved before the first step for a checkpoint', async () => {
+    await checkpoint(run, 0)
+    await checkpoint(run, 10)
+    const { checkpoints, beside } = await scanRunFolder(run)
+    expect(checkpoints.map(({ step }) => step)).toEqual([10])
+    expect(beside).toEqual([{ path: 'checkpoint-0', kind: 'adapter' }])
+  })
+
+  it('should not take a folder for a file of its name', async () => {
+    await checkpoint(run, 10, ['adapter_model'])
+    expect((await scanRunFolder(run)).checkpoints).toMatchObject([
+      { path: join(run, 'checkpoint-10/adapter_model'), adapterName: 'adapter_model', state: 'complete' },
+    ])
+  })
+
+  it('should follow a link that is called final', async () => {
+    await checkpoint(run, 10)
+    await symlink('checkpoint-10', join(run, 'final'))
+    await symlink('checkpoint-10', join(run, 'latest'))
+    expect((await scanRunFolder(run)).final).toMatchObject({ path: join(run, 'final'), aliasOf: 10 })
+  })
+
+  it('should end a fully fine-tuned run with its model, whatever adapter was left in the root', async () => {
+    const folder = await model(join(run, 'checkpoint-10'), 1)
+    await writeFile(join(folder, 'trainer_state.json'), JSON.stringify(state(10)))
+    await model(run, 2)
+    await adapter(run, 3)
+    expect((await scanRunFolder(run)).final).toMatchObject({ path: run, kind: 'model' })
+  })
+
   it('should take a configuration without adapter for nothing beside a whole model', async () => {
     const folder = await model(join(run, 'checkpoint-10'), 1)
     await writeFile(join(folder, 'adapter_config.json'), CONFIG)

@@ -131,6 +131,16 @@ describe('whole models', () => {
     })
   })
 
+  it('should be refused as states of a PEFT model, as accelerate saves them', async () => {
+    const name = 'base_model.model.model.embed_tokens.weight'
+    const tensor: SafetensorsInput = { name, dtype: 'F32', shape: [1, 1], data: Float32Array.of(1) }
+    await writeFile(join(folder, 'model.safetensors'), encodeSafetensors([tensor]))
+    await expect(openCheckpoint(llama, folder)).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringMatching(/PEFT model with its adapter in it.*merge_and_unload/),
+    })
+  })
+
   it('should be read as transformers reads them where an old index lies beside them', async () => {
     const sharded = join(packageRoot, 'test/fixtures/convert/full-llama/checkpoint-8')
     const file = join(folder, 'mixed/model.safetensors')
