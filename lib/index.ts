@@ -162,6 +162,7 @@ export type {
 } from './detector/verdict.js'
 export type { StepVerdict, VerdictSource } from './detector/run-verdicts.js'
 export type { BasePoint, CalibratedFor } from './conditions/calibrated-for.js'
+export type { EngineConditions } from './conditions/engine.js'
 export type {
   Exclusion,
   LabelledRun,

@@ -19,13 +19,14 @@ export function calibratedFor(runs: readonly LabelledRun[], layers: readonly num
   const [first] = runs
   const measurement = first?.trajectory.measurement
   if (first === undefined || measurement === undefined) return null
-  const { conditions, directionsSha256, tokenIdsSha256, nPrompts, device } = measurement
+  const { conditions, directionsSha256, tokenIdsSha256, nPrompts, device, engine } = measurement
   return {
     conditions,
     directionsSha256,
     tokenIdsSha256,
     nPrompts,
     deviceClass: deviceClass(device),
+    ...(engine ? { engine } : {}),
     base: layers.map((layer) => basePoint(first.trajectory.layers.find((one) => one.layer === layer)!)),
   }
 }

@@ -1,6 +1,7 @@
 import { norm } from '../estimators/linalg.js'
 import { mismatchesBetween } from './comparable.js'
 import type { Conditions } from './conditions.js'
+import { type EngineConditions, engineMismatches } from './engine.js'
 
 /** Where the untouched base lies at one layer. */
 export interface BasePoint {
@@ -21,6 +22,8 @@ export interface CalibratedFor {
   nPrompts: number
   /** Kernels differ between the two by more than a drift may be off. */
   deviceClass: 'cpu' | 'gpu'
+  /** Absent in bundles of earlier versions: not recorded, and not compared. */
+  engine?: EngineConditions | undefined
   /** At the detector's layers, in its order. */
   base: BasePoint[]
 }
@@ -33,6 +36,8 @@ export interface MeasuredUnder {
   tokenIdsSha256: string
   /** `cpu`, or the name of the GPU that held blocks. */
   device: string
+  /** Absent in files of earlier versions. */
+  engine?: EngineConditions | undefined
 }
 
 export const deviceClass = (device: string): 'cpu' | 'gpu' => (device === 'cpu' ? 'cpu' : 'gpu')
@@ -60,6 +65,7 @@ export function differences(
     measured.tokenIdsSha256.slice(0, 12),
   )
   check('the device', calibrated.deviceClass, deviceClass(measured.device))
+  different.push(...engineMismatches(calibrated.engine, measured.engine))
   if (![calibrated.directionsSha256, ...accepted].includes(measured.directionsSha256)) {
     check(
       'the set of directions',

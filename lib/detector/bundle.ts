@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { BasePoint, CalibratedFor } from '../conditions/calibrated-for.js'
 import { parseConditions } from '../conditions/conditions-json.js'
+import { parseEngine } from '../conditions/engine.js'
 import type { Directions } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
@@ -136,7 +137,9 @@ async function inside(folder: string, name: string): Promise<string> {
 function parseCalibratedFor(at: JsonFields): CalibratedFor {
   const deviceClass = at.text('deviceClass')
   if (deviceClass !== 'cpu' && deviceClass !== 'gpu') return at.fail('deviceClass', 'cpu or gpu')
+  const engine = parseEngine(at)
   return {
+    ...(engine ? { engine } : {}),
     conditions: parseConditions(at.object('conditions')),
     directionsSha256: at.text('directionsSha256'),
     tokenIdsSha256: at.text('tokenIdsSha256'),

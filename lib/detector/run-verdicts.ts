@@ -1,4 +1,5 @@
 import { differences, type MeasuredUnder, startShift } from '../conditions/calibrated-for.js'
+import { engineRemarks } from '../conditions/engine.js'
 import type { FileHash } from '../formats/files/hash.js'
 import type { Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
 import type { Bundle } from './bundle.js'
@@ -42,7 +43,10 @@ export class RunVerdicts {
       different.push('the run does not start from the calibrated base: its projections at step 0 are others')
     }
     this.#refused = allowMismatch ? [] : different
-    this.#remarks = allowMismatch ? different : []
+    this.#remarks = [
+      ...(allowMismatch ? different : []),
+      ...engineRemarks(by.calibratedFor.engine, measured?.engine),
+    ]
   }
 
   /** Why nothing is comparable; empty when verdicts are given. */

@@ -235,7 +235,12 @@ async function measurePending(
     path,
     adapterSha256,
     files: filesBelow(found.path, measured.files),
-    remarks: [...found.remarks, ...ledger.sameWeights(step, adapterSha256), ...measured.remarks],
+    remarks: [
+      ...found.remarks,
+      ...plan.remarks,
+      ...ledger.sameWeights(step, adapterSha256),
+      ...measured.remarks,
+    ],
     ...(adapter ? { adapter } : {}),
     stateChange,
     remeasured,
@@ -262,15 +267,14 @@ function verdictAndAlarm(
 
 function verdictsOf(
   bundle: Bundle,
-  { conditions, directions, tokenIdsSha256, model }: MeasurementPlan,
+  { directions, measuredUnder }: MeasurementPlan,
   base: BaseMeasurement,
   { allowMismatch }: WatchRunOptions,
 ): RunVerdicts {
   if (directions.sha256 !== bundle.directions.sha256) {
     throw new TraitscopeError('USAGE', "watch with the bundle's own directions: bundle.directions")
   }
-  const measured = { conditions, directionsSha256: directions.sha256, tokenIdsSha256, device: model.device }
-  const verdicts = new RunVerdicts(bundle, measured, meansOf(base.layers), { allowMismatch })
+  const verdicts = new RunVerdicts(bundle, measuredUnder, meansOf(base.layers), { allowMismatch })
   if (verdicts.refused.length > 0) {
     throw new TraitscopeError(
       'NOT_COMPARABLE',

@@ -205,14 +205,11 @@ async function measureSteps(
       ...options.run,
     },
     measurement: {
-      conditions: plan.conditions,
-      directionsSha256: plan.directions.sha256,
-      tokenIdsSha256: plan.tokenIdsSha256,
+      ...plan.measuredUnder,
       nPrompts: plan.prompts.length,
       tokens,
       mismatches: [...plan.mismatches],
-      remarks: [...found.remarks, ...equalWeights(steps)],
-      device: plan.model.device,
+      remarks: [...found.remarks, ...plan.remarks, ...equalWeights(steps)],
       versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     },
   }

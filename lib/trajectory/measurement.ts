@@ -1,8 +1,10 @@
 import { dirname } from 'node:path'
 import { LLAMA_CPP_VERSION, systemInfo } from '../binding.js'
+import type { MeasuredUnder } from '../conditions/calibrated-for.js'
 import { assertComparable } from '../conditions/comparable.js'
 import type { Conditions } from '../conditions/conditions.js'
 import { measurementConditions } from '../conditions/conditions.js'
+import { engineConditions, longRopeRemark } from '../conditions/engine.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
@@ -129,6 +131,24 @@ export class MeasurementPlan {
     this.#template = parts.template
     this.#cache = parts.cache
     this.#checkpoint = parts.checkpoint
+  }
+
+  /** What these measurements say of themselves. */
+  get measuredUnder(): MeasuredUnder {
+    const { conditions, directions, tokenIdsSha256, model, prompts } = this
+    return {
+      conditions,
+      directionsSha256: directions.sha256,
+      tokenIdsSha256,
+      device: model.device,
+      engine: engineConditions(model, prompts),
+    }
+  }
+
+  /** What a reader of the numbers has to know, in sentences. */
+  get remarks(): string[] {
+    const remark = longRopeRemark(this.model, this.prompts)
+    return remark === undefined ? [] : [remark]
   }
 
   /** `[nPrompts, nLayers, nEmbd]` of every measurement. */
@@ -277,7 +297,7 @@ export class MeasurementPlan {
     const { model, directions, conditions } = this
     return sha256(
       JSON.stringify({
-        schema: 5,
+        schema: 6,
         what,
         base: conditions.base.fingerprint,
         adapter: null,

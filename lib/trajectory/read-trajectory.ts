@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseConditions } from '../conditions/conditions-json.js'
+import { parseEngine } from '../conditions/engine.js'
 import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
@@ -188,6 +189,7 @@ function checkMeasurement(at: JsonFields): void {
   at.text('tokenIdsSha256')
   at.count('nPrompts')
   at.text('device')
+  parseEngine(at)
   const { mismatches, remarks = [] } = at.json
   if (!Array.isArray(remarks) || !remarks.every(isText)) at.fail('remarks', 'a list of sentences')
   if (!Array.isArray(mismatches) || !mismatches.every(isText)) at.fail('mismatches', 'a list of sentences')

@@ -53,6 +53,7 @@ export function runManifest(
         traitPack: { name: pack.name, sha256: pack.sha256, contentHash: pack.contentHash },
         directions: measurement?.directionsSha256 ?? null,
         tokenIds: measurement?.tokenIdsSha256 ?? null,
+        engine: measurement?.engine ?? null,
         adapters: steps
           .filter(({ adapterSha256 }) => adapterSha256 !== null)
           .map(({ step, adapterSha256, files = [], remarks = [] }) => ({

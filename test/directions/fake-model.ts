@@ -16,6 +16,8 @@ export function fakeModel(overrides: Record<string, unknown> = {}): Model {
     device: 'cpu',
     threads: 1,
     batchTokens: 2048,
+    limits: { longest: 4096, reason: 'the context ends' },
+    options: { gpuLayers: 0, threads: 1, batchTokens: 2048, mmap: true, repack: true },
     chatTemplate: TEMPLATE,
     bosToken: undefined,
     eosToken: undefined,

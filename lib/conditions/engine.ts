@@ -1,0 +1,113 @@
+import { LLAMA_CPP_VERSION, systemInfo } from '../binding.js'
+import type { JsonFields } from '../formats/json/json-fields.js'
+import type { Model } from '../model/model.js'
+
+/** How states were computed, beside model, prompts and device: what else can change a bit of them. */
+export interface EngineConditions {
+  /** Release of llama.cpp. */
+  llamaCpp: string
+  /** Instructions that its kernels use, as llama.cpp lists them. */
+  system: string
+  /** Weights were copied into layouts that suit the processor; see `ModelOptions`. */
+  repack: boolean
+  /** Blocks asked for on a GPU; more than there are means all. */
+  gpuLayers: number
+  /** Type of cached keys and values. */
+  cache: string
+  flashAttention: boolean
+  /** Which rotation factors of a LongRoPE base the prompts took; null for other bases. */
+  longRope: 'short' | 'long' | 'both' | null
+}
+
+/** @param prompts token ids of what is read */
+export function engineConditions(
+  { limits, options }: Pick<Model, 'limits' | 'options'>,
+  prompts: readonly { length: number }[],
+): EngineConditions {
+  const { repack, gpuLayers } = options
+  return {
+    llamaCpp: LLAMA_CPP_VERSION,
+    system: systemInfo().trim(),
+    repack,
+    gpuLayers,
+    cache: 'F32',
+    flashAttention: false,
+    longRope: rotationOf(limits.longRope?.original, prompts),
+  }
+}
+
+function rotationOf(
+  original: number | undefined,
+  prompts: readonly { length: number }[],
+): EngineConditions['longRope'] {
+  if (original === undefined) return null
+  const long = prompts.filter(({ length }) => length > original).length
+  if (long === 0) return 'short'
+  return long === prompts.length ? 'long' : 'both'
+}
+
+/** A sentence where prompts of a LongRoPE base take other rotation factors than short ones. */
+export function longRopeRemark(
+  { limits: { longRope } }: Pick<Model, 'limits'>,
+  prompts: readonly { length: number }[],
+): string | undefined {
+  if (!longRope) return undefined
+  const long = prompts.filter(({ length }) => length > longRope.original).length
+  if (long === 0) return undefined
+  return `${long} of ${prompts.length} prompts have more than ${longRope.original} tokens and rotate by this base's long factors (LongRoPE), as in transformers`
+}
+
+/** What must not differ: rounding of another size, or another rotation. Nothing where one of the two does not say. */
+export function engineMismatches(
+  calibrated: EngineConditions | undefined,
+  measured: EngineConditions | undefined,
+): string[] {
+  if (!calibrated || !measured) return []
+  const different: string[] = []
+  const check = (what: string, a: unknown, b: unknown) => {
+    if (a !== b) different.push(`${what} is ${b}, but the detector was calibrated with ${a}`)
+  }
+  check('the type of cached keys and values', calibrated.cache, measured.cache)
+  check('flash attention', calibrated.flashAttention, measured.flashAttention)
+  check("the prompts' rotation (LongRoPE)", calibrated.longRope, measured.longRope)
+  return different
+}
+
+/** What may differ, since it moves states by their last bits only, and is said. */
+export function engineRemarks(
+  calibrated: EngineConditions | undefined,
+  measured: EngineConditions | undefined,
+): string[] {
+  if (!calibrated || !measured) return []
+  const different = [
+    calibrated.llamaCpp !== measured.llamaCpp && `llama.cpp ${measured.llamaCpp}, not ${calibrated.llamaCpp}`,
+    calibrated.system !== measured.system && "another processor's instructions",
+    calibrated.repack !== measured.repack &&
+      `weights ${measured.repack ? 'repacked' : 'not repacked'} for the processor`,
+    calibrated.gpuLayers !== measured.gpuLayers && `${measured.gpuLayers} blocks on the GPU`,
+  ].filter((what) => what !== false)
+  return different.length === 0
+    ? []
+    : [`measured with other kernels than the calibration runs: ${different.join(', ')}`]
+}
+
+/** Undefined in files of earlier versions, which do not say. */
+export function parseEngine(parent: JsonFields): EngineConditions | undefined {
+  if (parent.json.engine === undefined) return undefined
+  const at: JsonFields = parent.object('engine')
+  const { repack, flashAttention, longRope } = at.json
+  if (typeof repack !== 'boolean') return at.fail('repack', 'true or false')
+  if (typeof flashAttention !== 'boolean') return at.fail('flashAttention', 'true or false')
+  if (longRope !== null && longRope !== 'short' && longRope !== 'long' && longRope !== 'both') {
+    return at.fail('longRope', 'short, long, both or null')
+  }
+  return {
+    llamaCpp: at.text('llamaCpp'),
+    system: at.text('system'),
+    repack,
+    gpuLayers: at.count('gpuLayers'),
+    cache: at.text('cache'),
+    flashAttention,
+    longRope,
+  }
+}
