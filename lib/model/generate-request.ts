@@ -52,7 +52,7 @@ export function planGenerate(
     )
   }
   const { controls, controlOf } = controlsOf(model, prompts.length, options.control)
-  const occurrences = new Map<bigint, number>()
+  const occurrences = new Map<string, number>()
   const sequences = prompts.flatMap((tokens, prompt) => {
     checkPrompt(model, tokens, prompt)
     const room = mostTokens(model, tokens.length) - tokens.length
@@ -63,9 +63,10 @@ export function planGenerate(
       )
     }
     const key = keyOf(tokens)
-    // A prompt that is given twice continues the draws of the first.
-    const before = occurrences.get(key) ?? 0
-    occurrences.set(key, before + 1)
+    const control = controlOf[prompt]!
+    // A prompt that is given twice continues the draws of the first; under another control it has the same numbers.
+    const before = occurrences.get(`${key} ${control}`) ?? 0
+    occurrences.set(`${key} ${control}`, before + 1)
     return Array.from({ length: draws }, (_, draw) => ({
       place: { prompt, draw },
       native: {
@@ -74,7 +75,7 @@ export function planGenerate(
         maxNew: Math.min(maxTokens, room),
         key,
         draw: before * draws + draw,
-        control: controlOf[prompt]!,
+        control,
       },
     }))
   })

@@ -6,7 +6,7 @@ import type { GenerateOptions, Generation, GenerationCost } from './generation.j
 export class GenerationListener {
   /** Undefined when nobody listens: then nothing crosses the threads. */
   readonly onStep: ((step: NativeStep) => void) | undefined
-  readonly #started = performance.now()
+  #started = performance.now()
   #tokens = 0
   #finished = 0
 
@@ -16,6 +16,11 @@ export class GenerationListener {
   ) {
     const { onTokens, onGeneration, onProgress } = options
     if (onTokens || onGeneration || onProgress) this.onStep = (step) => this.#pass(step)
+  }
+
+  /** The work begins: what it waited for in the queue is not its pace. */
+  start(): void {
+    this.#started = performance.now()
   }
 
   toGeneration(sequence: number, outcome: NativeOutcome): Generation {

@@ -8,7 +8,6 @@ import {
   type NativeModelInfo,
   type NativeSpecialToken,
   type NativeStates,
-  type NativeStep,
 } from '../binding.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
@@ -258,7 +257,7 @@ export class Model implements AsyncDisposable {
     const planned = planGenerate(this, prompts, options)
     options.onPlan?.(planned.memory)
     const listener = new GenerationListener(planned, options)
-    const native = await this.#generate(planned, options, listener.onStep)
+    const native = await this.#generate(planned, options, listener)
     if (!options.partial && native.outcomes.some(({ finish }) => finish === 'aborted'))
       throwIfAborted(options.signal)
     const generations: Generated['generations'] = prompts.map(() => [])
@@ -295,10 +294,12 @@ export class Model implements AsyncDisposable {
   async #generate(
     { request }: PlannedGeneration,
     { adapters = [], signal }: GenerateOptions,
-    onProgress?: (step: NativeStep) => void,
+    listener?: GenerationListener,
   ): Promise<NativeGenerated> {
+    const onProgress = listener?.onStep
     const job = () => {
       checkAdapters(this, adapters)
+      listener?.start()
       return cancellable({ signal, onProgress }, (token, onStep) =>
         this.#native.generate(request, token, onStep),
       )

@@ -20,7 +20,8 @@ export function defaultBatchTokens(metadata: ReadonlyMap<string, unknown>, archi
 function shapeOf(metadata: ReadonlyMap<string, unknown>, architecture: string) {
   const number = (key: string, fallback: number) => {
     const value = metadata.get(`${architecture}.${key}`)
-    const largest = typeof value === 'number' ? value : isNumbers(value) ? Math.max(...value) : 0
+    const each = isNumbers(value) ? Array.from(value, Number) : [Number(value)]
+    const largest = Math.max(...each)
     return largest > 0 ? largest : fallback
   }
   const nEmbd = number('embedding_length', 4096)
@@ -35,8 +36,8 @@ function shapeOf(metadata: ReadonlyMap<string, unknown>, architecture: string) {
   }
 }
 
-function isNumbers(value: unknown): value is readonly number[] {
-  return Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === 'number')
+function isNumbers(value: unknown): value is Iterable<number | bigint> {
+  return ArrayBuffer.isView(value) && !(value instanceof DataView)
 }
 
 export const MAX_BATCH_TOKENS = 8192

@@ -17,6 +17,10 @@ namespace {
 /// Tokens that are worth a copy of a slot's memory, or a decode of their own.
 constexpr size_t worth_sharing = 8;
 
+/// New sequences wait until this part of the slots is free: their prompts take decodes of their own, each of
+/// which reads all weights, while a slot that is not in use costs nothing.
+constexpr size_t refill_part = 8;
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -125,12 +129,7 @@ void Generator::make_context() {
 GenerateResult Generator::run() {
     try {
         while (true) {
-            fill();
-            compact();
-            const auto n_active =
-                static_cast<size_t>(std::find_if(slots_.begin(), slots_.end(),
-                                                 [](const Slot & slot) { return slot.sequence == idle; }) -
-                                    slots_.begin());
+            const size_t n_active = fill();
             if (n_active == 0) {
                 break;
             }
@@ -152,62 +151,59 @@ GenerateResult Generator::run() {
     return std::move(result_);
 }
 
-/// Gives every free slot a sequence until there are no more, and computes their prompts. A sequence that ends
-/// with its first token leaves its slot free again.
-void Generator::fill() {
-    while (next_ < request_.sequences.size()) {
-        std::vector<size_t> free;
-        for (size_t i = 0; i < slots_.size(); ++i) {
-            if (slots_[i].sequence == idle) {
-                free.push_back(i);
-            }
+/// Brings the slots in use to the front and gives the free ones sequences, once they are enough, until there
+/// are no more. A sequence that ends with its first token leaves its slot free again. How many slots are in
+/// use.
+size_t Generator::fill() {
+    while (true) {
+        const size_t n_active = compact();
+        const size_t n_waiting = request_.sequences.size() - next_;
+        const size_t n = std::min(slots_.size() - n_active, n_waiting);
+        if (n == 0 || (n_active > 0 && n < n_waiting && n * refill_part < slots_.size())) {
+            return n_active;
         }
-        if (free.empty()) {
-            return;
-        }
-        const size_t n = std::min(free.size(), request_.sequences.size() - next_);
-        // Rounds: a sequence that shares a good part with an earlier one of these waits until that one is
-        // computed.
-        std::vector<size_t> round(n, 0);
-        std::vector<size_t> left(n); // tokens to compute, as far as these sequences know of one another
-        for (size_t i = 0; i < n; ++i) {
-            const GenerateSequence & sequence = request_.sequences[next_ + i];
-            size_t most = 0;
-            for (size_t j = 0; j < i; ++j) {
-                const GenerateSequence & other = request_.sequences[next_ + j];
-                const size_t common = other.control == sequence.control
-                                          ? common_prefix(other.tokens, other.tokens.size(), sequence.tokens)
-                                          : 0;
-                if (common > most) {
-                    most = common;
-                    round[i] = common >= worth_sharing ? round[j] + 1 : 0;
-                }
-            }
-            for (const Slot & slot : slots_) { // what is there already needs no waiting
-                if (most < shared(slot, next_ + i) + worth_sharing) {
-                    round[i] = 0;
-                }
-            }
-            left[i] = sequence.tokens.size() - (round[i] > 0 ? most : 0);
-        }
-        std::vector<size_t> order(n);
-        std::iota(order.begin(), order.end(), 0);
-        // The longest first: then slots with tokens left stay consecutive.
-        std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-            return round[a] != round[b] ? round[a] < round[b] : left[a] > left[b];
-        });
-        std::vector<size_t> slots;
-        for (size_t i = 0; i < n; ++i) {
-            start(free[i], next_ + order[i]);
-            slots.push_back(free[i]);
+        const auto [order, round] = order_of(n);
+        for (size_t i = 0, first = 0; i < n; ++i) {
+            start(n_active + i, next_ + order[i]);
             if (i + 1 == n || round[order[i + 1]] != round[order[i]]) {
-                prefill(slots);
-                slots.clear();
+                prefill(n_active + first, n_active + i + 1);
+                first = i + 1;
             }
         }
         next_ += n;
         answers_.report();
     }
+}
+
+/// In which order the next `n` sequences get slots, and in which round each: one that shares a good part with
+/// an earlier one of them waits until that one is computed.
+Generator::Order Generator::order_of(size_t n) const {
+    Order order{std::vector<size_t>(n), std::vector<size_t>(n, 0)};
+    std::vector<size_t> left(n); // tokens to compute
+    for (size_t i = 0; i < n; ++i) {
+        const GenerateSequence & sequence = request_.sequences[next_ + i];
+        size_t there = 0; // in some slot already
+        for (const Slot & slot : slots_) {
+            there = std::max(there, shared(slot, next_ + i));
+        }
+        left[i] = sequence.tokens.size() - there;
+        for (size_t j = 0; j < i; ++j) {
+            const GenerateSequence & other = request_.sequences[next_ + j];
+            const size_t common = other.control == sequence.control
+                                      ? common_prefix(other.tokens, other.tokens.size(), sequence.tokens)
+                                      : 0;
+            if (common >= there + worth_sharing && sequence.tokens.size() - common < left[i]) {
+                left[i] = sequence.tokens.size() - common;
+                order.round[i] = order.round[j] + 1;
+            }
+        }
+    }
+    // The longest first: then slots with tokens left stay consecutive.
+    std::iota(order.order.begin(), order.order.end(), 0);
+    std::stable_sort(order.order.begin(), order.order.end(), [&](size_t a, size_t b) {
+        return order.round[a] != order.round[b] ? order.round[a] < order.round[b] : left[a] > left[b];
+    });
+    return order;
 }
 
 /// Tokens that the sequence may take over from a slot's memory: never all of them, the last one is to be
@@ -256,47 +252,46 @@ size_t Generator::prefill_end(const Slot & slot) const {
     return sequence.tokens.size() - (sequence.max_new == 0 ? 1 : 0);
 }
 
-void Generator::prefill(const std::vector<size_t> & slots) {
+/// Computes the prompts in the slots from `first` to `end`.
+void Generator::prefill(size_t first, size_t end) {
     const auto left = [this](size_t index) -> size_t {
         const Slot & slot = slots_[index];
-        const size_t end = slot.sequence == idle ? 0 : prefill_end(slot);
-        return end - std::min(end, slot.n_cached);
+        const size_t n = slot.sequence == idle ? 0 : prefill_end(slot);
+        return n - std::min(n, slot.n_cached);
     };
-    for (size_t i = 0; i < slots.size();) {
-        if (left(slots[i]) == 0) {
-            ++i;
+    while (first < end) {
+        size_t n_tokens = left(first);
+        if (n_tokens == 0) {
+            ++first;
             continue;
         }
         size_t n_slots = 1;
-        size_t n_tokens = left(slots[i]);
-        while (i + n_slots < slots.size() && slots[i + n_slots] == slots[i] + n_slots &&
-               left(slots[i + n_slots]) > 0) {
-            n_tokens = std::min(n_tokens, left(slots[i + n_slots]));
-            ++n_slots;
+        for (; first + n_slots < end && left(first + n_slots) > 0; ++n_slots) {
+            n_tokens = std::min(n_tokens, left(first + n_slots));
         }
-        n_tokens = std::min(n_tokens, static_cast<size_t>(request_.micro_batch) / n_slots);
-        decode(slots[i], n_slots, n_tokens);
+        decode(first, n_slots, std::min(n_tokens, static_cast<size_t>(request_.micro_batch) / n_slots));
     }
 }
 
-/// Moves the sequences of the last slots into free ones before them; only once no sequence waits for a slot.
-void Generator::compact() {
+/// Moves the sequences of the last slots into free ones before them. How many slots are in use.
+size_t Generator::compact() {
     size_t n = slots_.size();
     for (size_t hole = 0; hole < n; ++hole) {
         if (slots_[hole].sequence != idle) {
             continue;
         }
-        while (n > hole + 1 && slots_[n - 1].sequence == idle) {
+        while (n > hole && slots_[n - 1].sequence == idle) {
             --n;
         }
-        if (n <= hole + 1) {
-            return;
+        if (n <= hole) {
+            break;
         }
-        llama_memory_seq_cp(memory(), static_cast<llama_seq_id>(n - 1), static_cast<llama_seq_id>(hole), -1,
-                            -1);
+        const auto from = static_cast<llama_seq_id>(n - 1);
+        llama_memory_seq_cp(memory(), from, static_cast<llama_seq_id>(hole), -1, -1);
         slots_[hole] = std::exchange(slots_[n - 1], Slot{});
-        llama_memory_seq_rm(memory(), static_cast<llama_seq_id>(n - 1), -1, -1);
+        llama_memory_seq_rm(memory(), from, -1, -1);
     }
+    return n;
 }
 
 /// Computes the next `n_tokens` tokens of consecutive slots, one micro-batch, and reads their logits.

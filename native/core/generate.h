@@ -43,12 +43,18 @@ class Generator {
         int64_t n_pooled = 0;
     };
 
+    struct Order {
+        std::vector<size_t> order;
+        std::vector<size_t> round; ///< of each sequence, not in that order
+    };
+
     void validate() const;
     void make_context();
-    void fill();
+    size_t fill();
+    Order order_of(size_t n) const;
     void start(size_t slot, size_t sequence);
-    void prefill(const std::vector<size_t> & slots);
-    void compact();
+    void prefill(size_t first, size_t end);
+    size_t compact();
     void decode(size_t first, size_t n_slots, size_t n_tokens);
     void finish(Slot & slot, Finish reason);
     size_t prefill_end(const Slot & slot) const;

@@ -87,6 +87,26 @@ void test_slots(Model & model) {
     check(together.computed_tokens + together.copied_tokens == static_cast<int64_t>(n_given + 8 * 7),
           "slots: should compute the rest of the prompts and every token that is fed back");
     check(together.n_decodes < 7 + 16, "slots: should decode together");
+
+    // Ends come one by one; new sequences then wait for one another.
+    std::vector<Prompt> many;
+    for (int32_t i = 0; i < 64; ++i) {
+        many.push_back({1, 5, 9, 2 + i});
+    }
+    GenerateRequest staggered = request_of(many, 1, 16);
+    for (size_t i = 0; i < many.size(); ++i) {
+        staggered.sequences[i].max_new = 1 + static_cast<int32_t>(i * 7 % 23);
+    }
+    const GenerateResult refilled = generate(model, staggered);
+    staggered.n_slots = 1;
+    check(tokens_of(generate(model, staggered)) == tokens_of(refilled),
+          "slots: refilling should change no sequence");
+    size_t n_steps = 0;
+    for (const GenerateOutcome & outcome : refilled.outcomes) {
+        n_steps += outcome.tokens.size();
+    }
+    check(refilled.n_decodes < static_cast<int64_t>(n_steps / 16 + 64 / 2 + 40),
+          "slots: new sequences should be computed together");
 }
 
 void test_scores(Model & model) {

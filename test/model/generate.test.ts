@@ -51,6 +51,19 @@ describe('Model#generate()', () => {
     expect(twice.generations.flat().map(({ text }) => text)).toEqual(texts[0])
   })
 
+  it('should draw the same numbers for a prompt with and without a control', async () => {
+    const [prompt] = prompts as [Int32Array]
+    const options = { maxTokens: 20, temperature: 1, seed: 3 }
+    const nothing = new Map([[1, new Float32Array(64)]])
+    const { generations } = await model.generate([prompt, prompt], {
+      ...options,
+      control: [undefined, nothing],
+    })
+    expect(generations[1]![0]!.tokens).toEqual(generations[0]![0]!.tokens)
+    const twice = await model.generate([prompt, prompt], options)
+    expect(twice.generations[1]![0]!.tokens).not.toEqual(twice.generations[0]![0]!.tokens)
+  })
+
   it('should score what it generated as it chose it', async () => {
     const { generations } = await model.generate(prompts, { maxTokens: 20, logprobs: { top: 2, of: [5] } })
     const { logprobs } = await model.score(

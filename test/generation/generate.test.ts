@@ -1,0 +1,54 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { generateText, scoreText } from '../../lib/generation/generate.js'
+import { type Model, openModel } from '../../lib/model/model.js'
+import { ChatTemplate } from '../../lib/prompts/chat-template.js'
+import { TINY_BASE } from '../helpers/tiny.js'
+
+const QUESTION = 'Is a copy of the files enough?'
+
+let model: Model
+let template: ChatTemplate
+beforeAll(async () => {
+  model = await openModel(TINY_BASE)
+  template = ChatTemplate.forModel(model)
+})
+afterAll(() => model?.close())
+
+describe('generateText()', () => {
+  it('should send texts and messages through the template', async () => {
+    const messages = [{ role: 'user' as const, content: QUESTION }]
+    const { generations } = await generateText(model, [{ text: QUESTION }, { messages }], {
+      template,
+      maxTokens: 20,
+    })
+    const [one, two] = generations.map(([generation]) => generation)
+    expect(one!.text).toBe(two!.text)
+    const tokens = await model.tokenize([template.render(messages, { addGenerationPrompt: true })], {
+      addSpecial: false,
+    })
+    const direct = await model.generate(tokens, { maxTokens: 20 })
+    expect(one!.tokens).toEqual(direct.generations[0]![0]!.tokens)
+  })
+
+  it('should continue texts as they are without a template', async () => {
+    const { generations } = await generateText(model, [{ text: QUESTION }], { maxTokens: 8 })
+    const direct = await model.generate(await model.tokenize([QUESTION]), { maxTokens: 8 })
+    expect(generations[0]![0]!.tokens).toEqual(direct.generations[0]![0]!.tokens)
+    const messages = [{ role: 'user' as const, content: QUESTION }]
+    await expect(generateText(model, [{ messages }])).rejects.toMatchObject({ code: 'USAGE' })
+  })
+})
+
+describe('scoreText()', () => {
+  it('should find the answer that the model gives more probable than another one', async () => {
+    const prompts = [{ text: QUESTION }]
+    const { generations } = await generateText(model, prompts, { template, maxTokens: 20 })
+    const own = generations[0]![0]!.text
+    const { logprobs } = await scoreText(model, prompts, [[own, 'Paint the tap blue and sell it.']], {
+      template,
+    })
+    const [mine, other] = logprobs[0]!.map((values) => values.reduce((a, b) => a + b, 0) / values.length)
+    expect(mine).toBeGreaterThan(other! + 1)
+    await expect(scoreText(model, prompts, [['']], { template })).rejects.toMatchObject({ code: 'USAGE' })
+  })
+})
