@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { type BenchProgress, type BenchReport, benchModel } from '../../lib/bench/bench.js'
 import { parametersText } from '../../lib/formats/gguf/gguf-tensors.js'
-import { scanRunFolder } from '../../lib/formats/run/run-folder.js'
+import { refuseParent, scanRunFolder } from '../../lib/formats/run/run-folder.js'
 import { percent } from '../../lib/percent.js'
 import { evaluationPrompts } from '../../lib/prompts/prompt-sets.js'
 import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
@@ -45,7 +45,9 @@ Example:
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput({ quiet: flags.quiet === true })
     const pack = await loadTraitPack(flags.traits)
-    const checkpoints = flags.run === undefined ? undefined : (await scanRunFolder(flags.run)).checkpoints
+    const found = flags.run === undefined ? undefined : await scanRunFolder(flags.run)
+    if (found) refuseParent(found)
+    const checkpoints = found?.checkpoints
     await using model = await openFromFlags(flags, output, signal)
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
     const prompts = await chatTokens(

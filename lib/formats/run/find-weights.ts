@@ -29,7 +29,11 @@ const NESTED = ['model', 'model/consolidated', 'actor/lora_adapter', 'actor/hugg
  * are; which of several is meant, {@link pickWeights} decides.
  */
 export async function findWeights(folder: string, entries: readonly Dirent[]): Promise<FoundWeights[]> {
-  const own = checkpointKind(fileNames(entries))
+  const files = fileNames(entries)
+  // Numbered copies of mlx-lm are checkpoints, and the configuration is theirs.
+  const numbered = files.some((name) => isTensorFile(name) && checkpointStep(name) !== undefined)
+  const last = files.some((name) => isTensorFile(name) && checkpointStep(name) === undefined)
+  const own = numbered && !last ? undefined : checkpointKind(files)
   const found: FoundWeights[] = own ? [{ name: DEFAULT_ADAPTER, path: folder, kind: own }] : []
   const folders = entries
     .filter((entry) => entry.isDirectory() || entry.isSymbolicLink())

@@ -167,6 +167,18 @@ describe('an adapter of mlx-lm', () => {
     expect((await recogniseLayout(scan))?.tool).toBe('mlx-lm')
   })
 
+  it('should be read from a numbered copy as from the last file', async () => {
+    await write()
+    const copy = join(run, '0000200_adapters.safetensors')
+    await cp(join(run, 'adapters.safetensors'), copy)
+    const { modules, sha256, files } = await readPeftAdapter(copy)
+    expect({ modules, sha256 }).toEqual(
+      await readPeftAdapter(run).then((last) => ({ modules: last.modules, sha256: last.sha256 })),
+    )
+    expect(files.map(({ path }) => path)).toEqual([copy, join(run, 'adapter_config.json')])
+    expect((await scanRunFolder(run)).final).toMatchObject({ path: run, aliasOf: 200 })
+  })
+
   it('should keep the factors of an embedding in their order', async () => {
     const [lookup, back] = [
       Float32Array.from({ length: 40 }, (_, i) => i),

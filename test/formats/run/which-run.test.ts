@@ -217,6 +217,18 @@ describe('layouts of trainers', () => {
     expect(checkpoints[2]).toMatchObject({ step: 300, state: 'incomplete' })
   })
 
+  it('should take one numbered copy by its name, and name them where none is', async () => {
+    await writeFile(join(run, 'adapter_config.json'), CONFIG)
+    await writeFile(join(run, '0000100_adapters.safetensors'), tensors(100))
+    const file = join(run, '0000100_adapters.safetensors')
+    await expect(resolveWeights(file)).resolves.toEqual({ path: file, kind: 'adapter' })
+    await expect(resolveWeights(run)).rejects.toMatchObject(
+      ambiguous(/but 0000100_adapters\.safetensors: name/),
+    )
+    const { final, checkpoints } = await scanRunFolder(run)
+    expect([final, checkpoints.length]).toEqual([undefined, 1])
+  })
+
   it.each([
     ['epoch_0', 'step_10', /epoch_0 and step_10: epochs and steps/],
     ['checkpoint-10', 'checkpoint-010', /checkpoint-010 and checkpoint-10 for step 10/],
