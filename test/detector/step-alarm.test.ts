@@ -4,10 +4,14 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Calibration, calibrate } from '../../lib/calibration/calibrate.js'
 import { Detector } from '../../lib/detector/detector.js'
+import { StepAlarm } from '../../lib/detector/step-alarm.js'
+import { row } from '../../lib/estimators/matrix.js'
 import { AlarmLatch } from '../../lib/monitor/alarm-latch.js'
 import { type Row, rowsOf } from '../../lib/runs/rows.js'
 import { type LabelledRun, scanLabelledRuns } from '../../lib/runs/runs.js'
+import { uniform } from '../estimators/golden.js'
 import { SyntheticRuns } from '../runs/synthetic.js'
+import { golden } from './golden.js'
 
 let root: string
 let long: Record<string, LabelledRun>
@@ -46,6 +50,53 @@ const alarms = (detector: Detector, run: LabelledRun) =>
   late(detector, run).filter(({ verdict }) => verdict.verdict === 'alarm').length
 
 describe('StepAlarm', () => {
+  it('should weigh the drift per step (oracle: scikit-learn)', () => {
+    const { steps, dangerous, expected } = golden.stepAlarm
+    const offset = [0.4, -0.2, 0, 0.1]
+    const rowsOfMatrix = (seed: number, n: number, scale: number, add = [0, 0, 0, 0]) => {
+      const x = uniform(seed, n, 4, scale)
+      return Array.from({ length: n }, (_, i) => [...row(x, i)].map((value, c) => value + add[c]!))
+    }
+    const finals = rowsOfMatrix(51, 9, 1, offset)
+    const features = rowsOfMatrix(52, 60, 0.6)
+    const rows = features.map((values, i) => ({
+      features: values,
+      step: steps[i]!,
+      dangerous: dangerous[i] === 1,
+    }))
+    const alarm = StepAlarm.fit(rows, finals)
+    const again = StepAlarm.fromJSON(JSON.parse(JSON.stringify(alarm)), 'a test')
+    for (const [i, probe] of rowsOfMatrix(53, 8, 1).entries()) {
+      const { step, probability } = expected[i]!
+      expect(alarm.probability(probe, step)).toBeCloseTo(probability, 6)
+      expect(again.probability(probe, step)).toBe(alarm.probability(probe, step))
+      // The side of the axis that a drift lies on does not count.
+      expect(
+        alarm.probability(
+          probe.map((value) => -value),
+          step,
+        ),
+      ).toBeCloseTo(probability, 6)
+    }
+    expect(new Set(expected.map(({ probability }) => probability > 0.5)).size).toBe(2)
+  })
+
+  it('should be fitted on the labels of all draws, as everything else is', async () => {
+    const flat = { nMisaligned: 36, nScoreable: 72, rate: 0.5, standardError: 0.06 }
+    const other = (run: LabelledRun): LabelledRun => ({
+      ...run,
+      labels: new Map([...run.labels].map(([step, label]) => [step, { ...label, single: flat }])),
+    })
+    const { runs } = await scanLabelledRuns(root)
+    const short = runs.filter(({ dataset }) => !/anchor|long/.test(dataset)).map(other)
+    const again = await calibrate(short, {
+      models: ['ridge'],
+      layers: [1, 3],
+      anchors: [other(long.anchor!)],
+    })
+    expect(again.detector.toJSON()).toEqual(anchored.detector.toJSON())
+  })
+
   it('should not take the growth of a long benign run for danger, as the short detector does', () => {
     expect(alarms(plain.detector, long.long_benign!)).toBeGreaterThan(5)
     expect(alarms(anchored.detector, long.long_benign!)).toBe(0)

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { PeftAdapter } from '../../lib/formats/peft/peft.js'
+import { type PeftAdapter, readPeftAdapter } from '../../lib/formats/peft/peft.js'
 import { encodeSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import type { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { Model } from '../../lib/model/model.js'
@@ -55,8 +55,12 @@ export function attachingModel(overrides: Record<string, unknown> = {}): {
   attached: () => number
 } {
   let attached = 0
-  const attach = async (peft: PeftAdapter) => {
+  const attach = async (adapter: string | PeftAdapter) => {
+    const peft = typeof adapter === 'string' ? await readPeftAdapter(adapter) : adapter
     attached++
+    const detach = async () => {
+      attached--
+    }
     const [module] = peft.modules
     const strength = module!.b[0]!
     return {
@@ -69,9 +73,8 @@ export function attachingModel(overrides: Record<string, unknown> = {}): {
         ],
         allZero: strength === 0,
       },
-      detach: async () => {
-        attached--
-      },
+      detach,
+      [Symbol.asyncDispose]: detach,
     }
   }
   return { model: fakeModel({ attach, ...overrides }), attached: () => attached }

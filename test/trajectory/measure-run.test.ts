@@ -5,10 +5,11 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { sha256 } from '../../lib/formats/files/hash.js'
 import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
+import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
 import { type MeasureRunOptions, measureRun } from '../../lib/trajectory/measure-run.js'
 import { readTrajectory } from '../../lib/trajectory/read-trajectory.js'
 import { fakeDirections } from '../directions/fake-directions.js'
-import { fakePack } from '../directions/fake-model.js'
+import { fakePack, TEMPLATE } from '../directions/fake-model.js'
 import { attachedStates, attachingModel, writeAdapter, writeCheckpoint } from './fake-run.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
@@ -19,6 +20,18 @@ let run: string
 const { model, attached } = attachingModel()
 const measure = (options: Partial<MeasureRunOptions> = {}) =>
   measureRun(model, fakeDirections(), run, { pack: fakePack(), cacheDir: join(folder, 'cache'), ...options })
+
+const QUERY = new Map([['blk.0.attn_q.weight', { name: 'blk.0.attn_q.weight', shape: [8, 8], type: 'F32' }]])
+
+/** What a second measurement does otherwise than the first. */
+class Different {
+  subject = model
+  directions = fakeDirections()
+  options: { pack?: TraitPack } = {}
+  model(overrides: Record<string, unknown>): void {
+    this.subject = attachingModel(overrides).model
+  }
+}
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'traitscope-run-'))
@@ -184,6 +197,53 @@ describe('measureRun', () => {
     }
   })
 
+  it.each<[string, (to: Different) => void]>([
+    ['another base', (to) => to.model({ fingerprint: 'e'.repeat(64) })],
+    ['another device', (to) => to.model({ device: 'some GPU', gguf: { ...model.gguf, tensors: QUERY } })],
+    ['another template', (to) => to.model({ chatTemplate: `${TEMPLATE} ` })],
+    [
+      'other prompts',
+      (to) => {
+        const evalPrompts = [{ category: 'one', prompts: ['Tell me.', 'Say it!', 'Explain that.'] }]
+        to.options.pack = fakePack({ evalPrompts, contentHash: 'd'.repeat(64) })
+      },
+    ],
+    [
+      'other layers',
+      (to) => {
+        to.directions = fakeDirections({ layers: [2, 3] })
+      },
+    ],
+    [
+      'another pooling',
+      (to) => {
+        const { conditions } = to.directions
+        to.directions = { ...to.directions, conditions: { ...conditions, pool: 'mean' } }
+      },
+    ],
+  ])('should not take the step 0 of %s from the cache', async (_, change) => {
+    await measure()
+    const to = new Different()
+    const passes = () => states.mock.calls.length
+    const again = () =>
+      measureRun(to.subject, to.directions, run, {
+        pack: fakePack(),
+        cacheDir: join(folder, 'cache'),
+        allowMismatch: true,
+        ...to.options,
+      })
+    const before = passes()
+    await again()
+    expect(passes() - before).toBe(2)
+    change(to)
+    await again()
+    // A device that rounds has its noise read too: three passes, once.
+    const noise = to.subject.device === 'cpu' ? 0 : 3
+    expect(passes() - before).toBe(2 + 3 + noise)
+    await again()
+    expect(passes() - before).toBe(2 + 3 + noise + 2)
+  })
+
   it('should write files that read back, with hashes of inputs and outputs', async () => {
     const out = join(folder, 'out')
     await writeAdapter(run, 2)
@@ -277,6 +337,39 @@ describe('measureRun', () => {
     await writeCheckpoint(run, 30, 0)
     await expect(measure()).rejects.toMatchObject({ code: 'ADAPTER_NO_EFFECT' })
     expect(attached()).toBe(0)
+  })
+
+  it('should refuse an adapter whose weights are all zero although the states differ', async () => {
+    await writeCheckpoint(run, 30, 0)
+    // As a merged copy of a quantised base does, which computes with other kernels.
+    states.mockImplementation(async (model, prompts, options) => {
+      const found = await attachedStates(model, prompts, options)
+      if (options.adapter !== undefined) found.data[0]! += 1e-3
+      return found
+    })
+    await expect(measure()).rejects.toMatchObject({
+      code: 'ADAPTER_NO_EFFECT',
+      message: expect.stringMatching(/checkpoint-30 changes nothing at block 1: all its weights are zero/),
+    })
+  })
+
+  it('should refuse an adapter that changes later blocks only, and say where to read', async () => {
+    states.mockImplementation(async (model, prompts, options) => {
+      const bare = await attachedStates(model, prompts, { ...options, adapter: undefined })
+      if (options.adapter === undefined) return bare
+      const found = await attachedStates(model, prompts, options)
+      const [rows, nLayers, width] = found.shape
+      for (let r = 0; r < rows; r++) {
+        const at = r * nLayers * width
+        found.data.set(bare.data.subarray(at, at + width), at)
+      }
+      return found
+    })
+    await expect(measure()).rejects.toMatchObject({
+      code: 'ADAPTER_NO_EFFECT',
+      message: expect.stringMatching(/changes nothing at block 1; it changes later blocks only/),
+    })
+    expect((await measure({ layer: 3 })).steps).toHaveLength(3)
   })
 
   it('should not report a run with a diverged checkpoint', async () => {

@@ -1,0 +1,90 @@
+"""Golden values for test/detector/: novelty, bands and step alarm by NumPy and scikit-learn, from their definitions.
+
+Run: python lab/golden_detector.py [output folder, default test/fixtures/detector]
+Needs numpy and scikit-learn. Inputs are drawn as in golden_estimators.py, so that the tests can draw them again.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from golden_estimators import uniform
+
+
+def novelty() -> dict:
+    """Distance to the nearest calibration row, and the share of rows at least as far from those of other sets."""
+    x = uniform(31, 24, 5)
+    x[:, 1] *= 40  # a feature of another size counts as much once it is standardised
+    groups = [f"set-{i % 4}" for i in range(24)]
+    probes = np.vstack([x[3] + 0.01, uniform(32, 6, 5) * [1, 40, 1, 1, 1], np.full(5, 9.0)])
+    scaler = StandardScaler().fit(x)
+    known = scaler.transform(x)
+    distance = lambda a, rows: min(np.linalg.norm(a - b) for b in rows)
+    own = [distance(a, [b for b, g in zip(known, groups) if g != groups[i]]) for i, a in enumerate(known)]
+    found = []
+    for probe in scaler.transform(probes):
+        d = distance(probe, known)
+        found.append({"distance": float(d), "pValue": (1 + sum(o >= d for o in own)) / (len(own) + 1)})
+    return {"groups": groups, "probes": probes.tolist(), "expected": found}
+
+
+def bands() -> dict:
+    """Split-conformal intervals of the nearest quarter of the errors, on the scale 2 asin(sqrt(rate))."""
+    z = lambda rate: 2 * math.asin(math.sqrt(rate))
+    rate = lambda value: math.sin(min(max(value, 0), math.pi) / 2) ** 2
+    predicted = uniform(41, 41, 1)[:, 0] + 0.5
+    actual = np.clip(predicted + 0.4 * uniform(42, 41, 1)[:, 0], 0, 1)
+    pairs = list(zip(predicted.tolist(), actual.tolist()))
+    found = []
+    for at in (0.02, 0.3, 0.5, 0.97):
+        near = sorted(pairs, key=lambda pair: abs(z(pair[0]) - z(at)))[: math.ceil(len(pairs) / 4)]
+        errors = [z(b) - z(a) for a, b in near]
+        n = len(errors)
+        above = sum(z(at) + e > z(0.25) for e in errors) / n
+        for coverage in (0.5, 0.8, 0.9, 0.95):
+            # The smallest error that at least a share of coverage of n + 1 exchangeable ones does not exceed.
+            rank = math.ceil(coverage * (n + 1))
+            size = sorted(abs(e) for e in errors)[rank - 1] if rank <= n else None
+            interval = [0.0, 1.0] if size is None else [rate(z(at) - size), rate(z(at) + size)]
+            found.append({"at": at, "coverage": coverage, "interval": interval, "above": above})
+    return {"pairs": pairs, "cut": 0.25, "expected": found}
+
+
+def step_alarm() -> dict:
+    """Logistic regression on [a, step, a / step] with a = 100 |x . PC1| of the runs' last drifts."""
+    finals = uniform(51, 9, 4) + [0.4, -0.2, 0, 0.1]
+    features = uniform(52, 60, 4) * 0.6
+    steps = [20 * (i % 12 + 1) for i in range(60)]
+    axis = PCA(n_components=1, svd_solver="full").fit(finals).components_[0]
+    along = 100 * np.abs(features @ axis)
+    x = np.column_stack([along, steps, along / steps])
+    # Danger follows the drift per step, with some labels turned so that the classes overlap.
+    dangerous = (along / steps > np.median(along / steps)).astype(int)
+    dangerous[::7] = 1 - dangerous[::7]
+    scaler = StandardScaler().fit(x)
+    logistic = LogisticRegression(C=1.0, max_iter=10_000, tol=1e-12).fit(scaler.transform(x), dangerous)
+    probes = uniform(53, 8, 4)
+    found = []
+    for i, probe in enumerate(probes):
+        step = 30 * (i + 1)
+        a = 100 * abs(probe @ axis)
+        p = logistic.predict_proba(scaler.transform([[a, step, a / step]]))[0, 1]
+        found.append({"step": step, "probability": float(p)})
+    return {"steps": steps, "dangerous": dangerous.tolist(), "expected": found}
+
+
+def main():
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "test/fixtures/detector")
+    folder.mkdir(parents=True, exist_ok=True)
+    golden = {"novelty": novelty(), "bands": bands(), "stepAlarm": step_alarm()}
+    (folder / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
