@@ -24,6 +24,8 @@ beforeAll(async () => {
 
 interface StepVerdict {
   step: number | 'final'
+  files?: unknown[]
+  remarks?: string[]
   verdict: { verdict: string; em: number | null; interval: [number, number] | null; reasons: string[] }
 }
 
@@ -268,10 +270,10 @@ describe('traitscope watch --bundle', () => {
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line))
-    const verdicts = events.flatMap(({ type, step = 0, verdict }) =>
-      type === 'baseline' || type === 'checkpoint' ? [{ step, verdict }] : [],
+    const verdicts = events.flatMap(({ type, step = 0, verdict, files }) =>
+      type === 'baseline' || type === 'checkpoint' ? [{ step, verdict, files }] : [],
     )
-    expect(verdicts).toEqual(measured)
+    expect(verdicts).toEqual(measured.map(({ remarks: _, ...rest }) => rest))
     expect(events.flatMap((event) => schemaErrors('event', event, { ours: true }))).toEqual([])
   })
 
