@@ -6,6 +6,7 @@ import { type AdapterEffect, adapterEffect } from '../lib/hidden-states/adapter-
 import { type AppliedToBase, applyWeights } from '../lib/hidden-states/apply-weights.js'
 import type { AttachedAdapter } from '../lib/model/attached-adapter.js'
 import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
+import type { AttachReport } from '../lib/model/lora/lora.js'
 import type { Model } from '../lib/model/model.js'
 import {
   type AdapterFlag,
@@ -89,8 +90,13 @@ export async function adaptersFromFlags(
 
 /** One remark: what was matched, and what it does to a probe prompt. */
 function describeEffect(adapters: readonly AttachedAdapter[], { change, firstLayer }: AdapterEffect): string {
-  const modules = adapters.map(({ report }) => report.modules.length).join(' + ')
-  if (firstLayer === undefined) return `adapter: ${modules} modules matched; all zero, they change nothing`
+  const count = (of: (report: AttachReport) => number) => adapters.map(({ report }) => of(report))
+  const above = count(({ modules }) => modules.filter(({ notRun }) => notRun).length)
+  const matched = `${count(({ modules }) => modules.length).join(' + ')} modules matched`
+  const modules = above.some((n) => n > 0)
+    ? `${matched}, ${above.join(' + ')} above the layers that are read`
+    : matched
+  if (firstLayer === undefined) return `adapter: ${modules}; all zero, they change nothing`
   const last = (100 * change.at(-1)!).toPrecision(2)
-  return `adapter: ${modules} modules matched; a probe prompt changes from block ${firstLayer} on, the last one by ${last} %`
+  return `adapter: ${modules}; a probe prompt changes from block ${firstLayer} on, block ${change.length - 1} by ${last} %`
 }

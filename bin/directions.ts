@@ -45,30 +45,38 @@ export function shownLayer(flags: DirectionFlags, bundle: Bundle | undefined): n
   return asked ?? bundle?.detector.mainLayer
 }
 
-export async function directionsFromFlags(
+/** The directions that the flags name; undefined when they are to be made. */
+export async function givenDirections(
+  flags: DirectionFlags,
+  bundle: Bundle | undefined,
+): Promise<Directions | undefined> {
+  if (bundle) return bundle.directions
+  return flags.directions === undefined ? undefined : loadDirections(flags.directions)
+}
+
+/** @throws TraitscopeError USAGE where no layer is given */
+export function layersToMake({ layer }: DirectionFlags): number[] {
+  if (layer !== undefined) return layer
+  throw new TraitscopeError(
+    'USAGE',
+    'give --bundle DIR (made by `traitscope calibrate`), --directions DIR (made by `traitscope directions`), or --layer N to make directions on the spot',
+  )
+}
+
+export async function makeDirections(
   flags: DirectionFlags,
   context: {
     model: Model
-    bundle: Bundle | undefined
     pack: TraitPack
     template: ChatTemplate
     output: Output
     signal: AbortSignal
   },
 ): Promise<Directions> {
-  if (context.bundle) return context.bundle.directions
-  if (flags.directions !== undefined) return loadDirections(flags.directions)
-  if (flags.layer === undefined) {
-    throw new TraitscopeError(
-      'USAGE',
-      'give --bundle DIR (made by `traitscope calibrate`), --directions DIR (made by `traitscope directions`), or --layer N to make directions on the spot',
-    )
-  }
   const { model, pack, template, output, signal } = context
-  const layers = flags.layer
   const directions = await output.during('reading trait prompts', (update) =>
     extractDirections(model, pack, {
-      layers,
+      layers: layersToMake(flags),
       template,
       probes: false,
       signal,

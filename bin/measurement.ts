@@ -3,7 +3,14 @@ import type { Bundle } from '../lib/detector/bundle.js'
 import type { Directions } from '../lib/directions/directions.js'
 import type { Model } from '../lib/model/model.js'
 import type { MeasurementOptions } from '../lib/trajectory/measurement.js'
-import { bundleFromFlags, type DirectionFlags, directionsFromFlags, shownLayer } from './directions.js'
+import {
+  bundleFromFlags,
+  type DirectionFlags,
+  givenDirections,
+  layersToMake,
+  makeDirections,
+  shownLayer,
+} from './directions.js'
 import { openFromFlags, templateFromFlags } from './model.js'
 import type { ModelFlags } from './options.js'
 import type { Output } from './output.js'
@@ -24,12 +31,13 @@ export async function measurementFromFlags(
   signal: AbortSignal,
 ): Promise<PreparedMeasurement> {
   const { bundle, pack } = await bundleFromFlags(flags)
-  const model = await openFromFlags(flags, output, signal)
+  const given = await givenDirections(flags, bundle)
+  const model = await openFromFlags(flags, output, signal, given?.layers ?? layersToMake(flags))
   try {
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
     return {
       model,
-      directions: await directionsFromFlags(flags, { model, bundle, pack, template, output, signal }),
+      directions: given ?? (await makeDirections(flags, { model, pack, template, output, signal })),
       bundle,
       options: {
         pack,

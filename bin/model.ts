@@ -1,15 +1,26 @@
 /** Opening what the shared flags name: the model and its chat template. */
 import { type Model, openModel } from '../lib/model/model.js'
+import { describePlacement } from '../lib/model/place-model.js'
 import { ChatTemplate } from '../lib/prompts/chat-template.js'
 import { readChatTemplate } from '../lib/prompts/template-file.js'
 import type { ModelFlags } from './options.js'
 import type { Output } from './output.js'
 
-export async function openFromFlags(flags: ModelFlags, output: Output, signal: AbortSignal): Promise<Model> {
-  const { gpuLayers, batchTokens, threads } = flags
-  return output.during(`loading ${flags.model}`, (onProgress) =>
-    openModel(flags.model, { gpuLayers, batchTokens, threads, signal, onProgress }),
+/** @param layers those that will be read; without them the whole model is opened */
+export async function openFromFlags(
+  flags: ModelFlags,
+  output: Output,
+  signal: AbortSignal,
+  layers?: readonly number[],
+): Promise<Model> {
+  const { device, gpuLayers, maxVram, batchTokens, threads } = flags
+  const placed = { layers, device, gpuLayers, maxVram }
+  const model = await output.during(`loading ${flags.model}`, (onProgress) =>
+    openModel(flags.model, { ...placed, batchTokens, threads, signal, onProgress }),
   )
+  const placement = describePlacement(model.placement)
+  if (placement !== undefined) output.note(placement)
+  return model
 }
 
 /** The template that the flags ask for; the acknowledgement belongs to the trait pack. */

@@ -48,6 +48,13 @@ export function share(text: string): number {
   return value
 }
 
+/** `6G`, `6GiB`, `1500M` or plain bytes: units are powers of 1024. */
+export function bytes(text: string): number {
+  const found = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim())
+  if (!found) throw new InvalidArgumentError('expected an amount of memory such as 6G or 1500M.')
+  return Math.floor(Number(found[1]) * 1024 ** ' kmgt'.indexOf(found[2]!.toLowerCase() || ' '))
+}
+
 export function gpuLayers(text: string): number | 'auto' {
   return text === 'auto' ? 'auto' : integer(text)
 }
@@ -60,7 +67,9 @@ export function option(flags: string, description: string): Option {
 
 export interface ModelFlags {
   model: string
+  device: string
   gpuLayers: number | 'auto'
+  maxVram?: number
   batchTokens?: number
   threads?: number
   chatTemplate?: string
@@ -71,9 +80,17 @@ export function addModelOptions(command: Command): Command {
   return command
     .addOption(option('-m, --model <gguf>', 'base model').makeOptionMandatory())
     .addOption(
-      option('--gpu-layers <n>', 'blocks on the GPU, or auto (also -ngl)')
+      option('--device <name>', 'cpu, a device that `traitscope doctor` lists, or auto').default('auto'),
+    )
+    .addOption(
+      option('--gpu-layers <n>', 'how many of the blocks that run go to the GPU, or auto (also -ngl)')
         .argParser(gpuLayers)
         .default('auto'),
+    )
+    .addOption(
+      option('--max-vram <size>', 'GPU memory to take at most, as 6G (auto: half of what is free)').argParser(
+        bytes,
+      ),
     )
     .addOption(
       option('--batch-tokens <n>', 'tokens in memory at once, as the longest prompt (also -ub)').argParser(

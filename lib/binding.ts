@@ -31,16 +31,46 @@ export interface NativeModelInfo {
   eos?: NativeSpecialToken
 }
 
-export interface NativeLoadParams {
+/** Which part of a file is opened, and where it goes; field by field as native/core/placement.h. */
+export interface NativePlacedModel {
   path: string
-  gpuLayers: number
+  /** Of the GGUF that is opened, whose data are `parts` of the file; without it the whole file. */
+  header?: Uint8Array | undefined
+  /** `[begin in the data section, bytes, where in the file or -1 for zeros]` of each, in order. */
+  parts?: Float64Array | undefined
+  /** Blocks of what is opened. */
+  blocks: number
+  /** ggml's name of a device; empty: the CPU alone. */
+  device: string
+  /** The first so many blocks go to it; one more than there are means the output head too. */
+  onDevice: number
+  /** The first block that never runs; `blocks` when all do. */
+  runsTo: number
+  /** Whether tokens are predicted from what the blocks give. */
+  runsHead: boolean
+  /** Copy quantised weights into layouts that suit the CPU's instructions. */
+  repack: boolean
+}
+
+export interface NativeLoadParams extends NativePlacedModel {
   threads: number
   batchTokens: number
   mmap: boolean
-  /** Copy quantised weights into layouts that suit the CPU's instructions. */
-  repack: boolean
+  /** False: CUDA may no longer add up products in F16, in the whole process. */
+  f16Sums: boolean
   /** The tokenizer without the weights: only `tokenize()` may be called. */
   vocabOnly: boolean
+}
+
+/** Bytes of one device. */
+export interface NativeDeviceMemory {
+  /** ggml's name. */
+  device: string
+  weights: number
+  /** Keys and values. */
+  context: number
+  /** Intermediate results of the largest graph. */
+  compute: number
 }
 
 /**
@@ -198,6 +228,8 @@ export interface NativeModel {
     cancel: NativeCancelToken,
     onStep?: (step: NativeStep) => void,
   ): Promise<NativeGenerated>
+  /** Of the weights and of the context that states are read with. */
+  memory(): Promise<NativeDeviceMemory[]>
   close(): Promise<void>
 }
 
@@ -267,6 +299,8 @@ export interface NativeBinding {
   /** Of the backends that are loaded. */
   precision(): NativePrecisionSwitch[]
   systemInfo(): string
+  /** What {@link NativeModel.memory} will be, without allocating it; needs a header. */
+  planMemory(model: NativePlacedModel & { batchTokens: number }): Promise<NativeDeviceMemory[]>
   /**
    * Writes a GGUF again with its matrices as `F32`, `F16`, `BF16`, `Q8_0`, `Q4_0` or `Q4_K_M`, by llama.cpp's rules. Neither
    * file is checked and the output is not written atomically: for tests and benchmarks.

@@ -14,6 +14,7 @@ export const ERROR_CODES = [
   'FILE_VANISHED', // a file disappeared while it was read (trainers rotate checkpoints)
   'UNSUPPORTED', // valid input of a kind that is refused by name
   'MODEL_LOAD', // llama.cpp could not load the model
+  'DEVICE', // a device is not there, or what it computes is wrong
   'MODEL_CLOSED', // the model was closed before or during the call
   'ADAPTER_INVALID', // an adapter contradicts itself (shapes, missing pairs, NaN)
   'ADAPTER_MISMATCH', // an adapter does not fit this base model

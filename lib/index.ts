@@ -23,6 +23,7 @@ export type {
   OpenModelOptions,
   ResolvedModelOptions,
 } from './model/model.js'
+export type { ModelPlacement, PlacementOptions } from './model/place-model.js'
 export type { NativeModelInfo, NativeSpecialToken } from './binding.js'
 export type {
   FinishReason,

@@ -2,6 +2,7 @@
 // Llama 3 vocabulary out of llama.cpp's source, and a chat template that writes what Llama 3's does. Never committed.
 //
 //   node scripts/make-bench-model.mjs OUT_DIR [--shape 1b|8b] [--type F16,BF16,Q8_0]
+//   node scripts/make-bench-model.mjs OUT_DIR --shape 8b --type BF16 --holes    a sparse file of zeros, for memory alone
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -16,7 +17,7 @@ const SHAPES = {
 }
 
 /** [name, ne0, ne1] of every matrix, and the norms. */
-function tensorsOf({ blocks, nEmbd, heads, kvHeads, nFf, tied }, nVocab) {
+function tensorsOf({ blocks, nEmbd, heads, kvHeads, nFf, tied }, nVocab, matrixType) {
   const kv = (nEmbd / heads) * kvHeads
   const block = (i) => [
     [`blk.${i}.attn_norm.weight`, nEmbd],
@@ -34,7 +35,7 @@ function tensorsOf({ blocks, nEmbd, heads, kvHeads, nFf, tied }, nVocab) {
     ...Array.from({ length: blocks }, (_, i) => block(i)).flat(),
     ['output_norm.weight', nEmbd],
     ...(tied ? [] : [['output.weight', nEmbd, nVocab]]),
-  ].map(([name, ...shape]) => ({ name, shape, type: shape.length === 1 ? 'F32' : 'F16' }))
+  ].map(([name, ...shape]) => ({ name, shape, type: shape.length === 1 ? 'F32' : matrixType }))
 }
 
 /** Half-precision numbers of either sign from 2^-7 to 2^-5, about 0.018 in the mean: bits are drawn, not rounded. */
@@ -46,7 +47,7 @@ function randomHalves(length) {
   })
 }
 
-async function writeRandomModel(path, shape) {
+async function writeRandomModel(path, shape, holes) {
   const vocabulary = await readGguf(join(llamaSource(), 'models/ggml-vocab-llama-bpe.gguf'))
   const { templates } = JSON.parse(
     readFileSync(join(root, 'test/fixtures/prompts/chat-templates.json'), 'utf8'),
@@ -72,11 +73,12 @@ async function writeRandomModel(path, shape) {
       .map(([key, value]) => [key, vocabulary.types.get(key), value]),
     ['tokenizer.chat_template', 'string', templates['llama-3'].source],
   ]
-  const tensors = tensorsOf(shape, nVocab)
-  const { bytes, offsets } = encodeGgufHeader(metadata, tensors)
+  const tensors = tensorsOf(shape, nVocab, holes ?? 'F16')
+  const { bytes, offsets, dataBytes } = encodeGgufHeader(metadata, tensors)
   const file = await open(path, 'wx')
   try {
     await file.write(bytes)
+    if (holes) return await file.truncate(bytes.length + dataBytes)
     // A prime length: the repetition never falls into step with the rows.
     const halves = randomHalves(4_194_301)
     for (const [t, { shape: ne, type }] of tensors.entries()) {
@@ -102,7 +104,11 @@ async function writeRandomModel(path, shape) {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { shape: { type: 'string', default: '1b' }, type: { type: 'string', default: 'F16,BF16,Q8_0' } },
+  options: {
+    shape: { type: 'string', default: '1b' },
+    type: { type: 'string', default: 'F16,BF16,Q8_0' },
+    holes: { type: 'boolean', default: false },
+  },
 })
 const [out] = positionals
 const shape = SHAPES[values.shape]
@@ -113,6 +119,13 @@ if (out === undefined || shape === undefined) {
 mkdirSync(out, { recursive: true })
 const pathOf = (type) => join(out, `random-${values.shape}-${type}.gguf`)
 const types = values.type.split(',')
+if (values.holes) {
+  for (const type of types) {
+    await writeRandomModel(join(out, `holes-${values.shape}-${type}.gguf`), shape, type)
+    console.log(join(out, `holes-${values.shape}-${type}.gguf`))
+  }
+  process.exit()
+}
 if (!existsSync(pathOf('F16'))) await writeRandomModel(pathOf('F16'), shape)
 for (const type of types) {
   if (!existsSync(pathOf(type))) await binding().quantize(pathOf('F16'), pathOf(type), type, 2)

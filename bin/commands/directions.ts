@@ -58,7 +58,7 @@ export function directionsCommand(signal: AbortSignal): Command {
     const output = createOutput({ quiet: flags.quiet === true })
     await checkOutputFree(flags.out, { force: flags.force === true, marker: 'directions.json' })
     const pack = await loadTraitPack(flags.traits)
-    await using model = await openFromFlags(flags, output, signal)
+    await using model = await openFromFlags(flags, output, signal, flags.layer)
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
     const sets = ['core', 'control', 'all'] as const
     const named = sets.find((set) => set === flags.traitSet)

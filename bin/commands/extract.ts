@@ -51,7 +51,7 @@ Example:
     const output = createOutput({ quiet: flags.quiet === true })
     await checkOutputFree(flags.out, { force: flags.force === true })
     const prompts = await readPromptFile(flags.prompts)
-    await using model = await openFromFlags(flags, output, signal)
+    await using model = await openFromFlags(flags, output, signal, flags.layer)
     const template = flags.raw ? undefined : await templateFromFlags(flags, model)
     const tokens = await promptTokens(model, prompts, template)
     const total = tokens.reduce((sum, ids) => sum + ids.length, 0)

@@ -5,7 +5,7 @@ import { hiddenStates } from './hidden-states.js'
 
 /** What adapters do to the states of one prompt. */
 export interface AdapterEffect {
-  /** Per block: ‖h − h₀‖ / ‖h₀‖ of the prompt's last token, with the adapters and without. */
+  /** Per block that the model was opened for: ‖h − h₀‖ / ‖h₀‖ of the prompt's last token, with the adapters and without. */
   change: number[]
   /** First block whose output changes; undefined when none does. */
   firstLayer?: number
@@ -27,7 +27,7 @@ export async function adapterEffect(
 ): Promise<AdapterEffect> {
   const prompt = options.prompt ?? (await model.tokenize([PROBE]))[0]!
   const { nLayer, nEmbd } = model.info
-  const layers = Array.from({ length: nLayer }, (_, i) => i)
+  const layers = Array.from({ length: (model.readsUpTo ?? nLayer - 1) + 1 }, (_, i) => i)
   const { signal } = options
   const bare = await hiddenStates(model, [prompt], { layers, signal })
   const adapted = await hiddenStates(model, [prompt], { layers, signal, adapter: adapters })

@@ -36,7 +36,7 @@ export interface ExtractRequest {
  */
 export function checkRequest(
   request: ExtractRequest,
-  model: { info: Pick<NativeModelInfo, 'nLayer' | 'nVocab'> },
+  model: { info: Pick<NativeModelInfo, 'nLayer' | 'nVocab'>; readsUpTo?: number | undefined },
 ): void {
   const { adapters = [], batches, layers, nRows, splitFrom, groupCells, threads } = request
   checkAdapters(model, adapters)
@@ -48,6 +48,13 @@ export function checkRequest(
         `layer ${layer} does not exist: expected 0 to ${nLayer - 1} (0-based block outputs)`,
       )
     }
+  }
+  const { readsUpTo = nLayer } = model
+  if (layers.some((layer) => layer > readsUpTo) || (readsUpTo < nLayer && request.stopEarly === false)) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected ${request.stopEarly === false ? 'a whole model to compute all of it' : `layers up to ${readsUpTo}`}, found a model that was opened for layers up to ${readsUpTo}${request.stopEarly === false ? '' : ` and [${layers.join(', ')}]`}: open it for the layers that you read`,
+    )
   }
   if (layers.length === 0 || layers.some((layer, i) => i > 0 && layer <= layers[i - 1]!)) {
     throw new TraitscopeError(

@@ -12,7 +12,9 @@ export interface GeneratingModel {
   limits: PromptLimits
   threads: number
   /** Memory of the GPU that holds blocks, if one does. */
-  gpuBytes?: number
+  gpuBytes: number | undefined
+  /** The highest layer that can be read; undefined for a whole model. */
+  readsUpTo: number | undefined
 }
 
 /** Where a native sequence belongs in the caller's lists. */
@@ -42,6 +44,7 @@ export function planGenerate(
   prompts: readonly Int32Array[],
   options: GenerateOptions,
 ): PlannedGeneration {
+  refusePart(model, 'generate')
   const maxTokens = integerOption('maxTokens', options.maxTokens ?? 256, 1, 2 ** 31 - 1)
   const draws = integerOption('draws', options.draws ?? 1, 1, 1_000_000)
   const sampling = samplingOf(options)
@@ -102,6 +105,7 @@ export function planScore(
   continuations: readonly (readonly Int32Array[])[],
   options: Pick<GenerateOptions, 'adapters' | 'control' | 'sequences'>,
 ): PlannedGeneration {
+  refusePart(model, 'score continuations')
   if (continuations.length !== prompts.length) {
     throw new TraitscopeError(
       'USAGE',
@@ -291,6 +295,14 @@ function controlsOf(model: GeneratingModel, nPrompts: number, control: GenerateO
 
 function isList(control: GenerateOptions['control']): control is readonly (Control | undefined)[] {
   return Array.isArray(control)
+}
+
+function refusePart({ readsUpTo }: GeneratingModel, what: string): void {
+  if (readsUpTo === undefined) return
+  throw new TraitscopeError(
+    'USAGE',
+    `expected a whole model to ${what} with, found one that was opened for layers up to ${readsUpTo}: open it without \`layers\``,
+  )
 }
 
 function checkPrompt(model: GeneratingModel, tokens: Int32Array, index: number): void {

@@ -1,22 +1,18 @@
 import { resolve } from 'node:path'
 import {
-  binding,
   cancellable,
   fromNative,
+  type NativeDeviceMemory,
   type NativeGenerated,
   type NativeModel,
-  type NativeModelInfo,
   type NativeSpecialToken,
   type NativeStates,
 } from '../binding.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
-import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
-import { parameterCount } from '../formats/gguf/gguf-tensors.js'
+import type { GgufFile } from '../formats/gguf/gguf.js'
 import { type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
 import { resolveWeights } from '../formats/run/find-weights.js'
 import { AttachedAdapter, type AttachOptions } from './attached-adapter.js'
-import { checkBase } from './base/check-base.js'
-import { fingerprintGguf } from './base/fingerprint.js'
 import { type PromptLimits, promptLimits } from './base/prompt-limits.js'
 import { passesOf, runPasses } from './extract-passes.js'
 import { checkAdapters, checkRequest, type ExtractRequest } from './extract-request.js'
@@ -24,78 +20,19 @@ import { type PlannedGeneration, planGenerate, planScore } from './generate-requ
 import type { Generated, GenerateOptions, Scored } from './generation.js'
 import { costOf, GenerationListener } from './generation-listener.js'
 import { JobQueue } from './job-queue.js'
+import { loadModel, type ModelParts } from './load-model.js'
 import { toGgufLora } from './lora/lora.js'
-import {
-  defaultBatchTokens,
-  defaultThreads,
-  hasRowsOfOneBlock,
-  integerOption,
-  MAX_BATCH_TOKENS,
-  MAX_THREADS,
-} from './placement.js'
+import type { LoadOptions, ModelInfo, OpenModelOptions, ResolvedModelOptions } from './model-options.js'
+import type { ModelPlacement } from './place-model.js'
 import { PromptText } from './prompt-text.js'
 
-/** How a model is computed: everything that two models must share to be open alike. */
-export interface ModelOptions {
-  /** Blocks to keep on the GPU; `'auto'` (default) means all when a GPU device is built in and present, else none. */
-  gpuLayers?: number | 'auto' | undefined
-  /** CPU threads; default: what the process may use, but 1 for a file under 64 MiB. */
-  threads?: number | undefined
-  /**
-   * Tokens in memory at once (KV cache, attention scores), 256 to 8192: bounds the longest prompt, and batches whose rows
-   * are means. Default: up to 2048, less where that would take more than about 700 MB beside the weights.
-   */
-  batchTokens?: number | undefined
-  /** Map the file instead of reading it (default true). */
-  mmap?: boolean | undefined
-  /**
-   * Let llama.cpp copy weights into layouts that suit the CPU's instructions, where it has some for their type (default
-   * true). False leaves them in the mapped file: memory falls by up to the size of the file, quantised types get slower,
-   * and F16 rounds what it multiplies to F16, as on processors without AMX.
-   */
-  repack?: boolean | undefined
-}
-
-/** What belongs to one opening alone. */
-export interface LoadOptions {
-  signal?: AbortSignal | undefined
-  /** Fraction loaded, 0 to 1. */
-  onProgress?: ((fraction: number) => void) | undefined
-}
-
-/** How to open a model. */
-export interface OpenModelOptions extends ModelOptions, LoadOptions {}
-
-/** {@link ModelOptions} with every default filled in; more GPU blocks than there are mean all. */
-export interface ResolvedModelOptions extends Readonly<Required<ModelOptions>> {
-  readonly gpuLayers: number
-  readonly threads: number
-  readonly batchTokens: number
-  readonly mmap: boolean
-  readonly repack: boolean
-}
-
-/** What is known of an open model. */
-export interface ModelInfo extends NativeModelInfo {
-  /** GGUF architecture, e.g. `llama`, `qwen2`, `gemma2`. */
-  architecture: string
-  /** `general.name` of the GGUF, if it has one. */
-  name?: string
-  /** Numbers in all tensors of weights, see `parameterCount`. */
-  nParams: number
-}
-
-/** @internal */
-interface ModelParts {
-  native: NativeModel
-  path: string
-  info: ModelInfo
-  gguf: GgufFile
-  fingerprint: string
-  options: ResolvedModelOptions
-  device: string
-  gpuBytes?: number
-}
+export type {
+  LoadOptions,
+  ModelInfo,
+  ModelOptions,
+  OpenModelOptions,
+  ResolvedModelOptions,
+} from './model-options.js'
 
 /**
  * An open base model. One model runs one job at a time and queues the rest; all work runs off the event loop.
@@ -115,10 +52,8 @@ export class Model implements AsyncDisposable {
   readonly fingerprint: string
   /** How it was opened. */
   readonly options: ResolvedModelOptions
-  /** `cpu`, or the name of the GPU that holds blocks. */
-  readonly device: string
-  /** Memory of that GPU in bytes. */
-  readonly gpuBytes?: number
+  /** Where its blocks are. */
+  readonly placement: ModelPlacement
 
   /** @internal */
   constructor(parts: ModelParts) {
@@ -128,9 +63,24 @@ export class Model implements AsyncDisposable {
     this.gguf = parts.gguf
     this.fingerprint = parts.fingerprint
     this.options = parts.options
-    this.device = parts.device
-    if (parts.gpuBytes !== undefined) this.gpuBytes = parts.gpuBytes
+    this.placement = parts.placement
     this.limits = promptLimits(parts.gguf, parts.info.architecture)
+  }
+
+  /** `cpu`, or the name of the GPU that holds blocks. */
+  get device(): string {
+    return this.placement.description
+  }
+
+  /** Bytes of that GPU's memory that may be taken. */
+  get gpuBytes(): number | undefined {
+    const { totalBytes } = this.placement
+    return totalBytes && Math.min(totalBytes, this.options.maxVram ?? totalBytes)
+  }
+
+  /** The highest layer whose states can be read; undefined for a whole model, which also generates. */
+  get readsUpTo(): number | undefined {
+    return this.options.layers && Math.max(...this.options.layers)
   }
 
   get threads(): number {
@@ -193,7 +143,10 @@ export class Model implements AsyncDisposable {
   async attach(adapter: string | PeftAdapter, options: AttachOptions = {}): Promise<AttachedAdapter> {
     const peft =
       typeof adapter === 'string' ? await readPeftAdapter((await resolveWeights(adapter)).path) : adapter
-    const { gguf, report } = toGgufLora(peft, this.gguf, { residualBase: options.residualBase ?? false })
+    const { gguf, report } = toGgufLora(peft, this.gguf, {
+      residualBase: options.residualBase ?? false,
+      readsUpTo: this.readsUpTo,
+    })
     const strength = options.strength ?? 1
     if (!Number.isFinite(strength)) {
       throw new TraitscopeError('USAGE', `adapter strength must be a finite number, found ${strength}`)
@@ -307,6 +260,11 @@ export class Model implements AsyncDisposable {
     return this.#queue.run(job, signal)
   }
 
+  /** Bytes that weights and reading states take of each device, by ggml's name. @internal */
+  memory(): Promise<NativeDeviceMemory[]> {
+    return this.#run(() => this.#native.memory())
+  }
+
   /** Waits for work in flight, then frees everything; idempotent. Later calls reject with `MODEL_CLOSED`. */
   close(): Promise<void> {
     return this.#queue.close(() => this.#native.close())
@@ -325,67 +283,12 @@ export class Model implements AsyncDisposable {
   }
 }
 
-/** ggml takes weights from mapped memory at such addresses alone, and aborts the process at others. */
-const MAPPED_ALIGNMENT = 32
-
 /**
  * Opens a base model. The file is checked here before llama.cpp sees it, because a malformed GGUF can abort inside
  * ggml and would take the whole process with it.
  *
- * @throws TraitscopeError `FILE_NOT_FOUND`, `FILE_INVALID`, `UNSUPPORTED`, `MODEL_LOAD`, `OUT_OF_MEMORY`, `ABORTED`
+ * @throws TraitscopeError `FILE_NOT_FOUND`, `FILE_INVALID`, `UNSUPPORTED`, `MODEL_LOAD`, `DEVICE`, `OUT_OF_MEMORY`, `ABORTED`
  */
 export async function openModel(path: string, options: OpenModelOptions = {}): Promise<Model> {
-  throwIfAborted(options.signal)
-  const file = resolve(path)
-  const gguf = await readGguf(file)
-  const architecture = checkBase(gguf)
-  const gpu = binding()
-    .devices()
-    .find((device) => device.isGpu)
-  const gpuLayers = options.gpuLayers ?? 'auto'
-  const nGpuLayers =
-    gpuLayers === 'auto' ? (gpu ? 10_000 : 0) : integerOption('gpuLayers', gpuLayers, 0, 1_000_000)
-  const threads = integerOption('threads', options.threads ?? defaultThreads(gguf.fileSize), 1, MAX_THREADS)
-  const batchTokens = integerOption(
-    'batchTokens (--batch-tokens, -ub)',
-    options.batchTokens ?? defaultBatchTokens(gguf.metadata, architecture),
-    256,
-    MAX_BATCH_TOKENS,
-  )
-  const { mmap = true, repack = true } = options
-  const native = new (binding().Model)()
-  const [info, fingerprint] = await Promise.all([
-    cancellable(options, (token, onProgress) =>
-      native.load(
-        {
-          path: file,
-          gpuLayers: nGpuLayers,
-          threads,
-          batchTokens,
-          mmap: mmap && gguf.alignment % MAPPED_ALIGNMENT === 0,
-          repack: repack && !hasRowsOfOneBlock(gguf),
-          vocabOnly: false,
-        },
-        token,
-        onProgress,
-      ),
-    ),
-    fingerprintGguf(gguf),
-  ])
-  const name = gguf.metadata.get('general.name')
-  return new Model({
-    native,
-    path: file,
-    info: {
-      ...info,
-      architecture,
-      ...(typeof name === 'string' ? { name } : {}),
-      nParams: parameterCount(gguf),
-    },
-    gguf,
-    fingerprint,
-    options: { gpuLayers: nGpuLayers, threads, batchTokens, mmap, repack },
-    device: gpu && nGpuLayers > 0 ? gpu.description : 'cpu',
-    ...(gpu && nGpuLayers > 0 ? { gpuBytes: gpu.memoryTotal } : {}),
-  })
+  return new Model(await loadModel(resolve(path), options))
 }

@@ -122,7 +122,7 @@ export function planGeneration(
   model: {
     gguf: Pick<GgufFile, 'metadata'>
     info: { architecture: string; nVocab: number }
-    gpuBytes?: number
+    gpuBytes?: number | undefined
   },
   wanted: {
     count: number

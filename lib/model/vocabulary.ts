@@ -27,7 +27,8 @@ export async function openVocabulary(metadata: GgufInput['metadata']): Promise<O
     const text = new PromptText(await readGguf(path))
     const { CancelToken, Model } = binding()
     const model = new Model()
-    const load = { gpuLayers: 0, threads: 1, batchTokens: 256, mmap: true, repack: false, vocabOnly: true }
+    const place = { blocks: 0, device: '', onDevice: 0, runsTo: 0, runsHead: true, repack: false }
+    const load = { ...place, threads: 1, batchTokens: 256, mmap: true, f16Sums: true, vocabOnly: true }
     const info = await model.load({ path, ...load }, new CancelToken()).catch((cause) => {
       throw fromNative(cause)
     })

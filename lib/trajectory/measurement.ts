@@ -308,7 +308,7 @@ export class MeasurementPlan {
         kv: 'f32',
         flashAttention: false,
         // Kernels differ by processor, and by how weights lie in memory.
-        compute: { device: model.device, ...model.options, system: systemInfo() },
+        compute: { ...model.options, device: model.device, system: systemInfo() },
         llamaCpp: LLAMA_CPP_VERSION,
         traitscope: packageVersion,
       }),

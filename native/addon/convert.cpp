@@ -83,6 +83,47 @@ ExtractRequest to_request(const Napi::Object & value) {
     return request;
 }
 
+ModelSource to_source(const Napi::Object & value) {
+    ModelSource source;
+    source.path = value.Get("path").As<Napi::String>().Utf8Value();
+    const auto header = value.Get("header");
+    if (header.IsUndefined()) {
+        return source;
+    }
+    const auto bytes = header.As<Napi::Uint8Array>();
+    source.header.assign(bytes.Data(), bytes.Data() + bytes.ByteLength());
+    const auto parts = value.Get("parts").As<Napi::Float64Array>();
+    for (size_t i = 0; i + 2 < parts.ElementLength(); i += 3) {
+        source.parts.push_back({static_cast<int64_t>(parts[i]), static_cast<int64_t>(parts[i + 1]),
+                                static_cast<int64_t>(parts[i + 2])});
+    }
+    return source;
+}
+
+Placement to_placement(const Napi::Object & value) {
+    Placement placement;
+    placement.device = value.Get("device").As<Napi::String>().Utf8Value();
+    placement.n_blocks = value.Get("blocks").As<Napi::Number>().Int32Value();
+    placement.on_device = value.Get("onDevice").As<Napi::Number>().Int32Value();
+    placement.runs_to = value.Get("runsTo").As<Napi::Number>().Int32Value();
+    placement.runs_head = value.Get("runsHead").As<Napi::Boolean>().Value();
+    placement.repack = value.Get("repack").As<Napi::Boolean>().Value();
+    return placement;
+}
+
+Napi::Array from_memory(Napi::Env env, const std::vector<DeviceMemory> & devices) {
+    auto out = Napi::Array::New(env, devices.size());
+    for (size_t i = 0; i < devices.size(); ++i) {
+        auto each = Napi::Object::New(env);
+        each.Set("device", devices[i].device);
+        each.Set("weights", static_cast<double>(devices[i].weights));
+        each.Set("context", static_cast<double>(devices[i].context));
+        each.Set("compute", static_cast<double>(devices[i].compute));
+        out.Set(static_cast<uint32_t>(i), each);
+    }
+    return out;
+}
+
 Napi::Object from_info(Napi::Env env, const ModelInfo & info) {
     auto out = Napi::Object::New(env);
     out.Set("nLayer", info.n_layer);

@@ -23,6 +23,12 @@ Napi::Int32Array from_int32s(Napi::Env env, const std::vector<int32_t> & values)
 /// see NativeRequest in lib/binding.ts.
 ExtractRequest to_request(const Napi::Object & value);
 
+/// `{ path, header, parts, blocks, onDevice, runsTo, runsHead, device, repack }`, see NativePlacedModel in
+/// lib/binding.ts.
+ModelSource to_source(const Napi::Object & value);
+Placement to_placement(const Napi::Object & value);
+
 Napi::Object from_info(Napi::Env env, const ModelInfo & info);
+Napi::Array from_memory(Napi::Env env, const std::vector<DeviceMemory> & devices);
 
 } // namespace traitscope::addon

@@ -1,8 +1,10 @@
 #include "addon/engine.h"
 
+#include "addon/convert.h"
 #include "addon/job_worker.h"
 #include "core/engine.h"
 #include "core/matmul_rate.h"
+#include "core/memory_plan.h"
 #include "core/quantize.h"
 
 #include <chrono>
@@ -31,6 +33,16 @@ struct MatmulRateWork {
 
     void run(Job &) { rate = matmul_rate(shape, n_threads, seconds, gpu); }
     Napi::Value result(Napi::Env env) const { return Napi::Number::New(env, rate); }
+};
+
+struct PlanMemoryWork {
+    ModelSource source;
+    Placement placement;
+    int32_t max_tokens;
+    std::vector<DeviceMemory> devices;
+
+    void run(Job &) { devices = plan_memory(source, placement, max_tokens); }
+    Napi::Value result(Napi::Env env) const { return from_memory(env, devices); }
 };
 
 template <typename Work> Napi::Value start(const Napi::CallbackInfo & info, Work work) {
@@ -83,6 +95,14 @@ Napi::Value engine_info(const Napi::CallbackInfo & info) {
     return Napi::String::New(info.Env(), system_info());
 }
 
+Napi::Value memory_plan(const Napi::CallbackInfo & info) {
+    const auto in = info[0].As<Napi::Object>();
+    return start(info, PlanMemoryWork{to_source(in),
+                                      to_placement(in),
+                                      in.Get("batchTokens").As<Napi::Number>().Int32Value(),
+                                      {}});
+}
+
 Napi::Value quantize(const Napi::CallbackInfo & info) {
     return start(
         info, QuantizeWork{info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(),
@@ -107,6 +127,7 @@ void define_engine(Napi::Env env, Napi::Object exports) {
     exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
     exports.Set("precision", Napi::Function::New<precision>(env, "precision"));
     exports.Set("systemInfo", Napi::Function::New<engine_info>(env, "systemInfo"));
+    exports.Set("planMemory", Napi::Function::New<memory_plan>(env, "planMemory"));
     exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));
     exports.Set("matmulRate", Napi::Function::New<matmul>(env, "matmulRate"));
 }

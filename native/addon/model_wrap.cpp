@@ -93,6 +93,14 @@ struct ExtractWork {
     }
 };
 
+struct MemoryWork {
+    std::shared_ptr<Model> model;
+    std::vector<DeviceMemory> devices;
+
+    void run(Job &) { devices = model->memory(); }
+    Napi::Value result(Napi::Env env) const { return from_memory(env, devices); }
+};
+
 struct CloseWork {
     std::shared_ptr<Model> model;
 
@@ -129,6 +137,7 @@ Napi::Function ModelWrap::define(Napi::Env env) {
                            InstanceMethod<&ModelWrap::detach>("detach"),
                            InstanceMethod<&ModelWrap::extract>("extract"),
                            InstanceMethod<&ModelWrap::generate>("generate"),
+                           InstanceMethod<&ModelWrap::memory>("memory"),
                            InstanceMethod<&ModelWrap::close>("close"),
                        });
 }
@@ -143,12 +152,12 @@ std::shared_ptr<Model> ModelWrap::model(Napi::Env env) const {
 Napi::Value ModelWrap::load(const Napi::CallbackInfo & info) {
     const auto in = info[0].As<Napi::Object>();
     ModelParams params;
-    params.path = in.Get("path").As<Napi::String>().Utf8Value();
-    params.n_gpu_layers = in.Get("gpuLayers").As<Napi::Number>().Int32Value();
+    params.source = to_source(in);
+    params.placement = to_placement(in);
     params.n_threads = in.Get("threads").As<Napi::Number>().Int32Value();
     params.max_tokens = in.Get("batchTokens").As<Napi::Number>().Int32Value();
     params.use_mmap = in.Get("mmap").As<Napi::Boolean>().Value();
-    params.repack = in.Get("repack").As<Napi::Boolean>().Value();
+    params.f16_sums = in.Get("f16Sums").As<Napi::Boolean>().Value();
     params.vocab_only = in.Get("vocabOnly").As<Napi::Boolean>().Value();
     return start(info, LoadWork{std::move(params), this, nullptr}, info[1], info[2]);
 }
@@ -205,6 +214,10 @@ Napi::Value ModelWrap::generate(const Napi::CallbackInfo & info) {
     auto open = model(info.Env());
     return start(info, GenerateWork{std::move(open), to_generate_request(info[0].As<Napi::Object>()), {}, {}},
                  info[1], info[2]);
+}
+
+Napi::Value ModelWrap::memory(const Napi::CallbackInfo & info) {
+    return start(info, MemoryWork{model(info.Env()), {}});
 }
 
 Napi::Value ModelWrap::close(const Napi::CallbackInfo & info) {

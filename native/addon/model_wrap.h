@@ -42,6 +42,7 @@ class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
     Napi::Value detach(const Napi::CallbackInfo & info);
     Napi::Value extract(const Napi::CallbackInfo & info);
     Napi::Value generate(const Napi::CallbackInfo & info);
+    Napi::Value memory(const Napi::CallbackInfo & info);
     Napi::Value close(const Napi::CallbackInfo & info);
 
     /// Throws MODEL_CLOSED. Jobs keep the returned pointer, so the model outlives them whatever JS does.

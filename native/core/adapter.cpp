@@ -2,19 +2,13 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/model_file.h"
 
-#include <cstdio>
-#include <memory>
 #include <string>
 
 namespace traitscope {
 
 namespace {
-
-struct FileCloser {
-    void operator()(std::FILE * file) const { std::fclose(file); }
-};
-using FilePtr = std::unique_ptr<std::FILE, FileCloser>;
 
 FilePtr memory_file(const void * data, size_t size) {
 #if defined(_WIN32)

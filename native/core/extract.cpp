@@ -81,6 +81,25 @@ bool reads_single_tokens(const PlanBatch & batch) {
 
 } // namespace
 
+llama_context_params extraction_params(int32_t max_tokens, int32_t n_outputs, int32_t n_threads) {
+    llama_context_params params = llama_context_default_params();
+    params.n_ctx = static_cast<uint32_t>(max_tokens);
+    params.n_batch = params.n_ctx;
+    params.n_ubatch = params.n_ctx;
+    params.n_seq_max = 1; // with a unified cache ids up to 255 are legal, and the output buffer stays small
+    params.n_outputs_max = static_cast<uint32_t>(n_outputs);
+    params.n_threads = n_threads;
+    params.n_threads_batch = n_threads;
+    params.kv_unified = true;
+    params.swa_full = true;
+    // F32 cache and no flash attention: both would round keys and values to F16 (method section 3.2).
+    params.type_k = GGML_TYPE_F32;
+    params.type_v = GGML_TYPE_F32;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    params.op_offload = false;
+    return params;
+}
+
 Extractor::Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads)
     : model_(model), max_tokens_(max_tokens), n_threads_(n_threads), capture_(std::make_unique<Capture>()) {}
 
@@ -95,21 +114,7 @@ void Extractor::ensure_context(int32_t n_outputs) {
         return;
     }
     context_.reset();
-    llama_context_params params = llama_context_default_params();
-    params.n_ctx = static_cast<uint32_t>(context_tokens_);
-    params.n_batch = params.n_ctx;
-    params.n_ubatch = params.n_ctx;
-    params.n_seq_max = 1; // with a unified cache ids up to 255 are legal, and the output buffer stays small
-    params.n_outputs_max = static_cast<uint32_t>(n_outputs);
-    params.n_threads = n_threads_;
-    params.n_threads_batch = n_threads_;
-    params.kv_unified = true;
-    params.swa_full = true;
-    // F32 cache and no flash attention: both would round keys and values to F16 (method section 3.2).
-    params.type_k = GGML_TYPE_F32;
-    params.type_v = GGML_TYPE_F32;
-    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
-    params.op_offload = false;
+    llama_context_params params = extraction_params(context_tokens_, n_outputs, n_threads_);
     params.cb_eval = on_eval;
     params.cb_eval_user_data = capture_.get();
     params.abort_callback = [](void * self) {
@@ -127,6 +132,12 @@ void Extractor::ensure_context(int32_t n_outputs) {
     }
     n_outputs_ = n_outputs;
     made_tokens_ = context_tokens_;
+}
+
+const llama_context * Extractor::context() {
+    context_tokens_ = context_tokens_ > 0 ? context_tokens_ : max_tokens_;
+    ensure_context(1);
+    return context_.get();
 }
 
 void Extractor::set_adapters(const ExtractRequest & request, const AdapterStore & adapters) {

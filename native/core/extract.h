@@ -28,6 +28,9 @@ namespace traitscope {
 
 struct Capture;
 
+/// Of the context that states are read with, callbacks aside.
+llama_context_params extraction_params(int32_t max_tokens, int32_t n_outputs, int32_t n_threads);
+
 class Extractor {
   public:
     /// `max_tokens`: cells of memory. A batch with rows that are means must fit there whole, in one
@@ -41,6 +44,9 @@ class Extractor {
     /// PromptTooLong.
     ExtractStats run(const ExtractRequest & request, const AdapterStore & adapters, float * out,
                      const Job & job);
+
+    /// The context, made where there is none yet. Throws OutOfMemory.
+    const llama_context * context();
 
     /// Takes every adapter out of the context, so that they may be freed.
     void clear_adapters();

@@ -37,10 +37,11 @@ ModelInfo describe(const llama_model * model) {
 std::shared_ptr<Model> Model::open(const ModelParams & params, const Job & job) {
     init_engine();
     job.throw_if_cancelled();
-    llama_model_params native = llama_model_default_params();
-    native.n_gpu_layers = params.n_gpu_layers;
-    native.load_mode = params.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
-    native.use_extra_bufts = params.repack;
+    const bool whole = params.source.header.empty();
+    const bool on_cpu = params.placement.device.empty();
+    PlacementParams placed(params.placement);
+    llama_model_params & native = placed.params;
+    native.load_mode = whole && on_cpu && params.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
     native.vocab_only = params.vocab_only;
     native.progress_callback = [](float fraction, void * data) {
         const Job & running = *static_cast<const Job *>(data);
@@ -48,21 +49,31 @@ std::shared_ptr<Model> Model::open(const ModelParams & params, const Job & job) 
         return !running.cancelled();
     };
     native.progress_callback_user_data = const_cast<Job *>(&job);
+    if (!on_cpu && !params.f16_sums) {
+        forbid_f16_sums();
+    }
     const LogCapture log;
-    llama_model_ptr model(llama_model_load_from_file(params.path.c_str(), native));
+    const std::string & path = params.source.path;
+    llama_model_ptr model;
+    if (whole) {
+        model.reset(llama_model_load_from_file(path.c_str(), native));
+    } else {
+        const FilePtr file = open_model_file(path, params.source.header, params.source.parts);
+        model.reset(llama_model_load_from_file_ptr(file.get(), native));
+    }
     job.throw_if_cancelled();
     if (!model) {
         const std::string reason = log.text("no reason given");
         // Only the log tells a failed allocation from other failures.
         const bool no_memory = reason.find("failed to allocate") != std::string::npos;
         throw Error(no_memory ? ErrorCode::OutOfMemory : ErrorCode::ModelLoad,
-                    "llama.cpp could not load " + params.path + ": " + reason);
+                    "llama.cpp could not load " + path + ": " + reason);
     }
     if (llama_model_has_encoder(model.get()) || llama_model_is_recurrent(model.get()) ||
         llama_model_is_hybrid(model.get())) {
         throw Error(ErrorCode::ModelLoad,
-                    params.path + " is not a decoder-only transformer, which is the only kind whose "
-                                  "block outputs can be read");
+                    path + " is not a decoder-only transformer, which is the only kind whose "
+                           "block outputs can be read");
     }
     const llama_vocab * vocab = llama_model_get_vocab(model.get());
     if (llama_vocab_type(vocab) != LLAMA_VOCAB_TYPE_NONE) {
@@ -70,7 +81,7 @@ std::shared_ptr<Model> Model::open(const ModelParams & params, const Job & job) 
         const bool no_bos = llama_vocab_get_add_bos(vocab) && llama_vocab_bos(vocab) == LLAMA_TOKEN_NULL;
         const bool no_eos = llama_vocab_get_add_eos(vocab) && llama_vocab_eos(vocab) == LLAMA_TOKEN_NULL;
         if (no_bos || no_eos) {
-            throw Error(ErrorCode::ModelLoad, params.path + " asks for " + (no_bos ? "BOS" : "EOS") +
+            throw Error(ErrorCode::ModelLoad, path + " asks for " + (no_bos ? "BOS" : "EOS") +
                                                   " tokens, but its vocabulary has none");
         }
     }
@@ -125,6 +136,11 @@ ExtractStats Model::extract(const ExtractRequest & request, float * out, const J
 GenerateResult Model::generate(const GenerateRequest & request, const Job & job) {
     const std::lock_guard<std::mutex> lock(mutex_);
     return Generator(model_.get(), request, adapters_, job).run();
+}
+
+std::vector<DeviceMemory> Model::memory() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return count_memory(extractor_.context());
 }
 
 } // namespace traitscope

@@ -5,6 +5,7 @@
 #include "core/extract.h"
 #include "core/generation.h"
 #include "core/job.h"
+#include "core/memory_plan.h"
 #include "core/tokenize.h"
 
 #include <cstdint>
@@ -17,13 +18,13 @@
 namespace traitscope {
 
 struct ModelParams {
-    std::string path;
-    int32_t n_gpu_layers = 0;
+    ModelSource source;
+    Placement placement;
     int32_t n_threads = 1;
     int32_t max_tokens = 2048; ///< tokens of the largest batch
-    bool use_mmap = true;
-    bool repack = true;      ///< copy quantised weights into layouts that suit the CPU's instructions
-    bool vocab_only = false; ///< the tokenizer without the weights; only tokenize() may be called
+    bool use_mmap = true;      ///< of a whole file on the CPU; everything else is read
+    bool f16_sums = true;      ///< false: forbid_f16_sums() (engine.h)
+    bool vocab_only = false;   ///< the tokenizer without the weights; only tokenize() may be called
 };
 
 struct SpecialToken {
@@ -59,6 +60,8 @@ class Model {
     void detach(int32_t id);
     ExtractStats extract(const ExtractRequest & request, float * out, const Job & job);
     GenerateResult generate(const GenerateRequest & request, const Job & job);
+    /// Of the weights and of the context that states are read with.
+    std::vector<DeviceMemory> memory();
 
   private:
     Model(llama_model_ptr model, const ModelParams & params);

@@ -31,3 +31,4 @@ inline void check_throws(traitscope::ErrorCode code, const std::string & title,
 void test_capture();
 void test_merge_rows();
 void test_sampler();
+void test_model_file();

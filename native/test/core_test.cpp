@@ -60,6 +60,12 @@ PlanBatch tree(const std::vector<int32_t> & prefix, const std::vector<std::vecto
     return batch;
 }
 
+std::shared_ptr<Model> open_model(const std::string & path, const Job & job = {}) {
+    ModelParams params;
+    params.source.path = path;
+    return Model::open(params, job);
+}
+
 struct Result {
     std::vector<float> data;
     ExtractStats stats;
@@ -165,7 +171,7 @@ void test_extract(const std::shared_ptr<Model> & model) {
         all_layers.push_back(i);
     }
     const Result all = extract(*model, request_of(batch, all_layers));
-    const auto fresh = Model::open({std::getenv("CORE_TEST_GGUF")}, {});
+    const auto fresh = open_model(std::getenv("CORE_TEST_GGUF"));
     check(extract(*fresh, request_of(batch, all_layers)).data == all.data,
           "extract: a full pass after early stops should equal one in a fresh context");
     const auto n_embd = static_cast<size_t>(model->info().n_embd);
@@ -261,7 +267,7 @@ void test_cancel(const std::shared_ptr<Model> & model) {
     Job loading;
     loading.progress = [&](double) { loading.cancel->store(true); };
     check_throws(ErrorCode::Aborted, "cancel: should stop a load",
-                 [&] { Model::open({std::getenv("CORE_TEST_GGUF")}, loading); });
+                 [&] { open_model(std::getenv("CORE_TEST_GGUF"), loading); });
 }
 
 void test_adapters(const std::shared_ptr<Model> & model) {
@@ -316,10 +322,11 @@ int main(int argc, char ** argv) {
     test_capture();
     test_merge_rows();
     test_sampler();
+    test_model_file();
     check_throws(ErrorCode::ModelLoad, "open: should say that a file is missing",
-                 [] { Model::open({"no such file"}, {}); });
-    const auto model = Model::open({argv[1]}, {});
-    const auto other = Model::open({argv[1]}, {}); // two models at once
+                 [] { open_model("no such file"); });
+    const auto model = open_model(argv[1]);
+    const auto other = open_model(argv[1]); // two models at once
     check(model->info().n_layer > 1 && model->info().n_embd > 0, "open: should describe the model");
     const Tokens tokens = model->tokenize({"hello", "", "hello hello"}, false, true);
     check(tokens.offsets.size() == 4 && tokens.offsets[1] > 0 && tokens.offsets[1] == tokens.offsets[2],

@@ -76,7 +76,7 @@ describe('traitscope extract', () => {
   it('should say what the adapter does to a probe prompt', async () => {
     const { stderr } = await extract('effect.safetensors', '-p', text, '-l', '2', '--adapter', ADAPTER)
     expect(stderr).toMatch(
-      /adapter: 8 modules matched; a probe prompt changes from block 0 on, the last one by \d/,
+      /adapter: 8 modules matched, 2 above the layers that are read; a probe prompt changes from block 0 on, block 2 by \d/,
     )
     const file = await readSafetensors(work.path('effect.safetensors'))
     expect(file.metadata.get('adapter')).toMatch(/^[0-9a-f]{64}$/)

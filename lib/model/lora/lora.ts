@@ -4,7 +4,7 @@ import { quoted } from '../../formats/json/json-scan.js'
 import type { LoraModule, PeftAdapter } from '../../formats/peft/peft.js'
 import { transposeMatrix } from '../../formats/peft/transpose.js'
 import { firstNonFinite } from '../../formats/safetensors/safetensors-dtypes.js'
-import { adapterArchitecture } from '../base/architectures.js'
+import { adapterArchitecture, type MappedModule } from '../base/architectures.js'
 import { attentionRows } from '../base/attention-rows.js'
 import { refuseMergeOnly, refuseMovedBase } from './attachable.js'
 import { type FusedBlock, fusePairs, type LoraPair } from './lora-fuse.js'
@@ -23,6 +23,8 @@ export interface AttachedModule {
   readonly scale: number
   /** True when lora_B is all zero, as at the start of training: the module changes nothing. */
   readonly bIsZero: boolean
+  /** True for a module above the layers that the model was opened for: it exists in the base and is not run. */
+  readonly notRun?: true
   /** Frobenius norm of the weight change scale·B·A; present when asked for. */
   readonly deltaNorm?: number
 }
@@ -32,7 +34,7 @@ export interface AttachReport {
   readonly architecture: string
   /** In the order of the adapter: by module path. */
   readonly modules: readonly AttachedModule[]
-  /** True when every module has a zero scale or an all-zero matrix: the adapter changes nothing. */
+  /** True when every module that runs has a zero scale or an all-zero matrix: the adapter changes nothing. */
   readonly allZero: boolean
   /** Frobenius norm of the whole weight change; present when asked for. */
   readonly deltaNorm?: number
@@ -44,6 +46,8 @@ export interface GgufLoraOptions {
   norms?: boolean
   /** The base is what an initialisation such as PiSSA left of the original. */
   residualBase?: boolean | undefined
+  /** The highest layer that is read: what lies above is matched and checked, and left out. */
+  readsUpTo?: number | undefined
 }
 
 /**
@@ -65,8 +69,10 @@ export function toGgufLora(
   refuseMovedBase(adapter, options.residualBase)
   refuseMergeOnly(adapter, base)
   const placements = placeModules(adapter, base, architecture)
+  const running = placements.filter(({ mapped }) => runs(mapped, options.readsUpTo))
+  if (running.length === 0) throw nothingRuns(adapter, options.readsUpTo!)
   const groups = new Map<string, Placement[]>()
-  for (const placement of placements) {
+  for (const placement of running) {
     const group = groups.get(placement.target.name)
     if (group) group.push(placement)
     else groups.set(placement.target.name, [placement])
@@ -100,7 +106,19 @@ export function toGgufLora(
     ],
     tensors,
   })
-  return { gguf, report: describeAttachment(architecture, placements, options.norms ?? false) }
+  return { gguf, report: describeAttachment(architecture, placements, options) }
+}
+
+/** Whether states up to a layer depend on the module. */
+function runs({ kind, layer }: MappedModule, readsUpTo: number | undefined): boolean {
+  return readsUpTo === undefined || (layer === undefined ? kind === 'embedding' : layer <= readsUpTo)
+}
+
+function nothingRuns({ path, modules }: PeftAdapter, readsUpTo: number): TraitscopeError {
+  return new TraitscopeError(
+    'ADAPTER_NO_EFFECT',
+    `all ${modules.length} modules of ${path} lie above layer ${readsUpTo}, the highest that is read, and change no state up to there: read a higher layer`,
+  )
 }
 
 /** The pair for one tensor of the base, from the one module it has or from the parts of a fused tensor. */
@@ -141,15 +159,18 @@ function scaled({ path, b, scale }: LoraModule): Float32Array {
 export function describeAttachment(
   architecture: string,
   placements: readonly Placement[],
-  norms: boolean,
+  { norms = false, readsUpTo }: GgufLoraOptions,
 ): AttachReport {
-  const modules = placements.map(({ module, target }): AttachedModule => {
+  const modules = placements.map(({ module, mapped, target }): AttachedModule => {
     const { path, r, scale } = module
-    const common = { path, tensor: target.name, r, scale, bIsZero: isZero(module.b) }
+    const common = {
+      ...{ path, tensor: target.name, r, scale, bIsZero: isZero(module.b) },
+      ...(runs(mapped, readsUpTo) ? {} : { notRun: true as const }),
+    }
     return norms ? { ...common, deltaNorm: loraDeltaNorm(module) } : common
   })
   const allZero = placements.every(
-    ({ module }, i) => module.scale === 0 || modules[i]!.bIsZero || isZero(module.a),
+    ({ module }, i) => modules[i]!.notRun || module.scale === 0 || modules[i]!.bIsZero || isZero(module.a),
   )
   if (!norms) return { architecture, modules, allZero }
   return { architecture, modules, allZero, deltaNorm: Math.hypot(...modules.map((m) => m.deltaNorm ?? 0)) }

@@ -153,7 +153,7 @@ export function planReport(
   { modules, replaced, replacedRows }: PeftAdapter,
   { placements }: MergePlan,
 ): AttachReport {
-  const report = describeAttachment(architecture, placements, false)
+  const report = describeAttachment(architecture, placements, {})
   const pure = modules.every(({ magnitude, biasB }) => !magnitude && !biasB?.some((value) => value !== 0))
   return { ...report, allZero: report.allZero && pure && replaced.length === 0 && replacedRows.length === 0 }
 }

@@ -56,10 +56,10 @@ describe('openCheckpoint', () => {
   it('should open the copy as the base was opened, in every respect', async () => {
     const options = { gpuLayers: 0, threads: 2, batchTokens: 300, mmap: false, repack: false }
     await using unmapped = await openModel(TINY_BASE, options)
-    expect(unmapped.options).toEqual(options)
+    expect(unmapped.options).toMatchObject(options)
     for (const cache of [{ cacheDir }, {}]) {
       await using merged = await openCheckpoint(unmapped, PLAIN, { mode: 'merge', ...cache })
-      expect(merged.model.options).toEqual(options)
+      expect(merged.model.options).toMatchObject(options)
       expect(await isMapped(merged.model.path)).toBe(false)
     }
     await using merged = await openCheckpoint(base, PLAIN, { mode: 'merge', cacheDir })

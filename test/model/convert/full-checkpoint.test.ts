@@ -49,7 +49,7 @@ describe('openCheckpoint on a whole model', () => {
     const options = { gpuLayers: 0, threads: 2, batchTokens: 300, mmap: false, repack: false }
     await using model = await openModel(join(ORACLE, 'model.gguf'), options)
     await using checkpoint = await openCheckpoint(model, CHECKPOINT, { cacheDir: folder })
-    expect(checkpoint.model.options).toEqual(options)
+    expect(checkpoint.model.options).toMatchObject(options)
     expect(await isMapped(checkpoint.model.path)).toBe(false)
   })
 

@@ -31,7 +31,8 @@ describe.skipIf(missing.length > 0)('tokens of a published vocabulary', () => {
     expect(texts.length).toBeGreaterThan(40)
     const { CancelToken, Model } = binding()
     const model = new Model()
-    const load = { gpuLayers: 0, threads: 1, batchTokens: 256, mmap: true, repack: false, vocabOnly: true }
+    const place = { blocks: 0, device: '', onDevice: 0, runsTo: 0, runsHead: true, repack: false }
+    const load = { ...place, threads: 1, batchTokens: 256, mmap: true, f16Sums: true, vocabOnly: true }
     const info = await model.load({ path: fileOf(name), ...load }, new CancelToken())
     expect(info.hasVocab).toBe(true)
     const found = await model.tokenize(texts, false, false)

@@ -1,0 +1,59 @@
+import type { NativeModelInfo } from '../binding.js'
+import type { PlacementOptions } from './place-model.js'
+
+/** How a model is computed: everything that two models must share to be open alike. */
+export interface ModelOptions extends PlacementOptions {
+  /**
+   * The layers whose states will be read. The model then holds the blocks up to the highest of them alone: what lies above
+   * is not read from the file, `generate()` and `score()` are refused, and nothing else differs, not even in a bit. Default:
+   * the whole model.
+   */
+  layers?: readonly number[] | undefined
+  /** CPU threads; default: what the process may use, but 1 for a file under 64 MiB. */
+  threads?: number | undefined
+  /**
+   * Tokens in memory at once (KV cache, attention scores), 256 to 8192: bounds the longest prompt, and batches whose rows
+   * are means. Default: up to 2048, less where that would take more than about 700 MB beside the weights.
+   */
+  batchTokens?: number | undefined
+  /** Map the file instead of reading it (default true): on the CPU, where the whole model is opened. */
+  mmap?: boolean | undefined
+  /**
+   * Let llama.cpp copy weights into layouts that suit the CPU's instructions, where it has some for their type (default
+   * true). False leaves them in the mapped file: memory falls by up to the size of the file, quantised types get slower,
+   * and F16 rounds what it multiplies to F16, as on processors without AMX.
+   */
+  repack?: boolean | undefined
+}
+
+/** What belongs to one opening alone. */
+export interface LoadOptions {
+  signal?: AbortSignal | undefined
+  /** Fraction loaded, 0 to 1. */
+  onProgress?: ((fraction: number) => void) | undefined
+}
+
+/** How to open a model. */
+export interface OpenModelOptions extends ModelOptions, LoadOptions {}
+
+/** {@link ModelOptions} with every default filled in, as a second model must have them to be open alike. */
+export interface ResolvedModelOptions extends Readonly<ModelOptions> {
+  /** `'cpu'` or ggml's name. */
+  readonly device: string
+  /** More than there are mean all. */
+  readonly gpuLayers: number
+  readonly threads: number
+  readonly batchTokens: number
+  readonly mmap: boolean
+  readonly repack: boolean
+}
+
+/** What is known of an open model. */
+export interface ModelInfo extends NativeModelInfo {
+  /** GGUF architecture, e.g. `llama`, `qwen2`, `gemma2`. */
+  architecture: string
+  /** `general.name` of the GGUF, if it has one. */
+  name?: string
+  /** Numbers in all tensors of weights, see `parameterCount`. */
+  nParams: number
+}
