@@ -75,6 +75,12 @@ export function clearBar(stream: Terminal = process.stderr): void {
   stream.write('\r\u001b[2K')
 }
 
+/** As {@link clearBar}, and also for the `^C` that a terminal shows: what comes next begins at the edge. */
+export function clearLine(stream: Terminal = process.stderr, env: NodeJS.ProcessEnv = process.env): void {
+  clearBar(stream)
+  if (stream.isTTY === true && env.TERM !== 'dumb') stream.write('\r\u001b[2K')
+}
+
 export function createOutput(
   options: { quiet?: boolean; stdout?: Terminal; stderr?: Terminal; env?: NodeJS.ProcessEnv } = {},
 ): Output {

@@ -3,7 +3,7 @@
 import { CommanderError } from 'commander'
 import { isTraitscopeError } from '../lib/errors.js'
 import { applyConfigFile, translateLlamaFlags } from './options.js'
-import { clearBar, createOutput } from './output.js'
+import { clearLine, createOutput } from './output.js'
 import { buildProgram } from './program.js'
 import { EXIT_NOT_COMPARABLE } from './verdicts.js'
 
@@ -19,10 +19,8 @@ const output = createOutput()
 const interrupt = new AbortController()
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
-    if (interrupt.signal.aborted) {
-      clearBar()
-      process.exit(EXIT_INTERRUPTED)
-    }
+    clearLine()
+    if (interrupt.signal.aborted) process.exit(EXIT_INTERRUPTED)
     interrupt.abort(new Error(`interrupted by ${name}`))
   })
 }

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Terminal } from '../../bin/live-view.js'
-import { clearBar, createOutput, table } from '../../bin/output.js'
+import { clearBar, clearLine, createOutput, table } from '../../bin/output.js'
 import { columnsOf } from '../../bin/text.js'
 
 const stdout = Object.assign(new PassThrough(), { isTTY: true, columns: 80, rows: 24 })
@@ -85,6 +85,9 @@ describe('progress', () => {
     expect(screen.lines()).toEqual(['traitscope: interrupted', ''])
     output.progress('reading').update(0.4)
     clearBar(screen)
+    expect(screen.lines().at(-1)).toBe('')
+    screen.write('^C')
+    clearLine(screen, { TERM: 'xterm' })
     expect(screen.lines().at(-1)).toBe('')
   })
 
