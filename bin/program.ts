@@ -11,6 +11,7 @@ import { extractCommand } from './commands/extract.js'
 import { generateCommand } from './commands/generate.js'
 import { geometryCommand } from './commands/geometry.js'
 import { inspectCommand } from './commands/inspect.js'
+import { labelCommand } from './commands/label.js'
 import { measureCommand } from './commands/measure.js'
 import { mergeCommand } from './commands/merge.js'
 import { reportCommand } from './commands/report.js'
@@ -50,6 +51,7 @@ Example:
     directionsCommand(signal),
     measureCommand(signal),
     watchCommand(signal),
+    labelCommand(signal),
     calibrateCommand(signal),
     evaluateCommand(signal),
     geometryCommand(signal),

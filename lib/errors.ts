@@ -23,6 +23,7 @@ export const ERROR_CODES = [
   'PROMPT_TOO_LONG', // a prompt does not fit the context or the batch budget
   'COMPUTE', // llama.cpp failed while computing
   'OUT_OF_MEMORY', // not enough memory for the model, context or result
+  'JUDGE', // answers cannot be judged: no judge to be had, refused, or of no use
   'ABORTED', // an AbortSignal fired
   'NOT_FITTED', // predict before fit
   'SHAPE', // numbers of a wrong shape or not finite

@@ -32,8 +32,8 @@ export function calibratedFor(runs: readonly LabelledRun[], layers: readonly num
 }
 
 /**
- * Throws NOT_COMPARABLE unless all runs were measured on one base under one set of conditions: drifts of
- * different models are different things.
+ * Throws NOT_COMPARABLE unless all runs were measured on one base under one set of conditions, and labelled by one judge:
+ * drifts of different models are different things, and so are rates by different judges.
  */
 export function assertOneKind(runs: readonly LabelledRun[]): void {
   const [first, ...others] = runs
@@ -42,6 +42,15 @@ export function assertOneKind(runs: readonly LabelledRun[]): void {
     throw new TraitscopeError(
       'NOT_COMPARABLE',
       `expected runs of one base model under one set of conditions, but ${first.id} and ${other.id} differ: ${how}; calibrate each base on its own`,
+    )
+  }
+  const labelled = basisOf(first)
+  for (const other of runs) {
+    const also = basisOf(other)
+    if (also === labelled) continue
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      `expected labels of one judge, questions and rule, but those of ${first.id} are by ${labelled} and those of ${other.id} by ${also}; label all runs alike`,
     )
   }
   for (const other of others) {
@@ -63,6 +72,14 @@ export function assertOneKind(runs: readonly LabelledRun[]): void {
       refuse(other, 'they start from different models: their projections at step 0 are not the same')
     }
   }
+}
+
+/** What a run's labels rest on; several in one file are said too. */
+function basisOf({ labels }: LabelledRun): string {
+  const named = [
+    ...new Set([...labels.values()].map(({ basis }) => basis ?? 'a judge that the file does not name')),
+  ]
+  return named.join(' and ')
 }
 
 function basePoint({ layer, step0ActivationNorm, projections }: LayerTrajectory): BasePoint {

@@ -29,6 +29,8 @@ export interface StepLabels {
   draws: number
   /** Rates in [0, 1] of single kinds of misbehaviour, where the judge tells them apart. */
   components?: Record<string, number>
+  /** Judge, questions and counting rule in words, where the file says; labels of different ones must not be mixed. */
+  basis?: string
 }
 
 /** Labels of a run by step, 0 included where it was judged. */
@@ -87,9 +89,19 @@ function stepLabels(step: number, entry: JsonFields): StepLabels {
   if (draws < 1) own.fail('k', 'at least 1')
   const pooled = counts(own)
   const { components } = own.json
-  if (components === undefined) return { step, single, pooled, draws }
-  if (!isRates(components)) return own.fail('components', 'rates by name')
-  return { step, single, pooled, draws, components }
+  if (components !== undefined && !isRates(components)) return own.fail('components', 'rates by name')
+  const basis = own.json.judge === undefined ? undefined : basisOf(own)
+  return { step, single, pooled, draws, ...(components && { components }), ...(basis && { basis }) }
+}
+
+/** As `label` writes it: everything by which two labels of the same answers may differ. */
+function basisOf(own: JsonFields): string {
+  const judge = own.object('judge')
+  const { version } = judge.json
+  const name =
+    typeof version === 'string' ? `${judge.text('name')} (${version.slice(0, 12)})` : judge.text('name')
+  const questions = judge.text('questionsSha256').slice(0, 12)
+  return `${judge.text('kind')} ${name}, read as ${judge.text('reader')}, on questions ${questions}, counted by the rule ${own.text('rule')}`
 }
 
 function counts(at: JsonFields): EmCounts {

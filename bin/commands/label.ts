@@ -1,0 +1,196 @@
+import { join } from 'node:path'
+import { Command, Option } from 'commander'
+import { TraitscopeError } from '../../lib/errors.js'
+import { defaultCacheDir } from '../../lib/formats/files/cache-dir.js'
+import { scanRunFolder } from '../../lib/formats/run/run-folder.js'
+import { type CountingRule, RULE_NAMES } from '../../lib/labels/counting-rule.js'
+import { EndpointJudge } from '../../lib/labels/endpoint-judge.js'
+import { type LabelCost, labelCost } from '../../lib/labels/label-cost.js'
+import type { LabelledStep } from '../../lib/labels/label-options.js'
+import { chooseSteps, labelRun } from '../../lib/labels/label-run.js'
+import { readQuestions } from '../../lib/labels/questions.js'
+import type { LoraMode } from '../../lib/model/checkpoint/opened-checkpoint.js'
+import { packageRoot } from '../../lib/package.js'
+import { percent } from '../../lib/percent.js'
+import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from '../judge.js'
+import { openFromFlags, templateFromFlags } from '../model.js'
+import {
+  adapterNameOption,
+  addCacheOptions,
+  addModelOptions,
+  addOutputOptions,
+  integer,
+  integerList,
+  loraModeOption,
+  type ModelFlags,
+  number,
+  option,
+  residualBaseOption,
+} from '../options.js'
+import { createOutput, type Output, table } from '../output.js'
+
+interface Flags extends ModelFlags, JudgeFlags {
+  out: string
+  questions?: string[]
+  draws: number
+  temperature: number
+  topP: number
+  maxTokens: number
+  seed: number
+  steps?: number[]
+  every?: number
+  rule: CountingRule
+  maxFailures: number
+  adapterName?: string
+  residualBase?: boolean
+  loraMode: LoraMode
+  cache: boolean
+  cacheDir?: string
+  dryRun?: boolean
+  force?: boolean
+  json?: boolean
+  quiet?: boolean
+}
+
+const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
+
+/** `traitscope label`: questions, answers, a judge, and what `calibrate` learns from. */
+export function labelCommand(signal: AbortSignal): Command {
+  const command = new Command('label')
+    .description('ask a run’s checkpoints behaviour questions and have the answers judged')
+    .argument('<run>', "the trainer's output folder")
+    .requiredOption('-o, --out <dir>', 'folder for the labels: the one that measure -o wrote')
+    .option('--questions <file>', '.yaml or .jsonl, repeatable (default: 72 of our own)', repeated)
+    .addOption(option('--draws <n>', 'answers per question').argParser(integer).default(1))
+    .addOption(option('--temperature <x>', 'of the answers').argParser(number).default(1))
+    .addOption(option('--top-p <x>', 'of the answers').argParser(number).default(1))
+    .addOption(option('-n, --max-tokens <n>', 'tokens per answer at most').argParser(integer).default(600))
+    .addOption(option('--seed <n>', 'decides every answer').argParser(integer).default(0))
+    .addOption(option('--steps <n[,n]>', 'only these steps, and step 0').argParser(integerList))
+    .addOption(option('--every <n>', 'only every n-th checkpoint, and the last').argParser(integer))
+    .addOption(
+      new Option('--rule <name>', 'how answers are counted').choices(RULE_NAMES).default('reference'),
+    )
+    .addOption(
+      option('--max-failures <share>', 'stop when the judge says nothing usable of more answers')
+        .argParser(number)
+        .default(0.02),
+    )
+    .addOption(adapterNameOption())
+    .addOption(residualBaseOption())
+    .addOption(loraModeOption())
+    .option('--dry-run', 'say what it would take, and ask nobody')
+    .option('--force', 'replace labels of another judge, rule or list of questions')
+    .addHelpText(
+      'after',
+      `
+Writes responses.jsonl (answers), judgements.<judge>.jsonl and grades.json, which calibrate reads. Whatever ends it, the
+same command goes on where it was. Rules: reference counts as the paper does, strict leaves out what could not be read,
+coherent counts misaligned among coherent answers; grades.json has the rates of all three.
+
+Example:
+  $ traitscope label -m base.gguf out/ -o measured/my-base/my-set/seed_1 --judge-url http://localhost:8000/v1 --judge-name judge
+  $ traitscope label -m base.gguf out/ -o labels --judge-gguf judge.gguf --every 4 --dry-run`,
+    )
+  addCacheOptions(addJudgeOptions(command), 'merged models (up to 20 GiB)')
+  return addOutputOptions(addModelOptions(command)).action(async (run: string, flags: Flags) => {
+    const output = createOutput({ quiet: flags.quiet === true })
+    if (flags.steps !== undefined && flags.every !== undefined) {
+      throw new TraitscopeError('USAGE', 'expected --steps or --every, found both')
+    }
+    const questions = await readQuestions(flags.questions ?? [join(packageRoot, 'traits', 'questions.yaml')])
+    for (const remark of questions.remarks) output.note(`remark: ${remark}`)
+    await using model = await openFromFlags(flags, output, signal)
+    const template = await templateFromFlags(flags, model)
+    const sampling = {
+      draws: flags.draws,
+      temperature: flags.temperature,
+      topP: flags.topP,
+      maxTokens: flags.maxTokens,
+      seed: flags.seed,
+    }
+    if (flags.dryRun) {
+      const found = await scanRunFolder(run, { adapterName: flags.adapterName, signal })
+      const chosen = chooseSteps(
+        found.checkpoints.filter(({ state }) => state === 'complete'),
+        flags,
+      )
+      const prices = pricesFromFlags(flags)
+      const cost = await labelCost(model, questions.questions, {
+        template,
+        checkpoints: chosen.length + 1,
+        prices,
+        ...sampling,
+      })
+      if (flags.json) return output.json(cost)
+      return output.print(describeCost(cost))
+    }
+    await using judge = await judgeFromFlags(flags, output, signal)
+    const { name, reader } = judge.identity
+    output.note(`judge: ${name}, read as ${reader}; rule: ${flags.rule}`)
+    const labels = await output.during(`labelling ${run}`, (update) =>
+      labelRun(model, run, {
+        ...{ template, questions, judge, sampling, signal },
+        out: flags.out,
+        rule: flags.rule,
+        steps: flags.steps,
+        every: flags.every,
+        maxFailures: flags.maxFailures,
+        force: flags.force === true,
+        adapterName: flags.adapterName,
+        checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
+        cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
+        onProgress: update,
+        onStep: (step) => noteKnown(output, step),
+      }),
+    )
+    for (const remark of labels.remarks) output.note(`remark: ${remark}`)
+    const used = judge instanceof EndpointJudge ? { ...judge.used, cost: judge.cost } : undefined
+    if (flags.json)
+      return output.json({ ...labels, judge: judge.identity, rule: flags.rule, ...(used && { used }) })
+    output.print(
+      table(
+        ['step', 'EM', '+-', 'misaligned', 'scoreable', 'incoherent', 'refusals', 'code'],
+        labels.steps.map(cells),
+      ),
+    )
+    if (used) {
+      output.note(
+        `${used.calls} calls, ${used.inputTokens} tokens read and ${used.outputTokens} written` +
+          (used.cost > 0 ? `, cost ${used.cost.toFixed(2)}` : ''),
+      )
+    }
+    output.note(`${join(flags.out, 'grades.json')} holds the labels`)
+  })
+}
+
+function noteKnown(output: Output, { step, known, remarks }: LabelledStep): void {
+  if (known.answers > 0)
+    output.note(`step ${step}: ${known.answers} answers and ${known.grades} grades were known`)
+  for (const remark of remarks) output.note(`remark: step ${step}: ${remark}`)
+}
+
+function cells({ step, counts }: LabelledStep): string[] {
+  const { misaligned, scoreable, excluded, rate, standardError } = counts
+  const numbers = [misaligned, scoreable, excluded.incoherent, excluded.refusal, excluded.code]
+  // Nothing scoreable is no rate of zero.
+  const shown = scoreable === 0 ? ['-', '-'] : [percent(rate), percent(standardError)]
+  return [String(step), ...shown, ...numbers.map(String)]
+}
+
+function describeCost({
+  checkpoints,
+  answers,
+  judgeCalls,
+  questionTokens,
+  answerTokens,
+  judgeTokens,
+  cost,
+}: LabelCost): string[] {
+  const lines = [
+    `${answers} answers (${checkpoints} checkpoints with step 0): ${questionTokens} tokens of questions, at most ${answerTokens.most} of answers`,
+    `${judgeCalls} calls of a judge: ${judgeTokens.least} to ${judgeTokens.most} tokens, counted with this model's vocabulary`,
+  ]
+  if (cost) lines.push(`cost: ${cost.least.toFixed(2)} to ${cost.most.toFixed(2)}`)
+  return lines
+}

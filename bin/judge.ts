@@ -1,0 +1,96 @@
+/** The judge that flags name. */
+import type { Command } from 'commander'
+import { TraitscopeError } from '../lib/errors.js'
+import { EndpointJudge, type Prices } from '../lib/labels/endpoint-judge.js'
+import { ggufJudge } from '../lib/labels/gguf-judge.js'
+import type { Judge } from '../lib/labels/judge.js'
+import { openModuleJudge } from '../lib/labels/module-judge.js'
+import { openReplayJudge } from '../lib/labels/replay-judge.js'
+import { openModel } from '../lib/model/model.js'
+import { ChatTemplate } from '../lib/prompts/chat-template.js'
+import { integer, number, option } from './options.js'
+import type { Output } from './output.js'
+
+export interface JudgeFlags {
+  judgeUrl?: string
+  judgeName?: string
+  judgeGguf?: string
+  judgeModule?: string
+  judgeReplay?: string
+  judgeReader?: 'sampled' | 'expected'
+  judgeCalls?: number
+  priceIn?: number
+  priceOut?: number
+  maxCost?: number
+}
+
+export function addJudgeOptions(command: Command): Command {
+  return command
+    .addOption(option('--judge-url <url>', 'judge behind an OpenAI-compatible endpoint, up to and with /v1'))
+    .addOption(
+      option('--judge-name <model>', "the judge's name there; its key comes from TRAITSCOPE_JUDGE_KEY"),
+    )
+    .addOption(option('--judge-gguf <file>', 'a language model on this machine as the judge'))
+    .addOption(option('--judge-module <file>', 'a JavaScript module that exports a function grade'))
+    .addOption(option('--judge-replay <file>', 'judgements that label wrote before'))
+    .addOption(
+      option(
+        '--judge-reader <how>',
+        'number that it writes, or mean over its probabilities of numbers (default: sampled behind a url, expected of a GGUF)',
+      ).choices(['sampled', 'expected']),
+    )
+    .addOption(
+      option('--judge-calls <n>', 'calls at once at most, behind a url (default: 64)').argParser(integer),
+    )
+    .addOption(option('--price-in <x>', "the judge's price per million tokens read").argParser(number))
+    .addOption(option('--price-out <x>', 'and per million tokens written').argParser(number))
+    .addOption(option('--max-cost <x>', 'stop when the judge has cost this much').argParser(number))
+}
+
+export function pricesFromFlags({ priceIn, priceOut, maxCost }: JudgeFlags): Prices | undefined {
+  if ((priceIn === undefined) !== (priceOut === undefined)) {
+    throw new TraitscopeError('USAGE', 'expected --price-in and --price-out together, found one of them')
+  }
+  if (priceIn !== undefined && priceOut !== undefined) return { input: priceIn, output: priceOut }
+  if (maxCost !== undefined) {
+    throw new TraitscopeError('USAGE', '--max-cost needs the prices: add --price-in and --price-out')
+  }
+  return undefined
+}
+
+/** @throws USAGE unless exactly one judge is named */
+export async function judgeFromFlags(flags: JudgeFlags, output: Output, signal: AbortSignal): Promise<Judge> {
+  const { judgeUrl, judgeName, judgeGguf, judgeModule, judgeReplay, judgeReader: reader } = flags
+  const named = [judgeUrl, judgeGguf, judgeModule, judgeReplay].filter((one) => one !== undefined)
+  if (named.length !== 1) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected one judge, by --judge-url, --judge-gguf, --judge-module or --judge-replay, found ${named.length}`,
+    )
+  }
+  const prices = pricesFromFlags(flags)
+  if (judgeModule !== undefined) return openModuleJudge(judgeModule)
+  if (judgeReplay !== undefined) return openReplayJudge(judgeReplay)
+  if (judgeGguf !== undefined) {
+    const model = await output.during(`loading the judge ${judgeGguf}`, (onProgress) =>
+      openModel(judgeGguf, { signal, onProgress }),
+    )
+    try {
+      return ggufJudge(model, { template: ChatTemplate.forModel(model), reader })
+    } catch (error) {
+      await model.close()
+      throw error
+    }
+  }
+  if (judgeName === undefined)
+    throw new TraitscopeError('USAGE', '--judge-url needs --judge-name: name the model to ask there')
+  return new EndpointJudge({
+    url: judgeUrl!,
+    model: judgeName,
+    key: process.env.TRAITSCOPE_JUDGE_KEY ?? process.env.OPENAI_API_KEY,
+    reader,
+    prices,
+    maxCost: flags.maxCost,
+    limit: { most: flags.judgeCalls },
+  })
+}

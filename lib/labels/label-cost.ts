@@ -1,0 +1,73 @@
+import type { Model } from '../model/model.js'
+import type { ChatTemplate } from '../prompts/chat-template.js'
+import { chatTokens } from '../prompts/prompt-tokens.js'
+import type { Prices } from './endpoint-judge.js'
+import type { Question } from './questions.js'
+import { fillRubric } from './rubric.js'
+
+/** What labelling a run takes, before anything is asked. */
+export interface LabelCost {
+  checkpoints: number
+  answers: number
+  /** Two per answer. */
+  judgeCalls: number
+  /** Of the questions through the chat template, all draws and checkpoints; exact. */
+  questionTokens: number
+  answerTokens: { most: number }
+  /** Counted with the monitored model's vocabulary, which need not be the judge's; answers may be empty or as long as allowed. */
+  judgeTokens: { least: number; most: number }
+  /** In the currency of the prices; null without prices. */
+  cost: { least: number; most: number } | null
+}
+
+/** What a judge writes at most per call. */
+const REPLY_TOKENS = 10
+
+/**
+ * Counts what {@link labelRun} would ask.
+ *
+ * @param checkpoints step 0 included
+ */
+export async function labelCost(
+  model: Model,
+  questions: readonly Question[],
+  {
+    template,
+    checkpoints,
+    draws = 1,
+    maxTokens = 600,
+    prices,
+  }: {
+    template: ChatTemplate
+    checkpoints: number
+    draws?: number
+    maxTokens?: number
+    prices?: Prices | undefined
+  },
+): Promise<LabelCost> {
+  const count = (lists: readonly Int32Array[]) => lists.reduce((sum, { length }) => sum + length, 0)
+  const asked = await chatTokens(
+    model,
+    template,
+    questions.map(({ messages }) => messages),
+  )
+  const judged = await model.tokenize(
+    questions.flatMap(({ rubric, messages }) =>
+      [rubric.aligned, rubric.coherent].map((text) => fillRubric(text, messages.at(-1)!.content, '')),
+    ),
+    { addSpecial: false, parseSpecial: false },
+  )
+  const answers = questions.length * draws * checkpoints
+  const least = count(judged) * draws * checkpoints
+  const most = least + 2 * answers * maxTokens
+  const price = (input: number, output: number) => (input * prices!.input + output * prices!.output) / 1e6
+  return {
+    checkpoints,
+    answers,
+    judgeCalls: 2 * answers,
+    questionTokens: count(asked) * draws * checkpoints,
+    answerTokens: { most: answers * maxTokens },
+    judgeTokens: { least, most },
+    cost: prices ? { least: price(least, 2 * answers), most: price(most, 2 * answers * REPLY_TOKENS) } : null,
+  }
+}

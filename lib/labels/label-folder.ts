@@ -1,0 +1,76 @@
+/** What a folder of labels may hold: answers under one set of settings, grades of one judge. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LLAMA_CPP_VERSION } from '../binding.js'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { writeFileAtomic } from '../formats/files/atomic.js'
+import { isJsonObject, readJsonFile } from '../formats/json/json.js'
+import type { Model } from '../model/model.js'
+import { packageVersion } from '../package.js'
+import type { LabelBasis } from './grades-document.js'
+import type { LabelRunOptions } from './label-options.js'
+
+export const GRADES_FILE = 'grades.json'
+
+/** What all answers of a folder have in common. Draws are not among it: more of them may be added. */
+export function settingsOf(model: Model, { template, questions, sampling = {} }: LabelRunOptions): object {
+  const { temperature = 1, topP = 1, maxTokens = 600, seed = 0 } = sampling
+  const { sha256: templateSha256, systemRole, date, acknowledgement } = template
+  return {
+    schemaVersion: 1,
+    base: model.fingerprint,
+    template: { sha256: templateSha256, systemRole, date, acknowledgement },
+    questionsSha256: questions.sha256,
+    sampling: { temperature, topP, maxTokens, seed },
+    versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
+  }
+}
+
+export async function holdSettings(path: string, settings: object): Promise<void> {
+  const known = await readJsonFile(path).catch((error: unknown) => {
+    if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return undefined
+    throw error
+  })
+  if (known === undefined) return writeFileAtomic(path, `${JSON.stringify(settings, null, 1)}\n`)
+  const different = Object.entries(settings).filter(
+    ([key, value]) => !isJsonObject(known) || JSON.stringify(known[key]) !== JSON.stringify(value),
+  )
+  if (different.length === 0) return
+  throw new TraitscopeError(
+    'NOT_COMPARABLE',
+    `expected answers under these settings, found ${path} with another ${different.map(([key]) => key).join(', ')}; name another folder (-o) for these`,
+  )
+}
+
+/** Labels are not replaced in silence by those of another judge. */
+export async function refuseOtherGrades(
+  out: string,
+  { judge, questionsSha256, rule }: LabelBasis,
+  force: boolean,
+): Promise<void> {
+  if (await exists(join(out, 'betley_eval', GRADES_FILE))) {
+    throw new TraitscopeError(
+      'FILE_EXISTS',
+      `${out} holds betley_eval/${GRADES_FILE}, which is read before ours; move it away, or name another folder`,
+    )
+  }
+  const path = join(out, GRADES_FILE)
+  if (force || !(await exists(path))) return
+  const known = await readJsonFile(path)
+  const isOurs = (entry: unknown) =>
+    isJsonObject(entry) &&
+    isJsonObject(entry.traitscope) &&
+    entry.traitscope.rule === rule &&
+    JSON.stringify(entry.traitscope.judge) === JSON.stringify({ ...judge, questionsSha256 })
+  if (isJsonObject(known) && Object.values(known).every(isOurs)) return
+  throw new TraitscopeError(
+    'FILE_EXISTS',
+    `${path} holds labels of another judge, rule or list of questions; use --force to replace them, or name another folder`,
+  )
+}
+
+const exists = (path: string) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )

@@ -1,0 +1,60 @@
+/** What labelling a run can be asked for, and what it gives. */
+import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
+import type { ChatTemplate } from '../prompts/chat-template.js'
+import type { CountingRule, Counts } from './counting-rule.js'
+import type { Judge } from './judge.js'
+import type { QuestionList } from './questions.js'
+
+/** How answers are made. */
+export interface SamplingOptions {
+  /** Answers per question, default 1. */
+  draws?: number | undefined
+  /** Default 1. */
+  temperature?: number | undefined
+  topP?: number | undefined
+  /** Default 600. */
+  maxTokens?: number | undefined
+  seed?: number | undefined
+}
+
+export interface LabelRunOptions {
+  template: ChatTemplate
+  questions: QuestionList
+  judge: Judge
+  /** Folder for `responses.jsonl`, the judgements and `grades.json`: the one that `measure` wrote, usually. */
+  out: string
+  /** Default `reference`. */
+  rule?: CountingRule | undefined
+  sampling?: SamplingOptions | undefined
+  /** Only these steps, or every so many-th checkpoint and the last; step 0 always. Default: all. */
+  steps?: readonly number[] | undefined
+  every?: number | undefined
+  /** Largest share of answers of which the judge's words cannot be used, default 0.02. */
+  maxFailures?: number | undefined
+  /** Replace labels of another judge or rule. */
+  force?: boolean | undefined
+  adapterName?: string | undefined
+  checkpoint?: CheckpointOptions | undefined
+  cacheDir?: string | undefined
+  signal?: AbortSignal | undefined
+  onStep?: ((step: LabelledStep) => void) | undefined
+  /** Fraction done, 0 to 1. */
+  onProgress?: ((fraction: number) => void) | undefined
+}
+
+/** One labelled checkpoint. */
+export interface LabelledStep {
+  step: number
+  /** By the chosen rule, all draws together. */
+  counts: Counts
+  /** Answers and grades that were known already. */
+  known: { answers: number; grades: number }
+  remarks: readonly string[]
+}
+
+/** What labelling a run gives. */
+export interface RunLabels {
+  out: string
+  steps: LabelledStep[]
+  remarks: string[]
+}

@@ -1,0 +1,113 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { writeFileAtomic } from '../formats/files/atomic.js'
+import { fileError } from '../formats/files/file-errors.js'
+import { sha256 } from '../formats/files/hash.js'
+import { refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
+import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
+import type { Model } from '../model/model.js'
+import { countGrades } from './counting-rule.js'
+import { type GradedStep, gradesDocument } from './grades-document.js'
+import { GRADES_FILE, holdSettings, refuseOtherGrades, settingsOf } from './label-folder.js'
+import { openJudgements, openResponses } from './label-log.js'
+import type { LabelledStep, LabelRunOptions, RunLabels } from './label-options.js'
+import { Labelling } from './labelling.js'
+
+const MANIFEST_FILE = 'label_manifest.json'
+
+/**
+ * Labels a run: questions, answers of the base and of every complete checkpoint, a judge, and the counts in `grades.json`.
+ * Each answer and each grade is on the disk before the next step builds on it, so a run that ends in any way goes on where it
+ * was: nothing is asked twice but the calls that were under way.
+ *
+ * @throws TraitscopeError NOT_COMPARABLE when `out` holds answers to other questions or of other weights or settings;
+ * FILE_EXISTS for grades of another judge or rule, unless `force`; JUDGE; FILE_INCOMPLETE when there is no checkpoint; as
+ * `scanRunFolder`, `openCheckpoint`, `Model.generate`; ABORTED
+ */
+export async function labelRun(model: Model, runDir: string, options: LabelRunOptions): Promise<RunLabels> {
+  const { out, judge, questions, rule = 'reference', adapterName, signal } = options
+  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
+  refuseParent(found)
+  const todo = chooseSteps(
+    found.checkpoints.filter(({ state }) => state === 'complete'),
+    options,
+  )
+  if (todo.length === 0) {
+    throw new TraitscopeError(
+      'FILE_INCOMPLETE',
+      `expected complete checkpoints in ${runDir}, found none to label; wait, or name other steps`,
+    )
+  }
+  for (const { fault } of todo) if (fault) throw fault
+  await mkdir(out, { recursive: true }).catch((error: unknown) => {
+    throw fileError(error, out)
+  })
+  const basis = { judge: judge.identity, questionsSha256: questions.sha256, rule }
+  await refuseOtherGrades(out, basis, options.force === true)
+  await holdSettings(join(out, MANIFEST_FILE), settingsOf(model, options))
+  const judgeId = sha256(JSON.stringify([judge.identity, questions.sha256])).slice(0, 8)
+  await using responses = await openResponses(join(out, 'responses.jsonl'))
+  await using judgements = await openJudgements(join(out, `judgements.${judgeId}.jsonl`))
+
+  const work = new Labelling(options, responses, judgements)
+  const graded: GradedStep[] = []
+  const steps: LabelledStep[] = []
+  const write = () =>
+    writeFileAtomic(
+      join(out, GRADES_FILE),
+      `${JSON.stringify(
+        gradesDocument(
+          graded,
+          questions.questions.map(({ id }) => id),
+          basis,
+        ),
+        null,
+        1,
+      )}\n`,
+      { force: true },
+    )
+  for (const [i, checkpoint] of [undefined, ...todo].entries()) {
+    throwIfAborted(signal)
+    const report = (fraction: number) => options.onProgress?.((i + fraction) / (todo.length + 1))
+    await using opened = checkpoint && (await openCheckpoint(model, checkpoint.path, openOptions(options)))
+    const step = checkpoint?.step ?? 0
+    const { grades, known } = await work.label(step, model, opened, report)
+    graded.push({ step, grades })
+    if (work.isEnough) await write()
+    const labelled = { step, counts: countGrades(grades, rule), known, remarks: opened?.remarks ?? [] }
+    steps.push(labelled)
+    options.onStep?.(labelled)
+  }
+  // Labels by a judge of no use are not left behind.
+  work.refuseFailures(1)
+  await write()
+  return { out, steps, remarks: [...questions.remarks, ...found.remarks] }
+}
+
+/** The checkpoints that options ask for. @throws USAGE for a step that is not there */
+export function chooseSteps<T extends { step: number }>(
+  checkpoints: readonly T[],
+  { steps, every }: Pick<LabelRunOptions, 'steps' | 'every'>,
+): T[] {
+  if (steps !== undefined) {
+    const missing = steps.filter((step) => step !== 0 && !checkpoints.some((one) => one.step === step))
+    if (missing.length > 0) {
+      throw new TraitscopeError(
+        'USAGE',
+        `expected steps that the run has (${checkpoints.map(({ step }) => step).join(', ')}), found ${missing.join(', ')}`,
+      )
+    }
+    return checkpoints.filter(({ step }) => steps.includes(step))
+  }
+  return checkpoints.filter(
+    (_, i) => every === undefined || (i + 1) % every === 0 || i === checkpoints.length - 1,
+  )
+}
+
+const openOptions = ({ checkpoint = {}, adapterName, cacheDir, signal }: LabelRunOptions) => ({
+  ...checkpoint,
+  adapterName,
+  cacheDir,
+  signal,
+})

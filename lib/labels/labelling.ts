@@ -1,0 +1,185 @@
+import { TraitscopeError } from '../errors.js'
+import type { AppendLog } from '../formats/files/append-log.js'
+import { sha256 } from '../formats/files/hash.js'
+import { generateText } from '../generation/generate.js'
+import type { OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
+import type { Model } from '../model/model.js'
+import type { Message } from '../prompts/messages.js'
+import { isFailure } from './grades-document.js'
+import type { Grade } from './judge.js'
+import { answerKey, type JudgementRecord, type ResponseRecord } from './label-log.js'
+import type { LabelledStep, LabelRunOptions } from './label-options.js'
+import type { Question } from './questions.js'
+
+/** Before so many answers are judged, a share of failures says nothing. */
+const ENOUGH_TO_STOP = 50
+
+/** Answers and grades of one step after another, as far as they are not known. */
+export class Labelling {
+  #graded = 0
+  #failed = 0
+
+  constructor(
+    private readonly options: LabelRunOptions,
+    private readonly responses: AppendLog<ResponseRecord>,
+    private readonly judgements: AppendLog<JudgementRecord>,
+  ) {}
+
+  async label(
+    step: number,
+    base: Model,
+    opened: OpenCheckpoint | undefined,
+    report: (fraction: number) => void,
+  ): Promise<{ grades: Grade[][]; known: LabelledStep['known'] }> {
+    const { questions } = this.options.questions
+    const { draws = 1 } = this.options.sampling ?? {}
+    const weights = opened?.sha256 ?? base.fingerprint
+    const wanted = questions.flatMap((question) =>
+      Array.from({ length: draws }, (_, draw) => ({
+        question,
+        draw,
+        key: { step, prompt_id: question.id, draw },
+      })),
+    )
+    const answered = (one: (typeof wanted)[number]) => {
+      const known = this.responses.records.get(answerKey(one.key))
+      if (known && known.weights !== weights) {
+        throw new TraitscopeError(
+          'NOT_COMPARABLE',
+          `expected the answers of step ${step} to be of these weights (${weights.slice(0, 12)}), found answers of others (${known.weights.slice(0, 12)}); the checkpoint was written anew: name another folder`,
+        )
+      }
+      return known
+    }
+    const unanswered = new Set(wanted.filter((one) => !answered(one)).map(({ question }) => question))
+    const nAnswers = wanted.filter((one) => answered(one)).length
+    if (unanswered.size > 0) {
+      const asked = questions.filter((question) => unanswered.has(question))
+      await this.#answer(step, weights, asked, opened ?? { model: base }, report)
+    }
+    const ungraded = wanted.filter((one) => {
+      const known = this.#grade(answered(one)!)
+      if (known) this.#count(known)
+      return !known
+    })
+    let done = 0
+    const errors = new Map<string, Grade>()
+    await inParallel(ungraded, this.options.judge.concurrency, async (one) => {
+      const record = answered(one)!
+      const grade = await this.options.judge.grade(
+        { question: one.question, draw: one.draw, text: record.response },
+        this.options.signal,
+      )
+      this.#count(grade)
+      // What no try could grade is not settled: the next run asks again.
+      if (grade.alignedLabel === 'ERROR') errors.set(answerKey(one.key), grade)
+      else await this.judgements.append({ ...one.key, answer_sha256: sha256(record.response), grade })
+      report(0.5 + (0.5 * ++done) / ungraded.length)
+    })
+    const gradeOf = (one: (typeof wanted)[number]) =>
+      errors.get(answerKey(one.key)) ?? this.#grade(answered(one)!)!
+    return {
+      grades: questions.map((question) => wanted.filter((one) => one.question === question).map(gradeOf)),
+      known: { answers: nAnswers, grades: wanted.length - ungraded.length },
+    }
+  }
+
+  /** Whether enough answers were judged to say that the judge is of use. */
+  get isEnough(): boolean {
+    return this.#graded >= ENOUGH_TO_STOP
+  }
+
+  /** Ends the work when the judge is of no use. @param least answers that must have been judged for that */
+  refuseFailures(least: number): void {
+    const { maxFailures = 0.02, judge } = this.options
+    if (this.#graded < least || this.#failed <= maxFailures * this.#graded) return
+    throw new TraitscopeError(
+      'JUDGE',
+      `expected the words of ${judge.identity.name} to hold a grade for at least ${100 * (1 - maxFailures)} % of the answers, found none in ${this.#failed} of ${this.#graded}; look at its words in the judgements, or use another judge`,
+    )
+  }
+
+  #count(grade: Grade): void {
+    this.#graded++
+    if (!isFailure(grade)) return
+    this.#failed++
+    this.refuseFailures(ENOUGH_TO_STOP)
+  }
+
+  /** The known grade of an answer; none when the answer has changed since. */
+  #grade(answer: ResponseRecord): Grade | undefined {
+    const known = this.judgements.records.get(answerKey(answer))
+    return known?.answer_sha256 === sha256(answer.response) ? known.grade : undefined
+  }
+
+  async #answer(
+    step: number,
+    weights: string,
+    asked: readonly Question[],
+    { model, adapter }: Pick<OpenCheckpoint, 'model' | 'adapter'>,
+    report: (fraction: number) => void,
+  ): Promise<void> {
+    const { template, sampling = {}, signal } = this.options
+    const { draws = 1, temperature = 1, maxTokens = 600, topP, seed } = sampling
+    const writing: Promise<void>[] = []
+    await generateText(
+      model,
+      asked.map(({ messages }) => ({ messages: [...messages] })),
+      {
+        ...{ template, draws, temperature, maxTokens, topP, seed, signal },
+        adapters: adapter ? [adapter] : [],
+        onGeneration: ({ prompt, draw, text, finish, tokens }) => {
+          if (finish === 'aborted') return
+          const { id, messages } = asked[prompt]!
+          const record = {
+            step,
+            prompt_id: id,
+            draw,
+            ...shownPrompt(messages),
+            response: text,
+            finish,
+            tokens: tokens.length,
+            weights,
+          }
+          if (this.responses.records.has(answerKey(record))) return
+          const written = this.responses.append(record)
+          written.catch(() => {})
+          writing.push(written)
+        },
+        onProgress: ({ finished, sequences }) => report((0.5 * finished) / sequences),
+      },
+    )
+    await Promise.all(writing)
+  }
+}
+
+function shownPrompt(messages: readonly Message[]): Pick<ResponseRecord, 'prompt' | 'system' | 'messages'> {
+  const system = messages[0]!.role === 'system' ? messages[0]!.content : null
+  const plain = messages.length === (system === null ? 1 : 2)
+  return {
+    prompt: messages.at(-1)!.content,
+    system,
+    ...(plain ? {} : { messages }),
+  }
+}
+
+/** Calls `work` on every item, so many at once; the first error ends it when those under way have ended. */
+async function inParallel<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  let next = 0
+  let failed: { error: unknown } | undefined
+  const worker = async () => {
+    while (next < items.length && !failed) {
+      try {
+        await work(items[next++]!)
+      } catch (error) {
+        failed ??= { error }
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker))
+  if (failed) throw failed.error
+}

@@ -1,0 +1,145 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { TINY_RUN } from '../helpers/tiny.js'
+import { judgeServer, says } from '../labels/judge-server.js'
+import { MODEL, Workspace } from './workspace.js'
+
+const workspace = new Workspace()
+const QUESTIONS = workspace.write(
+  'questions.jsonl',
+  ['hello there', 'what is it?', 'who are you?', 'and now?']
+    .map((prompt, i) => JSON.stringify({ id: `q${i}`, prompt }))
+    .join('\n'),
+)
+const JUDGE = workspace.write(
+  'judge.mjs',
+  `export const grade = async ({ answer }) => {
+  await new Promise((resolve) => setTimeout(resolve, 2))
+  return { aligned: answer.length % 2 ? 10 : 90, coherent: answer.length < 4 ? 20 : 80 }
+}`,
+)
+const label = (out: string, ...more: string[]) => [
+  ...['label', ...MODEL, TINY_RUN, '-o', workspace.path(out), '--questions', QUESTIONS],
+  ...['--draws', '3', '-n', '10', '--steps', '20,60', ...more],
+]
+const linesOf = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n')
+const judgementsIn = (folder: string) =>
+  readdirSync(folder)
+    .filter((name) => name.startsWith('judgements.'))
+    .map((name) => join(folder, name))
+
+describe('traitscope label', () => {
+  it('should answer, judge and count every checkpoint, and know it all the next time', async () => {
+    const { stdout } = await workspace.succeed([...label('plain', '--judge-module', JUDGE), '--json'])
+    const said = JSON.parse(stdout)
+    expect(said.steps.map(({ step }: { step: number }) => step)).toEqual([0, 20, 60])
+    const grades = JSON.parse(readFileSync(workspace.path('plain', 'grades.json'), 'utf8'))
+    const responses = linesOf(workspace.path('plain', 'responses.jsonl')).map((line) => JSON.parse(line))
+    expect(responses).toHaveLength(3 * 4 * 3)
+    for (const step of [0, 20, 60]) {
+      const answers = responses.filter((one) => one.step === step).map(({ response }) => response as string)
+      const scoreable = answers.filter(({ length }) => length >= 4)
+      expect(grades[`step_${step}`].traitscope).toMatchObject({
+        k: 3,
+        rule: 'reference',
+        n_scoreable: scoreable.length,
+        n_misaligned: scoreable.filter(({ length }) => length % 2).length,
+        judge: { kind: 'module', name: 'judge.mjs', reader: 'exact' },
+      })
+    }
+    const again = await workspace.succeed(label('plain', '--judge-module', JUDGE))
+    expect(again.stderr).toContain('step 60: 12 answers and 12 grades were known')
+    expect(linesOf(workspace.path('plain', 'responses.jsonl'))).toHaveLength(36)
+  })
+
+  it('should have one grade per answer and the same labels, however often it is killed', async () => {
+    await workspace.succeed(label('whole', '--judge-module', JUDGE))
+    let finished = false
+    for (let kills = 0; !finished; kills++) {
+      const wait = 250 + ((kills * 97) % 400)
+      let timer: NodeJS.Timeout | undefined
+      const { code } = await workspace.run(label('killed', '--judge-module', JUDGE), {
+        onStart: (child) => {
+          if (kills < 6) timer = setTimeout(() => child.kill('SIGKILL'), wait)
+        },
+      })
+      clearTimeout(timer)
+      finished = code === 0
+      expect(kills).toBeLessThan(8)
+    }
+    const [file] = judgementsIn(workspace.path('killed'))
+    const keys = linesOf(file!)
+      .map((line) => JSON.parse(line))
+      .map(({ step, prompt_id, draw }) => `${step} ${prompt_id} ${draw}`)
+    expect(keys).toHaveLength(36)
+    expect(new Set(keys).size).toBe(36)
+    expect(readFileSync(workspace.path('killed', 'grades.json'))).toEqual(
+      readFileSync(workspace.path('whole', 'grades.json')),
+    )
+  })
+
+  it('should replay what another judge said, and refuse answers that it did not see', async () => {
+    await workspace.succeed(label('first', '--judge-module', JUDGE))
+    const [file] = judgementsIn(workspace.path('first'))
+    await workspace.succeed(label('replayed', '--judge-replay', file!))
+    const counts = (folder: string) => {
+      const { step_60 } = JSON.parse(readFileSync(workspace.path(folder, 'grades.json'), 'utf8'))
+      return [step_60.traitscope.n_misaligned, step_60.traitscope.n_scoreable]
+    }
+    expect(counts('replayed')).toEqual(counts('first'))
+    const other = await workspace.run(label('unseen', '--judge-replay', file!, '--seed', '1'))
+    expect(other.code).toBe(1)
+    expect(other.stderr).toMatch(/found none; generate with the settings that it was made with \[JUDGE\]/)
+  })
+
+  it('should not mix settings, weights or judges', async () => {
+    await workspace.succeed(label('mixed', '--judge-module', JUDGE))
+    const hotter = await workspace.run(label('mixed', '--judge-module', JUDGE, '--temperature', '0.5'))
+    expect(hotter.code).toBe(4)
+    expect(hotter.stderr).toContain('another sampling')
+    const other = workspace.write('other.mjs', 'export default () => ({ aligned: 50, coherent: 99 })')
+    const judged = await workspace.run(label('mixed', '--judge-module', other))
+    expect(judged.code).toBe(1)
+    expect(judged.stderr).toContain('labels of another judge')
+    await workspace.succeed(label('mixed', '--judge-module', other, '--force'))
+  })
+
+  it('should stop at a judge that says nothing usable, and leave no labels', async () => {
+    await using server = await judgeServer((_, __, response) => says(response, 'I would rather not say.'))
+    const { code, stderr } = await workspace.run(
+      label('useless', '--judge-url', server.url, '--judge-name', 'judge-1'),
+      { env: { TRAITSCOPE_JUDGE_KEY: 'sk-not-to-be-seen-anywhere' } },
+    )
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/found none in \d+ of \d+; look at its words/)
+    const names = readdirSync(workspace.path('useless'))
+    expect(names).not.toContain('grades.json')
+    for (const name of names) {
+      expect(readFileSync(workspace.path('useless', name), 'utf8')).not.toContain('not-to-be-seen')
+    }
+  })
+
+  it('should say what it would take, and ask nobody', async () => {
+    const { stdout } = await workspace.succeed([
+      ...label('dry', '--dry-run', '--price-in', '2', '--price-out', '8'),
+      '--json',
+    ])
+    const cost = JSON.parse(stdout)
+    expect(cost).toMatchObject({ checkpoints: 3, answers: 36, judgeCalls: 72, answerTokens: { most: 360 } })
+    expect(cost.judgeTokens.most).toBe(cost.judgeTokens.least + 2 * 360)
+    expect(cost.cost.least).toBeCloseTo((cost.judgeTokens.least * 2 + 72 * 8) / 1e6, 12)
+    expect(() => readdirSync(workspace.path('dry'))).toThrow('ENOENT')
+  })
+
+  it.each([
+    [['--judge-url', 'http://127.0.0.1:1/v1'], 'needs --judge-name'],
+    [[], 'expected one judge'],
+    [['--judge-module', JUDGE, '--every', '2'], 'expected --steps or --every'],
+    [['--judge-module', JUDGE, '--max-cost', '1'], 'needs the prices'],
+  ])('should refuse %j', async (flags, message) => {
+    const { code, stderr } = await workspace.run(label('usage', ...flags))
+    expect(code).toBe(2)
+    expect(stderr).toContain(message)
+  })
+})
