@@ -132,8 +132,16 @@ TOKENIZERS: dict[str, tuple[str, dict[str, Any], dict[str, tuple[str, ...]]]] = 
     "pieces-never": ("mistral", NEVER, {}),
     "empty-sequence": ("llama", {"normalizer": {"type": "Sequence", "normalizers": []}}, {}),
     "nfc-in-sequence": ("qwen2", {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]}}, {}),
+    "promoted": ("qwen2", {}, {}),
     "strips": ("phi4-mini", {}, {"<|user|>": ("rstrip",), "<|end|>": ("lstrip", "rstrip"), "<|system|>": ("lstrip",)}),
 }
+
+
+def with_ordinary_end(model: dict[str, Any]) -> dict[str, Any]:
+    """`</s>` as an ordinary token, which no merge gives, as in Qwen's vocabulary."""
+    last = max(model["vocab"], key=model["vocab"].get)
+    vocab = {("</s>" if text == last else text): index for text, index in model["vocab"].items()}
+    return {**model, "vocab": vocab, "merges": [pair for pair in model["merges"] if "".join(pair) != last]}
 
 
 def tokenized(fixtures: Path, base: str, changes: dict[str, Any], strips: dict[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -141,6 +149,9 @@ def tokenized(fixtures: Path, base: str, changes: dict[str, Any], strips: dict[s
     for token in content["added_tokens"]:
         for side in strips.get(token["content"], ()):
             token[side] = True
+    if changes == {} and not strips:
+        changes = {"model": with_ordinary_end(content["model"])}
+        content |= changes
     if strips:
         changes = {**changes, "added_tokens": content["added_tokens"]}
     tokenizer = Tokenizer.from_str(json.dumps(content))
@@ -150,6 +161,7 @@ def tokenized(fixtures: Path, base: str, changes: dict[str, Any], strips: dict[s
         *(f"{a}one {a} two  {b}\n three {a}{b} \tfour\u00a0{b}\u3000five" for a, b in zip(special, special[1:])),
         f"  two spaces{special[-1]}  and more ",
         f"{special[0]} one",
+        f"a <s>struck</s> word{special[0]} and </s>{special[-1]}</s>\n",
     ]
     ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
     return {"tokenizer": changes, "texts": texts, "ids": ids}

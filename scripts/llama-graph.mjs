@@ -40,6 +40,8 @@ export function readGraphs(folder = sourceFolder) {
       ),
       tokenizerKeys: found(source('llama-vocab.cpp'), /\bLLM_KV_\w+/g, ([name]) => keys.get(name)),
       splittingRules: found(source('llama-vocab.cpp'), /tokenizer_pre == "([^"]+)"/g, ([, name]) => name),
+      // Whole words of a vocabulary that are taken for control tokens by their text, whatever the file says.
+      promotedTokens: found(source('llama-vocab.cpp'), /\bt\.first == "([^"]+)"/g, ([, text]) => text),
       longFactors: squeeze(body(model, 'ggml_tensor * llama_model::get_rope_factors(')),
     },
     architectures: Object.fromEntries(
@@ -129,15 +131,16 @@ if (isMain) {
     console.error(`no source in ${sourceFolder}: npm run build fetches it`)
     process.exit(1)
   }
-  const text = `${JSON.stringify(readGraphs(), null, 2)}\n`
-  if (!process.argv.includes('--check')) writeFileSync(TABLE, text)
-  else if (!existsSync(TABLE) || readFileSync(TABLE, 'utf8') !== text) {
-    const before = new Set(existsSync(TABLE) ? readFileSync(TABLE, 'utf8').split('\n') : [])
-    const after = new Set(text.split('\n'))
-    for (const line of before) if (!after.has(line)) console.error(`- ${line.trim()}`)
-    for (const line of after) if (!before.has(line)) console.error(`+ ${line.trim()}`)
+  const lines = (table) => JSON.stringify(table, null, 2).split('\n')
+  const now = lines(readGraphs())
+  const before = existsSync(TABLE) ? lines(JSON.parse(readFileSync(TABLE, 'utf8'))) : []
+  if (!process.argv.includes('--check')) writeFileSync(TABLE, `${now.join('\n')}\n`)
+  else if (now.join() !== before.join()) {
+    const [were, are] = [new Set(before), new Set(now)]
+    for (const line of before) if (!are.has(line)) console.error(`- ${line.trim()}`)
+    for (const line of now) if (!were.has(line)) console.error(`+ ${line.trim()}`)
     console.error(
-      'scripts/llama-graph.json is not current: read what changed, mend lib/model/convert, write it anew',
+      'scripts/llama-graph.json is not current: read what changed, mend lib/model/convert, write it anew and format it',
     )
     process.exit(1)
   }

@@ -10,7 +10,7 @@ export interface EngineConditions {
   system: string
   /** Weights were copied into layouts that suit the processor; see `ModelOptions`. */
   repack: boolean
-  /** Blocks asked for on a GPU; more than there are means all. */
+  /** Blocks that were on a GPU, of those that ran. */
   gpuLayers: number
   /** Type of cached keys and values. */
   cache: string
@@ -21,15 +21,14 @@ export interface EngineConditions {
 
 /** @param prompts token ids of what is read */
 export function engineConditions(
-  { limits, options }: Pick<Model, 'limits' | 'options'>,
+  { limits, options, placement }: Pick<Model, 'limits' | 'options' | 'placement'>,
   prompts: readonly { length: number }[],
 ): EngineConditions {
-  const { repack, gpuLayers } = options
   return {
     llamaCpp: LLAMA_CPP_VERSION,
     system: systemInfo().trim(),
-    repack,
-    gpuLayers,
+    repack: options.repack,
+    gpuLayers: placement.onDevice,
     cache: 'F32',
     flashAttention: false,
     longRope: rotationOf(limits.longRope?.original, prompts),

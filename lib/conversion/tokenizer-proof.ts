@@ -2,9 +2,10 @@ import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { shown } from '../formats/json/json-scan.js'
+import { PROMOTED_TOKENS } from '../model/prompt-tokenizer.js'
 import type { OpenVocabulary } from '../model/vocabulary.js'
 import { ChatTemplate } from '../prompts/chat-template.js'
-import { PROBE_CHATS, PROBE_TEXTS } from './probe-texts.js'
+import { OTHER_DIGITS, PROBE_CHATS, PROBE_TEXTS } from './probe-texts.js'
 
 /** What a converted tokenizer was compared with. */
 export interface TokenizerProof {
@@ -50,12 +51,19 @@ export async function proveTokenizer(
   const reference = await hfTokenizer(load, json, config, remarks)
   if (!reference) return { texts: 0, ids: 0, remarks }
   const rendered = conversations(vocabulary, template, remarks)
-  const plain = [...PROBE_TEXTS, ...aroundTokens(json), ...rendered]
+  const plain = [...probeTexts(json), ...aroundTokens(json), ...rendered]
   const counts = [
     await compare(plain, false, reference, vocabulary, folder),
     await compare(['Hello, world!'], true, reference, vocabulary, folder),
   ]
   return { texts: plain.length + 1, ids: counts.reduce((a, b) => a + b), remarks }
+}
+
+/** Without sentencepiece's own space, and without digits of other scripts where Hugging Face's library splits them otherwise than their tokenizers do. */
+function probeTexts(tokenizer: Record<string, unknown>): string[] {
+  const splitsDigits = JSON.stringify(tokenizer.pre_tokenizer ?? null).includes('"type":"Digits"')
+  const promoted = PROMOTED_TOKENS.filter((text) => !text.includes('▁')).join(' ')
+  return [...PROBE_TEXTS, promoted, ...(splitsDigits ? [] : [OTHER_DIGITS])]
 }
 
 /** @returns how many ids were equal */

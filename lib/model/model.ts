@@ -24,7 +24,7 @@ import { loadModel, type ModelParts } from './load-model.js'
 import { toGgufLora } from './lora/lora.js'
 import type { LoadOptions, ModelInfo, OpenModelOptions, ResolvedModelOptions } from './model-options.js'
 import type { ModelPlacement } from './place-model.js'
-import { PromptText } from './prompt-text.js'
+import { PromptTokenizer } from './prompt-tokenizer.js'
 
 export type {
   LoadOptions,
@@ -41,7 +41,7 @@ export type {
 export class Model implements AsyncDisposable {
   readonly #native: NativeModel
   readonly #queue = new JobQueue()
-  #text: PromptText | undefined
+  #tokenizer: PromptTokenizer | undefined
   /** How long prompts may be, by what the file says of itself. @internal */
   readonly limits: PromptLimits
   readonly path: string
@@ -124,10 +124,9 @@ export class Model implements AsyncDisposable {
     options: { addSpecial?: boolean; parseSpecial?: boolean } = {},
   ): Promise<Int32Array[]> {
     const { addSpecial = true, parseSpecial = true } = options
-    this.#text ??= new PromptText(this.gguf)
-    const prepared = texts.map((text) => this.#text!.prepare(text, parseSpecial))
-    const { ids, offsets } = await this.#run(() => this.#native.tokenize(prepared, addSpecial, parseSpecial))
-    return texts.map((_, i) => ids.slice(offsets[i], offsets[i + 1]))
+    this.#tokenizer ??= new PromptTokenizer(this.gguf)
+    const tokenizer = this.#tokenizer
+    return this.#run(() => tokenizer.tokenize(this.#native, this.info, texts, { addSpecial, parseSpecial }))
   }
 
   /** Text of each list of generated tokens, special tokens left out. */

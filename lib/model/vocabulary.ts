@@ -5,7 +5,7 @@ import { binding, fromNative, type NativeModelInfo } from '../binding.js'
 import { makeScratch } from '../formats/files/scratch.js'
 import { type GgufInput, readGguf } from '../formats/gguf/gguf.js'
 import { writeGgufStream } from '../formats/gguf/gguf-stream.js'
-import { PromptText } from './prompt-text.js'
+import { PromptTokenizer } from './prompt-tokenizer.js'
 
 /** The tokenizer of a GGUF without its weights. */
 export interface OpenVocabulary extends AsyncDisposable {
@@ -24,7 +24,7 @@ export async function openVocabulary(metadata: GgufInput['metadata']): Promise<O
   try {
     const path = join(scratch, 'vocabulary.gguf')
     await writeGgufStream(path, metadata, [])
-    const text = new PromptText(await readGguf(path))
+    const tokenizer = new PromptTokenizer(await readGguf(path))
     const { CancelToken, Model } = binding()
     const model = new Model()
     const place = { blocks: 0, device: '', onDevice: 0, runsTo: 0, runsHead: true, repack: false }
@@ -34,11 +34,8 @@ export async function openVocabulary(metadata: GgufInput['metadata']): Promise<O
     })
     return {
       info,
-      tokenize: async (texts, addSpecial) => {
-        const prepared = texts.map((each) => text.prepare(each, true))
-        const { ids, offsets } = await model.tokenize(prepared, addSpecial, true)
-        return texts.map((_, i) => ids.slice(offsets[i], offsets[i + 1]))
-      },
+      tokenize: (texts, addSpecial) =>
+        tokenizer.tokenize(model, info, texts, { addSpecial, parseSpecial: true }),
       [Symbol.asyncDispose]: () => model.close(),
     }
   } finally {

@@ -20,7 +20,8 @@ const model = (original?: number) =>
       reason: '',
       ...(original ? { longRope: { original, shortContext: original } } : {}),
     },
-    options: { repack: true, gpuLayers: 0 },
+    options: { repack: true },
+    placement: { onDevice: 0 },
   }) as unknown as Model
 const prompts = (...lengths: number[]) => lengths.map((length) => ({ length }))
 const engine: EngineConditions = engineConditions(model(), prompts(3))

@@ -46,6 +46,15 @@ describe('the parts of a tokenizer.json', () => {
 })
 
 describe('convertModel', () => {
+  it('should find added tokens in tokenizer.json where the configuration has no list, as transformers 5 writes', async () => {
+    const types = async (tokenizerConfig: Record<string, unknown>) => {
+      const source = await changedFolder(scratch, 'mistral', { tokenizerConfig })
+      await convertModel(source, join(source, 'out.gguf'))
+      return (await readGguf(join(source, 'out.gguf'))).metadata.get('tokenizer.ggml.token_type')
+    }
+    expect(await types({ added_tokens_decoder: undefined })).toEqual(await types({}))
+  })
+
   it('should compare texts, special tokens and rendered conversations', async () => {
     const source = await changedFolder(scratch, 'qwen2', {})
     const { compared, remarks } = await convertModel(source, join(source, 'out.gguf'))

@@ -17,6 +17,7 @@ export function fakeModel(overrides: Record<string, unknown> = {}): Model {
     threads: 1,
     batchTokens: 2048,
     limits: { longest: 4096, reason: 'the context ends' },
+    placement: { device: 'cpu', description: 'cpu', onDevice: 0, runs: 5 },
     options: { gpuLayers: 0, threads: 1, batchTokens: 2048, mmap: true, repack: true },
     chatTemplate: TEMPLATE,
     bosToken: undefined,

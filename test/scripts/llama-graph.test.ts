@@ -10,6 +10,7 @@ import { HF_CLASSES } from '../../lib/model/convert/hf-classes.js'
 import { YARN_BETAS } from '../../lib/model/convert/hf-rotation.js'
 import { WINDOW_PERIODS } from '../../lib/model/convert/hf-window.js'
 import { PRE_TOKENIZERS } from '../../lib/model/convert/pre-tokenizers.js'
+import { PROMOTED_TOKENS } from '../../lib/model/prompt-tokenizer.js'
 // @ts-expect-error a script without types
 import * as script from '../../scripts/llama-graph.mjs'
 import { changedFolder } from '../helpers/convert-folder.js'
@@ -30,6 +31,7 @@ const table: {
     tokenizerKeys: string[]
     splittingRules: string[]
     longFactors: string
+    promotedTokens: string[]
   }
   architectures: Record<string, Graph>
 } = JSON.parse(await readFile(script.TABLE, 'utf8'))
@@ -76,6 +78,7 @@ describe('the table of what llama.cpp reads', () => {
     expect(value('yarn_beta_slow')).toBe(`yarn_beta_slow = ${YARN_BETAS.beta_slow}.0f`)
     expect(value('rope_freq_scale_train_swa')).toBe('rope_freq_scale_train_swa = 1.0f')
     expect(table.all.splittingRules).toEqual(expect.arrayContaining([...PRE_TOKENIZERS]))
+    expect(table.all.promotedTokens).toEqual([...PROMOTED_TOKENS].sort())
     // The long factors go by the context, not by the prompt.
     expect(table.all.longFactors).toContain('n_ctx_seq > hparams.n_ctx_orig_yarn')
   })

@@ -97,9 +97,11 @@ export async function convertTokenizer(
         `the tokenizer in ${folder} is a sentencepiece model, which has no splitting rule: leave --pre out`,
       )
     }
-    // Phi-3's converter reads both lists and takes them literally.
+    // Phi-3's converter takes both lists literally; transformers 5 writes that of tokenizer.json alone.
     const literal = options.architecture === 'phi3'
-    vocabulary = sentencePieceVocabulary(pieces, literal ? [...decoder, ...added] : decoder, plain ?? {}, {
+    const known = new Set(decoder.map(({ id }) => id))
+    const more = literal ? added : added.filter(({ id }) => !known.has(id))
+    vocabulary = sentencePieceVocabulary(pieces, [...decoder, ...more], plain ?? {}, {
       size: checkedSize(options),
       literal,
     })
