@@ -10,7 +10,7 @@ export class NoveltyGuard {
   /**
    * @param standardizer fitted on the calibration features
    * @param known standardised calibration features
-   * @param distances of every calibration checkpoint to the nearest one of another set, ascending
+   * @param distances of every calibration checkpoint to the nearest one of another set
    */
   private constructor(
     private readonly standardizer: Standardizer,
@@ -33,11 +33,7 @@ export class NoveltyGuard {
         known.filter((_, j) => groups[j] !== groups[i]),
       ),
     )
-    return new NoveltyGuard(
-      standardizer,
-      known,
-      distances.sort((a, b) => a - b),
-    )
+    return new NoveltyGuard(standardizer, known, distances)
   }
 
   /**
