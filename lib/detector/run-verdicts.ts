@@ -1,7 +1,7 @@
 import { differences, type MeasuredUnder, startShift } from '../conditions/calibrated-for.js'
 import { engineRemarks } from '../conditions/engine.js'
 import type { FileHash } from '../formats/files/hash.js'
-import type { Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
+import type { NoiseFloor, Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
 import type { Bundle } from './bundle.js'
 import { notComparable, type Verdict } from './verdict.js'
 
@@ -10,6 +10,13 @@ export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor'> & { direc
 
 /** One measurement at the layers of the detector, in its order: raw projections per layer and trait. */
 export type LayerProjections = readonly (readonly number[])[]
+
+export interface RunVerdictOptions {
+  /** Give verdicts although conditions differ; the differences are reasons then. */
+  allowMismatch?: boolean | undefined
+  /** What rounding alone makes of a drift; verdicts repeat it and do not depend on it. */
+  noiseFloor?: NoiseFloor | null | undefined
+}
 
 /**
  * The verdicts of a bundle on the checkpoints of one run. Measured under other conditions than the detector was
@@ -24,6 +31,7 @@ export class RunVerdicts {
   readonly #step0: LayerProjections
   readonly #refused: string[]
   readonly #remarks: string[]
+  readonly #noiseFloor: number[] | undefined
   /** The drift of the run's own start from the calibrated base, per layer; null when it starts there. */
   readonly startShift: number[][] | null
 
@@ -31,9 +39,11 @@ export class RunVerdicts {
     by: VerdictSource,
     measured: MeasuredUnder | undefined,
     step0: LayerProjections,
-    { allowMismatch = false }: { allowMismatch?: boolean | undefined } = {},
+    { allowMismatch = false, noiseFloor }: RunVerdictOptions = {},
   ) {
     this.#by = by
+    const floors = by.detector.layers.map((layer) => noiseFloor?.layers.find((one) => one.layer === layer))
+    if (floors.every((one) => one !== undefined)) this.#noiseFloor = floors.map(({ drift }) => drift)
     this.#step0 = step0
     const different = measured
       ? differences(by.calibratedFor, measured, [by.directions.sha256])
@@ -67,10 +77,11 @@ export class RunVerdicts {
       const unit = fromBase ? base[l]!.activationNorm : activationNorms[l]!
       return values.map((value, t) => (value - from[t]!) / unit)
     })
-    return detector.verdict(drift, {
+    const verdict = detector.verdict(drift, {
       step: typeof step === 'number' ? step : undefined,
       remarks: this.#remarks,
     })
+    return this.#noiseFloor === undefined ? verdict : { ...verdict, noiseFloor: [...this.#noiseFloor] }
   }
 }
 
@@ -101,7 +112,10 @@ export function trajectoryVerdicts(
   }
   const at = (i: number) => layers.map((layer) => layer!.projections[i]!)
   const norms = layers.map((layer) => layer!.step0ActivationNorm)
-  const verdicts = new RunVerdicts(by, trajectory.measurement, at(0), options)
+  const verdicts = new RunVerdicts(by, trajectory.measurement, at(0), {
+    ...options,
+    noiseFloor: trajectory.noiseFloor,
+  })
   return trajectory.steps.map((one, i) => ({
     ...onStep(one),
     verdict: verdicts.verdict(one.step, at(i), norms),

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bundle } from '../detector/bundle.js'
-import { RunVerdicts } from '../detector/run-verdicts.js'
+import { type RunVerdictOptions, RunVerdicts } from '../detector/run-verdicts.js'
 import type { Directions } from '../directions/directions.js'
 import { driftStep } from '../drift/drift.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
@@ -87,8 +87,9 @@ export async function* watchRun(
     await look(runDir, { adapterName: options.adapterName, signal })
     const base = await plan.measureBase(passOptions(options, 0))
     options.onProgress?.(0, 1)
-    const verdicts = bundle && verdictsOf(bundle, plan, base, options)
-    yield baselineEvent(plan, base, await plan.measureNoise(base, { signal }), verdicts)
+    const noiseFloor = await plan.measureNoise(base, { signal })
+    const verdicts = bundle && verdictsOf(bundle, plan, base, { ...options, noiseFloor })
+    yield baselineEvent(plan, base, noiseFloor, verdicts)
     let changedAt = performance.now()
     for (;;) {
       const before = stampsOf(found)
@@ -269,12 +270,12 @@ function verdictsOf(
   bundle: Bundle,
   { directions, measuredUnder }: MeasurementPlan,
   base: BaseMeasurement,
-  { allowMismatch }: WatchRunOptions,
+  { allowMismatch, noiseFloor }: RunVerdictOptions,
 ): RunVerdicts {
   if (directions.sha256 !== bundle.directions.sha256) {
     throw new TraitscopeError('USAGE', "watch with the bundle's own directions: bundle.directions")
   }
-  const verdicts = new RunVerdicts(bundle, measuredUnder, meansOf(base.layers), { allowMismatch })
+  const verdicts = new RunVerdicts(bundle, measuredUnder, meansOf(base.layers), { allowMismatch, noiseFloor })
   if (verdicts.refused.length > 0) {
     throw new TraitscopeError(
       'NOT_COMPARABLE',

@@ -128,6 +128,19 @@ describe('RunVerdicts', () => {
     ])
   })
 
+  it('should repeat the noise floor at the layers of the detector, where it is known at all of them', () => {
+    const { by } = source()
+    const floor = (...layers: number[]) => ({
+      method: 'opposite-perturbations' as const,
+      prompts: 8,
+      layers: layers.map((layer) => ({ layer, drift: layer / 100, stateChange: 1 })),
+    })
+    const of = (noiseFloor: ReturnType<typeof floor> | null | undefined) =>
+      new RunVerdicts(by, measured, BASE, { noiseFloor }).verdict(10, THERE, [5, 40])
+    expect(of(floor(3, 2, 1)).noiseFloor).toEqual([0.01, 0.03])
+    for (const unknown of [floor(1, 2), null, undefined]) expect(of(unknown)).not.toHaveProperty('noiseFloor')
+  })
+
   it('should refuse a measurement that says nothing of itself', () => {
     const { by } = source()
     expect(new RunVerdicts(by, undefined, BASE).refused).toEqual([
