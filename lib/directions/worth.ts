@@ -18,7 +18,7 @@ const WORDS: [Worth, string][] = [
   ['usable', 'usable'],
   ['undecided', 'not told from chance'],
   ['inverted', 'inverted'],
-  ['unknown', 'not tested'],
+  ['unknown', 'not tested (it takes four questions, and four system prompts of each pole)'],
 ]
 
 /** Which traits are usable at which layers, in plain words: a sentence per layer, and one over all of them. */
@@ -29,7 +29,8 @@ export function worthSentences({
 }: Pick<Directions, 'layers' | 'traits' | 'diagnostics'>): string[] {
   const worth = (layer: LayerDiagnostics, trait: string) =>
     worthOf(Object.hasOwn(layer.heldOut, trait) ? layer.heldOut[trait] : undefined)
-  const list = (names: readonly string[]) => names.join(', ') || 'no trait'
+  const list = (names: readonly string[]) =>
+    names.length > 1 && names.length === traits.length ? 'all traits' : names.join(', ') || 'no trait'
   const perLayer = diagnostics.map((layer) => {
     const groups = WORDS.map(([kind, word]): [string, string[]] => [
       word,

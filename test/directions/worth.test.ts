@@ -30,9 +30,19 @@ describe('worthSentences', () => {
     const [first, second] = diagnostics
     const better = { ...second!, heldOut: { courage: held(0.6, 0.8), 'a/b': held(0.4, 0.8) } }
     expect(worthSentences({ ...rest, diagnostics: [first!, better] })).toEqual([
-      'layer 1: usable: no trait; inverted: courage; not tested: a/b',
+      'layer 1: usable: no trait; inverted: courage; not tested (it takes four questions, and four system prompts of each pole): a/b',
       'layer 3: usable: courage; not told from chance: a/b',
       'usable at every layer: no trait; at none: a/b',
+    ])
+  })
+
+  it('should not list all traits by name', () => {
+    const heldOut = { courage: held(0.6, 0.8), 'a/b': held(0.7, 0.8) }
+    const good = diagnostics.map((layer) => ({ ...layer, heldOut }))
+    expect(worthSentences({ ...rest, diagnostics: good })).toEqual([
+      'layer 1: usable: all traits',
+      'layer 3: usable: all traits',
+      'usable at every layer: all traits; at none: no trait',
     ])
   })
 
