@@ -1,30 +1,13 @@
 #include "core/block_hook.h"
 
 #include "core/error.h"
+#include "core/tensor_name.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
 #include <ggml-backend.h>
 #include <utility>
 
 namespace traitscope {
-
-namespace {
-
-/// Block index of a tensor named `l_out-<index>`, or -1.
-int32_t block_of(const char * name) {
-    constexpr char prefix[] = "l_out-";
-    constexpr size_t length = sizeof(prefix) - 1;
-    if (std::strncmp(name, prefix, length) != 0) {
-        return -1;
-    }
-    char * end = nullptr;
-    const long block = std::strtol(name + length, &end, 10);
-    return *end == '\0' ? static_cast<int32_t>(block) : -1;
-}
-
-} // namespace
 
 void BlockHook::begin(std::vector<Row> rows) {
     rows_ = std::move(rows);
@@ -60,9 +43,10 @@ void BlockHook::end() const {
 
 bool BlockHook::on_eval(ggml_tensor * tensor, bool ask, void * hook) {
     auto & self = *static_cast<BlockHook *>(hook);
-    const int32_t block = block_of(tensor->name);
+    // Asked before a node is computed whether it is wanted, then called with the values of those that are.
+    const int32_t block = block_of(tensor->name, block_output);
     if (block < 0 || !std::binary_search(self.wanted_.begin(), self.wanted_.end(), block)) {
-        return !ask; // not wanted; and never a reason to end the graph
+        return false;
     }
     if (!ask) {
         self.visit(tensor, block);

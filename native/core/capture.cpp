@@ -1,27 +1,15 @@
 #include "core/capture.h"
 
+#include "core/tensor_name.h"
+
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <ggml-backend.h>
 
 namespace traitscope {
 
 namespace {
-
-/// Block index of a tensor named `<prefix><index>`, or -1.
-int32_t block_of(const char * name, const char * prefix) {
-    const size_t length = std::strlen(prefix);
-    if (std::strncmp(name, prefix, length) != 0) {
-        return -1;
-    }
-    char * end = nullptr;
-    const long block = std::strtol(name + length, &end, 10);
-    return *end == '\0' ? static_cast<int32_t>(block) : -1;
-}
-
-constexpr char block_output[] = "l_out-";
 
 /// What of a block's cache this node stores: 1 for its keys, 2 for its values, 0 for anything else. llama.cpp
 /// names the memory `cache_k_l<block>` and `cache_v_l<block>`, with a tag before the letter where a model has

@@ -274,6 +274,7 @@ void test_controls(Model & model) {
         const std::vector<Control> controls = {{{layer}, strong}, {{layer}, zero}};
         const auto with = [&](int32_t control) {
             GenerateRequest request = request_of(prompts, 8, 4);
+            request.micro_batch = 8; // prompts take decodes whose logits nobody reads
             request.controls = controls;
             for (GenerateSequence & sequence : request.sequences) {
                 sequence.control = control;
