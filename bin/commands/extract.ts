@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { longRopeRemark } from '../../lib/conditions/engine.js'
 import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
 import { encodeSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
@@ -85,12 +86,15 @@ Example:
       },
     )
     await writeFileAtomic(flags.out, bytes, { force: flags.force === true })
+    const remark = longRopeRemark(applied.model, tokens)
+    if (remark !== undefined) output.note(`remark: ${remark}`)
     const summary = {
       out: flags.out,
       shape: states.shape,
       layers: states.layers,
       tokens: states.tokens,
       adapters: weights,
+      remarks: remark === undefined ? [] : [remark],
       seconds: Number(seconds.toFixed(3)),
     }
     if (flags.json) return output.json(summary)

@@ -17,6 +17,7 @@ import { attentionRows } from '../base/attention-rows.js'
 import { baseNameRemark } from '../base/base-name.js'
 import { resizedVocabulary } from '../base/resized-vocabulary.js'
 import { MERGE_TYPE_NAMES, type MergeType } from '../merge/merge-types.js'
+import { checkSettings } from './checkpoint-settings.js'
 import { convertTensor, type HfConversion, type MappedTensor, mapTensors } from './hf-tensors.js'
 
 /** What a GGUF holds beside the weights: rotation factors, which come from the configuration. */
@@ -75,6 +76,8 @@ export async function planCheckpoint(
   const vocabulary = base.tensors.get('token_embd.weight')?.shape[1] ?? 0
   const tied = !base.tensors.has('output.weight')
   if (tied && architecture !== 'gemma2') await refuseUntied(weights, base)
+  const config = await modelConfig(weights)
+  if (config) checkSettings(config, join(weights.folder, 'config.json'), base)
   const conversion: HfConversion = {
     architecture,
     vocabulary,

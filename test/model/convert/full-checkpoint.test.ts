@@ -196,6 +196,32 @@ describe('convertCheckpoint', () => {
     expect(Buffer.compare(await readFile(base!), await readFile(again!))).toBe(0)
   })
 
+  it.each([
+    [
+      { rms_norm_eps: 1e-3 },
+      /asks for llama\.attention\.layer_norm_rms_epsilon 0\.001, .*computes with 0\.0000/,
+    ],
+    [{ rope_parameters: { rope_type: 'default', rope_theta: 1e4 } }, /rope\.freq_base 10000.*500000/],
+    [
+      { rope_parameters: { rope_type: 'linear', factor: 2, rope_theta: 5e5 } },
+      /rope\.scaling\.type "linear".*"none"/,
+    ],
+    [
+      { rope_parameters: { rope_type: 'yarn', factor: 2, rope_theta: 5e5, truncate: false } },
+      /rope_parameters\.truncate false/,
+    ],
+  ])('should refuse a checkpoint whose settings are not those of the base: %j', async (change, message) => {
+    const copy = await mkdtemp(join(folder, 'settings-'))
+    await cp(CHECKPOINT, copy, { recursive: true })
+    const config = JSON.parse(await readFile(join(copy, 'config.json'), 'utf8'))
+    await writeFile(join(copy, 'config.json'), JSON.stringify({ ...config, ...change }))
+    const base = await readGguf(join(ORACLE, 'model.gguf'))
+    await expect(convertCheckpoint(base, copy, join(copy, 'out.gguf'))).rejects.toMatchObject({
+      message: expect.stringMatching(message),
+    })
+    expect((await readdir(copy)).filter((name) => name.includes('out.gguf'))).toEqual([])
+  })
+
   it('should refuse a base that needs an importance matrix, with the remedy', async () => {
     const gguf = await readGguf(join(ORACLE, 'model.gguf'))
     const tensors = new Map(gguf.tensors)
