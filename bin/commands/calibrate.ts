@@ -118,6 +118,7 @@ function printCalibration(output: Output, { report }: Calibration): void {
   output.print(
     `${chosen.model} on layer ${chosen.layers.join(', ')}; dangerous above ${percent(cut)}, alarm above ${percent(threshold)} (${from})`,
   )
+  printLayers(output, report)
   output.print(
     table(
       ['set', 'runs', 'checkpoints', 'dangerous', 'missed', 'false alarms', 'inside interval'],
@@ -148,4 +149,20 @@ function printCalibration(output: Output, { report }: Calibration): void {
     output.print(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
   }
   for (const warning of report.warnings) output.print(output.color('yellow', `warning: ${warning}`))
+}
+
+/** The chosen model on every layer and set of layers that was tried: which one is chosen is not all there is to see. */
+function printLayers(output: Output, { candidates, chosen }: Calibration['report']): void {
+  const tried = candidates.filter(({ model }) => model === chosen.model)
+  if (tried.length < 2) return
+  output.print(
+    table(
+      ['layers', 'balanced error', 'AUROC'],
+      tried.map(({ layers, lodo }) => [
+        layers.join(', '),
+        percent(lodo.balancedError),
+        Number.isFinite(lodo.auroc) ? lodo.auroc.toFixed(3) : '-',
+      ]),
+    ),
+  )
 }
