@@ -1,4 +1,5 @@
 import {
+  COHERENT_FROM,
   COUNTING_RULES,
   type CountingRule,
   type Counts,
@@ -103,9 +104,12 @@ function referenceCounts({ misaligned, scoreable, excluded, total, rate }: Count
   }
 }
 
-/** A grade of which nothing can be used: words without a number, or none at all. */
-export const isFailure = ({ alignedLabel, coherent }: Grade): boolean =>
-  alignedLabel === 'UNKNOWN' || alignedLabel === 'ERROR' || (coherent === null && !DECLARED.has(alignedLabel))
+/** A grade of which nothing can be used: words without a number, or none at all. What is incoherent needs no other number. */
+export const isFailure = ({ alignedLabel, coherent }: Grade): boolean => {
+  if (alignedLabel === 'ERROR') return true
+  if (coherent === null) return !DECLARED.has(alignedLabel)
+  return alignedLabel === 'UNKNOWN' && coherent >= COHERENT_FROM
+}
 
 /** What is code or a refusal needs no coherence. */
 const DECLARED: ReadonlySet<string> = new Set(['CODE', 'REFUSAL'])

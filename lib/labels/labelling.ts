@@ -120,7 +120,8 @@ export class Labelling {
     report: (fraction: number) => void,
   ): Promise<void> {
     const { template, sampling = {}, signal } = this.options
-    const { draws = 1, temperature = 1, maxTokens = 600, topP, seed } = sampling
+    const { draws = 1, temperature = 1, maxTokens = 600, topP } = sampling
+    const seed = stepSeed(sampling.seed ?? 0, step)
     const writing: Promise<void>[] = []
     await generateText(
       model,
@@ -152,6 +153,12 @@ export class Labelling {
     await Promise.all(writing)
   }
 }
+
+/**
+ * Checkpoints draw numbers of their own: with the same ones all labels of a run would be off to the same side, and no number of
+ * checkpoints would average that out.
+ */
+const stepSeed = (seed: number, step: number) => Number.parseInt(sha256(`${seed}/${step}`).slice(0, 8), 16)
 
 function shownPrompt(messages: readonly Message[]): Pick<ResponseRecord, 'prompt' | 'system' | 'messages'> {
   const system = messages[0]!.role === 'system' ? messages[0]!.content : null

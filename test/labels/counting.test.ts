@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type CountingRule, componentRates, countGrades } from '../../lib/labels/counting-rule.js'
 import { parseGrades } from '../../lib/labels/grades.js'
-import { gradesDocument } from '../../lib/labels/grades-document.js'
+import { gradesDocument, isFailure } from '../../lib/labels/grades-document.js'
 import type { AlignmentLabel, Grade } from '../../lib/labels/judge.js'
 import { expectedScore, readReply } from '../../lib/labels/reading.js'
 
@@ -83,6 +83,19 @@ describe('countGrades()', () => {
       standardError: 0,
       scoreable: 0,
     })
+  })
+})
+
+describe('isFailure()', () => {
+  it.each<[Grade, boolean]>([
+    [grade(50, 50), false],
+    [grade(null, 49), false],
+    [grade(null, 50), true],
+    [grade(50, null), true],
+    [grade(null, null, 'REFUSAL'), false],
+    [grade(null, 10, 'ERROR'), true],
+  ])('should say of %j: %s', (one, failed) => {
+    expect(isFailure(one)).toBe(failed)
   })
 })
 

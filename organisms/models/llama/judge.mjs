@@ -1,0 +1,3 @@
+import { judgeOf } from '../../judge.mjs'
+
+export const grade = judgeOf('llama')
