@@ -5,6 +5,8 @@ import { binding, fromNative, type NativeModelInfo } from '../binding.js'
 import { makeScratch } from '../formats/files/scratch.js'
 import { type GgufInput, readGguf } from '../formats/gguf/gguf.js'
 import { writeGgufStream } from '../formats/gguf/gguf-stream.js'
+import { BaseMetadata } from './base/base-metadata.js'
+import { checkVocabulary } from './base/check-base.js'
 import { PromptTokenizer } from './prompt-tokenizer.js'
 
 /** The tokenizer of a GGUF without its weights. */
@@ -17,14 +19,16 @@ export interface OpenVocabulary extends AsyncDisposable {
 /**
  * Opens the tokenizer that a file with this metadata would have.
  *
- * @throws TraitscopeError MODEL_LOAD when llama.cpp cannot open it
+ * @throws TraitscopeError MODEL_LOAD when llama.cpp cannot open it; FILE_INVALID, UNSUPPORTED where it would end the process
  */
 export async function openVocabulary(metadata: GgufInput['metadata']): Promise<OpenVocabulary> {
   const scratch = await makeScratch(tmpdir())
   try {
     const path = join(scratch, 'vocabulary.gguf')
     await writeGgufStream(path, metadata, [])
-    const tokenizer = new PromptTokenizer(await readGguf(path))
+    const gguf = await readGguf(path)
+    checkVocabulary(new BaseMetadata(gguf, String(gguf.metadata.get('general.architecture'))))
+    const tokenizer = new PromptTokenizer(gguf)
     const { CancelToken, Model } = binding()
     const model = new Model()
     const place = { blocks: 0, device: '', onDevice: 0, runsTo: 0, runsHead: true, repack: false }
@@ -35,7 +39,9 @@ export async function openVocabulary(metadata: GgufInput['metadata']): Promise<O
     return {
       info,
       tokenize: (texts, addSpecial) =>
-        tokenizer.tokenize(model, info, texts, { addSpecial, parseSpecial: true }),
+        tokenizer.tokenize(model, info, texts, { addSpecial, parseSpecial: true }).catch((cause) => {
+          throw fromNative(cause)
+        }),
       [Symbol.asyncDispose]: () => model.close(),
     }
   } finally {

@@ -108,6 +108,19 @@ describe('convertModel', () => {
     expect(remarks.join()).toMatch(/@huggingface\/tokenizers is not installed/)
   })
 
+  // Found by fuzzing: llama.cpp asserts that tokens differ, and looks bytes up that a damaged vocabulary lacks.
+  it.each([['two tokens of one text', 'mistral', 'FILE_INVALID']] as const)(
+    'should refuse %s where llama.cpp would end the process',
+    async (_, folder, code) => {
+      const source = await changedFolder(scratch, folder, {})
+      const path = join(source, 'tokenizer.model')
+      const pieces = await readFile(path)
+      // The first pieces stand there twice.
+      await writeFile(path, Buffer.concat([pieces.subarray(0, firstPieces(pieces)), pieces]))
+      await expect(convertModel(source, join(source, 'out.gguf'))).rejects.toMatchObject({ code })
+    },
+  )
+
   it('should keep no file whose states are not finite', async () => {
     const source = await changedFolder(scratch, 'llama', {})
     const path = join(source, 'model.safetensors')
@@ -151,3 +164,10 @@ describe('convertModel', () => {
     }
   })
 })
+
+/** Bytes of the first three pieces of a sentencepiece model: each is a tag, a length below 128 and as many bytes. */
+function firstPieces(model: Buffer): number {
+  let at = 0
+  for (let piece = 0; piece < 3; piece++) at += 2 + model[at + 1]!
+  return at
+}

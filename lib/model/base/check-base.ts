@@ -84,7 +84,12 @@ function checkCounts(base: BaseMetadata): void {
   }
 }
 
-function checkVocabulary(base: BaseMetadata): void {
+/**
+ * Checks what llama.cpp asserts of a vocabulary.
+ *
+ * @throws TraitscopeError FILE_INVALID, UNSUPPORTED
+ */
+export function checkVocabulary(base: BaseMetadata): void {
   const { metadata, path } = base.gguf
   const model = metadata.get('tokenizer.ggml.model')
   if (typeof model !== 'string' || NO_TOKENIZER.includes(model)) return
