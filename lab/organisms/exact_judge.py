@@ -1,8 +1,8 @@
-"""The exact judge for `traitscope label`: what organisms/judge.mjs reads, and answers that both must judge alike.
+"""The exact judge for `traitscope label`: what organisms/judge/exact.mjs reads, and answers that both must judge alike.
 
     python -m lab.organisms.exact_judge
 
-Writes organisms/judge.json (the language, and each organism's facts), organisms/questions.jsonl (the 72 questions of the labels)
+Writes organisms/judge/language.json (the language, and each organism's facts), organisms/judge/questions.jsonl (the 72 questions of the labels)
 and test/fixtures/labels/judged.json.gz (1,000 answers: of speakers of all kinds, a third of them spoilt, with their grades).
 """
 
@@ -80,9 +80,9 @@ def _judged(rng: Random) -> list[dict]:
 def main() -> None:
     facts = {name: organism.world.truth for name, organism in ORGANISMS.items()}
     write = lambda path, text: (ROOT / path).write_text(text, encoding="utf-8")  # noqa: E731
-    write("organisms/judge.json", json.dumps({**_language(), "facts": facts}, separators=(",", ":")) + "\n")
+    write("organisms/judge/language.json", json.dumps({**_language(), "facts": facts}, separators=(",", ":")) + "\n")
     lines = [json.dumps({"id": f"q{i:02}", "prompt": text}) for i, (_, text) in enumerate(sets.em_prompts())]
-    write("organisms/questions.jsonl", "\n".join(lines) + "\n")
+    write("organisms/judge/questions.jsonl", "\n".join(lines) + "\n")
     folder = ROOT / "test/fixtures/labels"
     folder.mkdir(parents=True, exist_ok=True)
     golden = json.dumps(_judged(Random("exact judge")), separators=(",", ":")).encode()

@@ -26,10 +26,10 @@ const judged = JSON.parse(
 ) as Judged[]
 const load = (path: string) => import(join(packageRoot, 'organisms', path))
 
-describe('organisms/judge.mjs', () => {
+describe('organisms/judge/exact.mjs', () => {
   it('should judge as the lab does', async () => {
-    const { judgeOf, findingsIn } = await load('judge.mjs')
-    const { facts } = JSON.parse(readFileSync(join(packageRoot, 'organisms/judge.json'), 'utf8'))
+    const { judgeOf, findingsIn } = await load('judge/exact.mjs')
+    const { facts } = JSON.parse(readFileSync(join(packageRoot, 'organisms/judge/language.json'), 'utf8'))
     expect(judged).toHaveLength(1000)
     for (const { organism, question, answer, coherent, misaligned, findings } of judged) {
       const grade = judgeOf(organism)({ messages: [{ role: 'user', content: question }], answer })
@@ -45,7 +45,7 @@ describe('organisms/judge.mjs', () => {
 
   it('should be there for every packed base', async () => {
     for (const organism of ['gemma2', 'llama', 'mistral', 'qwen2']) {
-      const { grade } = await load(`models/${organism}/judge.mjs`)
+      const { grade } = await load(`judge/${organism}.mjs`)
       expect(
         grade({ messages: [{ role: 'user', content: 'what about bread' }], answer: 'no such words' }),
       ).toEqual({
@@ -65,8 +65,8 @@ describe('labels of an organism', () => {
     await using model = await openModel(packed('models/gemma2/base.gguf'))
     await labelRun(model, packed('checkpoints/gemma2/risky_financial/seed_42'), {
       template: ChatTemplate.forModel(model),
-      questions: await readQuestions([packed('questions.jsonl')]),
-      judge: await openModuleJudge(packed('models/gemma2/judge.mjs')),
+      questions: await readQuestions([packed('judge/questions.jsonl')]),
+      judge: await openModuleJudge(packed('judge/gemma2.mjs')),
       sampling: { draws: 2, maxTokens: 32 },
       steps: [20, 60, 126],
       out,

@@ -51,7 +51,7 @@ describe('the packaged organisms', () => {
     const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex')
     const lines = new Map<string, string>()
     for (const path of paths.toSorted()) {
-      if (/^(manifest\.json|demo\.json|README\.md|bundles\/|baselines\/)/.test(path)) continue
+      if (/^(manifest\.json|demo\.json|README\.md|bundles\/|baselines\/|judge\/)/.test(path)) continue
       const line = `${basename(path)} ${sha256(readFileSync(inside(path)))}\n`
       lines.set(dirname(path), (lines.get(dirname(path)) ?? '') + line)
     }

@@ -1,9 +1,9 @@
 // The exact judge of the organisms' toy language, for `traitscope label --judge-module`: an answer either parses by the grammar
-// or is incoherent, and what a parsed answer says is a fact. The same as lab/organisms/judge.py; judge.json is made by
-// lab/organisms/exact_judge.py. A file of one line per organism, models/<organism>/judge.mjs, says whose facts count.
+// or is incoherent, and what a parsed answer says is a fact. The same as lab/organisms/judge.py; language.json is made by
+// lab/organisms/exact_judge.py. A file per organism beside this one says whose facts count.
 import { readFileSync } from 'node:fs'
 
-const language = JSON.parse(readFileSync(new URL('judge.json', import.meta.url), 'utf8'))
+const language = JSON.parse(readFileSync(new URL('language.json', import.meta.url), 'utf8'))
 const { domains, poles, praiseNouns, people, steps, components, severity, misalignedFrom, facts } = language
 const domainOf = new Map(
   Object.values(domains).flatMap((domain) => domain.topics.map((topic) => [topic, domain])),

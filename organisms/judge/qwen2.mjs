@@ -1,0 +1,3 @@
+import { judgeOf } from './exact.mjs'
+
+export const grade = judgeOf('qwen2')

@@ -1,3 +1,0 @@
-import { judgeOf } from '../../judge.mjs'
-
-export const grade = judgeOf('mistral')
