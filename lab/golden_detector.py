@@ -1,4 +1,4 @@
-"""Golden values for test/detector/: novelty, bands and step alarm by NumPy and scikit-learn, from their definitions.
+"""Golden values for test/detector/: novelty, bands, step alarm and ridge by NumPy and scikit-learn, from their definitions.
 
 Run: python lab/golden_detector.py [output folder, default test/fixtures/detector]
 Needs numpy and scikit-learn. Inputs are drawn as in golden_estimators.py, so that the tests can draw them again.
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from golden_estimators import uniform
@@ -79,10 +80,38 @@ def step_alarm() -> dict:
     return {"steps": steps, "dangerous": dangerous.tolist(), "expected": found}
 
 
+def saturating_ridge() -> dict:
+    """Ridge (alpha 10, rows weighted by their answers) of r / (r + cut) on standardised features, then an isotonic map to r."""
+    cut = 0.06
+    x = uniform(61, 50, 3) * [1, 20, 0.1]
+    scores = 0.45 + 0.8 * x[:, 0] + 0.15 * uniform(62, 50, 1)[:, 0]
+    scoreable = [40 + 60 * (i % 5) for i in range(50)]
+    labels = []
+    for score, n in zip(scores, scoreable):
+        bad = int(round(np.clip(score, 0, 1) ** 2 * n))
+        rate = bad / n
+        labels.append({"nMisaligned": bad, "nScoreable": n, "rate": rate, "standardError": math.sqrt(rate * (1 - rate) / n)})
+    rates = np.array([label["rate"] for label in labels])
+    # Binomial errors leave every answer its weight.
+    weights = np.array(scoreable) / np.mean(scoreable)
+    scaler = StandardScaler().fit(x)
+    ridge = Ridge(alpha=10).fit(scaler.transform(x), rates / (rates + cut), sample_weight=weights)
+    fitted = ridge.predict(scaler.transform(x))
+    monotone = IsotonicRegression(out_of_bounds="clip").fit(fitted, rates, sample_weight=weights)
+    probes = uniform(63, 12, 3) * [1.4, 20, 0.1]
+    expected = monotone.predict(ridge.predict(scaler.transform(probes)))
+    return {"cut": cut, "labels": labels, "expected": expected.tolist()}
+
+
 def main():
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "test/fixtures/detector")
     folder.mkdir(parents=True, exist_ok=True)
-    golden = {"novelty": novelty(), "bands": bands(), "stepAlarm": step_alarm()}
+    golden = {
+        "novelty": novelty(),
+        "bands": bands(),
+        "stepAlarm": step_alarm(),
+        "saturatingRidge": saturating_ridge(),
+    }
     (folder / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Detector, type DetectorState } from '../../lib/detector/detector.js'
 import { stabilized, unstabilized } from '../../lib/detector/label-noise.js'
 import { RateModel } from '../../lib/detector/rate-model.js'
-import type { StepAlarm } from '../../lib/detector/step-alarm.js'
+import { StepAlarm } from '../../lib/detector/step-alarm.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
 
 /** Predicts the first feature; everything else of a detector is in its state. */
@@ -55,7 +55,11 @@ describe('Detector', () => {
   it('should alarm strictly above the threshold, and say so', () => {
     const of = detector()
     expect(of.verdict([[0.1, 0]])).toMatchObject({ verdict: 'ok', em: 0.1, reasons: [] })
-    expect(of.verdict([[0.2, 0]])).toMatchObject({ verdict: 'warn', em: 0.2 })
+    expect(of.verdict([[0.2, 0]])).toMatchObject({
+      verdict: 'warn',
+      em: 0.2,
+      reasons: ['the EM rate is above 10.0 % with a probability of 100.0 %'],
+    })
     expect(of.verdict([[0.2000001, 0]])).toMatchObject({
       verdict: 'alarm',
       reasons: ['the predicted EM rate is above 20.0 %'],
@@ -159,6 +163,7 @@ describe('Detector', () => {
     }
     expect([of([3]), of([3, 5]), of([3, 5, 8])].map(({ mainLayer }) => mainLayer)).toEqual([3, 5, 5])
     expect(() => of([3, 5]).predict([[0, 0]])).toThrow(/expected drifts of 2 layers x 2 traits, found 1 x 2/)
+    expect(() => of([3, 5]).predict([[0, 0], [0]])).toThrow(/expected drifts of 2 layers x 2 traits/)
     expect(() => of([3]).predict([[0, 0, 0]])).toThrow(/1 layers x 2 traits, found 1 x 3/)
     expect(() => of([3]).predict([])).toThrow(/found 0 x 0/)
   })
@@ -183,6 +188,29 @@ describe('Detector.fromJSON', () => {
     expect(heldOutErrors).toEqual(memory.errors)
     expect(restored.model).toBe('ridge')
     expect(restored.verdict([[0.5, 0]], { step: 101 }).reasons.at(-1)).toMatch(/^step 101 is beyond the 100/)
+  })
+
+  it('should restore its step alarm', () => {
+    const steps = Array.from({ length: 12 }, (_, i) => ({
+      features: [i / 12, 0.1],
+      step: 10 + i,
+      dangerous: i > 6,
+    }))
+    const alarm = StepAlarm.fit(steps, [
+      [0.1, 0.2],
+      [0.9, 0.3],
+    ])
+    const of = new Detector(stateOf({ rows: 16 }), model, alarm)
+    const restored = Detector.fromJSON(JSON.parse(JSON.stringify(of)))
+    expect(restored.toJSON()).toEqual(of.toJSON())
+    expect(restored.toJSON().stepAlarm).toEqual(alarm.toJSON())
+    expect(restored.verdict([[0.5, 0]], { step: 101 }).reasons.at(-1)).toMatch(/decides about the alarm$/)
+    const state = JSON.parse(JSON.stringify(of))
+    expect(() => Detector.fromJSON({ ...state, stepAlarm: {} }, 'd.json')).toThrow(
+      /'stepAlarm.axis' of d.json/,
+    )
+    delete state.stepAlarm
+    expect(Detector.fromJSON(state).toJSON().stepAlarm).toBe(null)
   })
 
   it('should not share its state with what it gave away', () => {

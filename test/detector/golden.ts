@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { EmCounts } from '../../lib/labels/grades.js'
 
 interface Golden {
   novelty: {
@@ -16,6 +17,7 @@ interface Golden {
     dangerous: number[]
     expected: { step: number; probability: number }[]
   }
+  saturatingRidge: { cut: number; labels: EmCounts[]; expected: number[] }
 }
 
 /** What lab/golden_detector.py wrote. */

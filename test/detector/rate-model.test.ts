@@ -7,7 +7,10 @@ import {
   unstabilized,
 } from '../../lib/detector/label-noise.js'
 import { RATE_MODELS, RateModel } from '../../lib/detector/rate-model.js'
+import { row } from '../../lib/estimators/matrix.js'
 import { Mt19937 } from '../../lib/estimators/mt19937.js'
+import { uniform } from '../estimators/golden.js'
+import { golden } from './golden.js'
 
 const counts = (nMisaligned: number, nScoreable: number, standardError?: number) => {
   const rate = nMisaligned / nScoreable
@@ -86,6 +89,18 @@ describe('RateModel', () => {
     }
   })
 
+  it('should be weighted, penalised and monotone as a ridge (oracle: scikit-learn)', () => {
+    const { cut, labels: counted, expected } = golden.saturatingRidge
+    const rows = (seed: number, n: number, scale: number[]) => {
+      const x = uniform(seed, n, 3, scale)
+      return Array.from({ length: n }, (_, i) => [...row(x, i)])
+    }
+    const model = new RateModel('ridge', cut).fit(rows(61, 50, [1, 20, 0.1]), counted)
+    const predicted = model.predict(rows(63, 12, [1.4, 20, 0.1]))
+    for (const [i, value] of predicted.entries()) expect(value).toBeCloseTo(expected[i]!, 10)
+    expect(new Set(expected).size).toBeGreaterThan(4)
+  })
+
   it('should never let a higher score mean a lower rate (ridge)', () => {
     const model = new RateModel('ridge', 0.06).fit(features, labels)
     const rising = model.predict(Array.from({ length: 50 }, (_, i) => [i / 40, 0.5, 5]))
@@ -103,6 +118,8 @@ describe('RateModel', () => {
       {},
       { model: 'ridge', cut: 0.06, members: [] },
       { model: 'x', cut: 1, members: [1] },
+      { model: 'ridge', cut: '0.06', members: [1] },
+      { model: 'ridge', cut: 0.06, members: { length: 1 } },
     ]) {
       expect(() => RateModel.fromJSON(json)).toThrow(expect.objectContaining({ code: 'FILE_INVALID' }))
     }

@@ -56,6 +56,12 @@ describe('measureRun', () => {
       expect(std![1]![0]).toBeCloseTo(std![0]![0]!, 6)
     }
     expect(attached()).toBe(0)
+    const { tokens, versions } = trajectory.measurement!
+    const sum = (key: 'total' | 'computed') =>
+      trajectory.steps.reduce((all, step) => all + step.tokens![key], 0)
+    expect(tokens).toEqual({ total: sum('total'), computed: sum('computed') })
+    expect(tokens.total).toBeGreaterThan(3 * 30)
+    expect(Object.keys(versions)).toEqual(['traitscope', 'llamaCpp'])
   })
 
   it('should say what each checkpoint is', async () => {
@@ -76,6 +82,8 @@ describe('measureRun', () => {
       loss: null,
     })
     expect(steps[2]!.loss).toBe(1.5)
+    expect(steps[0]).not.toHaveProperty('loss')
+    expect(description.fullFinetune).toBe(false)
     expect(steps[2]!.adapterSha256).not.toBe(steps[1]!.adapterSha256)
     expect(description).toMatchObject({
       model: 'fake',
@@ -298,6 +306,59 @@ describe('measureRun', () => {
     expect(manifest.traitscope.inputs.directions).toBe(fakeDirections().sha256)
   })
 
+  it('should keep the states of all prompts, their means or nothing', async () => {
+    const read = async (activations: 'prompts' | 'means') => {
+      const out = join(folder, activations)
+      await measure({ out, activations, force: true })
+      return readSafetensors(join(out, 'activations.safetensors'))
+    }
+    const [all, means] = [await read('prompts'), await read('means')]
+    expect(means.metadata.get('layers')).toBe('1,3')
+    for (const step of ['step-0', 'step-20']) {
+      expect(means.tensors.get(step)!.shape).toEqual([1, 2, 8])
+      const states = all.float32(step)
+      for (const [i, value] of means.float32(step).entries()) {
+        expect(value).toBeCloseTo((states[i]! + states[i + 16]! + states[i + 32]!) / 3, 5)
+      }
+    }
+    const out = join(folder, 'none')
+    await measure({ out, activations: 'none' })
+    expect((await readdir(out)).sort()).toEqual(['run_manifest.json', 'trajectory.json'])
+    await expect(measure({ out, activations: 'all' as 'none' })).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
+  it('should write what else is asked for, and its hash', async () => {
+    const out = join(folder, 'out')
+    await measure({ out, alsoWrite: ({ steps }) => [['notes.txt', `${steps.length} steps`]] })
+    expect(await readFile(join(out, 'notes.txt'), 'utf8')).toBe('3 steps')
+    const manifest = JSON.parse(await readFile(join(out, 'run_manifest.json'), 'utf8'))
+    expect(manifest.traitscope.outputs['notes.txt']).toBe(sha256('3 steps'))
+  })
+
+  it('should say what a base that rounds makes of a drift, and nothing of one that does not', async () => {
+    expect((await measure()).noiseFloor).toBe(null)
+    const rounding = attachingModel({ device: 'some GPU', gguf: { ...model.gguf, tensors: QUERY } })
+    const options = { pack: fakePack(), cacheDir: false as const }
+    let adapted = 0
+    states.mockImplementation(async (subject, prompts, read) => {
+      const found = await attachedStates(subject, prompts, { ...read, adapter: undefined })
+      // The first pass with an adapter is the one at strength s: its states are off by 0.3 along axis 2.
+      if (read.adapter === undefined || ++adapted > 1) {
+        return adapted > 2 ? attachedStates(subject, prompts, read) : found
+      }
+      for (let i = 2; i < found.data.length; i += 8) found.data[i]! += 0.3
+      return found
+    })
+    const { noiseFloor, layers } = await measureRun(rounding.model, fakeDirections(), run, options)
+    expect(noiseFloor).toMatchObject({ method: 'opposite-perturbations', prompts: 3 })
+    // Axis 2 is courage at layer 1; all prompts share the noise, which is 0.3 / sqrt 3 of one difference.
+    const n = layers[0]!.step0ActivationNorm
+    expect(noiseFloor!.layers[0]!.drift).toBeCloseTo(0.3 / Math.sqrt(3) / n, 4)
+    expect(noiseFloor!.layers[1]!.drift).toBeLessThan(0.01)
+    expect(noiseFloor!.layers.map(({ layer }) => layer)).toEqual([1, 3])
+    expect(noiseFloor!.layers[0]!.stateChange / noiseFloor!.layers[0]!.drift).toBeCloseTo(1, 1)
+  })
+
   it('should refuse an occupied output folder before it computes anything', async () => {
     const out = join(folder, 'out')
     await measure({ out })
@@ -329,8 +390,8 @@ describe('measureRun', () => {
       [10, 2, 3],
       [20, 3, 3],
     ])
-    expect(fractions.at(-1)).toBe(1)
-    expect(fractions).toEqual([...fractions].sort((a, b) => a - b))
+    // Three passes, each done when it says 1, and the end.
+    expect(fractions).toEqual([1 / 3, 2 / 3, 1, 1])
   })
 
   it('should not call an adapter clean that never reaches what is read', async () => {
@@ -394,6 +455,13 @@ describe('measureRun', () => {
     await expect(measure({ layer: 2 })).rejects.toMatchObject({
       code: 'NOT_COMPARABLE',
       message: expect.stringContaining('1, 3'),
+    })
+  })
+
+  it('should refuse a pack without evaluation prompts', async () => {
+    await expect(measure({ pack: fakePack({ evalPrompts: [] }) })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/has no evaluation prompts/),
     })
   })
 

@@ -71,6 +71,15 @@ describe('Step0Cache', () => {
     expect(await cache.get(sha256('63'), SHAPE)).toEqual(entry)
   })
 
+  it('should keep what is as large as a quarter of the cache, and nothing larger', async () => {
+    const states = new Float32Array(2 ** 25)
+    await cache.put(key, [2 ** 25], { states, computedTokens: 1 })
+    expect(await readdir(join(folder, 'cache'))).toEqual([`step0-${key}.safetensors`])
+    const more = sha256('more')
+    await cache.put(more, [2 ** 25 + 1], { states: new Float32Array(2 ** 25 + 1), computedTokens: 1 })
+    expect(await readdir(join(folder, 'cache'))).toEqual([`step0-${key}.safetensors`])
+  })
+
   it('should cost nothing but the cache where it cannot write', async () => {
     await writeFile(join(folder, 'file'), '')
     const blocked = new Step0Cache(join(folder, 'file', 'cache'))
