@@ -275,6 +275,15 @@ export interface NativeDevice {
   memoryTotal: number
 }
 
+/** Relative L2 distance of a device's worst row from the CPU's, for weights of one type. */
+export interface NativeSelfCheck {
+  type: string
+  /** In one decode. */
+  unsplit: number
+  /** Context tokens in a decode of their own. */
+  split: number
+}
+
 /** A variable of the environment by which a backend's products are as precise as their types say. */
 export interface NativePrecisionSwitch {
   name: string
@@ -299,6 +308,8 @@ export interface NativeBinding {
   /** Of the backends that are loaded. */
   precision(): NativePrecisionSwitch[]
   systemInfo(): string
+  /** A small model with random weights, on a device and on the CPU. */
+  selfCheck(device: string, threads: number): Promise<NativeSelfCheck[]>
   /** What {@link NativeModel.memory} will be, without allocating it; needs a header. */
   planMemory(model: NativePlacedModel & { batchTokens: number }): Promise<NativeDeviceMemory[]>
   /**
@@ -371,6 +382,12 @@ export function binding(): NativeBinding {
     `the native addon for ${process.platform}-${process.arch} (Node ${process.version}) could not be loaded; tried ` +
       `${tried.join('; ')}. ${remedy(tried)}`,
   )
+}
+
+/** Path of the loaded addon. @throws as {@link binding} */
+export function addonPath(): string {
+  binding()
+  return loadedFrom!
 }
 
 function remedy(tried: readonly string[]): string {

@@ -198,5 +198,7 @@ export type { ReportOptions, ReportRun } from './report/html.js'
 
 export { ERROR_CODES, isTraitscopeError, TraitscopeError } from './errors.js'
 export { diagnose } from './binding.js'
+export { checkDevices } from './model/self-check.js'
 export type { ErrorCode } from './errors.js'
 export type { Diagnosis, NativeDevice, NativePrecisionSwitch } from './binding.js'
+export type { DeviceCheck, StatedError } from './model/self-check.js'

@@ -3,9 +3,19 @@ import { availableParallelism, freemem, release, totalmem } from 'node:os'
 import { Command } from 'commander'
 import { diagnose } from '../../lib/binding.js'
 import { defaultCacheDir } from '../../lib/formats/files/cache-dir.js'
+import { checkDevices, type DeviceCheck } from '../../lib/model/self-check.js'
 import { createOutput } from '../output.js'
 
 const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`
+
+/** The larger error of the two passes, by type. */
+function describeCheck({ errors }: DeviceCheck): string {
+  const each = errors.map(
+    ({ type, unsplit, split, atMost }) =>
+      `${type} ${Math.max(unsplit, split).toExponential(1)} (at most ${atMost})`,
+  )
+  return `self-check against the CPU, relative L2: ${each.join(', ')}`
+}
 
 /** `traitscope doctor`: what is built and what this machine offers. */
 export function doctorCommand(): Command {
@@ -15,10 +25,17 @@ export function doctorCommand(): Command {
     )
     .option('--json', 'print one JSON document')
     .addHelpText('after', '\nExample:\n  $ traitscope doctor')
-    .action((options: { json?: boolean }) => {
+    .action(async (options: { json?: boolean }) => {
       const output = createOutput()
+      const diagnosis = diagnose()
+      const checks = await output.during('checking devices', () => checkDevices(), { announce: false })
       const report = {
-        ...diagnose(),
+        ...diagnosis,
+        checks,
+        problems: [
+          ...diagnosis.problems,
+          ...checks.flatMap(({ device, problem }) => (problem ? [`${problem}; ${device} is not used`] : [])),
+        ],
         platform: `${process.platform} ${release()} ${process.arch}`,
         node: process.version,
         threads: availableParallelism(),
@@ -40,6 +57,8 @@ export function doctorCommand(): Command {
         output.print(
           `${kind.padEnd(12)}${device.name}: ${device.description}, ${gib(device.memoryFree)} of ${gib(device.memoryTotal)} free`,
         )
+        const check = checks.find((each) => each.device === device.name)
+        if (check && check.errors.length > 0) output.print(`            ${describeCheck(check)}`)
       }
       for (const { name, value, ours } of report.precision) {
         output.print(`precision   ${name}=${value}${ours ? ' (set by traitscope)' : ' (yours)'}`)

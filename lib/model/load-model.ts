@@ -15,6 +15,7 @@ import {
   MAX_BATCH_TOKENS,
   MAX_THREADS,
 } from './placement.js'
+import { checkDevice } from './self-check.js'
 
 /** @internal */
 export interface ModelParts {
@@ -55,13 +56,13 @@ export async function loadModel(file: string, options: OpenModelOptions): Promis
     ...{ device, onDevice, repack },
   })
   const nVocab = gguf.tensors.get('token_embd.weight')?.shape[1] ?? 0
-  const placement = await placeModel(options, part.runsTo + (part.runsHead ? 1 : 0), (device, onDevice) =>
-    binding().planMemory({
-      ...placed(device, onDevice),
-      ...encodePlan(gguf, architecture, part, nVocab),
-      batchTokens,
-    }),
-  )
+  const plan = (device: string, onDevice: number) => {
+    const parts = encodePlan(gguf, architecture, part, nVocab)
+    return binding().planMemory({ ...placed(device, onDevice), ...parts, batchTokens })
+  }
+  const placement = await placeModel(options, part.runsTo + (part.runsHead ? 1 : 0), plan, {
+    problemOf: async (device) => (await checkDevice(device, { signal: options.signal })).problem,
+  })
   const onCpu = placement.device === 'cpu'
   const native = new (binding().Model)()
   const [info, fingerprint] = await Promise.all([

@@ -53,13 +53,20 @@ const ON_CPU = { device: 'cpu', description: 'cpu', onDevice: 0 } as const
  *
  * @param runs blocks that run, and the output head where it does
  * @param plan memory with that many of them on the device of that name
- * @throws TraitscopeError USAGE, DEVICE for one that is not there, OUT_OF_MEMORY where what was asked for does not fit
+ * @throws TraitscopeError USAGE, DEVICE for one that is not there or fails its self-check, OUT_OF_MEMORY where what was asked for does not fit
  */
 export async function placeModel(
   options: PlacementOptions,
   runs: number,
   plan: (device: string, onDevice: number) => Promise<readonly NativeDeviceMemory[]>,
-  devices: readonly NativeDevice[] = binding().devices(),
+  {
+    devices = binding().devices(),
+    problemOf,
+  }: {
+    devices?: readonly NativeDevice[]
+    /** Why a device must not be used. */
+    problemOf: (device: NativeDevice) => Promise<string | undefined>
+  },
 ): Promise<ModelPlacement> {
   const { gpuLayers = 'auto', maxVram } = options
   const wanted =
@@ -75,6 +82,13 @@ export async function placeModel(
     }
   }
   const { name, description, memoryFree, memoryTotal } = device
+  const problem = await problemOf(device)
+  if (problem !== undefined) {
+    if (options.device !== undefined && options.device !== 'auto') {
+      throw new TraitscopeError('DEVICE', `${problem}, or compute with --device cpu`)
+    }
+    return { ...ON_CPU, runs, note: `${problem}; the CPU computes` }
+  }
   const place = (onDevice: number, plannedBytes: number, note?: string): ModelPlacement => ({
     ...{ device: name, description, onDevice, runs, plannedBytes },
     ...{ freeBytes: memoryFree, totalBytes: memoryTotal, ...(note === undefined ? {} : { note }) },

@@ -6,6 +6,7 @@
 #include "core/matmul_rate.h"
 #include "core/memory_plan.h"
 #include "core/quantize.h"
+#include "core/self_check.h"
 
 #include <chrono>
 #include <string>
@@ -43,6 +44,25 @@ struct PlanMemoryWork {
 
     void run(Job &) { devices = plan_memory(source, placement, max_tokens); }
     Napi::Value result(Napi::Env env) const { return from_memory(env, devices); }
+};
+
+struct SelfCheckWork {
+    std::string device;
+    int32_t n_threads;
+    std::vector<SelfCheck> checks;
+
+    void run(Job &) { checks = self_check(device, n_threads); }
+    Napi::Value result(Napi::Env env) const {
+        auto out = Napi::Array::New(env, checks.size());
+        for (size_t i = 0; i < checks.size(); ++i) {
+            auto each = Napi::Object::New(env);
+            each.Set("type", checks[i].type);
+            each.Set("unsplit", checks[i].unsplit);
+            each.Set("split", checks[i].split);
+            out.Set(static_cast<uint32_t>(i), each);
+        }
+        return out;
+    }
 };
 
 template <typename Work> Napi::Value start(const Napi::CallbackInfo & info, Work work) {
@@ -103,6 +123,12 @@ Napi::Value memory_plan(const Napi::CallbackInfo & info) {
                                       {}});
 }
 
+Napi::Value check_device(const Napi::CallbackInfo & info) {
+    return start(
+        info,
+        SelfCheckWork{info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Number>().Int32Value(), {}});
+}
+
 Napi::Value quantize(const Napi::CallbackInfo & info) {
     return start(
         info, QuantizeWork{info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::String>().Utf8Value(),
@@ -128,6 +154,7 @@ void define_engine(Napi::Env env, Napi::Object exports) {
     exports.Set("precision", Napi::Function::New<precision>(env, "precision"));
     exports.Set("systemInfo", Napi::Function::New<engine_info>(env, "systemInfo"));
     exports.Set("planMemory", Napi::Function::New<memory_plan>(env, "planMemory"));
+    exports.Set("selfCheck", Napi::Function::New<check_device>(env, "selfCheck"));
     exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));
     exports.Set("matmulRate", Napi::Function::New<matmul>(env, "matmulRate"));
 }

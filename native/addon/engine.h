@@ -1,6 +1,6 @@
 #pragma once
-// Exports that need no open model: loadBackends, stopJobs, devices, precision, planMemory, systemInfo,
-// quantize, matmulRate.
+// Exports that need no open model: loadBackends, stopJobs, devices, precision, planMemory, selfCheck,
+// systemInfo, quantize, matmulRate.
 
 #include <napi.h>
 

@@ -37,6 +37,7 @@ void Capture::begin(const PlanBatch & next, const std::vector<size_t> & tokens, 
     n_layers_seen = 0;
     stored = 0;
     stopped = false;
+    pause.begin(n_tokens);
     output_rank.assign(next.n_tokens(), -1);
     for (const int32_t token : next.row_tokens) {
         output_rank[static_cast<size_t>(token)] = 0;
@@ -67,12 +68,17 @@ bool Capture::on_eval(const ggml_tensor * tensor, bool ask) {
         const uint32_t part = stores(tensor, highest);
         stored |= ask ? part : 0;
         const bool complete = part != 0 && stored == keys_and_values;
-        stopped = complete && !ask;
-        return complete && ask;
+        if (complete) {
+            stopped = !ask;
+            return ask;
+        }
     }
     const int32_t block = block_of(tensor->name, block_output);
-    if (block < 0 || !wants(block)) {
+    if (block < 0) {
         return false;
+    }
+    if (is_context || !wants(block)) {
+        return on_block(tensor, block, ask);
     }
     if (ask) {
         return true;
@@ -80,7 +86,33 @@ bool Capture::on_eval(const ggml_tensor * tensor, bool ask) {
     read(tensor, block);
     const bool done = !error.empty() || block == highest;
     stopped = done && request->stop_early;
-    return !stopped;
+    return !stopped && on_block(tensor, block, ask);
+}
+
+/// Between blocks of a decode on a device: whether to wait for it there, and then whether to go on.
+bool Capture::on_block(const ggml_tensor * tensor, int32_t block, bool ask) {
+    if (!pauses) {
+        return !ask;
+    }
+    if (ask) {
+        return pause.due(block);
+    }
+    if (tensor->buffer != nullptr) {
+        // ggml has waited for the device, but not every backend's word for that means that it is done.
+        float any = 0;
+        ggml_backend_tensor_get(tensor, &any, 0, sizeof(any));
+    }
+    pause.passed(block);
+    if (job->cancelled()) {
+        aborted = stopped = true;
+        return false;
+    }
+    const double share =
+        std::min(1.0, static_cast<double>(block + 1) / static_cast<double>(request->layers.back() + 1));
+    const double computed =
+        static_cast<double>(stats.computed_tokens) + share * static_cast<double>(n_tokens);
+    job->report(computed / static_cast<double>(n_total));
+    return true;
 }
 
 bool Capture::wants(int32_t block) const {

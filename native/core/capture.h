@@ -2,6 +2,8 @@
 // What the evaluation callback of a decode reads of the graph and where it puts it. Lives for one run of an
 // Extractor; used on the decoding thread only.
 
+#include "core/job.h"
+#include "core/pause.h"
 #include "core/request.h"
 
 #include <cstddef>
@@ -20,6 +22,12 @@ struct Capture {
     float * out = nullptr;
     int64_t n_embd = 0;
     int32_t last_block = 0;
+
+    const Job * job = nullptr;
+    size_t n_total = 0;   ///< tokens of all batches
+    bool pauses = false;  ///< on a device: llama.cpp itself asks for an abort on the CPU alone
+    bool aborted = false; ///< noticed within a decode, which ended there
+    Pause pause;
 
     const PlanBatch * batch = nullptr;
     bool is_context = false; ///< this decode only stores keys and values
@@ -46,6 +54,7 @@ struct Capture {
     bool on_eval(const ggml_tensor * tensor, bool ask);
 
   private:
+    bool on_block(const ggml_tensor * tensor, int32_t block, bool ask);
     bool wants(int32_t block) const;
     void read(const ggml_tensor * tensor, int32_t block);
 };

@@ -100,8 +100,9 @@ llama_context_params extraction_params(int32_t max_tokens, int32_t n_outputs, in
     return params;
 }
 
-Extractor::Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads)
-    : model_(model), max_tokens_(max_tokens), n_threads_(n_threads), capture_(std::make_unique<Capture>()) {}
+Extractor::Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads, bool on_device)
+    : model_(model), max_tokens_(max_tokens), n_threads_(n_threads), on_device_(on_device),
+      capture_(std::make_unique<Capture>()) {}
 
 Extractor::~Extractor() = default;
 
@@ -190,7 +191,7 @@ void Extractor::decode(const PlanBatch & batch, const std::vector<size_t> & part
     const auto started = std::chrono::steady_clock::now();
     const int32_t status = llama_decode(context_.get(), view);
     capture_->stats.decode_seconds += seconds_since(started);
-    if (status == 2) {
+    if (status == 2 || capture_->aborted) {
         throw Error(ErrorCode::Aborted, "the operation was aborted");
     }
     if (status != 0) {
@@ -313,6 +314,9 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
     capture_->n_embd = llama_model_n_embd(model_);
     capture_->last_block = n_layer - 1;
     capture_->stats.context_seconds = context_seconds;
+    capture_->job = &job;
+    capture_->n_total = n_total_;
+    capture_->pauses = on_device_;
     job_ = &job;
     try {
         for (const PlanBatch & batch : request.batches) {

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace traitscope;
@@ -44,9 +45,53 @@ size_t computed(Capture & capture, const std::vector<ggml_tensor *> & nodes) {
     return nodes.size();
 }
 
+/// Between blocks a decode on a device is made to wait: for an abort, and to say how far it is.
+void test_pauses() {
+    Graph graph;
+    std::vector<ggml_tensor *> nodes;
+    for (int i = 0; i < 4; ++i) {
+        nodes.push_back(graph.other());
+        nodes.push_back(graph.other());
+        ggml_set_name(nodes.back(), ("l_out-" + std::to_string(i)).c_str());
+    }
+    nodes.push_back(graph.store(graph.memory("cache_k_l3")));
+    nodes.push_back(graph.store(graph.memory("cache_v_l3")));
+    ExtractRequest request;
+    request.layers = {3};
+    PlanBatch batch;
+    batch.tokens = {5};
+    double reported = 0;
+    Job job;
+    job.progress = [&](double fraction) { reported = fraction; };
+    const auto run = [&](bool pauses) {
+        Capture capture;
+        capture.request = &request;
+        capture.job = &job;
+        capture.n_total = 2;
+        capture.pauses = pauses;
+        capture.begin(batch, {0}, true);
+        const size_t n = computed(capture, nodes);
+        return std::pair{n, capture.aborted};
+    };
+    check(run(false) == std::pair{nodes.size(), false} && reported == 0,
+          "pauses: there should be none on the CPU");
+    check(run(true) == std::pair{nodes.size(), false} && reported == 0.125,
+          "pauses: should say how far a decode is, at first after a block");
+    job.cancel->store(true);
+    check(run(true) == std::pair{size_t{2}, true}, "pauses: should end a decode that is not wanted any more");
+    check(run(false) == std::pair{nodes.size(), false}, "pauses: the CPU should be left to llama.cpp");
+
+    Pause pause;
+    pause.begin(1);
+    check(pause.due(0), "pauses: should come after the first block, whose time is not known");
+    pause.passed(0);
+    check(!pause.due(1), "pauses: should not come after every block of no time");
+}
+
 } // namespace
 
 void test_capture() {
+    test_pauses();
     Graph graph;
     const char * prefixes[] = {"cache_", "cache_swa_"};
     for (const std::string prefix : prefixes) {

@@ -122,7 +122,8 @@ describe('hiddenStates', () => {
 
   it('should report progress group by group', async () => {
     const seen: number[] = []
-    await hiddenStates(model, prompts, { layers: [2], onProgress: (fraction) => seen.push(fraction) })
+    await using cpu = await openModel(model.path, { device: 'cpu' }) // a device takes all in one group
+    await hiddenStates(cpu, prompts, { layers: [2], onProgress: (fraction) => seen.push(fraction) })
     expect(seen.length).toBeGreaterThan(1)
     expect(seen).toEqual([...seen].sort((a, b) => a - b))
     expect(seen.at(-1)).toBe(1)

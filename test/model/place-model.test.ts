@@ -22,7 +22,8 @@ const plan = async (name: string, onDevice: number) => [
 ]
 const bytes = (onDevice: number) => DRIVER_BYTES + (onDevice * GIB) / 2 + GIB
 
-const place = (options: PlacementOptions, devices = DEVICES) => placeModel(options, RUNS, plan, devices)
+const place = (options: PlacementOptions, devices = DEVICES, problem?: string) =>
+  placeModel(options, RUNS, plan, { devices, problemOf: async () => problem })
 
 describe('placeModel', () => {
   it('should put all blocks that run on the GPU with the most free memory', async () => {
@@ -78,6 +79,19 @@ describe('placeModel', () => {
     })
     await expect(place({ gpuLayers: -1 })).rejects.toMatchObject({ code: 'USAGE' })
     await expect(place({ maxVram: 0.5 })).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
+  it('should never use a device that computes wrong states', async () => {
+    const problem = 'GPU1 computes other states than the CPU'
+    const placement = await place({}, DEVICES, problem)
+    expect(placement.device).toBe('cpu')
+    expect(describePlacement(placement)).toBe(`${problem}; the CPU computes`)
+    const asked = place({ device: 'GPU1' }, DEVICES, problem)
+    await expect(asked).rejects.toMatchObject({
+      code: 'DEVICE',
+      message: `${problem}, or compute with --device cpu`,
+    })
+    expect(await place({ device: 'cpu' }, DEVICES, problem)).not.toHaveProperty('note')
   })
 
   it('should say that there is no GPU where one was asked for, and nothing where none was', async () => {

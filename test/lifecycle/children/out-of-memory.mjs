@@ -3,7 +3,8 @@ import { hiddenStates, openModel } from '../../../dist/lib/index.js'
 
 const [base, what] = process.argv.slice(2)
 try {
-  const model = await openModel(base, what === 'load' ? { mmap: false } : { batchTokens: 8192 })
+  const options = what === 'load' ? { mmap: false } : { batchTokens: 8192 }
+  const model = await openModel(base, { device: 'cpu', ...options }) // whose memory this process's is
   await hiddenStates(model, [Int32Array.of(5, 6, 7)], { layers: [0] })
   console.log('fits')
 } catch (error) {
