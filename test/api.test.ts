@@ -21,7 +21,7 @@ const VALUES: Record<string, { names: string; module: object }> = {
       watchRun watchEventJson
       loadBundle trajectoryVerdicts scanLabelledRuns readGrades calibrate saveBundle
       htmlReport readReportRun
-      ERROR_CODES isTraitscopeError TraitscopeError diagnose`,
+      ERROR_CODES isTraitscopeError TraitscopeError diagnose checkDevices`,
   },
   'traitscope/evaluation': {
     module: evaluation,
