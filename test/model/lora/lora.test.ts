@@ -15,6 +15,7 @@ import { toGgufLora } from '../../../lib/model/lora/lora.js'
 import { fusePairs } from '../../../lib/model/lora/lora-fuse.js'
 import { adapterNorms, loraDeltaNorm } from '../../../lib/model/lora/lora-norm.js'
 import { permuteRows, rotaryRowOrder } from '../../../lib/model/lora/lora-permute.js'
+import { placeModules } from '../../../lib/model/lora/lora-place.js'
 import { packageRoot } from '../../../lib/package.js'
 
 const EMBD = 8
@@ -205,6 +206,35 @@ describe('toGgufLora', () => {
     expectClose(found.get('output.weight'), product(head, 2))
   })
 
+  it('should change the places of the factors of an embedding, whose rows are looked up', async () => {
+    const one = module('model.embed_tokens', 10, { embedding: true })
+    const { gguf } = toGgufLora(adapterOf(one), await baseOf('llama'))
+    const file = await parseGguf(gguf, 'adapter')
+    const read = (name: string) => {
+      const { offset, byteLength, shape } = file.tensors.get(name)!
+      const start = file.dataOffset + offset
+      return { shape, values: [...new Float32Array(gguf.slice(start, start + byteLength).buffer)] }
+    }
+    const { a, b } = one
+    expect(read('token_embd.weight.lora_a')).toEqual({
+      shape: [2, 10],
+      values: [...b].map((value) => Math.fround(2 * value)),
+    })
+    expect(read('token_embd.weight.lora_b')).toEqual({
+      shape: [2, EMBD],
+      values: Array.from({ length: 2 * EMBD }, (_, i) => a[(i % 2) * EMBD + (i >> 1)]),
+    })
+  })
+
+  it('should place a tied head on the embedding when it is merged, and nowhere when attached', async () => {
+    const head = module('lm_head', 10)
+    const base = await baseOf('llama', { tied: true })
+    const [placement] = placeModules(adapterOf(head), base, 'llama', true)
+    expect(placement).toMatchObject({ fused: false, target: { name: 'output.weight', shape: [EMBD, 10] } })
+    expect(() => placeModules(adapterOf(head), base, 'llama')).toThrow(/tied to its embedding/)
+    expect(placeModules(adapterOf(), base, 'llama')).toEqual([])
+  })
+
   it('should report what matched', async () => {
     const zero = v({ b: new Float32Array(ROWS.v * 2) })
     const { report } = toGgufLora(adapterOf(q(), zero), await baseOf('llama'), { norms: true })
@@ -325,6 +355,69 @@ describe('toGgufLora', () => {
     ],
     ['a scale that overflows', [q({ scale: 1e39 })], ['llama'], 'ADAPTER_INVALID', /overflow/],
     ['split projections on phi3', [q()], ['phi3'], 'ADAPTER_NO_EFFECT', /fused qkv_proj/],
+    [
+      'other modules on phi3, without that hint',
+      [module('model.layers.9.self_attn.o_proj', 8)],
+      ['phi3'],
+      'ADAPTER_NO_EFFECT',
+      /\(phi3\): "model\.layers\.9\.self_attn\.o_proj"; the adapter was trained on another/,
+    ],
+    [
+      'split projections elsewhere, without that hint',
+      [module('model.layers.7.self_attn.q_proj', ROWS.q)],
+      ['llama'],
+      'ADAPTER_NO_EFFECT',
+      /q_proj"; the adapter was trained on another/,
+    ],
+    [
+      'one split projection of many on phi3',
+      [module('model.layers.9.self_attn.o_proj', 8), q()],
+      ['phi3'],
+      'ADAPTER_NO_EFFECT',
+      /fused qkv_proj/,
+    ],
+    [
+      'three unknown modules by name',
+      ['a', 'b', 'c'].map((name) => module(`model.${name}`, 6)),
+      ['llama'],
+      'ADAPTER_NO_EFFECT',
+      /none of the 3 .*: "model\.a", "model\.b", "model\.c"; the/,
+    ],
+    [
+      'five unknown modules, three by name',
+      ['a', 'b', 'c', 'd', 'e'].map((name) => module(`model.${name}`, 6)),
+      ['llama'],
+      'ADAPTER_NO_EFFECT',
+      /none of the 5 .*: "model\.a", "model\.b", "model\.c" and 2 more; the/,
+    ],
+    [
+      'a norm',
+      [q(), module('model.norm', 8)],
+      ['llama'],
+      'ADAPTER_MISMATCH',
+      /1 of 2 modules.*"model\.norm"/,
+    ],
+    [
+      'a head of another vocabulary',
+      [module('lm_head', 12)],
+      ['llama'],
+      'ADAPTER_MISMATCH',
+      /"lm_head" of the adapter has 12 rows, and output\.weight of base\.gguf has 10/,
+    ],
+    [
+      'an embedding of a smaller vocabulary',
+      [module('model.embed_tokens', 9, { embedding: true })],
+      ['llama'],
+      'ADAPTER_MISMATCH',
+      /has 9 rows, and token_embd\.weight of base\.gguf has 10/,
+    ],
+    [
+      'a head of another width',
+      [module('lm_head', 10, { inFeatures: 9 })],
+      ['llama'],
+      'ADAPTER_MISMATCH',
+      /"lm_head" to be \[10, 8\] as output\.weight .* found \[10, 9\]/,
+    ],
   ]
   it.each(refused)('should refuse %s', async (_, modules, base, code, message) => {
     const file = await baseOf(...base)
