@@ -17,6 +17,8 @@
 using namespace traitscope;
 
 void test_generate(Model & model);
+void test_log();
+void test_model(const Model & model, const std::string & path);
 
 namespace {
 
@@ -245,8 +247,12 @@ void test_extract(const std::shared_ptr<Model> & model) {
               "extract: should pool rows by their mean, layer " + std::to_string(layer));
     }
 
-    check_throws(ErrorCode::Internal, "extract: should refuse a layer that does not exist",
-                 [&] { extract(*model, request_of(batch, {n_layer})); });
+    const std::vector<std::vector<int32_t>> refused = {{}, {-1, 0}, {n_layer}, {0, 0}, {1, 0}};
+    for (const auto & layers : refused) {
+        check_throws(ErrorCode::Internal,
+                     "extract: should refuse layers that are not there, twice or not in order",
+                     [&] { extract(*model, request_of(batch, layers)); });
+    }
     check_throws(ErrorCode::PromptTooLong, "extract: should refuse a batch above the limit",
                  [&] { extract(*model, request_of(tree({}, {std::vector<int32_t>(4096, 1)}), {0})); });
 }
@@ -327,7 +333,8 @@ int main(int argc, char ** argv) {
                  [] { open_model("no such file"); });
     const auto model = open_model(argv[1]);
     const auto other = open_model(argv[1]); // two models at once
-    check(model->info().n_layer > 1 && model->info().n_embd > 0, "open: should describe the model");
+    test_log();
+    test_model(*model, argv[1]);
     const Tokens tokens = model->tokenize({"hello", "", "hello hello"}, false, true);
     check(tokens.offsets.size() == 4 && tokens.offsets[1] > 0 && tokens.offsets[1] == tokens.offsets[2],
           "tokenize: should give the ids of each text, none for an empty one");
