@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, cpSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { compile } from './build-native.mjs'
 import { llamaSource, root, SetupError } from './llama-source.mjs'
 
@@ -18,10 +19,10 @@ const TESTS = [
   'test/directions',
 ]
 const stage = join(root, 'build-device')
-const app = join(stage, 'app')
+export const app = join(stage, 'app')
 
 /** The package as the tests see it, with the test build where a source build would be. */
-function makeApp() {
+export function makeDeviceApp() {
   const raw = join(stage, 'raw')
   compile(join(stage, 'cmake'), {
     TRAITSCOPE_LLAMA_CPP: llamaSource(),
@@ -52,17 +53,22 @@ function makeApp() {
   for (const part of ['node_modules', 'deps']) symlinkSync(join(root, part), join(app, part))
 }
 
-try {
-  makeApp()
-} catch (error) {
-  if (!(error instanceof SetupError)) throw error
-  console.error(`traitscope: ${error.message}`)
-  process.exit(1)
+function main() {
+  makeDeviceApp()
+  const asked = process.argv.slice(2)
+  const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
+  const run = spawnSync(process.execPath, [vitest, 'run', ...(asked.length > 0 ? asked : TESTS)], {
+    ...{ cwd: app, stdio: 'inherit', env: { ...process.env, TRAITSCOPE_TEST_RPC: '1' } },
+  })
+  process.exit(run.status ?? 1)
 }
-const asked = process.argv.slice(2)
-const run = spawnSync(
-  process.execPath,
-  [join(root, 'node_modules', 'vitest', 'vitest.mjs'), 'run', ...(asked.length > 0 ? asked : TESTS)],
-  { cwd: app, stdio: 'inherit', env: { ...process.env, TRAITSCOPE_TEST_RPC: '1' } },
-)
-process.exit(run.status ?? 1)
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    main()
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    console.error(`traitscope: ${error.message}`)
+    process.exit(1)
+  }
+}
