@@ -3,10 +3,11 @@
 // Calibrates every model below RUNS (one folder per model) on its calibration sets alone, the four of the paper and those
 // that were drawn for calibration, and writes what was chosen, the figures held out by set, SHA-256 of the calibration
 // rows, and of the source files that hold every constant of the procedure. Whoever evaluates later can see that neither has
-// changed since. Needs `npm run build:ts`.
+// changed since. The sources are compiled first: hashes and figures are of the same code.
 //
 // When OUT.json is there and a figure would change, nothing is written and the exit code is 1: the choice is another one
 // then, and what was held out is no longer. Delete the file first where that is meant.
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -14,7 +15,7 @@ import { fileURLToPath } from 'node:url'
 
 /** Where the choice is kept, and the packed runs that repeat it. */
 export const CHOICE = 'lab/detector-choice.json'
-export const COMMAND = `npm run build:ts && node scripts/freeze-detector.mjs organisms/runs ${CHOICE}`
+export const COMMAND = `node scripts/freeze-detector.mjs organisms/runs ${CHOICE}`
 
 const CALIBRATION_SETS = /^(insecure_code|gsm8k|jailbroken|bad_medical|drawn_c\d+)$/
 const SOURCES = [
@@ -80,6 +81,9 @@ async function choices(root) {
 
 async function main(root, out) {
   if (!root || !out) throw new Error('usage: node scripts/freeze-detector.mjs RUNS OUT.json')
+  const build = join(repository, 'scripts', 'build-ts.mjs')
+  const { status } = spawnSync(process.execPath, [build], { cwd: repository, stdio: 'inherit' })
+  if (status !== 0) throw new Error(`${build} failed: there is nothing to take figures of`)
   const models = await choices(root)
   const before = existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')).models : models
   const known = (model) => JSON.stringify(models[model]) === JSON.stringify(before[model])
