@@ -219,6 +219,24 @@ describe('trajectoryVerdicts', () => {
     expect(verdicts[1]).toMatchObject({ step: 10, files: [{ path: 'a', sha256: 'b' }], remarks: ['odd'] })
   })
 
+  it('should hand on what is allowed, and the noise floor', () => {
+    const { by } = source()
+    const noiseFloor = {
+      method: 'opposite-perturbations' as const,
+      prompts: 8,
+      layers: [1, 3].map((layer) => ({ layer, drift: layer / 100, stateChange: 1 })),
+    }
+    const other = { ...measured, nPrompts: 3, device: 'some GPU' } as Trajectory['measurement'] & object
+    const of = (options: { allowMismatch?: boolean }) =>
+      trajectoryVerdicts(by, trajectory({ noiseFloor, measurement: other }), options)[1]!.verdict
+    expect(of({}).verdict).toBe('not-comparable')
+    expect(of({ allowMismatch: true })).toMatchObject({
+      verdict: 'ok',
+      noiseFloor: [0.01, 0.03],
+      reasons: [expect.stringMatching(/^the device/)],
+    })
+  })
+
   it('should say which layers or traits are missing, for every step, however much is allowed', () => {
     const { by, asked } = source()
     for (const [overrides, reason] of [
