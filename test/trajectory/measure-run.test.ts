@@ -7,6 +7,7 @@ import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
 import { type MeasureRunOptions, measureRun } from '../../lib/trajectory/measure-run.js'
+import { prepareMeasurement } from '../../lib/trajectory/measurement.js'
 import { readTrajectory } from '../../lib/trajectory/read-trajectory.js'
 import { fakeDirections } from '../directions/fake-directions.js'
 import { fakePack, TEMPLATE } from '../directions/fake-model.js'
@@ -82,6 +83,9 @@ describe('measureRun', () => {
       loss: null,
     })
     expect(steps[2]!.loss).toBe(1.5)
+    // B A of ones at rank 2 is 2 everywhere, times the scale 4, in 4 x 4.
+    expect(steps[1]!.adapter!.deltaNorm).toBeCloseTo(Math.sqrt(16 * 8 ** 2), 4)
+    expect(steps[1]!.adapter).not.toHaveProperty('merged')
     expect(steps[0]).not.toHaveProperty('loss')
     expect(description.fullFinetune).toBe(false)
     expect(steps[2]!.adapterSha256).not.toBe(steps[1]!.adapterSha256)
@@ -304,6 +308,24 @@ describe('measureRun', () => {
     expect(manifest.traitscope.outputs['trajectory.json']).toBe(sha256(text))
     expect(manifest.traitscope.outputs['activations.safetensors']).toBe(activations.sha256)
     expect(manifest.traitscope.inputs.directions).toBe(fakeDirections().sha256)
+  })
+
+  it('should say whether step 0 came from the cache', async () => {
+    const options = { pack: fakePack(), cacheDir: join(folder, 'cache') }
+    const base = async (more = {}) => {
+      const plan = await prepareMeasurement(model, fakeDirections(), { ...options, ...more })
+      return plan.measureBase()
+    }
+    const first = await base()
+    const again = await base()
+    expect([first.cached, again.cached, (await base({ cacheDir: false })).cached]).toEqual([
+      false,
+      true,
+      false,
+    ])
+    expect(again.states).toEqual(first.states)
+    expect(again.tokens).toEqual(first.tokens)
+    expect(first.tokens.total).toBeGreaterThan(first.tokens.computed)
   })
 
   it('should keep the states of all prompts, their means or nothing', async () => {

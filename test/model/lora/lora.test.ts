@@ -235,6 +235,29 @@ describe('toGgufLora', () => {
     expect(placeModules(adapterOf(), base, 'llama')).toEqual([])
   })
 
+  it('should leave out what lies above the highest layer that is read, and report it', async () => {
+    const embedding = module('model.embed_tokens', 10, { embedding: true })
+    const head = module('lm_head', 10)
+    const base = await baseOf('llama')
+    const attach = (modules: LoraModule[], readsUpTo: number) =>
+      toGgufLora(adapterOf(...modules), base, { readsUpTo })
+    const { gguf, report } = attach([embedding, q(), head], 0)
+    expect([...(await parseGguf(gguf, 'adapter')).tensors.keys()]).toEqual([
+      'token_embd.weight.lora_a',
+      'token_embd.weight.lora_b',
+      'blk.0.attn_q.weight.lora_a',
+      'blk.0.attn_q.weight.lora_b',
+    ])
+    expect(report.modules.map(({ notRun }) => notRun)).toEqual([undefined, undefined, true])
+    expect(report.allZero).toBe(false)
+    // What is left out counts for nothing: the rest is all zero.
+    expect(attach([q({ scale: 0 }), head], 0).report.allZero).toBe(true)
+    expect(() => attach([head, q()], -1)).toThrow(
+      /all 2 modules of run\/checkpoint-10 lie above layer -1, the highest that is read/,
+    )
+    expect(toGgufLora(adapterOf(head, q()), base).report.modules.some(({ notRun }) => notRun)).toBe(false)
+  })
+
   it('should report what matched', async () => {
     const zero = v({ b: new Float32Array(ROWS.v * 2) })
     const { report } = toGgufLora(adapterOf(q(), zero), await baseOf('llama'), { norms: true })
