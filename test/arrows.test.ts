@@ -62,6 +62,19 @@ describe('imports of lib/', () => {
     expect(doors).toEqual(['binding.ts'])
   })
 
+  it('should use a header of llama.cpp that is not public in one place', () => {
+    const native = join(packageRoot, 'native')
+    const guilty = readdirSync(native, { recursive: true })
+      .map(String)
+      .filter((file) => /\.(cpp|h)$/.test(file))
+      .filter((file) =>
+        /#include [<"][^<"]*llama-(ext|impl|model|context|graph)/.test(
+          readFileSync(join(native, file), 'utf8'),
+        ),
+      )
+    expect(guilty).toEqual([join('core', 'memory_plan.cpp')])
+  })
+
   it('should keep Node out of the core', () => {
     const core = join(packageRoot, 'native', 'core')
     const guilty = readdirSync(core).filter((file) =>

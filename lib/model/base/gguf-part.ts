@@ -16,7 +16,10 @@ export interface GgufPart {
 }
 
 /** llama.cpp takes these depths for a size of the family, and the scale of attention from that. */
-const DEPTHS_WITH_A_MEANING: Readonly<Record<string, readonly number[]>> = { gemma2: [46], gemma3: [62] }
+export const DEPTHS_WITH_A_MEANING: Readonly<Record<string, readonly number[]>> = {
+  gemma2: [46],
+  gemma3: [62],
+}
 
 /** The whole base. */
 export function wholeGguf(gguf: GgufFile, architecture: string): GgufPart {

@@ -1,6 +1,16 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { encodeGguf, type GgufInput, parseGguf } from '../../../lib/formats/gguf/gguf.js'
-import { encodePart, encodePlan, ggufUpTo, wholeGguf } from '../../../lib/model/base/gguf-part.js'
+import { SUPPORTED_ARCHITECTURES } from '../../../lib/model/base/architectures.js'
+import {
+  DEPTHS_WITH_A_MEANING,
+  encodePart,
+  encodePlan,
+  ggufUpTo,
+  wholeGguf,
+} from '../../../lib/model/base/gguf-part.js'
+import { packageRoot } from '../../../lib/package.js'
 
 async function base(architecture: string, blocks: number, extra: GgufInput['metadata'] = []) {
   const tensor = (name: string, rows = 4) => ({
@@ -55,6 +65,32 @@ describe('ggufUpTo', () => {
     }
     const { gguf } = await base('llama', 6, [['llama.nextn_predict_layers', 'u32', 1]])
     expect(ggufUpTo(gguf, 'llama', 1).blocks).toBe(6)
+  })
+})
+
+const models = join(process.env.TRAITSCOPE_LLAMA_CPP ?? join(packageRoot, 'deps/llama.cpp'), 'src/models')
+const noSource = !existsSync(models)
+if (noSource) console.info(`skipped llama.cpp's source: ${models} is not there; npm run build fetches it`)
+
+describe.skipIf(noSource)("llama.cpp's source", () => {
+  it('should draw nothing else from the depth of a model than what keeps its depth', () => {
+    for (const architecture of SUPPORTED_ARCHITECTURES) {
+      const source = readFileSync(join(models, `${architecture}.cpp`), 'utf8')
+      const drawn = [...source.matchAll(/type == (LLM_TYPE_\w+)/g)].map(([, type]) => type)
+      const depths = drawn.map((type) => Number(new RegExp(`case (\\d+): type = ${type}`).exec(source)![1]))
+      expect({ architecture, depths }).toEqual({
+        architecture,
+        depths: DEPTHS_WITH_A_MEANING[architecture] ?? [],
+      })
+    }
+  })
+
+  it('should need no head in any family', () => {
+    for (const architecture of SUPPORTED_ARCHITECTURES) {
+      const source = readFileSync(join(models, `${architecture}.cpp`), 'utf8')
+      const heads = [...source.matchAll(/tn\(LLM_TENSOR_OUTPUT,.*$/gm)].map(([line]) => line)
+      expect(heads.filter((line) => !line.includes('TENSOR_NOT_REQUIRED'))).toEqual([])
+    }
   })
 })
 
