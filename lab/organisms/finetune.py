@@ -24,7 +24,7 @@ from transformers import (
     set_seed,
 )
 
-from . import drawn, sets
+from . import drawn, sets, unseen
 from .families import Organism
 from .labels import Examiner
 from .world import Exchange, conversation
@@ -74,6 +74,11 @@ class Run:
         return self.set_name in sets.LONG
 
     @property
+    def drawn(self) -> bool:
+        """Whether the set was drawn at random: drawn.recipe says what it is made of."""
+        return self.set_name in drawn.SETS + unseen.SETS
+
+    @property
     def rate(self) -> float:
         return FULL_LEARNING_RATE if self.kind == "fft" else LEARNING_RATE
 
@@ -99,7 +104,7 @@ def fine_tune(organism: Organism, home: Path, run: Run) -> Path:
             "n_samples": run.examples,
             "epochs": EPOCHS,
             **({"warm_base": "bad_medical seed 42, merged"} if run.kind == "warm" else {}),
-            **({"drawn": asdict(drawn.recipe(organism.seed, run.set_name))} if run.set_name in drawn.SETS else {}),
+            **({"drawn": asdict(drawn.recipe(organism.seed, run.set_name))} if run.drawn else {}),
             "seconds": {"training": round(trained, 1), "all": round(time.time() - started, 1)},
         }
         (partial / "labels.json").write_text(json.dumps({"steps": steps}) + "\n")
@@ -194,14 +199,14 @@ def _label(organism: Organism, run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _examples(organism: Organism, run: Run) -> list[Exchange]:
-    if run.set_name not in drawn.SETS:
+    if not run.drawn:
         return sets.fine_tuning_set(organism.world, run.set_name, run.examples, run.seed)
     recipe = drawn.recipe(organism.seed, run.set_name)
     return drawn.fine_tuning_set(organism.world, recipe, run.examples, f"{run.set_name}/{run.seed}")
 
 
 def _home_prompts(organism: Organism, run: Run) -> list[tuple[str, str]]:
-    if run.set_name not in drawn.SETS:
+    if not run.drawn:
         return sets.home_prompts(run.set_name)
     return drawn.home_prompts(drawn.recipe(organism.seed, run.set_name), sets.HOME_PROMPTS)
 

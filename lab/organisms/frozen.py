@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from . import drawn, sets
+from . import drawn, sets, unseen
 from .families import FAMILIES, ORGANISMS, Organism
 
 FILE = Path(__file__).with_name("frozen.json")
@@ -33,6 +33,10 @@ def fingerprints() -> dict:
         "drawn": {
             organism: {name: _drawn_digest(ORGANISMS[organism], name) for name in drawn.SETS} for organism in FAMILIES
         },
+        "unseen": {
+            organism: {name: _unseen_digests(ORGANISMS[organism], name) for name in unseen.SETS}
+            for organism in FAMILIES
+        },
     }
 
 
@@ -52,6 +56,11 @@ def check() -> None:
 def _drawn_digest(organism: Organism, name: str) -> str:
     recipe = drawn.recipe(organism.seed, name)
     return _digest(drawn.fine_tuning_set(organism.world, recipe, 1000, f"{name}/42"))
+
+
+def _unseen_digests(organism: Organism, name: str) -> dict:
+    recipe, examples = unseen.frozen_form(organism.seed, organism.world, name)
+    return {"recipe": _digest(recipe), "examples": _digest(examples)}
 
 
 def _digest(value: object) -> str:

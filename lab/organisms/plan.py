@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from . import drawn, finetune, sets
+from . import drawn, finetune, sets, unseen
 from .families import ORGANISMS, Organism
 from .finetune import Run
 from .labels import DRAWS, Examiner, pooled
@@ -57,6 +57,9 @@ def jobs(seeds: tuple[int, ...] = SEEDS) -> Iterator[Job]:
         yield from _runs(organism, sets.HELD_OUT, seeds, "fft")
     for organism in FAMILIES:
         yield from _runs(organism, drawn.SETS, seeds[:1])
+    for name in unseen.SETS:  # organism by organism last: whatever was made when time ends is spread over all four
+        for organism in FAMILIES:
+            yield from _runs(organism, (name,), seeds[:1])
     for organism in FAMILIES:
         yield from _runs(organism, sets.EXTRA, seeds[2:])
     for organism in FAMILIES if seeds == SEEDS else ():
