@@ -36,6 +36,12 @@ export function isBuilt(flags) {
   return existsSync(addonFile) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp(flags)
 }
 
+/** Notes that the addon is there and made from what lies here now. */
+export function markBuilt(flags) {
+  mkdirSync(buildFolder, { recursive: true })
+  writeFileSync(stampFile, stamp(flags))
+}
+
 function checkTools({ cuda }) {
   runOrExplain('cmake', ['--version'], {
     hint: 'Install CMake 3.18 or newer (Debian/Ubuntu: apt-get install cmake; macOS: brew install cmake).',
@@ -98,7 +104,7 @@ export function buildNative({ cuda = false, clean = false } = {}) {
   if (clean) rmSync(buildFolder, { recursive: true, force: true })
   rmSync(stampFile, { force: true })
   compile(buildFolder, { TRAITSCOPE_LLAMA_CPP: source, TRAITSCOPE_CUDA: cuda ? 'ON' : 'OFF' })
-  writeFileSync(stampFile, stamp({ cuda }))
+  markBuilt({ cuda })
   return true
 }
 

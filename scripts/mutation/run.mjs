@@ -1,16 +1,23 @@
 // Mutation run over the TypeScript that a verdict is made of: Stryker changes it in some thousand small ways, and the unit
 // tests must notice. Files of HELD must reach 90 %; the others are told.
 //
-//   node scripts/mutation/run.mjs [file or folder ...]     default: all of SCOPE; about an hour on two idle cores
+//   node scripts/mutation/run.mjs [--processes 2] [file or folder ...]     default: all of SCOPE; about an hour on two idle cores
 //
 // Stryker is 64 MB in 170 packages, so it is no dependency: it is fetched into build/mutation once.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 
 const STRYKER = '9.6.1'
-const SCOPE = ['lib/detector', 'lib/drift', 'lib/trajectory', 'lib/model/lora']
+const SCOPE = [
+  'lib/detector',
+  'lib/drift',
+  'lib/trajectory',
+  'lib/model/lora',
+  'lib/formats/files/keyed-store.ts',
+]
 const HELD = [
   'lib/detector/detector.ts',
   'lib/detector/novelty.ts',
@@ -18,6 +25,7 @@ const HELD = [
   'lib/detector/run-verdicts.ts',
   'lib/detector/step-alarm.ts',
   'lib/detector/verdict.ts',
+  'lib/formats/files/keyed-store.ts',
   'lib/trajectory/step0-cache.ts',
 ]
 const LEAST = 0.9
@@ -25,7 +33,11 @@ const LEAST = 0.9
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const home = join(root, 'build', 'mutation')
 const report = join(home, 'mutation.json')
-const scope = process.argv.length > 2 ? process.argv.slice(2) : SCOPE
+const { values, positionals } = parseArgs({
+  options: { processes: { type: 'string', default: '2' } },
+  allowPositionals: true,
+})
+const scope = positionals.length > 0 ? positionals : SCOPE
 
 install()
 const config = {
@@ -36,7 +48,7 @@ const config = {
   mutate: scope.map((path) => (path.endsWith('.ts') ? path : `${path}/**/*.ts`)),
   // What a message says is held by tests that read it, not by every word of it.
   mutator: { excludedMutations: ['StringLiteral'] },
-  concurrency: 2,
+  concurrency: Number(values.processes),
   ignorePatterns: ['build/cmake', 'build/mutation', 'deps', 'dist', 'benchmarks'],
   // TypeScript 7 has no API that Stryker could rewrite a tsconfig with, and vitest needs none.
   tsconfigFile: 'none.json',

@@ -5,7 +5,10 @@ const FOLDERS = ['conditions', 'detector', 'drift', 'model/lora', 'trajectory']
 
 export default defineConfig({
   test: {
-    include: FOLDERS.map((folder) => `test/${folder}/**/*.test.ts`),
+    include: [
+      ...FOLDERS.map((folder) => `test/${folder}/**/*.test.ts`),
+      'test/formats/files/keyed-store.test.ts',
+    ],
     // What runs a model is slow and holds numbers, not branches.
     exclude: ['**/golden-run.test.ts', '**/upstream-lora.test.ts'],
     testTimeout: 120_000,

@@ -1,12 +1,12 @@
 import { spawnSync } from 'node:child_process'
 import {
+  appendFileSync,
   chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   rmSync,
-  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -101,15 +101,27 @@ describe.runIf(process.platform !== 'win32')('the build', () => {
   })
 })
 
+// In the copy: in the project itself a stale addon would be built anew while other tests run with it.
 describe('the install script', () => {
+  const install = () => run('scripts/install.mjs', {})
+
+  beforeAll(async () => {
+    cpSync(join(packageRoot, 'build/Release'), join(project, 'build/Release'), { recursive: true })
+    const { markBuilt } = await import(join(project, 'scripts/build-native.mjs'))
+    markBuilt({ cuda: false })
+  })
+  afterAll(() => rmSync(join(project, 'build'), { recursive: true }))
+
   it('should do nothing when the addon is already built', () => {
-    const addon = join(packageRoot, 'build/Release/traitscope.node')
-    const before = statSync(addon).mtimeMs
-    const { status, stderr } = spawnSync(process.execPath, [join(packageRoot, 'scripts/install.mjs')], {
-      encoding: 'utf8',
-    })
+    const { status, stderr } = install()
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-    expect(statSync(addon).mtimeMs).toBe(before)
+  })
+
+  it('should build when a source is newer than the addon', () => {
+    appendFileSync(join(project, 'native/core/engine.cpp'), '// changed\n')
+    const { status, stderr } = install()
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/cmake was not found/)
   })
 })
 
