@@ -15,7 +15,9 @@ import { openFromFlags, templateFromFlags } from './model.js'
 import type { ModelFlags } from './options.js'
 import type { Output } from './output.js'
 
-export interface MeasurementFlags extends ModelFlags, DirectionFlags {}
+export interface MeasurementFlags extends ModelFlags, DirectionFlags {
+  adapterScale?: number[]
+}
 
 /** Ready to measure; dispose it to close the model. */
 export interface PreparedMeasurement extends AsyncDisposable {
@@ -45,6 +47,7 @@ export async function measurementFromFlags(
         layer: shownLayer(flags, bundle),
         allowMismatch: flags.allowMismatch === true,
         adapterName: flags.adapterName,
+        strengths: flags.adapterScale,
         checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
         cacheDir: flags.cache ? flags.cacheDir : false,
       },

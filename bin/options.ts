@@ -20,6 +20,15 @@ export function integerList(text: string): number[] {
   return parts.map(Number)
 }
 
+/** `1.5` or `1.5,2`. */
+export function factors(text: string): number[] {
+  const parts = text.split(',').map(number)
+  if (parts.some((part) => part <= 0)) {
+    throw new InvalidArgumentError('expected factors above 0 separated by commas, e.g. 1.5,2.')
+  }
+  return parts
+}
+
 /** `a` or `a,b`. */
 export function names(text: string): string[] {
   const parts = text.split(',').map((part) => part.trim())
@@ -157,10 +166,18 @@ export function addDirectionOptions(command: Command): Command {
     .addOption(adapterNameOption())
     .addOption(residualBaseOption())
     .addOption(loraModeOption())
+    .addOption(strengthsOption())
     .option('--allow-mismatch', 'go on although bundle or directions and the run differ (recorded)')
   command.hook('preAction', (_, run) => keepStronger(run, 'bundle', 'directions'))
   return addCacheOptions(command, 'step 0 and merged models (up to 20 GiB)')
 }
+
+/** What `measure`, `watch` and `label` share. */
+export const strengthsOption = () =>
+  option(
+    '--adapter-scale <x[,x]>',
+    "also with the adapter's effect multiplied by these; as trained in any case",
+  ).argParser(factors)
 
 const SOURCES = ['default', 'config', 'env', 'cli']
 

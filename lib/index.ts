@@ -117,6 +117,7 @@ export type {
   RunDescription,
   SkippedCheckpoint,
   Step,
+  StrengthTrajectory,
   Trajectory,
   TrajectoryStep,
 } from './trajectory/trajectory.js'

@@ -140,6 +140,7 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   const read = [READ_COLUMN, ...trajectory.steps.map(({ files }) => (files ? fileFact(files) : '-'))]
   output.print(lines.map((line, i) => colorVerdict(output, `${line}  ${oneLine(read[i]!)}`)))
   printOtherLayers(output, trajectory)
+  printStrengths(output, trajectory)
   const { noiseFloor } = trajectory
   const noise = noiseFloor && noiseSentence(noiseFloor, { layer: layer.layer, drift: drift(trajectory) })
   if (noise) output.print(noise)
@@ -170,6 +171,21 @@ function printOtherLayers(output: Output, trajectory: Trajectory): void {
     table(
       ['step', ...layers.map(String)],
       trajectory.steps.map(({ step }, i) => [String(step), ...lengths.map((column) => column[i]!)]),
+    ),
+  )
+}
+
+/** The length of the drift at every strength: what is to come shows earlier where the adapter's effect is multiplied. */
+function printStrengths(output: Output, trajectory: Trajectory): void {
+  const { strengths } = trajectory
+  if (strengths === undefined) return
+  const all = [1, ...strengths.map(({ strength }) => strength)].sort((a, b) => a - b)
+  const columns = all.map((strength) => drift(trajectory, { strength }).map(({ norm }) => norm.toFixed(4)))
+  output.print("length of the drift with the adapter's effect multiplied")
+  output.print(
+    table(
+      ['step', ...all.map((strength) => `x ${strength}`)],
+      trajectory.steps.map(({ step }, i) => [String(step), ...columns.map((column) => column[i]!)]),
     ),
   )
 }

@@ -1,5 +1,6 @@
 import { differences, type MeasuredUnder, startShift } from '../conditions/calibrated-for.js'
 import { engineRemarks } from '../conditions/engine.js'
+import { norm } from '../estimators/linalg.js'
 import type { FileHash } from '../formats/files/hash.js'
 import type { NoiseFloor, Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
 import type { Bundle } from './bundle.js'
@@ -10,6 +11,12 @@ export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor'> & { direc
 
 /** One measurement at the layers of the detector, in its order: raw projections per layer and trait. */
 export type LayerProjections = readonly (readonly number[])[]
+
+/** A measurement with the adapter's effect multiplied. */
+export interface AmplifiedProjections {
+  strength: number
+  projections: LayerProjections
+}
 
 export interface RunVerdictOptions {
   /** Give verdicts although conditions differ; the differences are reasons then. */
@@ -66,22 +73,42 @@ export class RunVerdicts {
 
   /**
    * @param activationNorms N per layer of the run itself, which drift from its own step 0 is divided by
+   * @param amplified the same checkpoint at other strengths, ascending; the verdict does not depend on them
    */
-  verdict(step: Step, projections: LayerProjections, activationNorms: readonly number[]): Verdict {
-    const { detector, calibratedFor } = this.#by
+  verdict(
+    step: Step,
+    projections: LayerProjections,
+    activationNorms: readonly number[],
+    amplified: readonly AmplifiedProjections[] = [],
+  ): Verdict {
+    const { detector } = this.#by
     if (this.#refused.length > 0) return notComparable(detector, this.#refused)
-    const { base } = calibratedFor
-    const fromBase = this.startShift !== null
-    const drift = projections.map((values, l) => {
-      const from = fromBase ? base[l]!.projections : this.#step0[l]!
-      const unit = fromBase ? base[l]!.activationNorm : activationNorms[l]!
-      return values.map((value, t) => (value - from[t]!) / unit)
-    })
+    const drift = this.#drift(projections, activationNorms)
     const verdict = detector.verdict(drift, {
       step: typeof step === 'number' ? step : undefined,
       remarks: this.#remarks,
     })
-    return this.#noiseFloor === undefined ? verdict : { ...verdict, noiseFloor: [...this.#noiseFloor] }
+    const strengths = [{ strength: 1, projections }, ...amplified]
+      .sort((a, b) => a.strength - b.strength)
+      .map((one) => ({
+        strength: one.strength,
+        drift: this.#drift(one.projections, activationNorms).map(norm),
+      }))
+    return {
+      ...verdict,
+      ...(this.#noiseFloor && { noiseFloor: [...this.#noiseFloor] }),
+      ...(amplified.length > 0 && { strengths }),
+    }
+  }
+
+  #drift(projections: LayerProjections, activationNorms: readonly number[]): number[][] {
+    const { base } = this.#by.calibratedFor
+    const fromBase = this.startShift !== null
+    return projections.map((values, l) => {
+      const from = fromBase ? base[l]!.projections : this.#step0[l]!
+      const unit = fromBase ? base[l]!.activationNorm : activationNorms[l]!
+      return values.map((value, t) => (value - from[t]!) / unit)
+    })
   }
 }
 
@@ -111,6 +138,11 @@ export function trajectoryVerdicts(
     return trajectory.steps.map((one) => ({ ...onStep(one), verdict: notComparable(detector, [reason]) }))
   }
   const at = (i: number) => layers.map((layer) => layer!.projections[i]!)
+  const amplifiedAt = (i: number) =>
+    (trajectory.strengths ?? []).map((one) => ({
+      strength: one.strength,
+      projections: layers.map((layer) => one.layers[trajectory.layers.indexOf(layer!)]!.projections[i]!),
+    }))
   const norms = layers.map((layer) => layer!.step0ActivationNorm)
   const verdicts = new RunVerdicts(by, trajectory.measurement, at(0), {
     ...options,
@@ -118,7 +150,7 @@ export function trajectoryVerdicts(
   })
   return trajectory.steps.map((one, i) => ({
     ...onStep(one),
-    verdict: verdicts.verdict(one.step, at(i), norms),
+    verdict: verdicts.verdict(one.step, at(i), norms, i === 0 ? [] : amplifiedAt(i)),
   }))
 }
 

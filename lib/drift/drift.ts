@@ -18,15 +18,17 @@ export interface DriftStep {
 export interface DriftOptions {
   /** 0-based block; default the trajectory's primary layer. */
   layer?: number | undefined
+  /** Factor on the adapter; default 1, as trained. */
+  strength?: number | undefined
 }
 
 /**
  * Drift of every step at one layer: the detector's features. Step 0 is all zero. Method section 5.2.
  *
- * @throws TraitscopeError NOT_COMPARABLE when the trajectory was not measured at `layer`
+ * @throws TraitscopeError NOT_COMPARABLE when the trajectory was not measured at `layer` or `strength`
  */
 export function drift(trajectory: Trajectory, options: DriftOptions = {}): DriftStep[] {
-  const { projections, step0ActivationNorm } = layerOf(trajectory, options.layer)
+  const { projections, step0ActivationNorm } = layerOf(trajectory, options)
   return trajectory.steps.map(({ step }, i) =>
     driftStep(step, projections[i]!, projections[0]!, step0ActivationNorm),
   )
@@ -78,7 +80,7 @@ export function cohensD(
   trajectory: Trajectory,
   options: DriftOptions = {},
 ): { step: Step; values: number[] }[] {
-  const { projections, std } = layerOf(trajectory, options.layer)
+  const { projections, std } = layerOf(trajectory, options)
   if (std === undefined) {
     throw new TraitscopeError(
       'NOT_COMPARABLE',
@@ -94,9 +96,17 @@ export function cohensD(
   }))
 }
 
-function layerOf(trajectory: Trajectory, layer: number | undefined): LayerTrajectory {
-  if (layer === undefined) return trajectory.layers[trajectory.primary]!
-  const found = trajectory.layers.find((one) => one.layer === layer)
+function layerOf(trajectory: Trajectory, { layer, strength = 1 }: DriftOptions): LayerTrajectory {
+  const strengths = [{ strength: 1, layers: trajectory.layers }, ...(trajectory.strengths ?? [])]
+  const layers = strengths.find((one) => one.strength === strength)?.layers
+  if (layers === undefined) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      `the trajectory was measured at strength ${strengths.map((one) => one.strength).join(', ')}, not at ${strength}`,
+    )
+  }
+  if (layer === undefined) return layers[trajectory.primary]!
+  const found = layers.find((one) => one.layer === layer)
   if (found) return found
   const measured = trajectory.layers.map((one) => one.layer ?? 'an unnamed one').join(', ')
   throw new TraitscopeError(

@@ -55,6 +55,14 @@ export interface CheckpointEvent {
   projections: readonly Projection[]
   /** Per layer, in trait order. */
   drift: readonly DriftStep[]
+  /** With the adapter's effect multiplied, ascending; absent where the watch was not asked for it. */
+  strengths?: readonly {
+    strength: number
+    /** Per layer. */
+    projections: readonly Projection[]
+    drift: readonly DriftStep[]
+    stateChange: readonly number[]
+  }[]
   /** Index of the primary layer in `projections` and `drift`. */
   primary: number
   tokens: { total: number; computed: number }

@@ -1,3 +1,4 @@
+import { TraitscopeError } from '../errors.js'
 import type { AttachReport, GgufLoraOptions } from './lora/lora.js'
 
 /** How to attach an adapter. */
@@ -6,10 +7,25 @@ export interface AttachOptions extends GgufLoraOptions {
   strength?: number | undefined
 }
 
+/** @throws TraitscopeError `USAGE` for a strength that is not finite */
+export function checkStrength(strength: number): void {
+  if (Number.isFinite(strength)) return
+  throw new TraitscopeError('USAGE', `adapter strength must be a finite number, found ${strength}`)
+}
+
+interface AdapterParts {
+  model: object
+  id: number
+  report: AttachReport
+  sha256: string
+  strength: number
+  release: () => Promise<void>
+}
+
 /** A LoRA adapter in a model's memory, ready to be applied. Detach it to free the memory; closing the model does too. */
 export class AttachedAdapter implements AsyncDisposable {
-  readonly #release: () => Promise<void>
-  #detached: Promise<void> | undefined
+  /** Shared by all strengths of it. */
+  readonly #memory: { release: () => Promise<void>; detached?: Promise<void> }
   /** The `Model` that it is attached to, and belongs to alone. */
   readonly model: object
   readonly id: number
@@ -21,31 +37,34 @@ export class AttachedAdapter implements AsyncDisposable {
   readonly strength: number
 
   /** @internal */
-  constructor(parts: {
-    model: object
-    id: number
-    report: AttachReport
-    sha256: string
-    strength: number
-    release: () => Promise<void>
-  }) {
+  constructor(parts: AdapterParts, memory?: AttachedAdapter) {
     this.model = parts.model
     this.id = parts.id
     this.report = parts.report
     this.sha256 = parts.sha256
     this.strength = parts.strength
-    this.#release = parts.release
+    this.#memory = memory === undefined ? { release: parts.release } : memory.#memory
   }
 
   /** True once detach() was called. */
   get detached(): boolean {
-    return this.#detached !== undefined
+    return this.#memory.detached !== undefined
   }
 
-  /** Frees the adapter; idempotent, waits for work in flight. */
+  /**
+   * The same adapter, in the same memory, at another strength.
+   *
+   * @throws TraitscopeError `USAGE` for a strength that is not finite
+   */
+  at(strength: number): AttachedAdapter {
+    checkStrength(strength)
+    return new AttachedAdapter({ ...this, strength, release: () => this.detach() }, this)
+  }
+
+  /** Frees the adapter, at all its strengths; idempotent, waits for work in flight. */
   detach(): Promise<void> {
-    this.#detached ??= this.#release()
-    return this.#detached
+    this.#memory.detached ??= this.#memory.release()
+    return this.#memory.detached
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -8,11 +8,11 @@ import {
   type NativeSpecialToken,
   type NativeStates,
 } from '../binding.js'
-import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { throwIfAborted } from '../errors.js'
 import type { GgufFile } from '../formats/gguf/gguf.js'
 import { type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
 import { resolveWeights } from '../formats/run/find-weights.js'
-import { AttachedAdapter, type AttachOptions } from './attached-adapter.js'
+import { AttachedAdapter, type AttachOptions, checkStrength } from './attached-adapter.js'
 import { type PromptLimits, promptLimits } from './base/prompt-limits.js'
 import { passesOf, runPasses } from './extract-passes.js'
 import { checkAdapters, checkRequest, type ExtractRequest } from './extract-request.js'
@@ -147,9 +147,7 @@ export class Model implements AsyncDisposable {
       readsUpTo: this.readsUpTo,
     })
     const strength = options.strength ?? 1
-    if (!Number.isFinite(strength)) {
-      throw new TraitscopeError('USAGE', `adapter strength must be a finite number, found ${strength}`)
-    }
+    checkStrength(strength)
     const id = await this.#run(() => this.#native.attach(gguf))
     return new AttachedAdapter({
       model: this,

@@ -230,6 +230,12 @@ async function measurePending(
     folders: [folder, found.path],
   })
   const { adapter, adapterSha256, layers, stateChange, tokens } = measured
+  const driftOf = (layers: readonly Projection[]) =>
+    layers.map(({ mean }, l) => driftStep(step, mean, base.layers[l]!.mean, base.activationNorms[l]!))
+  const amplified = measured.strengths.map(({ strength, layers }) => ({
+    strength,
+    projections: meansOf(layers),
+  }))
   return {
     type: 'checkpoint',
     step,
@@ -248,11 +254,19 @@ async function measurePending(
     ...(epoch === undefined ? {} : { epoch }),
     ...(loss === undefined ? {} : { loss }),
     projections: layers,
-    drift: layers.map(({ mean }, l) => driftStep(step, mean, base.layers[l]!.mean, base.activationNorms[l]!)),
+    drift: driftOf(layers),
+    ...(measured.strengths.length > 0 && {
+      strengths: measured.strengths.map(({ strength, layers, stateChange }) => ({
+        strength,
+        projections: layers,
+        drift: driftOf(layers),
+        stateChange,
+      })),
+    }),
     primary: plan.primary,
     tokens,
     milliseconds: performance.now() - started,
-    ...(verdicts && verdictAndAlarm(verdicts, latch, step, meansOf(layers), base.activationNorms)),
+    ...(verdicts && verdictAndAlarm(verdicts, latch, step, meansOf(layers), base.activationNorms, amplified)),
   }
 }
 

@@ -15,7 +15,13 @@ import { checkpointStep } from '../formats/run/step-folders.js'
 import { encodeSafetensors, type SafetensorsInput } from '../formats/safetensors/safetensors.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
-import { type MeasurementOptions, type MeasurementPlan, prepareMeasurement } from './measurement.js'
+import {
+  type BaseMeasurement,
+  type MeasurementOptions,
+  type MeasurementPlan,
+  prepareMeasurement,
+  type StrengthMeasurement,
+} from './measurement.js'
 import type { Projection } from './project.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
 import { runManifest } from './run-manifest.js'
@@ -41,7 +47,7 @@ export interface MeasureRunOptions extends MeasurementOptions {
   /** Replace an earlier measurement in `out`. */
   force?: boolean | undefined
   /**
-   * What `activations.safetensors` holds per step: the states of all `prompts` (default), their `means` (shape
+   * What `activations.safetensors` holds per step, as trained: the states of all `prompts` (default), their `means` (shape
    * `[1, nLayers, nEmbd]`: enough for geometry and baselines, and a hundredth of the size), or nothing.
    */
   activations?: 'prompts' | 'means' | 'none' | undefined
@@ -123,23 +129,30 @@ async function measureSteps(
 
   const steps: TrajectoryStep[] = []
   const layers = plan.directions.layers.map((): Projection[] => [])
+  const amplified: (readonly StrengthMeasurement[])[] = []
   const activations: SafetensorsInput[] = []
   const tokens = { total: 0, computed: 0 }
   const passOptions = (done: number) => ({
     signal,
     onProgress: onProgress && ((fraction: number) => onProgress((done + fraction) / (todo.length + 1))),
   })
-  const record = (step: TrajectoryStep, projections: Projection[], states: Float32Array) => {
+  const record = (
+    step: TrajectoryStep,
+    projections: Projection[],
+    states: Float32Array,
+    strengths: readonly StrengthMeasurement[],
+  ) => {
     steps.push(step)
     for (const [l, projection] of projections.entries()) layers[l]!.push(projection)
-    tokens.total += step.tokens!.total
-    tokens.computed += step.tokens!.computed
+    amplified.push(strengths)
+    tokens.total += step.tokens!.total * (1 + strengths.length)
+    tokens.computed += step.tokens!.computed * (1 + strengths.length)
     if (kind !== 'none') activations.push({ name: `step-${step.step}`, ...kept(kind, states, plan.shape) })
     onCheckpoint?.({ ...step, layers: projections, done: steps.length, of: todo.length + 1 })
   }
 
   const base = await plan.measureBase(passOptions(0))
-  record({ step: 0, adapterSha256: null, tokens: base.tokens }, base.layers, base.states)
+  record({ step: 0, adapterSha256: null, tokens: base.tokens }, base.layers, base.states, [])
   const noiseFloor = await plan.measureNoise(base, { signal })
   for (const [i, { step, weights, checkpoint }] of todo.entries()) {
     throwIfAborted(signal)
@@ -162,6 +175,7 @@ async function measureSteps(
         },
         measured.layers,
         measured.states,
+        measured.strengths,
       )
     } catch (error) {
       if (!(await isRotatedAway(error, weights.path))) throw error
@@ -183,9 +197,9 @@ async function measureSteps(
     layers: plan.directions.layers.map((layer, l) => ({
       layer,
       step0ActivationNorm: base.activationNorms[l]!,
-      projections: layers[l]!.map(({ mean }) => mean),
-      std: layers[l]!.map(({ std }) => std),
+      ...columnsOf(layers[l]!),
     })),
+    ...strengthsOf(plan, base, amplified),
     primary: plan.primary,
     skipped,
     noiseFloor,
@@ -232,6 +246,30 @@ function equalWeights(steps: readonly TrajectoryStep[]): string[] {
   return [...bySha256.values()]
     .filter((same) => same.length > 1)
     .map((same) => `steps ${same.join(', ')} have the same weights`)
+}
+
+const columnsOf = (projections: readonly Projection[]) => ({
+  projections: projections.map(({ mean }) => mean),
+  std: projections.map(({ std }) => std),
+})
+
+/** Measurements by step, step 0 first, sorted by strength. */
+function strengthsOf(
+  plan: MeasurementPlan,
+  base: BaseMeasurement,
+  [, ...bySteps]: readonly (readonly StrengthMeasurement[])[],
+): Pick<Trajectory, 'strengths'> {
+  const { layers } = plan.directions
+  const strengths = (bySteps[0] ?? []).map(({ strength }, s) => ({
+    strength,
+    layers: layers.map((layer, l) => ({
+      layer,
+      step0ActivationNorm: base.activationNorms[l]!,
+      ...columnsOf([base.layers[l]!, ...bySteps.map((step) => step[s]!.layers[l]!)]),
+    })),
+    stateChange: [layers.map(() => 0), ...bySteps.map((step) => step[s]!.stateChange)],
+  }))
+  return strengths.length === 0 ? {} : { strengths }
 }
 
 /** The states of one step as they are kept. */

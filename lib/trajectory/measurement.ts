@@ -16,7 +16,7 @@ import type { FoundWeights } from '../formats/run/find-weights.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
-import type { CheckpointOptions, OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
+import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
 import { adapterNorms } from '../model/lora/lora-norm.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
@@ -29,6 +29,7 @@ import { floorOf, noisePrompts, readNoise, roundsNothing } from './noise-floor.j
 import { activationNorm, type Projection, project } from './project.js'
 import { relativeChange } from './relative-change.js'
 import { type CachedStates, Step0Cache } from './step0-cache.js'
+import { amplifyingStrengths, atStrengths, type OnModel } from './strengths.js'
 import { summarize } from './summarize-adapter.js'
 import type { AdapterSummary, NoiseFloor } from './trajectory.js'
 
@@ -46,6 +47,8 @@ export interface MeasurementOptions {
   adapterName?: string | undefined
   /** How checkpoints meet the base. */
   checkpoint?: CheckpointOptions | undefined
+  /** Factors on the adapter, above 0, to read every checkpoint at besides 1; a pass more for each. */
+  strengths?: readonly number[] | undefined
   /** Folder of the cache of step-0 states and merged models; false for none. Default {@link defaultCacheDir}. */
   cacheDir?: string | false | undefined
 }
@@ -77,8 +80,19 @@ export interface CheckpointMeasurement extends Measurement {
   stateChange: number[]
   /** What was read of it. */
   files: readonly FileHash[]
+  /** Ascending; empty where none was asked for. */
+  strengths: readonly StrengthMeasurement[]
   /** What was left out, and how base and template differ from its own, in sentences. */
   remarks: readonly string[]
+}
+
+/** One checkpoint with its adapter's effect multiplied. */
+export interface StrengthMeasurement {
+  strength: number
+  /** Per layer of the directions. */
+  layers: Projection[]
+  /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
+  stateChange: number[]
 }
 
 interface PassOptions {
@@ -98,6 +112,7 @@ interface PlanParts {
   template: ChatTemplate
   cache: Step0Cache | undefined
   checkpoint: CheckpointOptions
+  strengths: readonly number[]
 }
 
 /**
@@ -117,6 +132,7 @@ export class MeasurementPlan {
   readonly #template: ChatTemplate
   readonly #cache: Step0Cache | undefined
   readonly #checkpoint: CheckpointOptions
+  readonly #strengths: readonly number[]
 
   /** @internal */
   constructor(parts: PlanParts) {
@@ -131,6 +147,7 @@ export class MeasurementPlan {
     this.#template = parts.template
     this.#cache = parts.cache
     this.#checkpoint = parts.checkpoint
+    this.#strengths = parts.strengths
   }
 
   /** What these measurements say of themselves. */
@@ -210,22 +227,24 @@ export class MeasurementPlan {
     options: PassOptions & { folders?: readonly string[] } = {},
   ): Promise<CheckpointMeasurement> {
     const { path } = weights
-    await using checkpoint = await openCheckpoint(this.model, weights, {
-      ...this.#checkpoint,
-      cacheDir: this.#cache?.folder,
-      signal: options.signal,
-    })
+    const open = (strength: number) =>
+      openCheckpoint(this.model, weights, {
+        ...this.#checkpoint,
+        strength,
+        cacheDir: this.#cache?.folder,
+        signal: options.signal,
+      })
+    await using checkpoint = await open(1)
     const { peft, report, reason } = checkpoint
+    const passes = passesOf(options, 1 + this.#strengths.length)
     // The norms are computed here while the model computes elsewhere.
     const [{ data, tokens }, norms] = await Promise.all([
-      this.#pass(checkpoint, options),
+      this.#pass(checkpoint, passes(0)),
       peft && report ? adapterNorms(peft.modules, report.architecture, options.signal) : undefined,
     ])
     const folders = [isTensorFile(path) ? dirname(path) : path, ...(options.folders ?? [])]
     const otherTemplate = await templateRemark(folders, this.#template.source)
-    const stateChange = this.directions.layers.map((_, l) =>
-      relativeChange(this.#rows(data, l), this.#rows(base.states, l)),
-    )
+    const stateChange = this.#stateChange(data, base)
     // Weights that are all zero count whatever the states say: a merged copy of a quantised base, for one, computes with
     // other kernels.
     if (stateChange[this.primary] === 0 || report?.allZero) {
@@ -237,9 +256,18 @@ export class MeasurementPlan {
             : '; it changes later blocks only, so read a later layer'),
       )
     }
+    const strengths = await atStrengths(checkpoint, this.#strengths, open, async (at, strength) => {
+      const amplified = await this.#pass(at, passes(1 + this.#strengths.indexOf(strength)))
+      return {
+        strength,
+        layers: this.#project(amplified.data).layers,
+        stateChange: this.#stateChange(amplified.data, base),
+      }
+    })
     return {
       ...this.#project(data),
       tokens,
+      strengths,
       adapterSha256: checkpoint.sha256,
       stateChange,
       files: checkpoint.files,
@@ -261,10 +289,13 @@ export class MeasurementPlan {
     return { states: data, computedTokens: tokens.computed }
   }
 
-  #pass(
-    { model, adapter }: Pick<OpenCheckpoint, 'model' | 'adapter'>,
-    { signal, onProgress }: PassOptions,
-  ): Promise<HiddenStates> {
+  #stateChange(states: Float32Array, base: BaseMeasurement): number[] {
+    return this.directions.layers.map((_, l) =>
+      relativeChange(this.#rows(states, l), this.#rows(base.states, l)),
+    )
+  }
+
+  #pass({ model, adapter }: OnModel, { signal, onProgress }: PassOptions): Promise<HiddenStates> {
     return hiddenStates(model, this.prompts as Int32Array[], {
       layers: this.directions.layers,
       pool: this.conditions.pool,
@@ -316,6 +347,14 @@ export class MeasurementPlan {
   }
 }
 
+/** Each pass reports its part of the whole. */
+function passesOf({ signal, onProgress }: PassOptions, of: number) {
+  return (pass: number): PassOptions => ({
+    signal,
+    onProgress: onProgress && ((fraction) => onProgress((pass + fraction) / of)),
+  })
+}
+
 /**
  * Checks that directions, model, template and pack belong together, and tokenizes the evaluation prompts.
  *
@@ -357,5 +396,6 @@ export async function prepareMeasurement(
     template,
     cache,
     checkpoint: options.checkpoint ?? {},
+    strengths: amplifyingStrengths(options.strengths),
   })
 }

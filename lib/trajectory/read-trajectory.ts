@@ -8,7 +8,14 @@ import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
 import { shown } from '../formats/json/json-scan.js'
 import { isNoiseFloor } from './noise-floor.js'
-import type { LayerTrajectory, RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
+import type {
+  LayerTrajectory,
+  RunDescription,
+  Step,
+  StrengthTrajectory,
+  Trajectory,
+  TrajectoryStep,
+} from './trajectory.js'
 import { TRAJECTORY_SCHEMA } from './trajectory-json.js'
 
 export const TRAJECTORY_FILE = 'trajectory.json'
@@ -111,7 +118,7 @@ function parseOwn(
     throw new TraitscopeError('FILE_INVALID', `expected 'traitscope.${field}' of ${where} to be ${what}`)
   }
   const { traits, points, norm } = reference
-  const { steps, layers, primary, finalAliasOf, skipped, noiseFloor, measurement } =
+  const { steps, layers, primary, strengths, finalAliasOf, skipped, noiseFloor, measurement } =
     own as unknown as Trajectory
   if (!Array.isArray(steps) || !steps.every((one) => isJsonObject(one) && isStep(one.step))) {
     invalid('steps', 'a list of measured steps')
@@ -148,6 +155,21 @@ function parseOwn(
   if (!Array.isArray(layers) || layers.length === 0 || !layers.every(isLayer)) {
     invalid('layers', `a list of layers with ${steps.length} x ${traits.length} finite projections each`)
   }
+  if (strengths !== undefined) {
+    const isStrength = (one: StrengthTrajectory) =>
+      isJsonObject(one) &&
+      isPositive(one.strength) &&
+      Array.isArray(one.layers) &&
+      one.layers.map((at) => at?.layer).join() === layers.map(({ layer }) => layer).join() &&
+      one.layers.every(isLayer) &&
+      Array.isArray(one.stateChange) &&
+      one.stateChange.length === steps.length &&
+      one.stateChange.every(
+        (row) => Array.isArray(row) && row.length === layers.length && row.every(isFiniteNumber),
+      )
+    if (!Array.isArray(strengths) || !strengths.every(isStrength))
+      invalid('strengths', 'a list of strengths above 0, each with the layers and steps of the trajectory')
+  }
   const first = layers[primary]
   if (!first) return invalid('primary', `an index into ${layers.length} layers`)
   if (finalAliasOf !== null && !steps.some(({ step }) => step === finalAliasOf)) {
@@ -177,6 +199,7 @@ function parseOwn(
     primary,
     skipped,
     run: runDescription(json),
+    ...(strengths === undefined ? {} : { strengths }),
     ...(noiseFloor === undefined ? {} : { noiseFloor }),
     ...(measurement == null ? {} : { measurement }),
   }

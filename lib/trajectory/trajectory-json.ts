@@ -21,7 +21,8 @@ export function trajectoryDocument(
   trajectory: Trajectory,
   pack: { sha256: string },
 ): Record<string, unknown> {
-  const { traits, steps, finalAliasOf, layers, primary, skipped, run, noiseFloor, measurement } = trajectory
+  const { traits, steps, finalAliasOf, layers, primary, strengths, skipped, run, noiseFloor, measurement } =
+    trajectory
   const first = layers[primary]!
   const entries = steps.map(({ step }, i) => referenceEntry(step, traits, first, i))
   if (finalAliasOf !== null) {
@@ -54,6 +55,7 @@ export function trajectoryDocument(
       finalAliasOf,
       steps,
       layers,
+      strengths,
       skipped,
       noiseFloor,
       measurement,

@@ -67,6 +67,19 @@ export interface LayerTrajectory {
   std?: number[][]
 }
 
+/**
+ * The same checkpoints with the adapter's effect multiplied. What a checkpoint does rarely or weakly it does more often
+ * then, and earlier in the run; it is no longer the model that is trained, and loses coherence.
+ */
+export interface StrengthTrajectory {
+  /** Factor on the adapter, above 0; 1, as trained, is the trajectory itself. */
+  strength: number
+  /** As those of the trajectory; step 0 is the same base. */
+  layers: LayerTrajectory[]
+  /** Per step and layer: ‖H − H₀‖ / ‖H₀‖ over all prompts; zeros for the base. */
+  stateChange: number[][]
+}
+
 /** A checkpoint that was not measured, and why. */
 export interface SkippedCheckpoint {
   step: Step
@@ -120,7 +133,7 @@ export interface RunDescription {
 /** What our own measurements add: the conditions that make numbers comparable. */
 export interface MeasurementRecord extends MeasuredUnder {
   nPrompts: number
-  /** Sum over all steps. */
+  /** Sum over all passes. */
   tokens: { total: number; computed: number }
   /** Differences between directions and measurement that the caller chose to accept; normally empty. */
   mismatches: string[]
@@ -142,6 +155,8 @@ export interface Trajectory {
   layers: LayerTrajectory[]
   /** Index into `layers` of the one that a reader of a single layer gets. */
   primary: number
+  /** Ascending, without 1; absent where the adapters were read as trained only. */
+  strengths?: StrengthTrajectory[]
   skipped: SkippedCheckpoint[]
   run: RunDescription
   /** What rounding alone makes of a drift; null where nothing is rounded, absent in older files. */

@@ -73,6 +73,33 @@ describe('RunVerdicts', () => {
     expect(asked[1]!.step).toBe(undefined)
   })
 
+  it('should say how far other strengths drift, from the same start, and not let them decide', () => {
+    const { by, asked } = source()
+    const verdicts = new RunVerdicts(by, measured, BASE)
+    const plain = verdicts.verdict(20, THERE, [5, 40])
+    const twice = {
+      strength: 2,
+      projections: [
+        [4, 6],
+        [3, 8],
+      ],
+    }
+    const { strengths, ...verdict } = verdicts.verdict(
+      20,
+      THERE,
+      [5, 40],
+      [{ strength: 0.5, projections: BASE }, twice],
+    )
+    expect(verdict).toEqual(plain)
+    expect(asked[1]).toEqual(asked[0])
+    expect(plain).not.toHaveProperty('strengths')
+    expect(strengths).toEqual([
+      { strength: 0.5, drift: [0, 0] },
+      { strength: 1, drift: [expect.closeTo(1 / 5, 12), expect.closeTo(4 / 40, 12)] },
+      { strength: 2, drift: [expect.closeTo(1, 12), expect.closeTo(4 / 40, 12)] },
+    ])
+  })
+
   it('should notice a start that lies elsewhere, by its distance in norms of the base', () => {
     const { by } = source()
     // A hundredth of a norm is beyond, on any layer; two thousandths in each of two traits are not.

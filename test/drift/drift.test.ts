@@ -40,6 +40,26 @@ describe('drift', () => {
   })
 })
 
+describe('drift at another strength', () => {
+  it('should be that of its own projections, and refuse a strength that was not measured', () => {
+    const plain = trajectory()
+    const layers = plain.layers.map((layer) => ({
+      ...layer,
+      projections: [
+        [1, -1],
+        [13, -17],
+        [1, 9],
+      ],
+    }))
+    const amplified = { ...plain, strengths: [{ strength: 2, layers, stateChange: [[0], [1], [1]] }] }
+    expect(drift(amplified, { strength: 2 })[1]).toEqual({ step: 10, values: [6, -8], norm: 10 })
+    expect(drift(amplified)).toEqual(drift(plain))
+    expect(() => drift(amplified, { strength: 3 })).toThrowError(
+      expect.objectContaining({ code: 'NOT_COMPARABLE', message: expect.stringContaining('strength 1, 2') }),
+    )
+  })
+})
+
 describe('activationDrift', () => {
   it('should project onto the trait drift', () => {
     fc.assert(

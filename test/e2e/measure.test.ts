@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { sha256 } from '../../lib/formats/files/hash.js'
 import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
+import { readTrajectory } from '../../lib/trajectory/read-trajectory.js'
 import type { TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import type { ReferenceEntry } from '../../lib/trajectory/trajectory-json.js'
 import { schemaErrors } from '../helpers/schemas.js'
@@ -186,6 +187,44 @@ describe('traitscope measure', () => {
     ])
     expect(stderr).toBe('')
     expectGoldenDocument(JSON.parse(stdout) as Document)
+  })
+
+  it("should multiply the adapter's effect as a merge at that strength does", async () => {
+    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, run]
+    const out = work.path('amplified')
+    const attached = await work.succeed([...args, '--adapter-scale', '2,1,0.5,2', '-o', out])
+    expect(attached.stdout).toMatch(/^length of the drift with the adapter's effect multiplied$/m)
+    expect(attached.stdout).toMatch(/^step +x 0\.5 +x 1 +x 2$/m)
+    const document = JSON.parse(readFileSync(join(out, 'trajectory.json'), 'utf8'))
+    expect(schemaErrors('trajectory', document, { ours: true })).toEqual([])
+    const trajectory = await readTrajectory(out)
+    expect(trajectory.strengths!.map(({ strength }) => strength)).toEqual([0.5, 2])
+    const plain = JSON.parse((await work.succeed([...args, '--json'])).stdout)
+    expect(trajectory.layers).toEqual(plain.traitscope.layers)
+    expect(trajectory.measurement!.tokens.total).toBe(trajectory.steps[1]!.tokens!.total * (1 + 3 * 2))
+
+    const merged = ['measure', '--lora-mode', 'merge', '--adapter-scale', '2', '--json']
+    const { stdout } = await work.succeed([...merged, ...args.slice(1)])
+    const copy = JSON.parse(stdout).traitscope.strengths[0]
+    const doubled = trajectory.strengths![1]!
+    for (const step of [1, 2]) {
+      expect(
+        relativeL2(doubled.layers[1]!.projections[step]!, copy.layers[1]!.projections[step]!),
+      ).toBeLessThan(1e-5)
+      // More of the same change moves the states further.
+      const ascending = [trajectory.strengths![0]!.stateChange, undefined, doubled.stateChange].map(
+        (change) => (change === undefined ? trajectory.steps[step]!.stateChange! : change[step]!)[1]!,
+      )
+      expect(ascending[1]! / ascending[0]!).toBeGreaterThan(1.5)
+      expect(ascending[2]! / ascending[1]!).toBeGreaterThan(1.5)
+    }
+  })
+
+  it.each(['0', '-1', 'x', '1,,2'])('should refuse --adapter-scale %s', async (scales) => {
+    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, run]
+    const { code, stderr } = await work.run([...args, '--adapter-scale', scales])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/adapter-scale/)
   })
 
   it('should make directions on the spot for --layer, and give the same numbers', async () => {

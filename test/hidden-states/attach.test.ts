@@ -53,6 +53,20 @@ describe.each(['llama', 'qwen2', 'phi3'])('adapters on %s', (name) => {
     expect(relativeL2(await states(model, name, [patterns, plain]), expected)).toBeLessThan(TOLERANCE)
   })
 
+  it('should be the same adapter at another strength, as long as it is attached', async () => {
+    await using model = await open(name)
+    const plain = await model.attach(join(ORACLES, name, 'adapter-plain'))
+    const full = await model.attach(join(ORACLES, name, 'adapter-patterns'))
+    const half = full.at(0.5)
+    expect([half.strength, full.strength, half.sha256]).toEqual([0.5, 1, full.sha256])
+    const expected = await golden('two')
+    expect(relativeL2(await states(model, name, [plain, half]), expected)).toBeLessThan(TOLERANCE)
+    expect(() => full.at(Number.NaN)).toThrowError(expect.objectContaining({ code: 'USAGE' }))
+    await half.detach()
+    expect([half.detached, full.detached]).toEqual([true, true])
+    await expect(states(model, name, [full])).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
   it('should be scaled by a negative factor too', async () => {
     await using model = await open(name)
     const rslora = await model.attach(join(ORACLES, name, 'adapter-rslora'), { strength: -0.25 })

@@ -68,6 +68,33 @@ const ours = (): Trajectory => ({
     },
   ],
   primary: 1,
+  strengths: [
+    {
+      strength: 2,
+      layers: [
+        {
+          layer: 3,
+          step0ActivationNorm: 2,
+          projections: [
+            [1, 2],
+            [9, 8],
+          ],
+        },
+        {
+          layer: 5,
+          step0ActivationNorm: 4,
+          projections: [
+            [5, 6],
+            [7, 9],
+          ],
+        },
+      ],
+      stateChange: [
+        [0, 0],
+        [0.5, 0.25],
+      ],
+    },
+  ],
   skipped: [{ step: 20, reason: 'incomplete' }],
   run: {
     model: 'tiny',
@@ -177,6 +204,8 @@ describe('parseTrajectory', () => {
     return own({ measurement })
   }
 
+  const strength = (change: Json) => own({ strengths: [{ ...ours().strengths![0], ...change }] })
+
   // Every message is read: a file that is refused for another reason than its own would pass for checked.
   it.each<[string, unknown, RegExp]>([
     ['a list', [], /a JSON object/],
@@ -227,6 +256,21 @@ describe('parseTrajectory', () => {
     ],
     ['a step that is null', own({ steps: [ours().steps[0], null] }), /a list of measured steps/],
     ['a step without its number', steps({ step: 'ten' }), /a list of measured steps/],
+    ['strengths that are no list', own({ strengths: {} }), /strengths above 0, each with the layers/],
+    ['a strength of zero', strength({ strength: 0 }), /strengths above 0/],
+    ['a strength without a layer', strength({ layers: [] }), /strengths above 0/],
+    ['a strength of other layers', strength({ layers: ours().layers.toReversed() }), /strengths above 0/],
+    ['a strength of fewer steps', strength({ stateChange: [[0, 0]] }), /strengths above 0/],
+    [
+      'a strength with a text',
+      strength({
+        stateChange: [
+          [0, 0],
+          ['x', 0],
+        ],
+      }),
+      /strengths above 0/,
+    ],
     ['steps without the first', own({ steps: ours().steps.slice(1) }), /steps that ascend from 0/],
     ['no measured steps', own({ steps: [] }), /steps that ascend from 0/],
     ['steps that do not ascend', reversed(), /steps that ascend from 0/],
