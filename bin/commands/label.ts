@@ -92,7 +92,7 @@ Example:
   $ traitscope label -m base.gguf out/ -o measured/my-base/my-set/seed_1 --judge-url http://localhost:8000/v1 --judge-name judge
   $ traitscope label -m base.gguf out/ -o labels --judge-gguf judge.gguf --every 4 --dry-run`,
     )
-  addCacheOptions(addJudgeOptions(command), 'merged models (up to 20 GiB)')
+  addCacheOptions(addJudgeOptions(command), 'labels of step 0 and merged models (up to 20 GiB)')
   return addOutputOptions(addModelOptions(command)).action(async (run: string, flags: Flags) => {
     const output = createOutput({ quiet: flags.quiet === true })
     if (flags.steps !== undefined && flags.every !== undefined) {
@@ -164,7 +164,11 @@ Example:
   })
 }
 
-function noteKnown(output: Output, { step, known, remarks }: LabelledStep): void {
+function noteKnown(output: Output, { step, known, cached, remarks }: LabelledStep): void {
+  if (cached && cached.answers + cached.grades > 0)
+    output.note(
+      `step ${step}: ${cached.answers} answers and ${cached.grades} grades of the base were in the cache`,
+    )
   if (known.answers > 0)
     output.note(`step ${step}: ${known.answers} answers and ${known.grades} grades were known`)
   for (const remark of remarks) output.note(`remark: step ${step}: ${remark}`)

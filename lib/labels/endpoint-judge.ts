@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import OpenAI from 'openai'
 import { abortedError, TraitscopeError, throwIfAborted } from '../errors.js'
+import { sha256 } from '../formats/files/hash.js'
 import { AdaptiveLimit, type LimitOptions } from './adaptive-limit.js'
 import type { Answer, Grade, Judge, JudgeIdentity } from './judge.js'
 import { type Ask, gradeByRubric } from './rubric-judge.js'
@@ -44,6 +45,8 @@ const LONGEST_PAUSE_MS = 600_000
 export class EndpointJudge implements Judge {
   readonly identity: JudgeIdentity
   readonly concurrency: number
+  /** Two servers may call different models alike. */
+  readonly cacheKey: string
   readonly #client: OpenAI
   readonly #options: EndpointJudgeOptions
   readonly #limit: AdaptiveLimit
@@ -55,6 +58,7 @@ export class EndpointJudge implements Judge {
     this.#options = options
     this.#limit = new AdaptiveLimit(options.limit)
     this.concurrency = options.limit?.most ?? 64
+    this.cacheKey = sha256(options.url)
     this.identity = {
       kind: 'endpoint',
       name: options.model,

@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { throwIfAborted } from '../errors.js'
+import { sha256 } from '../formats/files/hash.js'
 import { generateText, scoreText } from '../generation/generate.js'
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
@@ -45,6 +46,7 @@ export function ggufJudge(model: Model, { template, reader = 'expected' }: GgufJ
       reader,
     },
     concurrency: 1,
+    cacheKey: sha256(JSON.stringify([template.sha256, template.systemRole, template.date])),
     grade: (answer, signal) => gradeByRubric(answer, ask, signal),
     [Symbol.asyncDispose]: () => model.close(),
   }

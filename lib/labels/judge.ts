@@ -45,6 +45,11 @@ export interface Judge extends AsyncDisposable {
   readonly identity: JudgeIdentity
   readonly concurrency: number
   /**
+   * What decides its grades beside its identity, as a hash: labels of step 0 are kept between runs under both. Null where
+   * nobody can tell whether the judge is still the same; nothing is kept then.
+   */
+  readonly cacheKey: string | null
+  /**
    * @throws TraitscopeError JUDGE when no grade can be had and asking again will not help (a key that is refused, a model that
    * is not there); ABORTED. A reply that says nothing usable is a grade of UNKNOWN, not an error.
    */

@@ -61,13 +61,13 @@ function refuse(where: string, what: string): never {
   )
 }
 
-function isResponse(value: unknown): value is ResponseRecord {
+export function isResponse(value: unknown): value is ResponseRecord {
   if (!isJsonObject(value)) return false
   const { step, prompt_id, draw, response, weights } = value
   return isIndex(step) && isIndex(draw) && [prompt_id, response, weights].every(isText)
 }
 
-function isJudgement(value: unknown): value is JudgementRecord {
+export function isJudgement(value: unknown): value is JudgementRecord {
   return (
     isJsonObject(value) &&
     isIndex(value.step) &&

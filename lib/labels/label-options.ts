@@ -35,6 +35,7 @@ export interface LabelRunOptions {
   force?: boolean | undefined
   adapterName?: string | undefined
   checkpoint?: CheckpointOptions | undefined
+  /** Where labels of step 0 and merged models are kept between runs; default: nowhere. */
   cacheDir?: string | undefined
   signal?: AbortSignal | undefined
   onStep?: ((step: LabelledStep) => void) | undefined
@@ -42,13 +43,21 @@ export interface LabelRunOptions {
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+/** Answers and grades of step 0 that came from the cache. */
+export interface CachedLabels {
+  answers: number
+  grades: number
+}
+
 /** One labelled checkpoint. */
 export interface LabelledStep {
   step: number
   /** By the chosen rule, all draws together. */
   counts: Counts
-  /** Answers and grades that were known already. */
+  /** Answers and grades that were known already, those from the cache among them. */
   known: { answers: number; grades: number }
+  /** Of step 0: what another run of the base had left in the cache. */
+  cached?: CachedLabels
   remarks: readonly string[]
 }
 

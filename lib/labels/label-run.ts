@@ -13,6 +13,7 @@ import { GRADES_FILE, holdSettings, refuseOtherGrades, settingsOf } from './labe
 import { openJudgements, openResponses } from './label-log.js'
 import type { LabelledStep, LabelRunOptions, RunLabels } from './label-options.js'
 import { Labelling } from './labelling.js'
+import { Step0Labels } from './step0-labels.js'
 
 const MANIFEST_FILE = 'label_manifest.json'
 
@@ -67,15 +68,21 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
       )}\n`,
       { force: true },
     )
+  const base = options.cacheDir === undefined ? undefined : new Step0Labels(options.cacheDir, model, options)
+  const cached = await base?.fill(responses, judgements, options.sampling?.draws ?? 1)
   for (const [i, checkpoint] of [undefined, ...todo].entries()) {
     throwIfAborted(signal)
     const report = (fraction: number) => options.onProgress?.((i + fraction) / (todo.length + 1))
     await using opened = checkpoint && (await openCheckpoint(model, checkpoint.path, openOptions(options)))
     const step = checkpoint?.step ?? 0
     const { grades, known } = await work.label(step, model, opened, report)
+    if (step === 0) await base?.keep(responses, judgements)
     graded.push({ step, grades })
     if (work.isEnough) await write()
-    const labelled = { step, counts: countGrades(grades, rule), known, remarks: opened?.remarks ?? [] }
+    const labelled = {
+      ...{ step, counts: countGrades(grades, rule), known, remarks: opened?.remarks ?? [] },
+      ...(step === 0 && cached ? { cached } : {}),
+    }
     steps.push(labelled)
     options.onStep?.(labelled)
   }

@@ -51,6 +51,7 @@ export async function openModuleJudge(path: string): Promise<Judge> {
   return {
     identity: { kind: 'module', name: basename(file), version: sha256(source), reader: 'exact' },
     concurrency: 1,
+    cacheKey: null,
     async grade({ question: { id, messages }, text }) {
       const said: unknown = await (grade as GradeFunction)({ id, messages, answer: text })
       if (!isGrade(said)) {

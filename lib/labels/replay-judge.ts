@@ -33,6 +33,7 @@ export async function openReplayJudge(path: string): Promise<Judge> {
   return {
     identity: { kind: 'replay', name: basename(path), version: sha256(text), reader: 'replayed' },
     concurrency: 1,
+    cacheKey: null,
     async grade({ question: { id }, text: answer }) {
       const grade = grades.get(`${id}\n${sha256(answer)}`)
       if (grade) return grade

@@ -53,6 +53,34 @@ describe('traitscope label', () => {
     expect(linesOf(workspace.path('plain', 'responses.jsonl'))).toHaveLength(36)
   })
 
+  it('should label step 0 once per base and judge, and say so', async () => {
+    const cacheDir = ['--cache-dir', workspace.path('shared')]
+    await using server = await judgeServer(({ prompt }, _, response) =>
+      says(response, String(prompt.length % 90)),
+    )
+    const asked = (out: string, name: string, ...more: string[]) => {
+      server.calls.length = 0
+      return workspace.succeed(
+        label(out, '--judge-url', server.url, '--judge-name', name, ...cacheDir, ...more),
+      )
+    }
+    const grades = (out: string) => JSON.parse(readFileSync(workspace.path(out, 'grades.json'), 'utf8'))
+    await asked('base1', 'judge-1')
+    expect(server.calls).toHaveLength(3 * 12 * 2)
+    const { stderr } = await asked('base2', 'judge-1')
+    expect(stderr).toContain('step 0: 12 answers and 12 grades of the base were in the cache')
+    expect(server.calls).toHaveLength(2 * 12 * 2)
+    expect(grades('base2')).toEqual(grades('base1'))
+    const other = await asked('base3', 'judge-2')
+    expect(other.stderr).toContain('step 0: 12 answers and 0 grades of the base were in the cache')
+    expect(server.calls).toHaveLength(3 * 12 * 2)
+    const fewer = await asked('base4', 'judge-1', '--draws', '1')
+    expect(fewer.stderr).toContain('step 0: 4 answers and 4 grades of the base were in the cache')
+    const fresh = await asked('base5', 'judge-1', '--no-cache')
+    expect(fresh.stderr).not.toContain('cache')
+    expect(server.calls).toHaveLength(3 * 12 * 2)
+  })
+
   it('should have one grade per answer and the same labels, however often it is killed', async () => {
     await workspace.succeed(label('whole', '--judge-module', JUDGE))
     let finished = false
