@@ -5,9 +5,9 @@
 //     [--sequences 8,40] [--threads 1]
 //
 // Compared with one sequence at a time: greedy, and sampled at temperature 1 (and with top-p .9, top-k 50, min-p .02).
-// `error`: the largest change of a chosen token's probability. `margin`: the largest probability by which a differing
-// token had been chosen; it is explained where it is below the bound stated in docs/accuracy.md for float32 weights.
-// A file of another type than F32 is compared too, but its activations are rounded: nothing is asserted of it.
+// `error`: the largest change of a chosen token's log-probability. `margin`: the surest choice that fell otherwise, in
+// units of logits; rounding explains it where it is below twice the error of a logit that docs/accuracy.md states for
+// float32 weights. Other types round activations too, differently in batches of different sizes.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'

@@ -6,20 +6,20 @@ export interface BatchDifference {
   draw: number
   /** Index of the token. */
   token: number
-  /** By how much probability the choice was made, in the run where that is less; see `Generation.margins`. */
+  /** How sure the choice was, in the run where it was less so, in units of logits; see `Generation.margins`. */
   margin: number
 }
 
 export interface BatchDifferences {
   sequences: number
   differing: BatchDifference[]
-  /** Largest difference of a chosen token's probability, up to the first token that differs. */
+  /** Largest difference of a chosen token's log-probability, up to the first token that differs. */
   error: number
 }
 
 /**
  * Compares two runs that computed the same sequences in batches of different sizes, with `margins` and `logprobs`. Sums
- * round otherwise there, so probabilities move a little, and a choice that was as near as that may fall otherwise. What
+ * round otherwise there, so logits move a little, and a choice that was as near as that may fall otherwise. What
  * follows a token that differs is another text and not compared.
  */
 export function batchDifferences(
@@ -33,8 +33,7 @@ export function batchDifferences(
     const length = Math.max(a.tokens.length, b.tokens.length)
     let token = 0
     for (; token < length && a.tokens[token] === b.tokens[token]; token++) {
-      const [one, two] = [a, b].map(({ logprobs }) => Math.exp(logprobs![token]!.chosen)) as [number, number]
-      error = Math.max(error, Math.abs(one - two))
+      error = Math.max(error, Math.abs(a.logprobs![token]!.chosen - b.logprobs![token]!.chosen))
     }
     if (token === length) continue
     const margin = Math.min(a.margins![token] ?? Infinity, b.margins![token] ?? Infinity)

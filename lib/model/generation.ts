@@ -111,9 +111,9 @@ export interface Generation {
   /** Tokens that `states` is the mean of: all generated ones but the last, which the model never reads. */
   statePositions?: number
   /**
-   * Per token, how much probability would have had to move for another one to be chosen. Greedy: what the most probable
-   * token has more than the second, at temperature 1. Sampled: the smaller distance of the random number to the edges of
-   * the token's share, or of what top-k, top-p and min-p decided by.
+   * Per token, how sure the choice was, in units of logits: it stays as long as no logit moves by half as much. Greedy: the
+   * lead of the most probable token. Sampled: its lead once every token has its random number, times the temperature, or
+   * how near top-k, top-p and min-p were to keeping others. Infinite where nothing else could be chosen.
    */
   margins?: Float64Array
 }

@@ -47,7 +47,7 @@ std::optional<Finish> Answers::choose(size_t sequence, const float * logits) {
     const GenerateSequence & asked = request_.sequences[sequence];
     GenerateOutcome & outcome = outcomes_[sequence];
     const RandomKey key{asked.key, asked.draw, static_cast<uint32_t>(outcome.tokens.size())};
-    const Choice choice = sampler_.choose(logits, n_vocab_, key, request_.wants_margins);
+    const Choice choice = sampler_.choose(logits, n_vocab_, key);
     if (outcome.tokens.size() < static_cast<size_t>(request_.logprobs.positions)) {
         keep_logprobs(outcome, choice.token, logits);
     }

@@ -3,6 +3,7 @@
 #include "core/error.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -22,12 +23,22 @@ void philox(uint32_t counter[4], uint32_t key0, uint32_t key1) {
     }
 }
 
-double uniform(uint64_t seed, const RandomKey & key) {
-    uint32_t words[4] = {key.step, key.draw, static_cast<uint32_t>(key.sequence),
-                         static_cast<uint32_t>(key.sequence >> 32)};
-    philox(words, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
-    const uint64_t bits = (uint64_t{words[0]} << 32 | words[1]) >> 11;
-    return static_cast<double>(bits) * 0x1p-53;
+RandomWords::RandomWords(uint64_t seed, const RandomKey & key)
+    : names_{key.step, key.draw, static_cast<uint32_t>(key.sequence),
+             static_cast<uint32_t>(key.sequence >> 32)} {
+    philox(names_, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+}
+
+uint32_t RandomWords::at(uint32_t id) {
+    if (id / 4 != block_) {
+        block_ = id / 4;
+        words_[0] = static_cast<uint32_t>(block_);
+        words_[1] = names_[2];
+        words_[2] = names_[3];
+        words_[3] = 0;
+        philox(words_, names_[0], names_[1]);
+    }
+    return words_[id % 4];
 }
 
 void fail_not_finite() {
@@ -47,150 +58,169 @@ double log_sum_exp(const float * logits, size_t n) {
 
 namespace {
 
-/// The most probable token, the lowest id of equal ones.
-size_t best_of(const float * logits, size_t n) {
-    size_t best = 0;
+/// Who is ahead, and by how much: the first of equal ones.
+struct Race {
+    int32_t winner = 0;
+    double first = -std::numeric_limits<double>::infinity();
+    double second = -std::numeric_limits<double>::infinity();
+
+    void enter(int32_t id, double score) {
+        if (score > first) {
+            second = first;
+            first = score;
+            winner = id;
+        } else if (score > second) {
+            second = score;
+        }
+    }
+};
+
+Race race_of(const float * logits, size_t n) {
+    Race race;
     bool is_number = true;
     for (size_t i = 0; i < n; ++i) {
         is_number = is_number && !std::isnan(logits[i]);
-        best = logits[i] > logits[best] ? i : best;
+        race.enter(static_cast<int32_t>(i), static_cast<double>(logits[i]));
     }
-    if (!is_number || !std::isfinite(logits[best])) {
+    if (!is_number || !std::isfinite(race.first)) {
         fail_not_finite();
     }
-    return best;
+    return race;
+}
+
+/// More probable first, equal ones by id.
+struct More {
+    const float * logits;
+
+    bool operator()(int32_t a, int32_t b) const {
+        return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+    }
+};
+
+/// 1 - u of a random word, u being uniform in (0, 1).
+double complement(uint32_t word) {
+    return (4294967295.5 - static_cast<double>(word)) * 0x1p-32;
+}
+
+double gumbel(uint32_t word) {
+    return -std::log(-std::log1p(-complement(word)));
+}
+
+/// Whether `gumbel(word)` may be more than `bound`: false for nearly all tokens, without a logarithm. It is
+/// not where 1 - u >= exp(-bound), because -log(u) >= 1 - u.
+bool may_exceed(uint32_t word, double bound) {
+    constexpr int n_steps = 24; // no Gumbel number of 32 bits reaches it
+    static const auto powers = [] {
+        std::array<double, n_steps> table{};
+        for (int i = 0; i < n_steps; ++i) {
+            table[static_cast<size_t>(i)] = std::exp(-static_cast<double>(i));
+        }
+        return table;
+    }();
+    if (bound < 0) {
+        return true;
+    }
+    return bound < n_steps && complement(word) < powers[static_cast<size_t>(bound)];
 }
 
 } // namespace
 
-Choice Sampler::greedy(const float * logits, size_t n, size_t best, bool wants_margin) const {
-    Choice choice{static_cast<int32_t>(best), 0};
-    if (wants_margin) {
-        auto second = -std::numeric_limits<float>::infinity();
-        for (size_t i = 0; i < n; ++i) {
-            second = i == best ? second : std::max(second, logits[i]);
-        }
-        const double all = log_sum_exp(logits, n);
-        choice.margin =
-            std::exp(static_cast<double>(logits[best]) - all) - std::exp(static_cast<double>(second) - all);
-    }
-    return choice;
+void Sampler::lower_margin(double logits) {
+    margin_ = std::min(margin_, logits);
 }
 
-void Sampler::lower_margin(double weight) {
-    margin_ = std::min(margin_, weight);
+/// Relative to the most probable token.
+double Sampler::weight(const float * logits, int32_t id) const {
+    return std::exp((static_cast<double>(logits[id]) - best_) / params_.temperature);
 }
 
-/// More probable first; equal ones by id.
-static bool before(const std::vector<double> & weights, int32_t a, int32_t b) {
-    const double of_a = weights[static_cast<size_t>(a)];
-    const double of_b = weights[static_cast<size_t>(b)];
-    return of_a != of_b ? of_a > of_b : a < b;
-}
-
-void Sampler::keep_top_k() {
-    const auto k = static_cast<std::ptrdiff_t>(params_.top_k);
-    if (k <= 0 || k >= static_cast<std::ptrdiff_t>(kept_.size())) {
+void Sampler::keep_top_k(const float * logits) {
+    const auto k = static_cast<size_t>(params_.top_k);
+    if (k == 0 || k >= kept_.size()) {
         return;
     }
-    const auto by_weight = [&](int32_t a, int32_t b) { return before(weights_, a, b); };
-    std::nth_element(kept_.begin(), kept_.begin() + k, kept_.end(), by_weight);
-    const int32_t last = *std::max_element(kept_.begin(), kept_.begin() + k, by_weight);
-    lower_margin(weights_[static_cast<size_t>(last)] -
-                 weights_[static_cast<size_t>(kept_[static_cast<size_t>(k)])]);
-    kept_.resize(static_cast<size_t>(k));
+    const auto end = kept_.begin() + static_cast<std::ptrdiff_t>(k);
+    std::nth_element(kept_.begin(), end, kept_.end(), More{logits});
+    const int32_t last = *std::max_element(kept_.begin(), end, More{logits});
+    lower_margin(static_cast<double>(logits[last]) - static_cast<double>(logits[*end]));
+    kept_.erase(end, kept_.end());
 }
 
-void Sampler::keep_top_p() {
+void Sampler::keep_top_p(const float * logits) {
     if (params_.top_p >= 1) {
         return;
     }
-    const double total = std::accumulate(kept_.begin(), kept_.end(), 0.0, [&](double sum, int32_t id) {
-        return sum + weights_[static_cast<size_t>(id)];
-    });
-    const double wanted = params_.top_p * total;
-    const auto by_weight = [&](int32_t a, int32_t b) { return before(weights_, a, b); };
+    double total = 0;
+    for (const int32_t id : kept_) {
+        total += weight(logits, id);
+    }
     // Few tokens reach it as a rule: sort no more than needed.
-    double sum = 0;
+    double share = 0;
     size_t n = 0;
-    for (size_t sorted = 0; sum < wanted && n < kept_.size();) {
+    for (size_t sorted = 0; share < params_.top_p && n < kept_.size();) {
         const size_t until = std::min(kept_.size(), std::max<size_t>(64, 8 * sorted));
         std::partial_sort(kept_.begin() + static_cast<std::ptrdiff_t>(sorted),
-                          kept_.begin() + static_cast<std::ptrdiff_t>(until), kept_.end(), by_weight);
-        for (sorted = until; sum < wanted && n < sorted; ++n) {
-            const double weight = weights_[static_cast<size_t>(kept_[n])];
-            lower_margin(std::abs(wanted - sum));
-            sum += weight;
+                          kept_.begin() + static_cast<std::ptrdiff_t>(until), kept_.end(), More{logits});
+        for (sorted = until; share < params_.top_p && n < sorted; ++n) {
+            // Logits that all move by d move a share by d / (2 T) at most.
+            lower_margin(4 * params_.temperature * (params_.top_p - share));
+            share += weight(logits, kept_[n]) / total;
         }
     }
-    lower_margin(std::abs(sum - wanted));
+    lower_margin(4 * params_.temperature * std::abs(share - params_.top_p));
     if (n < kept_.size()) {
-        const auto next =
-            *std::min_element(kept_.begin() + static_cast<std::ptrdiff_t>(n), kept_.end(), by_weight);
-        lower_margin(weights_[static_cast<size_t>(kept_[n - 1])] - weights_[static_cast<size_t>(next)]);
-        kept_.resize(n);
+        const auto end = kept_.begin() + static_cast<std::ptrdiff_t>(n);
+        const int32_t next = *std::min_element(end, kept_.end(), More{logits});
+        lower_margin(static_cast<double>(logits[kept_[n - 1]]) - static_cast<double>(logits[next]));
+        kept_.erase(end, kept_.end());
     }
 }
 
-void Sampler::keep_min_p() {
+void Sampler::keep_min_p(const float * logits) {
     if (params_.min_p <= 0) {
         return;
     }
+    const double bound = best_ + params_.temperature * std::log(params_.min_p);
     const auto dropped = std::remove_if(kept_.begin(), kept_.end(), [&](int32_t id) {
-        const double weight = weights_[static_cast<size_t>(id)]; // the most probable token weighs 1
-        lower_margin(std::abs(weight - params_.min_p));
-        return weight < params_.min_p;
+        const auto logit = static_cast<double>(logits[id]);
+        lower_margin(std::abs(logit - bound));
+        return logit < bound;
     });
     kept_.erase(dropped, kept_.end());
 }
 
-Choice Sampler::choose(const float * logits, size_t n, const RandomKey & key, bool wants_margin) {
-    const size_t best = best_of(logits, n);
+Choice Sampler::choose(const float * logits, size_t n, const RandomKey & key) {
+    const Race plain = race_of(logits, n);
     if (params_.temperature == 0) {
-        return greedy(logits, n, best, wants_margin);
+        return {plain.winner, plain.first - plain.second};
     }
-    weights_.resize(n);
-    total_ = 0;
-    for (size_t i = 0; i < n; ++i) {
-        const double distance = static_cast<double>(logits[i]) - static_cast<double>(logits[best]);
-        weights_[i] = std::exp(distance / params_.temperature);
-        total_ += weights_[i];
-    }
+    best_ = plain.first;
+    margin_ = std::numeric_limits<double>::infinity();
     kept_.resize(n);
     std::iota(kept_.begin(), kept_.end(), 0);
-    margin_ = std::numeric_limits<double>::infinity();
-    keep_top_k();
-    keep_top_p();
-    keep_min_p();
-    // By id: a rounding that swaps two nearly equal tokens then moves no share of the others.
+    keep_top_k(logits);
+    keep_top_p(logits);
+    keep_min_p(logits);
     if (kept_.size() < n) {
-        std::sort(kept_.begin(), kept_.end());
+        std::sort(kept_.begin(), kept_.end()); // neighbours share random blocks
     }
-    double kept_total = 0;
-    for (const int32_t id : kept_) {
-        kept_total += weights_[static_cast<size_t>(id)];
-    }
-    const double target = uniform(params_.seed, key) * kept_total;
-    double sum = 0;
-    Choice choice;
-    for (const int32_t id : kept_) {
-        const double weight = weights_[static_cast<size_t>(id)];
-        if (weight > 0) {
-            choice.token = id; // the last one with a share, should rounding leave the target beyond the sum
-            if (sum + weight > target) {
-                if (sum > 0) {
-                    lower_margin(target - sum);
-                }
-                if (sum + weight < kept_total) {
-                    lower_margin(sum + weight - target);
-                }
-                break;
-            }
+    Race race;
+    RandomWords words(params_.seed, key);
+    const auto enter = [&](int32_t id, bool surely) {
+        const uint32_t word = words.at(static_cast<uint32_t>(id));
+        const double score = static_cast<double>(logits[id]) / params_.temperature;
+        if (surely || may_exceed(word, race.second - score)) {
+            race.enter(id, score + gumbel(word));
         }
-        sum += weight;
+    };
+    enter(plain.winner, true); // then few others can still matter
+    for (const int32_t id : kept_) {
+        if (id != plain.winner) {
+            enter(id, false);
+        }
     }
-    choice.margin = margin_ / total_;
-    return choice;
+    lower_margin(params_.temperature * (race.first - race.second));
+    return {race.winner, margin_};
 }
 
 } // namespace traitscope

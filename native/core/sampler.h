@@ -16,19 +16,29 @@ struct SamplerParams {
     uint64_t seed = 0;
 };
 
-/// Names one random number of a seed. It depends on nothing else, so a sequence gets the same numbers in any
-/// batch, order or number of threads.
+/// Names the random numbers of one choice, together with the seed. They depend on nothing else, so a sequence
+/// gets the same ones in any batch, order or number of threads.
 struct RandomKey {
     uint64_t sequence = 0;
     uint32_t draw = 0;
     uint32_t step = 0;
 };
 
-/// Uniform in [0, 1), of 53 random bits: Philox4x32-10 (Salmon et al. 2011) with the seed as its key.
-double uniform(uint64_t seed, const RandomKey & key);
-
-/// The four words that `uniform` takes two of; public for its known answers.
+/// Philox4x32-10 (Salmon et al. 2011), a random function of counter and key; public for its known answers.
 void philox(uint32_t counter[4], uint32_t key0, uint32_t key1);
+
+/// A random word for every token id.
+class RandomWords {
+  public:
+    RandomWords(uint64_t seed, const RandomKey & key);
+
+    uint32_t at(uint32_t id);
+
+  private:
+    uint32_t names_[4];
+    uint64_t block_ = ~uint64_t{0};
+    uint32_t words_[4] = {}; ///< of ids 4 * block_ and the next three
+};
 
 /// log of the sum of exp over the row: subtract it from a logit for a log-probability at temperature 1.
 double log_sum_exp(const float * logits, size_t n);
@@ -38,32 +48,34 @@ double log_sum_exp(const float * logits, size_t n);
 
 struct Choice {
     int32_t token = 0;
-    /// How much the probabilities must move before another token is chosen. Greedy: of the best above the
-    /// second at temperature 1. Sampled: distance of the random number to the edges of the token's share, and
-    /// of what decides which tokens are kept.
+    /// In units of logits: the choice stays as long as none of them moves by half as much. Infinite where
+    /// there is nothing else to choose.
     double margin = 0;
 };
 
+/// Sampling is a race: every token that is kept gets its logit over the temperature plus a Gumbel number of
+/// its own, and the highest wins, which happens as often as the softmax says. Unlike one number on a line of
+/// shares, a small change of the logits then moves the choice only where two tokens were about to tie,
+/// however many there are.
 class Sampler {
   public:
     explicit Sampler(const SamplerParams & params) : params_(params) {}
 
     /// Throws Compute when a logit is NaN, or all are infinite.
-    Choice choose(const float * logits, size_t n, const RandomKey & key, bool wants_margin);
+    Choice choose(const float * logits, size_t n, const RandomKey & key);
 
   private:
-    Choice greedy(const float * logits, size_t n, size_t best, bool wants_margin) const;
-    void keep_top_k();
-    void keep_top_p();
-    void keep_min_p();
-    void lower_margin(double weight);
+    double weight(const float * logits, int32_t id) const;
+    void keep_top_k(const float * logits);
+    void keep_top_p(const float * logits);
+    void keep_min_p(const float * logits);
+    void lower_margin(double logits);
 
     SamplerParams params_;
     // Scratch of one choice.
-    std::vector<double> weights_; ///< [n] relative to the most probable token's
-    std::vector<int32_t> kept_;   ///< ids that may still be chosen
-    double total_ = 0;            ///< weight of all tokens
-    double margin_ = 0;           ///< in weight
+    std::vector<int32_t> kept_; ///< ids that may be chosen
+    double best_ = 0;           ///< the highest logit
+    double margin_ = 0;
 };
 
 } // namespace traitscope

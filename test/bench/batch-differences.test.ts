@@ -4,34 +4,34 @@ import type { Generation } from '../../lib/model/generation.js'
 import { openModel } from '../../lib/model/model.js'
 import { TINY_BASE } from '../helpers/tiny.js'
 
-const generation = (tokens: number[], chosen: number[], margins: number[]): Generation => ({
+const generation = (tokens: number[], logprobs: number[], margins: number[]): Generation => ({
   prompt: 0,
   draw: 0,
   tokens: Int32Array.from(tokens),
   text: '',
   finish: 'length',
-  logprobs: chosen.map((p) => ({ chosen: Math.log(p), top: [], of: new Float64Array() })),
+  logprobs: logprobs.map((chosen) => ({ chosen, top: [], of: new Float64Array() })),
   margins: Float64Array.from(margins),
 })
 
 describe('batchDifferences()', () => {
   it('should find the first token that differs, how near it was, and the error up to there', () => {
-    const one = generation([1, 2, 3, 4], [0.5, 0.4, 0.3, 0.2], [0.1, 0.2, 3e-6, 0.4])
-    const other = generation([1, 2, 9, 8], [0.5, 0.401, 0.9, 0.9], [0.1, 0.2, 5e-6, 0.4])
+    const one = generation([1, 2, 3, 4], [-0.5, -0.4, -0.3, -0.2], [0.1, 0.2, 3e-6, 0.4])
+    const other = generation([1, 2, 9, 8], [-0.5, -0.401, -0.9, -0.9], [0.1, 0.2, 5e-6, 0.4])
     const found = batchDifferences([[one], [one]], [[other], [one]])
     expect(found).toMatchObject({ sequences: 2, differing: [{ token: 2, margin: 3e-6 }] })
     expect(found.error).toBeCloseTo(0.001, 12)
   })
 
   it('should take a text that ends earlier for another one', () => {
-    const long = generation([1, 2], [0.5, 0.5], [0.1, 0.02])
-    const short = generation([1], [0.5], [0.1])
+    const long = generation([1, 2], [-0.5, -0.5], [0.1, 0.02])
+    const short = generation([1], [-0.5], [0.1])
     expect(batchDifferences([[long]], [[short]]).differing).toMatchObject([{ token: 1, margin: 0.02 }])
   })
 })
 
-// docs/accuracy.md states this bound.
-const ERROR = 1e-4
+// docs/accuracy.md states this error of a logit.
+const ERROR = 2e-4
 
 describe('generation on float32 weights', () => {
   it.each([
@@ -51,7 +51,7 @@ describe('generation on float32 weights', () => {
       for (const sequences of [3, 64]) {
         const { differing, error } = batchDifferences(alone, await generate(sequences))
         expect(error).toBeLessThan(ERROR)
-        expect(differing.filter(({ margin }) => margin >= ERROR)).toEqual([])
+        expect(differing.filter(({ margin }) => margin >= 2 * ERROR)).toEqual([])
         expect(differing.length).toBeLessThan(0.05 * 30 * draws)
       }
     },
