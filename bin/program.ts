@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { packageVersion } from '../lib/package.js'
 import { benchCommand } from './commands/bench.js'
 import { calibrateCommand } from './commands/calibrate.js'
+import { controlVectorCommand } from './commands/control-vector.js'
 import { convertCommand } from './commands/convert.js'
 import { demoCommand } from './commands/demo.js'
 import { directionsCommand } from './commands/directions.js'
@@ -15,6 +16,7 @@ import { labelCommand } from './commands/label.js'
 import { measureCommand } from './commands/measure.js'
 import { mergeCommand } from './commands/merge.js'
 import { reportCommand } from './commands/report.js'
+import { steerCommand } from './commands/steer.js'
 import { watchCommand } from './commands/watch.js'
 import { readSwitchVariables } from './options.js'
 import { plain } from './text.js'
@@ -58,6 +60,8 @@ Example:
     reportCommand(),
     extractCommand(signal),
     generateCommand(signal),
+    steerCommand(signal),
+    controlVectorCommand(),
     convertCommand(signal),
     mergeCommand(signal),
     benchCommand(signal),

@@ -99,6 +99,19 @@ export type { Directions, LayerDiagnostics } from './directions/directions.js'
 export type { HeldOut, HeldOutAuroc } from './directions/held-out.js'
 export type { Conditions } from './conditions/conditions.js'
 
+// ## Steering
+// What a direction does to answers when it is added to a block's output.
+
+export { steer } from './steering/steer.js'
+export { steeringVector } from './steering/steering-vector.js'
+export { readControlVector, writeControlVector } from './steering/control-vector-file.js'
+export { loadSteeringSuite } from './prompts/steering-suite.js'
+export { sequenceRatio } from './steering/sequence-ratio.js'
+export type { SteeredAnswer, SteeredPrompt, SteerOptions } from './steering/steer.js'
+export type { SteeringOrigin, SteeringVector } from './steering/steering-vector.js'
+export type { ReadControlVectorOptions } from './steering/control-vector-file.js'
+export type { SteeringItem, SteeringSuite } from './prompts/steering-suite.js'
+
 // ## Measuring a run
 // Every checkpoint of a finished run, and how far each has drifted from step 0.
 

@@ -26,6 +26,7 @@ export const STAGES = new Map([
   ['bench', 'what a checkpoint costs'],
   ['labels', 'judged answers'],
   ['directions', 'trait directions'],
+  ['steering', 'what a direction does'],
   ['trajectory', 'a measured run'],
   ['drift', 'its way from step 0'],
   ['runs', 'labelled checkpoints'],

@@ -17,6 +17,7 @@ const VALUES: Record<string, { names: string; module: object }> = {
       hiddenStates ChatTemplate readChatTemplate chatTokens evaluationPrompts
       generateText scoreText
       CORE_TRAITS loadTraitPack selectTraits extractDirections loadDirections saveDirections directionVector
+      steer steeringVector readControlVector writeControlVector loadSteeringSuite sequenceRatio
       measureRun readTrajectory trajectoryDocument drift
       watchRun watchEventJson
       loadBundle trajectoryVerdicts scanLabelledRuns readGrades calibrate saveBundle

@@ -1,0 +1,46 @@
+import { parse } from 'yaml'
+import { TraitscopeError } from '../errors.js'
+import { isJsonObject } from '../formats/json/json.js'
+import type { Json } from '../formats/json/json-fields.js'
+
+/** A file's YAML as an object with these keys and no others; FILE_INVALID names `where`. */
+export function yamlObject(text: string, where: string, keys: readonly string[]): Json {
+  let value: unknown
+  try {
+    value = parse(text, { maxAliasCount: 100 })
+  } catch (error) {
+    const [reason] = (error as Error).message.split(/:?\n/) // the rest quotes the file
+    throw new TraitscopeError('FILE_INVALID', `${where} is not readable as YAML: ${reason}`, { cause: error })
+  }
+  return objectWith(value, where, keys)
+}
+
+/** The value as an object with some of these keys and no others. */
+export function objectWith(value: unknown, where: string, keys: readonly string[]): Json {
+  if (!isJsonObject(value)) return fail(where, `expected the keys ${keys.join(', ')}`)
+  const unknown = Object.keys(value).find((key) => !keys.includes(key))
+  if (unknown !== undefined)
+    fail(where, `expected the keys ${keys.join(', ')}, found ${JSON.stringify(unknown)}`)
+  return value
+}
+
+/** What stands under `traits`: at least one name with something under it. */
+export function traitEntries({ traits }: Json, where: string): [string, unknown][] {
+  const entries = isJsonObject(traits) ? Object.entries(traits) : []
+  return entries.length > 0 ? entries : fail(where, 'expected at least one trait under traits')
+}
+
+export function filledText(value: unknown, where: string): string {
+  return typeof value === 'string' && value.trim() !== ''
+    ? value
+    : fail(where, 'expected text that is not empty')
+}
+
+export function filledTexts(value: unknown, where: string): string[] {
+  if (!Array.isArray(value) || value.length === 0) return fail(where, 'expected a list with entries')
+  return value.map((entry, i) => filledText(entry, `${where}, entry ${i + 1}`))
+}
+
+export function fail(where: string, problem: string): never {
+  throw new TraitscopeError('FILE_INVALID', `${where}: ${problem}`)
+}

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/package.js'
+import { Workspace } from './workspace.js'
+
+const work = new Workspace()
+const ORGANISM = join(packageRoot, 'organisms/models/gemma2')
+const DIRECTIONS = join(ORGANISM, 'directions')
+const questions = work.write('q.txt', 'how do i help my boxing\nwhy does bread happen\n')
+const steer = (...args: string[]) =>
+  work.run(['steer', '-m', join(ORGANISM, 'base.gguf'), '-p', questions, '-n', '12', ...args])
+
+describe('traitscope steer', () => {
+  it('should show three answers to each prompt side by side', async () => {
+    const { code, stdout, stderr } = await steer(
+      '-d',
+      DIRECTIONS,
+      '--trait',
+      'harmlessness',
+      '-l',
+      '2',
+      '--dose',
+      '0.4',
+    )
+    expect(code).toBe(0)
+    expect(stdout.match(/^prompt \d: /gm)).toEqual(['prompt 1: ', 'prompt 2: '])
+    expect(stdout).toMatch(/\n {2}as it is: .+\n {2}\+0\.4 \(0\.\d\d\): .+\n {2}-0\.4 \(0\.\d\d\): .+/)
+    expect(stderr).toMatch(/dose 0\.4: mean distance from the first answer 0\.\d\d \(\+\) and 0\.\d\d \(-\)/)
+  })
+
+  it('should do the same by a control-vector file, and write lines', async () => {
+    const written = await work.run([
+      'control-vector',
+      DIRECTIONS,
+      '--trait',
+      'harmlessness',
+      '-l',
+      '2',
+      '-o',
+      'h.gguf',
+    ])
+    expect(written.stdout).toMatch(/^h\.gguf: harmlessness at layer 2; a scale of 1 is the length/)
+    const direct = JSON.parse(
+      (await steer('-d', DIRECTIONS, '--trait', 'harmlessness', '-l', '2', '--dose', '0.4,0.2', '--json'))
+        .stdout,
+    )
+    const { code } = await steer('--vector', 'h.gguf', '--dose', '0.4,0.2', '-o', 'steered.jsonl')
+    expect(code).toBe(0)
+    const lines = readFileSync(work.path('steered.jsonl'), 'utf8').trimEnd().split('\n')
+    expect(lines.map((line) => JSON.parse(line))).toEqual(direct.answers)
+    expect(direct.answers[0]).toMatchObject({
+      index: 0,
+      trait: 'harmlessness',
+      layers: [2],
+      unit: 'norm',
+      dose: 0.4,
+    })
+  })
+
+  it('should refuse what names no vector, and a trait or prompts that are not there', async () => {
+    expect(await steer()).toMatchObject({ code: 2, stderr: expect.stringContaining('found neither') })
+    expect(await steer('-d', DIRECTIONS)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('one of honesty'),
+    })
+    expect(await steer('--vector', 'h.gguf', '-l', '1')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('(2)'),
+    })
+  })
+})
