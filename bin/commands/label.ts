@@ -3,13 +3,14 @@ import { Command, Option } from 'commander'
 import { TraitscopeError } from '../../lib/errors.js'
 import { defaultCacheDir } from '../../lib/formats/files/cache-dir.js'
 import { scanRunFolder } from '../../lib/formats/run/run-folder.js'
-import { type CountingRule, RULE_NAMES } from '../../lib/labels/counting-rule.js'
+import { type CountingRule, type Counts, RULE_NAMES } from '../../lib/labels/counting-rule.js'
 import { EndpointJudge } from '../../lib/labels/endpoint-judge.js'
 import { type LabelCost, labelCost } from '../../lib/labels/label-cost.js'
 import type { LabelledStep } from '../../lib/labels/label-options.js'
 import { chooseSteps, labelRun } from '../../lib/labels/label-run.js'
 import { readQuestions } from '../../lib/labels/questions.js'
 import type { LoraMode } from '../../lib/model/checkpoint/opened-checkpoint.js'
+import { amplifyingStrengths } from '../../lib/model/checkpoint/strengths.js'
 import { packageRoot } from '../../lib/package.js'
 import { percent } from '../../lib/percent.js'
 import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from '../judge.js'
@@ -26,6 +27,7 @@ import {
   number,
   option,
   residualBaseOption,
+  strengthsOption,
 } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
@@ -41,6 +43,7 @@ interface Flags extends ModelFlags, JudgeFlags {
   every?: number
   rule: CountingRule
   maxFailures: number
+  adapterScale?: number[]
   adapterName?: string
   residualBase?: boolean
   loraMode: LoraMode
@@ -76,6 +79,7 @@ export function labelCommand(signal: AbortSignal): Command {
         .argParser(number)
         .default(0.02),
     )
+    .addOption(strengthsOption())
     .addOption(adapterNameOption())
     .addOption(residualBaseOption())
     .addOption(loraModeOption())
@@ -118,7 +122,7 @@ Example:
       const prices = pricesFromFlags(flags)
       const cost = await labelCost(model, questions.questions, {
         template,
-        checkpoints: chosen.length + 1,
+        checkpoints: chosen.length * (1 + amplifyingStrengths(flags.adapterScale).length) + 1,
         prices,
         ...sampling,
       })
@@ -135,6 +139,7 @@ Example:
         rule: flags.rule,
         steps: flags.steps,
         every: flags.every,
+        strengths: flags.adapterScale,
         maxFailures: flags.maxFailures,
         force: flags.force === true,
         adapterName: flags.adapterName,
@@ -148,10 +153,21 @@ Example:
     const used = judge instanceof EndpointJudge ? { ...judge.used, cost: judge.cost } : undefined
     if (flags.json)
       return output.json({ ...labels, judge: judge.identity, rule: flags.rule, ...(used && { used }) })
+    const amplifies = labels.steps.some(({ strengths }) => strengths !== undefined)
     output.print(
       table(
-        ['step', 'EM', '+-', 'misaligned', 'scoreable', 'incoherent', 'refusals', 'code'],
-        labels.steps.map(cells),
+        [
+          'step',
+          ...(amplifies ? ['adapter'] : []),
+          'EM',
+          '+-',
+          'misaligned',
+          'scoreable',
+          'incoherent',
+          'refusals',
+          'code',
+        ],
+        labels.steps.flatMap((step) => rows(step, amplifies)),
       ),
     )
     if (used) {
@@ -174,12 +190,20 @@ function noteKnown(output: Output, { step, known, cached, remarks }: LabelledSte
   for (const remark of remarks) output.note(`remark: step ${step}: ${remark}`)
 }
 
-function cells({ step, counts }: LabelledStep): string[] {
+/** A row for every strength, where there are several. */
+function rows({ step, counts, strengths = [] }: LabelledStep, amplifies: boolean): string[][] {
+  if (!amplifies) return [[String(step), ...cells(counts)]]
+  return [{ strength: 1, counts }, ...strengths]
+    .sort((a, b) => a.strength - b.strength)
+    .map((one) => [String(step), step === 0 ? '-' : `x ${one.strength}`, ...cells(one.counts)])
+}
+
+function cells(counts: Counts): string[] {
   const { misaligned, scoreable, excluded, rate, standardError } = counts
   const numbers = [misaligned, scoreable, excluded.incoherent, excluded.refusal, excluded.code]
   // Nothing scoreable is no rate of zero.
   const shown = scoreable === 0 ? ['-', '-'] : [percent(rate), percent(standardError)]
-  return [String(step), ...shown, ...numbers.map(String)]
+  return [...shown, ...numbers.map(String)]
 }
 
 function describeCost({

@@ -13,6 +13,8 @@ import type { Grade, JudgeIdentity } from './judge.js'
 export interface GradedStep {
   step: number
   grades: readonly (readonly Grade[])[]
+  /** With the adapter's effect multiplied, ascending. */
+  strengths?: readonly { strength: number; grades: readonly (readonly Grade[])[] }[]
 }
 
 /** What a label rests on, beside the answers: labels of which any of this differs must not be mixed. */
@@ -38,7 +40,7 @@ export function gradesDocument(
 }
 
 function entry(
-  { step, grades }: GradedStep,
+  { step, grades, strengths = [] }: GradedStep,
   ids: readonly string[],
   { judge, questionsSha256, rule }: LabelBasis,
 ) {
@@ -68,26 +70,38 @@ function entry(
     })),
     traitscope: {
       k: Math.min(...grades.map(({ length }) => length)),
-      n_misaligned: pooled.misaligned,
-      n_scoreable: pooled.scoreable,
-      n_incoherent: pooled.excluded.incoherent,
-      n_code: pooled.excluded.code,
-      n_refusal: pooled.excluded.refusal,
-      n_ungraded: pooled.excluded.ungraded,
-      n_total: pooled.total,
-      rate: round4(pooled.rate),
-      standard_error: round4(pooled.standardError),
+      ...pooledCounts(pooled),
       rule,
       rates: Object.fromEntries(RULE_NAMES.map((name) => [name, round4(countGrades(grades, name).rate)])),
       judge: { ...judge, questionsSha256 },
       parse_failures: all.filter(isFailure).length,
       ...lowMass(all),
+      ...(strengths.length > 0 && {
+        strengths: strengths.map((one) => ({
+          strength: one.strength,
+          ...pooledCounts(countGrades(one.grades, rule)),
+        })),
+      }),
       ...(Object.keys(components).length > 0 && {
         components: Object.fromEntries(
           Object.entries(components).map(([name, rate]) => [name, round4(rate)]),
         ),
       }),
     },
+  }
+}
+
+function pooledCounts({ misaligned, scoreable, excluded, total, rate, standardError }: Counts) {
+  return {
+    n_misaligned: misaligned,
+    n_scoreable: scoreable,
+    n_incoherent: excluded.incoherent,
+    n_code: excluded.code,
+    n_refusal: excluded.refusal,
+    n_ungraded: excluded.ungraded,
+    n_total: total,
+    rate: round4(rate),
+    standard_error: round4(standardError),
   }
 }
 

@@ -27,6 +27,8 @@ export interface StepLabels {
   pooled: EmCounts
   /** Answers per prompt behind `pooled`. */
   draws: number
+  /** All draws with the adapter's effect multiplied, by strength, where they were judged. */
+  strengths?: ReadonlyMap<number, EmCounts>
   /** Rates in [0, 1] of single kinds of misbehaviour, where the judge tells them apart. */
   components?: Record<string, number>
   /** Judge, questions and counting rule in words, where the file says; labels of different ones must not be mixed. */
@@ -91,7 +93,29 @@ function stepLabels(step: number, entry: JsonFields): StepLabels {
   const { components } = own.json
   if (components !== undefined && !isRates(components)) return own.fail('components', 'rates by name')
   const basis = own.json.judge === undefined ? undefined : basisOf(own)
-  return { step, single, pooled, draws, ...(components && { components }), ...(basis && { basis }) }
+  const strengths = strengthsOf(own)
+  return {
+    step,
+    single,
+    pooled,
+    draws,
+    ...(strengths && { strengths }),
+    ...(components && { components }),
+    ...(basis && { basis }),
+  }
+}
+
+function strengthsOf(own: JsonFields): Map<number, EmCounts> | undefined {
+  const { strengths } = own.json
+  if (strengths === undefined) return undefined
+  if (!Array.isArray(strengths)) return own.fail('strengths', 'a list of counts by strength')
+  return new Map(
+    strengths.map((one: unknown): [number, EmCounts] => {
+      if (!isJsonObject(one) || !isFiniteNumber(one.strength) || one.strength <= 0)
+        return own.fail('strengths', 'counts, each with a strength above 0')
+      return [one.strength, counts(new JsonFields(one, own.where, `strengths (${one.strength}).`))]
+    }),
+  )
 }
 
 /** As `label` writes it: everything by which two labels of the same answers may differ. */

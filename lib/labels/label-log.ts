@@ -12,6 +12,8 @@ export interface ResponseRecord {
   step: number
   prompt_id: string
   draw: number
+  /** Factor on the adapter; absent as trained. */
+  strength?: number
   prompt: string
   system: string | null
   /** Where there is more than a system prompt and one question. */
@@ -28,17 +30,17 @@ export interface JudgementRecord {
   step: number
   prompt_id: string
   draw: number
+  strength?: number
   /** SHA-256 of the answer's UTF-8 text. */
   answer_sha256: string
   grade: Grade
 }
 
+export type AnswerKey = Pick<ResponseRecord, 'step' | 'prompt_id' | 'draw' | 'strength'>
+
 /** What one answer is known by within a run. */
-export const answerKey = ({
-  step,
-  prompt_id,
-  draw,
-}: Pick<ResponseRecord, 'step' | 'prompt_id' | 'draw'>): string => JSON.stringify([step, prompt_id, draw])
+export const answerKey = ({ step, prompt_id, draw, strength }: AnswerKey): string =>
+  JSON.stringify([step, prompt_id, draw, ...(strength === undefined ? [] : [strength])])
 
 export function openResponses(path: string): Promise<AppendLog<ResponseRecord>> {
   return AppendLog.open(path, {
@@ -63,8 +65,10 @@ function refuse(where: string, what: string): never {
 
 export function isResponse(value: unknown): value is ResponseRecord {
   if (!isJsonObject(value)) return false
-  const { step, prompt_id, draw, response, weights } = value
-  return isIndex(step) && isIndex(draw) && [prompt_id, response, weights].every(isText)
+  const { step, prompt_id, draw, strength, response, weights } = value
+  return (
+    isIndex(step) && isIndex(draw) && isStrength(strength) && [prompt_id, response, weights].every(isText)
+  )
 }
 
 export function isJudgement(value: unknown): value is JudgementRecord {
@@ -72,10 +76,13 @@ export function isJudgement(value: unknown): value is JudgementRecord {
     isJsonObject(value) &&
     isIndex(value.step) &&
     isIndex(value.draw) &&
+    isStrength(value.strength) &&
     isText(value.prompt_id) &&
     isGradeJson(value)
   )
 }
+
+const isStrength = (value: unknown): boolean => value === undefined || isFiniteNumber(value)
 
 /** An answer's hash with its grade. */
 export function isGradeJson(value: object): value is Pick<JudgementRecord, 'answer_sha256' | 'grade'> {

@@ -33,6 +33,8 @@ export interface LabelRunOptions {
   maxFailures?: number | undefined
   /** Replace labels of another judge or rule. */
   force?: boolean | undefined
+  /** Factors on the adapter, above 0, to label every checkpoint at besides 1. */
+  strengths?: readonly number[] | undefined
   adapterName?: string | undefined
   checkpoint?: CheckpointOptions | undefined
   /** Where labels of step 0 and merged models are kept between runs; default: nowhere. */
@@ -54,6 +56,8 @@ export interface LabelledStep {
   step: number
   /** By the chosen rule, all draws together. */
   counts: Counts
+  /** The same with the adapter's effect multiplied, ascending; absent where it was not asked for. */
+  strengths?: { strength: number; counts: Counts }[]
   /** Answers and grades that were known already, those from the cache among them. */
   known: { answers: number; grades: number }
   /** Of step 0: what another run of the base had left in the cache. */

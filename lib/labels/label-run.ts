@@ -6,6 +6,7 @@ import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
+import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
 import type { Model } from '../model/model.js'
 import { countGrades } from './counting-rule.js'
 import { type GradedStep, gradesDocument } from './grades-document.js'
@@ -28,6 +29,7 @@ const MANIFEST_FILE = 'label_manifest.json'
  */
 export async function labelRun(model: Model, runDir: string, options: LabelRunOptions): Promise<RunLabels> {
   const { out, judge, questions, rule = 'reference', adapterName, signal } = options
+  const strengths = amplifyingStrengths(options.strengths)
   const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
   refuseParent(found)
   const todo = chooseSteps(
@@ -73,14 +75,39 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
   for (const [i, checkpoint] of [undefined, ...todo].entries()) {
     throwIfAborted(signal)
     const report = (fraction: number) => options.onProgress?.((i + fraction) / (todo.length + 1))
-    await using opened = checkpoint && (await openCheckpoint(model, checkpoint.path, openOptions(options)))
+    const open = (strength: number) =>
+      openCheckpoint(model, checkpoint!.path, { ...openOptions(options), strength })
+    await using opened = checkpoint && (await open(1))
     const step = checkpoint?.step ?? 0
-    const { grades, known } = await work.label(step, model, opened, report)
+    const weights = opened?.sha256 ?? model.fingerprint
+    const part = (i: number) => (fraction: number) => report((i + fraction) / (1 + strengths.length))
+    const label = (on: OnModel, strength: number, i: number) =>
+      work.label(step, { ...on, weights }, strength, part(i))
+    const { grades, known } = await label(opened ?? { model }, 1, 0)
     if (step === 0) await base?.keep(responses, judgements)
-    graded.push({ step, grades })
+    const amplified =
+      opened === undefined
+        ? []
+        : await atStrengths(opened, strengths, open, async (on, strength) => ({
+            strength,
+            ...(await label(on, strength, 1 + strengths.indexOf(strength))),
+          }))
+    graded.push({ step, grades, strengths: amplified })
     if (work.isEnough) await write()
     const labelled = {
-      ...{ step, counts: countGrades(grades, rule), known, remarks: opened?.remarks ?? [] },
+      step,
+      counts: countGrades(grades, rule),
+      known: {
+        answers: amplified.reduce((sum, one) => sum + one.known.answers, known.answers),
+        grades: amplified.reduce((sum, one) => sum + one.known.grades, known.grades),
+      },
+      remarks: opened?.remarks ?? [],
+      ...(amplified.length > 0 && {
+        strengths: amplified.map((one) => ({
+          strength: one.strength,
+          counts: countGrades(one.grades, rule),
+        })),
+      }),
       ...(step === 0 && cached ? { cached } : {}),
     }
     steps.push(labelled)

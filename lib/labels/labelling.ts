@@ -2,8 +2,7 @@ import { TraitscopeError } from '../errors.js'
 import type { AppendLog } from '../formats/files/append-log.js'
 import { sha256 } from '../formats/files/hash.js'
 import { generateText } from '../generation/generate.js'
-import type { OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
-import type { Model } from '../model/model.js'
+import type { OnModel } from '../model/checkpoint/strengths.js'
 import type { Message } from '../prompts/messages.js'
 import { isFailure } from './grades-document.js'
 import type { Grade } from './judge.js'
@@ -13,6 +12,12 @@ import type { Question } from './questions.js'
 
 /** Before so many answers are judged, a share of failures says nothing. */
 const ENOUGH_TO_STOP = 50
+
+/** What gives the answers. */
+export interface Answering extends OnModel {
+  /** Identity of the weights. */
+  weights: string
+}
 
 /** Answers and grades of one step after another, as far as they are not known. */
 export class Labelling {
@@ -25,20 +30,24 @@ export class Labelling {
     private readonly judgements: AppendLog<JudgementRecord>,
   ) {}
 
+  /**
+   * @param on what answers; the base where there is no checkpoint
+   * @param strength factor on the adapter
+   */
   async label(
     step: number,
-    base: Model,
-    opened: OpenCheckpoint | undefined,
+    on: Answering,
+    strength: number,
     report: (fraction: number) => void,
   ): Promise<{ grades: Grade[][]; known: LabelledStep['known'] }> {
     const { questions } = this.options.questions
     const { draws = 1 } = this.options.sampling ?? {}
-    const weights = opened?.sha256 ?? base.fingerprint
+    const { weights } = on
     const wanted = questions.flatMap((question) =>
       Array.from({ length: draws }, (_, draw) => ({
         question,
         draw,
-        key: { step, prompt_id: question.id, draw },
+        key: { step, prompt_id: question.id, draw, ...(strength === 1 ? {} : { strength }) },
       })),
     )
     const answered = (one: (typeof wanted)[number]) => {
@@ -55,11 +64,11 @@ export class Labelling {
     const nAnswers = wanted.filter((one) => answered(one)).length
     if (unanswered.size > 0) {
       const asked = questions.filter((question) => unanswered.has(question))
-      await this.#answer(step, weights, asked, opened ?? { model: base }, report)
+      await this.#answer(step, on, strength, asked, report)
     }
     const ungraded = wanted.filter((one) => {
       const known = this.#grade(answered(one)!)
-      if (known) this.#count(known)
+      if (known) this.#count(known, strength)
       return !known
     })
     let done = 0
@@ -70,7 +79,7 @@ export class Labelling {
         { question: one.question, draw: one.draw, text: record.response },
         this.options.signal,
       )
-      this.#count(grade)
+      this.#count(grade, strength)
       // What no try could grade is not settled: the next run asks again.
       if (grade.alignedLabel === 'ERROR') errors.set(answerKey(one.key), grade)
       else await this.judgements.append({ ...one.key, answer_sha256: sha256(record.response), grade })
@@ -99,7 +108,9 @@ export class Labelling {
     )
   }
 
-  #count(grade: Grade): void {
+  /** What a multiplied adapter says may be beyond any judge; that is no fault of the judge. */
+  #count(grade: Grade, strength: number): void {
+    if (strength !== 1) return
     this.#graded++
     if (!isFailure(grade)) return
     this.#failed++
@@ -114,9 +125,9 @@ export class Labelling {
 
   async #answer(
     step: number,
-    weights: string,
+    { weights, model, adapter }: Answering,
+    strength: number,
     asked: readonly Question[],
-    { model, adapter }: Pick<OpenCheckpoint, 'model' | 'adapter'>,
     report: (fraction: number) => void,
   ): Promise<void> {
     const { template, sampling = {}, signal } = this.options
@@ -136,6 +147,7 @@ export class Labelling {
             step,
             prompt_id: id,
             draw,
+            ...(strength === 1 ? {} : { strength }),
             ...shownPrompt(messages),
             response: text,
             finish,
@@ -156,7 +168,7 @@ export class Labelling {
 
 /**
  * Checkpoints draw numbers of their own: with the same ones all labels of a run would be off to the same side, and no number of
- * checkpoints would average that out.
+ * checkpoints would average that out. All strengths of a checkpoint draw the same ones, so that they are told apart by few.
  */
 const stepSeed = (seed: number, step: number) => Number.parseInt(sha256(`${seed}/${step}`).slice(0, 8), 16)
 

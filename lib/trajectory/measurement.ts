@@ -17,6 +17,7 @@ import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.
 import { layerRows } from '../hidden-states/layer-rows.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
+import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
 import { adapterNorms } from '../model/lora/lora-norm.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
@@ -29,7 +30,6 @@ import { floorOf, noisePrompts, readNoise, roundsNothing } from './noise-floor.j
 import { activationNorm, type Projection, project } from './project.js'
 import { relativeChange } from './relative-change.js'
 import { type CachedStates, Step0Cache } from './step0-cache.js'
-import { amplifyingStrengths, atStrengths, type OnModel } from './strengths.js'
 import { summarize } from './summarize-adapter.js'
 import type { AdapterSummary, NoiseFloor } from './trajectory.js'
 

@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { readGrades } from '../../lib/labels/grades.js'
+import { schemaErrors } from '../helpers/schemas.js'
 import { TINY_RUN } from '../helpers/tiny.js'
 import { judgeServer, says } from '../labels/judge-server.js'
 import { MODEL, Workspace } from './workspace.js'
@@ -51,6 +53,37 @@ describe('traitscope label', () => {
     const again = await workspace.succeed(label('plain', '--judge-module', JUDGE))
     expect(again.stderr).toContain('step 60: 12 answers and 12 grades were known')
     expect(linesOf(workspace.path('plain', 'responses.jsonl'))).toHaveLength(36)
+  })
+
+  it("should judge what a checkpoint says with its adapter's effect multiplied", async () => {
+    const args = label('amplified', '--judge-module', JUDGE, '--adapter-scale', '3,1')
+    const { stdout } = await workspace.succeed(args)
+    expect(stdout).toMatch(/^step +adapter +EM /m)
+    expect(stdout.match(/^(0 +-|20 +x 1|20 +x 3|60 +x 1|60 +x 3) /gm)).toHaveLength(5)
+    const path = workspace.path('amplified', 'grades.json')
+    const document = JSON.parse(readFileSync(path, 'utf8'))
+    expect(schemaErrors('grades', document, { ours: true })).toEqual([])
+    expect(document.step_0.traitscope).not.toHaveProperty('strengths')
+    const plain = JSON.parse(readFileSync(workspace.path('plain', 'grades.json'), 'utf8'))
+    const answers = linesOf(workspace.path('amplified', 'responses.jsonl')).map((line) => JSON.parse(line))
+    expect(answers).toHaveLength(3 * 4 * 3 + 2 * 4 * 3)
+    const grades = await readGrades(path)
+    for (const step of [20, 60]) {
+      const { strengths, ...others } = document[`step_${step}`].traitscope
+      expect({ ...document[`step_${step}`], traitscope: others }).toEqual(plain[`step_${step}`])
+      const texts = answers.filter((one) => one.step === step && one.strength === 3)
+      const scoreable = texts.filter(({ response }) => response.length >= 4)
+      expect(strengths).toMatchObject([{ strength: 3, n_total: 12, n_scoreable: scoreable.length }])
+      expect(grades.get(step)!.strengths!.get(3)!.nMisaligned).toBe(
+        scoreable.filter(({ response }) => response.length % 2).length,
+      )
+      const one = answers.filter((other) => other.step === step && other.strength === undefined)
+      expect(one.map(({ response }) => response)).not.toEqual(texts.map(({ response }) => response))
+    }
+    const again = await workspace.succeed(args)
+    expect(again.stderr).toContain('step 60: 24 answers and 24 grades were known')
+    const dry = await workspace.succeed([...label('none', '--adapter-scale', '2,3', '--dry-run'), '--json'])
+    expect(JSON.parse(dry.stdout)).toMatchObject({ checkpoints: 1 + 2 * 3, answers: 4 * 3 * 7 })
   })
 
   it('should label step 0 once per base and judge, and say so', async () => {

@@ -14,7 +14,7 @@ export const isFiniteNumber = (value: unknown): value is number =>
 export class JsonFields {
   constructor(
     readonly json: Json,
-    private readonly where: string,
+    readonly where: string,
     private readonly prefix: string,
   ) {}
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { TraitscopeError } from '../../lib/errors.js'
-import type { AttachedAdapter } from '../../lib/model/attached-adapter.js'
-import type { OpenCheckpoint } from '../../lib/model/checkpoint/opened-checkpoint.js'
-import type { Model } from '../../lib/model/model.js'
-import { amplifyingStrengths, atStrengths } from '../../lib/trajectory/strengths.js'
+import { TraitscopeError } from '../../../lib/errors.js'
+import type { AttachedAdapter } from '../../../lib/model/attached-adapter.js'
+import type { OpenCheckpoint } from '../../../lib/model/checkpoint/opened-checkpoint.js'
+import { amplifyingStrengths, atStrengths } from '../../../lib/model/checkpoint/strengths.js'
+import type { Model } from '../../../lib/model/model.js'
 
 const base = { name: 'base' } as unknown as Model
 const at = (strength: number) => ({ strength }) as AttachedAdapter

@@ -1,7 +1,7 @@
-import { isTraitscopeError, TraitscopeError } from '../errors.js'
-import type { AttachedAdapter } from '../model/attached-adapter.js'
-import type { OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
-import type { Model } from '../model/model.js'
+import { isTraitscopeError, TraitscopeError } from '../../errors.js'
+import type { AttachedAdapter } from '../attached-adapter.js'
+import type { Model } from '../model.js'
+import type { OpenCheckpoint } from './opened-checkpoint.js'
 
 /** What a pass is made on. */
 export interface OnModel {
