@@ -143,12 +143,26 @@ export type { DriftOptions, DriftStep } from './drift/drift.js'
 
 export { watchRun } from './monitor/watch-run.js'
 export { watchEventJson } from './events/watch-events.js'
+export { EventReader } from './events/event-log.js'
+export { listStates } from './events/state-folder.js'
+export { defaultStateDir } from './formats/files/cache-dir.js'
 export type { WatchRunOptions } from './monitor/watch-run.js'
+export type { LoggedEvent } from './events/event-log.js'
+export type { WatchedRun } from './events/state-folder.js'
 export type {
   AlarmState,
   BaselineEvent,
   CheckpointEvent,
   EndEvent,
+  EndReason,
+  EventJson,
+  EventStamp,
+  FallingBehindEvent,
+  GapEvent,
+  LostEvent,
+  ResumedFrom,
+  RevisedEvent,
+  SecuredEvent,
   SkippedEvent,
   WaitingEvent,
   WatchErrorEvent,

@@ -19,7 +19,7 @@ const VALUES: Record<string, { names: string; module: object }> = {
       CORE_TRAITS loadTraitPack selectTraits extractDirections loadDirections saveDirections directionVector
       steer steeringVector readControlVector writeControlVector loadSteeringSuite sequenceRatio
       measureRun readTrajectory trajectoryDocument drift
-      watchRun watchEventJson
+      watchRun watchEventJson EventReader listStates defaultStateDir
       loadBundle trajectoryVerdicts scanLabelledRuns readGrades calibrate saveBundle
       htmlReport readReportRun
       ERROR_CODES isTraitscopeError TraitscopeError diagnose checkDevices`,

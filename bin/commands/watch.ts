@@ -181,7 +181,8 @@ function printEvent(output: Output, event: WatchEvent, traits: string[], said: S
       )
       return
     case 'skipped':
-      output.note(`step ${event.step} was skipped: ${event.reason}`)
+    case 'lost':
+      output.note(`step ${event.step} was ${event.type}: ${event.reason}`)
       return
     case 'error':
       output.error(

@@ -65,8 +65,8 @@ export function record(run: DemoRun, event: WatchEvent, labels: Grades | undefin
     case 'error':
       run.doing = `step ${event.step} failed: ${event.error.message}`
       return
-    case 'skipped':
-      run.doing = `step ${event.step} was skipped: ${event.reason}`
+    case 'lost':
+      run.doing = `step ${event.step} was lost: ${event.reason}`
       return
     case 'end':
       run.doing = endOf(run)

@@ -100,7 +100,7 @@ async function watchReplay(
     record(run, event, labels)
     onChange()
     // The last checkpoint of a replay is written once: nothing better would come.
-    if ((event.type === 'error' || event.type === 'skipped') && event.step === last) break
+    if ((event.type === 'error' || event.type === 'lost') && event.step === last) break
   }
   run.ended = true
   onChange()

@@ -1,18 +1,28 @@
 import type { Verdict } from '../detector/verdict.js'
 import type { DriftStep } from '../drift/drift.js'
-import type { TraitscopeError } from '../errors.js'
+import type { ErrorCode, TraitscopeError } from '../errors.js'
 import type { FileHash } from '../formats/files/hash.js'
 import type { Projection } from '../trajectory/project.js'
 import type { AdapterSummary, NoiseFloor, Step } from '../trajectory/trajectory.js'
 
-/** Version of an event as JSON. Within one version fields are only added, and none changes its meaning. */
-export const EVENT_SCHEMA = 1
+/** Version of an event as JSON. Within one version fields and types are only added, and none changes its meaning. */
+export const EVENT_SCHEMA = 2
 
 /** Where the alarm of a run stands: `raised` and `cleared` happen once; between them it is `standing`. */
 export type AlarmState = 'quiet' | 'raised' | 'standing' | 'cleared'
 
-/** Step 0 is known: the base model was measured, or its states came from the cache. */
-export interface BaselineEvent {
+/** What every event says beside what happened. */
+export interface EventStamp {
+  /** When, in ISO 8601. */
+  time?: string
+  /** The run's folder; absent where an event is about all runs that are watched. */
+  run?: string
+  /** Number of the event in its run's log, from 1, never given twice; absent where there is no run. */
+  seq?: number
+}
+
+/** Step 0 is known: the base model was measured, or its states came from the cache. A watch of a run begins with it. */
+export interface BaselineEvent extends EventStamp {
   type: 'baseline'
   traits: readonly string[]
   layers: readonly number[]
@@ -24,12 +34,28 @@ export interface BaselineEvent {
   tokens: { total: number; computed: number }
   /** What rounding alone makes of a drift; null where nothing is rounded. */
   noiseFloor: NoiseFloor | null
+  /** SHA-256 over base, directions, prompts and detector: what was measured under others is measured again. */
+  conditions: string
+  /** What an earlier watch of this run has left to go on from; absent when this is the first. */
+  resumed?: ResumedFrom
   /** What the bundle's detector says of the start; absent when the watch has none. */
   verdict?: Verdict
 }
 
+/** What a watch knows of a run when it begins. */
+export interface ResumedFrom {
+  /** When the last event was logged, in ISO 8601: what came and went after it, nobody has seen. */
+  lastEvent: string
+  /** Steps that are measured already. */
+  measured: number
+  /** Steps that are secured and not measured yet. */
+  secured: number
+  /** Where the alarm stands. */
+  alarm: 'quiet' | 'standing'
+}
+
 /** A checkpoint was measured. */
-export interface CheckpointEvent {
+export interface CheckpointEvent extends EventStamp {
   type: 'checkpoint'
   step: Step
   path: string
@@ -68,6 +94,12 @@ export interface CheckpointEvent {
   tokens: { total: number; computed: number }
   /** Wall time of reading, attaching and measuring, in milliseconds. */
   milliseconds: number
+  /** Checkpoints of all runs that are complete and wait for their turn. */
+  backlog: number
+  /** When its last file was written, in ISO 8601. */
+  writtenAt?: string
+  /** Changes when its files change; whoever goes on from here need not read them again. */
+  stamp?: string
   /** What the bundle's detector says; absent when the watch has none. */
   verdict?: Verdict
   /** Where the alarm of the run stands; goes with `verdict`. */
@@ -75,37 +107,112 @@ export interface CheckpointEvent {
 }
 
 /** Something is not there yet; sent once per reason, not once per look. */
-export interface WaitingEvent {
+export interface WaitingEvent extends EventStamp {
   type: 'waiting'
   /** Absent when it is the run itself that is waited for. */
   step?: Step
   reason: string
 }
 
-/** A checkpoint will not be measured: it vanished. */
-export interface SkippedEvent {
+/** What looks like a checkpoint is none of this run, and is left out. */
+export interface SkippedEvent extends EventStamp {
   type: 'skipped'
   step: Step
   reason: string
+  /** Changes when its files change: it is looked at again then. */
+  stamp?: string
 }
 
-/** A checkpoint could not be measured. It is looked at again when its files change; the watch goes on. */
-export interface WatchErrorEvent {
+/** A checkpoint's files are kept until it is measured, whatever the trainer does with them. */
+export interface SecuredEvent extends EventStamp {
+  type: 'secured'
+  step: Step
+  path: string
+  adapterSha256: string
+  /** `link`: a second name of the same file. `copy`: other bytes on the disk. */
+  how: 'link' | 'copy'
+  /** Folder below the state's that holds them. */
+  folder: string
+  bytes: number
+  /** The names of its files, below the run's folder. */
+  files: readonly string[]
+  epoch?: number
+  loss?: number
+  writtenAt?: string
+  stamp?: string
+}
+
+/** A checkpoint was there while a watch ran, and can no longer be measured. */
+export interface LostEvent extends EventStamp {
+  type: 'lost'
+  step: Step
+  reason: string
+  /** Where it was read before it went. */
+  adapterSha256?: string
+}
+
+/** Steps between two checkpoints that no watch has seen. */
+export interface GapEvent extends EventStamp {
+  type: 'gap'
+  /** Checkpoints that are known on both sides; 0 is the start of the run. */
+  after: number
+  before: number
+  /** Those that the trainer's save interval lets expect; absent when the interval is not known. */
+  steps?: readonly number[]
+  reason: string
+}
+
+/** Checkpoints come faster than they are measured. Sent when it begins, and whenever the backlog has doubled. */
+export interface FallingBehindEvent extends EventStamp {
+  type: 'falling-behind'
+  /** Complete checkpoints that wait. */
+  backlog: number
+  /** Seconds from one checkpoint to the next, and seconds that measuring one takes; medians of the last ones. */
+  secondsBetween: number
+  secondsPerCheckpoint: number
+  /** How many of those that wait are secured. */
+  secured: number
+  /** What it costs and which flag helps, in a sentence. */
+  advice: string
+}
+
+/** A new verdict on a checkpoint that had one. Not sent by this version. */
+export interface RevisedEvent extends EventStamp {
+  type: 'revised'
+  step: Step
+  adapterSha256: string
+  verdict: Verdict
+  reason: string
+}
+
+/** Something failed, and the watch goes on: a checkpoint, a look at a run, or the log itself. */
+export interface WatchErrorEvent extends EventStamp {
   type: 'error'
   step?: Step
   error: TraitscopeError
+  /** It is tried again after so many milliseconds; absent when only a change of the files makes it worth it. */
+  retryMs?: number
+  /** Changes when the files change. */
+  stamp?: string
 }
 
+/** Why a watch is over. */
+export type EndReason = 'once' | 'until-step' | 'idle' | 'alarm' | 'aborted' | 'failed'
+
 /** The watch is over; always the last event. */
-export interface EndEvent {
+export interface EndEvent extends EventStamp {
   type: 'end'
   /**
    * `once`: one look was asked for. `until-step`: that step is measured. `idle`: nothing new for long enough.
-   * `alarm`: the watch was to end at the first one.
+   * `alarm`: the watch was to end at the first one. `failed`: the error before it lets nothing be measured any more.
    */
-  reason: 'once' | 'until-step' | 'idle' | 'alarm' | 'aborted'
-  /** Checkpoints measured, re-measured ones counted again. */
+  reason: EndReason
+  /** Checkpoints measured by this watch, re-measured ones counted again. */
   measured: number
+  /** Checkpoints that were lost under it. */
+  lost: number
+  /** Steps that were begun and not finished by the trainer, or not measured yet. */
+  unfinished: readonly Step[]
   /** Step that the final adapter repeats, if it is known to. */
   finalAliasOf?: number
 }
@@ -116,13 +223,22 @@ export type WatchEvent =
   | CheckpointEvent
   | WaitingEvent
   | SkippedEvent
+  | SecuredEvent
+  | LostEvent
+  | GapEvent
+  | FallingBehindEvent
+  | RevisedEvent
   | WatchErrorEvent
   | EndEvent
 
+/** An event as JSON has it: errors are code and message, and what is no number is null. */
+export type EventJson =
+  | Exclude<WatchEvent, WatchErrorEvent>
+  | (Omit<WatchErrorEvent, 'error'> & { error: { code: ErrorCode; message: string } })
+
 /** The event as a plain value for JSON, with its schema: errors have no enumerable fields of their own. */
-export function watchEventJson(event: WatchEvent): Record<string, unknown> {
+export function watchEventJson(event: WatchEvent): EventJson & { schemaVersion: number } {
   const plain = { ...event, schemaVersion: EVENT_SCHEMA }
-  return event.type === 'error'
-    ? { ...plain, error: { code: event.error.code, message: event.error.message } }
-    : plain
+  if (plain.type !== 'error') return plain
+  return { ...plain, error: { code: plain.error.code, message: plain.error.message } }
 }

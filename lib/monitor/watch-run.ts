@@ -27,6 +27,7 @@ import type { Projection } from '../trajectory/project.js'
 import type { NoiseFloor, Step } from '../trajectory/trajectory.js'
 import { AlarmLatch } from './alarm-latch.js'
 import { type PendingCheckpoint, RunLedger } from './run-ledger.js'
+import { watchedUnder } from './watched-under.js'
 
 /** How to watch, and when to end. */
 export interface WatchRunOptions extends MeasurementOptions {
@@ -78,7 +79,14 @@ export async function* watchRun(
   let found: RunFolder | undefined
   const end = (reason: EndEvent['reason']): EndEvent => {
     const aliasOf = found?.final?.aliasOf
-    return { type: 'end', reason, measured, ...(aliasOf === undefined ? {} : { finalAliasOf: aliasOf }) }
+    return {
+      type: 'end',
+      reason,
+      measured,
+      lost: 0,
+      unfinished: [],
+      ...(aliasOf === undefined ? {} : { finalAliasOf: aliasOf }),
+    }
   }
   try {
     const layer = options.layer ?? bundle?.detector.mainLayer
@@ -89,7 +97,7 @@ export async function* watchRun(
     options.onProgress?.(0, 1)
     const noiseFloor = await plan.measureNoise(base, { signal })
     const verdicts = bundle && verdictsOf(bundle, plan, base, { ...options, noiseFloor })
-    yield baselineEvent(plan, base, noiseFloor, verdicts)
+    yield baselineEvent(plan, base, noiseFloor, verdicts, bundle)
     let changedAt = performance.now()
     for (;;) {
       const before = stampsOf(found)
@@ -171,7 +179,7 @@ async function* visit(
     if (state === 'incomplete' && ledger.wait(step, reason)) yield { type: 'waiting', step, reason }
   }
   for (const step of ledger.takeVanished(found)) {
-    yield { type: 'skipped', step, reason: 'it disappeared before it was complete' }
+    yield { type: 'lost', step, reason: 'it disappeared before it was complete' }
   }
   for (const pending of ledger.pending(found)) {
     throwIfAborted(options.signal)
@@ -210,7 +218,7 @@ async function inspect(
     }
     ledger.settle(pending, undefined)
     if (await isRotatedAway(error, path)) {
-      return { type: 'skipped', step, reason: error.message }
+      return { type: 'lost', step, reason: error.message }
     }
     return { type: 'error', step, error }
   } finally {
@@ -266,6 +274,7 @@ async function measurePending(
     primary: plan.primary,
     tokens,
     milliseconds: performance.now() - started,
+    backlog: 0,
     ...(verdicts && verdictAndAlarm(verdicts, latch, step, meansOf(layers), base.activationNorms, amplified)),
   }
 }
@@ -306,6 +315,7 @@ function baselineEvent(
   base: BaseMeasurement,
   noiseFloor: NoiseFloor | null,
   verdicts: RunVerdicts | undefined,
+  bundle: Bundle | undefined,
 ): BaselineEvent {
   const { layers, activationNorms, cached, tokens } = base
   return {
@@ -317,6 +327,7 @@ function baselineEvent(
     cached,
     tokens,
     noiseFloor,
+    conditions: watchedUnder(plan, bundle),
     ...(verdicts && { verdict: verdicts.verdict(0, meansOf(layers), activationNorms) }),
   }
 }

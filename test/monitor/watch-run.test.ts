@@ -223,7 +223,7 @@ describe('watchRun', () => {
       'waiting 10': () => rm(join(run, 'checkpoint-10'), { recursive: true }),
     })
     expect(story.slice(0, 3)).toEqual(['baseline', 'waiting 10', 'waiting: there is no checkpoint yet'])
-    expect(story).toContain('skipped 10')
+    expect(story).toContain('lost 10')
   })
 
   it('should report a checkpoint that vanishes before its turn', async () => {
@@ -232,7 +232,7 @@ describe('watchRun', () => {
     const { story } = await follow({
       'checkpoint 10': () => rm(join(run, 'checkpoint-20'), { recursive: true }),
     })
-    expect(story).toEqual(['baseline', 'checkpoint 10', 'skipped 20', 'end: idle'])
+    expect(story).toEqual(['baseline', 'checkpoint 10', 'lost 20', 'end: idle'])
   })
 
   it('should go on after a checkpoint that cannot be measured, and look again when it changes', async () => {

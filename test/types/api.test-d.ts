@@ -8,6 +8,7 @@ import {
   type Directions,
   type DriftStep,
   drift,
+  type EndReason,
   type ErrorCode,
   extractDirections,
   type HiddenStates,
@@ -114,13 +115,22 @@ export async function watching(): Promise<void> {
         break
       case 'waiting':
       case 'skipped':
+      case 'lost':
+      case 'gap':
+      case 'revised':
         expectTypeOf(event.reason).toEqualTypeOf<string>()
         break
       case 'error':
         expectTypeOf(event.error).toEqualTypeOf<TraitscopeError>()
         break
       case 'end':
-        expectTypeOf(event.reason).toEqualTypeOf<'once' | 'until-step' | 'idle' | 'alarm' | 'aborted'>()
+        expectTypeOf(event.reason).toEqualTypeOf<EndReason>()
+        break
+      case 'secured':
+        expectTypeOf(event.how).toEqualTypeOf<'link' | 'copy'>()
+        break
+      case 'falling-behind':
+        expectTypeOf(event.backlog).toEqualTypeOf<number>()
         break
       default:
         expectTypeOf(event).toBeNever()

@@ -7,10 +7,12 @@ import { claim } from './file-lock.js'
 import { withFile } from './read-whole.js'
 
 export interface LogOptions<T> {
-  /** What a record is about: of several with one key the last counts. */
-  key: (record: T) => string
+  /** What a record is about: of several with one key the last counts. Without a key it is written, and not kept in memory. */
+  key: (record: T) => string | undefined
   /** Checks what a line holds. @throws a TraitscopeError for what is no record; `where` names file and line. */
   parse: (value: object, where: string) => T
+  /** Called with every record in order: those that are found at opening, then each that is appended, once it is on the disk. */
+  each?: ((record: T) => void) | undefined
 }
 
 /**
@@ -78,7 +80,7 @@ export class AppendLog<T extends object> implements AsyncDisposable {
     }
   }
 
-  /** The last record of every key, in the order in which the keys came first. */
+  /** The last record of every key, in the order in which the keys came first; those without a key are not among them. */
   get records(): ReadonlyMap<string, T> {
     return this.#records
   }
@@ -120,7 +122,8 @@ export class AppendLog<T extends object> implements AsyncDisposable {
       try {
         await this.#write(Buffer.from(batch.map(({ line }) => line).join('')))
         for (const { key, record, resolve } of batch) {
-          this.#records.set(key, record)
+          if (key !== undefined) this.#records.set(key, record)
+          this.#options.each?.(record)
           resolve()
         }
       } catch (error) {
@@ -170,7 +173,7 @@ export async function readLog<T extends object>(
 }
 
 interface Waiting<T> {
-  key: string
+  key: string | undefined
   record: T
   line: string
   resolve: () => void
@@ -211,7 +214,7 @@ const BEGUN = /^\{("|$)/
 async function scan<T extends object>(
   file: FileHandle,
   path: string,
-  { key, parse }: LogOptions<T>,
+  { key, parse, each }: LogOptions<T>,
 ): Promise<Scanned<T>> {
   const records = new Map<string, T>()
   const found: Scanned<T> = { records, end: 0, size: 0, unended: false }
@@ -229,7 +232,9 @@ async function scan<T extends object>(
     }
     if (value !== undefined) {
       const record = parse(value, where)
-      records.set(key(record), record)
+      const about = key(record)
+      if (about !== undefined) records.set(about, record)
+      each?.(record)
     }
     found.end = found.size
     found.unended = !ended

@@ -1,0 +1,178 @@
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { TraitscopeError } from '../errors.js'
+import { AppendLog } from '../formats/files/append-log.js'
+import { errnoOf, fileError } from '../formats/files/file-errors.js'
+import { EVENT_SCHEMA, type EventJson, type WatchEvent, watchEventJson } from './watch-events.js'
+
+/** The log of a run, in the state folder of its watch. */
+export const EVENTS_FILE = 'events.jsonl'
+
+/** An event as it stands in a log. */
+export type LoggedEvent = EventJson & { schemaVersion: number; time: string; run: string; seq: number }
+
+/**
+ * Everything that watches of one run have told, in a file that only grows: `events.jsonl`, a line per event, each on the disk
+ * before anybody is told. One watch writes at a time; any number of readers may follow, see {@link EventReader}.
+ */
+export class EventLog implements AsyncDisposable {
+  readonly #log: AppendLog<LoggedEvent>
+  readonly #run: string
+  readonly #last: { seq: number }
+
+  private constructor(log: AppendLog<LoggedEvent>, run: string, last: { seq: number }) {
+    this.#log = log
+    this.#run = run
+    this.#last = last
+  }
+
+  /**
+   * Opens the log of a run, or begins one, and repairs its end after a kill.
+   *
+   * @param folder the run's state folder
+   * @param run the run's folder, which every event names
+   * @param each called with every event in order, those of earlier watches first
+   * @throws FILE_ACCESS when another watch writes it, or it cannot be written; FILE_INVALID for a damaged one, and for one
+   * of another version
+   */
+  static async open(folder: string, run: string, each: (event: LoggedEvent) => void): Promise<EventLog> {
+    const last = { seq: 0 }
+    const log = await AppendLog.open<LoggedEvent>(join(folder, EVENTS_FILE), {
+      key: () => undefined,
+      parse: parseEvent,
+      each: (event) => {
+        last.seq = event.seq
+        each(event)
+      },
+    })
+    return new EventLog(log, run, last)
+  }
+
+  get path(): string {
+    return this.#log.path
+  }
+
+  /** Bytes of an unfinished event that a killed watch had left and that are gone now; 0 for none. */
+  get repaired(): number {
+    return this.#log.repaired
+  }
+
+  /** Logs an event and returns it with its number. @throws as `AppendLog.append`; the event is not logged then */
+  async append<E extends WatchEvent>(event: E): Promise<E & { seq: number; time: string; run: string }> {
+    const stamp = { time: event.time ?? new Date().toISOString(), run: this.#run, seq: this.#last.seq + 1 }
+    const { type, ...rest } = event
+    const stamped = { type, ...stamp, ...rest, ...stamp } as E & typeof stamp
+    await this.#log.append(watchEventJson(stamped) as LoggedEvent)
+    return stamped
+  }
+
+  close(): Promise<void> {
+    return this.#log.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/** @throws FILE_INVALID for what is no event of this version. */
+export function parseEvent(value: object, where: string): LoggedEvent {
+  const { type, seq, time, run, schemaVersion } = value as Partial<LoggedEvent>
+  if (schemaVersion !== undefined && schemaVersion !== EVENT_SCHEMA) {
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected events of version ${EVENT_SCHEMA} in ${where}, found version ${String(schemaVersion)}: move the log away, or watch with another --state`,
+    )
+  }
+  if (
+    typeof type === 'string' &&
+    Number.isSafeInteger(seq) &&
+    typeof time === 'string' &&
+    typeof run === 'string'
+  )
+    return value as LoggedEvent
+  throw new TraitscopeError('FILE_INVALID', `expected an event with type, seq, time and run in ${where}`)
+}
+
+/** Of a log at a time. */
+const CHUNK = 1 << 20
+
+/**
+ * Reads a log that somebody else may be writing. Each {@link next} gives what has come since the one before; an event that
+ * is still being written comes with the next one. Nothing is kept in memory but the place.
+ */
+export class EventReader {
+  #offset = 0
+  #seq = 0
+  readonly path: string
+
+  /** @param folder the run's state folder */
+  constructor(folder: string) {
+    this.path = join(folder, EVENTS_FILE)
+  }
+
+  /** Number of the last event that was given; 0 before the first. */
+  get seq(): number {
+    return this.#seq
+  }
+
+  /**
+   * The events since the last call, at most about a megabyte of them: call again until there is none.
+   *
+   * @param after leaves out events up to this number, e.g. what a client has seen already
+   * @throws FILE_ACCESS; FILE_INVALID naming the line that is no event
+   */
+  async next(after = 0): Promise<LoggedEvent[]> {
+    for (;;) {
+      const events = await this.#read()
+      if (events.length === 0) return []
+      const news = events.filter(({ seq }) => seq > after)
+      if (news.length > 0) return news
+    }
+  }
+
+  async #read(): Promise<LoggedEvent[]> {
+    const bytes = await this.#bytes()
+    const end = bytes.lastIndexOf(10) + 1
+    const lines = bytes.toString('utf8', 0, end).split('\n').slice(0, -1)
+    const events = lines.filter((line) => line !== '').map((line) => eventIn(line, this.path))
+    this.#offset += end
+    this.#seq = events.at(-1)?.seq ?? this.#seq
+    return events
+  }
+
+  /** From where the last whole line ended; more than a chunk only for a line that is longer. */
+  async #bytes(): Promise<Buffer> {
+    try {
+      const file = await open(this.path, 'r')
+      try {
+        const { size } = await file.stat()
+        // Begun anew: what was given before is in no file any more.
+        if (size < this.#offset) this.#offset = 0
+        for (let length = CHUNK; ; length *= 2) {
+          const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, this.#offset)
+          if (bytesRead < length || buffer.includes(10)) return buffer.subarray(0, bytesRead)
+        }
+      } finally {
+        await file.close()
+      }
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return Buffer.alloc(0)
+      throw fileError(error, this.path)
+    }
+  }
+}
+
+function eventIn(line: string, path: string): LoggedEvent {
+  let value: unknown
+  try {
+    value = JSON.parse(line)
+  } catch {
+    value = undefined
+  }
+  if (typeof value === 'object' && value !== null) return parseEvent(value, path)
+  throw new TraitscopeError(
+    'FILE_INVALID',
+    `expected a JSON object on every line of ${path}, found ${JSON.stringify(line.slice(0, 40))}`,
+  )
+}

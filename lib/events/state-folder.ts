@@ -1,0 +1,62 @@
+import { realpath } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { isTraitscopeError } from '../errors.js'
+import { sha256 } from '../formats/files/hash.js'
+import { listFolder } from '../formats/files/list-folder.js'
+import { EVENTS_FILE, EventReader } from './event-log.js'
+
+/** A run that was watched, and where its state is. */
+export interface WatchedRun {
+  /** The run's folder. */
+  run: string
+  /** The folder with its `events.jsonl`. */
+  folder: string
+}
+
+/**
+ * Where the state of a run's watch is: a folder per run, named after it. A run is its folder's path with all links followed,
+ * as far as it exists: a run that moves is another one.
+ *
+ * @param stateDir the folder of all states, e.g. `defaultStateDir()`
+ */
+export async function runState(stateDir: string, runDir: string): Promise<WatchedRun> {
+  const run = await realPath(resolve(runDir))
+  const name = basename(run)
+    .replaceAll(/[^\w.-]/g, '_')
+    .slice(0, 60)
+  return { run, folder: join(resolve(stateDir), 'watch', `${name}-${sha256(run).slice(0, 16)}`) }
+}
+
+/** Every run whose watch has left a state, by the run's path. @throws FILE_ACCESS */
+export async function listStates(stateDir: string): Promise<WatchedRun[]> {
+  const parent = join(resolve(stateDir), 'watch')
+  const found: WatchedRun[] = []
+  const entries = await listFolder(parent, 'absent').catch((error: unknown) => {
+    if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return []
+    throw error
+  })
+  for (const { name } of entries) {
+    const folder = join(parent, name)
+    const run = await firstRun(folder)
+    if (run !== undefined) found.push({ run, folder })
+  }
+  return found.sort((a, b) => (a.run < b.run ? -1 : 1))
+}
+
+/** A log that is empty, or none of ours, names no run. */
+async function firstRun(folder: string): Promise<string | undefined> {
+  const [first] = await new EventReader(folder).next().catch(() => [])
+  return first?.run
+}
+
+/** With the links of what is there followed, and the rest as it was named. */
+async function realPath(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch {
+    const parent = dirname(path)
+    return parent === path ? path : join(await realPath(parent), basename(path))
+  }
+}
+
+export { EVENTS_FILE }

@@ -1,0 +1,23 @@
+import type { Bundle } from '../detector/bundle.js'
+import { sha256 } from '../formats/files/hash.js'
+import type { MeasurementPlan } from '../trajectory/measurement.js'
+
+/**
+ * SHA-256 over all that decides what a number and a verdict mean: what a watch has measured under one of them counts for the
+ * next watch under the same. Device and versions are left out, they only round.
+ */
+export function watchedUnder(
+  plan: Pick<MeasurementPlan, 'measuredUnder' | 'primary'>,
+  bundle: Pick<Bundle, 'detector'> | undefined,
+): string {
+  const { conditions, directionsSha256, tokenIdsSha256 } = plan.measuredUnder
+  return sha256(
+    JSON.stringify({
+      base: conditions.base.fingerprint,
+      directions: directionsSha256,
+      tokenIds: tokenIdsSha256,
+      primary: plan.primary,
+      detector: bundle === undefined ? null : bundle.detector.toJSON(),
+    }),
+  )
+}
