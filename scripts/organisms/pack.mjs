@@ -143,8 +143,16 @@ function packCheckpoints(organism, run) {
   const source = join(from, organism, 'runs', run)
   const to = join(ORGANISMS, 'checkpoints', organism, run)
   const folders = list(source).filter((name) => name.startsWith('checkpoint-'))
-  for (const folder of ['', ...folders])
+  for (const folder of ['', ...folders]) {
     for (const file of CHECKPOINT_FILES) copy(join(source, folder, file), join(to, folder, file))
+    nameBase(join(to, folder, 'adapter_config.json'), organism)
+  }
+}
+
+/** The trainer's base was a folder called "base"; whoever gets the adapter knows it by the name in its GGUF. */
+function nameBase(file, organism) {
+  const named = readFileSync(file, 'utf8').replace(/("base_model_name_or_path": )"[^"]*"/, `$1"${organism}"`)
+  writeFileSync(file, named)
 }
 
 /** The bytes alone: a copy must not inherit the permissions of the lab. */

@@ -44,6 +44,7 @@ describe('inspectPath on what trainers write', () => {
       ['parameters', '86.2K'],
       ['tensors', '30 BF16'],
       ['read', 'model-00001-of-00002.safetensors (not hashed) and 1 more'],
+      ['remark', expect.stringMatching(/does not name its base, and this one is called "oracle mistral"/)],
     ])
     expect(fits?.ok).toBe(true)
   })

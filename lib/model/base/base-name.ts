@@ -18,7 +18,7 @@ export function baseNameRemark(named: string | undefined, base: GgufContents): s
   const own = base.metadata.get('general.name')
   const name = typeof own === 'string' && own.trim() !== '' ? own : basename(base.path, '.gguf')
   if (named === undefined || named.trim() === '') {
-    return `the adapter does not name its base, and this one is called ${quoted(name)}: make sure that it was trained on it, since on another one its drift means nothing`
+    return `the checkpoint does not name its base, and this one is called ${quoted(name)}: make sure that it was trained on it, since on another one its drift means nothing`
   }
   if (plainName(named) === plainName(name)) return undefined
   return `the checkpoint names ${quoted(named)} as its base, and this one is called ${quoted(name)}: make sure that it is the same model, since on another one its drift means nothing`

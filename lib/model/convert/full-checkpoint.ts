@@ -44,12 +44,13 @@ export async function convertCheckpoint(
 }
 
 /**
- * What there is to say of a whole model on this base, in sentences. Newer ones do not say what they were trained from,
- * and their own weights take the place of all of the base's.
+ * What there is to say of a whole model on this base, in sentences. Its own weights take the place of all of the base's, but
+ * drift is counted from the base: one that does not say what it was trained from, as those of newer trainers, cannot be
+ * compared with it.
  */
 export async function modelRemarks(weights: HfWeights, base: GgufFile): Promise<string[]> {
   const named = (await modelConfig(weights))?._name_or_path
-  const other = typeof named === 'string' && named !== '' ? baseNameRemark(named, base) : undefined
+  const other = baseNameRemark(typeof named === 'string' ? named : undefined, base)
   return [...leftOverRemarks(weights), ...(other === undefined ? [] : [other])]
 }
 

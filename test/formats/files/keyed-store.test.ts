@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -64,6 +64,62 @@ describe('KeyedStore', () => {
     const store = await filled('abcd', { maxBytes: 10_000, maxEntries: 2 })
     await store.write(key('e'), 'new')
     expect(await names()).toEqual([`kept-${key('a')}.bin`, `kept-${key('e')}.bin`])
+  })
+
+  it('should keep entries that just fill it', async () => {
+    const store = await filled('ab', { maxBytes: 200 })
+    await store.prune(key('a'))
+    expect(await names()).toEqual([`kept-${key('a')}.bin`, `kept-${key('b')}.bin`])
+  })
+
+  it('should count the entry that stays first, however long ago it was used', async () => {
+    const store = await filled('ab', { maxBytes: 100 })
+    await store.prune(key('b'))
+    expect(await names()).toEqual([`kept-${key('b')}.bin`])
+  })
+
+  it('should touch no file that only looks like one of its own', async () => {
+    const store = await filled('a', { maxBytes: 1 })
+    const foreign = [
+      `.kept-${key('b')}.bin`,
+      `.kept-${key('b')}.bin.swp`,
+      `.kept-${key('b')}.tmp`,
+      `.kept-${'b'.repeat(63)}.bin.1-ab.tmp`,
+      `.other${key('b')}.bin.1-ab.tmp`,
+      `kept-${'b'.repeat(63)}g.bin`,
+      `kept-${'B'.repeat(64)}.bin`,
+      `keep-${key('b')}.bin`,
+    ].sort()
+    for (const name of foreign) {
+      await writeFile(join(folder, name), Buffer.alloc(100))
+      await utimes(join(folder, name), 1, 1)
+    }
+    await store.prune(key('c'))
+    expect(await names()).toEqual(foreign)
+  })
+
+  it('should leave temporary files alone for a day', async () => {
+    const store = await filled('a')
+    const temporary = (hours: number) => join(folder, `.kept-${key('a')}.bin.${hours}.tmp`)
+    for (const hours of [1, 23, 25]) {
+      await writeFile(temporary(hours), 'being written')
+      const then = Date.now() / 1000 - 3600 * hours
+      await utimes(temporary(hours), then, then)
+    }
+    await store.prune(key('a'))
+    expect(await names()).toEqual([
+      `.kept-${key('a')}.bin.1.tmp`,
+      `.kept-${key('a')}.bin.23.tmp`,
+      `kept-${key('a')}.bin`,
+    ])
+  })
+
+  it.runIf(process.platform !== 'win32')('should go on when another process removes an entry', async () => {
+    const store = await filled('ab', { maxBytes: 100 })
+    // What a listing still names and no look finds: a link to nothing.
+    await symlink(join(folder, 'nothing'), store.path(key('c')))
+    await store.prune(key('a'))
+    expect(await names()).toEqual([`kept-${key('a')}.bin`, `kept-${key('c')}.bin`])
   })
 
   it('should say what is in the way of writing', async () => {

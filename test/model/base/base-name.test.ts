@@ -39,7 +39,7 @@ describe('baseNameRemark', () => {
     expect(baseNameRemark(named, base(name))).toMatch(/names ".*" as its base, and this one is called ".*"/)
   })
 
-  it.each([undefined, '', '  '])('should say that an adapter does not name its base: %j', (named) => {
+  it.each([undefined, '', '  '])('should say that a checkpoint does not name its base: %j', (named) => {
     expect(baseNameRemark(named, base('x'))).toMatch(/does not name its base, and this one is called "x"/)
   })
 })

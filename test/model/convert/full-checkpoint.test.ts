@@ -45,6 +45,27 @@ describe('openCheckpoint on a whole model', () => {
     expect(model.info.nLayer).toBe(3)
   })
 
+  it.each([
+    ['no base', {}, /does not name its base, and this one is called/],
+    ['an empty one', { _name_or_path: '' }, /does not name its base/],
+    ['another one', { _name_or_path: 'someone/other-7B' }, /names "someone\/other-7B" as its base/],
+  ])(
+    'should say that its base could not be compared, or differs, with %s in config.json',
+    async (_, named, remark) => {
+      const copy = await mkdtemp(join(folder, 'named-'))
+      await cp(CHECKPOINT, copy, { recursive: true })
+      const path = join(copy, 'config.json')
+      const { _name_or_path: __, ...config } = JSON.parse(await readFile(path, 'utf8'))
+      await writeFile(path, JSON.stringify({ ...config, ...named }))
+      await using model = await openModel(join(ORACLE, 'model.gguf'))
+      {
+        await using checkpoint = await openCheckpoint(model, copy, { cacheDir: folder })
+        expect(checkpoint.remarks).toEqual([expect.stringMatching(remark)])
+      }
+      await rm(copy, { recursive: true })
+    },
+  )
+
   it('should open the copy as the base was opened, in every respect', async () => {
     const options = { gpuLayers: 0, threads: 2, batchTokens: 300, mmap: false, repack: false }
     await using model = await openModel(join(ORACLE, 'model.gguf'), options)
