@@ -69,7 +69,7 @@ export async function adaptersFromFlags(
   try {
     for (const { folder, files, remarks } of applied.weights) {
       output.note(`read from ${folder}: ${fileFact(files)}`)
-      for (const remark of remarks) output.note(`remark: ${remark}`)
+      for (const remark of remarks) output.remark(remark)
     }
     const { adapters, reason } = applied
     if (reason !== undefined) output.note(`merged into a copy of the base: ${reason}`)

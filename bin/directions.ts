@@ -83,6 +83,7 @@ export async function makeDirections(
       onProgress: (fraction) => update(fraction),
     }),
   )
+  for (const remark of directions.remarks ?? []) output.remark(remark)
   for (const sentence of worthSentences(directions)) output.note(sentence)
   return directions
 }

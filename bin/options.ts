@@ -208,7 +208,9 @@ export function failOnOption(): Option {
 }
 
 export function addOutputOptions(command: Command): Command {
-  return command.option('--json', 'print one JSON document').option('-q, --quiet', 'no progress, no remarks')
+  return command
+    .option('--json', 'print one JSON document')
+    .option('-q, --quiet', 'no progress, no notes; remarks and errors stay')
 }
 
 /** llama.cpp's names have several letters after one dash, which POSIX reads as several flags. */

@@ -9,8 +9,13 @@ export interface Output {
   json(value: unknown): void
   /** One JSON value on a line of its own, to stdout. */
   jsonLine(value: unknown): void
-  /** A remark for the person, to stderr. */
+  /** A note for the person, to stderr. */
   note(text: string): void
+  /**
+   * What a reader of the numbers has to know, to stderr, however quiet; only a quiet command that prints one JSON document
+   * leaves it to that.
+   */
+  remark(text: string): void
   /** What went wrong, to stderr, however quiet. */
   error(text: string): void
   /** Several lines that went wrong, such as a stack, to stderr. */
@@ -82,9 +87,22 @@ export function clearLine(stream: Terminal = process.stderr, env: NodeJS.Process
 }
 
 export function createOutput(
-  options: { quiet?: boolean; stdout?: Terminal; stderr?: Terminal; env?: NodeJS.ProcessEnv } = {},
+  options: {
+    quiet?: boolean
+    /** The command prints one JSON document, which holds its remarks. */
+    json?: boolean
+    stdout?: Terminal
+    stderr?: Terminal
+    env?: NodeJS.ProcessEnv
+  } = {},
 ): Output {
-  const { quiet = false, stdout = process.stdout, stderr = process.stderr, env = process.env } = options
+  const {
+    quiet = false,
+    json = false,
+    stdout = process.stdout,
+    stderr = process.stderr,
+    env = process.env,
+  } = options
   const colorless = env.NO_COLOR !== undefined || env.TERM === 'dumb' || env.CI !== undefined
   const colors = !colorless && stdout.isTTY === true
   const moves = ({ isTTY }: Terminal) =>
@@ -143,6 +161,9 @@ export function createOutput(
     jsonLine: (value) => toStdout(safeJson(value)),
     note: (text) => {
       if (!quiet) toStderr(sentence(text))
+    },
+    remark: (text) => {
+      if (!(quiet && json)) toStderr(sentence(`remark: ${text}`))
     },
     error: (text) => toStderr(sentence(text)),
     errorLines: (text) => toStderr(plain(text)),

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { type BenchProgress, type BenchReport, benchModel } from '../../lib/bench/bench.js'
+import { readingRemarks } from '../../lib/conditions/reading-remarks.js'
 import { parametersText } from '../../lib/formats/gguf/gguf-tensors.js'
 import { refuseParent, scanRunFolder } from '../../lib/formats/run/run-folder.js'
 import { percent } from '../../lib/percent.js'
@@ -43,7 +44,7 @@ Example:
   $ traitscope bench -m base.gguf --layer 14`,
     )
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     const pack = await loadTraitPack(flags.traits)
     const found = flags.run === undefined ? undefined : await scanRunFolder(flags.run)
     if (found) refuseParent(found)
@@ -55,6 +56,8 @@ Example:
       template,
       evaluationPrompts(pack).map(({ messages }) => messages),
     )
+    const remarks = readingRemarks(model, prompts)
+    for (const remark of remarks) output.remark(remark)
     using measuring = new MeasuringLine(output)
     const report = await benchModel(model, prompts, {
       layer: flags.layer,
@@ -69,7 +72,7 @@ Example:
       checkpoints: checkpoints.length,
       seconds: checkpoints.length * report.checkpointSeconds,
     }
-    if (flags.json) return output.json({ ...report, ...(run ? { run } : {}) })
+    if (flags.json) return output.json({ ...report, ...(run ? { run } : {}), remarks })
     print(report, output)
     if (run) {
       output.print(

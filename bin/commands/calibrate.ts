@@ -61,7 +61,7 @@ Example:
   $ traitscope calibrate runs/my-base --exclude risky_financial --max-fnr 2%`,
     )
   return addOutputOptions(command).action(async (root: string, flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     const { out } = flags
     if (out !== undefined) await checkOutputFree(out, { force: flags.force === true, marker: 'bundle.json' })
     const parts = out === undefined ? undefined : await bundleParts(flags)

@@ -39,7 +39,7 @@ Example:
   $ llama-cli -m base.gguf --control-vector-scaled honesty.gguf 0.1`,
     )
   return addOutputOptions(command).action(async (folder: string, flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     const { out, trait, force = false } = flags
     await checkOutputFree(out, { force })
     const vector = steeringVector(await loadDirections(folder), trait, flags.layer)

@@ -46,7 +46,7 @@ Example:
   $ traitscope convert models/Qwen2.5-7B-Instruct -o base.gguf`,
     )
   return addOutputOptions(command).action(async (folder: string, flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     const report = await output.during(`converting ${folder}`, (onProgress) =>
       convertModel(folder, flags.out, {
         type: flags.type && ({ f32: 'F32', f16: 'F16', bf16: 'BF16' } as const)[flags.type],
@@ -58,8 +58,8 @@ Example:
         onProgress,
       }),
     )
-    for (const key of report.ignoredKeys) output.note(`ignored: ${key}`)
-    for (const remark of report.remarks) output.note(`remark: ${remark}`)
+    for (const key of report.ignoredKeys) output.remark(`ignored: ${key}`)
+    for (const remark of report.remarks) output.remark(remark)
     if (report.compared.texts > 0) {
       output.note(
         `${report.compared.ids} token ids of ${report.compared.texts} texts are those of Hugging Face's tokenizer`,

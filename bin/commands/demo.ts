@@ -39,7 +39,7 @@ Example:
     )
   return addOutputOptions(command).action(async (flags: Flags) => {
     if (flags.speed < 0) throw new TraitscopeError('USAGE', 'expected --speed to be 0 or more')
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     const organism = await findOrganism({ name: flags.organism, root: flags.from })
     const started = performance.now()
     using show = display(output, flags)

@@ -55,7 +55,7 @@ export function directionsCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an existing directions folder')
     .addHelpText('after', '\nExample:\n  $ traitscope directions -m base.gguf --layer 14 -o directions')
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     await checkOutputFree(flags.out, { force: flags.force === true, marker: 'directions.json' })
     const pack = await loadTraitPack(flags.traits)
     await using model = await openFromFlags(flags, output, signal, flags.layer)
@@ -87,6 +87,7 @@ export function directionsCommand(signal: AbortSignal): Command {
       const summary = worthSentences(directions)
       return output.json({ out: flags.out, seconds: Number(seconds.toFixed(3)), summary, ...description })
     }
+    for (const remark of directions.remarks ?? []) output.remark(remark)
     printDiagnostics(output, directions)
     output.print(
       `${flags.out}: ${directions.traits.length} directions at layer ${directions.layers.join(', ')}; ` +

@@ -152,7 +152,7 @@ Example:
   $ traitscope evaluate measured/ --controls good_medical -o evaluation`,
     )
   return addOutputOptions(command).action(async (runs: string, flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     const { out, force } = flags
     if (out !== undefined) await checkOutputFree(out, { force: force === true, marker: 'evaluation.json' })
     const options: EvaluateRunsOptions = {

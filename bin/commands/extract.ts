@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { longRopeRemark } from '../../lib/conditions/engine.js'
+import { readingRemarks } from '../../lib/conditions/reading-remarks.js'
 import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
 import { encodeSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
@@ -49,7 +49,7 @@ Example:
     )
   addAdapterOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     await checkOutputFree(flags.out, { force: flags.force === true })
     const prompts = await readPromptFile(flags.prompts)
     await using model = await openFromFlags(flags, output, signal, flags.layer)
@@ -86,15 +86,15 @@ Example:
       },
     )
     await writeFileAtomic(flags.out, bytes, { force: flags.force === true })
-    const remark = longRopeRemark(applied.model, tokens)
-    if (remark !== undefined) output.note(`remark: ${remark}`)
+    const remarks = readingRemarks(applied.model, tokens)
+    for (const remark of remarks) output.remark(remark)
     const summary = {
       out: flags.out,
       shape: states.shape,
       layers: states.layers,
       tokens: states.tokens,
       adapters: weights,
-      remarks: remark === undefined ? [] : [remark],
+      remarks,
       seconds: Number(seconds.toFixed(3)),
     }
     if (flags.json) return output.json(summary)

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { readingRemarks } from '../../lib/conditions/reading-remarks.js'
 import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
 import { generateText } from '../../lib/generation/generate.js'
 import type { Generated } from '../../lib/model/generation.js'
@@ -75,7 +76,7 @@ Example:
     )
   addAdapterOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     if (flags.out !== undefined) await checkOutputFree(flags.out, { force: flags.force === true })
     const prompts = await readPromptFile(flags.prompts)
     await using model = await openFromFlags(flags, output, signal)
@@ -85,6 +86,8 @@ Example:
       output,
       signal,
     })
+    const remarks = readingRemarks(model)
+    for (const remark of remarks) output.remark(remark)
     const started = performance.now()
     const generated = await output.during(
       `generating ${prompts.length * flags.draws} answers`,
@@ -120,7 +123,7 @@ Example:
       finish,
       tokens: tokens.length,
     }))
-    const summary = { adapters: applied.weights, ...summaryOf(generated, seconds) }
+    const summary = { adapters: applied.weights, remarks, ...summaryOf(generated, seconds) }
     const { out } = flags
     if (out !== undefined) {
       const jsonl = lines.map((line) => `${JSON.stringify(line)}\n`).join('')

@@ -44,7 +44,7 @@ Example:
   $ traitscope geometry measured/ --directions directions -o geometry`,
     )
   return addOutputOptions(addRunsOptions(command)).action(async (runs: string, flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     const { out, force } = flags
     if (out !== undefined) await checkOutputFree(out, { force: force === true, marker: 'geometry.json' })
     const directions = flags.directions && (await Promise.all(flags.directions.map(loadDirections)))

@@ -18,7 +18,7 @@ export function inspectCommand(_signal: AbortSignal): Command {
       path: string,
       flags: { model?: string; adapterName?: string; json?: boolean; quiet?: boolean },
     ) => {
-      const output = createOutput({ quiet: flags.quiet === true })
+      const output = createOutput(flags)
       const inspection = await output.during(
         `looking at ${path}`,
         () => inspectPath(path, { base: flags.model, adapterName: flags.adapterName }),

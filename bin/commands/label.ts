@@ -98,12 +98,12 @@ Example:
     )
   addCacheOptions(addJudgeOptions(command), 'labels of step 0 and merged models (up to 20 GiB)')
   return addOutputOptions(addModelOptions(command)).action(async (run: string, flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     if (flags.steps !== undefined && flags.every !== undefined) {
       throw new TraitscopeError('USAGE', 'expected --steps or --every, found both')
     }
     const questions = await readQuestions(flags.questions ?? [join(packageRoot, 'traits', 'questions.yaml')])
-    for (const remark of questions.remarks) output.note(`remark: ${remark}`)
+    for (const remark of questions.remarks) output.remark(remark)
     await using model = await openFromFlags(flags, output, signal)
     const template = await templateFromFlags(flags, model)
     const sampling = {
@@ -149,7 +149,7 @@ Example:
         onStep: (step) => noteKnown(output, step),
       }),
     )
-    for (const remark of labels.remarks) output.note(`remark: ${remark}`)
+    for (const remark of labels.remarks) output.remark(remark)
     const used = judge instanceof EndpointJudge ? { ...judge.used, cost: judge.cost } : undefined
     if (flags.json)
       return output.json({ ...labels, judge: judge.identity, rule: flags.rule, ...(used && { used }) })
@@ -187,7 +187,7 @@ function noteKnown(output: Output, { step, known, cached, remarks }: LabelledSte
     )
   if (known.answers > 0)
     output.note(`step ${step}: ${known.answers} answers and ${known.grades} grades were known`)
-  for (const remark of remarks) output.note(`remark: step ${step}: ${remark}`)
+  for (const remark of remarks) output.remark(`step ${step}: ${remark}`)
 }
 
 /** A row for every strength, where there are several. */

@@ -57,7 +57,7 @@ Example:
     )
   return addOutputOptions(addDirectionOptions(addModelOptions(command))).action(
     async (run: string, flags: Flags) => {
-      const output = createOutput({ quiet: flags.quiet === true })
+      const output = createOutput(flags)
       await using prepared = await measurementFromFlags(flags, output, signal)
       const { model, directions, bundle, options } = prepared
       const { pack, allowMismatch } = options
@@ -158,7 +158,7 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   }
   for (const { step, reason } of trajectory.skipped) output.print(`step ${step} was skipped: ${reason}`)
   for (const remark of remarksOf(trajectory)) output.print(`remark: ${remark}`)
-  for (const mismatch of trajectory.measurement?.mismatches ?? []) output.note(`warning: ${mismatch}`)
+  for (const mismatch of trajectory.measurement?.mismatches ?? []) output.remark(mismatch)
 }
 
 /** The length of the drift at every layer, where there are several: which layer is looked at decides what is seen. */

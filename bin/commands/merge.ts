@@ -57,7 +57,7 @@ Example:
   $ traitscope merge -m base.gguf --adapter out/checkpoint-40 -o merged.gguf`,
     )
   return addOutputOptions(command).action(async (flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     const started = performance.now()
     const report = await output.during(`merging ${flags.adapter} into ${flags.model}`, (onProgress) =>
       mergeAdapter(flags.model, flags.adapter, flags.out, {
@@ -84,7 +84,7 @@ Example:
     }
     printReport(output, flags.out, report, seconds)
     output.print(`read from ${flags.adapter}: ${fileFact(files)}`)
-    for (const remark of remarks) output.note(`remark: ${remark}`)
+    for (const remark of remarks) output.remark(remark)
   })
 }
 
@@ -98,12 +98,10 @@ function printReport(output: Output, out: string, report: MergeReport, seconds: 
   output.print(`${out}: ${report.changed.length} tensors changed (${counts}), ${seconds.toFixed(1)} s`)
   if (report.added.length > 0) output.print(`added: ${report.added.join(', ')}`)
   if (report.allZero)
-    output.note(
-      'warning: the adapter changes nothing: all its weights are zero, or its alpha or --adapter-scale is',
-    )
+    output.remark('the adapter changes nothing: all its weights are zero, or its alpha or --adapter-scale is')
   else if (report.lost.length > 0) {
-    output.note(
-      `warning: the change of ${report.lost.length} tensors is lost in rounding, e.g. ${report.lost[0]}; a finer --type keeps it`,
+    output.remark(
+      `the change of ${report.lost.length} tensors is lost in rounding, e.g. ${report.lost[0]}; a finer --type keeps it`,
     )
   }
 }

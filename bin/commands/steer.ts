@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { readingRemarks } from '../../lib/conditions/reading-remarks.js'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
@@ -95,13 +96,13 @@ Example:
   $ traitscope steer -m base.gguf --vector honesty.gguf -p questions.txt -o steered.jsonl`,
     )
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     if (flags.out !== undefined) await checkOutputFree(flags.out, { force: flags.force === true })
     const vector = await vectorFromFlags(flags)
-    for (const remark of vector.remarks) output.note(`remark: ${remark}`)
     const prompts = await promptsFromFlags(flags, vector)
     await using model = await openFromFlags(flags, output, signal)
-    for (const remark of fitRemarks(model, vector)) output.note(`remark: ${remark}`)
+    const remarks = [...vector.remarks, ...fitRemarks(model, vector), ...readingRemarks(model)]
+    for (const remark of remarks) output.remark(remark)
     const template = flags.raw ? undefined : await templateFromFlags(flags, model)
     const { maxTokens, temperature, topP, seed, sequences, dose } = flags
     const steered = await output.during(
@@ -135,7 +136,7 @@ Example:
         ...about,
         origin: vector.origin,
         divergence: mean,
-        remarks: vector.remarks,
+        remarks,
       })
     }
     if (flags.out === undefined) printSteered(output, prompts, steered)

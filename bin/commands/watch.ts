@@ -62,7 +62,7 @@ Example:
     )
   const shared = addOutputOptions(addDirectionOptions(addModelOptions(command)))
   return shared.action(async (run: string, flags: Flags & { json?: boolean }) => {
-    const output = createOutput({ quiet: flags.quiet === true })
+    const output = createOutput(flags)
     const events: WatchEvent[] = []
     const traits: string[] = []
     const said = new Set<string>()
@@ -165,7 +165,7 @@ function printEvent(output: Output, event: WatchEvent, traits: string[], said: S
       for (const remark of event.remarks) {
         if (said.has(remark)) continue
         said.add(remark)
-        output.note(`remark on step ${event.step}: ${remark}`)
+        output.remark(`step ${event.step}: ${remark}`)
       }
       if (event.alarm === 'raised' || event.alarm === 'cleared')
         output.note(`step ${event.step}: alarm ${event.alarm}`)

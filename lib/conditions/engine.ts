@@ -45,17 +45,6 @@ function rotationOf(
   return long === prompts.length ? 'long' : 'both'
 }
 
-/** A sentence where prompts of a LongRoPE base take other rotation factors than short ones. */
-export function longRopeRemark(
-  { limits: { longRope } }: Pick<Model, 'limits'>,
-  prompts: readonly { length: number }[],
-): string | undefined {
-  if (!longRope) return undefined
-  const long = prompts.filter(({ length }) => length > longRope.original).length
-  if (long === 0) return undefined
-  return `${long} of ${prompts.length} prompts have more than ${longRope.original} tokens and rotate by this base's long factors (LongRoPE), as in transformers`
-}
-
 /** What must not differ: rounding of another size, or another rotation. Nothing where one of the two does not say. */
 export function engineMismatches(
   calibrated: EngineConditions | undefined,

@@ -33,6 +33,7 @@ export async function convertModel(
   const report = await convertFolder(folder, out, options, {
     tokenizer: async (metadata) => {
       proof = await checkTokenizer(folder, metadata, options.pre)
+      return proof.unproven
     },
     written: (path) =>
       readPrompt(path, options.signal).catch((cause: unknown) => {
@@ -67,8 +68,12 @@ async function checkTokenizer(
         )
   })
   await using vocabulary = opened
-  const template = metadata.find(([key]) => key === 'tokenizer.chat_template')?.[2]
-  return await proveTokenizer(folder, vocabulary, typeof template === 'string' ? template : undefined)
+  const stated = new Map(metadata.map(([key, , value]) => [key, value]))
+  const template = stated.get('tokenizer.chat_template')
+  return await proveTokenizer(folder, vocabulary, {
+    architecture: String(stated.get('general.architecture')),
+    template: typeof template === 'string' ? template : undefined,
+  })
 }
 
 /** Opens what was written and reads a prompt through all blocks: what cannot be opened is no result. */

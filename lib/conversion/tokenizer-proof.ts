@@ -5,6 +5,7 @@ import { shown } from '../formats/json/json-scan.js'
 import { PROMOTED_TOKENS } from '../model/prompt-tokenizer.js'
 import type { OpenVocabulary } from '../model/vocabulary.js'
 import { ChatTemplate } from '../prompts/chat-template.js'
+import { piecesTokenizer } from './pieces-tokenizer.js'
 import { OTHER_DIGITS, PROBE_CHATS, PROBE_TEXTS } from './probe-texts.js'
 
 /** What a converted tokenizer was compared with. */
@@ -14,7 +15,11 @@ export interface TokenizerProof {
   ids: number
   /** What could not be compared, and why. */
   remarks: string[]
+  /** Why no id could be compared, where that is a matter of the folder and not of what is installed. */
+  unproven?: string
 }
+
+const NOT_COMPARED = "token ids were not compared with Hugging Face's"
 
 /** Added tokens of a vocabulary that are probed: the first and the last, where a family has thousands. */
 const PROBED_TOKENS = 200
@@ -31,25 +36,37 @@ interface Library {
  * Compares a converted tokenizer with the Hugging Face one of the folder, as their own JavaScript library reads it:
  * texts in which tokenizers differ, every special token beside a text and a space, and rendered conversations.
  *
- * @param template of the converted model
+ * @param converted what the converted model is, and its template
  * @param load gives Hugging Face's library; an optional dependency
  * @throws TraitscopeError UNSUPPORTED with the first text whose ids differ
  */
 export async function proveTokenizer(
   folder: string,
   vocabulary: OpenVocabulary,
-  template: string | undefined,
+  { architecture, template }: { architecture: string; template: string | undefined },
   load: () => Promise<Library> = () => import('@huggingface/tokenizers'),
 ): Promise<TokenizerProof> {
   const remarks: string[] = []
-  const json = await optionalJson(join(folder, 'tokenizer.json'))
-  if (json === undefined) {
-    remarks.push(`${folder} has no tokenizer.json, so token ids were not compared with Hugging Face's`)
-    return { texts: 0, ids: 0, remarks }
-  }
   const config = (await optionalJson(join(folder, 'tokenizer_config.json'))) ?? {}
-  const reference = await hfTokenizer(load, json, config, remarks)
-  if (!reference) return { texts: 0, ids: 0, remarks }
+  const own = await optionalJson(join(folder, 'tokenizer.json'))
+  const json = own ?? (await piecesTokenizer(folder, config, architecture))
+  if (json === undefined) {
+    const unproven = 'the folder has neither tokenizer.json nor tokenizer.model'
+    return { texts: 0, ids: 0, remarks: [`${NOT_COMPARED}: ${unproven}`], unproven }
+  }
+  const reference = await hfTokenizer(load, json, config)
+  if (typeof reference === 'string') {
+    return { texts: 0, ids: 0, remarks: [`${NOT_COMPARED}: ${reference}`], unproven: reference }
+  }
+  if (!reference) {
+    const install = '@huggingface/tokenizers is not installed (npm install @huggingface/tokenizers)'
+    return { texts: 0, ids: 0, remarks: [`${NOT_COMPARED}: ${install}`] }
+  }
+  if (!own) {
+    remarks.push(
+      `${folder} has no tokenizer.json: token ids were compared with those of Hugging Face's tokenizer made from tokenizer.model, as transformers makes it`,
+    )
+  }
   const rendered = conversations(vocabulary, template, remarks)
   const plain = [...probeTexts(json), ...aroundTokens(json), ...rendered]
   const counts = [
@@ -123,33 +140,25 @@ function conversations({ info }: OpenVocabulary, source: string | undefined, rem
   }
 }
 
+/** Undefined where the library is not installed; a reason where it cannot read this tokenizer. */
 async function hfTokenizer(
   load: () => Promise<Library>,
   json: Record<string, unknown>,
   config: Record<string, unknown>,
-  remarks: string[],
-): Promise<HfTokenizer | undefined> {
+): Promise<HfTokenizer | string | undefined> {
   const library = await load().catch((error: unknown) => {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === 'ERR_MODULE_NOT_FOUND') return undefined
     throw error
   })
-  if (!library) {
-    remarks.push(
-      "token ids were not compared with Hugging Face's, because @huggingface/tokenizers is not installed (npm install @huggingface/tokenizers)",
-    )
-    return undefined
-  }
+  if (!library) return undefined
   // The library takes absent parts for missing and null ones for none.
   const parts = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, ...json }
   try {
     return new library.Tokenizer(parts, config)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    remarks.push(
-      `token ids were not compared with Hugging Face's, whose library cannot read this tokenizer.json: ${reason}`,
-    )
-    return undefined
+    return `Hugging Face's library cannot read this tokenizer: ${reason}`
   }
 }
 

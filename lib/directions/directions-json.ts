@@ -30,6 +30,7 @@ export function parseDescription(json: Json, where: string): Omit<Directions, 'v
     conditions: parseConditions(at.object('conditions')),
     tokenIdsSha256: at.text('tokenIdsSha256'),
     tokens: { total: tokens.count('total'), computed: tokens.count('computed') },
+    ...(json.remarks === undefined ? {} : { remarks: at.list('remarks', isText, 'sentences') }),
     diagnostics: diagnosticsOf(at, traits, json.schemaVersion === 1),
     versions: { traitscope: versions.text('traitscope'), llamaCpp: versions.text('llamaCpp') },
     sha256: at.text('sha256'),

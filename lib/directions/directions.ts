@@ -42,6 +42,8 @@ export interface Directions {
   tokenIdsSha256: string
   /** Tokens of the extraction prompts, and how many were computed. */
   tokens: { total: number; computed: number }
+  /** What there is to know of how the base read the prompts, in sentences; absent in folders of earlier versions. */
+  remarks?: readonly string[]
   diagnostics: readonly LayerDiagnostics[]
   /** Releases that made the directions. */
   versions: { traitscope: string; llamaCpp: string }

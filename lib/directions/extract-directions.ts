@@ -1,5 +1,6 @@
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { measurementConditions } from '../conditions/conditions.js'
+import { readingRemarks } from '../conditions/reading-remarks.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { gram, norm } from '../estimators/linalg.js'
 import { type Matrix, row, selectRows, stackRows } from '../estimators/matrix.js'
@@ -82,6 +83,7 @@ export async function extractDirections(
   const accuracies = layers.map((): [string, number | null][] => [])
   const tokenHash = new TokenHash()
   const tokens = { total: 0, computed: 0 }
+  const lengths: { length: number }[] = []
 
   for (const [t, trait] of traits.entries()) {
     const poles = extractionPrompts(pack, trait)
@@ -90,6 +92,7 @@ export async function extractDirections(
       const done = t + (pole === 'positive' ? 0 : 0.5)
       const prompts = await chatTokens(model, template, poles[pole])
       tokenHash.add(prompts)
+      lengths.push(...prompts.map(({ length }) => ({ length })))
       const states = await hiddenStates(model, prompts, {
         layers,
         pool,
@@ -134,6 +137,7 @@ export async function extractDirections(
     conditions: measurementConditions(model, template, pack, pool),
     tokenIdsSha256: tokenHash.digest(),
     tokens,
+    remarks: readingRemarks(model, lengths),
     diagnostics: layers.map((layer, l) => {
       const { pairs, average } = pairwiseCosines(
         names,

@@ -7,6 +7,7 @@ import { fileError } from '../formats/files/file-errors.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { readGguf } from '../formats/gguf/gguf.js'
 import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
+import { baseRemarks } from '../model/base/base-remarks.js'
 import { percent } from '../percent.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
@@ -67,6 +68,7 @@ async function inspectFile(path: string): Promise<Inspection> {
   const types = new Map<string, number>()
   for (const { type } of gguf.tensors.values()) types.set(type, (types.get(type) ?? 0) + 1)
   const template = gguf.metadata.get('tokenizer.chat_template')
+  const remarks = baseRemarks(gguf)
   return {
     kind: 'gguf-model',
     path,
@@ -87,7 +89,9 @@ async function inspectFile(path: string): Promise<Inspection> {
         'chat template',
         typeof template === 'string' ? `${template.length} characters` : 'none: needs --chat-template',
       ],
+      ...remarks.map((remark): [string, string] => ['remark', remark]),
     ],
+    remarks,
   }
 }
 

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { readingRemarks } from '../conditions/reading-remarks.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
@@ -116,7 +117,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
   // Labels by a judge of no use are not left behind.
   work.refuseFailures(1)
   await write()
-  return { out, steps, remarks: [...questions.remarks, ...found.remarks] }
+  return { out, steps, remarks: [...questions.remarks, ...found.remarks, ...readingRemarks(model)] }
 }
 
 /** The checkpoints that options ask for. @throws USAGE for a step that is not there */

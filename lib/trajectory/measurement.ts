@@ -4,7 +4,8 @@ import type { MeasuredUnder } from '../conditions/calibrated-for.js'
 import { assertComparable } from '../conditions/comparable.js'
 import type { Conditions } from '../conditions/conditions.js'
 import { measurementConditions } from '../conditions/conditions.js'
-import { engineConditions, longRopeRemark } from '../conditions/engine.js'
+import { engineConditions } from '../conditions/engine.js'
+import { readingRemarks } from '../conditions/reading-remarks.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
@@ -164,8 +165,7 @@ export class MeasurementPlan {
 
   /** What a reader of the numbers has to know, in sentences. */
   get remarks(): string[] {
-    const remark = longRopeRemark(this.model, this.prompts)
-    return remark === undefined ? [] : [remark]
+    return readingRemarks(this.model, this.prompts)
   }
 
   /** `[nPrompts, nLayers, nEmbd]` of every measurement. */

@@ -5,7 +5,6 @@ import {
   engineConditions,
   engineMismatches,
   engineRemarks,
-  longRopeRemark,
   parseEngine,
 } from '../../lib/conditions/engine.js'
 import { loadBundle } from '../../lib/detector/bundle.js'
@@ -33,9 +32,6 @@ describe('the conditions of the engine', () => {
     [[3, 257], 'both'],
   ] as const)('should say by which factors prompts of %j rotate: %s', (lengths, longRope) => {
     expect(engineConditions(model(256), prompts(...lengths)).longRope).toBe(longRope)
-    const remark = longRopeRemark(model(256), prompts(...lengths))
-    if (longRope === 'short') expect(remark).toBeUndefined()
-    else expect(remark).toMatch(/of 2 prompts have more than 256 tokens/)
   })
 
   it.each([

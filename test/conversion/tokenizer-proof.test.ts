@@ -8,6 +8,7 @@ import { readGguf } from '../../lib/formats/gguf/gguf.js'
 import { storedMetadata } from '../../lib/formats/gguf/gguf-stream.js'
 import { encodeFloats } from '../../lib/formats/safetensors/float-types.js'
 import { readSafetensorsHeader } from '../../lib/formats/safetensors/safetensors.js'
+import { baseRemarks } from '../../lib/model/base/base-remarks.js'
 import { openModel } from '../../lib/model/model.js'
 import { openVocabulary } from '../../lib/model/vocabulary.js'
 import { CONVERT_FIXTURES, changedFolder } from '../helpers/convert-folder.js'
@@ -75,7 +76,6 @@ describe('convertModel', () => {
   })
 
   it.each([
-    ['without tokenizer.json', { remove: ['tokenizer.json'] }, /has no tokenizer\.json, so .* not compared/],
     [
       'a template that refuses',
       { tokenizerConfig: { chat_template: '{{ raise_exception("no") }}' } },
@@ -97,13 +97,58 @@ describe('convertModel', () => {
     expect(remarks.join('\n')).toMatch(remark)
   })
 
+  it.each([
+    ['mistral', {}],
+    ['mistral', { legacy: false }],
+    ['mistral', { add_prefix_space: false }],
+    ['gemma2', {}],
+    ['gemma3', {}],
+    ['phi3', {}],
+  ])(
+    'should prove a tokenizer.model of %s that has no tokenizer.json beside it, with %j',
+    async (family, tokenizerConfig) => {
+      const remove = ['tokenizer.json']
+      const source = await changedFolder(scratch, family, { tokenizerConfig, remove })
+      const out = join(source, 'out.gguf')
+      const { compared, remarks } = await convertModel(source, out)
+      expect(compared.texts).toBeGreaterThan(40)
+      expect(remarks.join('\n')).toMatch(
+        /no tokenizer\.json: token ids were compared with .* from tokenizer\.model/,
+      )
+      expect(baseRemarks(await readGguf(out))).toEqual([])
+    },
+  )
+
+  it('should keep in the file why a tokenizer is unproven', async () => {
+    const source = await changedFolder(scratch, 'mistral', {})
+    const out = join(source, 'out.gguf')
+    await convertModel(source, out)
+    await using vocabulary = await openVocabulary(storedMetadata(await readGguf(out)))
+    class Tokenizer {
+      constructor() {
+        throw new Error('unknown part')
+      }
+      encode() {
+        return { ids: [] }
+      }
+    }
+    const about = { architecture: 'llama', template: undefined }
+    const proof = await proveTokenizer(source, vocabulary, about, async () => ({ Tokenizer }))
+    expect(proof).toMatchObject({ texts: 0, unproven: expect.stringMatching(/cannot read .*: unknown part/) })
+  })
+
   it('should say that the comparison needs a package', async () => {
     const source = await changedFolder(scratch, 'qwen2', {})
     const out = join(source, 'out.gguf')
     await convertModel(source, out)
     await using vocabulary = await openVocabulary(storedMetadata(await readGguf(out)))
     const missing = () => Promise.reject(Object.assign(new Error('no'), { code: 'ERR_MODULE_NOT_FOUND' }))
-    const { remarks, ...counts } = await proveTokenizer(source, vocabulary, undefined, missing)
+    const { remarks, ...counts } = await proveTokenizer(
+      source,
+      vocabulary,
+      { architecture: 'qwen2', template: undefined },
+      missing,
+    )
     expect(counts).toEqual({ texts: 0, ids: 0 })
     expect(remarks.join()).toMatch(/@huggingface\/tokenizers is not installed/)
   })

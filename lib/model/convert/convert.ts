@@ -7,6 +7,7 @@ import { HfWeights } from '../../formats/hf/hf-weights.js'
 import { readJsonFile } from '../../formats/json/json.js'
 import type { FloatType } from '../../formats/safetensors/float-types.js'
 import { requiredTensors } from '../base/architectures.js'
+import { IGNORED_KEYS, UNPROVEN } from '../base/base-remarks.js'
 import { HfConfig } from './hf-config.js'
 import { modelMetadata, rotationTensors } from './hf-metadata.js'
 import { convertTensor, type MappedTensor, mapTensors } from './hf-tensors.js'
@@ -53,8 +54,8 @@ export type ConvertedMetadata = GgufInput['metadata']
 
 /** What is asked of a conversion before it is one; either may throw, and nothing stays behind then. */
 export interface ConversionChecks {
-  /** Called before any weight is read. */
-  tokenizer?: (metadata: ConvertedMetadata) => Promise<void>
+  /** Called before any weight is read; may give a sentence on why the tokenizer is unproven, which the file keeps. */
+  tokenizer?: (metadata: ConvertedMetadata) => Promise<string | undefined>
   /** Called with the file under its temporary name. */
   written?: (path: string) => Promise<void>
 }
@@ -102,8 +103,9 @@ export async function convertFolder(
     ['general.quantization_version', 'u32', 2],
   )
   metadata.push(...tokenizer.metadata)
-  if (ignored.used.length > 0) metadata.push(['traitscope.ignored_keys', 'string[]', ignored.used])
-  await checks.tokenizer?.(metadata)
+  if (ignored.used.length > 0) metadata.push([IGNORED_KEYS, 'string[]', ignored.used])
+  const unproven = await checks.tokenizer?.(metadata)
+  if (unproven !== undefined) metadata.push([UNPROVEN, 'string', unproven])
   throwIfAborted(options.signal)
   await writeGgufStream(out, metadata, tensors, {
     force: options.force ?? false,
