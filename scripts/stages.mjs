@@ -32,6 +32,7 @@ export const STAGES = new Map([
   ['runs', 'labelled checkpoints'],
   ['detector', 'a verdict'],
   ['events', 'what a watch tells'],
+  ['notices', 'what people are told'],
   ['calibration', 'a bundle'],
   ['inspect', 'what a path is'],
   ['report', 'pages and pictures'],

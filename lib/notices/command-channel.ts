@@ -1,0 +1,73 @@
+import { spawn } from 'node:child_process'
+import { basename } from 'node:path'
+import { type Channel, Undelivered } from './channel.js'
+import type { Notice } from './notice.js'
+
+const KEPT_BYTES = 2000
+
+/**
+ * Runs a program for every notice, without a shell: the notice as JSON on its stdin, its main fields in the environment
+ * (`TRAITSCOPE_NOTICE_KIND`, `_LEVEL`, `_RUN`, `_STEP`, `_EM`, `_THRESHOLD`, `_CHECKPOINT`, `_MESSAGE`; empty where the notice has
+ * none). It is run once: what it does may not bear a second time.
+ */
+export class CommandChannel implements Channel {
+  readonly name: string
+  readonly tries = 1
+
+  /**
+   * @param words program and arguments
+   * @param kinds that it is run for; default all
+   * @param timeoutMs after which it is ended, default a minute
+   */
+  constructor(
+    private readonly words: readonly string[],
+    private readonly kinds?: readonly Notice['kind'][],
+    private readonly timeoutMs = 60_000,
+  ) {
+    this.name = `command ${basename(words[0]!)}`
+  }
+
+  accepts({ kind }: Notice): boolean {
+    return this.kinds?.includes(kind) ?? true
+  }
+
+  send(notice: Notice, signal: AbortSignal): Promise<void> {
+    const [program, ...args] = this.words
+    return new Promise((resolve, reject) => {
+      const fail = (reason: string) => reject(new Undelivered(reason, { isFinal: true }))
+      const child = spawn(program!, args, {
+        env: { ...process.env, ...environmentOf(notice) },
+        stdio: ['pipe', 'ignore', 'pipe'],
+        signal,
+        timeout: this.timeoutMs,
+        killSignal: 'SIGKILL',
+        windowsHide: true,
+      })
+      let said = ''
+      child.stderr.on('data', (bytes: Buffer) => {
+        said = (said + bytes.toString('utf8')).slice(-KEPT_BYTES)
+      })
+      // A program that does not read its stdin closes it.
+      child.stdin.on('error', () => {})
+      child.on('error', (error) => fail(`it could not be run: ${error.message}`))
+      child.on('close', (code, by) => {
+        if (code === 0) return resolve()
+        const how = code === null ? `it was ended by ${by}` : `it ended with ${code}`
+        fail(said.trim() === '' ? how : `${how}: ${said.trim().split('\n').at(-1)}`)
+      })
+      child.stdin.end(`${JSON.stringify(notice)}\n`)
+    })
+  }
+}
+
+function environmentOf(notice: Notice): Record<string, string> {
+  const { kind, level, run, step = '', em = '', threshold = '', checkpoint = '', message } = notice
+  const fields = { kind, level, run, step, em, threshold, checkpoint, message }
+  return Object.fromEntries(
+    // A zero byte ends what an environment can hold.
+    Object.entries(fields).map(([name, value]) => [
+      `TRAITSCOPE_NOTICE_${name.toUpperCase()}`,
+      String(value).replaceAll('\0', ''),
+    ]),
+  )
+}

@@ -1,0 +1,228 @@
+import { basename } from 'node:path'
+import type { Verdict } from '../detector/verdict.js'
+import type { CheckpointEvent, WatchEvent } from '../events/watch-events.js'
+import { percent } from '../percent.js'
+import { NOTICE_SCHEMA, type Notice, type NoticeKind, type NoticeLevel } from './notice.js'
+
+export interface NoticePolicyOptions {
+  /** Least time between two notices on the same trouble of a run, in ms; default an hour. */
+  coolDownMs?: number | undefined
+  /**
+   * A checkpoint is overdue after so long without one, in ms. Default: four times the usual time between two, and at least
+   * ten minutes, once three have come; before that nothing is known of the run's pace.
+   */
+  overdueMs?: number | undefined
+}
+
+const HOUR_MS = 3_600_000
+const LEAST_OVERDUE_MS = 600_000
+const USUAL_TIMES = 4
+/** Intervals that the usual one is the median of. */
+const REMEMBERED = 9
+
+const LEVELS: Record<NoticeKind, NoticeLevel> = {
+  alarm: 'alarm',
+  warn: 'warn',
+  'not-comparable': 'warn',
+  failing: 'warn',
+  overdue: 'warn',
+  cleared: 'warn',
+  arrived: 'warn',
+  ended: 'info',
+}
+
+/**
+ * Decides what of a run's events people are told: a raised alarm at once, everything else once per cool-down, nothing twice.
+ * That an alarm does not flicker is the latch's doing, whose state the events carry.
+ */
+export class NoticePolicy {
+  readonly #run: string
+  readonly #options: NoticePolicyOptions
+  readonly #toldAt = new Map<NoticeKind, number>()
+  readonly #intervals: number[] = []
+  #lastCheckpoint: number | undefined
+  #isOverdue = false
+  #isWarned = false
+  #isOver = false
+  /** The alarm that stands, and whether anybody has been told of it. */
+  #standing: CheckpointEvent | undefined
+  #untold = false
+
+  /** @param toldOfAlarmAt when somebody was last told of this run's alarm, by an earlier watch */
+  constructor(run: string, options: NoticePolicyOptions = {}, toldOfAlarmAt?: number) {
+    this.#run = run
+    this.#options = options
+    if (toldOfAlarmAt !== undefined) this.#toldAt.set('alarm', toldOfAlarmAt)
+  }
+
+  /** @param now in ms since 1970, as events are stamped */
+  take(event: WatchEvent, now: number): Notice[] {
+    switch (event.type) {
+      case 'checkpoint':
+        return [...this.#arrived(now), ...this.#checkpoint(event, now)]
+      case 'lost':
+        return this.#once('failing', now, `step ${event.step} was lost: ${event.reason}`, {
+          step: event.step,
+        })
+      case 'error': {
+        const { step, error } = event
+        const at = step === undefined ? '' : `step ${step}: `
+        return this.#once(
+          'failing',
+          now,
+          `${at}${error.message} [${error.code}]`,
+          step === undefined ? {} : { step },
+        )
+      }
+      case 'end':
+        this.#isOver = true
+        return [
+          this.#notice(
+            'ended',
+            now,
+            `the watch has ended (${event.reason}), ${event.measured} checkpoints measured`,
+          ),
+        ]
+      default:
+        return []
+    }
+  }
+
+  /** What passing time alone gives reason for. */
+  tick(now: number): Notice[] {
+    if (this.#isOver) return []
+    return [...this.#heldBack(now), ...this.#overdue(now)]
+  }
+
+  #checkpoint(event: CheckpointEvent, now: number): Notice[] {
+    const { verdict, alarm, step } = event
+    if (verdict === undefined) return []
+    if (alarm === 'raised' || alarm === 'standing') {
+      this.#standing = event
+      // A standing one that nobody here has seen raised was raised under an earlier watch.
+      this.#untold ||= alarm === 'raised' || !this.#toldAt.has('alarm')
+      return this.#heldBack(now)
+    }
+    this.#standing = undefined
+    if (alarm === 'cleared') {
+      const told = !this.#untold
+      this.#untold = false
+      return told
+        ? [this.#of('cleared', now, `step ${step} clears the alarm: ${rateOf(verdict)}`, event)]
+        : []
+    }
+    if (verdict.verdict === 'not-comparable') {
+      return this.#once(
+        'not-comparable',
+        now,
+        `no verdict on step ${step}: ${verdict.reasons.join('; ')}`,
+        facts(event),
+      )
+    }
+    if (verdict.verdict !== 'warn') {
+      this.#isWarned = false
+      return []
+    }
+    if (this.#isWarned) return []
+    this.#isWarned = true
+    const why = verdict.reasons.length > 0 ? `; ${verdict.reasons.join('; ')}` : ''
+    return this.#once('warn', now, `warning at step ${step}: ${rateOf(verdict)}${why}`, facts(event))
+  }
+
+  /** The alarm that stands: at once when it is new, again after the cool-down; one that flickers in between waits for it. */
+  #heldBack(now: number): Notice[] {
+    const event = this.#standing
+    if (event === undefined || !this.#isDue('alarm', now)) return []
+    const repeated = !this.#untold
+    // Time alone repeats nothing: a checkpoint does, which `take` brings here.
+    if (repeated && this.#toldStep === event) return []
+    this.#untold = false
+    this.#toldStep = event
+    this.#toldAt.set('alarm', now)
+    const { verdict, step } = event
+    const what = repeated ? 'the alarm stands at' : 'alarm at'
+    const notice = this.#of('alarm', now, `${what} step ${step}: ${rateOf(verdict!)}`, event)
+    return [repeated ? { ...notice, repeated } : notice]
+  }
+
+  #toldStep: CheckpointEvent | undefined
+
+  #arrived(now: number): Notice[] {
+    const last = this.#lastCheckpoint
+    this.#lastCheckpoint = now
+    if (last !== undefined && !this.#isOverdue) {
+      this.#intervals.push(now - last)
+      if (this.#intervals.length > REMEMBERED) this.#intervals.shift()
+    }
+    if (!this.#isOverdue) return []
+    this.#isOverdue = false
+    return [this.#notice('arrived', now, `checkpoints come again, after ${minutes(now - last!)}`)]
+  }
+
+  #overdue(now: number): Notice[] {
+    const limit = this.#options.overdueMs ?? this.#usualLimit()
+    if (limit === undefined || this.#isOverdue) return []
+    // Without any checkpoint the time runs from the first look.
+    this.#lastCheckpoint ??= now
+    const waited = now - this.#lastCheckpoint
+    if (waited < limit) return []
+    this.#isOverdue = true
+    return [this.#notice('overdue', now, `no checkpoint for ${minutes(waited)}: has the training stopped?`)]
+  }
+
+  #usualLimit(): number | undefined {
+    if (this.#intervals.length < 2) return undefined
+    const sorted = this.#intervals.toSorted((a, b) => a - b)
+    return Math.max(LEAST_OVERDUE_MS, USUAL_TIMES * sorted[Math.floor(sorted.length / 2)]!)
+  }
+
+  #isDue(kind: NoticeKind, now: number): boolean {
+    const told = this.#toldAt.get(kind)
+    return told === undefined || now - told >= (this.#options.coolDownMs ?? HOUR_MS)
+  }
+
+  #once(kind: NoticeKind, now: number, message: string, more: Partial<Notice> = {}): Notice[] {
+    if (!this.#isDue(kind, now)) return []
+    this.#toldAt.set(kind, now)
+    return [this.#notice(kind, now, message, more)]
+  }
+
+  #of(kind: NoticeKind, now: number, message: string, event: CheckpointEvent): Notice {
+    return this.#notice(kind, now, message, facts(event))
+  }
+
+  #notice(kind: NoticeKind, now: number, message: string, more: Partial<Notice> = {}): Notice {
+    return {
+      schemaVersion: NOTICE_SCHEMA,
+      kind,
+      level: LEVELS[kind],
+      run: this.#run,
+      time: new Date(now).toISOString(),
+      message: `${basename(this.#run)}: ${message}`,
+      ...more,
+    }
+  }
+}
+
+function facts({ step, path, verdict }: CheckpointEvent): Partial<Notice> {
+  const { em, interval, threshold } = verdict!
+  return {
+    step,
+    checkpoint: path,
+    verdict: verdict!.verdict,
+    ...(em === null ? {} : { em }),
+    ...(interval === null ? {} : { interval }),
+    threshold,
+  }
+}
+
+function rateOf({ em, interval, threshold }: Verdict): string {
+  if (em === null || interval === null) return 'no rate can be predicted'
+  const [low, high] = interval.map((bound) => percent(bound))
+  return `predicted rate of emergent misalignment ${percent(em)} (${low} to ${high}), dangerous above ${percent(threshold)}`
+}
+
+function minutes(ms: number): string {
+  if (ms < 90_000) return `${Math.round(ms / 1000)} s`
+  return ms < 5_400_000 ? `${Math.round(ms / 60_000)} minutes` : `${(ms / 3_600_000).toFixed(1)} hours`
+}

@@ -1,0 +1,124 @@
+import { join } from 'node:path'
+import { TraitscopeError } from '../errors.js'
+import type { EventStamp, WatchEvent } from '../events/watch-events.js'
+import { AppendLog } from '../formats/files/append-log.js'
+import { isJsonObject } from '../formats/json/json.js'
+import { isText } from '../formats/json/json-fields.js'
+import type { Channel } from './channel.js'
+import { type Delivery, Dispatcher, type DispatcherOptions } from './dispatcher.js'
+import type { Notice, NoticeKind } from './notice.js'
+import { NoticePolicy, type NoticePolicyOptions } from './notice-policy.js'
+
+/** What people were told of a run, in its state folder. */
+export const NOTICES_FILE = 'notices.jsonl'
+
+/** A line of {@link NOTICES_FILE}. */
+interface Told {
+  kind: NoticeKind
+  channel: string
+  time: string
+  isDelivered: boolean
+  notice: Notice
+}
+
+export interface NoticesOptions extends NoticePolicyOptions, Omit<DispatcherOptions, 'onDelivery'> {
+  /** Folder that remembers what was told of a run, so that a watch that begins anew does not tell it again. */
+  stateOf?: ((run: string) => Promise<string | undefined>) | undefined
+  /** How every delivery ended. */
+  onDelivery?: ((delivery: Delivery) => void) | undefined
+  /** Between two looks at the clock, in ms; default 5000. */
+  tickMs?: number | undefined
+}
+
+interface WatchedRun {
+  policy: NoticePolicy
+  told: AppendLog<Told> | undefined
+}
+
+/** Tells people of what happens to runs that are watched. Give it every event; close it when the watch is over. */
+export class Notices implements AsyncDisposable {
+  readonly #runs = new Map<string, Promise<WatchedRun>>()
+  readonly #options: NoticesOptions
+  readonly #dispatcher: Dispatcher
+  readonly #timer: NodeJS.Timeout
+  #writing: Promise<unknown> = Promise.resolve()
+
+  constructor(channels: readonly Channel[], options: NoticesOptions = {}) {
+    this.#options = options
+    this.#dispatcher = new Dispatcher(channels, {
+      ...options,
+      onDelivery: (delivery) => {
+        this.#writing = this.#remember(delivery)
+        options.onDelivery?.(delivery)
+      },
+    })
+    this.#timer = setInterval(() => void this.#tick(), options.tickMs ?? 5000).unref()
+  }
+
+  /** @param event with the run that it is about; one that is about none is left out */
+  async take(event: WatchEvent & EventStamp): Promise<void> {
+    if (event.run === undefined) return
+    const { policy } = await this.#run(event.run)
+    const now = event.time === undefined ? Date.now() : Date.parse(event.time)
+    for (const notice of policy.take(event, now)) this.#dispatcher.send(notice)
+  }
+
+  async close(graceMs?: number): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#dispatcher.close(graceMs)
+    await this.#writing
+    for (const run of this.#runs.values()) await (await run).told?.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #run(run: string): Promise<WatchedRun> {
+    const known = this.#runs.get(run)
+    if (known) return known
+    const opened = this.#open(run)
+    this.#runs.set(run, opened)
+    return opened
+  }
+
+  async #open(run: string): Promise<WatchedRun> {
+    const folder = await this.#options.stateOf?.(run)
+    const told =
+      folder === undefined
+        ? undefined
+        : await AppendLog.open<Told>(join(folder, NOTICES_FILE), {
+            key: ({ kind, channel }) => JSON.stringify([kind, channel]),
+            parse,
+          })
+    const alarms = [...(told?.records.values() ?? [])].filter(
+      ({ kind, isDelivered }) => kind === 'alarm' && isDelivered,
+    )
+    const toldOfAlarmAt =
+      alarms.length === 0 ? undefined : Math.max(...alarms.map(({ time }) => Date.parse(time)))
+    return { policy: new NoticePolicy(run, this.#options, toldOfAlarmAt), told }
+  }
+
+  async #remember({ notice, channel, isDelivered }: Delivery): Promise<void> {
+    const { told } = await this.#run(notice.run)
+    // What cannot be remembered is told again by the next watch, which is the lesser evil.
+    await told?.append({ kind: notice.kind, channel, time: notice.time, isDelivered, notice }).catch(() => {})
+  }
+
+  async #tick(): Promise<void> {
+    for (const run of this.#runs.values()) {
+      const { policy } = await run
+      for (const notice of policy.tick(Date.now())) this.#dispatcher.send(notice)
+    }
+  }
+}
+
+function parse(value: object, where: string): Told {
+  if (isJsonObject(value) && isText(value.kind) && isText(value.channel) && isText(value.time)) {
+    return value as unknown as Told
+  }
+  throw new TraitscopeError(
+    'FILE_INVALID',
+    `expected a notice in ${where}; it was written by something else, move it away`,
+  )
+}

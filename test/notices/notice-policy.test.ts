@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest'
+import type { Verdict } from '../../lib/detector/verdict.js'
+import { TraitscopeError } from '../../lib/errors.js'
+import type { AlarmState, WatchEvent } from '../../lib/events/watch-events.js'
+import { NoticePolicy } from '../../lib/notices/notice-policy.js'
+
+const MINUTE = 60_000
+
+function checkpoint(step: number, kind: Verdict['verdict'], alarm: AlarmState = 'quiet'): WatchEvent {
+  const verdict = {
+    verdict: kind,
+    em: kind === 'not-comparable' ? null : 0.12,
+    interval: kind === 'not-comparable' ? null : [0.05, 0.2],
+    threshold: 0.06,
+    reasons: kind === 'ok' ? [] : ['a reason'],
+  }
+  return {
+    type: 'checkpoint',
+    step,
+    path: `/runs/a/checkpoint-${step}`,
+    verdict,
+    alarm,
+  } as unknown as WatchEvent
+}
+const failing = (step: number): WatchEvent => ({
+  type: 'error',
+  step,
+  error: new TraitscopeError('FILE_INVALID', 'expected a tensor'),
+})
+const kinds = (notices: { kind: string }[]) => notices.map(({ kind }) => kind)
+
+describe('NoticePolicy', () => {
+  it('should tell of an alarm at once, with everything that is known of it', () => {
+    const policy = new NoticePolicy('/runs/a')
+    expect(policy.take(checkpoint(10, 'ok'), 0)).toEqual([])
+    expect(policy.take(checkpoint(20, 'alarm', 'raised'), MINUTE)).toEqual([
+      {
+        schemaVersion: 1,
+        kind: 'alarm',
+        level: 'alarm',
+        run: '/runs/a',
+        time: '1970-01-01T00:01:00.000Z',
+        message:
+          'a: alarm at step 20: predicted rate of emergent misalignment 12.0 % (5.0 % to 20.0 %), dangerous above 6.0 %',
+        step: 20,
+        checkpoint: '/runs/a/checkpoint-20',
+        verdict: 'alarm',
+        em: 0.12,
+        interval: [0.05, 0.2],
+        threshold: 0.06,
+      },
+    ])
+  })
+
+  it('should repeat a standing alarm once per cool-down, and only when a checkpoint confirms it', () => {
+    const policy = new NoticePolicy('/runs/a', { coolDownMs: 10 * MINUTE })
+    policy.take(checkpoint(10, 'alarm', 'raised'), 0)
+    expect(policy.take(checkpoint(20, 'alarm', 'standing'), 9 * MINUTE)).toEqual([])
+    expect(policy.tick(60 * MINUTE)).toMatchObject([{ kind: 'alarm', step: 20, repeated: true }])
+    expect(kinds(policy.tick(600 * MINUTE))).not.toContain('alarm')
+    expect(policy.take(checkpoint(30, 'alarm', 'standing'), 601 * MINUTE)).toMatchObject([
+      { kind: 'alarm', step: 30, repeated: true },
+    ])
+  })
+
+  it('should tell that an alarm is cleared, and hold one that comes back within the cool-down', () => {
+    const policy = new NoticePolicy('/runs/a', { coolDownMs: 10 * MINUTE })
+    policy.take(checkpoint(10, 'alarm', 'raised'), 0)
+    expect(kinds(policy.take(checkpoint(20, 'ok', 'cleared'), MINUTE))).toEqual(['cleared'])
+    expect(policy.take(checkpoint(30, 'alarm', 'raised'), 2 * MINUTE)).toEqual([])
+    // It goes again before anybody was told: neither of it is news.
+    expect(policy.take(checkpoint(40, 'ok', 'cleared'), 3 * MINUTE)).toEqual([])
+    expect(policy.take(checkpoint(50, 'alarm', 'raised'), 4 * MINUTE)).toEqual([])
+    const [late] = policy.tick(10 * MINUTE)
+    expect(late).toMatchObject({ kind: 'alarm', step: 50 })
+    expect(late).not.toHaveProperty('repeated')
+  })
+
+  it('should know what an earlier watch has told', () => {
+    const standing = checkpoint(20, 'alarm', 'standing')
+    expect(new NoticePolicy('/runs/a', {}, 0).take(standing, MINUTE)).toEqual([])
+    expect(new NoticePolicy('/runs/a', {}, 0).take(standing, 61 * MINUTE)).toMatchObject([{ repeated: true }])
+    // It died before it told anybody.
+    expect(new NoticePolicy('/runs/a').take(standing, MINUTE)[0]).not.toHaveProperty('repeated')
+  })
+
+  it('should warn once until the run is fine again', () => {
+    const policy = new NoticePolicy('/runs/a', { coolDownMs: 0 })
+    const [first] = policy.take(checkpoint(10, 'warn'), 0)
+    expect(first).toMatchObject({ kind: 'warn', level: 'warn', message: expect.stringMatching(/a reason$/) })
+    expect(policy.take(checkpoint(20, 'warn'), 1)).toEqual([])
+    expect(policy.take(checkpoint(30, 'ok'), 2)).toEqual([])
+    expect(kinds(policy.take(checkpoint(40, 'warn'), 3))).toEqual(['warn'])
+  })
+
+  it('should tell of trouble once per cool-down', () => {
+    const policy = new NoticePolicy('/runs/a', { coolDownMs: 10 * MINUTE })
+    expect(policy.take(failing(10), 0)).toMatchObject([
+      { kind: 'failing', level: 'warn', message: 'a: step 10: expected a tensor [FILE_INVALID]' },
+    ])
+    expect(policy.take(failing(20), 9 * MINUTE)).toEqual([])
+    expect(kinds(policy.take(failing(30), 10 * MINUTE))).toEqual(['failing'])
+    expect(policy.take(checkpoint(40, 'not-comparable'), 0)).toMatchObject([
+      { kind: 'not-comparable', message: 'a: no verdict on step 40: a reason' },
+    ])
+    expect(policy.take(checkpoint(50, 'not-comparable'), 1)).toEqual([])
+  })
+
+  it('should learn how often checkpoints come, and miss them', () => {
+    const policy = new NoticePolicy('/runs/a')
+    policy.take(checkpoint(10, 'ok'), 0)
+    policy.take(checkpoint(20, 'ok'), 5 * MINUTE)
+    expect(policy.tick(1000 * MINUTE)).toEqual([])
+    policy.take(checkpoint(30, 'ok'), 10 * MINUTE)
+    expect(policy.tick(29 * MINUTE)).toEqual([])
+    expect(policy.tick(30 * MINUTE)).toMatchObject([
+      { kind: 'overdue', message: 'a: no checkpoint for 20 minutes: has the training stopped?' },
+    ])
+    expect(policy.tick(90 * MINUTE)).toEqual([])
+    expect(policy.take(checkpoint(40, 'ok'), 100 * MINUTE)).toMatchObject([
+      { kind: 'arrived', message: 'a: checkpoints come again, after 1.5 hours' },
+    ])
+    // The gap is not taken for the run's pace.
+    expect(kinds(policy.tick(120 * MINUTE))).toEqual(['overdue'])
+  })
+
+  it('should keep a given time, from the first look on, until the watch ends', () => {
+    const policy = new NoticePolicy('/runs/a', { overdueMs: 30_000 })
+    expect(policy.tick(0)).toEqual([])
+    expect(policy.tick(30_000)).toMatchObject([{ kind: 'overdue', message: expect.stringContaining('30 s') }])
+    const ended = new NoticePolicy('/runs/a', { overdueMs: 1 })
+    const end = { type: 'end', reason: 'idle', measured: 3 } as WatchEvent
+    expect(ended.take(end, 0)).toMatchObject([{ kind: 'ended', level: 'info' }])
+    expect(ended.tick(10)).toEqual([])
+  })
+})

@@ -1,0 +1,112 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { AlarmState, WatchEvent } from '../../lib/events/watch-events.js'
+import { type Channel, Undelivered } from '../../lib/notices/channel.js'
+import type { Delivery } from '../../lib/notices/dispatcher.js'
+import { Heartbeat } from '../../lib/notices/heartbeat.js'
+import type { Notice } from '../../lib/notices/notice.js'
+import { NOTICES_FILE, Notices } from '../../lib/notices/notices.js'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'traitscope-notices-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const checkpoint = (run: string, step: number, alarm: AlarmState, time: string) =>
+  ({
+    type: 'checkpoint',
+    run,
+    step,
+    time,
+    path: `${run}/checkpoint-${step}`,
+    alarm,
+    verdict: { verdict: 'alarm', em: 0.2, interval: [0.1, 0.3], threshold: 0.06, reasons: [] },
+  }) as unknown as WatchEvent
+
+/** Watches events with one channel, and returns what came and how it ended. */
+async function watch(events: WatchEvent[], fail = false): Promise<{ got: Notice[]; deliveries: Delivery[] }> {
+  const got: Notice[] = []
+  const deliveries: Delivery[] = []
+  const channel: Channel = {
+    name: 'test',
+    tries: 1,
+    send: async (notice) => {
+      if (fail) throw new Undelivered('down')
+      got.push(notice)
+    },
+  }
+  const stateOf = async (run: string) => join(folder, run.replaceAll('/', '_'))
+  await using notices = new Notices([channel], { stateOf, onDelivery: (one) => deliveries.push(one) })
+  for (const event of events) await notices.take(event)
+  await notices.close()
+  return { got, deliveries }
+}
+
+describe('Notices', () => {
+  it('should keep the runs of a watch apart', async () => {
+    const { got } = await watch([
+      checkpoint('/a', 10, 'raised', '2026-01-01T00:00:00Z'),
+      checkpoint('/b', 10, 'raised', '2026-01-01T00:00:01Z'),
+      checkpoint('/a', 20, 'standing', '2026-01-01T00:00:02Z'),
+      { type: 'waiting', reason: 'nothing of a run' },
+    ])
+    expect(got.map(({ run, step }) => [run, step])).toEqual([
+      ['/a', 10],
+      ['/b', 10],
+    ])
+  })
+
+  it('should not tell again what an earlier watch has told', async () => {
+    await watch([checkpoint('/a', 10, 'raised', '2026-01-01T00:00:00Z')])
+    const lines = readFileSync(join(folder, '_a', NOTICES_FILE), 'utf8')
+      .trimEnd()
+      .split('\n')
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { kind: 'alarm', channel: 'test', isDelivered: true },
+    ])
+    const soon = await watch([checkpoint('/a', 20, 'standing', '2026-01-01T00:30:00Z')])
+    expect(soon.got).toEqual([])
+    const later = await watch([checkpoint('/a', 30, 'standing', '2026-01-01T01:00:00Z')])
+    expect(later.got).toMatchObject([{ step: 30, repeated: true }])
+  })
+
+  it('should tell what an earlier watch could not deliver', async () => {
+    const { deliveries } = await watch([checkpoint('/a', 10, 'raised', '2026-01-01T00:00:00Z')], true)
+    expect(deliveries).toMatchObject([{ isDelivered: false, reason: 'down' }])
+    const { got } = await watch([checkpoint('/a', 20, 'standing', '2026-01-01T00:00:10Z')])
+    expect(got).toMatchObject([{ kind: 'alarm', step: 20 }])
+    expect(got[0]).not.toHaveProperty('repeated')
+  })
+})
+
+describe('Heartbeat', () => {
+  it('should call, and say when calls begin to fail and when they go through again', async () => {
+    let [calls, status] = [0, 200]
+    const server = createServer((_, response) => {
+      calls++
+      response.writeHead(status).end()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const said: (string | undefined)[] = []
+    const until = async (is: () => boolean) => {
+      for (let i = 0; i < 1000 && !is(); i++) await new Promise((resolve) => setTimeout(resolve, 5))
+      expect(is()).toBe(true)
+    }
+    {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/s3cret`
+      using _ = new Heartbeat(url, (reason) => said.push(reason), 10)
+      await until(() => calls >= 3)
+      status = 500
+      await until(() => said.length === 1)
+      status = 200
+      await until(() => said.length === 2)
+    }
+    expect(said).toEqual(['it answered 500', undefined])
+    await new Promise((resolve) => server.close(resolve))
+  })
+})
