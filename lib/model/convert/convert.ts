@@ -8,6 +8,7 @@ import { readJsonFile } from '../../formats/json/json.js'
 import type { FloatType } from '../../formats/safetensors/float-types.js'
 import { requiredTensors } from '../base/architectures.js'
 import { IGNORED_KEYS, UNPROVEN } from '../base/base-remarks.js'
+import { unreadRemarks } from './folder-files.js'
 import { HfConfig } from './hf-config.js'
 import { modelMetadata, rotationTensors } from './hf-metadata.js'
 import { convertTensor, type MappedTensor, mapTensors } from './hf-tensors.js'
@@ -120,7 +121,7 @@ export async function convertFolder(
     blocks,
     pre,
     ignoredKeys: ignored.used,
-    remarks: [...tokenizer.remarks, ...remarks(config)],
+    remarks: [...tokenizer.remarks, ...remarks(config), ...(await unreadRemarks(weights))],
   }
 }
 

@@ -18,6 +18,7 @@ import { baseNameRemark } from '../base/base-name.js'
 import { resizedVocabulary } from '../base/resized-vocabulary.js'
 import { MERGE_TYPE_NAMES, type MergeType } from '../merge/merge-types.js'
 import { checkSettings } from './checkpoint-settings.js'
+import { leftOverRemarks } from './folder-files.js'
 import { convertTensor, type HfConversion, type MappedTensor, mapTensors } from './hf-tensors.js'
 
 /** What a GGUF holds beside the weights: rotation factors, which come from the configuration. */
@@ -52,14 +53,6 @@ export async function modelRemarks(weights: HfWeights, base: GgufFile): Promise<
   const named = (await modelConfig(weights))?._name_or_path
   const other = baseNameRemark(typeof named === 'string' ? named : undefined, base)
   return [...leftOverRemarks(weights), ...(other === undefined ? [] : [other])]
-}
-
-function leftOverRemarks({ files, leftOver }: HfWeights): string[] {
-  if (leftOver.length === 0) return []
-  const [first, ...more] = leftOver
-  return [
-    `${files[0]} is read, as transformers does; ${first}${more.length === 0 ? '' : ` and ${more.length} more`} beside it ${more.length === 0 ? 'is' : 'are'} left over from another save`,
-  ]
 }
 
 /**

@@ -1,12 +1,12 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
-import { errnoOf, fileError } from '../../formats/files/file-errors.js'
 import { readWhole } from '../../formats/files/read-whole.js'
 import type { GgufInput } from '../../formats/gguf/gguf.js'
 import { parseSentencePiece } from '../../formats/hf/sentencepiece.js'
-import { isJsonObject, readJsonFile } from '../../formats/json/json.js'
+import { isJsonObject } from '../../formats/json/json.js'
 import { shown } from '../../formats/json/json-scan.js'
+import { chatTemplates } from './hf-chat-template.js'
+import { endRemarks } from './hf-end-tokens.js'
 import {
   type AddedToken,
   addedTokens,
@@ -15,6 +15,7 @@ import {
   sentencePieceVocabulary,
   type Vocabulary,
 } from './hf-vocabulary.js'
+import { readOptional } from './optional-json.js'
 import { preTokenizerName } from './pre-tokenizers.js'
 import { type IgnoredKeys, type Json, refuseUnread, Settings } from './settings.js'
 import {
@@ -81,7 +82,7 @@ export async function convertTokenizer(
     readOptional(configPath),
     readOptional(join(folder, 'added_tokens.json')),
   ])
-  const config = new Settings(configJson ?? {}, configPath)
+  const config = new Settings(await withSpecialTokens(folder, configJson ?? {}), configPath)
   if (tokenizer) checkTokenizerKeys(tokenizer, where)
   const added = addedTokens(tokenizer?.added_tokens)
   const remarks: string[] = []
@@ -131,8 +132,18 @@ export async function convertTokenizer(
   metadata.push(...(await chatTemplates(folder, config, remarks)))
   const known = new Set([...vocabulary.tokens, ...added.map(({ content }) => content)])
   requireTokens(config, known)
+  remarks.push(...(await endRemarks(folder, vocabulary.tokens, tokenText(config.get('eos_token')))))
   refuseUnread(config, INERT_TOKENIZER_KEYS, options.ignored)
   return { metadata, pre, tokens: vocabulary.tokens, remarks }
+}
+
+/**
+ * With the entries of special_tokens_map.json, which transformers takes instead of tokenizer_config.json's where that has no list
+ * of added tokens, and does not read otherwise.
+ */
+async function withSpecialTokens(folder: string, config: Json): Promise<Json> {
+  if (config.added_tokens_decoder !== undefined) return config
+  return { ...config, ...(await readOptional(join(folder, 'special_tokens_map.json'))) }
 }
 
 /** transformers adds a special token that the vocabulary lacks behind its end, where the embedding has no row. */
@@ -283,52 +294,4 @@ function spacePrefix(
 
 function describePrefix(prefix: SpacePrefix): string {
   return { never: 'no part', first: 'the first part', sections: 'every part', always: 'every part' }[prefix]
-}
-
-async function chatTemplates(folder: string, config: Settings, remarks: string[]): Promise<Metadata> {
-  const key = 'tokenizer.chat_template'
-  const named = config.get('chat_template') ?? undefined
-  const separate = await separateTemplate(folder)
-  // As transformers: the file of its own goes before the entry.
-  const stated = separate ?? named
-  if (separate !== undefined && named !== undefined && separate !== named) {
-    remarks.push(
-      `${config.where} has another chat_template than the file beside it: the file's is taken, as by transformers`,
-    )
-  }
-  if (stated === undefined) return []
-  if (typeof stated === 'string') return [[key, 'string', stated]]
-  const list = Array.isArray(stated) ? (stated as unknown[]) : []
-  const templates = list.map((entry): Metadata[number] => {
-    const { name, template } = isJsonObject(entry) ? entry : {}
-    if (typeof template !== 'string' || typeof name !== 'string') {
-      return config.fail('chat_template', 'a text, or a list of names and templates', entry)
-    }
-    return [name === 'default' ? key : `${key}.${name}`, 'string', template]
-  })
-  return templates.length > 0
-    ? templates
-    : config.fail('chat_template', 'a text, or a list of names and templates', stated)
-}
-
-async function separateTemplate(folder: string): Promise<string | undefined> {
-  const path = join(folder, 'chat_template.jinja')
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw fileError(error, path)
-    const older = (await readOptional(join(folder, 'chat_template.json')))?.chat_template
-    return typeof older === 'string' ? older : undefined
-  }
-}
-
-async function readOptional(path: string): Promise<Json | undefined> {
-  try {
-    const json = await readJsonFile(path)
-    if (isJsonObject(json)) return json
-  } catch (error) {
-    if (error instanceof TraitscopeError && error.code === 'FILE_NOT_FOUND') return undefined
-    throw error
-  }
-  throw new TraitscopeError('FILE_INVALID', `expected ${path} to hold a JSON object`)
 }
