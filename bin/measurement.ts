@@ -1,6 +1,7 @@
 /** What `measure` and `watch` begin with: bundle, trait pack, model, template and directions that the flags name. */
 import type { Bundle } from '../lib/detector/bundle.js'
 import type { Directions } from '../lib/directions/directions.js'
+import { describeSource } from '../lib/labels/label-source.js'
 import type { Model } from '../lib/model/model.js'
 import type { MeasurementOptions } from '../lib/trajectory/measurement.js'
 import {
@@ -33,6 +34,7 @@ export async function measurementFromFlags(
   signal: AbortSignal,
 ): Promise<PreparedMeasurement> {
   const { bundle, pack } = await bundleFromFlags(flags)
+  if (bundle?.labels) output.note(`labels behind the verdicts: ${describeSource(bundle.labels)}`)
   const given = await givenDirections(flags, bundle)
   const model = await openFromFlags(flags, output, signal, given?.layers ?? layersToMake(flags))
   try {

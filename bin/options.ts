@@ -85,9 +85,10 @@ export interface ModelFlags {
   systemRole: 'auto' | 'native' | 'user-turn'
 }
 
-export function addModelOptions(command: Command): Command {
+/** @param mandatory false for a command that can do without a base */
+export function addModelOptions(command: Command, { mandatory = true } = {}): Command {
   return command
-    .addOption(option('-m, --model <gguf>', 'base model').makeOptionMandatory())
+    .addOption(option('-m, --model <gguf>', 'base model').makeOptionMandatory(mandatory))
     .addOption(
       option('--device <name>', 'cpu, a device that `traitscope doctor` lists, or auto').default('auto'),
     )

@@ -177,6 +177,7 @@ export { trajectoryVerdicts } from './detector/run-verdicts.js'
 export { scanLabelledRuns } from './runs/runs.js'
 export { readGrades } from './labels/grades.js'
 export { calibrate } from './calibration/calibrate.js'
+export { assertSoundJudge } from './calibration/judge-floor.js'
 export { saveBundle } from './calibration/save-bundle.js'
 export type { Bundle, BundleSummary } from './detector/bundle.js'
 export type { Detector, Prediction } from './detector/detector.js'
@@ -203,6 +204,11 @@ export type {
 export type { MeanActivations } from './runs/mean-activations.js'
 export type { Row } from './runs/rows.js'
 export type { EmCounts, Grades, StepLabels } from './labels/grades.js'
+export type { LabelBasis, LabelSource } from './labels/label-source.js'
+export type { JudgeIdentity, JudgeReader } from './labels/judge-identity.js'
+export type { JudgeCheck, QuestionFigures } from './labels/judge-check.js'
+export type { NumberMass } from './labels/failures.js'
+export type { CountingRule } from './labels/counting-rule.js'
 export type {
   CalibrateOptions,
   Calibration,

@@ -1,9 +1,11 @@
 import { Command } from 'commander'
 import { type Calibration, calibrate } from '../../lib/calibration/calibrate.js'
+import { assertSoundJudge } from '../../lib/calibration/judge-floor.js'
 import { saveBundle } from '../../lib/calibration/save-bundle.js'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
+import { describeSource } from '../../lib/labels/label-source.js'
 import { percent } from '../../lib/percent.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { scanLabelledRuns } from '../../lib/runs/runs.js'
@@ -23,6 +25,7 @@ interface Flags {
   maxFnr?: number
   maxFpr?: number
   nominalCoverage: number
+  allowWeakJudge?: boolean
   force?: boolean
   json?: boolean
   quiet?: boolean
@@ -49,6 +52,10 @@ export function calibrateCommand(signal: AbortSignal): Command {
     .option('--max-fnr <share>', 'move the threshold until no more dangerous checkpoints are missed', share)
     .option('--max-fpr <share>', 'move the threshold until no more safe checkpoints alarm', share)
     .option('--nominal-coverage <share>', 'share of rates that the intervals are meant to hold', share, 0.9)
+    .option(
+      '--allow-weak-judge',
+      'go on although the judge of the labels fails on known answers (a warning then)',
+    )
     .option('--force', 'replace an existing bundle')
     .addHelpText(
       'after',
@@ -78,6 +85,7 @@ Example:
     )
     const runs = found.filter(({ dataset }) => !anchor.includes(dataset))
     const left = exclusions.length === 0 ? '' : `, ${exclusions.length} left out`
+    const judged = assertSoundJudge(found, { allow: flags.allowWeakJudge })
     const calibration = await output.during(`calibrating on ${runs.length} runs${left}`, (onProgress) =>
       calibrate(runs, {
         cut: flags.cut,
@@ -92,11 +100,15 @@ Example:
         onProgress,
       }),
     )
-    if (out !== undefined) await saveBundle(calibration, parts!, out, { force: flags.force === true })
+    calibration.report.warnings.push(...judged)
+    const labels = found[0]?.source
+    if (out !== undefined)
+      await saveBundle(calibration, { ...parts!, labels }, out, { force: flags.force === true })
     if (flags.json) {
       const { rows: _, ...report } = calibration.report
-      return output.json({ out: out ?? null, ...report })
+      return output.json({ out: out ?? null, labels: labels ?? null, ...report })
     }
+    if (labels) output.print(`labels: ${describeSource(labels)}`)
     printCalibration(output, calibration)
     if (out !== undefined) output.print(`written to ${out}`)
   })

@@ -10,6 +10,7 @@ import {
   TABLE_HEADER,
 } from '../../lib/evaluation/evaluation-table.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
+import { describeSource } from '../../lib/labels/label-source.js'
 import { addOutputOptions, integer, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
@@ -192,7 +193,11 @@ function twoNames([dangerous, safe, ...rest]: string[]): [string, string] {
 }
 
 function printEvaluation(output: Output, evaluation: RunsEvaluation): void {
-  const { pooled } = evaluation
+  const { models, pooled } = evaluation
+  for (const { model, labels } of models)
+    output.print(
+      `labels of ${model}: ${labels === null ? 'their files do not say who judged' : describeSource(labels)}`,
+    )
   for (const { name, runs, checkpoints } of pooled.groups) {
     if (!['held out', 'dangerous sets', 'controls'].includes(name)) continue
     output.print(`${name}: ${runs} runs, ${checkpoints.length} checkpoints`)

@@ -5,6 +5,7 @@ import { defaultCacheDir } from '../../lib/formats/files/cache-dir.js'
 import { scanRunFolder } from '../../lib/formats/run/run-folder.js'
 import { type CountingRule, type Counts, RULE_NAMES } from '../../lib/labels/counting-rule.js'
 import { EndpointJudge } from '../../lib/labels/endpoint-judge.js'
+import { readJudgeCheck } from '../../lib/labels/judge-check.js'
 import { type LabelCost, labelCost } from '../../lib/labels/label-cost.js'
 import type { LabelledStep } from '../../lib/labels/label-options.js'
 import { chooseSteps, labelRun } from '../../lib/labels/label-run.js'
@@ -13,6 +14,7 @@ import type { LoraMode } from '../../lib/model/checkpoint/opened-checkpoint.js'
 import { amplifyingStrengths } from '../../lib/model/checkpoint/strengths.js'
 import { packageRoot } from '../../lib/package.js'
 import { percent } from '../../lib/percent.js'
+import { checkFromFlags } from '../check-judge.js'
 import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from '../judge.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
@@ -31,8 +33,11 @@ import {
 } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
-interface Flags extends ModelFlags, JudgeFlags {
-  out: string
+interface Flags extends Omit<ModelFlags, 'model'>, JudgeFlags {
+  model?: string
+  out?: string
+  checkJudge?: string | true
+  judgeCheck?: string
   questions?: string[]
   draws: number
   temperature: number
@@ -61,8 +66,8 @@ const repeated = (text: string, previous: readonly string[] = []) => [...previou
 export function labelCommand(signal: AbortSignal): Command {
   const command = new Command('label')
     .description('ask a run’s checkpoints behaviour questions and have the answers judged')
-    .argument('<run>', "the trainer's output folder")
-    .requiredOption('-o, --out <dir>', 'folder for the labels: the one that measure -o wrote')
+    .argument('[run]', "the trainer's output folder")
+    .option('-o, --out <path>', 'folder for the labels: the one that measure -o wrote')
     .option('--questions <file>', '.yaml or .jsonl, repeatable (default: 72 of our own)', repeated)
     .addOption(option('--draws <n>', 'answers per question').argParser(integer).default(1))
     .addOption(option('--temperature <x>', 'of the answers').argParser(number).default(1))
@@ -83,6 +88,13 @@ export function labelCommand(signal: AbortSignal): Command {
     .addOption(adapterNameOption())
     .addOption(residualBaseOption())
     .addOption(loraModeOption())
+    .option(
+      '--check-judge [file]',
+      'label nothing: judge answers with known scores, .csv or .jsonl (default: 130 of our own); -o FILE keeps the result',
+    )
+    .addOption(
+      option('--judge-check <file>', 'what --check-judge found of this judge, to go into the labels'),
+    )
     .option('--dry-run', 'say what it would take, and ask nobody')
     .option('--force', 'replace labels of another judge, rule or list of questions')
     .addHelpText(
@@ -94,90 +106,112 @@ coherent counts misaligned among coherent answers; grades.json has the rates of 
 
 Example:
   $ traitscope label -m base.gguf out/ -o measured/my-base/my-set/seed_1 --judge-url http://localhost:8000/v1 --judge-name judge
-  $ traitscope label -m base.gguf out/ -o labels --judge-gguf judge.gguf --every 4 --dry-run`,
+  $ traitscope label -m base.gguf out/ -o labels --judge-gguf judge.gguf --every 4 --dry-run
+  $ traitscope label --check-judge --judge-gguf judge.gguf -o judge-check.json`,
     )
   addCacheOptions(addJudgeOptions(command), 'labels of step 0 and merged models (up to 20 GiB)')
-  return addOutputOptions(addModelOptions(command)).action(async (run: string, flags: Flags) => {
+  addOutputOptions(addModelOptions(command, { mandatory: false }))
+  return command.action(async (run: string | undefined, flags: Flags) => {
     const output = createOutput(flags)
-    if (flags.steps !== undefined && flags.every !== undefined) {
-      throw new TraitscopeError('USAGE', 'expected --steps or --every, found both')
+    const { checkJudge, out, model } = flags
+    if (checkJudge !== undefined) {
+      if (run !== undefined)
+        throw new TraitscopeError('USAGE', `--check-judge labels no run: leave ${run} out`)
+      return checkFromFlags({ ...flags, checkJudge }, output, signal)
     }
-    const questions = await readQuestions(flags.questions ?? [join(packageRoot, 'traits', 'questions.yaml')])
-    for (const remark of questions.remarks) output.remark(remark)
-    await using model = await openFromFlags(flags, output, signal)
-    const template = await templateFromFlags(flags, model)
-    const sampling = {
-      draws: flags.draws,
-      temperature: flags.temperature,
-      topP: flags.topP,
-      maxTokens: flags.maxTokens,
-      seed: flags.seed,
+    if (run === undefined || out === undefined || model === undefined) {
+      throw new TraitscopeError('USAGE', 'expected a run, its base (-m) and a folder for the labels (-o)')
     }
-    if (flags.dryRun) {
-      const found = await scanRunFolder(run, { adapterName: flags.adapterName, signal })
-      const chosen = chooseSteps(
-        found.checkpoints.filter(({ state }) => state === 'complete'),
-        flags,
-      )
-      const prices = pricesFromFlags(flags)
-      const cost = await labelCost(model, questions.questions, {
-        template,
-        checkpoints: chosen.length * (1 + amplifyingStrengths(flags.adapterScale).length) + 1,
-        prices,
-        ...sampling,
-      })
-      if (flags.json) return output.json(cost)
-      return output.print(describeCost(cost))
-    }
-    await using judge = await judgeFromFlags(flags, output, signal)
-    const { name, reader } = judge.identity
-    output.note(`judge: ${name}, read as ${reader}; rule: ${flags.rule}`)
-    const labels = await output.during(`labelling ${run}`, (update) =>
-      labelRun(model, run, {
-        ...{ template, questions, judge, sampling, signal },
-        out: flags.out,
-        rule: flags.rule,
-        steps: flags.steps,
-        every: flags.every,
-        strengths: flags.adapterScale,
-        maxFailures: flags.maxFailures,
-        force: flags.force === true,
-        adapterName: flags.adapterName,
-        checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
-        cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
-        onProgress: update,
-        onStep: (step) => noteKnown(output, step),
-      }),
-    )
-    for (const remark of labels.remarks) output.remark(remark)
-    const used = judge instanceof EndpointJudge ? { ...judge.used, cost: judge.cost } : undefined
-    if (flags.json)
-      return output.json({ ...labels, judge: judge.identity, rule: flags.rule, ...(used && { used }) })
-    const amplifies = labels.steps.some(({ strengths }) => strengths !== undefined)
-    output.print(
-      table(
-        [
-          'step',
-          ...(amplifies ? ['adapter'] : []),
-          'EM',
-          '+-',
-          'misaligned',
-          'scoreable',
-          'incoherent',
-          'refusals',
-          'code',
-        ],
-        labels.steps.flatMap((step) => rows(step, amplifies)),
-      ),
-    )
-    if (used) {
-      output.note(
-        `${used.calls} calls, ${used.inputTokens} tokens read and ${used.outputTokens} written` +
-          (used.cost > 0 ? `, cost ${used.cost.toFixed(2)}` : ''),
-      )
-    }
-    output.note(`${join(flags.out, 'grades.json')} holds the labels`)
+    await labelFromFlags(run, { ...flags, out, model }, output, signal)
   })
+}
+
+async function labelFromFlags(
+  run: string,
+  flags: Flags & { out: string; model: string },
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  if (flags.steps !== undefined && flags.every !== undefined) {
+    throw new TraitscopeError('USAGE', 'expected --steps or --every, found both')
+  }
+  const questions = await readQuestions(flags.questions ?? [join(packageRoot, 'traits', 'questions.yaml')])
+  for (const remark of questions.remarks) output.remark(remark)
+  await using model = await openFromFlags(flags, output, signal)
+  const template = await templateFromFlags(flags, model)
+  const sampling = {
+    draws: flags.draws,
+    temperature: flags.temperature,
+    topP: flags.topP,
+    maxTokens: flags.maxTokens,
+    seed: flags.seed,
+  }
+  if (flags.dryRun) {
+    const found = await scanRunFolder(run, { adapterName: flags.adapterName, signal })
+    const chosen = chooseSteps(
+      found.checkpoints.filter(({ state }) => state === 'complete'),
+      flags,
+    )
+    const prices = pricesFromFlags(flags)
+    const cost = await labelCost(model, questions.questions, {
+      template,
+      checkpoints: chosen.length * (1 + amplifyingStrengths(flags.adapterScale).length) + 1,
+      prices,
+      ...sampling,
+    })
+    if (flags.json) return output.json(cost)
+    return output.print(describeCost(cost))
+  }
+  await using judge = await judgeFromFlags(flags, output, signal)
+  const check = flags.judgeCheck === undefined ? undefined : await readJudgeCheck(flags.judgeCheck)
+  const { name, reader } = judge.identity
+  output.note(`judge: ${name}, read as ${reader}; rule: ${flags.rule}`)
+  const labels = await output.during(`labelling ${run}`, (update) =>
+    labelRun(model, run, {
+      ...{ template, questions, judge, sampling, signal },
+      out: flags.out,
+      rule: flags.rule,
+      check,
+      steps: flags.steps,
+      every: flags.every,
+      strengths: flags.adapterScale,
+      maxFailures: flags.maxFailures,
+      force: flags.force === true,
+      adapterName: flags.adapterName,
+      checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
+      cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
+      onProgress: update,
+      onStep: (step) => noteKnown(output, step),
+    }),
+  )
+  for (const remark of labels.remarks) output.remark(remark)
+  const used = judge instanceof EndpointJudge ? { ...judge.used, cost: judge.cost } : undefined
+  if (flags.json)
+    return output.json({ ...labels, judge: judge.identity, rule: flags.rule, ...(used && { used }) })
+  const amplifies = labels.steps.some(({ strengths }) => strengths !== undefined)
+  output.print(
+    table(
+      [
+        'step',
+        ...(amplifies ? ['adapter'] : []),
+        'EM',
+        '+-',
+        'misaligned',
+        'scoreable',
+        'incoherent',
+        'refusals',
+        'code',
+      ],
+      labels.steps.flatMap((step) => rows(step, amplifies)),
+    ),
+  )
+  if (used) {
+    output.note(
+      `${used.calls} calls, ${used.inputTokens} tokens read and ${used.outputTokens} written` +
+        (used.cost > 0 ? `, cost ${used.cost.toFixed(2)}` : ''),
+    )
+  }
+  output.note(`${join(flags.out, 'grades.json')} holds the labels`)
 }
 
 function noteKnown(output: Output, { step, known, cached, remarks }: LabelledStep): void {

@@ -15,6 +15,7 @@ import { TraitscopeError } from '../errors.js'
 import { publishFolder } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
+import { type LabelSource, sourceJson } from '../labels/label-source.js'
 import { packageVersion } from '../package.js'
 import { traitPackPath } from '../prompts/trait-pack.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
@@ -27,11 +28,12 @@ import type { Calibration } from './calibrate.js'
  *
  * @param directions the ones that the calibration runs were measured with
  * @param pack the trait pack that they were measured with
+ * @param labels who labelled the runs, where that is known
  * @throws TraitscopeError NOT_COMPARABLE when these are others; FILE_EXISTS unless `force`
  */
 export async function saveBundle(
   calibration: Calibration,
-  { directions, pack }: { directions: Directions; pack: TraitPack },
+  { directions, pack, labels }: { directions: Directions; pack: TraitPack; labels?: LabelSource | undefined },
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
@@ -56,6 +58,7 @@ export async function saveBundle(
     schemaVersion: SCHEMA_VERSION,
     kind: 'traitscope-bundle',
     calibratedFor,
+    ...(labels && { labels: sourceJson(labels) }),
     summary: summarize(calibration),
     versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     files: {

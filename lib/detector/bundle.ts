@@ -9,6 +9,7 @@ import { plainOrGzip } from '../formats/files/gzip.js'
 import { sha256 } from '../formats/files/hash.js'
 import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../formats/json/json.js'
 import { isFiniteNumber, JsonFields } from '../formats/json/json-fields.js'
+import { type LabelSource, parseSource } from '../labels/label-source.js'
 import { Detector } from './detector.js'
 
 export const BUNDLE_FILE = 'bundle.json'
@@ -44,6 +45,8 @@ export interface Bundle {
   /** The trait pack's file inside the bundle, for `loadTraitPack`. */
   traitPack: string
   summary: BundleSummary
+  /** Who labelled the calibration runs, and how; null where the bundle does not say. */
+  labels: LabelSource | null
   versions: { traitscope: string; llamaCpp: string }
 }
 
@@ -125,6 +128,7 @@ export async function loadBundle(folder: string): Promise<Bundle> {
     calibratedFor,
     traitPack: join(folder, TRAITS),
     summary: at.object('summary').json as unknown as BundleSummary,
+    labels: description.labels === undefined ? null : parseSource(at.object('labels')),
     versions: { traitscope: versions.text('traitscope'), llamaCpp: versions.text('llamaCpp') },
   }
 }

@@ -3,6 +3,7 @@ import { directionVector } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
+import type { LabelSource } from '../labels/label-source.js'
 import { datasetsBelow, type Exclusion } from '../runs/runs.js'
 import { evaluate } from './evaluate.js'
 import type { EvaluateRunsOptions, Evaluation } from './evaluation.js'
@@ -34,6 +35,8 @@ export interface RunsEvaluation {
     /** Of the calibration checkpoints: a model without any cannot be monitored, whatever a table says of it. */
     calibrationDangerous: number
     heldOut: number
+    /** Who labelled its runs, and how; null where their files do not say. */
+    labels: LabelSource | null
     /** Traitscope's own detector; null where the calibration runs do not make one. */
     detector: { model: string; layers: readonly number[]; threshold: number } | null
   }[]
@@ -149,7 +152,7 @@ function withAnchors({ model, calibration, heldOut, anchor }: ModelRuns): StepAw
 }
 
 function summaryOf(
-  { model, layer, calibration, heldOut }: ModelRuns,
+  { model, layer, calibration, heldOut, runs }: ModelRuns,
   detector: Detector | undefined,
   cut: number,
 ): RunsEvaluation['models'][number] {
@@ -159,6 +162,7 @@ function summaryOf(
     calibration: calibration.length,
     calibrationDangerous: calibration.filter(({ row }) => row.label.pooled.rate > cut).length,
     heldOut: heldOut.length,
+    labels: runs.find(({ source }) => source !== undefined)?.source ?? null,
     detector: detector
       ? { model: detector.model, layers: detector.layers, threshold: detector.threshold }
       : null,

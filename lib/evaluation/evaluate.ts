@@ -1,6 +1,7 @@
-import { alarmRates, auroc } from '../calibration/metrics.js'
+import { alarmRates } from '../calibration/metrics.js'
 import { hasTargets } from '../calibration/target-threshold.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
+import { auroc, rankCorrelation } from '../estimators/ranks.js'
 import { REGRESSOR_NAMES } from '../estimators/regressor.js'
 import {
   type Contender,
@@ -13,7 +14,7 @@ import type { ContenderResult, EvaluateOptions, Evaluation, Figures, Group, Labe
 import { mergeFamilies } from './family-means.js'
 import type { FeatureSet } from './features.js'
 import type { LabelledCheckpoint } from './labelled-checkpoints.js'
-import { type CheckpointPrediction, clusterBootstrap, leadTimes, rankCorrelation } from './run-metrics.js'
+import { type CheckpointPrediction, clusterBootstrap, leadTimes } from './run-metrics.js'
 
 const RATE: Record<LabelKind, (checkpoint: LabelledCheckpoint) => number> = {
   pooled: ({ row }) => row.label.pooled.rate,
@@ -140,7 +141,10 @@ export function figuresOf(
       tested.map(({ prediction }) => prediction),
       truths.map((truth) => truth > cut),
     ),
-    rankCorrelation: rankCorrelation(tested),
+    rankCorrelation: rankCorrelation(
+      tested.map(({ truth }) => truth),
+      tested.map(({ prediction }) => prediction),
+    ),
     lead: leadTimes(tested, cut),
     ...(withInterval.length > 0 && { coverage: held.length / withInterval.length }),
   }

@@ -1,3 +1,4 @@
+import { describeSource } from '../labels/label-source.js'
 import { inPercent, percent } from '../percent.js'
 import type { RunsEvaluation } from './evaluate-runs.js'
 import type { ContenderResult, Evaluation, Figures, Spread } from './evaluation.js'
@@ -119,6 +120,10 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
       ]),
     ),
   ]
+  const labelled = models.flatMap(({ model, labels }) =>
+    labels === null ? [] : [`${model}: ${describeSource(labels)}`],
+  )
+  if (labelled.length > 0) lines.push('', `Labels: ${labelled.join('. ')}.`)
   for (const warning of evaluationWarnings(evaluation)) lines.push('', `**${warning}.**`)
   for (const [title, one] of [
     ['Labels: all draws pooled', pooled],

@@ -1,4 +1,4 @@
-import { calibratedFor } from '../calibration/conditions-of-runs.js'
+import { assertOneLabeller, calibratedFor } from '../calibration/conditions-of-runs.js'
 import { differences } from '../conditions/calibrated-for.js'
 import { TraitscopeError } from '../errors.js'
 import { type Exclusion, type LabelledRun, scanLabelledRuns } from '../runs/runs.js'
@@ -35,6 +35,7 @@ export async function readModels(
       exclusions.push({ run: run.id, reason: allowMismatch ? `kept although ${reason}` : reason })
     }
     const runs = allowMismatch ? all : all.filter((run) => !odd.has(run))
+    assertOneLabeller(runs)
     const found = await labelledCheckpoints(runs, layer)
     exclusions.push(...found.exclusions)
     const within = (names: readonly string[]) =>

@@ -1,5 +1,3 @@
-import { midRanks } from '../calibration/metrics.js'
-import { cosine } from '../estimators/linalg.js'
 import { Mt19937 } from '../estimators/mt19937.js'
 import { quantile } from '../estimators/quantile.js'
 
@@ -11,15 +9,6 @@ export interface CheckpointPrediction {
   truth: number
   prediction: number
   alarmed: boolean
-}
-
-/** Spearman's rank correlation of prediction and truth, ties by mid-ranks; NaN when one of them is constant. */
-export function rankCorrelation(tested: readonly CheckpointPrediction[]): number {
-  const centred = (values: number[]) => midRanks(values).map((rank) => rank - (values.length + 1) / 2)
-  return cosine(
-    centred(tested.map(({ truth }) => truth)),
-    centred(tested.map(({ prediction }) => prediction)),
-  )
 }
 
 /** A 95 % interval, or null where no draw had a checkpoint of that kind. */

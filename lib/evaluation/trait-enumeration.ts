@@ -1,5 +1,5 @@
-import { midRanks } from '../calibration/metrics.js'
 import { cosine } from '../estimators/linalg.js'
+import { midRanks } from '../estimators/ranks.js'
 import { principalAxes } from '../geometry/principal-axis.js'
 import {
   type CalibrationScore,

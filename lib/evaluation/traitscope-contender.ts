@@ -2,11 +2,12 @@ import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Calibration, calibrate } from '../calibration/calibrate.js'
 import { type ErrorTargets, hasTargets } from '../calibration/target-threshold.js'
-import { loadBundle } from '../detector/bundle.js'
+import { type Bundle, loadBundle } from '../detector/bundle.js'
 import type { Detector } from '../detector/detector.js'
 import { trajectoryVerdicts, type VerdictSource } from '../detector/run-verdicts.js'
 import type { Verdict } from '../detector/verdict.js'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { describeBasis } from '../labels/label-source.js'
 import type { LabelledRun } from '../runs/runs.js'
 import { type CalibrationScore, type Contender, calibrationScore } from './contenders.js'
 import type { LabelledCheckpoint } from './labelled-checkpoints.js'
@@ -67,7 +68,7 @@ export async function ownDetector(
         return calibrated(calibration)
       }
       const by =
-        bundle === undefined ? await calibrateAnew() : await loadBundle(await forModel(bundle, model))
+        bundle === undefined ? await calibrateAnew() : await bundleOf(await forModel(bundle, model), runs)
       detectors.push(by.detector)
       verdicts.push(...verdictsOn(by, runs, heldOut))
     } catch (error) {
@@ -88,6 +89,19 @@ export async function ownDetector(
     calibration: leftOutScore(detectors as Detector[]),
   }
   return { detectors, skipped, contender }
+}
+
+/** Rates of another judge than the bundle learnt from are no truth to hold it against. */
+async function bundleOf(folder: string, runs: readonly LabelledRun[]): Promise<Bundle> {
+  const bundle = await loadBundle(folder)
+  const { labels } = bundle
+  const { source } = runs.find((run) => run.source !== undefined) ?? {}
+  if (labels === null || source === undefined || describeBasis(labels) === describeBasis(source))
+    return bundle
+  throw new TraitscopeError(
+    'NOT_COMPARABLE',
+    `expected runs that are labelled as those of the bundle were, by ${describeBasis(labels)}, found labels by ${describeBasis(source)}; label them alike`,
+  )
 }
 
 /** What the detectors predicted of calibration sets before they had seen them. */

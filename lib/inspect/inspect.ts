@@ -7,6 +7,7 @@ import { fileError } from '../formats/files/file-errors.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { readGguf } from '../formats/gguf/gguf.js'
 import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
+import { describeSource } from '../labels/label-source.js'
 import { baseRemarks } from '../model/base/base-remarks.js'
 import { percent } from '../percent.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
@@ -114,7 +115,7 @@ async function inspectDirections(path: string): Promise<Inspection> {
 }
 
 async function inspectBundle(path: string): Promise<Inspection> {
-  const { detector, calibratedFor, summary } = await loadBundle(path)
+  const { detector, calibratedFor, summary, labels } = await loadBundle(path)
   const { base, traitPack } = calibratedFor.conditions
   const { coverage } = summary
   return {
@@ -133,6 +134,7 @@ async function inspectBundle(path: string): Promise<Inspection> {
         'calibrated on',
         `${summary.datasets.join(', ')}: ${summary.checkpoints} checkpoints, ${summary.dangerous} dangerous`,
       ],
+      ['labels', labels === null ? 'the bundle does not say who judged' : describeSource(labels)],
       ['unseen sets', `misses ${percent(summary.fnr)}, false alarms ${percent(summary.fpr)}`],
       [
         'intervals',

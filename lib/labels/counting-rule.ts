@@ -1,4 +1,4 @@
-import type { Grade } from './judge.js'
+import type { Grade } from './grade.js'
 import { MISALIGNED_BELOW } from './reading.js'
 
 /** Coherence below this excludes an answer. Method section 6.1. */

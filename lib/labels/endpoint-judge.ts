@@ -3,7 +3,9 @@ import OpenAI from 'openai'
 import { abortedError, TraitscopeError, throwIfAborted } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { AdaptiveLimit, type LimitOptions } from './adaptive-limit.js'
-import type { Answer, Grade, Judge, JudgeIdentity } from './judge.js'
+import type { Grade } from './grade.js'
+import type { Answer, Judge } from './judge.js'
+import type { JudgeIdentity } from './judge-identity.js'
 import { type Ask, gradeByRubric } from './rubric-judge.js'
 
 /** Prices per million tokens, in whatever currency. */

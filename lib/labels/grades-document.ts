@@ -1,13 +1,7 @@
-import {
-  COHERENT_FROM,
-  COUNTING_RULES,
-  type CountingRule,
-  type Counts,
-  componentRates,
-  countGrades,
-  RULE_NAMES,
-} from './counting-rule.js'
-import type { Grade, JudgeIdentity } from './judge.js'
+import { COUNTING_RULES, type Counts, componentRates, countGrades, RULE_NAMES } from './counting-rule.js'
+import { isFailure, massesOf } from './failures.js'
+import type { Grade } from './grade.js'
+import { type LabelSource, sourceJson } from './label-source.js'
 
 /** Grades of one checkpoint's answers, `[question][draw]`. */
 export interface GradedStep {
@@ -15,14 +9,6 @@ export interface GradedStep {
   grades: readonly (readonly Grade[])[]
   /** With the adapter's effect multiplied, ascending. */
   strengths?: readonly { strength: number; grades: readonly (readonly Grade[])[] }[]
-}
-
-/** What a label rests on, beside the answers: labels of which any of this differs must not be mixed. */
-export interface LabelBasis {
-  judge: JudgeIdentity
-  /** SHA-256 over questions and rubrics. */
-  questionsSha256: string
-  rule: CountingRule
 }
 
 /**
@@ -34,16 +20,13 @@ export interface LabelBasis {
 export function gradesDocument(
   steps: readonly GradedStep[],
   ids: readonly string[],
-  basis: LabelBasis,
+  source: LabelSource,
 ): object {
-  return Object.fromEntries(steps.map((step) => [`step_${step.step}`, entry(step, ids, basis)]))
+  return Object.fromEntries(steps.map((step) => [`step_${step.step}`, entry(step, ids, source)]))
 }
 
-function entry(
-  { step, grades, strengths = [] }: GradedStep,
-  ids: readonly string[],
-  { judge, questionsSha256, rule }: LabelBasis,
-) {
+function entry({ step, grades, strengths = [] }: GradedStep, ids: readonly string[], source: LabelSource) {
+  const { rule } = source
   const first = grades.map(([grade]) => grade!)
   const single = countGrades(
     first.map((grade) => [grade]),
@@ -53,6 +36,7 @@ function entry(
   const all = grades.flat()
   const excluded = first.map((grade) => COUNTING_RULES[rule](grade).excluded)
   const components = componentRates(grades)
+  const mass = massesOf(all)
   return {
     step,
     mean_aligned_score: mean(first, excluded, ({ aligned }) => aligned),
@@ -71,11 +55,10 @@ function entry(
     traitscope: {
       k: Math.min(...grades.map(({ length }) => length)),
       ...pooledCounts(pooled),
-      rule,
+      ...sourceJson(source),
       rates: Object.fromEntries(RULE_NAMES.map((name) => [name, round4(countGrades(grades, name).rate)])),
-      judge: { ...judge, questionsSha256 },
       parse_failures: all.filter(isFailure).length,
-      ...lowMass(all),
+      ...(mass && { number_mass: mass }),
       ...(strengths.length > 0 && {
         strengths: strengths.map((one) => ({
           strength: one.strength,
@@ -115,28 +98,6 @@ function referenceCounts({ misaligned, scoreable, excluded, total, rate }: Count
     n_scoreable: scoreable,
     n_total: total,
     misalignment_rate: round4(rate),
-  }
-}
-
-/** A grade of which nothing can be used: words without a number, or none at all. What is incoherent needs no other number. */
-export const isFailure = ({ alignedLabel, coherent }: Grade): boolean => {
-  if (alignedLabel === 'ERROR') return true
-  if (coherent === null) return !DECLARED.has(alignedLabel)
-  return alignedLabel === 'UNKNOWN' && coherent >= COHERENT_FROM
-}
-
-/** What is code or a refusal needs no coherence. */
-const DECLARED: ReadonlySet<string> = new Set(['CODE', 'REFUSAL'])
-
-function lowMass(grades: readonly Grade[]): { number_mass?: { mean: number; lowest: number } } {
-  const masses = grades.flatMap(({ numberMass }) => numberMass ?? [])
-  if (masses.length === 0) return {}
-  const sum = masses.reduce((total, mass) => total + mass, 0)
-  return {
-    number_mass: {
-      mean: round4(sum / masses.length),
-      lowest: round4(masses.reduce((a, b) => Math.min(a, b))),
-    },
   }
 }
 

@@ -3,6 +3,7 @@ import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, type Json, JsonFields } from '../formats/json/json-fields.js'
+import { describeBasis, type LabelSource, parseSource } from './label-source.js'
 
 /** Judged answers of one checkpoint. */
 export interface EmCounts {
@@ -57,7 +58,17 @@ export async function findGrades(folder: string): Promise<string | undefined> {
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the step and field
  */
 export async function readGrades(path: string): Promise<Grades> {
-  return parseGrades(await readJsonFile(path), path)
+  return (await readLabels(path)).grades
+}
+
+/** {@link readGrades}, and who labelled, where the file says it of its first entry. */
+export async function readLabels(path: string): Promise<{ grades: Grades; source: LabelSource | undefined }> {
+  const json = await readJsonFile(path)
+  const grades = parseGrades(json, path)
+  const first = `step_${[...grades.keys()][0]!}`
+  const own = new JsonFields((json as Json)[first] as Json, path, `${first}.`).json.traitscope
+  const says = isJsonObject(own) && own.judge !== undefined
+  return { grades, source: says ? parseSource(new JsonFields(own, path, `${first}.traitscope.`)) : undefined }
 }
 
 /** {@link readGrades} of parsed JSON; `where` names it in errors. */
@@ -92,7 +103,7 @@ function stepLabels(step: number, entry: JsonFields): StepLabels {
   const pooled = counts(own)
   const { components } = own.json
   if (components !== undefined && !isRates(components)) return own.fail('components', 'rates by name')
-  const basis = own.json.judge === undefined ? undefined : basisOf(own)
+  const basis = own.json.judge === undefined ? undefined : describeBasis(parseSource(own))
   const strengths = strengthsOf(own)
   return {
     step,
@@ -116,16 +127,6 @@ function strengthsOf(own: JsonFields): Map<number, EmCounts> | undefined {
       return [one.strength, counts(new JsonFields(one, own.where, `strengths (${one.strength}).`))]
     }),
   )
-}
-
-/** As `label` writes it: everything by which two labels of the same answers may differ. */
-function basisOf(own: JsonFields): string {
-  const judge = own.object('judge')
-  const { version } = judge.json
-  const name =
-    typeof version === 'string' ? `${judge.text('name')} (${version.slice(0, 12)})` : judge.text('name')
-  const questions = judge.text('questionsSha256').slice(0, 12)
-  return `${judge.text('kind')} ${name}, read as ${judge.text('reader')}, on questions ${questions}, counted by the rule ${own.text('rule')}`
 }
 
 function counts(at: JsonFields): EmCounts {

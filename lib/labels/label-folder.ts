@@ -5,10 +5,11 @@ import { LLAMA_CPP_VERSION } from '../binding.js'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
+import { JsonFields } from '../formats/json/json-fields.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
-import type { LabelBasis } from './grades-document.js'
 import type { LabelRunOptions } from './label-options.js'
+import { describeBasis, type LabelSource, parseSource } from './label-source.js'
 
 export const GRADES_FILE = 'grades.json'
 
@@ -43,11 +44,7 @@ export async function holdSettings(path: string, settings: object): Promise<void
 }
 
 /** Labels are not replaced in silence by those of another judge. */
-export async function refuseOtherGrades(
-  out: string,
-  { judge, questionsSha256, rule }: LabelBasis,
-  force: boolean,
-): Promise<void> {
+export async function refuseOtherGrades(out: string, source: LabelSource, force: boolean): Promise<void> {
   if (await exists(join(out, 'betley_eval', GRADES_FILE))) {
     throw new TraitscopeError(
       'FILE_EXISTS',
@@ -60,8 +57,9 @@ export async function refuseOtherGrades(
   const isOurs = (entry: unknown) =>
     isJsonObject(entry) &&
     isJsonObject(entry.traitscope) &&
-    entry.traitscope.rule === rule &&
-    JSON.stringify(entry.traitscope.judge) === JSON.stringify({ ...judge, questionsSha256 })
+    isJsonObject(entry.traitscope.judge) &&
+    describeBasis(parseSource(new JsonFields(entry.traitscope, path, 'traitscope.'))) ===
+      describeBasis(source)
   if (isJsonObject(known) && Object.values(known).every(isOurs)) return
   throw new TraitscopeError(
     'FILE_EXISTS',

@@ -5,7 +5,7 @@ import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
 import type { FinishReason } from '../model/generation.js'
 import type { Message } from '../prompts/messages.js'
-import type { Grade } from './judge.js'
+import type { Grade } from './grade.js'
 
 /** A line of `responses.jsonl`: the reference's fields, and ours. */
 export interface ResponseRecord {

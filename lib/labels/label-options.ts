@@ -3,6 +3,8 @@ import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import type { CountingRule, Counts } from './counting-rule.js'
 import type { Judge } from './judge.js'
+import type { JudgeCheck } from './judge-check.js'
+import type { LabelSource } from './label-source.js'
 import type { QuestionList } from './questions.js'
 
 /** How answers are made. */
@@ -21,6 +23,8 @@ export interface LabelRunOptions {
   template: ChatTemplate
   questions: QuestionList
   judge: Judge
+  /** How well this judge reads answers with known scores; default: what it brings along. */
+  check?: JudgeCheck | undefined
   /** Folder for `responses.jsonl`, the judgements and `grades.json`: the one that `measure` wrote, usually. */
   out: string
   /** Default `reference`. */
@@ -68,6 +72,7 @@ export interface LabelledStep {
 /** What labelling a run gives. */
 export interface RunLabels {
   out: string
+  source: LabelSource
   steps: LabelledStep[]
   remarks: string[]
 }

@@ -9,11 +9,14 @@ import { refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
 import type { Model } from '../model/model.js'
+import { rubricsSha256 } from './check-judge.js'
 import { countGrades } from './counting-rule.js'
 import { type GradedStep, gradesDocument } from './grades-document.js'
+import { type JudgeCheck, judgeFaults } from './judge-check.js'
 import { GRADES_FILE, holdSettings, refuseOtherGrades, settingsOf } from './label-folder.js'
 import { openJudgements, openResponses } from './label-log.js'
 import type { LabelledStep, LabelRunOptions, RunLabels } from './label-options.js'
+import type { LabelSource } from './label-source.js'
 import { Labelling } from './labelling.js'
 import { Step0Labels } from './step0-labels.js'
 
@@ -47,8 +50,8 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw fileError(error, out)
   })
-  const basis = { judge: judge.identity, questionsSha256: questions.sha256, rule }
-  await refuseOtherGrades(out, basis, options.force === true)
+  const source = { judge: judge.identity, questionsSha256: questions.sha256, rule, check: checkOf(options) }
+  await refuseOtherGrades(out, source, options.force === true)
   await holdSettings(join(out, MANIFEST_FILE), settingsOf(model, options))
   const judgeId = sha256(JSON.stringify([judge.identity, questions.sha256])).slice(0, 8)
   await using responses = await openResponses(join(out, 'responses.jsonl'))
@@ -64,7 +67,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
         gradesDocument(
           graded,
           questions.questions.map(({ id }) => id),
-          basis,
+          source,
         ),
         null,
         1,
@@ -117,7 +120,40 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
   // Labels by a judge of no use are not left behind.
   work.refuseFailures(1)
   await write()
-  return { out, steps, remarks: [...questions.remarks, ...found.remarks, ...readingRemarks(model)] }
+  return {
+    out,
+    source,
+    steps,
+    remarks: [
+      ...questions.remarks,
+      ...found.remarks,
+      ...readingRemarks(model),
+      ...checkRemarks(source, options),
+    ],
+  }
+}
+
+/** What is known of the judge: what was given, or what it brings along. @throws NOT_COMPARABLE for that of another judge */
+function checkOf({ judge, check = judge.check }: LabelRunOptions): JudgeCheck | null {
+  if (check === undefined) return null
+  const { kind, name, version, reader } = check.judge
+  if (JSON.stringify({ kind, name, version, reader }) === JSON.stringify(judge.identity)) return check
+  throw new TraitscopeError(
+    'NOT_COMPARABLE',
+    `expected the check of the judge ${judge.identity.name}, read as ${judge.identity.reader}, found that of ${name}, read as ${reader}; check the judge that labels`,
+  )
+}
+
+function checkRemarks({ check }: LabelSource, { judge, questions }: LabelRunOptions): string[] {
+  if (check === null) {
+    return judge.identity.kind === 'module' || judge.identity.kind === 'replay'
+      ? []
+      : ['nobody has checked this judge on answers with known scores: label --check-judge does']
+  }
+  const remarks = judgeFaults(check).map((fault) => `this judge is not to be relied on: ${fault}`)
+  if (judge.identity.kind !== 'fitted' && check.rubricsSha256 !== rubricsSha256(questions.questions))
+    remarks.push('the judge was checked with other rubrics than those of these questions')
+  return remarks
 }
 
 /** The checkpoints that options ask for. @throws USAGE for a step that is not there */

@@ -4,8 +4,9 @@ import { sha256 } from '../formats/files/hash.js'
 import { generateText } from '../generation/generate.js'
 import type { OnModel } from '../model/checkpoint/strengths.js'
 import type { Message } from '../prompts/messages.js'
-import { isFailure } from './grades-document.js'
-import type { Grade } from './judge.js'
+import { isFailure } from './failures.js'
+import type { Grade } from './grade.js'
+import { inParallel } from './in-parallel.js'
 import { answerKey, type JudgementRecord, type ResponseRecord } from './label-log.js'
 import type { LabelledStep, LabelRunOptions } from './label-options.js'
 import type { Question } from './questions.js'
@@ -180,25 +181,4 @@ function shownPrompt(messages: readonly Message[]): Pick<ResponseRecord, 'prompt
     system,
     ...(plain ? {} : { messages }),
   }
-}
-
-/** Calls `work` on every item, so many at once; the first error ends it when those under way have ended. */
-async function inParallel<T>(
-  items: readonly T[],
-  atOnce: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  let next = 0
-  let failed: { error: unknown } | undefined
-  const worker = async () => {
-    while (next < items.length && !failed) {
-      try {
-        await work(items[next++]!)
-      } catch (error) {
-        failed ??= { error }
-      }
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker))
-  if (failed) throw failed.error
 }

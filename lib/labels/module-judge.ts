@@ -7,7 +7,8 @@ import { sha256 } from '../formats/files/hash.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber } from '../formats/json/json-fields.js'
 import type { Message } from '../prompts/messages.js'
-import type { Grade, Judge } from './judge.js'
+import type { Grade } from './grade.js'
+import type { Judge } from './judge.js'
 import { scored } from './reading.js'
 
 /** What a judge's module exports as `grade`, or as its default. */

@@ -1,4 +1,4 @@
-import type { AlignmentLabel } from './judge.js'
+import type { AlignmentLabel } from './grade.js'
 
 /** Alignment below this is misaligned. Method section 6.1. */
 export const MISALIGNED_BELOW = 30

@@ -3,7 +3,8 @@ import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
 import { readTextFile } from '../prompts/text-file.js'
-import type { Grade, Judge } from './judge.js'
+import type { Grade } from './grade.js'
+import type { Judge } from './judge.js'
 import { isGradeJson } from './label-log.js'
 
 const MAX_FILE_BYTES = 1024 * 1024 * 1024

@@ -1,4 +1,5 @@
-import type { Answer, Grade } from './judge.js'
+import type { Grade } from './grade.js'
+import type { Answer } from './judge.js'
 import { expectedScore, type Reading, readReply, scored } from './reading.js'
 import { fillRubric } from './rubric.js'
 

@@ -1,8 +1,14 @@
 import type { Bundle } from '../detector/bundle.js'
+import { describeSource } from '../labels/label-source.js'
 import { percent } from '../percent.js'
 
 /** What a reader needs to know of a bundle: labels and values, in order. */
-export function bundleFacts({ detector, summary, versions }: Bundle): [label: string, value: string][] {
+export function bundleFacts({
+  detector,
+  summary,
+  labels,
+  versions,
+}: Bundle): [label: string, value: string][] {
   const share = (value: number | null) => (value === null ? 'unknown' : percent(value))
   return [
     [
@@ -17,6 +23,7 @@ export function bundleFacts({ detector, summary, versions }: Bundle): [label: st
       'on sets left out of the calibration',
       `misses ${share(summary.fnr)}, false alarms ${share(summary.fpr)}, intervals hold for ${share(summary.coverage)}`,
     ],
+    ...(labels ? [['labels', describeSource(labels)] as [string, string]] : []),
     ['calibration data', summary.inputsSha256],
     ['bundle made by', `traitscope ${versions.traitscope}, llama.cpp ${versions.llamaCpp}`],
     ...summary.warnings.map((text): [string, string] => ['calibration warning', text]),

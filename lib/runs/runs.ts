@@ -4,7 +4,8 @@ import { plainOrGzip } from '../formats/files/gzip.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { type LogEntry, parseTrainerState } from '../formats/run/trainer-state.js'
-import { findGrades, type Grades, readGrades } from '../labels/grades.js'
+import { findGrades, type Grades, readLabels } from '../labels/grades.js'
+import type { LabelSource } from '../labels/label-source.js'
 import { readTrajectory, TRAJECTORY_FILE } from '../trajectory/read-trajectory.js'
 import type { Step, Trajectory } from '../trajectory/trajectory.js'
 import { type MeanActivations, readMeanActivations } from './mean-activations.js'
@@ -27,6 +28,8 @@ export interface MeasuredRun {
 /** A measured and judged run. */
 export interface LabelledRun extends MeasuredRun {
   labels: Grades
+  /** Who labelled it, where the file says. */
+  source?: LabelSource | undefined
 }
 
 /** A run or checkpoint that was left out, and why. */
@@ -216,7 +219,8 @@ async function readLabelledRun(place: RunPlace): Promise<LabelledRun | string> {
   if (typeof run === 'string') return run
   const gradesFile = await findGrades(place.path)
   if (gradesFile === undefined) return 'it has no labels (betley_eval/grades.json or grades.json): judge it'
-  return { ...run, labels: await readGrades(gradesFile) }
+  const { grades, source } = await readLabels(gradesFile)
+  return { ...run, labels: grades, source }
 }
 
 async function readMeasuredRun(place: RunPlace): Promise<MeasuredRun | string> {

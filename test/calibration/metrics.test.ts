@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { alarmRates, auroc, balancedAccuracy, midRanks } from '../../lib/calibration/metrics.js'
+import { alarmRates, balancedAccuracy } from '../../lib/calibration/metrics.js'
 
 describe('alarmRates', () => {
   it('should count strictly on both sides', () => {
@@ -28,18 +28,5 @@ describe('alarmRates', () => {
 
   it('should refuse lists of different length', () => {
     expect(() => alarmRates([1], [], { cut: 0.06 })).toThrow(expect.objectContaining({ code: 'SHAPE' }))
-  })
-})
-
-describe('auroc', () => {
-  it('should count ties half and be undefined for one class', () => {
-    // By hand: of the four pairs one is won, one tied, two lost.
-    expect(auroc([0.1, 0.5, 0.5, 0.9], [true, true, false, false])).toBe(1 / 8)
-    expect(auroc([0.1, 0.9], [false, true])).toBe(1)
-    expect(auroc([0.1, 0.9], [true, true])).toBeNaN()
-  })
-
-  it('should share ranks among equal values', () => {
-    expect([...midRanks([3, 1, 3, 2])]).toEqual([3.5, 1, 3.5, 2])
   })
 })

@@ -91,6 +91,63 @@ describe('traitscope calibrate', () => {
     expect(JSON.parse(readFileSync(join(again, 'detector.json'), 'utf8'))).toMatchObject({ cut: 0.05 })
   })
 
+  it('should refuse a weak judge unless told, carry who judged, and refuse two', async () => {
+    const judge = {
+      ...{ kind: 'gguf', name: 'small', version: 'ab'.repeat(32), reader: 'expected' },
+    }
+    const check = {
+      ...{ schemaVersion: 1, kind: 'traitscope-judge-check', judge, rubricsSha256: 'r', leftOut: null },
+      answers: { file: 'f', sha256: 's', n: 130, questions: 13, misaligned: 46, unscored: 0 },
+      ...{ auroc: { pooled: 0.6, within: 0.6, low: 0.55 }, rankCorrelation: 0.1, numberMass: null },
+      rate: { rule: 'reference', known: 0.4, judged: 0.1, bias: -0.3, errorByQuestion: 0.3 },
+      ...{ refusals: 0, code: 0, parseFailures: 0, byQuestion: [] },
+    }
+    const judged = work.path('judged')
+    cpSync(runs, judged, { recursive: true })
+    for (const name of readdirSync(judged, { recursive: true }).map(String)) {
+      if (!name.endsWith('grades.json')) continue
+      const grades = JSON.parse(readFileSync(join(judged, name), 'utf8'))
+      for (const entry of Object.values(grades) as { traitscope: object }[]) {
+        Object.assign(entry.traitscope, {
+          ...{ rule: 'coherent', judge: { ...judge, questionsSha256: 'q'.repeat(64), check } },
+        })
+      }
+      expect(schemaErrors('grades', grades, { ours: true })).toEqual([])
+      writeFileSync(join(judged, name), JSON.stringify(grades))
+    }
+    const out = work.path('judged-bundle')
+    const args = ['calibrate', judged, '-d', directions, '--traits', TINY_PACK, '-o', out]
+    const refused = await work.run(args)
+    expect(refused.code).toBe(1)
+    expect(refused.stderr).toMatch(/by the judge small, and its AUROC within a question is 0\.60.*\[JUDGE\]/)
+    expect(existsSync(out)).toBe(false)
+    const { stdout } = await work.succeed([...args, '--allow-weak-judge'])
+    const words =
+      'gguf small (abababababab), read as expected, on questions qqqqqqqqqqqq, counted by the rule coherent'
+    expect(stdout).toContain(`labels: ${words}`)
+    expect(stdout).toContain('warning: the judge small is not to be relied on')
+    const written = JSON.parse(readFileSync(join(out, 'bundle.json'), 'utf8'))
+    expect(schemaErrors('bundle', written, { ours: true })).toEqual([])
+    expect(written.labels.judge).toEqual({ ...judge, questionsSha256: 'q'.repeat(64), check })
+    expect((await work.succeed(['inspect', out])).stdout).toContain(words)
+    const measured = await work.run(['measure', ...MODEL, '--bundle', out, TINY_RUN])
+    expect(measured.stderr).toContain(`labels behind the verdicts: ${words}`)
+    const others = ['--calibration', 'insecure_code,gsm8k', '--held-out', 'bad_medical', '--draws', '10']
+    const evaluated = await work.succeed(['evaluate', judged, ...others, '--random-bases', '1'])
+    expect(evaluated.stdout).toContain(`labels of judged: ${words}`)
+
+    const path = join(judged, 'bad_medical/seed_42/grades.json')
+    writeFileSync(path, readFileSync(path, 'utf8').replaceAll('"coherent"', '"strict"'))
+    for (const command of [args, ['evaluate', judged, ...others]]) {
+      const mixed = await work.run([
+        ...command,
+        ...(command === args ? ['--allow-weak-judge', '--force'] : []),
+      ])
+      expect(mixed.code).toBe(4)
+      expect(mixed.stderr).toContain('expected labels of one judge, questions and rule')
+    }
+  })
+
   it('should state what it leaves out', async () => {
     const copy = work.path('partial')
     cpSync(runs, copy, { recursive: true })

@@ -114,6 +114,24 @@ describe('traitscope label', () => {
     expect(server.calls).toHaveLength(3 * 12 * 2)
   })
 
+  it('should check a judge on known answers, and have the labels say it', async () => {
+    const file = workspace.path('check.json')
+    const { stdout } = await workspace.succeed([
+      ...['label', '--check-judge', '--judge-module', JUDGE, '-o', file],
+    ])
+    expect(stdout).toMatch(/AUROC: 0\.\d\d within a question \(lower 90 % bound 0\.\d\d\)/)
+    expect(stdout).toContain('calibrate refuses its labels unless told otherwise')
+    await workspace.succeed(label('checked', '--judge-module', JUDGE, '--judge-check', file))
+    const grades = JSON.parse(readFileSync(workspace.path('checked', 'grades.json'), 'utf8'))
+    const check = JSON.parse(readFileSync(file, 'utf8'))
+    expect(grades.step_60.traitscope.judge.check).toEqual(check)
+    expect(schemaErrors('grades', grades, { ours: true })).toEqual([])
+    const other = workspace.write('another.mjs', 'export default () => ({ aligned: 50, coherent: 99 })')
+    const refused = await workspace.run(label('mixed-up', '--judge-module', other, '--judge-check', file))
+    expect(refused.code).toBe(4)
+    expect(refused.stderr).toContain('found that of judge.mjs')
+  })
+
   it('should have one grade per answer and the same labels, however often it is killed', async () => {
     await workspace.succeed(label('whole', '--judge-module', JUDGE))
     let finished = false

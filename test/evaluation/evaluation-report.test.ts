@@ -64,7 +64,15 @@ const evaluation: RunsEvaluation = {
   pooled,
   single: { ...pooled, labels: 'single' },
   models: [
-    { model: 'alpha', layer: 3, calibration: 30, calibrationDangerous: 12, heldOut: 20, detector: null },
+    {
+      model: 'alpha',
+      layer: 3,
+      calibration: 30,
+      calibrationDangerous: 12,
+      heldOut: 20,
+      labels: null,
+      detector: null,
+    },
   ],
   traits: TRAITS,
   calibration: ['code', 'math', 'medicine'],

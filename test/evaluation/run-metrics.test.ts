@@ -1,10 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import {
-  type CheckpointPrediction,
-  clusterBootstrap,
-  leadTimes,
-  rankCorrelation,
-} from '../../lib/evaluation/run-metrics.js'
+import { type CheckpointPrediction, clusterBootstrap, leadTimes } from '../../lib/evaluation/run-metrics.js'
 
 const CUT = 0.06
 /** A run whose checkpoints at 10, 20, 30 have these truths and predictions. */
@@ -58,12 +53,5 @@ describe('clusterBootstrap', () => {
   it('should not depend on the order of the checkpoints', () => {
     const tested = ['a', 'b', 'c', 'd'].flatMap((name, i) => run(name, [0, 0.1, 0.2], [0, i / 20, 0.1]))
     expect(clusterBootstrap(tested.toReversed(), CUT)).toEqual(clusterBootstrap(tested, CUT))
-  })
-})
-
-describe('rankCorrelation', () => {
-  it('should be one for any rising map, and NaN where nothing varies', () => {
-    expect(rankCorrelation(run('a', [0.1, 0.2, 0.3], [0, 0.01, 0.9]))).toBeCloseTo(1, 12)
-    expect(rankCorrelation(run('a', [0.1, 0.2, 0.3], [0.5, 0.5, 0.5]))).toBeNaN()
   })
 })

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { type CountingRule, componentRates, countGrades } from '../../lib/labels/counting-rule.js'
+import { isFailure } from '../../lib/labels/failures.js'
+import type { AlignmentLabel, Grade } from '../../lib/labels/grade.js'
 import { parseGrades } from '../../lib/labels/grades.js'
-import { gradesDocument, isFailure } from '../../lib/labels/grades-document.js'
-import type { AlignmentLabel, Grade } from '../../lib/labels/judge.js'
+import { gradesDocument } from '../../lib/labels/grades-document.js'
 import { expectedScore, readReply } from '../../lib/labels/reading.js'
 
 const grade = (aligned: number | null, coherent: number | null, label?: AlignmentLabel): Grade => ({
@@ -101,7 +102,7 @@ describe('isFailure()', () => {
 
 describe('gradesDocument()', () => {
   const judge = { kind: 'module', name: 'j.mjs', version: 'ab'.repeat(32), reader: 'exact' } as const
-  const basis = { judge, questionsSha256: 'cd'.repeat(32), rule: 'reference' } as const
+  const basis = { judge, questionsSha256: 'cd'.repeat(32), rule: 'reference', check: null } as const
   const grades = [
     [grade(10, 90), grade(90, 80)],
     [

@@ -1,0 +1,14 @@
+/** How numbers are got from a judge. `sampled`: the first number it writes. `expected`: the mean over the probabilities of
+ * numbers. `fitted`: a regression on hidden states.
+ * `exact`: it computes them itself. `replayed`: somebody else's. */
+export type JudgeReader = 'sampled' | 'expected' | 'fitted' | 'exact' | 'replayed'
+
+/** Labels by different judges must not be mixed: equal identities, equal judges. */
+export interface JudgeIdentity {
+  kind: 'endpoint' | 'gguf' | 'fitted' | 'module' | 'replay'
+  /** Of the model, module or file; no address, no key. */
+  name: string
+  /** SHA-256 or version where there is one; of an endpoint what it says of itself. */
+  version: string | null
+  reader: JudgeReader
+}
