@@ -37,6 +37,7 @@ export const STAGES = new Map([
   ['inspect', 'what a path is'],
   ['report', 'pages and pictures'],
   ['monitor', 'a live run, watched'],
+  ['serve', 'a watch, over HTTP'],
   ['geometry', 'the axes of drift'],
   ['evaluation', "the paper's comparison"],
   ['explain', 'why a verdict'],

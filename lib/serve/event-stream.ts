@@ -1,0 +1,81 @@
+import type { ServerResponse } from 'node:http'
+import type { LoggedEvent } from '../events/event-log.js'
+import type { RunFeed } from './run-feed.js'
+
+const KEEP_ALIVE_MS = 15_000
+/** What a client that does not read may leave lying before it is let go; it comes back with its cursor. */
+const MOST_BUFFERED = 8 << 20
+
+/** How far a client has read, per run. */
+export type Cursor = Map<string, number>
+
+/** `id:seq,id:seq`, as it is sent with every event; undefined for what is none. */
+export function parseCursor(text: string): Cursor | undefined {
+  const cursor: Cursor = new Map()
+  if (text === '') return cursor
+  for (const part of text.split(',')) {
+    const found = /^([\w.-]+):(\d{1,15})$/.exec(part)
+    if (!found) return undefined
+    cursor.set(found[1]!, Number(found[2]))
+  }
+  return cursor
+}
+
+const cursorText = (cursor: Cursor) => [...cursor].map(([id, seq]) => `${id}:${seq}`).join(',')
+
+/**
+ * Sends the events of some runs as server-sent events: first those after the cursor, from the logs, then each as it is
+ * logged. Every message has the cursor behind it as its id, so that a client that comes back goes on there.
+ *
+ * @param ids the runs; all, those that come later too, where it is undefined
+ * @returns when the client has gone
+ */
+export async function streamEvents(
+  feed: RunFeed,
+  response: ServerResponse,
+  cursor: Cursor,
+  ids?: ReadonlySet<string>,
+): Promise<void> {
+  response.writeHead(200, {
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+  })
+  const gone = new Promise<void>((resolve) => response.once('close', resolve))
+  const write = (text: string) => {
+    if (response.destroyed) return
+    if (response.writableLength > MOST_BUFFERED) return void response.destroy()
+    response.write(text)
+  }
+  const send = (id: string, event: LoggedEvent) => {
+    if (event.seq <= (cursor.get(id) ?? 0)) return
+    cursor.set(id, event.seq)
+    write(`id: ${cursorText(cursor)}\ndata: ${JSON.stringify({ id, event })}\n\n`)
+  }
+  const isWanted = (id: string) => ids === undefined || ids.has(id)
+  // What is logged while the past is read waits for it.
+  let early: [string, readonly LoggedEvent[]][] | undefined = []
+  const stop = feed.listen((id, events) => {
+    if (!isWanted(id)) return
+    if (early) early.push([id, events])
+    else for (const event of events) send(id, event)
+  })
+  const timer = setInterval(() => write(': still here\n\n'), KEEP_ALIVE_MS)
+  try {
+    write('retry: 2000\n\n')
+    for (const { id, seq } of feed.runs.filter((one) => isWanted(one.id))) {
+      for await (const events of feed.history(id, cursor.get(id) ?? 0, seq)) {
+        if (response.destroyed) return
+        for (const event of events) send(id, event)
+        if (response.writableNeedDrain)
+          await Promise.race([gone, new Promise((go) => response.once('drain', go))])
+      }
+    }
+    for (const [id, events] of early) for (const event of events) send(id, event)
+    early = undefined
+    await gone
+  } finally {
+    clearInterval(timer)
+    stop()
+  }
+}

@@ -1,0 +1,102 @@
+import type { VerdictKind } from '../detector/verdict.js'
+import type { LoggedEvent } from '../events/event-log.js'
+import type { Step } from '../trajectory/trajectory.js'
+
+/** Figures of one measured checkpoint under short names, for trainers' logs and metrics. */
+export interface CheckpointScalars {
+  step: Step
+  /** Identity of the weights. */
+  sha256: string
+  /** When it was measured, in seconds since 1970. */
+  time: number
+  /** `drift_<trait>`, `drift_length`, and with a bundle `predicted_em`, `predicted_em_low`, `predicted_em_high`. */
+  scalars: Record<string, number>
+  verdict?: VerdictKind
+  milliseconds: number
+}
+
+/** Checkpoints that a summary keeps the figures of: what a trainer has not asked for by then it does not want. */
+const KEPT = 32
+
+/** What is to be said of a run, from its events; of bounded size, however long the run. */
+export class RunSummary {
+  traits: readonly string[] = []
+  /** Of the last checkpoints, the newest last. */
+  readonly checkpoints: CheckpointScalars[] = []
+  measured = 0
+  lost = 0
+  errors = 0
+  backlog = 0
+  /** Seconds since 1970 at which the alarm that stands was raised. */
+  alarmSince: number | undefined
+  alarmMessage: string | undefined
+  /** Whether a watch is at work, as far as its log says. */
+  isWatched = false
+  lastEvent: string | undefined
+  seq = 0
+
+  constructor(
+    readonly id: string,
+    readonly run: string,
+  ) {}
+
+  get last(): CheckpointScalars | undefined {
+    return this.checkpoints.at(-1)
+  }
+
+  /** Whether the last verdict is no clean one. */
+  get isWarned(): boolean {
+    const verdict = this.last?.verdict
+    return verdict === 'warn' || verdict === 'alarm'
+  }
+
+  take(event: LoggedEvent): void {
+    this.seq = event.seq
+    this.lastEvent = event.time
+    this.isWatched = event.type !== 'end'
+    switch (event.type) {
+      case 'baseline':
+        this.traits = event.traits
+        return
+      case 'lost':
+        this.lost++
+        return
+      case 'error':
+        this.errors++
+        return
+      case 'checkpoint':
+        this.#checkpoint(event)
+    }
+  }
+
+  #checkpoint(event: Extract<LoggedEvent, { type: 'checkpoint' }>): void {
+    const { step, adapterSha256: sha256, verdict, alarm, milliseconds, backlog } = event
+    const { values, norm } = event.drift[event.primary]!
+    const scalars: Record<string, number> = Object.fromEntries(
+      this.traits.map((trait, t) => [`drift_${trait}`, values[t]!]),
+    )
+    scalars.drift_length = norm
+    if (verdict && verdict.em !== null && verdict.interval !== null) {
+      scalars.predicted_em = verdict.em
+      scalars.predicted_em_low = verdict.interval[0]
+      scalars.predicted_em_high = verdict.interval[1]
+    }
+    const time = Date.parse(event.time) / 1000
+    this.checkpoints.push({
+      step,
+      sha256,
+      time,
+      scalars,
+      milliseconds,
+      ...(verdict && { verdict: verdict.verdict }),
+    })
+    if (this.checkpoints.length > KEPT) this.checkpoints.shift()
+    this.measured++
+    this.backlog = backlog
+    if (alarm === 'raised' || (alarm === 'standing' && this.alarmSince === undefined)) {
+      this.alarmSince = time
+      this.alarmMessage = `alarm at step ${step}`
+    }
+    if (alarm === 'cleared' || alarm === 'quiet') this.alarmSince = undefined
+  }
+}
