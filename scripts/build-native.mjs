@@ -78,7 +78,7 @@ function step(folder, name, program, args) {
 }
 
 /** Configures (cmake-js knows Node's headers) and compiles the addon in `folder`. */
-export function compile(folder, variables) {
+export function compile(folder, variables, targets = ['traitscope']) {
   mkdirSync(folder, { recursive: true })
   const cmakeJs = join(require.resolve('cmake-js/package.json'), '..', 'bin', 'cmake-js')
   const defines = Object.entries(variables).map(([name, value]) => `--CD${name}=${value}`)
@@ -89,7 +89,7 @@ export function compile(folder, variables) {
     ...defines,
   ])
   step(folder, 'build', 'cmake', [
-    ...['--build', folder, '--config', 'Release', '--target', 'traitscope', '--parallel', String(jobs)],
+    ...['--build', folder, '--config', 'Release', '--target', ...targets, '--parallel', String(jobs)],
   ])
 }
 

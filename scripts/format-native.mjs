@@ -1,4 +1,4 @@
-// clang-format over native/: rewrites, or with --check reports files that differ.
+// clang-format over native/ and benchmarks/gpu/: rewrites, or with --check reports files that differ.
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -7,9 +7,11 @@ import { root } from './llama-source.mjs'
 
 const require = createRequire(import.meta.url)
 const { clangFormatPath } = require('clang-format-node')
-const files = readdirSync(join(root, 'native'), { recursive: true })
-  .filter((file) => /\.(cpp|h)$/.test(file))
-  .map((file) => join(root, 'native', file))
+const files = ['native', 'benchmarks/gpu'].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true })
+    .filter((file) => /\.(cpp|h)$/.test(file))
+    .map((file) => join(root, folder, file)),
+)
 const mode = process.argv.includes('--check') ? ['--dry-run', '--Werror'] : ['-i']
 const run = spawnSync(clangFormatPath, [...mode, ...files], { stdio: 'inherit' })
 if (run.error) throw run.error

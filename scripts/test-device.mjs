@@ -8,7 +8,7 @@ import { copyFileSync, cpSync, mkdirSync, readdirSync, rmSync, symlinkSync } fro
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { compile } from './build-native.mjs'
-import { llamaSource, root, SetupError } from './llama-source.mjs'
+import { llamaSource, root, runOrExplain, SetupError } from './llama-source.mjs'
 
 const TESTS = [
   'test/device',
@@ -24,21 +24,20 @@ export const app = join(stage, 'app')
 /** The package as the tests see it, with the test build where a source build would be. */
 export function makeDeviceApp() {
   const raw = join(stage, 'raw')
-  compile(join(stage, 'cmake'), {
-    TRAITSCOPE_LLAMA_CPP: llamaSource(),
-    TRAITSCOPE_TEST_RPC: 'ON',
-    TRAITSCOPE_OUTPUT: raw,
-  })
+  runOrExplain(process.execPath, [join(root, 'scripts/build-ts.mjs')], { hint: 'Mend what it says.' })
+  const variables = { TRAITSCOPE_LLAMA_CPP: llamaSource(), TRAITSCOPE_TEST_RPC: 'ON', TRAITSCOPE_OUTPUT: raw }
+  compile(join(stage, 'cmake'), variables, ['traitscope', 'gpu_suite'])
   const release = join(app, 'build', 'Release')
   rmSync(app, { recursive: true, force: true })
   mkdirSync(release, { recursive: true })
   const wanted =
-    /^traitscope\.node$|^rpc_server$|^lib(llama|ggml|ggml-base)\.so\.\d+$|^libggml-(cpu|rpc)\.so$/
+    /^traitscope\.node$|^rpc_server$|^gpu_suite$|^lib(llama|ggml|ggml-base)\.so\.\d+$|^libggml-(cpu|rpc)\.so$/
   for (const folder of [raw, join(stage, 'cmake'), join(stage, 'cmake', 'bin')]) {
     for (const file of readdirSync(folder).filter((name) => wanted.test(name)))
       copyFileSync(join(folder, file), join(release, file))
   }
   for (const part of [
+    'benchmarks',
     'bin',
     'dist',
     'lib',
