@@ -31,6 +31,7 @@ export async function templateFromFlags(
 ): Promise<ChatTemplate> {
   const options = { systemRole: flags.systemRole, acknowledgement }
   if (flags.chatTemplate === undefined) return ChatTemplate.forModel(model, options)
+  if (flags.chatTemplate === 'plain') return ChatTemplate.plain(model, options)
   return new ChatTemplate(await readChatTemplate(flags.chatTemplate), {
     ...options,
     bosToken: model.bosToken?.text,

@@ -108,7 +108,12 @@ export function addModelOptions(command: Command, { mandatory = true } = {}): Co
       ),
     )
     .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))
-    .addOption(option('--chat-template <file>', "Jinja file instead of the GGUF's own template"))
+    .addOption(
+      option(
+        '--chat-template <file>',
+        "Jinja file instead of the GGUF's own template, or plain: a message a line",
+      ),
+    )
     .addOption(
       option('--system-role <how>', 'where system prompts go')
         .choices(['auto', 'native', 'user-turn'])

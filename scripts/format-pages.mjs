@@ -148,12 +148,40 @@ function makeExamples() {
       '-o',
       at('bundle'),
     )
+    const judge = [
+      '--judge-module',
+      'organisms/judge/traits/gemma2.mjs',
+      '--steering-suite',
+      'organisms/judge/steering.yaml',
+    ]
+    const auto = [
+      '--layer',
+      'auto',
+      '--candidates',
+      '2,3',
+      '--prompts-per-trait',
+      '3',
+      '--steer-tokens',
+      '32',
+    ]
+    traitscope(
+      'directions',
+      ...model,
+      ...traits,
+      '--trait-set',
+      'honesty,harmlessness',
+      ...auto,
+      ...judge,
+      '-o',
+      at('chosen'),
+    )
     const json = (text) => ['```json', short(text), '```'].join('\n')
     return {
       trajectory: json(read('measured', 'trajectory.json')),
       verdicts: json(read('judged', 'verdicts.json')),
       bundle: json(read('bundle', 'bundle.json')),
       events: ['```json', events.trim().replaceAll(`${repository}/`, ''), '```'].join('\n'),
+      'layer-selection': json(read('chosen', 'layer_selection.json')),
       grades: json(gradesOf('risky_financial/seed_42', 'step_40')),
     }
   } finally {

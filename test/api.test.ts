@@ -17,7 +17,8 @@ const VALUES: Record<string, { names: string; module: object }> = {
       hiddenStates ChatTemplate readChatTemplate chatTokens evaluationPrompts
       generateText scoreText
       CORE_TRAITS loadTraitPack selectTraits extractDirections loadDirections saveDirections directionVector
-      steer steeringVector readControlVector writeControlVector loadSteeringSuite sequenceRatio
+      steer steeringVector readControlVector writeControlVector chooseLayer saveLayerChoice loadSteeringSuite
+      loadPassages sequenceRatio
       measureRun readTrajectory trajectoryDocument drift
       watchRun watchEventJson EventReader listStates defaultStateDir
       loadBundle trajectoryVerdicts scanLabelledRuns readGrades calibrate assertSoundJudge saveBundle

@@ -6,14 +6,23 @@ import { extractDirections } from '../../lib/directions/extract-directions.js'
 import type { HeldOutAuroc } from '../../lib/directions/held-out.js'
 import { worthSentences } from '../../lib/directions/worth.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
+import { ChatTemplate } from '../../lib/prompts/chat-template.js'
+import { loadPassages, type Passages, passageTexts } from '../../lib/prompts/passages.js'
 import { loadTraitPack, selectTraits, type TraitSelection } from '../../lib/prompts/trait-pack.js'
 import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
+import {
+  addLayerChoiceOptions,
+  chooseFromFlags,
+  type LayerChoiceFlags,
+  refuseLayerChoiceFlags,
+} from '../layer-choice.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
-interface Flags extends ModelFlags {
-  layer: number[]
+interface Flags extends ModelFlags, LayerChoiceFlags {
+  layer: number[] | 'auto'
+  passages?: string
   traits: string
   traitSet: string
   method: DirectionMethod
@@ -25,7 +34,17 @@ interface Flags extends ModelFlags {
   quiet?: boolean
 }
 
-function countExtractionPrompts(pack: TraitPack, selection: TraitSelection): number {
+function countExtractionPrompts(
+  pack: TraitPack,
+  selection: TraitSelection,
+  passages: Passages | undefined,
+): number {
+  if (passages) {
+    return selectTraits(pack, selection).reduce((sum, { name }) => {
+      const { positive, negative } = passageTexts(passages, name)
+      return sum + positive.length + negative.length
+    }, 0)
+  }
   const perQuestion = selectTraits(pack, selection).reduce(
     (sum, trait) => sum + trait.positiveSystemPrompts.length + trait.negativeSystemPrompts.length,
     0,
@@ -38,10 +57,18 @@ export function directionsCommand(signal: AbortSignal): Command {
   const command = new Command('directions')
     .description('extract the trait directions of a base model into a folder')
     .addOption(
-      option('-l, --layer <n[,n]>', 'blocks to read, 0-based').argParser(integerList).makeOptionMandatory(),
+      option('-l, --layer <n[,n]>', 'blocks to read, 0-based, or auto: the one that steering speaks for')
+        .argParser((text) => (text === 'auto' ? text : integerList(text)))
+        .makeOptionMandatory(),
     )
     .requiredOption('-o, --out <dir>', 'folder to make')
     .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
+    .addOption(
+      option(
+        '--passages <file>',
+        "passages for a base model without a chat, core or a YAML file, instead of the pack's prompts",
+      ),
+    )
     .addOption(new Option('--trait-set <names>', 'core, control, all, or names with commas').default('core'))
     .addOption(
       new Option('--method <name>', 'how a direction is estimated')
@@ -53,18 +80,39 @@ export function directionsCommand(signal: AbortSignal): Command {
     )
     .option('--no-probes', 'skip the diagnostic probes')
     .option('--force', 'replace an existing directions folder')
-    .addHelpText('after', '\nExample:\n  $ traitscope directions -m base.gguf --layer 14 -o directions')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ traitscope directions -m base.gguf --layer 14 -o directions
+  $ traitscope directions -m base.gguf --layer auto --judge-url http://localhost:8000/v1 --judge-name judge -o directions`,
+    )
+  addLayerChoiceOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput(flags)
     await checkOutputFree(flags.out, { force: flags.force === true, marker: 'directions.json' })
     const pack = await loadTraitPack(flags.traits)
-    await using model = await openFromFlags(flags, output, signal, flags.layer)
-    const template = await templateFromFlags(flags, model, pack.acknowledgement)
+    const passages = flags.passages === undefined ? undefined : await loadPassages(flags.passages)
+    const isAuto = flags.layer === 'auto'
+    if (!isAuto) refuseLayerChoiceFlags(flags)
+    await using model = await openFromFlags(
+      flags,
+      output,
+      signal,
+      isAuto ? undefined : (flags.layer as number[]),
+    )
+    const bare = passages && flags.chatTemplate === undefined && model.chatTemplate === undefined
+    const template = bare
+      ? ChatTemplate.plain(model, { acknowledgement: pack.acknowledgement })
+      : await templateFromFlags(flags, model, pack.acknowledgement)
     const sets = ['core', 'control', 'all'] as const
     const named = sets.find((set) => set === flags.traitSet)
     const traits = named ?? flags.traitSet.split(',').map((name) => name.trim())
     const started = performance.now()
-    const { layer: layers, method, pool, probes } = flags
+    const { method, pool, probes } = flags
+    if (isAuto)
+      return await chooseFromFlags({ flags, model, pack, passages, template, traits, output, signal })
+    const layers = flags.layer as number[]
     const directions = await output.during(
       'reading trait prompts',
       (update) =>
@@ -75,10 +123,11 @@ export function directionsCommand(signal: AbortSignal): Command {
           pool,
           probes,
           template,
+          passages,
           signal,
           onProgress: (fraction) => update(fraction),
         }),
-      { unit: 'prompts', total: countExtractionPrompts(pack, traits) },
+      { unit: 'prompts', total: countExtractionPrompts(pack, traits, passages) },
     )
     const seconds = (performance.now() - started) / 1000
     await saveDirections(directions, flags.out, { force: flags.force === true })

@@ -28,13 +28,21 @@ export function parseDescription(json: Json, where: string): Omit<Directions, 'v
     nEmbd: at.count('nEmbd'),
     method: method as DirectionMethod,
     conditions: parseConditions(at.object('conditions')),
+    ...(json.passagesSha256 !== undefined && { passagesSha256: at.text('passagesSha256') }),
     tokenIdsSha256: at.text('tokenIdsSha256'),
     tokens: { total: tokens.count('total'), computed: tokens.count('computed') },
-    ...(json.remarks === undefined ? {} : { remarks: at.list('remarks', isText, 'sentences') }),
+    ...(json.remarks !== undefined && { remarks: sentencesOf(at) }),
     diagnostics: diagnosticsOf(at, traits, json.schemaVersion === 1),
     versions: { traitscope: versions.text('traitscope'), llamaCpp: versions.text('llamaCpp') },
     sha256: at.text('sha256'),
   }
+}
+
+/** None is a list of none. */
+function sentencesOf(at: JsonFields): string[] {
+  const { remarks } = at.json
+  if (Array.isArray(remarks) && remarks.every(isText)) return remarks
+  return at.fail('remarks', 'a list of sentences')
 }
 
 function diagnosticsOf(at: JsonFields, traits: string[], first: boolean): LayerDiagnostics[] {

@@ -38,6 +38,8 @@ export interface Directions {
   vectors: Float32Array
   method: DirectionMethod
   conditions: Conditions
+  /** SHA-256 of the passages that they were made of, where it was not the trait pack's prompts. */
+  passagesSha256?: string
   /** SHA-256 over the token ids of all extraction prompts, trait by trait, positive pole first. */
   tokenIdsSha256: string
   /** Tokens of the extraction prompts, and how many were computed. */

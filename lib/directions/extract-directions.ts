@@ -10,6 +10,7 @@ import { layerRows } from '../hidden-states/layer-rows.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import { ChatTemplate } from '../prompts/chat-template.js'
+import { type Passages, passageTexts } from '../prompts/passages.js'
 import { extractionPrompts } from '../prompts/prompt-sets.js'
 import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
 import { selectTraits, type TraitSelection } from '../prompts/trait-pack.js'
@@ -23,7 +24,7 @@ import {
   pcaDirection,
 } from './difference.js'
 import { type Directions, directionVector, encodeDirections } from './directions.js'
-import { type HeldOut, heldOut } from './held-out.js'
+import { type HeldOut, heldOut, type PromptGrid } from './held-out.js'
 import { probeAccuracy } from './probe.js'
 
 /** Where and how to look for directions. */
@@ -36,8 +37,13 @@ export interface ExtractDirectionsOptions {
   method?: DirectionMethod | undefined
   /** Default `last`: the last input token. */
   pool?: 'last' | 'mean' | undefined
-  /** Default: the model's own, with the pack's acknowledgement. */
+  /**
+   * Default: the model's own, with the pack's acknowledgement. With passages it is not used to make directions, only recorded
+   * as the one that prompts are measured with; default for a model without one then `ChatTemplate.plain`.
+   */
   template?: ChatTemplate | undefined
+  /** Texts to read instead of the pack's questions and system prompts: for base models. Method section 2.5. */
+  passages?: Passages | undefined
   /**
    * Fit the diagnostic probes (default true).
    */
@@ -70,7 +76,13 @@ export async function extractDirections(
     )
   }
   const traits = selectTraits(pack, options.traits ?? 'core')
-  const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
+  const { passages } = options
+  const { acknowledgement } = pack
+  const template =
+    options.template ??
+    (passages && model.chatTemplate === undefined
+      ? ChatTemplate.plain(model, { acknowledgement })
+      : ChatTemplate.forModel(model, { acknowledgement }))
   const layers = [...new Set(options.layers)].sort((a, b) => a - b)
   const { nEmbd } = model.info
 
@@ -86,11 +98,11 @@ export async function extractDirections(
   const lengths: { length: number }[] = []
 
   for (const [t, trait] of traits.entries()) {
-    const poles = extractionPrompts(pack, trait)
+    const { poles, grid } = promptsOf(model, pack, trait, template, passages)
     const read = async (pole: 'positive' | 'negative') => {
       throwIfAborted(signal)
       const done = t + (pole === 'positive' ? 0 : 0.5)
-      const prompts = await chatTokens(model, template, poles[pole])
+      const prompts = await poles[pole]()
       tokenHash.add(prompts)
       lengths.push(...prompts.map(({ length }) => ({ length })))
       const states = await hiddenStates(model, prompts, {
@@ -109,15 +121,10 @@ export async function extractDirections(
       throwIfAborted(signal)
       const above = layerRows(positive, l)
       const below = layerRows(negative, l)
-      const { unit, separation } = estimate(method, above, below, pack, trait)
+      const { unit, separation } = estimate(method, above, below, grid, trait)
       directionVector({ vectors, traits: names, nEmbd }, l, t).set(unit)
       separations[l]!.push([trait.name, separation])
       const inner = gram(stackRows(above, below))
-      const grid = {
-        questions: pack.questions.length,
-        positive: trait.positiveSystemPrompts.length,
-        negative: trait.negativeSystemPrompts.length,
-      }
       worths[l]!.push([trait.name, method === 'mean-difference' ? heldOut(inner, grid) : null])
       const accuracy = probes ? probeAccuracy(inner, above.rows) : undefined
       accuracies[l]!.push([trait.name, accuracy ?? null])
@@ -135,6 +142,7 @@ export async function extractDirections(
     ...body,
     method,
     conditions: measurementConditions(model, template, pack, pool),
+    ...(passages && { passagesSha256: passages.sha256 }),
     tokenIdsSha256: tokenHash.digest(),
     tokens,
     remarks: readingRemarks(model, lengths),
@@ -158,25 +166,53 @@ export async function extractDirections(
   }
 }
 
+/** What one trait is read of: token ids of each pole, and how they are laid out. */
+function promptsOf(
+  model: Model,
+  pack: TraitPack,
+  trait: Trait,
+  template: ChatTemplate,
+  passages: Passages | undefined,
+): { poles: Record<'positive' | 'negative', () => Promise<Int32Array[]>>; grid: PromptGrid } {
+  if (passages) {
+    const { positive, negative } = passageTexts(passages, trait.name)
+    const questions = passages.openers.length
+    return {
+      poles: { positive: () => model.tokenize(positive), negative: () => model.tokenize(negative) },
+      grid: { questions, positive: positive.length / questions, negative: negative.length / questions },
+    }
+  }
+  const { positive, negative } = extractionPrompts(pack, trait)
+  return {
+    poles: {
+      positive: () => chatTokens(model, template, positive),
+      negative: () => chatTokens(model, template, negative),
+    },
+    grid: {
+      questions: pack.questions.length,
+      positive: trait.positiveSystemPrompts.length,
+      negative: trait.negativeSystemPrompts.length,
+    },
+  }
+}
+
 function estimate(
   method: DirectionMethod,
   positive: Matrix,
   negative: Matrix,
-  pack: TraitPack,
+  grid: PromptGrid,
   trait: Trait,
 ): Direction {
   if (method === 'mean-difference') return meanDifference(positive, negative, trait.name)
   // Pairs are made within a question: its k-th positive with its k-th negative system prompt, as far as both
   // pools go.
-  const perPositive = trait.positiveSystemPrompts.length
-  const perNegative = trait.negativeSystemPrompts.length
-  const pairs = Math.min(perPositive, perNegative)
+  const pairs = Math.min(grid.positive, grid.negative)
   const paired = (rows: Matrix, per: number) =>
     per === pairs
       ? rows
       : selectRows(
           rows,
-          pack.questions.flatMap((_, q) => Array.from({ length: pairs }, (_, k) => q * per + k)),
+          Array.from({ length: grid.questions * pairs }, (_, i) => Math.floor(i / pairs) * per + (i % pairs)),
         )
-  return pcaDirection(paired(positive, perPositive), paired(negative, perNegative), trait.name)
+  return pcaDirection(paired(positive, grid.positive), paired(negative, grid.negative), trait.name)
 }

@@ -38,6 +38,8 @@ export interface ChatTemplateModel {
 /** Appears in no template, so its presence in the text shows that the system message came through. */
 const PROBE = 'traitscope probe 5d1f'
 
+const PLAIN = "{{ bos_token }}{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
+
 /**
  * A chat template, rendered as `apply_chat_template(..., tokenize=False)` of transformers does without tools or
  * documents, save for the pinned date. The text carries the BOS if the template writes one.
@@ -89,6 +91,21 @@ export class ChatTemplate {
     return new ChatTemplate(model.chatTemplate, {
       ...options,
       bosToken: model.bosToken?.text,
+      eosToken: model.eosToken?.text,
+    })
+  }
+
+  /**
+   * For base models without a chat: the text of each message on a line of its own, behind the BOS where the vocabulary asks for
+   * one. The answer begins on a line of its own too.
+   */
+  static plain(
+    model: Pick<ChatTemplateModel, 'bosToken' | 'eosToken'> & { info: { addBos: boolean } },
+    options: Omit<ChatTemplateOptions, 'bosToken' | 'eosToken'> = {},
+  ): ChatTemplate {
+    return new ChatTemplate(PLAIN, {
+      ...options,
+      bosToken: model.info.addBos ? model.bosToken?.text : undefined,
       eosToken: model.eosToken?.text,
     })
   }

@@ -27,6 +27,15 @@ describe('saveDirections', () => {
     expect(await loadDirections(path('d'))).toEqual(directions)
   })
 
+  it.each([[[]], [['the base was asked for so many tokens']]])(
+    'should keep the remarks %j, and what they were made of',
+    async (remarks) => {
+      const made = { ...directions, remarks, passagesSha256: 'b'.repeat(64) }
+      await saveDirections(made, path('d'))
+      expect(await loadDirections(path('d'))).toEqual(made)
+    },
+  )
+
   it('should write the same bytes every time', async () => {
     await saveDirections(directions, path('a'))
     await saveDirections(await loadDirections(path('a')), path('b'))

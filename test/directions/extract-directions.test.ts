@@ -4,6 +4,7 @@ import { extractDirections } from '../../lib/directions/extract-directions.js'
 import { norm } from '../../lib/estimators/linalg.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
+import { ChatTemplate } from '../../lib/prompts/chat-template.js'
 import { fakeModel, fakePack, fakeStates } from './fake-model.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
@@ -46,6 +47,42 @@ describe('extractDirections', () => {
     ])
     expect(states.mock.calls.every(([, , options]) => options.pool === 'mean')).toBe(true)
     expect(states.mock.calls[0]![2].layers).toEqual([0, 2])
+  })
+
+  it('should read passages as plain text, and a base without a template', async () => {
+    const passages = {
+      openers: ['So', 'Then', 'Now', 'But'],
+      traits: new Map([
+        [
+          'courage',
+          {
+            positive: ['be +1', 'show +1', 'w +1', 'x +1', 'y +1'],
+            negative: ['be -1', 'no -1', 'v -1', 'z -1'],
+          },
+        ],
+      ]),
+      source: 'x',
+      sha256: 'abc',
+    }
+    const model = fakeModel({ chatTemplate: undefined, info: { ...fakeModel().info, addBos: false } })
+    const directions = await extractDirections(model, fakePack(), {
+      layers: [1],
+      traits: ['courage'],
+      passages,
+    })
+    const prompts = states.mock.calls.map(([, ids]) =>
+      ids.map((p) => Buffer.from(Uint8Array.from(p)).toString()),
+    )
+    expect(prompts.map((list) => list.length)).toEqual([20, 16])
+    expect(prompts[0]!.slice(0, 2)).toEqual(['be +1 So', 'show +1 So'])
+    expect(prompts[1]!.at(-1)).toBe('z -1 But')
+    expect(directions.passagesSha256).toBe('abc')
+    expect(directionVector(directions, 0, 0)[2]).toBeGreaterThan(0.9)
+    expect(directions.diagnostics[0]!.heldOut.courage!.both!.auroc).toBeGreaterThan(0.9)
+    expect(directions.conditions.template.sha256).toBe(ChatTemplate.plain(model).sha256)
+    await expect(
+      extractDirections(model, fakePack(), { layers: [1], traits: ['a/b'], passages }),
+    ).rejects.toMatchObject({ code: 'USAGE' })
   })
 
   it('should record conditions, probes, cosines and tokens', async () => {

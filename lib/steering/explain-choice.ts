@@ -1,0 +1,73 @@
+import type { Directions } from '../directions/directions.js'
+import { worthSentences } from '../directions/worth.js'
+import { strengthText } from './divergence.js'
+import { bestOf, type LayerSelection, type SelectionMethod, scoresBy } from './layer-selection.js'
+
+type Scores = Omit<LayerSelection, 'layer' | 'by' | 'explanation'>
+
+const fixed = (value: number) => value.toFixed(2).replace(/^0/, '')
+
+/** Why this layer: what decided, by how much, what the other ways say, and what is usable there. */
+export function explainChoice(
+  scores: Scores,
+  { index, by, asked }: { index: number; by: SelectionMethod; asked: SelectionMethod },
+  directions: Directions,
+): string {
+  const { candidates } = scores
+  const sentences = [
+    ...(by === asked ? [] : [fallback(scores)]),
+    `Layer ${candidates[index]} of ${candidates.join(', ')} by ${reason(scores, by, index)}${runnerUp(scores, by, index)}.`,
+    ...otherWays(scores, by, index),
+    usable(directions, index),
+  ]
+  return sentences.filter((sentence) => sentence !== '').join(' ')
+}
+
+/** Why the judge has no say. */
+function fallback({ doses, candidates }: Scores): string {
+  const smallest = doses?.at(-1)
+  if (!smallest) return ''
+  const rates = smallest.layers.map(({ coherentRate }) => coherentRate)
+  const worst = Math.min(...rates)
+  return `No dose keeps 90 % of the answers coherent at every candidate (at ${smallest.dose} layer ${candidates[rates.indexOf(worst)]} has ${(100 * worst).toFixed(0)} %), so what the judge says of pairs decides nothing.`
+}
+
+function reason(scores: Scores, by: SelectionMethod, index: number): string {
+  const value = fixed(scoresBy(scores, by)![index]!)
+  if (by === 'held-out') return `held-out AUROC, ${value} in the mean over traits`
+  if (by === 'divergence') {
+    return `steering divergence, ${value} in the mean at ${strengthText(scores.divergence!.strength)} (0: the same text), which does not tell a trait from broken text: a judge would`
+  }
+  const dose = scores.doses!.find(({ dose }) => dose === scores.chosenDose)!
+  const [low, high] = dose.layers[index]!.interval
+  return `a judge (${scores.judge!.name}): at dose ${dose.dose}, the largest that keeps answers coherent at every candidate, ${value} (${fixed(low)}-${fixed(high)}) of the pairs go the way they were steered, .50 being chance`
+}
+
+function runnerUp(scores: Scores, by: SelectionMethod, index: number): string {
+  const values = scoresBy(scores, by)!
+  const others = values.map((value, i) => ({ value, i })).filter(({ i }) => i !== index)
+  if (others.length === 0) return ''
+  const next = others.reduce((best, one) => (one.value > best.value ? one : best))
+  return `; next is ${scores.candidates[next.i]} with ${fixed(next.value)}`
+}
+
+function otherWays(scores: Scores, by: SelectionMethod, index: number): string[] {
+  const names = { semantic: 'The judge', divergence: 'Divergence', 'held-out': 'Held-out AUROC' }
+  return (['semantic', 'divergence', 'held-out'] as const).flatMap((method) => {
+    const values = method === by ? undefined : scoresBy(scores, method)
+    if (!values) return []
+    const best = bestOf(values, scores.candidates, method)
+    return [
+      best === index
+        ? `${names[method]} says the same (${fixed(values[best]!)}).`
+        : `${names[method]} says ${scores.candidates[best]} (${fixed(values[best]!)}, against ${fixed(values[index]!)} here).`,
+    ]
+  })
+}
+
+/** What can be relied on at the chosen layer. */
+function usable({ traits, diagnostics }: Directions, index: number): string {
+  const layer = diagnostics[index]!
+  const [sentence] = worthSentences({ layers: [layer.layer], traits, diagnostics: [layer] })
+  return `On questions and system prompts left out, at ${sentence}.`
+}

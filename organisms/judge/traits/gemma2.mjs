@@ -1,0 +1,3 @@
+import { traitJudgeOf } from '../exact.mjs'
+
+export const grade = traitJudgeOf('gemma2')
