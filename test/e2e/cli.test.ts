@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { binding } from '../../lib/binding.js'
 import { packageRoot, packageVersion } from '../../lib/package.js'
 import { TINY_BASE, TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
 import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
@@ -186,6 +187,41 @@ describe("llama.cpp's names of flags", () => {
     const out = work.path('flags.safetensors')
     const args = ['extract', ...MODEL, '-p', prompts, '-l', '1', '-o', out, '--force', ...flags]
     expect((await work.succeed(args)).stdout).toMatch(/: \[1, 1, 64\]/)
+  })
+})
+
+// Where a GPU is, it is used; test/device has the same flags with one.
+const { devices } = binding()
+describe.skipIf(devices().some(({ isGpu }) => isGpu))('flags of a GPU that is not there', () => {
+  const extract = (flags: readonly string[]) =>
+    work.run([
+      ...['extract', ...MODEL, '-p', prompts, '-l', '1', '-o', work.path('no-gpu.safetensors'), '--force'],
+      ...flags,
+    ])
+
+  it('should say in one line that the CPU computes where layers were asked for, and else nothing', async () => {
+    for (const flags of [
+      ['--gpu-layers', '2'],
+      ['-ngl', '99', '--max-vram', '1G'],
+    ]) {
+      const { code, stderr } = await extract(flags)
+      expect(code).toBe(0)
+      expect(stderr.split('\n').filter((line) => /GPU|CPU/.test(line))).toEqual([
+        expect.stringContaining('no GPU is built in and present: the CPU computes'),
+      ])
+    }
+    for (const flags of [[], ['--device', 'cpu'], ['--device', 'auto'], ['--gpu-layers', '0']]) {
+      const { code, stderr } = await extract(flags)
+      expect({ code, named: /GPU|CPU/.test(stderr) }).toEqual({ code: 0, named: false })
+    }
+  })
+
+  it('should refuse a device by its name, and flags that are none', async () => {
+    const named = await extract(['--device', 'CUDA7'])
+    expect(named).toMatchObject({ code: 1, stdout: '' })
+    expect(named.stderr).toMatch(/expected a device of cpu, found CUDA7.*doctor/)
+    expect((await extract(['--gpu-layers', 'many'])).code).toBe(2)
+    expect((await extract(['--max-vram', 'lots'])).code).toBe(2)
   })
 })
 
