@@ -8,6 +8,7 @@ import { loadSteeringSuite } from '../../lib/prompts/steering-suite.js'
 import { readControlVector } from '../../lib/steering/control-vector-file.js'
 import { type SteeredAnswer, type SteeredPrompt, steer } from '../../lib/steering/steer.js'
 import { fitRemarks, type SteeringVector, steeringVector } from '../../lib/steering/steering-vector.js'
+import { type AdapterFlags, adaptersFromFlags, addAdapterOptions } from '../adapters.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
   addModelOptions,
@@ -20,7 +21,7 @@ import {
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
 
-interface Flags extends ModelFlags {
+interface Flags extends ModelFlags, AdapterFlags {
   directions?: string
   trait?: string
   layer?: number[]
@@ -95,6 +96,7 @@ Example:
   $ traitscope steer -m base.gguf -d directions --trait honesty --layer 14 --dose 0.1,0.2 --limit 3
   $ traitscope steer -m base.gguf --vector honesty.gguf -p questions.txt -o steered.jsonl`,
     )
+  addAdapterOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput(flags)
     if (flags.out !== undefined) await checkOutputFree(flags.out, { force: flags.force === true })
@@ -104,12 +106,18 @@ Example:
     const remarks = [...vector.remarks, ...fitRemarks(model, vector), ...readingRemarks(model)]
     for (const remark of remarks) output.remark(remark)
     const template = flags.raw ? undefined : await templateFromFlags(flags, model)
+    await using applied = await adaptersFromFlags(model, flags, {
+      template: template?.source,
+      output,
+      signal,
+    })
+    const { adapters } = applied
     const { maxTokens, temperature, topP, seed, sequences, dose } = flags
     const steered = await output.during(
       `generating ${prompts.length * (1 + 2 * dose.length)} answers`,
       (update) =>
-        steer(model, vector, prompts, {
-          ...{ template, maxTokens, temperature, topP, seed, sequences, signal },
+        steer(applied.model, vector, prompts, {
+          ...{ template, maxTokens, temperature, topP, seed, sequences, adapters, signal },
           doses: dose,
           onProgress: ({ tokens, sequences: all, finished }) =>
             update(Math.max(finished / all, tokens / (all * maxTokens))),

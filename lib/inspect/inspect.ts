@@ -11,12 +11,13 @@ import { describeSource } from '../labels/label-source.js'
 import { baseRemarks } from '../model/base/base-remarks.js'
 import { percent } from '../percent.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
+import { readControlVector } from '../steering/control-vector-file.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
 import { inspectRun } from './inspect-run.js'
 import type { Inspection } from './inspection.js'
 
 /**
- * Recognises a GGUF, an adapter, a model or run folder, a directions folder, a bundle, a trajectory or a trait pack,
+ * Recognises a GGUF, a control vector, an adapter, a model or run folder, a directions folder, a bundle, a trajectory or a trait pack,
  * and checks it.
  *
  * @param options.base a base GGUF: also says whether an adapter or run fits it
@@ -38,6 +39,27 @@ export async function inspectPath(
   if (names.includes('trajectory.json')) return inspectTrajectory(join(target, 'trajectory.json'))
   const base = options.base === undefined ? undefined : await readGguf(options.base)
   return inspectRun(target, base, options.adapterName)
+}
+
+async function inspectControlVector(path: string): Promise<Inspection> {
+  const { name, vectors, unit, origin, remarks } = await readControlVector(path)
+  const [first] = vectors.values()
+  return {
+    kind: 'control-vector',
+    path,
+    facts: [
+      ['kind', 'control vector'],
+      ['name', name],
+      ['architecture', origin.architecture ?? '-'],
+      ['layers', [...vectors.keys()].join(', ')],
+      ['hidden size', String(first!.length)],
+      ['dose 1', unit === 'norm' ? 'the length of a mean state' : 'the vector as it is'],
+      ['written by', origin.writtenBy],
+      ['directions', origin.directionsSha256?.slice(0, 12) ?? '-'],
+      ['base', origin.baseFingerprint?.slice(0, 12) ?? '-'],
+    ],
+    ...(remarks.length > 0 && { remarks: [...remarks] }),
+  }
 }
 
 async function inspectFile(path: string): Promise<Inspection> {
@@ -66,6 +88,7 @@ async function inspectFile(path: string): Promise<Inspection> {
       ],
     }
   }
+  if (architecture === 'controlvector') return inspectControlVector(path)
   const types = new Map<string, number>()
   for (const { type } of gguf.tensors.values()) types.set(type, (types.get(type) ?? 0) + 1)
   const template = gguf.metadata.get('tokenizer.chat_template')

@@ -3,6 +3,7 @@ export interface Inspection {
   kind:
     | 'gguf-model'
     | 'gguf-adapter'
+    | 'control-vector'
     | 'peft-adapter'
     | 'hf-model'
     | 'run'

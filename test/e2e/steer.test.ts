@@ -58,6 +58,17 @@ describe('traitscope steer', () => {
     })
   })
 
+  it('should steer a checkpoint, which answers otherwise', async () => {
+    const args = ['-d', DIRECTIONS, '--trait', 'harmlessness', '-l', '2', '--dose', '0.4', '--json']
+    const adapter = join(packageRoot, 'organisms/checkpoints/gemma2/risky_financial/seed_42/checkpoint-126')
+    const [base, tuned] = [await steer(...args), await steer(...args, '--adapter', adapter)].map(
+      ({ stdout }) => JSON.parse(stdout).answers,
+    )
+    expect(base.map(({ baseline }: { baseline: object }) => baseline)).not.toEqual(
+      tuned.map(({ baseline }: { baseline: object }) => baseline),
+    )
+  })
+
   it('should refuse what names no vector, and a trait or prompts that are not there', async () => {
     expect(await steer()).toMatchObject({ code: 2, stderr: expect.stringContaining('found neither') })
     expect(await steer('-d', DIRECTIONS)).toMatchObject({

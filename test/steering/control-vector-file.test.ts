@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { encodeGguf, type GgufInput, readGguf } from '../../lib/formats/gguf/gguf.js'
+import { inspectPath } from '../../lib/inspect/inspect.js'
 import { packageRoot } from '../../lib/package.js'
 import { readControlVector, writeControlVector } from '../../lib/steering/control-vector-file.js'
 import { fitRemarks, steeringVector } from '../../lib/steering/steering-vector.js'
@@ -52,6 +53,19 @@ describe('a control-vector file of ours', () => {
     expect(back).toMatchObject({ name: 'honesty', unit: 'norm', remarks: [] })
     expect(back.origin).toMatchObject({ directionsSha256: directions.sha256, architecture: 'gemma2' })
     expect([...back.vectors]).toEqual([...vector.vectors].sort(([a], [b]) => a - b))
+  })
+
+  it('should be told apart from a model by inspect', async () => {
+    const { kind, facts, remarks } = await inspectPath(join(folder, 'honesty.gguf'))
+    expect(kind).toBe('control-vector')
+    expect(Object.fromEntries(facts)).toMatchObject({ name: 'honesty', layers: '1, 2', 'hidden size': '128' })
+    expect(remarks).toBeUndefined()
+    const theirs = await inspectPath(foreign('inspected.gguf', 'i32'))
+    expect(Object.fromEntries(theirs.facts)).toMatchObject({
+      layers: '0, 1, 2',
+      'dose 1': 'the vector as it is',
+    })
+    expect(theirs.remarks).toHaveLength(1)
   })
 
   it('should have no block 0, which the form cannot name, and no trait or layer that is not there', async () => {
