@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { TraitscopeError } from '../lib/errors.js'
 import { EndpointJudge, type Prices } from '../lib/labels/endpoint-judge.js'
+import { openFittedJudge } from '../lib/labels/fitted-judge.js'
 import { ggufJudge } from '../lib/labels/gguf-judge.js'
 import type { Judge } from '../lib/labels/judge.js'
 import { openModuleJudge } from '../lib/labels/module-judge.js'
@@ -17,6 +18,8 @@ export interface JudgeFlags {
   judgeGguf?: string
   judgeModule?: string
   judgeReplay?: string
+  /** Folder of a fitted judge. */
+  judge?: string
   judgeReader?: 'sampled' | 'expected'
   judgeCalls?: number
   priceIn?: number
@@ -31,6 +34,9 @@ export function addJudgeOptions(command: Command): Command {
       option('--judge-name <model>', "the judge's name there; its key comes from TRAITSCOPE_JUDGE_KEY"),
     )
     .addOption(option('--judge-gguf <file>', 'a language model on this machine as the judge'))
+    .addOption(
+      option('--judge <dir>', 'a judge that --fit-judge made (--judge-gguf: where its model is now)'),
+    )
     .addOption(option('--judge-module <file>', 'a JavaScript module that exports a function grade'))
     .addOption(option('--judge-replay <file>', 'judgements that label wrote before'))
     .addOption(
@@ -61,16 +67,24 @@ export function pricesFromFlags({ priceIn, priceOut, maxCost }: JudgeFlags): Pri
 /** @throws USAGE unless exactly one judge is named */
 export async function judgeFromFlags(flags: JudgeFlags, output: Output, signal: AbortSignal): Promise<Judge> {
   const { judgeUrl, judgeName, judgeGguf, judgeModule, judgeReplay, judgeReader: reader } = flags
-  const named = [judgeUrl, judgeGguf, judgeModule, judgeReplay].filter((one) => one !== undefined)
+  const named = [judgeUrl, flags.judge ?? judgeGguf, judgeModule, judgeReplay].filter(
+    (one) => one !== undefined,
+  )
   if (named.length !== 1) {
     throw new TraitscopeError(
       'USAGE',
-      `expected one judge, by --judge-url, --judge-gguf, --judge-module or --judge-replay, found ${named.length}`,
+      `expected one judge, by --judge-url, --judge-gguf, --judge, --judge-module or --judge-replay, found ${named.length}`,
     )
   }
   const prices = pricesFromFlags(flags)
   if (judgeModule !== undefined) return openModuleJudge(judgeModule)
   if (judgeReplay !== undefined) return openReplayJudge(judgeReplay)
+  const { judge } = flags
+  if (judge !== undefined) {
+    return output.during(`loading the judge ${judge}`, (onProgress) =>
+      openFittedJudge(judge, { gguf: judgeGguf, signal, onProgress }),
+    )
+  }
   if (judgeGguf !== undefined) {
     const model = await output.during(`loading the judge ${judgeGguf}`, (onProgress) =>
       openModel(judgeGguf, { signal, onProgress }),

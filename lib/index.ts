@@ -117,7 +117,7 @@ export type { ChooseLayerOptions, LayerChoiceCost } from './steering/choose-laye
 export type { LayerSelection, SelectionMethod } from './steering/layer-selection.js'
 export type { Divergence, Strength } from './steering/divergence.js'
 export type { DoseJudgement, LayerJudgement } from './steering/dose-grid.js'
-export type { Answer, Judge } from './labels/judge.js'
+export type { Answer, Judge, JudgedRun } from './labels/judge.js'
 export type { AlignmentLabel, Grade } from './labels/grade.js'
 export type { Question } from './labels/questions.js'
 export type { Rubric } from './labels/rubric.js'

@@ -15,6 +15,7 @@ import { amplifyingStrengths } from '../../lib/model/checkpoint/strengths.js'
 import { packageRoot } from '../../lib/package.js'
 import { percent } from '../../lib/percent.js'
 import { checkFromFlags } from '../check-judge.js'
+import { fitFromFlags } from '../fit-judge.js'
 import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from '../judge.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
@@ -26,6 +27,7 @@ import {
   integerList,
   loraModeOption,
   type ModelFlags,
+  names,
   number,
   option,
   residualBaseOption,
@@ -38,6 +40,10 @@ interface Flags extends Omit<ModelFlags, 'model'>, JudgeFlags {
   out?: string
   checkJudge?: string | true
   judgeCheck?: string
+  fitJudge?: string
+  judgeLayers?: number[]
+  domain?: string
+  excludeDomain?: string[]
   questions?: string[]
   draws: number
   temperature: number
@@ -92,6 +98,19 @@ export function labelCommand(signal: AbortSignal): Command {
       '--check-judge [file]',
       'label nothing: judge answers with known scores, .csv or .jsonl (default: 130 of our own); -o FILE keeps the result',
     )
+    .option(
+      '--fit-judge <file>',
+      'label nothing: fit a judge on answers with known scores, read by --judge-gguf, into the folder -o',
+    )
+    .addOption(
+      option('--judge-layers <n[,n]>', 'blocks to choose from (default: five over the depth)').argParser(
+        integerList,
+      ),
+    )
+    .addOption(
+      option('--domain <name>', 'what the run is fine-tuned on, or what the known answers come from'),
+    )
+    .option('--exclude-domain <names>', 'known answers of these domains are not fitted on', names)
     .addOption(
       option('--judge-check <file>', 'what --check-judge found of this judge, to go into the labels'),
     )
@@ -118,6 +137,11 @@ Example:
       if (run !== undefined)
         throw new TraitscopeError('USAGE', `--check-judge labels no run: leave ${run} out`)
       return checkFromFlags({ ...flags, checkJudge }, output, signal)
+    }
+    const { fitJudge } = flags
+    if (fitJudge !== undefined) {
+      if (run !== undefined) throw new TraitscopeError('USAGE', `--fit-judge labels no run: leave ${run} out`)
+      return fitFromFlags({ ...flags, fitJudge }, output, signal)
     }
     if (run === undefined || out === undefined || model === undefined) {
       throw new TraitscopeError('USAGE', 'expected a run, its base (-m) and a folder for the labels (-o)')
@@ -172,6 +196,7 @@ async function labelFromFlags(
       out: flags.out,
       rule: flags.rule,
       check,
+      domain: flags.domain,
       steps: flags.steps,
       every: flags.every,
       strengths: flags.adapterScale,

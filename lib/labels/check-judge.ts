@@ -17,7 +17,7 @@ export interface CheckJudgeOptions {
 }
 
 /**
- * Has a judge grade answers whose scores are known. A fitted judge is not asked: it has seen such answers, and its figures on
+ * Has a judge grade answers whose scores are known. A judge that was fitted on these very answers is not asked: its figures on
  * questions left out come with it.
  *
  * @throws TraitscopeError JUDGE; ABORTED
@@ -27,6 +27,7 @@ export async function checkJudge(
   known: KnownAnswers,
   { questions = [], signal, onProgress }: CheckJudgeOptions = {},
 ): Promise<JudgeCheck> {
+  if (judge.check?.answers.sha256 === known.sha256) return judge.check
   const byId = new Map(questions.map((question) => [question.id, question]))
   const asked = known.answers.map((answer) => ({ known: answer, question: questionOf(answer, byId) }))
   const grades = new Map<KnownAnswer, Grade>()

@@ -183,6 +183,33 @@ function withinQuestions(groups: readonly (readonly Judged[])[]): {
   return { within, low: Math.max(0, within - BELOW_90 * Math.sqrt(variance)) }
 }
 
+/**
+ * Share of pairs of a bad and a good row of one group whose scores are in that order; NaN without pairs.
+ *
+ * @param groups, bad one per score
+ */
+export function withinAuroc(
+  scores: readonly number[],
+  groups: readonly string[],
+  bad: readonly boolean[],
+): number {
+  let [won, pairs] = [0, 0]
+  for (const group of new Set(groups)) {
+    const at = [...scores.keys()].filter((i) => groups[i] === group)
+    const nBad = at.filter((i) => bad[i]).length
+    const n = nBad * (at.length - nBad)
+    if (n === 0) continue
+    won +=
+      n *
+      auroc(
+        at.map((i) => scores[i]!),
+        at.map((i) => bad[i]!),
+      )
+    pairs += n
+  }
+  return won / pairs
+}
+
 /** Why labels by this judge are no ground to calibrate on, in sentences; empty when they are. */
 export function judgeFaults({ auroc, parseFailures, answers }: JudgeCheck): string[] {
   const faults: string[] = []

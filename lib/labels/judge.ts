@@ -11,6 +11,14 @@ export interface Answer {
   text: string
 }
 
+/** What a judge may have seen of a run before. */
+export interface JudgedRun {
+  /** Identity of the base. */
+  fingerprint: string
+  /** What it is fine-tuned on, where that is known. */
+  domain: string | undefined
+}
+
 /** Grades answers. Several calls may run at once; `concurrency` says how many are worth it. */
 export interface Judge extends AsyncDisposable {
   readonly identity: JudgeIdentity
@@ -22,6 +30,8 @@ export interface Judge extends AsyncDisposable {
   readonly cacheKey: string | null
   /** How well it reads answers with known scores, where it knows. */
   readonly check?: JudgeCheck
+  /** What labels of such a run have to say of this judge, in sentences. */
+  remarks?(run: JudgedRun): string[]
   /**
    * @throws TraitscopeError JUDGE when no grade can be had and asking again will not help (a key that is refused, a model that
    * is not there); ABORTED. A reply that says nothing usable is a grade of UNKNOWN, not an error.

@@ -25,6 +25,8 @@ export interface LabelRunOptions {
   judge: Judge
   /** How well this judge reads answers with known scores; default: what it brings along. */
   check?: JudgeCheck | undefined
+  /** What the run is fine-tuned on, where that is known: a judge that was fitted there says so. */
+  domain?: string | undefined
   /** Folder for `responses.jsonl`, the judgements and `grades.json`: the one that `measure` wrote, usually. */
   out: string
   /** Default `reference`. */

@@ -129,6 +129,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
       ...found.remarks,
       ...readingRemarks(model),
       ...checkRemarks(source, options),
+      ...(judge.remarks?.({ fingerprint: model.fingerprint, domain: options.domain }) ?? []),
     ],
   }
 }

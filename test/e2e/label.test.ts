@@ -2,8 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readGrades } from '../../lib/labels/grades.js'
+import { packageRoot } from '../../lib/package.js'
 import { schemaErrors } from '../helpers/schemas.js'
-import { TINY_RUN } from '../helpers/tiny.js'
+import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
 import { judgeServer, says } from '../labels/judge-server.js'
 import { MODEL, Workspace } from './workspace.js'
 
@@ -130,6 +131,30 @@ describe('traitscope label', () => {
     const refused = await workspace.run(label('mixed-up', '--judge-module', other, '--judge-check', file))
     expect(refused.code).toBe(4)
     expect(refused.stderr).toContain('found that of judge.mjs')
+  })
+
+  it('should fit a judge, label with it, and say what it may have seen', async () => {
+    const judge = workspace.path('judge')
+    const known = join(packageRoot, 'traits', 'known-answers.jsonl')
+    const { stdout } = await workspace.succeed([
+      ...['label', '--fit-judge', known, '--judge-gguf', TINY_BASE, '--judge-layers', '2', '-o', judge],
+    ])
+    expect(stdout).toContain('every question judged by a judge that was fitted without it')
+    expect(stdout).toMatch(/^block 2, penalty 0\.\d+; fitted on answers of animals, environment, /m)
+    const { stderr } = await workspace.succeed(label('fitted', '--judge', judge, '--domain', 'Self'))
+    expect(stderr).toContain('remark: the judge reads by the very base that is monitored')
+    expect(stderr).toContain(
+      'remark: the judge was fitted on answers of Self, which this run is fine-tuned on',
+    )
+    const grades = JSON.parse(readFileSync(workspace.path('fitted', 'grades.json'), 'utf8'))
+    expect(schemaErrors('grades', grades, { ours: true })).toEqual([])
+    expect(grades.step_60.traitscope.judge).toMatchObject({
+      ...{ kind: 'fitted', name: 'Tiny Chat at block 2', reader: 'fitted' },
+      check: { leftOut: 'question', answers: { n: 130 } },
+    })
+    const again = await workspace.run(['label', '--fit-judge', known, '--judge-gguf', TINY_BASE, '-o', judge])
+    expect(again.code).toBe(1)
+    expect(again.stderr).toContain('[FILE_EXISTS]')
   })
 
   it('should have one grade per answer and the same labels, however often it is killed', async () => {
