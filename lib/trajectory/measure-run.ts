@@ -16,7 +16,6 @@ import { encodeSafetensors, type SafetensorsInput } from '../formats/safetensors
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import {
-  type BaseMeasurement,
   type MeasurementOptions,
   type MeasurementPlan,
   prepareMeasurement,
@@ -25,6 +24,7 @@ import {
 import type { Projection } from './project.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
 import { runManifest } from './run-manifest.js'
+import { layerColumns, strengthTrajectories } from './strength-trajectories.js'
 import type { RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
 import { encodeTrajectory } from './trajectory-json.js'
 
@@ -197,9 +197,9 @@ async function measureSteps(
     layers: plan.directions.layers.map((layer, l) => ({
       layer,
       step0ActivationNorm: base.activationNorms[l]!,
-      ...columnsOf(layers[l]!),
+      ...layerColumns(layers[l]!),
     })),
-    ...strengthsOf(plan, base, amplified),
+    ...strengthTrajectories(plan.directions.layers, base, amplified),
     primary: plan.primary,
     skipped,
     noiseFloor,
@@ -246,30 +246,6 @@ function equalWeights(steps: readonly TrajectoryStep[]): string[] {
   return [...bySha256.values()]
     .filter((same) => same.length > 1)
     .map((same) => `steps ${same.join(', ')} have the same weights`)
-}
-
-const columnsOf = (projections: readonly Projection[]) => ({
-  projections: projections.map(({ mean }) => mean),
-  std: projections.map(({ std }) => std),
-})
-
-/** Measurements by step, step 0 first, sorted by strength. */
-function strengthsOf(
-  plan: MeasurementPlan,
-  base: BaseMeasurement,
-  [, ...bySteps]: readonly (readonly StrengthMeasurement[])[],
-): Pick<Trajectory, 'strengths'> {
-  const { layers } = plan.directions
-  const strengths = (bySteps[0] ?? []).map(({ strength }, s) => ({
-    strength,
-    layers: layers.map((layer, l) => ({
-      layer,
-      step0ActivationNorm: base.activationNorms[l]!,
-      ...columnsOf([base.layers[l]!, ...bySteps.map((step) => step[s]!.layers[l]!)]),
-    })),
-    stateChange: [layers.map(() => 0), ...bySteps.map((step) => step[s]!.stateChange)],
-  }))
-  return strengths.length === 0 ? {} : { strengths }
 }
 
 /** The states of one step as they are kept. */
