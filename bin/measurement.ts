@@ -3,7 +3,7 @@ import type { Bundle } from '../lib/detector/bundle.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { describeSource } from '../lib/labels/label-source.js'
 import type { Model } from '../lib/model/model.js'
-import type { MeasurementOptions } from '../lib/trajectory/measurement.js'
+import type { MeasurementOptions } from '../lib/trajectory/prepare-measurement.js'
 import {
   bundleFromFlags,
   type DirectionFlags,

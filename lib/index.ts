@@ -132,7 +132,7 @@ export { readTrajectory } from './trajectory/read-trajectory.js'
 export { trajectoryDocument } from './trajectory/trajectory-json.js'
 export { drift } from './drift/drift.js'
 export type { MeasuredStep, MeasureRunOptions } from './trajectory/measure-run.js'
-export type { MeasurementOptions } from './trajectory/measurement.js'
+export type { MeasurementOptions } from './trajectory/prepare-measurement.js'
 export type {
   AdapterSummary,
   LayerNoise,
@@ -204,7 +204,7 @@ export type {
 } from './detector/verdict.js'
 export type { StepVerdict, VerdictSource } from './detector/run-verdicts.js'
 export type { BasePoint, CalibratedFor } from './conditions/calibrated-for.js'
-export type { EngineConditions } from './conditions/engine.js'
+export type { CheckpointKernels, EngineConditions } from './conditions/engine.js'
 export type {
   Exclusion,
   LabelledRun,

@@ -137,7 +137,7 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   })
   const last = verdicts.length === 0 ? ['verdict'] : VERDICT_COLUMNS
   const lines = table(['step', 'loss', ...trajectory.traits, 'length', ...last], rows)
-  const read = [READ_COLUMN, ...trajectory.steps.map(({ files }) => (files ? fileFact(files) : '-'))]
+  const read = [READ_COLUMN, ...trajectory.steps.map(readFact)]
   output.print(lines.map((line, i) => colorVerdict(output, `${line}  ${oneLine(read[i]!)}`)))
   printOtherLayers(output, trajectory)
   printStrengths(output, trajectory)
@@ -159,6 +159,12 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   for (const { step, reason } of trajectory.skipped) output.print(`step ${step} was skipped: ${reason}`)
   for (const remark of remarksOf(trajectory)) output.print(`remark: ${remark}`)
   for (const mismatch of trajectory.measurement?.mismatches ?? []) output.remark(mismatch)
+}
+
+/** The files of a step; of the base its file and the beginning of its fingerprint. */
+function readFact({ files, base }: TrajectoryStep): string {
+  if (base) return `${base.file} ${base.fingerprint.slice(0, 12)}`
+  return files ? fileFact(files) : '-'
 }
 
 /** The length of the drift at every layer, where there are several: which layer is looked at decides what is seen. */

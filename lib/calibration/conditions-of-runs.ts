@@ -5,6 +5,7 @@ import {
   differences,
   startShift,
 } from '../conditions/calibrated-for.js'
+import { type EngineConditions, kernelsOf } from '../conditions/engine.js'
 import { TraitscopeError } from '../errors.js'
 import type { LabelledRun } from '../runs/runs.js'
 import type { LayerTrajectory } from '../trajectory/trajectory.js'
@@ -19,7 +20,8 @@ export function calibratedFor(runs: readonly LabelledRun[], layers: readonly num
   const [first] = runs
   const measurement = first?.trajectory.measurement
   if (first === undefined || measurement === undefined) return null
-  const { conditions, directionsSha256, tokenIdsSha256, nPrompts, device, engine } = measurement
+  const { conditions, directionsSha256, tokenIdsSha256, nPrompts, device } = measurement
+  const engine = engineOf(runs)
   return {
     conditions,
     directionsSha256,
@@ -29,6 +31,17 @@ export function calibratedFor(runs: readonly LabelledRun[], layers: readonly num
     ...(engine ? { engine } : {}),
     base: layers.map((layer) => basePoint(first.trajectory.layers.find((one) => one.layer === layer)!)),
   }
+}
+
+/** That of the first run, with how the checkpoints of all met the base, where all say so. */
+function engineOf(runs: readonly LabelledRun[]): EngineConditions | undefined {
+  const engines = runs.map(({ trajectory }) => trajectory.measurement?.engine)
+  const [first] = engines
+  if (!first) return undefined
+  const { checkpoints: _, ...rest } = first
+  const met = engines.map((engine) => engine?.checkpoints)
+  const all = met.every((one) => one !== undefined) ? { checkpoints: kernelsOf(met.flat()) } : {}
+  return { ...rest, ...all }
 }
 
 /**

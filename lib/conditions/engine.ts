@@ -17,7 +17,22 @@ export interface EngineConditions {
   flashAttention: boolean
   /** Which rotation factors of a LongRoPE base the prompts took; null for other bases. */
   longRope: 'short' | 'long' | 'both' | null
+  /** How checkpoints met the base, sorted; absent where that is not known yet, and in files of earlier versions. */
+  checkpoints?: readonly CheckpointKernels[]
 }
+
+/** `attach`: beside the base's weights; `merge`: in a copy of them; `convert`: a whole model of its own. */
+export type CheckpointKernels = 'attach' | 'convert' | 'merge'
+const CHECKPOINT_KERNELS: readonly CheckpointKernels[] = ['attach', 'convert', 'merge']
+
+const HOW: Readonly<Record<CheckpointKernels, string>> = {
+  attach: 'adapters beside the weights',
+  convert: 'whole models',
+  merge: 'adapters merged into a copy of the base',
+}
+
+/** Sorted, each once. */
+export const kernelsOf = (all: Iterable<CheckpointKernels>): CheckpointKernels[] => [...new Set(all)].sort()
 
 /** @param prompts token ids of what is read */
 export function engineConditions(
@@ -73,17 +88,33 @@ export function engineRemarks(
     calibrated.repack !== measured.repack &&
       `weights ${measured.repack ? 'repacked' : 'not repacked'} for the processor`,
     calibrated.gpuLayers !== measured.gpuLayers && `${measured.gpuLayers} blocks on the GPU`,
+    ...othersThan(calibrated.checkpoints, measured.checkpoints),
   ].filter((what) => what !== false)
   return different.length === 0
     ? []
     : [`measured with other kernels than the calibration runs: ${different.join(', ')}`]
 }
 
+/** What checkpoints are here and were not there; nothing where one of the two does not say. */
+function othersThan(
+  calibrated: readonly CheckpointKernels[] | undefined,
+  measured: readonly CheckpointKernels[] | undefined,
+): string[] {
+  if (!calibrated || !measured) return []
+  return measured.filter((one) => !calibrated.includes(one)).map((one) => HOW[one])
+}
+
+/** What a bundle or measurement of an earlier version does not say of its engine, in a few words each. */
+export function notRecorded(engine: EngineConditions | undefined): string[] {
+  if (!engine) return ['how states were computed']
+  return engine.checkpoints ? [] : ['whether adapters were attached or merged']
+}
+
 /** Undefined in files of earlier versions, which do not say. */
 export function parseEngine(parent: JsonFields): EngineConditions | undefined {
   if (parent.json.engine === undefined) return undefined
   const at: JsonFields = parent.object('engine')
-  const { repack, flashAttention, longRope } = at.json
+  const { repack, flashAttention, longRope, checkpoints } = at.json
   if (typeof repack !== 'boolean') return at.fail('repack', 'true or false')
   if (typeof flashAttention !== 'boolean') return at.fail('flashAttention', 'true or false')
   if (longRope !== null && longRope !== 'short' && longRope !== 'long' && longRope !== 'both') {
@@ -97,5 +128,11 @@ export function parseEngine(parent: JsonFields): EngineConditions | undefined {
     cache: at.text('cache'),
     flashAttention,
     longRope,
+    ...(checkpoints === undefined
+      ? {}
+      : { checkpoints: at.list('checkpoints', isKernels, CHECKPOINT_KERNELS.join(', ')) }),
   }
 }
+
+const isKernels = (value: unknown): value is CheckpointKernels =>
+  CHECKPOINT_KERNELS.includes(value as CheckpointKernels)

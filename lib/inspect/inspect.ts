@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { notRecorded } from '../conditions/engine.js'
 import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
@@ -150,6 +151,10 @@ async function inspectBundle(path: string): Promise<Inspection> {
       ['fingerprint', base.fingerprint],
       ['trait pack', traitPack.name],
       ['device', calibratedFor.deviceClass],
+      ...notRecorded(calibratedFor.engine).map((what): [string, string] => [
+        'not recorded',
+        `${what}: not compared`,
+      ]),
       ['model', `${detector.model} on layer ${detector.layers.join(', ')}`],
       ['dangerous', `EM above ${percent(detector.cut)}`],
       ['alarm', `predicted EM above ${percent(detector.threshold)}`],

@@ -17,12 +17,9 @@ import {
   scanRunFolder,
 } from '../formats/run/run-folder.js'
 import type { Model } from '../model/model.js'
-import {
-  type BaseMeasurement,
-  type MeasurementOptions,
-  type MeasurementPlan,
-  prepareMeasurement,
-} from '../trajectory/measurement.js'
+import type { BaseMeasurement } from '../trajectory/measured.js'
+import type { MeasurementPlan } from '../trajectory/measurement.js'
+import { type MeasurementOptions, prepareMeasurement } from '../trajectory/prepare-measurement.js'
 import type { Projection } from '../trajectory/project.js'
 import type { NoiseFloor, Step } from '../trajectory/trajectory.js'
 import { AlarmLatch } from './alarm-latch.js'

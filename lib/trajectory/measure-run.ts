@@ -1,32 +1,32 @@
-import { writeFile } from 'node:fs/promises'
-import { basename, join, resolve } from 'node:path'
+import { basename, resolve } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
+import { type CheckpointKernels, kernelsOf } from '../conditions/engine.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
-import { columnMeans } from '../estimators/matrix.js'
 import { publishFolder } from '../formats/files/atomic.js'
-import { sha256 } from '../formats/files/hash.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { someNames } from '../formats/peft/peft.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
 import { filesBelow } from '../formats/run/read-files.js'
 import { type Checkpoint, type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
 import { checkpointStep } from '../formats/run/step-folders.js'
-import { encodeSafetensors, type SafetensorsInput } from '../formats/safetensors/safetensors.js'
+import type { SafetensorsInput } from '../formats/safetensors/safetensors.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
-import {
-  type MeasurementOptions,
-  type MeasurementPlan,
-  prepareMeasurement,
-  type StrengthMeasurement,
-} from './measurement.js'
+import type { StrengthMeasurement } from './measured.js'
+import type { MeasurementPlan } from './measurement.js'
+import { type MeasurementOptions, prepareMeasurement } from './prepare-measurement.js'
 import type { Projection } from './project.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
-import { runManifest } from './run-manifest.js'
 import { layerColumns, strengthTrajectories } from './strength-trajectories.js'
 import type { RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
-import { encodeTrajectory } from './trajectory-json.js'
+import {
+  ACTIVATIONS,
+  type ActivationKind,
+  kept,
+  type MeasuredSteps,
+  writeOutputs,
+} from './write-measurement.js'
 
 /** What `onCheckpoint` gets: a step as soon as it is measured. */
 export interface MeasuredStep extends TrajectoryStep {
@@ -97,14 +97,6 @@ export async function measureRun(
   return trajectory!
 }
 
-const ACTIVATIONS = ['prompts', 'means', 'none'] as const
-type ActivationKind = (typeof ACTIVATIONS)[number]
-
-interface MeasuredSteps {
-  trajectory: Trajectory
-  activations: SafetensorsInput[]
-}
-
 async function measureSteps(
   plan: MeasurementPlan,
   found: RunFolder,
@@ -128,6 +120,7 @@ async function measureSteps(
   for (const { checkpoint } of todo) if (checkpoint?.fault) throw checkpoint.fault
 
   const steps: TrajectoryStep[] = []
+  const met = new Set<CheckpointKernels>()
   const layers = plan.directions.layers.map((): Projection[] => [])
   const amplified: (readonly StrengthMeasurement[])[] = []
   const activations: SafetensorsInput[] = []
@@ -152,7 +145,13 @@ async function measureSteps(
   }
 
   const base = await plan.measureBase(passOptions(0))
-  record({ step: 0, adapterSha256: null, tokens: base.tokens }, base.layers, base.states, [])
+  const { path, fingerprint } = plan.model
+  record(
+    { step: 0, adapterSha256: null, base: { file: basename(path), fingerprint }, tokens: base.tokens },
+    base.layers,
+    base.states,
+    [],
+  )
   const noiseFloor = await plan.measureNoise(base, { signal })
   for (const [i, { step, weights, checkpoint }] of todo.entries()) {
     throwIfAborted(signal)
@@ -160,6 +159,7 @@ async function measureSteps(
       const folders = [...(checkpoint ? [checkpoint.folder] : []), found.path]
       const measured = await plan.measureCheckpoint(weights, base, { ...passOptions(i + 1), folders })
       const { epoch, loss } = checkpoint ?? {}
+      met.add(measured.how)
       record(
         {
           step,
@@ -220,6 +220,7 @@ async function measureSteps(
     },
     measurement: {
       ...plan.measuredUnder,
+      engine: { ...plan.engine, checkpoints: kernelsOf(met) },
       nPrompts: plan.prompts.length,
       tokens,
       mismatches: [...plan.mismatches],
@@ -246,40 +247,6 @@ function equalWeights(steps: readonly TrajectoryStep[]): string[] {
   return [...bySha256.values()]
     .filter((same) => same.length > 1)
     .map((same) => `steps ${same.join(', ')} have the same weights`)
-}
-
-/** The states of one step as they are kept. */
-function kept(
-  kind: Exclude<ActivationKind, 'none'>,
-  states: Float32Array,
-  shape: readonly [number, number, number],
-): Omit<SafetensorsInput, 'name'> {
-  if (kind === 'prompts') return { dtype: 'F32', shape, data: states }
-  const [rows, ...rest] = shape
-  const data = Float32Array.from(columnMeans({ data: states, rows, cols: rest[0] * rest[1] }))
-  return { dtype: 'F32', shape: [1, ...rest], data }
-}
-
-async function writeOutputs(
-  folder: string,
-  plan: MeasurementPlan,
-  run: MeasuredSteps,
-  further: readonly [name: string, content: string][],
-): Promise<void> {
-  const { text, sha256: trajectorySha256 } = encodeTrajectory(run.trajectory, plan.pack)
-  const files: [name: string, content: string | Uint8Array][] = [...further]
-  if (run.activations.length > 0) {
-    const layers = plan.directions.layers.join(',')
-    // By step, so that the states alone say what they are of.
-    const read = run.trajectory.steps.map(({ step, files = [] }) => [step, files])
-    const metadata = { layers, files: JSON.stringify(Object.fromEntries(read)) }
-    files.push(['activations.safetensors', encodeSafetensors(run.activations, metadata)])
-  }
-  const hashes = Object.fromEntries(files.map(([name, content]) => [name, sha256(content)]))
-  const manifest = runManifest(run.trajectory, plan.pack, { [TRAJECTORY_FILE]: trajectorySha256, ...hashes })
-  await writeFile(join(folder, TRAJECTORY_FILE), text)
-  for (const [name, content] of files) await writeFile(join(folder, name), content)
-  await writeFile(join(folder, 'run_manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
 }
 
 async function nothingToMeasure(

@@ -1,100 +1,35 @@
 import { dirname } from 'node:path'
 import { LLAMA_CPP_VERSION, systemInfo } from '../binding.js'
 import type { MeasuredUnder } from '../conditions/calibrated-for.js'
-import { assertComparable } from '../conditions/comparable.js'
 import type { Conditions } from '../conditions/conditions.js'
-import { measurementConditions } from '../conditions/conditions.js'
-import { engineConditions } from '../conditions/engine.js'
+import { type EngineConditions, engineConditions } from '../conditions/engine.js'
 import { readingRemarks } from '../conditions/reading-remarks.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
 import type { Matrix } from '../estimators/matrix.js'
-import { defaultCacheDir } from '../formats/files/cache-dir.js'
-import { type FileHash, sha256 } from '../formats/files/hash.js'
+import { sha256 } from '../formats/files/hash.js'
 import { isTensorFile } from '../formats/peft/peft.js'
 import type { FoundWeights } from '../formats/run/find-weights.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
-import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
+import { atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
 import { adapterNorms } from '../model/lora/lora-norm.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
-import { ChatTemplate } from '../prompts/chat-template.js'
+import type { ChatTemplate } from '../prompts/chat-template.js'
 import { templateRemark } from '../prompts/own-template.js'
-import { evaluationPrompts } from '../prompts/prompt-sets.js'
-import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
+import { TokenHash } from '../prompts/prompt-tokens.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
+import type { BaseMeasurement, CheckpointMeasurement } from './measured.js'
 import { floorOf, noisePrompts, readNoise, roundsNothing } from './noise-floor.js'
 import { activationNorm, type Projection, project } from './project.js'
 import { relativeChange } from './relative-change.js'
-import { type CachedStates, Step0Cache } from './step0-cache.js'
+import type { CachedStates, Step0Cache } from './step0-cache.js'
 import { summarize } from './summarize-adapter.js'
-import type { AdapterSummary, NoiseFloor } from './trajectory.js'
-
-/** How checkpoints are measured; `measureRun` and `watchRun` share it. */
-export interface MeasurementOptions {
-  /** The pack whose evaluation prompts are read; it must be the one that the directions were made with. */
-  pack: TraitPack
-  /** Default: the model's own. */
-  template?: ChatTemplate | undefined
-  /** The layer that single-layer readers get; default the first of the directions. */
-  layer?: number | undefined
-  /** Measure although directions and model, template or pack do not match; the differences are recorded. */
-  allowMismatch?: boolean | undefined
-  /** The adapter to take where a folder holds several, by PEFT's name. */
-  adapterName?: string | undefined
-  /** How checkpoints meet the base. */
-  checkpoint?: CheckpointOptions | undefined
-  /** Factors on the adapter, above 0, to read every checkpoint at besides 1; a pass more for each. */
-  strengths?: readonly number[] | undefined
-  /** Folder of the cache of step-0 states and merged models; false for none. Default {@link defaultCacheDir}. */
-  cacheDir?: string | false | undefined
-}
-
-/** One forward pass over the evaluation prompts, projected. */
-export interface Measurement {
-  /** Per layer of the directions. */
-  layers: Projection[]
-  /** Prompt-level states, shape `[nPrompts, nLayers, nEmbd]`, float32. */
-  states: Float32Array
-  tokens: { total: number; computed: number }
-}
-
-/** Step 0: the untouched base model. */
-export interface BaseMeasurement extends Measurement {
-  /** N per layer: mean over prompts of ‖h‖. */
-  activationNorms: number[]
-  /** True when no pass was needed; `tokens` are those of the pass that filled the cache. */
-  cached: boolean
-}
-
-/** One checkpoint. */
-export interface CheckpointMeasurement extends Measurement {
-  /** Identity of the checkpoint's weights. */
-  adapterSha256: string
-  /** Absent for a whole model. */
-  adapter?: AdapterSummary
-  /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
-  stateChange: number[]
-  /** What was read of it. */
-  files: readonly FileHash[]
-  /** Ascending; empty where none was asked for. */
-  strengths: readonly StrengthMeasurement[]
-  /** What was left out, and how base and template differ from its own, in sentences. */
-  remarks: readonly string[]
-}
-
-/** One checkpoint with its adapter's effect multiplied. */
-export interface StrengthMeasurement {
-  strength: number
-  /** Per layer of the directions. */
-  layers: Projection[]
-  /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
-  stateChange: number[]
-}
+import type { NoiseFloor } from './trajectory.js'
 
 interface PassOptions {
   signal?: AbortSignal | undefined
@@ -153,14 +88,19 @@ export class MeasurementPlan {
 
   /** What these measurements say of themselves. */
   get measuredUnder(): MeasuredUnder {
-    const { conditions, directions, tokenIdsSha256, model, prompts } = this
+    const { conditions, directions, tokenIdsSha256, model } = this
     return {
       conditions,
       directionsSha256: directions.sha256,
       tokenIdsSha256,
       device: model.device,
-      engine: engineConditions(model, prompts),
+      engine: this.engine,
     }
+  }
+
+  /** How states are computed. */
+  get engine(): EngineConditions {
+    return engineConditions(this.model, this.prompts)
   }
 
   /** What a reader of the numbers has to know, in sentences. */
@@ -269,6 +209,7 @@ export class MeasurementPlan {
       tokens,
       strengths,
       adapterSha256: checkpoint.sha256,
+      how: checkpoint.how,
       stateChange,
       files: checkpoint.files,
       remarks: otherTemplate === undefined ? checkpoint.remarks : [...checkpoint.remarks, otherTemplate],
@@ -352,50 +293,5 @@ function passesOf({ signal, onProgress }: PassOptions, of: number) {
   return (pass: number): PassOptions => ({
     signal,
     onProgress: onProgress && ((fraction) => onProgress((pass + fraction) / of)),
-  })
-}
-
-/**
- * Checks that directions, model, template and pack belong together, and tokenizes the evaluation prompts.
- *
- * @throws TraitscopeError NOT_COMPARABLE with the reasons, TEMPLATE
- */
-export async function prepareMeasurement(
-  model: Model,
-  directions: Directions,
-  options: MeasurementOptions,
-): Promise<MeasurementPlan> {
-  const { pack, layer, cacheDir } = options
-  const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
-  const conditions = measurementConditions(model, template, pack, directions.conditions.pool)
-  const mismatches = assertComparable(directions.conditions, conditions, options.allowMismatch)
-  const primary = layer === undefined ? 0 : directions.layers.indexOf(layer)
-  if (primary < 0) {
-    throw new TraitscopeError(
-      'NOT_COMPARABLE',
-      `the directions were made at layer ${directions.layers.join(', ')}, not at ${layer}; make them at that layer too`,
-    )
-  }
-  const messages = evaluationPrompts(pack).map((prompt) => prompt.messages)
-  if (messages.length === 0) {
-    throw new TraitscopeError(
-      'USAGE',
-      `the trait pack ${pack.name} has no evaluation prompts (eval_prompts) to measure with`,
-    )
-  }
-  const prompts = await chatTokens(model, template, messages)
-  const cache = cacheDir === false ? undefined : new Step0Cache(cacheDir ?? defaultCacheDir())
-  return new MeasurementPlan({
-    model,
-    directions,
-    pack,
-    conditions,
-    prompts,
-    primary,
-    mismatches,
-    template,
-    cache,
-    checkpoint: options.checkpoint ?? {},
-    strengths: amplifyingStrengths(options.strengths),
   })
 }

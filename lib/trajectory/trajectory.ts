@@ -35,6 +35,8 @@ export interface TrajectoryStep {
   step: Step
   /** Identity of the adapter's weights; null for the base, and where a file does not say. */
   adapterSha256: string | null
+  /** Of step 0: the GGUF's file name and its identity, see `fingerprintGguf`. Absent otherwise, and in older files. */
+  base?: { file: string; fingerprint: string }
   adapter?: AdapterSummary
   /** Files that the weights were read from, below the run's folder; absent for the base and in older files. */
   files?: FileHash[]

@@ -1,10 +1,12 @@
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
+  type CheckpointKernels,
   type EngineConditions,
   engineConditions,
   engineMismatches,
   engineRemarks,
+  notRecorded,
   parseEngine,
 } from '../../lib/conditions/engine.js'
 import { loadBundle } from '../../lib/detector/bundle.js'
@@ -53,6 +55,28 @@ describe('the conditions of the engine', () => {
     expect(engineRemarks(engine, { ...engine, ...change }).join()).toMatch(message)
   })
 
+  it.each<[CheckpointKernels[] | undefined, CheckpointKernels[] | undefined, string[]]>([
+    [['attach'], ['attach'], []],
+    [['attach', 'merge'], ['merge'], []],
+    [['attach'], ['attach', 'merge'], ['adapters merged into a copy of the base']],
+    [['merge'], ['attach'], ['adapters beside the weights']],
+    [['attach'], ['convert'], ['whole models']],
+    [undefined, ['merge'], []],
+    [['attach'], undefined, []],
+  ])('should say that calibration runs met the base as %j and these as %j', (calibrated, measured, what) => {
+    const met = (checkpoints?: CheckpointKernels[]) => ({ ...engine, ...(checkpoints && { checkpoints }) })
+    expect(engineMismatches(met(calibrated), met(measured))).toEqual([])
+    expect(engineRemarks(met(calibrated), met(measured))).toEqual(
+      what.map((one) => `measured with other kernels than the calibration runs: ${one}`),
+    )
+  })
+
+  it('should say what a bundle did not record', () => {
+    expect(notRecorded(undefined)).toEqual(['how states were computed'])
+    expect(notRecorded(engine)).toEqual(['whether adapters were attached or merged'])
+    expect(notRecorded({ ...engine, checkpoints: ['attach'] })).toEqual([])
+  })
+
   it('should compare nothing that one of the two does not say', () => {
     expect(engineMismatches(undefined, { ...engine, cache: 'F16' })).toEqual([])
     expect(engineRemarks(engine, undefined)).toEqual([])
@@ -62,6 +86,11 @@ describe('the conditions of the engine', () => {
     const at = (json: object) => new JsonFields(json as Record<string, unknown>, 'file', '')
     expect(parseEngine(at({ engine: JSON.parse(JSON.stringify(engine)) }))).toEqual(engine)
     expect(parseEngine(at({}))).toBeUndefined()
+    const met = { ...engine, checkpoints: ['attach', 'merge'] }
+    expect(parseEngine(at({ engine: JSON.parse(JSON.stringify(met)) }))).toEqual(met)
+    expect(() => parseEngine(at({ engine: { ...engine, checkpoints: ['glued'] } }))).toThrow(
+      /checkpoints.*attach, convert, merge/,
+    )
     expect(() => parseEngine(at({ engine: { ...engine, longRope: 'twisted' } }))).toThrow(
       /longRope.*short, long/,
     )

@@ -206,6 +206,9 @@ describe('traitscope measure', () => {
     const merged = ['measure', '--lora-mode', 'merge', '--adapter-scale', '2', '--json']
     const { stdout } = await work.succeed([...merged, ...args.slice(1)])
     const copy = JSON.parse(stdout).traitscope.strengths[0]
+    expect(JSON.parse(stdout).traitscope.measurement.engine.checkpoints).toEqual(['merge'])
+    expect(trajectory.measurement!.engine!.checkpoints).toEqual(['attach'])
+    expect(attached.stdout).toMatch(/^0 .* base\.gguf [0-9a-f]{12}$/m)
     const doubled = trajectory.strengths![1]!
     for (const step of [1, 2]) {
       expect(

@@ -7,7 +7,7 @@ import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
 import { type MeasureRunOptions, measureRun } from '../../lib/trajectory/measure-run.js'
-import { prepareMeasurement } from '../../lib/trajectory/measurement.js'
+import { prepareMeasurement } from '../../lib/trajectory/prepare-measurement.js'
 import { readTrajectory } from '../../lib/trajectory/read-trajectory.js'
 import { fakeDirections } from '../directions/fake-directions.js'
 import { fakePack, TEMPLATE } from '../directions/fake-model.js'
@@ -106,6 +106,9 @@ describe('measureRun', () => {
     const path = 'checkpoint-10/adapter_model.safetensors'
     const file = { path, sha256: sha256(await readFile(join(run, path))) }
     expect(steps[0]).not.toHaveProperty('files')
+    expect(steps[0]!.base).toEqual({ file: 'fake.gguf', fingerprint: model.fingerprint })
+    expect(steps[1]).not.toHaveProperty('base')
+    expect(measurement!.engine!.checkpoints).toEqual(['attach'])
     expect(steps[1]!.files![0]).toEqual(file)
     expect(steps[1]!.remarks).toEqual([
       expect.stringMatching(/does not name its base/),

@@ -1,0 +1,48 @@
+import type { CheckpointKernels } from '../conditions/engine.js'
+import type { FileHash } from '../formats/files/hash.js'
+import type { Projection } from './project.js'
+import type { AdapterSummary } from './trajectory.js'
+
+/** One forward pass over the evaluation prompts, projected. */
+export interface Measurement {
+  /** Per layer of the directions. */
+  layers: Projection[]
+  /** Prompt-level states, shape `[nPrompts, nLayers, nEmbd]`, float32. */
+  states: Float32Array
+  tokens: { total: number; computed: number }
+}
+
+/** Step 0: the untouched base model. */
+export interface BaseMeasurement extends Measurement {
+  /** N per layer: mean over prompts of ‖h‖. */
+  activationNorms: number[]
+  /** True when no pass was needed; `tokens` are those of the pass that filled the cache. */
+  cached: boolean
+}
+
+/** One checkpoint. */
+export interface CheckpointMeasurement extends Measurement {
+  /** Identity of the checkpoint's weights. */
+  adapterSha256: string
+  /** How it met the base. */
+  how: CheckpointKernels
+  /** Absent for a whole model. */
+  adapter?: AdapterSummary
+  /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
+  stateChange: number[]
+  /** What was read of it. */
+  files: readonly FileHash[]
+  /** Ascending; empty where none was asked for. */
+  strengths: readonly StrengthMeasurement[]
+  /** What was left out, and how base and template differ from its own, in sentences. */
+  remarks: readonly string[]
+}
+
+/** One checkpoint with its adapter's effect multiplied. */
+export interface StrengthMeasurement {
+  strength: number
+  /** Per layer of the directions. */
+  layers: Projection[]
+  /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
+  stateChange: number[]
+}

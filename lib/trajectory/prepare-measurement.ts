@@ -1,0 +1,79 @@
+import { assertComparable } from '../conditions/comparable.js'
+import { measurementConditions } from '../conditions/conditions.js'
+import type { Directions } from '../directions/directions.js'
+import { TraitscopeError } from '../errors.js'
+import { defaultCacheDir } from '../formats/files/cache-dir.js'
+import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
+import { amplifyingStrengths } from '../model/checkpoint/strengths.js'
+import type { Model } from '../model/model.js'
+import { ChatTemplate } from '../prompts/chat-template.js'
+import { evaluationPrompts } from '../prompts/prompt-sets.js'
+import { chatTokens } from '../prompts/prompt-tokens.js'
+import type { TraitPack } from '../prompts/trait-pack-yaml.js'
+import { MeasurementPlan } from './measurement.js'
+import { Step0Cache } from './step0-cache.js'
+
+/** How checkpoints are measured; `measureRun` and `watchRun` share it. */
+export interface MeasurementOptions {
+  /** The pack whose evaluation prompts are read; it must be the one that the directions were made with. */
+  pack: TraitPack
+  /** Default: the model's own. */
+  template?: ChatTemplate | undefined
+  /** The layer that single-layer readers get; default the first of the directions. */
+  layer?: number | undefined
+  /** Measure although directions and model, template or pack do not match; the differences are recorded. */
+  allowMismatch?: boolean | undefined
+  /** The adapter to take where a folder holds several, by PEFT's name. */
+  adapterName?: string | undefined
+  /** How checkpoints meet the base. */
+  checkpoint?: CheckpointOptions | undefined
+  /** Factors on the adapter, above 0, to read every checkpoint at besides 1; a pass more for each. */
+  strengths?: readonly number[] | undefined
+  /** Folder of the cache of step-0 states and merged models; false for none. Default {@link defaultCacheDir}. */
+  cacheDir?: string | false | undefined
+}
+
+/**
+ * Checks that directions, model, template and pack belong together, and tokenizes the evaluation prompts.
+ *
+ * @throws TraitscopeError NOT_COMPARABLE with the reasons, TEMPLATE
+ */
+export async function prepareMeasurement(
+  model: Model,
+  directions: Directions,
+  options: MeasurementOptions,
+): Promise<MeasurementPlan> {
+  const { pack, layer, cacheDir } = options
+  const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
+  const conditions = measurementConditions(model, template, pack, directions.conditions.pool)
+  const mismatches = assertComparable(directions.conditions, conditions, options.allowMismatch)
+  const primary = layer === undefined ? 0 : directions.layers.indexOf(layer)
+  if (primary < 0) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      `the directions were made at layer ${directions.layers.join(', ')}, not at ${layer}; make them at that layer too`,
+    )
+  }
+  const messages = evaluationPrompts(pack).map((prompt) => prompt.messages)
+  if (messages.length === 0) {
+    throw new TraitscopeError(
+      'USAGE',
+      `the trait pack ${pack.name} has no evaluation prompts (eval_prompts) to measure with`,
+    )
+  }
+  const prompts = await chatTokens(model, template, messages)
+  const cache = cacheDir === false ? undefined : new Step0Cache(cacheDir ?? defaultCacheDir())
+  return new MeasurementPlan({
+    model,
+    directions,
+    pack,
+    conditions,
+    prompts,
+    primary,
+    mismatches,
+    template,
+    cache,
+    checkpoint: options.checkpoint ?? {},
+    strengths: amplifyingStrengths(options.strengths),
+  })
+}
