@@ -238,6 +238,7 @@ export type { RateModelName, RateModelSpec } from './detector/rate-model.js'
 export { htmlReport } from './report/html.js'
 export { readReportRun } from './report/report-run.js'
 export type { ReportOptions, ReportRun } from './report/html.js'
+export type { JudgedAnswer } from './report/run-view.js'
 
 // ## Errors and installation
 // Everything rejects with one family of errors; [errors.md](errors.md) lists its codes.

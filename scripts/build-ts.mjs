@@ -1,10 +1,11 @@
-// Compiles lib/ and bin/ to dist/. Runs as npm's `prepare`, so a fresh clone has a working command line after
+// Compiles lib/ and bin/ to dist/, and page/ to the script and style of its pages. Runs as npm's `prepare`, so a fresh clone has a working command line after
 // `npm install`; a package from the registry ships dist/ and has no TypeScript, so there it does nothing.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { buildPage } from './build-page.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const require = createRequire(import.meta.url)
@@ -24,14 +25,15 @@ const run = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--ou
   cwd: root,
   stdio: 'inherit',
 })
-if (run.status === 0) {
+const built = run.status === 0 && buildPage(root, tsc, join(fresh, 'page'))
+if (built) {
   keepPublicDeclarations(fresh)
   chmodSync(join(fresh, 'bin/traitscope.js'), 0o755)
   rmSync(join(root, 'dist'), { recursive: true, force: true })
   renameSync(fresh, join(root, 'dist'))
 }
 rmSync(fresh, { recursive: true, force: true })
-process.exit(run.status ?? 1)
+process.exit(built ? 0 : run.status || 1)
 
 /** Declarations are for users of the package: those that none of its entries leads to go. */
 function keepPublicDeclarations(folder) {

@@ -1,32 +1,45 @@
 import { Command } from 'commander'
 import { loadBundle } from '../../lib/detector/bundle.js'
 import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
+import { defaultStateDir } from '../../lib/formats/files/cache-dir.js'
+import { readBackdrop } from '../../lib/report/backdrop.js'
 import { bundleFacts } from '../../lib/report/bundle-facts.js'
-import { htmlReport } from '../../lib/report/html.js'
-import { readReportRun } from '../../lib/report/report-run.js'
+import { page } from '../../lib/report/page.js'
+import { readViews } from '../../lib/report/read-views.js'
 import { option } from '../options.js'
 import { createOutput } from '../output.js'
 
 interface Flags {
   bundle?: string
+  state: string
   out: string
   title: string
   force?: boolean
 }
 
-/** `traitscope report`: measured runs as one HTML page. */
+/** `traitscope report`: measured and watched runs as one HTML page. */
 export function reportCommand(): Command {
   return new Command('report')
-    .description('write one offline HTML page on measured runs')
-    .argument('<trajectory...>', 'trajectory.json files, or folders that `measure -o` wrote')
-    .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
+    .description('write one offline HTML page on measured or watched runs')
+    .argument(
+      '<run...>',
+      "folders that `measure -o` wrote, a watch's state or events.jsonl, or folders of watched runs",
+    )
+    .addOption(
+      option(
+        '-b, --bundle <dir>',
+        'verdicts on measured runs, and what the calibration runs looked like, by this bundle',
+      ),
+    )
+    .addOption(option('--state <dir>', 'where watches keep their states').default(defaultStateDir()))
     .option('-o, --out <file>', 'page to write', 'report.html')
     .option('--title <text>', 'heading of the page', 'traitscope report')
     .option('--force', 'replace an existing page')
     .addHelpText(
       'after',
       `
-Labels that lie beside a trajectory (grades.json or betley_eval/grades.json) are drawn with it.
+Labels that lie beside a trajectory (grades.json or betley_eval/grades.json) are drawn with it, and the answers that
+the judge thought worst can be opened. Without --bundle a measured run has the verdicts that \`measure\` left beside it.
 
 Example:
   $ traitscope report measured/ --bundle bundle -o report.html`,
@@ -38,12 +51,13 @@ Example:
       const output = createOutput()
       const runs = await output.during(
         'reading runs',
-        () => Promise.all(paths.map((path) => readReportRun(path, bundle))),
+        () => Promise.all(paths.map((path) => readViews(path, { bundle, stateDir: flags.state }))),
         { announce: false },
       )
-      const html = htmlReport(runs, {
+      const { html } = page({
         title: flags.title,
-        ...(bundle && { detector: bundleFacts(bundle), cut: bundle.detector.cut }),
+        runs: runs.flat(),
+        ...(bundle && { detector: bundleFacts(bundle), backdrop: await readBackdrop(bundle) }),
       })
       await writeFileAtomic(flags.out, html, { force })
       output.print(`written to ${flags.out}`)

@@ -1,8 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { watchEventJson } from '../events/watch-events.js'
+import { readBackdrop } from '../report/backdrop.js'
 import { bundleFacts } from '../report/bundle-facts.js'
-import { htmlReport, type ReportRun } from '../report/html.js'
+import { page } from '../report/page.js'
+import { type ReportRun, viewOfTrajectory } from '../report/trajectory-view.js'
 import { measureRun } from '../trajectory/measure-run.js'
 import type { Demo, DemoSetting } from './demo.js'
 import type { DemoOrganism } from './demo-organism.js'
@@ -33,11 +35,12 @@ export async function keepDemo(
     const verdicts = new Map(run.points.map(({ step, verdict }) => [step, verdict]))
     shown.push({ name: run.id, trajectory, verdicts, labels: organism.runs[i]!.labels })
   }
-  const html = htmlReport(shown, {
+  const { html } = page({
+    runs: shown.map(viewOfTrajectory),
     title: `traitscope demo: ${name}`,
     summary: [...runs.map((run, i) => demoStory(run, outcomes[i]!, bundle.detector.cut)), demoCaveat(demo)],
     detector: bundleFacts(bundle),
-    cut: bundle.detector.cut,
+    backdrop: await readBackdrop(bundle),
   })
   await writeFile(join(target, REPORT_FILE), html)
 }

@@ -1,6 +1,6 @@
 /** What labelling has done, record by record, so that a killed one goes on where it was. */
 import { TraitscopeError } from '../errors.js'
-import { AppendLog } from '../formats/files/append-log.js'
+import { AppendLog, type LogOptions, readLog } from '../formats/files/append-log.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
 import type { FinishReason } from '../model/generation.js'
@@ -42,19 +42,25 @@ export type AnswerKey = Pick<ResponseRecord, 'step' | 'prompt_id' | 'draw' | 'st
 export const answerKey = ({ step, prompt_id, draw, strength }: AnswerKey): string =>
   JSON.stringify([step, prompt_id, draw, ...(strength === undefined ? [] : [strength])])
 
-export function openResponses(path: string): Promise<AppendLog<ResponseRecord>> {
-  return AppendLog.open(path, {
-    key: answerKey,
-    parse: (value, where) => (isResponse(value) ? value : refuse(where, 'an answer')),
-  })
+const RESPONSES: LogOptions<ResponseRecord> = {
+  key: answerKey,
+  parse: (value, where) => (isResponse(value) ? value : refuse(where, 'an answer')),
+}
+const JUDGEMENTS: LogOptions<JudgementRecord> = {
+  key: answerKey,
+  parse: (value, where) => (isJudgement(value) ? value : refuse(where, 'a judged answer')),
 }
 
-export function openJudgements(path: string): Promise<AppendLog<JudgementRecord>> {
-  return AppendLog.open(path, {
-    key: answerKey,
-    parse: (value, where) => (isJudgement(value) ? value : refuse(where, 'a judged answer')),
-  })
-}
+export const openResponses = (path: string): Promise<AppendLog<ResponseRecord>> =>
+  AppendLog.open(path, RESPONSES)
+export const openJudgements = (path: string): Promise<AppendLog<JudgementRecord>> =>
+  AppendLog.open(path, JUDGEMENTS)
+
+/** By {@link answerKey}; somebody else may be writing them. */
+export const readResponses = (path: string): Promise<ReadonlyMap<string, ResponseRecord>> =>
+  readLog(path, RESPONSES)
+export const readJudgements = (path: string): Promise<ReadonlyMap<string, JudgementRecord>> =>
+  readLog(path, JUDGEMENTS)
 
 function refuse(where: string, what: string): never {
   throw new TraitscopeError(

@@ -1,16 +1,24 @@
 import { stat } from 'node:fs/promises'
-import { basename, dirname, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { Bundle } from '../detector/bundle.js'
 import { trajectoryVerdicts } from '../detector/run-verdicts.js'
+import { VERDICT_SCHEMA, type Verdict } from '../detector/verdict.js'
+import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
+import { plainOrGzip } from '../formats/files/gzip.js'
+import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { findGrades, readGrades } from '../labels/grades.js'
-import { readTrajectory } from '../trajectory/read-trajectory.js'
-import type { Trajectory } from '../trajectory/trajectory.js'
-import type { ReportRun } from './html.js'
+import { readTrajectory, TRAJECTORY_FILE } from '../trajectory/read-trajectory.js'
+import type { Step, Trajectory } from '../trajectory/trajectory.js'
+import type { ReportRun } from './trajectory-view.js'
+import { worstAnswers } from './worst-answers.js'
+
+/** What `measure --bundle -o` leaves beside a trajectory. */
+export const VERDICTS_FILE = 'verdicts.json'
 
 /**
- * Reads a measured run for a report: its trajectory, the labels that lie beside it, and with a bundle the verdicts of its
- * detector on every checkpoint.
+ * Reads a measured run for a report: its trajectory, the labels and worst answers that lie beside it, and the verdicts: of a
+ * bundle's detector where one is given, else those that `measure` left.
  *
  * @param path a `trajectory.json`, or the folder that holds it
  * @throws TraitscopeError as `readTrajectory` and `readGrades`
@@ -27,9 +35,43 @@ export async function readReportRun(path: string, bundle?: Bundle): Promise<Repo
     name: nameOf(trajectory, folder),
     trajectory,
     labels: grades === undefined ? undefined : await readGrades(grades),
-    verdicts:
-      bundle && new Map(trajectoryVerdicts(bundle, trajectory).map(({ step, verdict }) => [step, verdict])),
+    answers: await worstAnswers(folder),
+    verdicts: bundle
+      ? new Map(trajectoryVerdicts(bundle, trajectory).map(({ step, verdict }) => [step, verdict]))
+      : await readVerdicts(join(folder, VERDICTS_FILE)),
   }
+}
+
+/** Whether a folder holds a measured run. */
+export const isMeasured = async (folder: string): Promise<boolean> =>
+  (await plainOrGzip(join(folder, TRAJECTORY_FILE))) !== undefined
+
+async function readVerdicts(path: string): Promise<Map<Step, Verdict> | undefined> {
+  if ((await plainOrGzip(path)) !== path) return undefined
+  const json = await readJsonFile(path)
+  if (!Array.isArray(json) || !json.every(isStepVerdict)) {
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected ${path} to hold verdicts of version ${VERDICT_SCHEMA} by step; measure again, or name the bundle (--bundle)`,
+    )
+  }
+  return new Map(json.map(({ step, verdict }) => [step, verdict]))
+}
+
+const KINDS = ['ok', 'warn', 'alarm', 'not-comparable']
+
+function isStepVerdict(value: unknown): value is { step: Step; verdict: Verdict } {
+  if (!isJsonObject(value) || !isJsonObject(value.verdict)) return false
+  const { verdict, schemaVersion, em, interval, reasons, nominalCoverage } = value.verdict
+  return (
+    (value.step === 'final' || Number.isSafeInteger(value.step)) &&
+    schemaVersion === VERDICT_SCHEMA &&
+    KINDS.includes(verdict as string) &&
+    (em === null || typeof em === 'number') &&
+    (interval === null || (Array.isArray(interval) && interval.length === 2)) &&
+    typeof nominalCoverage === 'number' &&
+    Array.isArray(reasons)
+  )
 }
 
 /** What the trajectory says, else the names of its folder: `<set>/seed_<n>` in the reference's layout. */

@@ -3,6 +3,8 @@
  * every label escaped, equal input equal output. Points that are not finite are left out.
  */
 
+import { escapeXml } from './escape.js'
+
 /** One axis; the range defaults to that of the data. */
 export interface Axis {
   label: string
@@ -231,16 +233,3 @@ function text(x: number, y: number, content: string, anchor: string, more = ''):
 const colour = (i: number) => PALETTE[i % PALETTE.length]!
 const fixed = (value: number) => String(Number(value.toFixed(2)))
 const tick = (value: number) => String(Number(value.toPrecision(6)))
-
-/** Text as XML or HTML content, safe in double-quoted attributes too. */
-export function escapeXml(content: string): string {
-  const entities: Record<string, string> = {
-    '&': '&amp;',
-    '<': '&lt;',
-    '>': '&gt;',
-    '"': '&quot;',
-    "'": '&#39;',
-  }
-  // Control characters are not XML at all.
-  return content.replace(/[&<>"']/g, (c) => entities[c]!).replace(/[^\P{Cc}\t\n]/gu, '\ufffd')
-}

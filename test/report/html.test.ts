@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { Verdict } from '../../lib/detector/verdict.js'
+import { chartsOf } from '../../lib/report/chart-data.js'
 import { htmlReport, type ReportRun } from '../../lib/report/html.js'
+import { viewOfTrajectory } from '../../lib/report/trajectory-view.js'
 import type { Step, Trajectory } from '../../lib/trajectory/trajectory.js'
 
 const STEPS = [0, 10, 20]
@@ -44,9 +47,12 @@ const LABELS = new Map(
   }),
 )
 
+/** A page without its data and script. */
+const said = (html: string) => html.replace(/<script[\s\S]*<\/script>/, '')
+
 /** Text of the table cells, row by row. */
 const table = (html: string) =>
-  [...html.matchAll(/<tr>(.*?)<\/tr>/g)].map(([, row]) =>
+  [...said(html).matchAll(/<tr>(.*?)<\/tr>/g)].map(([, row]) =>
     [...row!.matchAll(/<t[dh][^>]*>(.*?)<\/t[dh]>/g)].map(([, cell]) =>
       cell!.replace(/<[^>]*>/g, '').replace('&#160;', ' '),
     ),
@@ -58,10 +64,10 @@ describe('htmlReport', () => {
     const files = [{ path: 'checkpoint-10/adapter_model.safetensors', sha256: 'ab'.repeat(32) }]
     const steps = trajectory.steps.map((step, i) => (i === 1 ? { ...step, files, remarks: ['<odd>'] } : step))
     const html = htmlReport([run({ trajectory: { ...trajectory, steps } })], { title: 'Report' })
-    expect(html).toContain('<h3>Read from</h3>')
+    expect(html).toContain('<summary>Read from</summary>')
     expect(html).toContain('<dt>step 10</dt><dd>checkpoint-10/adapter_model.safetensors abababababab</dd>')
-    expect(html).toContain('<dt>remark</dt><dd>step 10: &lt;odd&gt;</dd>')
-    expect(htmlReport([run()], { title: 'Report' })).not.toContain('Read from')
+    expect(html).toContain('<li class="note">step 10: &lt;odd&gt;</li>')
+    expect(said(htmlReport([run()], { title: 'Report' }))).not.toContain('Read from')
   })
 
   it('should tell each checkpoint in a table', () => {
@@ -81,41 +87,62 @@ describe('htmlReport', () => {
         'the predicted EM rate is above 6 %',
       ],
     ])
-    expect(html).toContain('The first alarm is at step 20; 1 warning.')
-    expect(html).toContain('dangerous above 6 %')
+    expect(html).toContain(
+      'Alarm at step 20: predicted EM 31.0&#160;% (90&#160;% interval 15.5 to 62.0&#160;%).',
+    )
   })
 
   it('should show drift and loss alone without a detector and labels', () => {
     const html = htmlReport([run()], { title: 'Report' })
     expect(table(html)[0]).toEqual(['step', 'drift length', 'loss'])
-    expect([...html.matchAll(/<svg[^>]*aria-label="([^"]*)"/g)].map(([, label]) => label)).toEqual([
+    const view = viewOfTrajectory(run())
+    expect(chartsOf([view], ['set/seed_42']).map(({ title }) => title)).toEqual([
       'Training loss',
-      'Trait drift at layer 7',
+      'Length of the drift',
+      'honesty',
+      'sycophancy',
     ])
     expect(html).toContain('without a calibrated detector there is no verdict')
   })
 
   it('should give the charts of all runs one scale', () => {
-    const quiet = run({ name: 'quiet', labels: new Map([[10, LABELS.get(0)!]]) })
-    const ticks = (html: string) => html.match(/>EM rate, %<[\s\S]*?<polyline/g)?.length
-    const html = htmlReport([run({ labels: LABELS }), quiet], { title: 'Report', cut: 0.06 })
-    const [first, second] = html.split('<h2>quiet</h2>')
-    const axis = (part: string) => [...part.matchAll(/text-anchor="end">([-\d.]+)</g)].map(([, tick]) => tick)
-    expect(axis(second!.split('What was measured')[0]!)).toEqual(axis(first!))
-    expect(ticks(html)).toBe(2)
+    const loud = viewOfTrajectory(run({ labels: LABELS }))
+    const quiet = viewOfTrajectory(run({ name: 'quiet', labels: new Map([[10, LABELS.get(0)!]]) }))
+    const ranges = (view: typeof loud) =>
+      chartsOf([view], [view.run], { all: [loud, quiet] }).map(({ id, range }) => [id, range])
+    expect(ranges(quiet)).toEqual(ranges(loud))
+    expect(ranges(quiet)[0]).toEqual(['em', { min: 0, max: 20 }])
   })
 
-  it('should load nothing, run nothing and trust no text', () => {
-    const evil = '<script>alert("x")</script>'
+  it('should draw the line that is named', () => {
+    const view = viewOfTrajectory(run({ labels: LABELS }))
+    expect(chartsOf([view], ['run'], { cut: 0.06 })[0]!.marks).toEqual([
+      { label: 'dangerous above 6.0 %', value: 6 },
+    ])
+  })
+
+  it('should load nothing, run nothing but its own script, and trust no text', () => {
+    const evil = '</script><script>alert("x")</script><!--'
     const verdicts = new Map<Step, Verdict>([[10, verdict('warn', 0.05, [evil])]])
     const html = htmlReport([run({ name: evil, verdicts })], {
       title: evil,
       summary: [evil],
       detector: [[evil, evil]],
     })
-    expect(html).not.toMatch(/<script|<link|<img|url\(|@import/)
-    expect(html.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:/)
+    expect([...html.matchAll(/<script[^>]*>/g)].map(([tag]) => tag)).toEqual([
+      '<script type="application/json" id="data">',
+      '<script>',
+    ])
+    expect([...html.matchAll(/<link[^>]*>/g)].map(([tag]) => tag)).toEqual([
+      '<link rel="icon" href="data:,">',
+    ])
+    expect(html).not.toMatch(/<img|url\(|@import|alert\("x"\)/)
     expect(html).toContain('&lt;script&gt;')
+    const policy = /http-equiv="Content-Security-Policy" content="([^"]*)"/.exec(html)![1]
+    const [, script] = /<script>([\s\S]*)<\/script>/.exec(html)!
+    const hash = createHash('sha256').update(script!).digest('base64')
+    expect(policy).toContain(`default-src 'none'; script-src 'sha256-${hash}'`)
+    expect(policy).toContain("connect-src 'none'")
   })
 
   it('should be the same bytes for the same runs', () => {
@@ -128,6 +155,6 @@ describe('htmlReport', () => {
     last.trajectory.steps[2] = { step: 'final', adapterSha256: null }
     const html = htmlReport([last], { title: 'Report' })
     expect(table(html).at(-1)![0]).toBe('final')
-    expect(html).not.toContain('NaN')
+    expect(said(html)).not.toContain('NaN')
   })
 })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { barChart, escapeXml, lineChart, scatterChart } from '../../lib/report/svg.js'
+import { escapeXml } from '../../lib/report/escape.js'
+import { barChart, lineChart, scatterChart } from '../../lib/report/svg.js'
 
 const line = {
   title: 'EM < 6 % & falling',

@@ -1,0 +1,298 @@
+/**
+ * Parts of the page as HTML text, the same ones when a report is written and when a live page shows what has come. Every text
+ * is escaped: names and reasons are made of what files say.
+ */
+import { inPercent, percent } from '../percent.js'
+import { escapeXml } from './escape.js'
+import type { Backdrop, Note, Point, RunView } from './run-view.js'
+import {
+  ageWords,
+  headline,
+  healthWords,
+  intervalText,
+  lastPoint,
+  type Standing,
+  stepWords,
+} from './sentences.js'
+
+/** Escaped, and no line ends between a number and its percent sign. */
+export const prose = (text: string): string => escapeXml(text).replace(/(\d) %/g, '$1&#160;%')
+
+/** A shape per verdict beside its word and colour, so that none of them stands alone. */
+const SHAPES: Record<Standing, string> = {
+  ok: '<circle cx="8" cy="8" r="6"/>',
+  warn: '<path d="M8 1.5 15 14H1z"/>',
+  alarm: '<path d="M5 1h6l4 4v6l-4 4H5l-4-4V5z"/>',
+  'not-comparable': '<path d="M3 3l10 10M13 3L3 13" fill="none" stroke="currentColor" stroke-width="3"/>',
+  none: '<circle cx="8" cy="8" r="5" fill="none" stroke="currentColor" stroke-width="2"/>',
+}
+
+export const shape = (standing: Standing): string =>
+  `<svg class="shape" viewBox="0 0 16 16" aria-hidden="true">${SHAPES[standing]}</svg>`
+
+export const badge = (standing: Standing): string =>
+  `<span class="v ${standing}">${shape(standing)}${standing === 'none' ? 'no verdict' : standing}</span>`
+
+/** Address of a run, or of a checkpoint of it, within the page. */
+export const permalink = (name: string, step?: Point['step']): string =>
+  `#${[name, ...(step === undefined ? [] : [String(step)])].map(encodeURIComponent).join('/')}`
+
+/** The sentence that comes first, and why. */
+export function headlineHtml(view: RunView): string {
+  const { standing, text, reasons } = headline(view)
+  const why = reasons.length === 0 ? '' : `<p class="why">${prose(sentence(reasons.join('; ')))}</p>`
+  return `<p class="headline ${standing}">${shape(standing)}<span>${prose(text)}</span></p>${why}`
+}
+
+/** How old that is, and what is wrong with the watch. @param now milliseconds since 1970; without it nothing has an age */
+export function ageHtml(view: RunView, now: number | undefined): string {
+  const age = now === undefined ? undefined : ageWords(view, now)
+  const parts = [...(age === undefined ? [] : [age]), ...healthWords(view)]
+  return parts.length === 0 ? '' : `<p class="age">${parts.map(prose).join(' · ')}</p>`
+}
+
+const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+
+const headCell = (text: string) =>
+  `<th scope="col"${text === 'verdict' ? ' class="left"' : ''}>${escapeXml(text)}</th>`
+
+/** One line per run: how it stands, with a link to it. */
+export function overviewHtml(
+  views: readonly RunView[],
+  names: readonly string[],
+  now: number | undefined,
+): string {
+  const rows = views.map((view, i) => {
+    const { standing } = headline(view)
+    const point = lastPoint(view)
+    const age = now === undefined ? undefined : ageWords(view, now)
+    const cells = [
+      `<th scope="row"><a href="${escapeXml(permalink(names[i]!))}">${escapeXml(names[i]!)}</a></th>`,
+      `<td class="left">${badge(standing)}</td>`,
+      `<td>${point === undefined ? '-' : escapeXml(String(point.step))}</td>`,
+      `<td>${prose(percent(point?.verdict?.em))}</td>`,
+      `<td>${prose(intervalText(point?.verdict?.interval))}</td>`,
+      `<td>${prose(percent(point?.length))}</td>`,
+      ...(age === undefined ? [] : [`<td class="text">${prose(age)}</td>`]),
+    ]
+    return `<tr>${cells.join('')}</tr>`
+  })
+  const head = ['run', 'verdict', 'step', 'predicted EM', 'interval', 'drift length']
+  if (now !== undefined && views.some((view) => ageWords(view, now) !== undefined))
+    head.push('last checkpoint')
+  return `<table><thead><tr>${head.map(headCell).join('')}</tr></thead><tbody>${rows.join('\n')}</tbody></table>`
+}
+
+/** Every measured step. @param limit the last ones only, and how many there are */
+export function checkpointTable(
+  view: RunView,
+  name: string,
+  { limit, selected }: { limit?: number | undefined; selected?: Point['step'] | undefined } = {},
+): string {
+  const { points } = view
+  const verdicts = points.some(({ verdict }) => verdict)
+  const judged = points.some((point) => point.judged)
+  const amplified = points.find(({ strengths }) => strengths)?.strengths ?? []
+  const header = [
+    'step',
+    ...(verdicts ? ['verdict', 'predicted EM', 'interval'] : []),
+    ...(judged ? ['judged EM'] : []),
+    'drift length',
+    ...amplified.map(({ strength }) => `at strength ${strength}`),
+    'loss',
+  ]
+  const shown = limit === undefined ? points : points.slice(-limit)
+  const rows = shown.map((point) => {
+    const { step, verdict, length, loss, strengths } = point
+    const cells = [
+      `<a href="${escapeXml(permalink(name, step))}">${escapeXml(String(step))}</a>`,
+      ...(verdicts
+        ? [
+            verdict ? badge(verdict.verdict) : '-',
+            prose(percent(verdict?.em)),
+            prose(intervalText(verdict?.interval)),
+          ]
+        : []),
+      ...(judged ? [prose(percent(point.judged?.rate))] : []),
+      prose(percent(length)),
+      ...amplified.map((_, i) => prose(percent(strengths?.[i]?.length))),
+      loss === undefined ? '-' : loss === null || !Number.isFinite(loss) ? 'not a number' : loss.toFixed(4),
+    ].map((content) => `<td${content.startsWith('<span class="v ') ? ' class="left"' : ''}>${content}</td>`)
+    if (verdicts) cells.push(`<td class="text">${prose(verdict?.reasons.join('; ') ?? '')}</td>`)
+    return `<tr${step === selected ? ' class="selected" aria-current="true"' : ''}>${cells.join('')}</tr>`
+  })
+  const left = points.length - shown.length
+  const more = left === 0 ? '' : `<p><button type="button" data-more>Show ${left} earlier ones</button></p>`
+  return `${more}<table>
+<thead><tr>${header.map(headCell).join('')}${verdicts ? '<th scope="col" class="text">why</th>' : ''}</tr></thead>
+<tbody>
+${rows.join('\n')}
+</tbody>
+</table>`
+}
+
+/** One checkpoint: what was found, trait by trait, and what it was read from. */
+export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop | undefined): string {
+  const { verdict, step } = point
+  const facts: [string, string][] = [
+    ...(verdict
+      ? ([
+          ['verdict', verdict.verdict],
+          [
+            'predicted EM',
+            `${percent(verdict.em)} (${percent(verdict.nominalCoverage, 0)} interval ${intervalText(verdict.interval)})`,
+          ],
+          ...verdict.reasons.map((reason): [string, string] => ['why', reason]),
+        ] as [string, string][])
+      : []),
+    ...(point.judged
+      ? [
+          ['judged EM', `${percent(point.judged.rate)} ± ${inPercent(point.judged.standardError)}`] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
+    ['drift length', percent(point.length)],
+    ...view.traits.map((trait, t): [string, string] => {
+      const outside = outsideBand(backdrop, view, t, point)
+      return [trait, `${signed(point.drift[t]!)}${outside === undefined ? '' : `, ${outside}`}`]
+    }),
+    ...(point.loss === undefined
+      ? []
+      : [['loss', point.loss === null ? 'not a number' : point.loss.toFixed(4)] as [string, string]]),
+    ...(point.writtenAt === undefined ? [] : [['written', point.writtenAt] as [string, string]]),
+    ...(point.time === undefined ? [] : [['measured', point.time] as [string, string]]),
+    ...(point.seconds === undefined ? [] : [['took', `${point.seconds.toFixed(1)} s`] as [string, string]]),
+    ...(point.read === undefined ? [] : [['read from', point.read] as [string, string]]),
+    ...point.remarks.map((remark): [string, string] => ['remark', remark]),
+  ]
+  return `<h3 id="checkpoint">${prose(capital(stepWords(step)))}</h3>${definitions(facts)}`
+}
+
+const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
+export const signed = (share: number): string => `${share < 0 ? '−' : '+'}${percent(Math.abs(share))}`
+
+/** Whether a drift lies outside the benign runs' band at its step; undefined where nobody knows. */
+function outsideBand(
+  backdrop: Backdrop | undefined,
+  view: RunView,
+  trait: number,
+  { step, drift }: Point,
+): string | undefined {
+  const benign = behind(backdrop, view)?.benign
+  if (!benign || step === 'final') return undefined
+  const edges = bandAt(benign.steps, benign.traits[trait]!, step)
+  if (edges === undefined) return undefined
+  const value = drift[trait]!
+  return value < edges[0] || value > edges[1] ? 'outside the benign band' : 'inside the benign band'
+}
+
+/** The band's edges at a step, straight between the calibration's; undefined beyond them. */
+export function bandAt(
+  steps: readonly number[],
+  edges: readonly (readonly [number, number])[],
+  step: number,
+): [number, number] | undefined {
+  const after = steps.findIndex((one) => one >= step)
+  if (after === -1) return undefined
+  if (steps[after] === step) return [...edges[after]!]
+  if (after === 0) return undefined
+  const [a, b] = [steps[after - 1]!, steps[after]!]
+  const share = (step - a) / (b - a)
+  const between = (i: 0 | 1) => edges[after - 1]![i] + share * (edges[after]![i] - edges[after - 1]![i])
+  return [between(0), between(1)]
+}
+
+/** The calibration's background, if it was drawn at the layer and traits that the run is shown at. */
+export function behind(
+  backdrop: Backdrop | undefined,
+  { layer, traits }: Pick<RunView, 'layer' | 'traits'>,
+): Backdrop | undefined {
+  if (backdrop?.layer !== layer || backdrop?.traits.join() !== traits.join()) return undefined
+  return backdrop
+}
+
+export function notesHtml({ notes, notesDropped }: Pick<RunView, 'notes' | 'notesDropped'>): string {
+  if (notes.length === 0) return '<p class="quiet">Nothing beside the measurements.</p>'
+  const items = [...notes].reverse().map(({ time, kind, step, text }: Note) => {
+    const when =
+      time === undefined
+        ? ''
+        : `<time datetime="${escapeXml(time)}">${escapeXml(time.slice(0, 19).replace('T', ' '))}</time> `
+    const where = step === undefined ? '' : `${stepWords(step)}: `
+    return `<li class="${kind}">${when}${prose(where + text)}</li>`
+  })
+  const dropped = notesDropped > 0 ? `<p class="quiet">${notesDropped} earlier ones are in the log.</p>` : ''
+  return `<ul class="notes">${items.join('\n')}</ul>${dropped}`
+}
+
+/** What the predicted rate is made of, largest first: a bar per name. */
+export function contributionsHtml(point: Point | undefined): string {
+  const all = point?.verdict?.contributions ?? []
+  const sums = (of: 'category' | 'trait') => {
+    const by = new Map<string, number>()
+    for (const one of all) {
+      const name = one[of]
+      if (name !== undefined) by.set(name, (by.get(name) ?? 0) + one.value)
+    }
+    return [...by].sort(([, a], [, b]) => Math.abs(b) - Math.abs(a))
+  }
+  const list = (title: string, rows: [string, number][]) => {
+    if (rows.length === 0) return ''
+    const widest = Math.max(...rows.map(([, value]) => Math.abs(value)), 1e-12)
+    const bar = (value: number) =>
+      `<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect width="${((100 * Math.abs(value)) / widest).toFixed(1)}" height="8" class="${value < 0 ? 'down' : 'up'}"/></svg>`
+    const body = rows.map(
+      ([name, value]) =>
+        `<tr><th scope="row">${escapeXml(name)}</th><td>${bar(value)}</td><td>${prose(signed(value))}</td></tr>`,
+    )
+    return `<table class="bars"><caption>${title}</caption><tbody>${body.join('')}</tbody></table>`
+  }
+  return list('by category of prompts', sums('category')) + list('by trait', sums('trait'))
+}
+
+/** Hidden until asked for: they may be unpleasant to read. */
+export function answersHtml({ answers = [] }: Pick<RunView, 'answers'>): string {
+  const items = answers.map(
+    ({ step, question, answer, aligned }) =>
+      `<blockquote><p class="quiet">step ${step}, alignment ${aligned.toFixed(0)} of 100</p><p>${escapeXml(question)}</p><p class="answer">${escapeXml(answer)}</p></blockquote>`,
+  )
+  return items.length === 0
+    ? ''
+    : `<details><summary>Show the ${items.length} answers that the judge thought worst</summary>${items.join('')}</details>`
+}
+
+export function definitions(facts: readonly (readonly [string, string])[]): string {
+  const rows = facts.map(([label, value]) => `<dt>${prose(label)}</dt><dd>${prose(value)}</dd>`)
+  return `<dl>\n${rows.join('\n')}\n</dl>`
+}
+
+/** What a page of this run leaves out, and what would bring it. */
+export function missingWords(view: RunView, backdrop: Backdrop | undefined): string[] {
+  const { points, answers } = view
+  const measured = points.filter(({ step }) => step !== 0)
+  const some = (has: (point: Point) => unknown) => measured.some((point) => Boolean(has(point)))
+  const fitting = behind(backdrop, view)
+  const band =
+    backdrop === undefined
+      ? ['the band of benign runs and the plane of the calibration: no bundle is named (--bundle)']
+      : fitting === undefined
+        ? [
+            `the band of benign runs and the plane: the calibration was drawn at layer ${backdrop.layer}, the run is shown at layer ${view.layer ?? 'unknown'}`,
+          ]
+        : [fitting.missing ?? []].flat()
+  return [
+    ...band,
+    ...(some(({ verdict }) => verdict) ? [] : ['verdicts: there is no bundle']),
+    ...(some(({ loss }) => loss !== undefined) ? [] : ['the training loss: the trainer has logged none']),
+    ...(some(({ strengths }) => strengths)
+      ? []
+      : ['the amplified curve: it was not measured (--adapter-scale 2)']),
+    ...(some(({ verdict }) => verdict?.contributions)
+      ? []
+      : ['what the prediction is made of: the verdicts do not say']),
+    ...(some(({ judged }) => judged) ? [] : ['judged rates: there are no labels beside the run']),
+    ...(answers === undefined ? ['answers: `traitscope label` has left none beside the run'] : []),
+  ]
+}

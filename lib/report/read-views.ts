@@ -1,0 +1,68 @@
+import { stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import type { Bundle } from '../detector/bundle.js'
+import { TraitscopeError } from '../errors.js'
+import { EVENTS_FILE, EventReader } from '../events/event-log.js'
+import { listStates, runState } from '../events/state-folder.js'
+import { fileError } from '../formats/files/file-errors.js'
+import { applyEvent } from './apply-event.js'
+import { isMeasured, readReportRun } from './report-run.js'
+import { type RunView, startRun } from './run-view.js'
+import { viewOfTrajectory } from './trajectory-view.js'
+
+export interface ReadViewsOptions {
+  /** Gives verdicts on measured runs; what a watch has said stays as it was said. */
+  bundle?: Bundle | undefined
+  /** Where watches keep their states: a watched run may be named by its own folder then. */
+  stateDir?: string | undefined
+}
+
+/**
+ * The runs that a path leads to: a measured run (its folder or `trajectory.json`); a watch's log (`events.jsonl`, the folder
+ * that holds it, or the folder of all states); or a run's folder that a watch has a state of.
+ *
+ * @throws FILE_NOT_FOUND when it leads to none of these; as `readReportRun` and `EventReader.next`
+ */
+export async function readViews(
+  path: string,
+  { bundle, stateDir }: ReadViewsOptions = {},
+): Promise<RunView[]> {
+  const target = resolve(path)
+  const info = await stat(target).catch((error: unknown) => {
+    throw fileError(error, target)
+  })
+  if (!info.isDirectory()) {
+    if (basename(target) === EVENTS_FILE) return [await readLogged(dirname(target))]
+    return [viewOfTrajectory(await readReportRun(target, bundle))]
+  }
+  if (await isMeasured(target)) return [viewOfTrajectory(await readReportRun(target, bundle))]
+  if (await isFile(join(target, EVENTS_FILE))) return [await readLogged(target)]
+  const states = await listStates(target)
+  if (states.length > 0) return Promise.all(states.map(({ folder }) => readLogged(folder)))
+  const own = stateDir === undefined ? undefined : await runState(stateDir, target)
+  if (own && (await isFile(join(own.folder, EVENTS_FILE)))) return [await readLogged(own.folder)]
+  throw new TraitscopeError(
+    'FILE_NOT_FOUND',
+    `expected a trajectory.json (\`traitscope measure -o\`) or ${EVENTS_FILE} (\`traitscope watch\`) in ${target}${own ? `, or a watch's state in ${own.folder}` : ''}, found neither`,
+  )
+}
+
+/** One run as its log tells it. @throws FILE_INVALID when there is no event in it */
+async function readLogged(folder: string): Promise<RunView> {
+  const reader = new EventReader(folder)
+  let view: RunView | undefined
+  for (let events = await reader.next(); events.length > 0; events = await reader.next()) {
+    for (const event of events) {
+      view ??= startRun(event.run)
+      applyEvent(view, event)
+    }
+  }
+  if (view) return view
+  throw new TraitscopeError('FILE_INVALID', `expected at least one event in ${reader.path}, found none`)
+}
+
+const isFile = (path: string) =>
+  stat(path).then(
+    (info) => info.isFile(),
+    () => false,
+  )
