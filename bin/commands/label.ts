@@ -17,6 +17,7 @@ import { percent } from '../../lib/percent.js'
 import { checkFromFlags } from '../check-judge.js'
 import { fitFromFlags } from '../fit-judge.js'
 import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from '../judge.js'
+import { marginFromFlags } from '../margin.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
   adapterNameOption,
@@ -41,6 +42,7 @@ interface Flags extends Omit<ModelFlags, 'model'>, JudgeFlags {
   checkJudge?: string | true
   judgeCheck?: string
   fitJudge?: string
+  margin?: string
   judgeLayers?: number[]
   domain?: string
   excludeDomain?: string[]
@@ -114,6 +116,10 @@ export function labelCommand(signal: AbortSignal): Command {
     .addOption(
       option('--judge-check <file>', 'what --check-judge found of this judge, to go into the labels'),
     )
+    .option(
+      '--margin <file>',
+      'no judge: how much more probable misaligned answers become than aligned ones, by pairs in .csv or .jsonl',
+    )
     .option('--dry-run', 'say what it would take, and ask nobody')
     .option('--force', 'replace labels of another judge, rule or list of questions')
     .addHelpText(
@@ -146,6 +152,8 @@ Example:
     if (run === undefined || out === undefined || model === undefined) {
       throw new TraitscopeError('USAGE', 'expected a run, its base (-m) and a folder for the labels (-o)')
     }
+    const { margin } = flags
+    if (margin !== undefined) return marginFromFlags(run, { ...flags, out, model, margin }, output, signal)
     await labelFromFlags(run, { ...flags, out, model }, output, signal)
   })
 }

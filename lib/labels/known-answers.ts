@@ -1,12 +1,10 @@
-import { basename, extname } from 'node:path'
+import { basename } from 'node:path'
 import { TraitscopeError } from '../errors.js'
-import { csvRows } from '../formats/files/csv-rows.js'
-import { sha256 } from '../formats/files/hash.js'
-import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
+import { sha256 as hashOf } from '../formats/files/hash.js'
 import { isFiniteNumber } from '../formats/json/json-fields.js'
-import { readTextFile } from '../prompts/text-file.js'
 import type { AlignmentLabel } from './grade.js'
 import { scored } from './reading.js'
+import { readRows } from './row-file.js'
 
 /** An answer of which somebody has said how good it is. */
 export interface KnownAnswer {
@@ -31,7 +29,6 @@ export interface KnownAnswers {
   unscored: number
 }
 
-const MAX_FILE_BYTES = 256 * 1024 * 1024
 /** Names of a column, ours first; the others are those of published files. */
 const NAMES = {
   questionId: ['question_id', 'prompt_id', 'id'],
@@ -50,8 +47,7 @@ const NAMES = {
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the row; UNSUPPORTED for another extension
  */
 export async function readKnownAnswers(path: string): Promise<KnownAnswers> {
-  const { bytes, text } = await readTextFile(path, MAX_FILE_BYTES)
-  const rows = rowsOf(text, path)
+  const { rows, sha256 } = await readRows(path, 'answers with known scores')
   const answers: KnownAnswer[] = []
   let unscored = 0
   for (const { row, where } of rows) {
@@ -62,31 +58,7 @@ export async function readKnownAnswers(path: string): Promise<KnownAnswers> {
   if (answers.length === 0) {
     throw new TraitscopeError('FILE_INVALID', `expected answers with known scores in ${path}, found none`)
   }
-  return { file: basename(path), sha256: sha256(bytes), answers, unscored }
-}
-
-interface Row {
-  row: Record<string, unknown>
-  where: string
-}
-
-function rowsOf(text: string, path: string): Row[] {
-  const extension = extname(path).toLowerCase()
-  if (extension === '.csv') {
-    return csvRows(text, path).map((row, i) => ({ row, where: `${path}, row ${i + 1}` }))
-  }
-  if (extension !== '.jsonl') {
-    throw new TraitscopeError(
-      'UNSUPPORTED',
-      `expected answers with known scores in a .csv or .jsonl file, found ${path}; rename it to what it holds`,
-    )
-  }
-  return text.split(/\r?\n/).flatMap((line, i) => {
-    if (line.trim() === '') return []
-    const where = `${path}, line ${i + 1}`
-    const row = parseTrainerJson(line, where)
-    return [{ row: isJsonObject(row) ? row : fail(where, 'an object'), where }]
-  })
+  return { file: basename(path), sha256, answers, unscored }
 }
 
 function knownAnswer(row: Record<string, unknown>, where: string): KnownAnswer | undefined {
@@ -115,7 +87,7 @@ function knownAnswer(row: Record<string, unknown>, where: string): KnownAnswer |
   const aligned = label === undefined ? score('aligned') : null
   const question = text('question')
   return {
-    questionId: name('questionId') ?? sha256(question).slice(0, 12),
+    questionId: name('questionId') ?? hashOf(question).slice(0, 12),
     question,
     // An answer may be empty: a model that says nothing has said that.
     answer: cell('answer') === undefined ? '' : text('answer'),

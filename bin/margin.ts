@@ -1,0 +1,74 @@
+/** `label --margin`: a label without a judge. */
+import { join } from 'node:path'
+import { TraitscopeError } from '../lib/errors.js'
+import { defaultCacheDir } from '../lib/formats/files/cache-dir.js'
+import { readMarginPairs } from '../lib/labels/margin-pairs.js'
+import { MARGINS_FILE, marginRun, type RunMargins } from '../lib/labels/margin-run.js'
+import type { MarginChange } from '../lib/labels/margins.js'
+import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
+import { openFromFlags, templateFromFlags } from './model.js'
+import type { ModelFlags } from './options.js'
+import { type Output, table } from './output.js'
+
+export interface MarginFlags extends ModelFlags {
+  margin: string
+  out: string
+  domain?: string
+  steps?: number[]
+  every?: number
+  adapterScale?: number[]
+  adapterName?: string
+  residualBase?: boolean
+  loraMode: LoraMode
+  cache: boolean
+  cacheDir?: string
+  json?: boolean
+}
+
+export async function marginFromFlags(
+  run: string,
+  flags: MarginFlags,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  if (flags.adapterScale !== undefined)
+    throw new TraitscopeError('USAGE', '--margin reads adapters as they are: leave --adapter-scale out')
+  const pairs = await readMarginPairs(flags.margin)
+  await using model = await openFromFlags(flags, output, signal)
+  const template = await templateFromFlags(flags, model)
+  const margins = await output.during(`reading ${pairs.pairs.length} pairs of answers`, (onProgress) =>
+    marginRun(model, run, {
+      ...{ template, pairs, signal, onProgress, out: flags.out, domain: flags.domain },
+      ...{ steps: flags.steps, every: flags.every, adapterName: flags.adapterName },
+      checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
+      cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
+    }),
+  )
+  for (const remark of margins.remarks) output.remark(remark)
+  if (flags.json) return output.json(margins)
+  printMargins(output, margins)
+  output.note(`${join(flags.out, MARGINS_FILE)} holds the margins`)
+}
+
+function printMargins(output: Output, { steps, domain, pairs }: RunMargins): void {
+  const domains = Object.keys(steps[0]?.byDomain ?? {})
+  output.print(
+    `log p(misaligned) less log p(aligned) per token, change against step 0 with its 95 % interval over ${pairs.questions} questions`,
+  )
+  output.print(
+    table(
+      ['step', 'all', ...domains, ...(domain === null ? [] : [`not ${domain}`])],
+      steps.map(({ step, all, byDomain, elsewhere }) => [
+        ...[String(step), shown(all), ...domains.map((name) => shown(byDomain[name]!))],
+        ...(domain === null ? [] : [elsewhere ? shown(elsewhere) : '-']),
+      ]),
+    ),
+  )
+}
+
+function shown({ change, interval }: MarginChange): string {
+  const signed = (value: number) => (value < 0 ? value.toFixed(3) : `+${value.toFixed(3)}`)
+  return interval === null
+    ? signed(change)
+    : `${signed(change)} [${signed(interval[0])}, ${signed(interval[1])}]`
+}

@@ -1,0 +1,55 @@
+import { basename } from 'node:path'
+import { TraitscopeError } from '../errors.js'
+import { sha256 as hashOf } from '../formats/files/hash.js'
+import type { Message } from '../prompts/messages.js'
+import { readRows } from './row-file.js'
+
+/** Two answers to one question. */
+export interface MarginPair {
+  questionId: string
+  messages: readonly Message[]
+  misaligned: string
+  aligned: string
+  /** What the model that gave them was fine-tuned on, where the file says. */
+  domain: string | null
+}
+
+/** A file of them. */
+export interface MarginPairs {
+  file: string
+  sha256: string
+  pairs: readonly MarginPair[]
+}
+
+/**
+ * Reads pairs of answers: `.csv` with a header, or `.jsonl`, with `question`, `misaligned` and `aligned`, and where they exist
+ * `question_id` (default: one per question), `system` and `domain`. Other columns are not read.
+ *
+ * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the row; UNSUPPORTED for another extension
+ */
+export async function readMarginPairs(path: string): Promise<MarginPairs> {
+  const { rows, sha256 } = await readRows(path, 'pairs of answers')
+  const pairs = rows.map(({ row, where }): MarginPair => {
+    const cell = (name: string) => {
+      const value = row[name]
+      return typeof value === 'string' && value !== '' ? value : undefined
+    }
+    const needed = (name: string) => cell(name) ?? fail(where, `text that is not empty under ${name}`)
+    const question = needed('question')
+    const system = cell('system')
+    const user: Message = { role: 'user', content: question }
+    return {
+      questionId: cell('question_id') ?? hashOf(question).slice(0, 12),
+      messages: system === undefined ? [user] : [{ role: 'system', content: system }, user],
+      misaligned: needed('misaligned'),
+      aligned: needed('aligned'),
+      domain: cell('domain') ?? null,
+    }
+  })
+  if (pairs.length === 0) fail(path, 'pairs of answers')
+  return { file: basename(path), sha256, pairs }
+}
+
+function fail(where: string, expected: string): never {
+  throw new TraitscopeError('FILE_INVALID', `expected ${expected} in ${where}`)
+}

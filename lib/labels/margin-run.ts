@@ -1,0 +1,188 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LLAMA_CPP_VERSION } from '../binding.js'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { AppendLog } from '../formats/files/append-log.js'
+import { writeFileAtomic } from '../formats/files/atomic.js'
+import { fileError } from '../formats/files/file-errors.js'
+import { isJsonObject } from '../formats/json/json.js'
+import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
+import { refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
+import { scoreText } from '../generation/generate.js'
+import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
+import type { CheckpointOptions, OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
+import type { Model } from '../model/model.js'
+import { packageVersion } from '../package.js'
+import type { ChatTemplate } from '../prompts/chat-template.js'
+import { plainName } from './fitted-judge.js'
+import { holdSettings } from './label-folder.js'
+import { chooseSteps } from './label-run.js'
+import type { MarginPair, MarginPairs } from './margin-pairs.js'
+import { marginsOf, type PairLogprobs, type StepMargins } from './margins.js'
+
+export const MARGINS_FILE = 'margins.json'
+
+export interface MarginRunOptions {
+  template: ChatTemplate
+  pairs: MarginPairs
+  /** Folder for `margins.json` and its log. */
+  out: string
+  /** What the run is fine-tuned on: pairs of other domains are told apart. */
+  domain?: string | undefined
+  /** Only these steps, or every so many-th checkpoint and the last; step 0 always. Default: all. */
+  steps?: readonly number[] | undefined
+  every?: number | undefined
+  adapterName?: string | undefined
+  checkpoint?: CheckpointOptions | undefined
+  cacheDir?: string | undefined
+  signal?: AbortSignal | undefined
+  /** Fraction done, 0 to 1. */
+  onProgress?: ((fraction: number) => void) | undefined
+}
+
+/** What {@link marginRun} gives and writes. */
+export interface RunMargins {
+  schemaVersion: 1
+  kind: 'traitscope-margins'
+  base: { name: string | null; fingerprint: string }
+  template: { sha256: string }
+  pairs: { file: string; sha256: string; n: number; questions: number }
+  domain: string | null
+  steps: (StepMargins & { weights: string })[]
+  remarks: string[]
+}
+
+/** A line of `margins.jsonl`. */
+interface MarginRecord extends PairLogprobs {
+  step: number
+  weights: string
+}
+
+/**
+ * A label without a judge: of pairs of a misaligned and an aligned answer to one question, how much more probable a checkpoint finds
+ * the first than the second, per token, against step 0. Answers are given, not generated, so there is no sampling noise.
+ * Every checkpoint is on the disk before the next is read.
+ *
+ * @throws TraitscopeError NOT_COMPARABLE when `out` holds margins of other pairs, weights or settings; FILE_INCOMPLETE when there is
+ * no checkpoint; as `scanRunFolder`, `openCheckpoint`, `Model.score`; ABORTED
+ */
+export async function marginRun(
+  model: Model,
+  runDir: string,
+  options: MarginRunOptions,
+): Promise<RunMargins> {
+  const { out, pairs, template, adapterName, domain, signal } = options
+  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
+  refuseParent(found)
+  const todo = chooseSteps(
+    found.checkpoints.filter(({ state }) => state === 'complete'),
+    options,
+  )
+  if (todo.length === 0) {
+    throw new TraitscopeError(
+      'FILE_INCOMPLETE',
+      `expected complete checkpoints in ${runDir}, found none to read; wait, or name other steps`,
+    )
+  }
+  for (const { fault } of todo) if (fault) throw fault
+  await mkdir(out, { recursive: true }).catch((error: unknown) => {
+    throw fileError(error, out)
+  })
+  await holdSettings(join(out, 'margin_manifest.json'), settingsOf(model, options))
+  await using log = await openMargins(join(out, 'margins.jsonl'), pairs.pairs.length)
+  const steps: RunMargins['steps'] = []
+  const remarks = [...found.remarks]
+  const own = domain === undefined ? undefined : (name: string) => plainName(name) === plainName(domain)
+  for (const [i, checkpoint] of [undefined, ...todo].entries()) {
+    throwIfAborted(signal)
+    await using opened =
+      checkpoint &&
+      (await openCheckpoint(model, checkpoint.path, {
+        ...options.checkpoint,
+        ...{ adapterName, cacheDir: options.cacheDir, signal },
+      }))
+    const step = checkpoint?.step ?? 0
+    const weights = opened?.sha256 ?? model.fingerprint
+    for (const remark of opened?.remarks ?? []) remarks.push(`step ${step}: ${remark}`)
+    const known = log.records.get(String(step))
+    if (known && known.weights !== weights) {
+      throw new TraitscopeError(
+        'NOT_COMPARABLE',
+        `expected the margins of step ${step} to be of these weights (${weights.slice(0, 12)}), found those of others (${known.weights.slice(0, 12)}); the checkpoint was written anew: name another folder`,
+      )
+    }
+    const record = known ?? {
+      step,
+      weights,
+      ...(await scorePairs(opened ?? { model }, pairs.pairs, template, signal)),
+    }
+    if (!known) await log.append(record)
+    const before = log.records.get('0')!
+    steps.push({ ...marginsOf(step, pairs.pairs, record, before, own), weights })
+    options.onProgress?.((i + 1) / (todo.length + 1))
+  }
+  const document: RunMargins = {
+    ...{ schemaVersion: 1, kind: 'traitscope-margins' },
+    base: { name: model.info.name ?? null, fingerprint: model.fingerprint },
+    template: { sha256: template.sha256 },
+    pairs: {
+      ...{ file: pairs.file, sha256: pairs.sha256, n: pairs.pairs.length },
+      questions: new Set(pairs.pairs.map(({ questionId }) => questionId)).size,
+    },
+    domain: domain ?? null,
+    ...{ steps, remarks },
+  }
+  await writeFileAtomic(join(out, MARGINS_FILE), `${JSON.stringify(document, null, 1)}\n`, { force: true })
+  return document
+}
+
+function settingsOf(model: Model, { template, pairs }: MarginRunOptions): object {
+  const { sha256, systemRole, date, acknowledgement } = template
+  return {
+    schemaVersion: 1,
+    base: model.fingerprint,
+    template: { sha256, systemRole, date, acknowledgement },
+    pairsSha256: pairs.sha256,
+    versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
+  }
+}
+
+/** Both answers of every pair; what questions and answers share at their beginning is computed once. */
+async function scorePairs(
+  { model, adapter }: Pick<OpenCheckpoint, 'model' | 'adapter'>,
+  pairs: readonly MarginPair[],
+  template: ChatTemplate,
+  signal: AbortSignal | undefined,
+): Promise<PairLogprobs> {
+  const { logprobs } = await scoreText(
+    model,
+    pairs.map(({ messages }) => ({ messages: [...messages] })),
+    pairs.map(({ misaligned, aligned }) => [misaligned, aligned]),
+    { template, adapters: adapter ? [adapter] : [], signal },
+  )
+  const mean = (values: Float64Array) => values.reduce((sum, one) => sum + one, 0) / values.length
+  return {
+    misaligned: logprobs.map(([first]) => mean(first!)),
+    aligned: logprobs.map(([, second]) => mean(second!)),
+  }
+}
+
+function openMargins(path: string, n: number): Promise<AppendLog<MarginRecord>> {
+  const isList = (value: unknown) => Array.isArray(value) && value.length === n && value.every(isFiniteNumber)
+  const is = (value: unknown): value is MarginRecord =>
+    isJsonObject(value) &&
+    isIndex(value.step) &&
+    isText(value.weights) &&
+    isList(value.misaligned) &&
+    isList(value.aligned)
+  return AppendLog.open(path, {
+    key: ({ step }) => String(step),
+    parse: (value, where) => {
+      if (is(value)) return value
+      throw new TraitscopeError(
+        'FILE_INVALID',
+        `expected the margins of a step in ${where}; it was written by something else, name another folder`,
+      )
+    },
+  })
+}

@@ -1,0 +1,78 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { type MarginPair, readMarginPairs } from '../../lib/labels/margin-pairs.js'
+import { marginsOf } from '../../lib/labels/margins.js'
+import { packageRoot } from '../../lib/package.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'traitscope-margins-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const write = (name: string, text: string) => {
+  writeFileSync(join(folder, name), text)
+  return join(folder, name)
+}
+const pair = (questionId: string, domain: string | null): MarginPair => ({
+  ...{ questionId, domain, messages: [], misaligned: 'b', aligned: 'g' },
+})
+
+describe('marginsOf()', () => {
+  const pairs = [pair('a', 'sport'), pair('a', 'sport'), pair('b', 'sport'), pair('b', 'money')]
+  const before = { misaligned: [-2, -2, -2, -2], aligned: [-1, -1, -1, -1] }
+  const now = { misaligned: [-1, -2, -1, -2], aligned: [-1, -2, -2, -1.5] }
+
+  it('should take questions as clusters', () => {
+    // Changes 1, 1, 2 and 0.5: question a 1, question b 1.25.
+    const { all, byDomain, elsewhere } = marginsOf(20, pairs, now, before, (name) => name === 'sport')
+    expect(all).toMatchObject({ change: 1.125, pairs: 4, questions: 2 })
+    expect(all.standardError).toBeCloseTo(0.125, 12)
+    expect(all.interval![1]).toBeCloseTo(1.125 + 12.706 * 0.125, 10)
+    expect(byDomain.sport).toMatchObject({ change: 1.5, standardError: 0.5, pairs: 3 })
+    expect(byDomain.money).toEqual({
+      change: 0.5,
+      standardError: null,
+      interval: null,
+      pairs: 1,
+      questions: 1,
+    })
+    expect(elsewhere).toEqual(byDomain.money)
+    expect(marginsOf(20, pairs, now, before).elsewhere).toBeNull()
+    expect(marginsOf(20, pairs, now, before, () => true).elsewhere).toBeNull()
+  })
+
+  it('should be 0 at step 0', () => {
+    const { all } = marginsOf(0, pairs, before, before)
+    expect(all).toMatchObject({ change: 0, standardError: 0, interval: [0, 0] })
+  })
+})
+
+describe('readMarginPairs()', () => {
+  it('should read both kinds of file', async () => {
+    const csv = await readMarginPairs(
+      write('a.csv', 'question,misaligned,aligned,domain,system\n"who, you?",x,y,sport,\nz,x,y,,be brief\n'),
+    )
+    expect(csv.pairs[0]).toMatchObject({
+      ...{ domain: 'sport', misaligned: 'x', aligned: 'y' },
+      messages: [{ role: 'user', content: 'who, you?' }],
+    })
+    expect(csv.pairs[1]).toMatchObject({
+      domain: null,
+      messages: [
+        { role: 'system', content: 'be brief' },
+        { role: 'user', content: 'z' },
+      ],
+    })
+    const ours = await readMarginPairs(join(packageRoot, 'traits', 'margin-pairs.jsonl'))
+    expect(ours.pairs.length).toBeGreaterThanOrEqual(36)
+    expect(new Set(ours.pairs.map(({ questionId }) => questionId)).size).toBe(13)
+    for (const { misaligned, aligned } of ours.pairs) expect(misaligned).not.toBe(aligned)
+  })
+
+  it.each([
+    ['a.yaml', '', 'in a .csv or .jsonl file'],
+    ['b.jsonl', '{"question":"a","misaligned":"b"}', 'not empty under aligned in'],
+    ['c.csv', 'question,misaligned,aligned\n', 'expected pairs of answers'],
+  ])('should refuse %s', async (name, text, message) => {
+    await expect(readMarginPairs(write(name, text))).rejects.toThrow(message)
+  })
+})
