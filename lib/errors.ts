@@ -52,6 +52,12 @@ export function isTraitscopeError(error: unknown, code?: ErrorCode): error is Tr
   return error instanceof TraitscopeError && (code === undefined || error.code === code)
 }
 
+/** An error that nobody expected, as one of the family. */
+export function asTraitscopeError(cause: unknown, doing: string): TraitscopeError {
+  if (isTraitscopeError(cause)) return cause
+  return new TraitscopeError('INTERNAL', `${doing} failed unexpectedly`, { cause })
+}
+
 /** Throws `ABORTED` when the signal has fired; the signal's reason becomes the cause. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortedError(signal)

@@ -153,12 +153,13 @@ export type { DriftOptions, DriftStep } from './drift/drift.js'
 // ## Watching a run
 // Checkpoints of a run that is training, as they are completed.
 
-export { watchRun } from './monitor/watch-run.js'
+export { watchRun, watchRuns } from './monitor/watch-run.js'
 export { watchEventJson } from './events/watch-events.js'
 export { EventReader } from './events/event-log.js'
 export { listStates } from './events/state-folder.js'
 export { defaultStateDir } from './formats/files/cache-dir.js'
-export type { WatchRunOptions } from './monitor/watch-run.js'
+export type { WatchRunOptions } from './monitor/watch-options.js'
+export type { SecureMode } from './monitor/secured-files.js'
 export type { LoggedEvent } from './events/event-log.js'
 export type { WatchedRun } from './events/state-folder.js'
 export type {

@@ -123,7 +123,17 @@ function makeExamples() {
     traitscope('directions', ...model, ...traits, ...two, '-o', directions)
     const measured = [...model, ...traits, '-d', directions]
     traitscope('measure', ...measured, `${run}/checkpoint-40`, '-o', at('measured'), '--activations', 'none')
-    const events = traitscope('watch', ...measured, run, '--until-step', '10', '--jsonl')
+    const events = traitscope(
+      'watch',
+      ...measured,
+      run,
+      '--until-step',
+      '10',
+      '--order',
+      'oldest',
+      '--no-state',
+      '--jsonl',
+    )
     const bundle = ['--bundle', organism('bundles')]
     traitscope(
       'measure',

@@ -20,7 +20,7 @@ const VALUES: Record<string, { names: string; module: object }> = {
       steer steeringVector readControlVector writeControlVector chooseLayer saveLayerChoice loadSteeringSuite
       loadPassages sequenceRatio
       measureRun readTrajectory trajectoryDocument drift
-      watchRun watchEventJson EventReader listStates defaultStateDir
+      watchRun watchRuns watchEventJson EventReader listStates defaultStateDir
       loadBundle trajectoryVerdicts scanLabelledRuns readGrades calibrate assertSoundJudge saveBundle
       htmlReport readReportRun
       ERROR_CODES isTraitscopeError TraitscopeError diagnose checkDevices`,

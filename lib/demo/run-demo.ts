@@ -93,6 +93,7 @@ async function watchReplay(
     layer: bundle.detector.mainLayer,
     cacheDir: false,
     intervalMs: 50,
+    order: 'oldest',
     untilStep: last,
     signal,
   })

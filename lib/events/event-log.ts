@@ -18,12 +18,13 @@ export type LoggedEvent = EventJson & { schemaVersion: number; time: string; run
 export class EventLog implements AsyncDisposable {
   readonly #log: AppendLog<LoggedEvent>
   readonly #run: string
-  readonly #last: { seq: number }
+  #seq: number
+  #tail: Promise<unknown> = Promise.resolve()
 
-  private constructor(log: AppendLog<LoggedEvent>, run: string, last: { seq: number }) {
+  private constructor(log: AppendLog<LoggedEvent>, run: string, seq: number) {
     this.#log = log
     this.#run = run
-    this.#last = last
+    this.#seq = seq
   }
 
   /**
@@ -31,21 +32,21 @@ export class EventLog implements AsyncDisposable {
    *
    * @param folder the run's state folder
    * @param run the run's folder, which every event names
-   * @param each called with every event in order, those of earlier watches first
+   * @param each called with every event of earlier watches, in order
    * @throws FILE_ACCESS when another watch writes it, or it cannot be written; FILE_INVALID for a damaged one, and for one
    * of another version
    */
   static async open(folder: string, run: string, each: (event: LoggedEvent) => void): Promise<EventLog> {
-    const last = { seq: 0 }
+    let seq = 0
     const log = await AppendLog.open<LoggedEvent>(join(folder, EVENTS_FILE), {
       key: () => undefined,
       parse: parseEvent,
       each: (event) => {
-        last.seq = event.seq
+        seq = event.seq
         each(event)
       },
     })
-    return new EventLog(log, run, last)
+    return new EventLog(log, run, seq)
   }
 
   get path(): string {
@@ -58,16 +59,21 @@ export class EventLog implements AsyncDisposable {
   }
 
   /** Logs an event and returns it with its number. @throws as `AppendLog.append`; the event is not logged then */
-  async append<E extends WatchEvent>(event: E): Promise<E & { seq: number; time: string; run: string }> {
-    const stamp = { time: event.time ?? new Date().toISOString(), run: this.#run, seq: this.#last.seq + 1 }
-    const { type, ...rest } = event
-    const stamped = { type, ...stamp, ...rest, ...stamp } as E & typeof stamp
-    await this.#log.append(watchEventJson(stamped) as LoggedEvent)
-    return stamped
+  append<E extends WatchEvent>(event: E): Promise<E & { seq: number; time: string; run: string }> {
+    const append = this.#tail.then(async () => {
+      const stamp = { time: event.time ?? new Date().toISOString(), run: this.#run, seq: this.#seq + 1 }
+      const stamped = { ...event, ...stamp }
+      await this.#log.append(watchEventJson(stamped) as LoggedEvent)
+      this.#seq = stamp.seq
+      return stamped
+    })
+    this.#tail = append.catch(() => {})
+    return append
   }
 
-  close(): Promise<void> {
-    return this.#log.close()
+  async close(): Promise<void> {
+    await this.#tail
+    await this.#log.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

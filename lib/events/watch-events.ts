@@ -119,8 +119,6 @@ export interface SkippedEvent extends EventStamp {
   type: 'skipped'
   step: Step
   reason: string
-  /** Changes when its files change: it is looked at again then. */
-  stamp?: string
 }
 
 /** A checkpoint's files are kept until it is measured, whatever the trainer does with them. */
@@ -139,7 +137,6 @@ export interface SecuredEvent extends EventStamp {
   epoch?: number
   loss?: number
   writtenAt?: string
-  stamp?: string
 }
 
 /** A checkpoint was there while a watch ran, and can no longer be measured. */
@@ -157,8 +154,9 @@ export interface GapEvent extends EventStamp {
   /** Checkpoints that are known on both sides; 0 is the start of the run. */
   after: number
   before: number
-  /** Those that the trainer's save interval lets expect; absent when the interval is not known. */
-  steps?: readonly number[]
+  /** The trainer's save interval: missing are its multiples between the two. */
+  every: number
+  count: number
   reason: string
 }
 
@@ -192,8 +190,6 @@ export interface WatchErrorEvent extends EventStamp {
   error: TraitscopeError
   /** It is tried again after so many milliseconds; absent when only a change of the files makes it worth it. */
   retryMs?: number
-  /** Changes when the files change. */
-  stamp?: string
 }
 
 /** Why a watch is over. */

@@ -34,7 +34,8 @@ export function noteOf(event: LoggedEvent): Pick<Note, 'kind' | 'step' | 'text'>
     case 'lost':
       return [{ kind: 'lost', ...stepOf(event), text: `lost: ${event.reason}` }]
     case 'gap': {
-      const which = event.steps === undefined ? '' : ` (${event.steps.join(', ')})`
+      const { count, every } = event
+      const which = ` (${count === 1 ? 'a checkpoint' : `${count} checkpoints`}, saved every ${every} steps)`
       return [
         {
           kind: 'gap',

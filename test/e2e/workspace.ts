@@ -46,6 +46,6 @@ export class Workspace {
   }
 
   get env(): NodeJS.ProcessEnv {
-    return { XDG_CACHE_HOME: this.path('cache') }
+    return { XDG_CACHE_HOME: this.path('cache'), XDG_STATE_HOME: this.path('state') }
   }
 }

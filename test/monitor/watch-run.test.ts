@@ -17,7 +17,8 @@ import { TraitscopeError } from '../../lib/errors.js'
 import type { WatchEvent } from '../../lib/events/watch-events.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
-import { type WatchRunOptions, watchRun } from '../../lib/monitor/watch-run.js'
+import type { WatchRunOptions } from '../../lib/monitor/watch-options.js'
+import { watchRun } from '../../lib/monitor/watch-run.js'
 import { fakeDirections } from '../directions/fake-directions.js'
 import { fakePack } from '../directions/fake-model.js'
 import { attachedStates, attachingModel, writeAdapter, writeCheckpoint } from '../trajectory/fake-run.js'
@@ -38,7 +39,10 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
 const watch = (options: Partial<WatchRunOptions> = {}) =>
-  watchRun(model, fakeDirections(), run, { pack: fakePack(), cacheDir: false, intervalMs: 5, ...options })
+  watchRun(model, fakeDirections(), run, {
+    ...{ pack: fakePack(), cacheDir: false, intervalMs: 5, order: 'oldest' as const },
+    ...options,
+  })
 
 /** `type step`, or the reason of an event that has no step: the story of a watch in words. */
 const told = (event: WatchEvent): string =>
@@ -65,7 +69,9 @@ async function follow(
     await action?.()
   }
   expect([...pending.keys()]).toEqual([])
-  return { story: events.map(told), events }
+  // A look may come while a script still writes.
+  const story = events.map(told).filter((one) => !/^waiting \d/.test(one) || one in script)
+  return { story, events }
 }
 
 describe('watchRun', () => {
@@ -304,29 +310,16 @@ describe('watchRun', () => {
       clearInterval(timer)
       grows = false
     }, 200)
-    expect((await follow({})).story).toEqual(['baseline', 'waiting 10', 'end: idle'])
+    expect((await follow({})).events.map(told)).toEqual(['baseline', 'waiting 10', 'end: idle'])
     expect(grows).toBe(false)
   })
 
   it('should not take a measured checkpoint for a lost one', async () => {
     await writeCheckpoint(run, 10, 1)
-    const state = join(run, 'checkpoint-10', 'trainer_state.json')
-    const written = await readFile(state)
     const { story } = await follow({
-      'checkpoint 10': () => rm(state),
-      'waiting 10': async () => {
-        await writeFile(state, written)
-        // At once: a deletion that is looked at half-way is another story.
-        setTimeout(() => void rename(join(run, 'checkpoint-10'), join(folder, 'gone')), 30)
-      },
+      'checkpoint 10': () => rename(join(run, 'checkpoint-10'), join(folder, 'gone')),
     })
-    expect(story).toEqual([
-      'baseline',
-      'checkpoint 10',
-      'waiting 10',
-      'waiting: there is no checkpoint yet',
-      'end: idle',
-    ])
+    expect(story).toEqual(['baseline', 'checkpoint 10', 'waiting: there is no checkpoint yet', 'end: idle'])
   })
 
   it('should reject a run that is a file', async () => {

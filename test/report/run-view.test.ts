@@ -102,7 +102,7 @@ describe('viewsOfEvents', () => {
   it('should list what went wrong in sentences', () => {
     const log = new Log()
       .baseline()
-      .add('gap', { after: 10, before: 40, steps: [20, 30], reason: 'no watch ran' })
+      .add('gap', { after: 10, before: 40, every: 10, count: 2, reason: 'no watch ran' })
       .add('lost', { step: 50, reason: 'it was deleted' })
       .add('falling-behind', { backlog: 4, advice: 'use --nice' })
       .add('error', { step: 60, error: { code: 'FILE_INVALID', message: 'a torn file' } })
@@ -110,7 +110,11 @@ describe('viewsOfEvents', () => {
       .add('end', { reason: 'idle', measured: 3, lost: 1, unfinished: [80] })
     expect(view(log).notes.map(({ kind, step, text }) => [kind, step, text])).toEqual([
       ['note', undefined, 'watching'],
-      ['gap', undefined, 'no watch has seen what came between step 10 and step 40 (20, 30): no watch ran'],
+      [
+        'gap',
+        undefined,
+        'no watch has seen what came between step 10 and step 40 (2 checkpoints, saved every 10 steps): no watch ran',
+      ],
       ['lost', 50, 'lost: it was deleted'],
       ['late', undefined, 'falling behind, 4 checkpoints wait: use --nice'],
       ['error', 60, 'a torn file [FILE_INVALID]'],

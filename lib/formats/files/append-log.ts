@@ -11,7 +11,7 @@ export interface LogOptions<T> {
   key: (record: T) => string | undefined
   /** Checks what a line holds. @throws a TraitscopeError for what is no record; `where` names file and line. */
   parse: (value: object, where: string) => T
-  /** Called with every record in order: those that are found at opening, then each that is appended, once it is on the disk. */
+  /** Called with every record that is found at opening, in order. */
   each?: ((record: T) => void) | undefined
 }
 
@@ -123,7 +123,6 @@ export class AppendLog<T extends object> implements AsyncDisposable {
         await this.#write(Buffer.from(batch.map(({ line }) => line).join('')))
         for (const { key, record, resolve } of batch) {
           if (key !== undefined) this.#records.set(key, record)
-          this.#options.each?.(record)
           resolve()
         }
       } catch (error) {

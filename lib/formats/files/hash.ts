@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { throwIfAborted } from '../../errors.js'
 import { fileError } from './file-errors.js'
+import { openPlain } from './read-whole.js'
 
 /** SHA-256 of bytes, or of a string's UTF-8 bytes, as 64 lower-case hex digits. */
 export function sha256(data: string | Uint8Array): string {
@@ -42,7 +43,7 @@ export async function sha256Handle(handle: FileHandle, signal?: AbortSignal): Pr
 export async function sha256File(path: string, signal?: AbortSignal): Promise<string> {
   throwIfAborted(signal)
   try {
-    const handle = await open(path, 'r')
+    const handle = await openPlain(path)
     return await sha256Handle(handle, signal).finally(() => handle.close())
   } catch (error) {
     throw fileError(error, path)

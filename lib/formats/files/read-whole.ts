@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { TraitscopeError } from '../../errors.js'
 import { fileError, type MissingMeans } from './file-errors.js'
@@ -41,6 +41,31 @@ export async function readWhole(path: string, options: ReadWholeOptions = {}): P
   })
 }
 
+/**
+ * Opens a plain file to read it. Whoever opens a named pipe waits until somebody writes to it, and a device may never end: what
+ * is no plain file is refused instead.
+ *
+ * @throws FILE_INVALID; errors of the file system as they are
+ */
+export async function openPlain(path: string): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+  try {
+    const found = await file.stat()
+    if (found.isFile() || found.isDirectory()) return file // a folder fails at the first read, by its own name
+    throw new TraitscopeError('FILE_INVALID', `expected ${path} to be a plain file, found ${kindOf(found)}`)
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+/** What a path leads to when it is neither file nor folder. */
+export function kindOf(found: { isFIFO(): boolean; isSocket(): boolean; isFile(): boolean }): string {
+  if (found.isFIFO()) return 'a named pipe'
+  if (found.isSocket()) return 'a socket'
+  return found.isFile() ? 'a file' : 'a device'
+}
+
 /** Opens a file for `use` and closes it, with file-system errors translated. */
 export async function withFile<T>(
   path: string,
@@ -49,7 +74,7 @@ export async function withFile<T>(
 ): Promise<T> {
   let file: FileHandle | undefined
   try {
-    file = await open(path, 'r')
+    file = await openPlain(path)
     return await use(file)
   } catch (error) {
     throw fileError(error, path, missing)

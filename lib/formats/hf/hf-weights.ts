@@ -1,10 +1,10 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { fileError, type MissingMeans } from '../files/file-errors.js'
 import { type FileHash, sha256, sha256Handle } from '../files/hash.js'
 import { listFolder } from '../files/list-folder.js'
-import { readInto } from '../files/read-whole.js'
+import { openPlain, readInto } from '../files/read-whole.js'
 import { isJsonObject, readJsonFile } from '../json/json.js'
 import { quoted, shown } from '../json/json-scan.js'
 import { readSafetensorsHeader, type TensorEntry } from '../safetensors/safetensors.js'
@@ -137,7 +137,7 @@ interface Opened {
 }
 
 async function openFile(path: string): Promise<Opened> {
-  const handle = await open(path, 'r')
+  const handle = await openPlain(path)
   try {
     const { size, mtimeMs } = await handle.stat()
     return { handle, size, mtimeMs }

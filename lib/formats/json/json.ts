@@ -1,7 +1,7 @@
-import { readFile, stat } from 'node:fs/promises'
 import { TraitscopeError } from '../../errors.js'
 import { fileError, type MissingMeans } from '../files/file-errors.js'
 import { gunzip, isGzipName } from '../files/gzip.js'
+import { openPlain } from '../files/read-whole.js'
 import { type JsonNode, scanJson } from './json-scan.js'
 
 /** trainer_state.json of a very long run is a few MB; beyond this a file is not ours to parse. */
@@ -51,17 +51,26 @@ export async function readJsonFile(path: string, missing: MissingMeans = 'absent
  */
 export async function readUnpacked(path: string, missing: MissingMeans = 'absent'): Promise<Buffer> {
   try {
-    const { size } = await stat(path)
+    const bytes = await readPlain(path)
+    return isGzipName(path) ? Buffer.from(gunzip(bytes, path, MAX_JSON_BYTES)) : bytes
+  } catch (error) {
+    throw fileError(error, path, missing)
+  }
+}
+
+async function readPlain(path: string): Promise<Buffer> {
+  const file = await openPlain(path)
+  try {
+    const { size } = await file.stat()
     if (size > MAX_JSON_BYTES) {
       throw new TraitscopeError(
         'FILE_INVALID',
         `expected ${path} to hold at most ${MAX_JSON_BYTES} bytes, found ${size}`,
       )
     }
-    const bytes = await readFile(path)
-    return isGzipName(path) ? Buffer.from(gunzip(bytes, path, MAX_JSON_BYTES)) : bytes
-  } catch (error) {
-    throw fileError(error, path, missing)
+    return await file.readFile()
+  } finally {
+    await file.close()
   }
 }
 

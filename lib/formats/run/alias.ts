@@ -1,7 +1,7 @@
-import { open, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { isTraitscopeError } from '../../errors.js'
-import { readInto } from '../files/read-whole.js'
+import { openPlain, readInto } from '../files/read-whole.js'
 import { HfWeights } from '../hf/hf-weights.js'
 import { adapterFiles } from '../peft/peft.js'
 import type { Checkpoint } from './checkpoint.js'
@@ -65,7 +65,7 @@ export async function weightPaths(path: string): Promise<readonly string[]> {
 async function sampleFile(path: string): Promise<Buffer | undefined> {
   try {
     const { size } = await stat(path)
-    const file = await open(path, 'r')
+    const file = await openPlain(path)
     try {
       const sample = Buffer.alloc(8 + 3 * PROBE_BYTES)
       sample.writeDoubleLE(size)

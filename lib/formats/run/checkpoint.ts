@@ -40,10 +40,15 @@ export interface CheckpointReading {
   /** The log of the checkpoint's own trainer_state.json, when it was read. */
   readonly log?: readonly LogEntry[]
   readonly bestModelCheckpoint?: string
+  /** As the trainer's state has them. */
+  readonly saveSteps?: number
+  readonly maxSteps?: number
 }
 
 /** LLaMA-Factory v1 writes this empty file last, and no trainer_state.json. */
 const COMPLETE_MARKER = 'CHECKPOINT_COMPLETE'
+/** transformers keeps this file in the folder while it saves because it was told to end. */
+const INCOMPLETE_MARKER = 'checkpoint-is-incomplete.txt'
 
 /**
  * Decides where a checkpoint's weights are and whether it was written to its end: trainer_state.json, which trainers
@@ -73,6 +78,12 @@ export async function readCheckpointFolder(
   if (isKnown && previous.path === path && previous.stamp === stamp) return { checkpoint: previous }
   const one = { step, folder, path, kind, adapterName: adapterName(weights), stamp }
   try {
+    if (names.includes(INCOMPLETE_MARKER)) {
+      throw new TraitscopeError(
+        'FILE_INCOMPLETE',
+        `${folder} holds ${INCOMPLETE_MARKER}: the trainer is still saving it, or was killed while it did`,
+      )
+    }
     const fault = unclear ?? (await checkWeights(path, kind).then(() => undefined, lastingFault))
     const faulty = fault && { fault }
     if (names.includes(COMPLETE_MARKER) || !isTrainerFolder(folder)) {
@@ -90,11 +101,13 @@ export async function readCheckpointFolder(
       ...(state.epoch === undefined ? {} : { epoch: state.epoch }),
       ...(loss === undefined ? {} : { loss }),
     }
-    const best = state.bestModelCheckpoint
+    const { bestModelCheckpoint, saveSteps, maxSteps } = state
     return {
       checkpoint,
       log: state.logHistory,
-      ...(best === undefined ? {} : { bestModelCheckpoint: best }),
+      ...(bestModelCheckpoint === undefined ? {} : { bestModelCheckpoint }),
+      ...(saveSteps === undefined ? {} : { saveSteps }),
+      ...(maxSteps === undefined ? {} : { maxSteps }),
     }
   } catch (error) {
     if (!(error instanceof TraitscopeError) || error.code === 'FILE_VANISHED') throw error

@@ -23,9 +23,7 @@ export async function leftovers({ checkpoints, final, readings, logHistory }: Fo
   for (const { checkpoint, log } of readings) {
     const step = log && contradiction(log, logHistory)
     if (step === undefined) continue
-    remarks.push(
-      `the log of ${basename(checkpoint.folder)} has another loss at step ${step} than the run's log: one of them may be left over from an earlier run`,
-    )
+    remarks.push(otherLog(checkpoint, step))
   }
   const last = checkpoints.findLast(({ state }) => state === 'complete')
   if (final && final.aliasOf === undefined && last && (await isOlder(final, last))) {
@@ -36,8 +34,13 @@ export async function leftovers({ checkpoints, final, readings, logHistory }: Fo
   return remarks
 }
 
+/** The remark on a checkpoint whose log has another loss at a step than the run's. */
+export function otherLog({ folder }: Pick<Checkpoint, 'folder'>, step: number): string {
+  return `the log of ${basename(folder)} has another loss at step ${step} than the run's log: one of them may be left over from an earlier run`
+}
+
 /** The first step at which two logs have different losses. Of one run the shorter log is the beginning of the longer. */
-function contradiction(log: readonly LogEntry[], other: readonly LogEntry[]): number | undefined {
+export function contradiction(log: readonly LogEntry[], other: readonly LogEntry[]): number | undefined {
   const losses = new Map(other.map(({ step, loss }) => [step, loss]))
   return log.find(({ step, loss }) => {
     const same = losses.get(step)

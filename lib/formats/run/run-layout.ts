@@ -1,7 +1,7 @@
-import { open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { isTraitscopeError } from '../../errors.js'
 import { listFolder } from '../files/list-folder.js'
+import { openPlain } from '../files/read-whole.js'
 import { isJsonObject, readJsonFile } from '../json/json.js'
 import { MLX_TENSORS } from '../peft/mlx-adapter.js'
 import { ADAPTER_CONFIG, isTensorFile } from '../peft/peft.js'
@@ -95,7 +95,7 @@ function tagged(cards: string, tag: string): string | undefined {
 
 async function readCard(folder: string): Promise<string> {
   try {
-    const file = await open(join(folder, 'README.md'))
+    const file = await openPlain(join(folder, 'README.md'))
     try {
       const { buffer, bytesRead } = await file.read(Buffer.alloc(README_BYTES), 0, README_BYTES, 0)
       return buffer.toString('utf8', 0, bytesRead)

@@ -29,6 +29,11 @@ export function checkpointStep(name: string): number | undefined {
   return Number(digits) + (folder?.[5] === undefined ? 0 : 1) || undefined
 }
 
+/** Whether a name is that of what a trainer saves before its first step, which is no checkpoint of the run. */
+export function isStepZero(name: string): boolean {
+  return (STEP_FOLDER.test(name) || STEP_FILE.test(name)) && checkpointStep(name) === undefined
+}
+
 /** Whether the Hugging Face trainer writes a folder of this name, with its trainer_state.json last. */
 export function isTrainerFolder(path: string): boolean {
   return basename(path).startsWith('checkpoint-')

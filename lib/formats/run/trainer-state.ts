@@ -17,6 +17,9 @@ export interface LogEntry {
 export interface TrainerState {
   readonly globalStep?: number
   readonly epoch?: number
+  /** Steps from one checkpoint to the next, where the trainer saves by steps. */
+  readonly saveSteps?: number
+  readonly maxSteps?: number
   /** Path of the best checkpoint as the trainer saw it. */
   readonly bestModelCheckpoint?: string
   /** Ascending steps; entries of one step are joined. */
@@ -40,9 +43,12 @@ export async function readTrainerState(
 /** Fields of the wrong type are treated as absent: training has no need of them, and neither have we. */
 export function parseTrainerState(json: Readonly<Record<string, unknown>>): TrainerState {
   const { global_step: step, epoch, best_model_checkpoint: best, log_history: history } = json
+  const { save_steps: saveSteps, max_steps: maxSteps } = json
   return {
     ...(isStep(step) ? { globalStep: step } : {}),
     ...(typeof epoch === 'number' ? { epoch } : {}),
+    ...(isStep(saveSteps) && saveSteps > 0 ? { saveSteps } : {}),
+    ...(isStep(maxSteps) && maxSteps > 0 ? { maxSteps } : {}),
     ...(typeof best === 'string' ? { bestModelCheckpoint: best } : {}),
     logHistory: Array.isArray(history) ? parseLog(history) : [],
   }

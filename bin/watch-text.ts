@@ -1,0 +1,147 @@
+/** What a watch prints for a person: a line per checkpoint on stdout, everything else on stderr. */
+import { basename } from 'node:path'
+import type { CheckpointEvent, WatchEvent } from '../lib/events/watch-events.js'
+import { fileFact } from '../lib/formats/run/read-files.js'
+import { noiseSentence } from '../lib/trajectory/noise-floor.js'
+import type { Output } from './output.js'
+import { oneLine } from './text.js'
+import { colorVerdict, READ_COLUMN, VERDICT_COLUMNS, verdictCells } from './verdicts.js'
+
+/** Lines come one by one, so the widths are set by the names. */
+function cells(texts: readonly string[], names: readonly string[]): string {
+  return texts.map((text, i) => text.padStart(2 + Math.max(7, names[i]!.length))).join('')
+}
+
+const FIRST = ['loss']
+const LENGTH = ['length']
+const RUN_WIDTH = 20
+
+/** Verdict columns of a watch with a bundle and of one without. */
+const lastColumns = (bundled: boolean) => [...LENGTH, ...(bundled ? VERDICT_COLUMNS : ['verdict'])]
+
+export class WatchText {
+  #traits: readonly string[] | undefined
+  /** Remarks that were printed: every event has its own, a person reads each once. */
+  readonly #said = new Set<string>()
+
+  /** @param several runs are watched, so that every line names its own */
+  constructor(
+    private readonly output: Output,
+    private readonly several: boolean,
+  ) {}
+
+  print(event: WatchEvent): void {
+    switch (event.type) {
+      case 'baseline':
+        this.#baseline(event)
+        return
+      case 'checkpoint':
+        this.#checkpoint(event)
+        return
+      case 'waiting':
+        this.#note(
+          event,
+          event.step === undefined
+            ? `waiting: ${event.reason}`
+            : `waiting for step ${event.step}: ${event.reason}`,
+        )
+        return
+      case 'skipped':
+      case 'lost':
+        this.#note(event, `step ${event.step} was ${event.type}: ${event.reason}`)
+        return
+      case 'gap': {
+        const { after, before, every, count, reason } = event
+        const what = count === 1 ? 'a checkpoint' : `${count} checkpoints`
+        this.#note(
+          event,
+          `${what} between step ${after} and ${before} (every ${every}) nobody has seen: ${reason}`,
+        )
+        return
+      }
+      case 'falling-behind':
+        this.#note(event, `falling behind: ${event.advice}`)
+        return
+      case 'revised':
+        this.#note(event, `step ${event.step} is ${event.verdict.verdict} after revision: ${event.reason}`)
+        return
+      case 'error': {
+        const at = event.step === undefined ? '' : ` at step ${event.step}`
+        const again = event.retryMs === undefined ? '' : '; it is tried again'
+        this.output.error(
+          `${this.#of(event)}error${at}: ${event.error.message}${again} [${event.error.code}]`,
+        )
+        return
+      }
+      case 'end':
+        this.#end(event)
+    }
+  }
+
+  #baseline(event: Extract<WatchEvent, { type: 'baseline' }>): void {
+    const { resumed } = event
+    if (this.#traits === undefined) {
+      const from = event.cached ? 'from the cache' : `${event.tokens.computed} tokens`
+      this.output.note(`step 0 measured (${from}); layer ${event.layers.join(', ')}`)
+      if (event.noiseFloor) this.output.note(noiseSentence(event.noiseFloor))
+      this.#traits = event.traits
+      const names = [...FIRST, ...event.traits, ...lastColumns(event.verdict !== undefined)]
+      this.output.print(`${this.#run('run')}${'step'.padEnd(6)}${cells(names, names)}  ${READ_COLUMN}`)
+    }
+    if (resumed) {
+      const { measured, secured, alarm, lastEvent } = resumed
+      const waiting = secured === 0 ? '' : `, ${secured} secured and not measured yet`
+      const stands = alarm === 'standing' ? '; the alarm stands' : ''
+      const text = `goes on where it stopped at ${lastEvent}: ${measured} checkpoints are known${waiting}${stands}`
+      this.#note(event, text)
+    } else if (this.several) this.#note(event, 'watched from now on')
+  }
+
+  #checkpoint(event: CheckpointEvent): void {
+    const { values, norm } = event.drift[event.primary]!
+    const reason = event.adapter?.merged
+    if (reason) this.#note(event, `step ${event.step} was merged into a copy of the base: ${reason}`)
+    const loss = event.loss === undefined ? '-' : event.loss.toFixed(4)
+    const { verdict } = event
+    const last = verdict ? verdictCells(verdict) : ['-']
+    const texts = [loss, ...values.map((value) => value.toFixed(4)), norm.toFixed(4), ...last]
+    const names = [...FIRST, ...this.#traits!, ...lastColumns(verdict !== undefined)]
+    const name = this.#run(basename(event.run ?? ''))
+    const line = `${name}${String(event.step).padEnd(6)}${cells(texts, names)}  ${oneLine(fileFact(event.files))}`
+    this.output.print(colorVerdict(this.output, line))
+    for (const remark of event.remarks) {
+      if (this.#said.has(remark)) continue
+      this.#said.add(remark)
+      this.output.remark(`${this.#of(event)}step ${event.step}: ${remark}`)
+    }
+    if (event.alarm === 'raised' || event.alarm === 'cleared')
+      this.#note(event, `step ${event.step}: alarm ${event.alarm}`)
+    if (verdict && verdict.reasons.length > 0)
+      this.#note(event, `step ${event.step}: ${verdict.reasons.join('; ')}`)
+  }
+
+  #end({ reason, measured, lost, unfinished, finalAliasOf }: Extract<WatchEvent, { type: 'end' }>): void {
+    this.output.note(
+      `ended (${reason}): ${measured} checkpoints measured` +
+        (lost === 0 ? '' : `, ${lost} lost`) +
+        (unfinished.length === 0 ? '' : `; not finished: step ${unfinished.join(', ')}`) +
+        (finalAliasOf === undefined ? '' : `; the final adapter has the weights of step ${finalAliasOf}`),
+    )
+  }
+
+  #note(event: WatchEvent, text: string): void {
+    this.output.note(this.#of(event) + text)
+  }
+
+  #of({ run }: WatchEvent): string {
+    return this.several && run !== undefined ? `${basename(run)}: ` : ''
+  }
+
+  #run(name: string): string {
+    return this.several
+      ? `${oneLine(name)
+          .slice(0, RUN_WIDTH - 1)
+          .padEnd(RUN_WIDTH)}`
+      : ''
+  }
+}

@@ -1,0 +1,119 @@
+import type { Bundle } from '../detector/bundle.js'
+import { type RunVerdictOptions, RunVerdicts } from '../detector/run-verdicts.js'
+import { driftStep } from '../drift/drift.js'
+import { TraitscopeError } from '../errors.js'
+import type { BaselineEvent, CheckpointEvent } from '../events/watch-events.js'
+import type { BaseMeasurement, CheckpointMeasurement } from '../trajectory/measured.js'
+import type { MeasurementPlan } from '../trajectory/measurement.js'
+import type { Projection } from '../trajectory/project.js'
+import type { NoiseFloor, Step } from '../trajectory/trajectory.js'
+import { watchedUnder } from './watched-under.js'
+
+type Measured = Pick<
+  CheckpointEvent,
+  | 'adapterSha256'
+  | 'adapter'
+  | 'stateChange'
+  | 'projections'
+  | 'drift'
+  | 'strengths'
+  | 'primary'
+  | 'tokens'
+  | 'verdict'
+>
+
+/** Measures checkpoints of any run of one base, and says what they mean. */
+export class Measurer {
+  readonly #verdicts: RunVerdicts | undefined
+  readonly conditions: string
+
+  constructor(
+    readonly plan: MeasurementPlan,
+    private readonly base: BaseMeasurement,
+    private readonly noiseFloor: NoiseFloor | null,
+    options: { bundle?: Bundle | undefined } & Pick<RunVerdictOptions, 'allowMismatch'>,
+  ) {
+    const { bundle, allowMismatch } = options
+    this.conditions = watchedUnder(plan, bundle)
+    this.#verdicts = bundle && verdictsOf(bundle, plan, base, { allowMismatch, noiseFloor })
+  }
+
+  /** What a watch of a run begins with. */
+  get baseline(): Omit<BaselineEvent, 'resumed'> {
+    const { plan, base, noiseFloor } = this
+    const { layers, activationNorms, cached, tokens } = base
+    const verdict = this.#verdicts?.verdict(0, meansOf(layers), activationNorms)
+    return {
+      type: 'baseline',
+      traits: plan.directions.traits,
+      layers: plan.directions.layers,
+      projections: layers,
+      activationNorms,
+      cached,
+      tokens,
+      noiseFloor,
+      conditions: this.conditions,
+      ...(verdict && { verdict }),
+    }
+  }
+
+  /** @throws as `MeasurementPlan.measureCheckpoint` */
+  async measure(
+    step: Step,
+    ...[weights, options]: [
+      Parameters<MeasurementPlan['measureCheckpoint']>[0],
+      Parameters<MeasurementPlan['measureCheckpoint']>[2],
+    ]
+  ): Promise<CheckpointMeasurement & { told: Measured }> {
+    const measured = await this.plan.measureCheckpoint(weights, this.base, options)
+    return { ...measured, told: this.#told(step, measured) }
+  }
+
+  #told(step: Step, measured: CheckpointMeasurement): Measured {
+    const { plan, base } = this
+    const { adapter, adapterSha256, layers, stateChange, strengths, tokens } = measured
+    const driftOf = (of: readonly Projection[]) =>
+      of.map(({ mean }, l) => driftStep(step, mean, base.layers[l]!.mean, base.activationNorms[l]!))
+    const amplified = strengths.map(({ strength, layers }) => ({ strength, projections: meansOf(layers) }))
+    const verdict = this.#verdicts?.verdict(step, meansOf(layers), base.activationNorms, amplified)
+    return {
+      adapterSha256,
+      ...(adapter ? { adapter } : {}),
+      stateChange,
+      projections: layers,
+      drift: driftOf(layers),
+      ...(strengths.length > 0 && {
+        strengths: strengths.map(({ strength, layers, stateChange }) => ({
+          strength,
+          projections: layers,
+          drift: driftOf(layers),
+          stateChange,
+        })),
+      }),
+      primary: plan.primary,
+      tokens,
+      ...(verdict && { verdict }),
+    }
+  }
+}
+
+function verdictsOf(
+  bundle: Bundle,
+  { directions, measuredUnder }: MeasurementPlan,
+  base: BaseMeasurement,
+  { allowMismatch, noiseFloor }: RunVerdictOptions,
+): RunVerdicts {
+  if (directions.sha256 !== bundle.directions.sha256) {
+    throw new TraitscopeError('USAGE', "watch with the bundle's own directions: bundle.directions")
+  }
+  const verdicts = new RunVerdicts(bundle, measuredUnder, meansOf(base.layers), { allowMismatch, noiseFloor })
+  if (verdicts.refused.length > 0) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      `${verdicts.refused.join('; ')}; calibrate for these conditions, or allow the mismatch (--allow-mismatch)`,
+    )
+  }
+  return verdicts
+}
+
+const meansOf = (layers: readonly Projection[]): number[][] => layers.map(({ mean }) => mean)

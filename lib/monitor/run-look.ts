@@ -1,0 +1,395 @@
+import type { Dirent } from 'node:fs'
+import { lstat, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
+import { errnoOf, fileError } from '../formats/files/file-errors.js'
+import { listFolder } from '../formats/files/list-folder.js'
+import { kindOf } from '../formats/files/read-whole.js'
+import { isTensorFile } from '../formats/peft/peft.js'
+import { type Checkpoint, type CheckpointReading, readCheckpointFolder } from '../formats/run/checkpoint.js'
+import { type CheckpointKind, weightsStamp } from '../formats/run/checkpoint-folder.js'
+import { findFinal } from '../formats/run/final-weights.js'
+import { contradiction, otherLog } from '../formats/run/leftovers.js'
+import { listRuns, type NestedRun, nestedRuns } from '../formats/run/nested-runs.js'
+import type { LogEntry } from '../formats/run/run-folder.js'
+import { checkpointStep, isStepZero, type StepFolder, stepFolders } from '../formats/run/step-folders.js'
+import { readTrainerState, TRAINER_STATE } from '../formats/run/trainer-state.js'
+import type { Step } from '../trajectory/trajectory.js'
+
+/** A complete checkpoint as a look has found it. */
+export interface SeenCheckpoint {
+  step: Step
+  /** Its own folder; of mlx-lm its tensor file. */
+  folder: string
+  /** Where the weights are. */
+  path: string
+  kind: CheckpointKind
+  /** As `weightsStamp`. */
+  stamp: string
+  writtenMs?: number
+  /** Why it cannot be measured, where that is known already. */
+  fault?: TraitscopeError
+  epoch?: number
+  loss?: number
+}
+
+/** What is known of a checkpoint from before, so that it need not be read. */
+export type KnownCheckpoint = Pick<SeenCheckpoint, 'path' | 'kind' | 'stamp'>
+
+/** What one look has found. */
+export interface Look {
+  /** Why there is nothing to measure; undefined once there is a checkpoint. */
+  waiting?: string
+  /** Complete ones that are new or have changed. */
+  complete: SeenCheckpoint[]
+  incomplete: { step: number; reason: string }[]
+  /** What stands where a checkpoint should and cannot be read. */
+  unreadable: { step: number; error: TraitscopeError }[]
+  /** Steps that were there at the look before. */
+  gone: number[]
+  /** Folders of step 0. */
+  zero: boolean
+  /** Whether anything is another than at the look before. */
+  changed: boolean
+  /** Folders that have not been read yet: the next look goes on. */
+  unread: number
+  /** Steps of all folders that are there, ascending; undefined when they are those of the look before. */
+  steps?: number[]
+}
+
+interface Entry extends StepFolder {
+  state: 'unread' | 'incomplete' | 'complete' | 'unreadable'
+  /** What the last reading told, by which a change is seen. */
+  detail: string
+  weights?: KnownCheckpoint
+  /** When one that cannot be read is tried again. */
+  failures: number
+  nextMs: number
+}
+
+/** Folders that are read at one look, and measured ones that are looked at again, beside the newest. */
+const READS = 64
+const NEWEST = 32
+const AGAIN = 100
+const CONCURRENCY = 8
+/** A folder's time may hide what was written in the same moment. */
+const RACY_MS = 2000
+/** Every so many looks the folder is listed whatever its time says: network file systems keep old ones. */
+const LIST_EVERY = 10
+const MOST_WAIT_MS = 5 * 60_000
+const MOST_REMARKS = 20
+
+/**
+ * Looks at a run's folder again and again, without changing anything in it. What a look costs does not grow with the checkpoints
+ * that have been seen: the folder is listed when its time says so, new checkpoints are read, of the others the newest are
+ * looked at every time and the rest in turn.
+ */
+export class RunLook {
+  readonly #entries = new Map<number, Entry>()
+  #others: Dirent[] = []
+  #beside: NestedRun[] = []
+  #listed: string | undefined
+  #looks = 0
+  #turn = 0
+  #zero = false
+  #first: Checkpoint | undefined
+  #hasModels = false
+  #log: readonly LogEntry[] = []
+  #newestMs = 0
+  #finalStamp: string | undefined
+  #odd: string[] = []
+  saveSteps: number | undefined
+  maxSteps: number | undefined
+
+  /**
+   * @param known what is known of a step from before this look began, such as by an earlier watch
+   */
+  constructor(
+    readonly path: string,
+    private readonly options: {
+      adapterName?: string | undefined
+      newestFirst: boolean
+      known: (step: number) => KnownCheckpoint | undefined
+      /** Milliseconds before what could not be read is tried again; doubles. */
+      retryMs: number
+    },
+  ) {}
+
+  /** Runs, adapters and models in sub folders that are no part of the run. */
+  get beside(): readonly NestedRun[] {
+    return this.#beside
+  }
+
+  /** What of the folder is not measured, and what seems left over from another run, in sentences. */
+  get remarks(): string[] {
+    const unused = this.#beside.length > 0 && !this.isEmpty
+    return [
+      ...(unused ? [`not measured, since it is no part of this run: ${listRuns(this.#beside)}`] : []),
+      ...this.#odd,
+    ]
+  }
+
+  get isEmpty(): boolean {
+    return this.#entries.size === 0 && this.#finalStamp === undefined
+  }
+
+  /** Whether there are checkpoints, complete or not. */
+  get hasSteps(): boolean {
+    return this.#entries.size > 0
+  }
+
+  has(step: Step): boolean {
+    return step === 'final' ? this.#finalStamp !== undefined : this.#entries.has(step)
+  }
+
+  /** Reads a checkpoint again at the next look, whatever its stamp says. */
+  forget(step: Step): void {
+    const entry = typeof step === 'number' ? this.#entries.get(step) : undefined
+    if (entry) entry.state = 'unread'
+    if (step === 'final') this.#finalStamp = undefined
+  }
+
+  /** @throws TraitscopeError FILE_NOT_FOUND, FILE_ACCESS, AMBIGUOUS of the run's folder; ABORTED */
+  async look(signal?: AbortSignal): Promise<Look> {
+    const look: Look = {
+      complete: [],
+      incomplete: [],
+      unreadable: [],
+      gone: [],
+      zero: this.#zero,
+      changed: false,
+      unread: 0,
+    }
+    this.#looks++
+    if (!(await this.#list(look))) return look
+    await this.#readSome(look, signal)
+    await this.#lookAtFinal(look)
+    look.zero = this.#zero
+    look.unread = [...this.#entries.values()].filter(({ state }) => state === 'unread').length
+    if (this.isEmpty) {
+      const beside = this.#beside.length === 0 ? '' : listRuns(this.#beside)
+      look.waiting = `there is no checkpoint yet${beside === '' ? '' : `; not measured, since it is no part of this run: ${beside}`}`
+    }
+    if (look.complete.length + look.gone.length + look.unread > 0) look.changed = true
+    return look
+  }
+
+  /** False when there is no folder. */
+  async #list(look: Look): Promise<boolean> {
+    const folder = await this.#folder()
+    if (folder === undefined) {
+      look.waiting =
+        this.#listed === undefined ? 'the run folder does not exist yet' : 'the run folder is gone'
+      this.#replace([], look)
+      this.#finalStamp = undefined
+      return false
+    }
+    const stamp = `${folder.mtimeMs}/${folder.ctimeMs}#${folder.ino}`
+    const fresh = Date.now() - Math.max(folder.mtimeMs, folder.ctimeMs) < RACY_MS
+    if (this.#listed === stamp && !fresh && this.#looks % LIST_EVERY !== 0) return true
+    const entries = await listFolder(this.path, 'vanished')
+    const own = checkpointStep(basename(this.path))
+    const steps = stepFolders(this.path, entries)
+    const isOne = own !== undefined && steps.length === 0
+    this.#replace(isOne ? [{ path: this.path, step: own }] : steps, look)
+    this.#others = isOne ? [] : entries.filter(({ name }) => checkpointStep(name) === undefined)
+    this.#zero = this.#others.some(({ name }) => isStepZero(name))
+    if (this.#listed !== stamp || this.#looks % LIST_EVERY === 0) {
+      this.#beside = isOne ? [] : await nestedRuns(this.path, this.#entries.size > 0 ? 1 : undefined)
+    }
+    this.#listed = stamp
+    return true
+  }
+
+  async #folder() {
+    try {
+      const found = await stat(this.path)
+      if (found.isDirectory()) return found
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined
+      throw fileError(error, this.path)
+    }
+    throw new TraitscopeError('FILE_NOT_FOUND', `expected a folder at ${this.path}, found a file`)
+  }
+
+  #replace(folders: readonly StepFolder[], look: Look): void {
+    const present = new Set(folders.map(({ step }) => step))
+    for (const step of this.#entries.keys()) {
+      if (present.has(step)) continue
+      this.#entries.delete(step)
+      look.gone.push(step)
+    }
+    let added = false
+    for (const { step, path } of folders) {
+      const known = this.#entries.get(step)
+      if (known?.path === path) continue
+      added = true
+      this.#entries.set(step, { step, path, state: 'unread', detail: '', failures: 0, nextMs: 0 })
+    }
+    if (added || look.gone.length > 0) look.steps = [...present]
+  }
+
+  /** New ones, those that are being written, the newest, and some of the rest. */
+  #chosen(): Entry[] {
+    const all = [...this.#entries.values()].sort((a, b) => b.step - a.step)
+    const now = Date.now()
+    const due = all.filter(
+      ({ state, nextMs }) => (state === 'incomplete' || state === 'unreadable') && nextMs <= now,
+    )
+    const unread = all.filter(({ state }) => state === 'unread')
+    if (!this.options.newestFirst) unread.reverse()
+    const settled = all.filter(({ state }) => state === 'complete')
+    const rest = settled.slice(NEWEST)
+    const from = rest.length === 0 ? 0 : this.#turn % rest.length
+    this.#turn = from + AGAIN
+    const again = [...rest.slice(from), ...rest.slice(0, from)].slice(0, AGAIN)
+    return [...unread.slice(0, READS), ...due.slice(0, READS), ...settled.slice(0, NEWEST), ...again]
+  }
+
+  async #readSome(look: Look, signal: AbortSignal | undefined): Promise<void> {
+    const chosen = this.#chosen()
+    let next = 0
+    const worker = async () => {
+      while (next < chosen.length) {
+        throwIfAborted(signal)
+        await this.#check(chosen[next++]!, look)
+      }
+    }
+    await Promise.all(Array.from({ length: CONCURRENCY }, worker))
+    look.complete.sort((a, b) => Number(a.step) - Number(b.step))
+    look.incomplete.sort((a, b) => a.step - b.step)
+  }
+
+  async #check(entry: Entry, look: Look): Promise<void> {
+    const before = entry.weights ?? this.options.known(entry.step)
+    if (before && (entry.state === 'complete' || entry.state === 'unread')) {
+      const { text } = await weightsStamp(before.path, before.kind)
+      const forgotten = entry.state === 'unread' && entry.weights !== undefined
+      if (text === before.stamp && !forgotten) {
+        entry.state = 'complete'
+        entry.weights = before
+        return
+      }
+    }
+    await this.#read(entry, look)
+  }
+
+  async #read(entry: Entry, look: Look): Promise<void> {
+    try {
+      const reading = await readCheckpointFolder(entry, { adapterName: this.options.adapterName })
+      const { checkpoint } = reading
+      if (checkpoint.state === 'incomplete') {
+        const reason = checkpoint.reason ?? 'it is still being written'
+        this.#settle(entry, 'incomplete', `${checkpoint.stamp} ${reason}`, look)
+        look.incomplete.push({ step: entry.step, reason })
+        return
+      }
+      // What waiting may mend is tried again; any other fault stays until the files change.
+      if (checkpoint.fault?.code === 'FILE_ACCESS') throw checkpoint.fault
+      const { text, writtenMs } = await weightsStamp(checkpoint.path, checkpoint.kind)
+      this.#learn(reading, writtenMs)
+      entry.weights = { path: checkpoint.path, kind: checkpoint.kind, stamp: text }
+      this.#settle(entry, 'complete', text, look)
+      look.complete.push(this.#seen(checkpoint, text, writtenMs))
+    } catch (error) {
+      const found = isTraitscopeError(error, 'FILE_VANISHED') ? await whatIsAt(entry.path) : error
+      if (found === undefined) return // its name goes with the next listing
+      if (!isTraitscopeError(found)) throw found
+      look.unreadable.push({ step: entry.step, error: found })
+      this.#settle(entry, 'unreadable', found.message, look)
+    }
+  }
+
+  #settle(entry: Entry, state: Entry['state'], detail: string, look: Look): void {
+    if (entry.detail !== detail) look.changed = true
+    entry.failures = state === 'unreadable' ? entry.failures + 1 : 0
+    const wait = Math.min(MOST_WAIT_MS, this.options.retryMs * 2 ** (entry.failures - 1))
+    entry.nextMs = state === 'unreadable' ? Date.now() + wait : 0
+    entry.state = state
+    entry.detail = detail
+  }
+
+  #seen(checkpoint: Checkpoint, stamp: string, writtenMs: number | undefined): SeenCheckpoint {
+    const { step, folder, path, kind, epoch, loss } = checkpoint
+    const fault = checkpoint.fault ?? this.#otherAdapter(checkpoint)
+    return {
+      ...{ step, folder, path, kind, stamp },
+      ...(writtenMs === undefined ? {} : { writtenMs }),
+      ...(fault && { fault }),
+      ...(epoch === undefined ? {} : { epoch }),
+      ...(loss === undefined ? {} : { loss }),
+    }
+  }
+
+  /** One run trains one adapter: that of the checkpoint that was read first. */
+  #otherAdapter(checkpoint: Checkpoint): TraitscopeError | undefined {
+    const name = this.#first?.adapterName
+    if (name === undefined || checkpoint.adapterName === name) return undefined
+    return new TraitscopeError(
+      'AMBIGUOUS',
+      `${checkpoint.folder} holds the adapter ${checkpoint.adapterName}, but the checkpoints before it ${name}; say which one with --adapter-name NAME`,
+    )
+  }
+
+  #learn({ checkpoint, log, saveSteps, maxSteps }: CheckpointReading, writtenMs = 0): void {
+    if (!checkpoint.fault) this.#first ??= checkpoint
+    if (checkpoint.kind === 'model') this.#hasModels = true
+    this.#newestMs = Math.max(this.#newestMs, writtenMs)
+    this.saveSteps = saveSteps ?? this.saveSteps
+    this.maxSteps = maxSteps ?? this.maxSteps
+    if (!log) return
+    const step = contradiction(log, this.#log)
+    const remark = step === undefined ? undefined : otherLog(checkpoint, step)
+    if (remark !== undefined && !this.#odd.includes(remark)) {
+      this.#odd = [...this.#odd.slice(1 - MOST_REMARKS), remark]
+    }
+    if ((log.at(-1)?.step ?? -1) > (this.#log.at(-1)?.step ?? -1)) this.#log = log
+  }
+
+  /** Final weights that are new or have changed. */
+  async #lookAtFinal(look: Look): Promise<void> {
+    if (this.#others.length === 0) return
+    const like = this.#first && [
+      { ...this.#first, kind: this.#hasModels ? ('model' as const) : this.#first.kind },
+    ]
+    const found = await findFinal(this.path, this.#others, like ?? [], this.options.adapterName)
+    if (found === undefined) {
+      this.#finalStamp = undefined
+      return
+    }
+    const { text, writtenMs } = await weightsStamp(found.path, found.kind)
+    if (text === this.#finalStamp) return
+    this.#finalStamp = text
+    this.#beside = this.#beside.filter(({ path }) => join(this.path, path) !== found.path)
+    look.complete.push({
+      ...{ step: 'final', folder: isTensorFile(found.path) ? dirname(found.path) : found.path },
+      ...{ path: found.path, kind: found.kind, stamp: text },
+      ...(writtenMs === undefined ? {} : { writtenMs }),
+    })
+  }
+
+  /** Whether final weights are older than the run's checkpoints: by the step that its own state names, else by the times of the files. */
+  async isStale(final: SeenCheckpoint): Promise<boolean> {
+    const last = Math.max(0, ...this.#entries.keys())
+    if (last === 0) return false
+    const state = await readTrainerState(join(this.path, TRAINER_STATE)).catch(() => undefined)
+    if (state?.globalStep !== undefined) return state.globalStep < last
+    return final.writtenMs !== undefined && final.writtenMs < this.#newestMs
+  }
+}
+
+/** What stands where a checkpoint should, and cannot be read as one; undefined when nothing does. */
+async function whatIsAt(path: string): Promise<TraitscopeError | undefined> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found === undefined || found.isDirectory()) return undefined
+  if (!found.isSymbolicLink()) {
+    return new TraitscopeError('FILE_INVALID', `expected a folder at ${path}, found ${kindOf(found)}`)
+  }
+  const behind = await stat(path).catch((error: unknown) => errnoOf(error) ?? 'unreadable')
+  if (typeof behind !== 'string' && behind.isDirectory()) return undefined
+  const what =
+    typeof behind === 'string'
+      ? `a link that leads ${behind === 'ELOOP' ? 'in a circle' : `nowhere (${behind})`}`
+      : `a link to ${kindOf(behind)}`
+  return new TraitscopeError('FILE_INVALID', `expected a folder at ${path}, found ${what}`)
+}

@@ -1,0 +1,192 @@
+import type { LoggedEvent } from '../events/event-log.js'
+import type { AlarmState, EventJson, SecuredEvent } from '../events/watch-events.js'
+import type { Step } from '../trajectory/trajectory.js'
+import { AlarmLatch } from './alarm-latch.js'
+import type { KnownCheckpoint } from './run-look.js'
+
+/** What is remembered of a step: a few strings, whatever its event held. */
+interface StepMemory {
+  /** Weights that were measured last; undefined when measuring failed. */
+  sha256: string | undefined
+  files?: KnownCheckpoint
+  writtenMs?: number
+  verdict?: LatchInput
+}
+
+type LatchInput = Parameters<AlarmLatch['next']>[0]
+
+/**
+ * What a run's events add up to: which weights were measured under which step, what is secured, where the alarm stands. An
+ * event changes it when it happens and when it is read again, in the same way; so a watch that begins knows what the one
+ * before it knew.
+ */
+export class RunMemory {
+  readonly #steps = new Map<Step, StepMemory>()
+  readonly #stepsBySha = new Map<string, Set<Step>>()
+  readonly #secured = new Map<string, SecuredEvent>()
+  /** Steps that are known to have been there; of the run as it goes now. */
+  readonly #seen = new Set<number>()
+  #newest: { step: number; writtenMs: number } | undefined
+  #conditions: string | undefined
+  lastEvent: string | undefined
+
+  /** @param conditions as `watchedUnder`: what was measured under others does not count */
+  constructor(private readonly conditions: string) {}
+
+  apply(event: EventJson | LoggedEvent): void {
+    this.lastEvent = event.time ?? this.lastEvent
+    switch (event.type) {
+      case 'baseline':
+        if (this.#conditions !== undefined && this.#conditions !== event.conditions) this.#forget()
+        this.#conditions = event.conditions
+        return
+      case 'secured':
+        this.#secured.set(event.folder, event)
+        this.#see(event.step, event.writtenAt)
+        return
+      case 'checkpoint': {
+        const { step, path, stamp, adapterSha256, verdict, writtenAt } = event
+        this.#see(step, writtenAt)
+        this.#release(step, adapterSha256)
+        this.#settle(step, {
+          sha256: adapterSha256,
+          ...(stamp === undefined
+            ? {}
+            : { files: { path, stamp, kind: event.adapter ? ('adapter' as const) : ('model' as const) } }),
+          ...(verdict && {
+            verdict: { verdict: verdict.verdict, em: verdict.em, threshold: verdict.threshold },
+          }),
+        })
+        return
+      }
+      case 'error':
+        if (event.step !== undefined) this.#see(event.step)
+        return
+      case 'lost':
+        this.#see(event.step)
+        if (event.adapterSha256 !== undefined) this.#release(event.step, event.adapterSha256)
+        return
+      case 'waiting':
+        if (event.step !== undefined) this.#see(event.step)
+    }
+  }
+
+  /** True when the events so far were of other conditions than this memory's. */
+  get isOfOthers(): boolean {
+    return this.#conditions !== undefined && this.#conditions !== this.conditions
+  }
+
+  get isNew(): boolean {
+    return this.lastEvent === undefined
+  }
+
+  /** True until a checkpoint has been seen. */
+  get isAtStart(): boolean {
+    return this.#steps.size === 0 && this.#seen.size === 0 && this.#secured.size === 0
+  }
+
+  /** Steps with weights that were measured. */
+  get measured(): number {
+    return [...this.#steps.values()].filter(({ sha256 }) => sha256 !== undefined).length
+  }
+
+  /** What is secured and not measured yet. */
+  get secured(): readonly SecuredEvent[] {
+    return [...this.#secured.values()]
+  }
+
+  /** Steps that are known to have been there, ascending. */
+  get seen(): number[] {
+    return [...this.#seen].sort((a, b) => a - b)
+  }
+
+  sha256Of(step: Step): string | undefined {
+    return this.#steps.get(step)?.sha256
+  }
+
+  known(step: Step): KnownCheckpoint | undefined {
+    return this.#steps.get(step)?.files
+  }
+
+  /** Numbered steps that had these weights. */
+  stepsOf(sha256: string): number[] {
+    const steps = [...(this.#stepsBySha.get(sha256) ?? [])]
+    return steps.filter((step) => typeof step === 'number').sort((a, b) => a - b)
+  }
+
+  /** A sentence when other steps had these weights: a frozen adapter, or a copy in place of a checkpoint. */
+  sameWeights(step: Step, sha256: string): string[] {
+    const same = [...(this.#stepsBySha.get(sha256) ?? [])].filter((other) => other !== step)
+    return same.length === 0 ? [] : [`step ${step} has the same weights as step ${same.join(', ')}`]
+  }
+
+  /** Notes the files of weights that are known: they were only touched, or the checkpoint cannot be measured. */
+  note(step: Step, files: KnownCheckpoint): void {
+    const entry = this.#steps.get(step) ?? { sha256: undefined }
+    this.#steps.set(step, { ...entry, files })
+  }
+
+  /** Where the alarm stands after all verdicts, in the order of their steps. */
+  get alarm(): 'quiet' | 'standing' {
+    return this.#alarmWith() ? 'standing' : 'quiet'
+  }
+
+  /** Where it stands once a step has this verdict too. */
+  alarmAfter(step: Step, verdict: LatchInput): AlarmState {
+    const before = this.#alarmWith()
+    const after = this.#alarmWith({ step, verdict })
+    if (after) return before ? 'standing' : 'raised'
+    return before ? 'cleared' : 'quiet'
+  }
+
+  #alarmWith(more?: { step: Step; verdict: LatchInput }): boolean {
+    const verdicts = new Map<number, LatchInput>()
+    for (const [step, { verdict }] of this.#steps) {
+      if (verdict && (step === 'final' || this.#seen.has(step))) verdicts.set(order(step), verdict)
+    }
+    if (more) verdicts.set(order(more.step), more.verdict)
+    const latch = new AlarmLatch()
+    let on = false
+    for (const at of [...verdicts.keys()].sort((a, b) => a - b)) {
+      const state = latch.next(verdicts.get(at)!)
+      on = state === 'raised' || state === 'standing'
+    }
+    return on
+  }
+
+  #settle(step: Step, memory: StepMemory): void {
+    const before = this.#steps.get(step)?.sha256
+    if (before !== undefined) this.#stepsBySha.get(before)?.delete(step)
+    this.#steps.set(step, memory)
+    if (memory.sha256 === undefined) return
+    const steps = this.#stepsBySha.get(memory.sha256) ?? new Set()
+    this.#stepsBySha.set(memory.sha256, steps.add(step))
+  }
+
+  #release(step: Step, sha256: string): void {
+    for (const [folder, one] of this.#secured) {
+      if (one.step === step && one.adapterSha256 === sha256) this.#secured.delete(folder)
+    }
+  }
+
+  /** A checkpoint that was written later than one of a later step: the run went back, and what came after is not its past. */
+  #see(step: Step, writtenAt?: string): void {
+    if (step === 'final') return
+    const writtenMs = writtenAt === undefined ? undefined : Date.parse(writtenAt)
+    if (writtenMs !== undefined && writtenMs > (this.#newest?.writtenMs ?? 0)) {
+      if (this.#newest && step < this.#newest.step) {
+        for (const later of this.#seen) if (later > step) this.#seen.delete(later)
+      }
+      this.#newest = { step, writtenMs }
+    }
+    this.#seen.add(step)
+  }
+
+  /** What was measured under other conditions says nothing of these; what is secured is measured again. */
+  #forget(): void {
+    this.#steps.clear()
+    this.#stepsBySha.clear()
+  }
+}
+
+const order = (step: Step): number => (step === 'final' ? Number.POSITIVE_INFINITY : step)

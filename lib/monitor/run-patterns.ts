@@ -1,0 +1,74 @@
+import { readdir, stat } from 'node:fs/promises'
+import { join, resolve, sep } from 'node:path'
+import { TraitscopeError } from '../errors.js'
+import { errnoOf, fileError } from '../formats/files/file-errors.js'
+import { fileNames, listFolder } from '../formats/files/list-folder.js'
+import { checkpointKind } from '../formats/run/checkpoint-folder.js'
+import { listRuns, nestedRuns } from '../formats/run/nested-runs.js'
+import { checkpointStep } from '../formats/run/step-folders.js'
+
+/** Whether a path stands for several: `*` for any letters of a name, `?` for one. */
+export const isPattern = (path: string): boolean => /[*?]/.test(path)
+
+/**
+ * The folders that a pattern stands for now, in the order of their paths: those that hold checkpoints or weights. Hidden ones
+ * are left out, and so is what cannot be listed.
+ */
+export async function matchingRuns(pattern: string): Promise<string[]> {
+  let found = [resolve('/')]
+  for (const part of resolve(pattern).split(sep).filter(Boolean)) {
+    const next: string[] = []
+    for (const folder of found) {
+      if (!isPattern(part)) next.push(join(folder, part))
+      else for (const name of await foldersIn(folder)) if (matches(part, name)) next.push(join(folder, name))
+    }
+    found = next
+  }
+  const runs: string[] = []
+  for (const folder of found) if (await holdsSomething(folder)) runs.push(folder)
+  return runs.sort()
+}
+
+function matches(pattern: string, name: string): boolean {
+  if (name.startsWith('.') && !pattern.startsWith('.')) return false
+  const source = pattern
+    .replaceAll(/[^\w*?]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
+  return new RegExp(`^${source}$`, 's').test(name)
+}
+
+async function foldersIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  return entries.filter((entry) => entry.isDirectory() || entry.isSymbolicLink()).map(({ name }) => name)
+}
+
+async function holdsSomething(folder: string): Promise<boolean> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  const isStep = entries.some(({ name }) => checkpointStep(name) !== undefined)
+  return isStep || checkpointKind(fileNames(entries)) !== undefined
+}
+
+/**
+ * Refuses a folder that is no run itself but has some below it, since what comes into them would never be seen from there,
+ * and what is no folder. One that does not exist yet is waited for.
+ *
+ * @throws AMBIGUOUS naming the runs; FILE_NOT_FOUND for a file
+ */
+export async function refuseParent(folder: string): Promise<void> {
+  const found = await stat(folder).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw fileError(error, folder)
+  })
+  if (found === undefined) return
+  if (!found.isDirectory())
+    throw new TraitscopeError('FILE_NOT_FOUND', `expected a folder at ${folder}, found a file`)
+  const entries = await listFolder(folder, 'vanished')
+  if (await holdsSomething(folder)) return
+  const below = await nestedRuns(folder)
+  if (entries.length === 0 || !below.some(({ kind }) => kind === 'run')) return
+  throw new TraitscopeError(
+    'AMBIGUOUS',
+    `${folder} holds no checkpoint and no weights of its own, but ${listRuns(below)}: name one of them, or several, e.g. '${join(folder, '*')}'`,
+  )
+}

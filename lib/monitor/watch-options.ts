@@ -1,0 +1,39 @@
+import type { Bundle } from '../detector/bundle.js'
+import type { MeasurementOptions } from '../trajectory/prepare-measurement.js'
+import type { Step } from '../trajectory/trajectory.js'
+import type { SecureMode } from './secured-files.js'
+
+/** How to watch, and when to end. */
+export interface WatchRunOptions extends MeasurementOptions {
+  /** Stops the watch: the last event is then `end` with reason `aborted`. */
+  signal?: AbortSignal | undefined
+  /** Time between two looks at the folder, in milliseconds; default 2000. */
+  intervalMs?: number | undefined
+  /** Look once, measure what is there, end. */
+  once?: boolean | undefined
+  /**
+   * End with the first checkpoint of this step or a later one, also when it cannot be measured: the last step of the
+   * training run, or the last one of interest. What comes after it is not looked at.
+   */
+  untilStep?: number | undefined
+  /** End when nothing has changed for this long, in milliseconds. Default: watch until stopped. */
+  idleMs?: number | undefined
+  /** Give a verdict on every checkpoint by this bundle, whose directions must be the ones that are watched with. */
+  bundle?: Bundle | undefined
+  /** End at the first checkpoint whose verdict is an alarm. */
+  endOnAlarm?: boolean | undefined
+  /**
+   * Folder for what a watch must remember, such as `defaultStateDir()`: a folder per run, with its `events.jsonl` and the
+   * files that are secured. A watch that begins later goes on where this one ended. Default: nothing is kept.
+   */
+  stateDir?: string | undefined
+  /**
+   * How adapters are kept from the trainer's rotation until they are measured: a hard link where that can be made, else a copy
+   * (`link`, default), always a `copy`, or `off`. It needs a `stateDir`.
+   */
+  secure?: SecureMode | undefined
+  /** Which of several checkpoints is measured first; default the newest, with `once` the oldest. The final weights come last. */
+  order?: 'newest' | 'oldest' | undefined
+  /** Fraction done of the pass over step 0 or a checkpoint: 0 as soon as work on it begins, 1 when it ends, however. */
+  onProgress?: ((step: Step, fraction: number) => void) | undefined
+}

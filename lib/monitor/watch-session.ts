@@ -1,0 +1,323 @@
+import { once } from 'node:events'
+import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Directions } from '../directions/directions.js'
+import { asTraitscopeError, type TraitscopeError, throwIfAborted } from '../errors.js'
+import { runState } from '../events/state-folder.js'
+import type { EndEvent, EndReason, WatchEvent } from '../events/watch-events.js'
+import type { Model } from '../model/model.js'
+import { prepareMeasurement } from '../trajectory/prepare-measurement.js'
+import type { Step } from '../trajectory/trajectory.js'
+import { BaseFile } from './base-file.js'
+import { Backoff } from './failures.js'
+import type { Candidate } from './measure-candidate.js'
+import { Measurer } from './measurer.js'
+import { Pace } from './pace.js'
+import type { Tell } from './run-journal.js'
+import { isPattern, matchingRuns, refuseParent } from './run-patterns.js'
+import { BaseChanged, RunWatch } from './run-watch.js'
+import type { WatchRunOptions } from './watch-options.js'
+import { watchedUnder } from './watched-under.js'
+
+/** A failure that may pass is tried again after so many intervals at first. */
+const RETRY_INTERVALS = 5
+/** Before the next look, when there is more to read. */
+const AT_ONCE_MS = 10
+
+/** What the looks and the passes of a watch share: its runs, whose turn it is, and when it ends. */
+export class WatchSession {
+  readonly #runs = new Map<string, RunWatch>()
+  /** Of runs that could not be taken up. */
+  readonly #refused = new Map<string, Backoff>()
+  readonly #stop = new AbortController()
+  readonly #signal: AbortSignal
+  readonly #pace = new Pace()
+  readonly #baseBackoff: Backoff
+  readonly #intervalMs: number
+  readonly #newestFirst: boolean
+  /** By run, the first step that was the last one of interest or a later one. */
+  readonly #past = new Map<string, number>()
+  #turns: RunWatch[] = []
+  #measurer!: Measurer
+  #base!: BaseFile
+  #end: EndReason | undefined
+  #ownEnd: EndEvent | undefined
+  #lookedAt = false
+  #busy = false
+  #changedMs = 0
+  #baseProblem: string | undefined
+  #wake: () => void = () => {}
+
+  constructor(
+    private readonly model: Model,
+    private readonly directions: Directions,
+    private readonly runDirs: readonly string[],
+    private readonly options: WatchRunOptions,
+    private readonly pass: Tell,
+  ) {
+    const { signal, intervalMs = 2000, once = false, order = once ? 'oldest' : 'newest' } = options
+    this.#intervalMs = intervalMs
+    this.#newestFirst = order === 'newest'
+    this.#baseBackoff = new Backoff(this.#retryMs)
+    this.#signal = AbortSignal.any([this.#stop.signal, ...(signal ? [signal] : [])])
+  }
+
+  get #retryMs(): number {
+    return RETRY_INTERVALS * this.#intervalMs
+  }
+
+  /** Ends the watch where it stands, without another event. */
+  stop(): void {
+    this.#finish('aborted')
+  }
+
+  /** @throws what is known before the first event, as `watchRuns` */
+  async run(): Promise<void> {
+    try {
+      try {
+        await this.#begin()
+      } catch (error) {
+        if (!this.options.signal?.aborted) throw error
+      }
+      if (!this.#signal.aborted)
+        await Promise.all([this.#looks(), this.#passes()].map((loop) => this.#guard(loop)))
+      await this.#tellEnd()
+    } finally {
+      for (const run of this.#runs.values()) await run.close()
+    }
+  }
+
+  async #begin(): Promise<void> {
+    const { model, directions, options } = this
+    const { bundle, allowMismatch, onProgress } = options
+    const signal = this.#signal
+    const layer = options.layer ?? bundle?.detector.mainLayer
+    const plan = await prepareMeasurement(model, directions, { ...options, layer })
+    this.#base = await BaseFile.of(model)
+    // What is refused is refused before the work.
+    const named = this.runDirs.filter((path) => !isPattern(path))
+    for (const path of named) await refuseParent(resolve(path))
+    for (const path of named) await this.#open(path, watchedUnder(plan, bundle))
+    onProgress?.(0, 0)
+    const base = await plan.measureBase({
+      signal,
+      onProgress: onProgress && ((fraction) => onProgress(0, fraction)),
+    })
+    onProgress?.(0, 1)
+    const noiseFloor = await plan.measureNoise(base, { signal })
+    this.#measurer = new Measurer(plan, base, noiseFloor, { bundle, allowMismatch })
+    for (const run of this.#runs.values()) await run.begin(this.#measurer)
+    this.#changedMs = performance.now()
+  }
+
+  async #open(path: string, conditions: string): Promise<RunWatch> {
+    const { stateDir, secure = 'link', adapterName, once = false } = this.options
+    const state = stateDir === undefined ? undefined : await runState(stateDir, path)
+    const run = await RunWatch.open(state?.run ?? resolve(path), {
+      ...{ state: state?.folder, secure, adapterName, once, conditions },
+      ...{ newestFirst: this.#newestFirst, retryMs: this.#retryMs },
+      tell: (event) => this.#tell(event),
+    })
+    this.#runs.set(resolve(path), run)
+    this.#turns.push(run)
+    return run
+  }
+
+  /** Runs that a pattern stands for since the last look. */
+  async #findRuns(): Promise<void> {
+    for (const pattern of this.runDirs.filter(isPattern)) {
+      for (const path of await matchingRuns(pattern)) {
+        if (this.#runs.has(path) || this.#refused.get(path)?.waits) continue
+        try {
+          const run = await this.#open(path, this.#measurer.conditions)
+          this.#refused.delete(path)
+          await run.begin(this.#measurer)
+        } catch (cause) {
+          await this.#refuse(path, asTraitscopeError(cause, `taking up ${path}`))
+        }
+      }
+    }
+  }
+
+  async #refuse(path: string, error: TraitscopeError): Promise<void> {
+    const backoff = this.#refused.get(path) ?? new Backoff(this.#retryMs)
+    const isNews = !this.#refused.has(path)
+    const retryMs = backoff.failed()
+    this.#refused.set(path, backoff)
+    if (isNews) await this.#tell({ type: 'error', run: path, time: now(), error, retryMs })
+  }
+
+  /** Looks at all runs, again and again, whatever is being measured. */
+  async #looks(): Promise<void> {
+    for (;;) {
+      await this.#findRuns()
+      let unread = 0
+      let changed = false
+      for (const run of this.#runs.values()) {
+        const look = await run.look(this.#signal)
+        unread += look.unread
+        changed ||= look.changed
+        if (this.#lookedAt) this.#pace.arrived(look.found)
+      }
+      if (unread === 0) this.#lookedAt = true
+      if (changed) this.#changedMs = performance.now()
+      this.#wake()
+      if (this.options.once && this.#lookedAt) return
+      if (this.#isIdle()) return this.#finish('idle')
+      const wait = unread > 0 ? Math.min(AT_ONCE_MS, this.#intervalMs) : this.#intervalMs
+      await sleep(wait, undefined, { signal: this.#signal })
+    }
+  }
+
+  /** Only a look that found nothing counts, so that a slow measurement is never taken for idleness. */
+  #isIdle(): boolean {
+    const { idleMs } = this.options
+    if (idleMs === undefined || this.#busy || this.#next() !== undefined) return false
+    return performance.now() - this.#changedMs >= idleMs
+  }
+
+  /** Measures what waits, one after the other. */
+  async #passes(): Promise<void> {
+    for (;;) {
+      const next = this.#baseBackoff.waits ? undefined : this.#next()
+      if (next === undefined) {
+        if (this.#past.size > 0 && this.#past.size >= this.#runs.size) return this.#finish('until-step')
+        if (this.options.once && this.#lookedAt) return this.#finish('once')
+        await this.#woken()
+        continue
+      }
+      this.#busy = true
+      try {
+        await this.#measure(next.run, next.candidate)
+      } finally {
+        this.#busy = false
+        this.#changedMs = performance.now()
+      }
+    }
+  }
+
+  async #measure(run: RunWatch, candidate: Candidate): Promise<void> {
+    this.#turns = [...this.#turns.filter((one) => one !== run), run]
+    try {
+      const milliseconds = await run.measure(candidate, this.#measurer, {
+        signal: this.#signal,
+        backlog: () => this.#backlog,
+        checkBase: () => this.#checkBase(run),
+        onProgress: this.options.onProgress,
+      })
+      if (milliseconds === undefined) return
+      const secures = this.options.stateDir !== undefined && this.options.secure !== 'off'
+      const secured = [...this.#runs.values()].reduce((sum, one) => sum + one.securedBacklog, 0)
+      const behind = this.#pace.passed(milliseconds / 1000, { backlog: this.#backlog, secured, secures })
+      if (behind) await run.tell(behind)
+    } catch (error) {
+      if (!(error instanceof BaseChanged)) throw error
+      if (this.options.once) this.#finish('failed')
+    }
+  }
+
+  async #checkBase(run: RunWatch): Promise<void> {
+    try {
+      await this.#base.check()
+      this.#baseBackoff.succeeded()
+      this.#baseProblem = undefined
+    } catch (cause) {
+      const error = asTraitscopeError(cause, `checking ${this.model.path}`)
+      const retryMs = this.#baseBackoff.failed()
+      if (this.#baseProblem !== error.message) {
+        this.#baseProblem = error.message
+        await run.tell({ type: 'error', error, retryMs })
+      }
+      throw new BaseChanged(error)
+    }
+  }
+
+  get #backlog(): number {
+    return [...this.#runs.values()].reduce((sum, run) => sum + run.backlog, 0)
+  }
+
+  /** Of the run whose turn it is, the newest or the oldest; the final weights last. */
+  #next(): { run: RunWatch; candidate: Candidate } | undefined {
+    const sign = this.#newestFirst ? -1 : 1
+    const order = (step: Step) => (step === 'final' ? Number.POSITIVE_INFINITY : sign * step)
+    for (const run of this.#turns) {
+      const last = this.#lastOf(run)
+      const [candidate] = run.candidates
+        .filter(({ seen: { step } }) => (step === 'final' ? !this.#past.has(run.path) : step <= last))
+        .sort((a, b) => order(a.seen.step) - order(b.seen.step))
+      if (candidate) return { run, candidate }
+    }
+    return undefined
+  }
+
+  /** The step behind which nothing is looked at. */
+  #lastOf(run: RunWatch): number {
+    const { untilStep } = this.options
+    if (untilStep === undefined) return Number.POSITIVE_INFINITY
+    const past = run.candidates.flatMap(({ seen }) =>
+      seen.step !== 'final' && seen.step >= untilStep ? [seen.step] : [],
+    )
+    return Math.min(...past, this.#past.get(run.path) ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** Passes an event on. Only who measures waits for the reader: looks go on meanwhile. */
+  async #tell(event: WatchEvent): Promise<void> {
+    if (event.type === 'end') {
+      this.#ownEnd = event
+      return
+    }
+    this.#changedMs = performance.now()
+    const passed = this.pass(event)
+    const { untilStep, endOnAlarm = false } = this.options
+    const { type, run } = event
+    const isSettled = type === 'checkpoint' || type === 'error' || type === 'lost'
+    if (untilStep !== undefined && isSettled && typeof event.step === 'number' && event.step >= untilStep) {
+      this.#past.set(run!, Math.min(event.step, this.#past.get(run!) ?? event.step))
+    }
+    if (type === 'checkpoint' || type === 'baseline') await passed
+    if (endOnAlarm && type === 'checkpoint' && event.verdict?.verdict === 'alarm') this.#finish('alarm')
+  }
+
+  /** Fulfilled by the next look. */
+  async #woken(): Promise<void> {
+    const wait = new AbortController()
+    this.#wake = () => wait.abort()
+    throwIfAborted(this.#signal)
+    await once(AbortSignal.any([wait.signal, this.#signal]), 'abort')
+  }
+
+  #finish(reason: EndReason): void {
+    this.#end ??= reason
+    this.#stop.abort(new Error(reason))
+  }
+
+  /** A loop that cannot go on ends the watch; one that was stopped has ended. */
+  async #guard(loop: Promise<void>): Promise<void> {
+    try {
+      await loop
+    } catch (cause) {
+      if (this.#signal.aborted) return
+      const error = asTraitscopeError(cause, 'the watch')
+      await this.#tell({ type: 'error', time: now(), error })
+      this.#finish('failed')
+    }
+  }
+
+  /** Every run's log has its own end; who watches gets one. */
+  async #tellEnd(): Promise<void> {
+    const reason = this.#end ?? 'aborted'
+    const runs = [...this.#runs.values()]
+    const isOne = runs.length === 1 && !this.runDirs.some(isPattern)
+    for (const run of runs) await run.tell({ type: 'end', reason, ...run.summary })
+    if (isOne && this.#ownEnd) return this.pass(this.#ownEnd)
+    const summaries = runs.map(({ summary }) => summary)
+    await this.pass({
+      ...{ type: 'end', time: now(), reason },
+      measured: summaries.reduce((sum, { measured }) => sum + measured, 0),
+      lost: summaries.reduce((sum, { lost }) => sum + lost, 0),
+      unfinished: summaries.flatMap(({ unfinished }) => unfinished),
+    })
+  }
+}
+
+const now = (): string => new Date().toISOString()

@@ -1,0 +1,45 @@
+// A watch of runs with a fake model: what it tells, in words.
+import { vi } from 'vitest'
+import type { WatchEvent } from '../../lib/events/watch-events.js'
+import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
+import type { WatchRunOptions } from '../../lib/monitor/watch-options.js'
+import { watchRuns } from '../../lib/monitor/watch-run.js'
+import { fakeDirections } from '../directions/fake-directions.js'
+import { fakePack } from '../directions/fake-model.js'
+import { attachedStates, attachingModel } from '../trajectory/fake-run.js'
+
+export const states = vi.mocked(hiddenStates)
+
+/** `type step`, or the reason of an event that has no step. */
+export const told = (event: WatchEvent): string =>
+  'step' in event && event.step !== undefined
+    ? `${event.type} ${event.step}`
+    : 'reason' in event
+      ? `${event.type}: ${event.reason}`
+      : event.type
+
+/** Watches until idle, or as `options` say; an event that reads like a key of the script triggers its action. */
+export async function watched(
+  runs: readonly string[],
+  options: Partial<WatchRunOptions> = {},
+  script: Record<string, () => unknown> = {},
+): Promise<WatchEvent[]> {
+  states.mockReset()
+  states.mockImplementation(attachedStates)
+  const events: WatchEvent[] = []
+  const pending = new Map(Object.entries(script))
+  const defaults = { pack: fakePack(), cacheDir: false as const, intervalMs: 5, idleMs: 80 }
+  const { model } = attachingModel()
+  for await (const event of watchRuns(model, fakeDirections(), runs, { ...defaults, ...options })) {
+    events.push(event)
+    const action = pending.get(told(event))
+    pending.delete(told(event))
+    await action?.()
+  }
+  if (pending.size > 0) throw new Error(`never told: ${[...pending.keys()]}; but ${events.map(told)}`)
+  return events
+}
+
+/** What was told of checkpoints, without what a script's own writing makes of them for a moment. */
+export const story = (events: readonly WatchEvent[]): string[] =>
+  events.map(told).filter((one) => !/^(waiting \d|secured)/.test(one))
