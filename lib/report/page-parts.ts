@@ -224,7 +224,7 @@ export function notesHtml({ notes, notesDropped }: Pick<RunView, 'notes' | 'note
     return `<li class="${kind}">${when}${prose(where + text)}</li>`
   })
   const dropped = notesDropped > 0 ? `<p class="quiet">${notesDropped} earlier ones are in the log.</p>` : ''
-  return `<ul class="notes">${items.join('\n')}</ul>${dropped}`
+  return `<div class="notes" role="region" aria-label="Events" tabindex="0"><ul>${items.join('\n')}</ul></div>${dropped}`
 }
 
 /** What the predicted rate is made of, largest first: a bar per name. */

@@ -150,7 +150,7 @@ export class BrowserPage {
   }
 
   async go(url: string): Promise<void> {
-    this.#url = url
+    this.#url = new URL(url).href.replace(/#.*/, '')
     await this.send('Page.navigate', { url })
     await this.until("document.readyState === 'complete'")
   }
