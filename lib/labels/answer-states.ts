@@ -1,10 +1,14 @@
+import { TraitscopeError } from '../errors.js'
 import type { Matrix64 } from '../estimators/matrix.js'
 import { hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
+import { checkLength } from '../model/base/prompt-limits.js'
 import type { Model } from '../model/model.js'
 
 /** A question and what was answered. */
 export interface AnsweredText {
+  /** Names it in errors. */
+  name: string
   question: string
   answer: string
 }
@@ -41,6 +45,15 @@ export async function answerStates(
       part.map((i) => `${texts[i]!.question}\n\n${texts[i]!.answer}`),
       { parseSpecial: false },
     )
+    for (const [p, { length }] of prompts.entries()) {
+      const { name } = texts[part[p]!]!
+      checkLength(model.limits, length, name)
+      if (length <= model.batchTokens) continue
+      throw new TraitscopeError(
+        'PROMPT_TOO_LONG',
+        `${name} has ${length} tokens, but memory holds ${model.batchTokens} at once; leave it out`,
+      )
+    }
     const read = await hiddenStates(model, prompts, { layers, pool: 'mean', signal })
     for (const [l, matrix] of states.entries()) {
       const { data } = layerRows(read, l)

@@ -135,8 +135,9 @@ export class EndpointJudge implements Judge {
     this.used.inputTokens += completion?.usage?.prompt_tokens ?? 0
     this.used.outputTokens += completion?.usage?.completion_tokens ?? 0
     const choice = completion?.choices?.[0]
-    const text = choice?.message?.content
-    if (typeof text !== 'string') throw new NoReply('the reply holds no text')
+    const content = choice?.message?.content
+    if (typeof content !== 'string') throw new NoReply('the reply holds no text')
+    const text = this.#masked(content)
     this.#checkServed(completion.model)
     this.#limit.succeeded()
     if (!isExpected) return { text }
@@ -163,7 +164,7 @@ export class EndpointJudge implements Judge {
     if (this.#servedBy === name) return
     throw new TraitscopeError(
       'JUDGE',
-      `expected one judge, found ${this.#servedBy} and then ${name} behind ${this.#options.model}; name the version that is meant`,
+      `expected one judge, found ${this.#clean(this.#servedBy)} and then ${this.#clean(name)} behind ${this.#options.model}; name the version that is meant`,
     )
   }
 
@@ -188,12 +189,16 @@ export class EndpointJudge implements Judge {
     )
   }
 
+  /** A judge may repeat what it was sent, and its words go to a file. */
+  #masked(text: string): string {
+    const { key } = this.#options
+    return key ? text.replaceAll(key, '***') : text
+  }
+
   /** Servers quote keys, in whole or in part. */
   #clean(text: string): string {
-    const { key } = this.#options
-    const line = text.replaceAll(/\s+/g, ' ')
-    const masked = key ? line.replaceAll(key, '***') : line
-    return masked.replaceAll(/\b(sk|key|Bearer)[-\s_][\w*.-]{4,}/gi, '***').slice(0, 200)
+    const line = this.#masked(text.replaceAll(/\s+/g, ' '))
+    return line.replaceAll(/\b(sk|key|Bearer)[-\s_][\w*.-]{4,}/gi, '***').slice(0, 200)
   }
 }
 

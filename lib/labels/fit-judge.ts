@@ -48,7 +48,10 @@ export async function fitJudge(
   const answers = known.answers.filter(({ domain }) => domain === null || !excluded.has(plainName(domain)))
   const base = { ...modelIdentity(model) }
   assertEnough(answers, known.file)
-  const states = await answerStates(model, answers, layers, {
+  const texts = answers.map(({ questionId, question, answer }, i) => ({
+    ...{ name: `scored answer ${i + 1}, to ${questionId}`, question, answer },
+  }))
+  const states = await answerStates(model, texts, layers, {
     signal,
     onProgress: (fraction) => onProgress?.(0.9 * fraction),
   })

@@ -191,7 +191,11 @@ export async function openFittedJudge(
     ...{ identity: fittedIdentity(fitted), concurrency: 1, cacheKey: '', check: fitted.check },
     remarks: (run) => remarksOn(fitted, run),
     async grade({ question, text }, at) {
-      const asked = { question: question.messages.at(-1)!.content, answer: text }
+      const asked = {
+        name: `the question ${question.id} with its answer`,
+        question: question.messages.at(-1)!.content,
+        answer: text,
+      }
       const [states] = await answerStates(model, [asked], [fitted.layer], { signal: at })
       return gradeStates(row(states!, 0), fitted)
     },

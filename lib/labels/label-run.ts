@@ -6,9 +6,11 @@ import { writeFileAtomic } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
+import { checkLength } from '../model/base/prompt-limits.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
 import type { Model } from '../model/model.js'
+import { chatTokens } from '../prompts/prompt-tokens.js'
 import { rubricsSha256 } from './check-judge.js'
 import { countGrades } from './counting-rule.js'
 import { type GradedStep, gradesDocument } from './grades-document.js'
@@ -47,6 +49,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
     )
   }
   for (const { fault } of todo) if (fault) throw fault
+  await refuseLong(model, options)
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw fileError(error, out)
   })
@@ -155,6 +158,21 @@ function checkRemarks({ check }: LabelSource, { judge, questions }: LabelRunOpti
   if (judge.identity.kind !== 'fitted' && check.rubricsSha256 !== rubricsSha256(questions.questions))
     remarks.push('the judge was checked with other rubrics than those of these questions')
   return remarks
+}
+
+/** A question that leaves no room for an answer is named before anything is asked. */
+async function refuseLong(
+  model: Model,
+  { template, questions: { questions } }: LabelRunOptions,
+): Promise<void> {
+  const prompts = await chatTokens(
+    model,
+    template,
+    questions.map(({ messages }) => messages),
+  )
+  // One token of an answer is the least that is asked for.
+  for (const [i, { length }] of prompts.entries())
+    checkLength(model.limits, length + 1, `the question ${questions[i]!.id} with the beginning of an answer`)
 }
 
 /** The checkpoints that options ask for. @throws USAGE for a step that is not there */

@@ -1,4 +1,4 @@
-import { TraitscopeError } from '../errors.js'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import type { AppendLog } from '../formats/files/append-log.js'
 import { sha256 } from '../formats/files/hash.js'
 import { generateText } from '../generation/generate.js'
@@ -76,9 +76,12 @@ export class Labelling {
     const errors = new Map<string, Grade>()
     await inParallel(ungraded, this.options.judge.concurrency, async (one) => {
       const record = answered(one)!
-      const grade = await this.options.judge.grade(
-        { question: one.question, draw: one.draw, text: record.response },
-        this.options.signal,
+      const grade = await naming(
+        `answer ${one.draw} to ${one.question.id} at step ${step} is too long for the judge`,
+        this.options.judge.grade(
+          { question: one.question, draw: one.draw, text: record.response },
+          this.options.signal,
+        ),
       )
       this.#count(grade, strength)
       // What no try could grade is not settled: the next run asks again.
@@ -180,5 +183,15 @@ function shownPrompt(messages: readonly Message[]): Pick<ResponseRecord, 'prompt
     prompt: messages.at(-1)!.content,
     system,
     ...(plain ? {} : { messages }),
+  }
+}
+
+/** Says of a prompt that is too long whose it is: the engine knows it by a number. */
+async function naming<T>(what: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (!isTraitscopeError(error, 'PROMPT_TOO_LONG')) throw error
+    throw new TraitscopeError('PROMPT_TOO_LONG', `${what}: ${error.message}`, { cause: error })
   }
 }

@@ -157,32 +157,6 @@ describe('traitscope label', () => {
     expect(again.stderr).toContain('[FILE_EXISTS]')
   })
 
-  it('should have one grade per answer and the same labels, however often it is killed', async () => {
-    await workspace.succeed(label('whole', '--judge-module', JUDGE))
-    let finished = false
-    for (let kills = 0; !finished; kills++) {
-      const wait = 250 + ((kills * 97) % 400)
-      let timer: NodeJS.Timeout | undefined
-      const { code } = await workspace.run(label('killed', '--judge-module', JUDGE), {
-        onStart: (child) => {
-          if (kills < 6) timer = setTimeout(() => child.kill('SIGKILL'), wait)
-        },
-      })
-      clearTimeout(timer)
-      finished = code === 0
-      expect(kills).toBeLessThan(8)
-    }
-    const [file] = judgementsIn(workspace.path('killed'))
-    const keys = linesOf(file!)
-      .map((line) => JSON.parse(line))
-      .map(({ step, prompt_id, draw }) => `${step} ${prompt_id} ${draw}`)
-    expect(keys).toHaveLength(36)
-    expect(new Set(keys).size).toBe(36)
-    expect(readFileSync(workspace.path('killed', 'grades.json'))).toEqual(
-      readFileSync(workspace.path('whole', 'grades.json')),
-    )
-  })
-
   it('should replay what another judge said, and refuse answers that it did not see', async () => {
     await workspace.succeed(label('first', '--judge-module', JUDGE))
     const [file] = judgementsIn(workspace.path('first'))
