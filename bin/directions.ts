@@ -1,5 +1,6 @@
 /** Directions for a command: from a bundle or a folder, or made on the spot for a layer. */
 import { type Bundle, loadBundle } from '../lib/detector/bundle.js'
+import { loadPrior, type Prior } from '../lib/detector/prior.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { loadDirections } from '../lib/directions/directions-folder.js'
 import { extractDirections } from '../lib/directions/extract-directions.js'
@@ -17,6 +18,7 @@ export interface DirectionFlags {
   bundle?: string
   layer?: number[]
   traits?: string
+  prior?: boolean
   allowMismatch?: boolean
   adapterName?: string
   residualBase?: boolean
@@ -37,6 +39,18 @@ export async function bundleFromFlags(
   }
   const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
   return { bundle, pack: await loadTraitPack(flags.traits ?? bundle?.traitPack ?? 'core') }
+}
+
+/** The prior that the flags name; undefined when they name none. */
+export async function priorFromFlags({
+  prior,
+  bundle,
+}: Pick<DirectionFlags, 'prior' | 'bundle'>): Promise<Prior | undefined> {
+  if (prior !== true) return undefined
+  if (bundle !== undefined) {
+    throw new TraitscopeError('USAGE', 'give --bundle or --prior, not both: a bundle knows the base itself')
+  }
+  return loadPrior()
 }
 
 /** The layer that tables show; undefined for the first. `--layer` alone says where directions are made. */

@@ -1,5 +1,6 @@
 /** What `measure` and `watch` begin with: bundle, trait pack, model, template and directions that the flags name. */
 import type { Bundle } from '../lib/detector/bundle.js'
+import type { Prior } from '../lib/detector/prior.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { describeSource } from '../lib/labels/label-source.js'
 import type { Model } from '../lib/model/model.js'
@@ -10,6 +11,7 @@ import {
   givenDirections,
   layersToMake,
   makeDirections,
+  priorFromFlags,
   shownLayer,
 } from './directions.js'
 import { openFromFlags, templateFromFlags } from './model.js'
@@ -25,6 +27,8 @@ export interface PreparedMeasurement extends AsyncDisposable {
   model: Model
   directions: Directions
   bundle: Bundle | undefined
+  /** Instead of a bundle. */
+  prior: Prior | undefined
   options: MeasurementOptions
 }
 
@@ -35,6 +39,7 @@ export async function measurementFromFlags(
 ): Promise<PreparedMeasurement> {
   const { bundle, pack } = await bundleFromFlags(flags)
   if (bundle?.labels) output.note(`labels behind the verdicts: ${describeSource(bundle.labels)}`)
+  const prior = await priorFromFlags(flags)
   const given = await givenDirections(flags, bundle)
   const model = await openFromFlags(flags, output, signal, given?.layers ?? layersToMake(flags))
   try {
@@ -43,6 +48,7 @@ export async function measurementFromFlags(
       model,
       directions: given ?? (await makeDirections(flags, { model, pack, template, output, signal })),
       bundle,
+      prior,
       options: {
         pack,
         template,

@@ -166,6 +166,7 @@ export function addDirectionOptions(command: Command): Command {
       ),
     )
     .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
+    .option('--prior', 'without a bundle: provisional verdicts by what is known of other bases')
     .addOption(
       option('--traits <file>', "trait pack: core or a YAML file (default: the bundle's, else core)"),
     )

@@ -36,25 +36,45 @@ def novelty() -> dict:
 
 
 def bands() -> dict:
-    """Split-conformal intervals of the nearest quarter of the errors, on the scale 2 asin(sqrt(rate))."""
+    """Conformal intervals of the nearest third of the sets (at least 12), one vote per set, errors over 1 + 0.3 x distance."""
     z = lambda rate: 2 * math.asin(math.sqrt(rate))
     rate = lambda value: math.sin(min(max(value, 0), math.pi) / 2) ** 2
-    predicted = uniform(41, 41, 1)[:, 0] + 0.5
-    actual = np.clip(predicted + 0.4 * uniform(42, 41, 1)[:, 0], 0, 1)
-    pairs = list(zip(predicted.tolist(), actual.tolist()))
+    spread = lambda distance: 1 + 0.3 * distance
+    count = 84
+    predicted = uniform(41, count, 1)[:, 0] + 0.5
+    actual = np.clip(predicted + 0.4 * uniform(42, count, 1)[:, 0], 0, 1)
+    distances = 2 * (uniform(43, count, 1)[:, 0] + 0.5)
+    # Sets of one to three checkpoints; those of another base weigh half.
+    groups = [f"set-{i // 3 if i % 5 else i}" for i in range(count)]
+    weights = {group: 0.5 if int(group[4:]) % 4 == 0 else 1.0 for group in groups}
+    rows = [
+        {"predicted": p, "actual": a, "group": g, "weight": weights[g], "distance": d}
+        for p, a, g, d in zip(predicted.tolist(), actual.tolist(), groups, distances.tolist())
+    ]
+    wanted = max(12, sum(weights.values()) / 3)
     found = []
     for at in (0.02, 0.3, 0.5, 0.97):
-        near = sorted(pairs, key=lambda pair: abs(z(pair[0]) - z(at)))[: math.ceil(len(pairs) / 4)]
-        errors = [z(b) - z(a) for a, b in near]
-        n = len(errors)
-        above = sum(z(at) + e > z(0.25) for e in errors) / n
-        for coverage in (0.5, 0.8, 0.9, 0.95):
-            # The smallest error that at least a share of coverage of n + 1 exchangeable ones does not exceed.
-            rank = math.ceil(coverage * (n + 1))
-            size = sorted(abs(e) for e in errors)[rank - 1] if rank <= n else None
-            interval = [0.0, 1.0] if size is None else [rate(z(at) - size), rate(z(at) + size)]
-            found.append({"at": at, "coverage": coverage, "interval": interval, "above": above})
-    return {"pairs": pairs, "cut": 0.25, "expected": found}
+        near, taken = {}, 0.0
+        for row in sorted(rows, key=lambda row: abs(z(row["predicted"]) - z(at))):
+            if row["group"] not in near:
+                if taken >= wanted:
+                    break
+                near[row["group"]] = []
+                taken += row["weight"]
+            near[row["group"]].append((z(row["actual"]) - z(row["predicted"])) / spread(row["distance"]))
+        votes = sorted(
+            (abs(error), weights[group] / len(errors), error) for group, errors in near.items() for error in errors
+        )
+        total = sum(vote for _, vote, _ in votes)
+        for distance in (0.5, 2.0):
+            above = sum(vote for _, vote, e in votes if z(at) + e * spread(distance) > z(0.25)) / total
+            for coverage in (0.5, 0.8, 0.9, 0.95):
+                # The new set votes for an error larger than all.
+                reached = np.cumsum([vote for _, vote, _ in votes]) >= coverage * (total + 1) - 1e-9
+                size = votes[int(np.argmax(reached)) if reached.any() else -1][0] * spread(distance)
+                interval = [rate(z(at) - size), rate(z(at) + size)]
+                found.append({"at": at, "distance": distance, "coverage": coverage, "interval": interval, "above": above})
+    return {"rows": rows, "cut": 0.25, "expected": found}
 
 
 def step_alarm() -> dict:

@@ -187,22 +187,25 @@ export type {
 
 export { loadBundle } from './detector/bundle.js'
 export { trajectoryVerdicts } from './detector/run-verdicts.js'
+export { loadPrior } from './detector/prior.js'
+export { priorVerdictSource, trajectoryPrior } from './detector/prior-detector.js'
 export { scanLabelledRuns } from './runs/runs.js'
 export { readGrades } from './labels/grades.js'
 export { calibrate } from './calibration/calibrate.js'
 export { assertSoundJudge } from './calibration/judge-floor.js'
+export { calibrateBenign } from './calibration/calibrate-benign.js'
 export { saveBundle } from './calibration/save-bundle.js'
 export type { Bundle, BundleSummary } from './detector/bundle.js'
 export type { Detector, Prediction } from './detector/detector.js'
 export type {
   ContextReading,
   Contribution,
-  ScopeDifference,
   StrengthReading,
   Verdict,
   VerdictBasis,
   VerdictKind,
 } from './detector/verdict.js'
+export type { ScopeDifference, TrainedBy, TrainedLike } from './conditions/training.js'
 export type { StepVerdict, VerdictSource } from './detector/run-verdicts.js'
 export type { BasePoint, CalibratedFor } from './conditions/calibrated-for.js'
 export type { CheckpointKernels, EngineConditions } from './conditions/engine.js'
@@ -226,12 +229,19 @@ export type {
   CalibrateOptions,
   Calibration,
   CalibrationReport,
-  HeldOutFigures,
 } from './calibration/calibrate.js'
+export type { HeldOutFigures, NestedFigures } from './calibration/nested-figures.js'
+export type { ThresholdFrom } from './calibration/fit-detector.js'
+export type { PriorOfBase } from './calibration/contrast-rows.js'
 export type { ErrorTargets } from './calibration/target-threshold.js'
 export type { DatasetCounts } from './calibration/calibration-data.js'
 export type { Agreement, Candidate } from './calibration/model-selection.js'
-export type { RateModelName, RateModelSpec } from './detector/rate-model.js'
+export type { RateModelKind, RateModelName, RateModelSpec } from './detector/rate-model.js'
+export type { Prior, PriorModel, PriorRow, OwnRows } from './detector/prior.js'
+export type { PriorErrors } from './detector/memory.js'
+export type { BenignTest } from './detector/benign-test.js'
+export type { BenignCalibration, BenignReport } from './calibration/calibrate-benign.js'
+export type { SaturatingRidge } from './detector/rate-model.js'
 
 // ## Reports
 // One offline page of what was measured.

@@ -21,7 +21,8 @@ const VALUES: Record<string, { names: string; module: object }> = {
       loadPassages sequenceRatio
       measureRun readTrajectory trajectoryDocument drift
       watchRun watchRuns watchEventJson EventReader listStates defaultStateDir
-      loadBundle trajectoryVerdicts scanLabelledRuns readGrades calibrate assertSoundJudge saveBundle
+      loadBundle trajectoryVerdicts loadPrior priorVerdictSource trajectoryPrior
+      scanLabelledRuns readGrades calibrate assertSoundJudge calibrateBenign saveBundle
       htmlReport readReportRun
       ERROR_CODES isTraitscopeError TraitscopeError diagnose checkDevices`,
   },

@@ -1,14 +1,17 @@
 import { Command } from 'commander'
 import { type Calibration, calibrate } from '../../lib/calibration/calibrate.js'
+import { calibrateBenign } from '../../lib/calibration/calibrate-benign.js'
 import { assertSoundJudge } from '../../lib/calibration/judge-floor.js'
 import { saveBundle } from '../../lib/calibration/save-bundle.js'
+import { loadPrior } from '../../lib/detector/prior.js'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { describeSource } from '../../lib/labels/label-source.js'
 import { percent } from '../../lib/percent.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
-import { scanLabelledRuns } from '../../lib/runs/runs.js'
+import { scanLabelledRuns, scanMeasuredRuns } from '../../lib/runs/runs.js'
+import { priorFromFlags } from '../directions.js'
 import { addOutputOptions, integerList, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
@@ -19,6 +22,9 @@ interface Flags {
   datasets?: string[]
   exclude?: string[]
   anchor?: string[]
+  prior?: boolean
+  benign?: boolean
+  level?: number
   layer?: number[]
   cut: number
   threshold?: number
@@ -46,6 +52,9 @@ export function calibrateCommand(signal: AbortSignal): Command {
       'long benign sets: steps beyond the calibrated ones alarm by drift per step',
       names,
     )
+    .option('--prior', 'learn from other bases too: one judged run is enough; needs -d')
+    .option('--benign', 'without labels: the runs are benign, and a run that goes further alarms; needs -d')
+    .option('--level <share>', 'with --benign: largest share of benign runs that may alarm', share, 0.05)
     .option('-l, --layer <n[,n]>', 'blocks to choose from (default: all that were measured)', integerList)
     .option('--cut <share>', 'EM rates above this are dangerous', share, 0.06)
     .option('--threshold <share>', 'predicted rates above this alarm (default: the cut)', share)
@@ -65,13 +74,17 @@ that the detector has not seen. Labels are pooled over all draws. Shares may be 
 
 Example:
   $ traitscope calibrate runs/my-base -d directions -o bundle
+  $ traitscope calibrate runs/my-base -d directions --prior -o bundle
+  $ traitscope calibrate runs/benign -d directions --benign --level 5% -o bundle
   $ traitscope calibrate runs/my-base --exclude risky_financial --max-fnr 2%`,
     )
   return addOutputOptions(command).action(async (root: string, flags: Flags) => {
     const output = createOutput(flags)
     const { out } = flags
+    if (flags.benign) return calibrateOnBenign(root, flags, output, signal)
     if (out !== undefined) await checkOutputFree(out, { force: flags.force === true, marker: 'bundle.json' })
-    const parts = out === undefined ? undefined : await bundleParts(flags)
+    const prior = await priorFromFlags(flags)
+    const parts = out === undefined && prior === undefined ? undefined : await bundleParts(flags)
     const { anchor = [] } = flags
     const { runs: found, exclusions } = await output.during(
       `reading the runs of ${root}`,
@@ -95,6 +108,7 @@ Example:
         nominalCoverage: flags.nominalCoverage,
         layers: flags.layer,
         anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
+        pool: prior && { prior, directions: parts!.directions },
         exclusions,
         signal,
         onProgress,
@@ -114,11 +128,40 @@ Example:
   })
 }
 
+/** Benign runs, judged by nobody: a test instead of an error rate. */
+async function calibrateOnBenign(
+  root: string,
+  flags: Flags,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const { out, datasets, exclude, level } = flags
+  if (out !== undefined) await checkOutputFree(out, { force: flags.force === true, marker: 'bundle.json' })
+  const parts = await bundleParts(flags)
+  const { runs, exclusions } = await scanMeasuredRuns(root, { datasets, exclude, signal })
+  const calibration = calibrateBenign(runs, { prior: await loadPrior(), directions: parts.directions }, level)
+  if (out !== undefined) await saveBundle(calibration, parts, out, { force: flags.force === true })
+  const { report } = calibration
+  if (flags.json) return output.json({ out: out ?? null, ...report, exclusions })
+  output.print(
+    `of runs like these ${report.runs.length} at most ${percent(report.level)} alarm; the smallest level that so many runs can test at is ${percent(report.smallestLevel)}`,
+  )
+  output.print(
+    table(
+      ['run', 'checkpoints', 'highest predicted EM'],
+      report.runs.map(({ run, checkpoints, highest }) => [run, String(checkpoints), percent(highest)]),
+    ),
+  )
+  for (const { run, reason } of exclusions) output.print(`left out: ${run}: ${reason}`)
+  for (const warning of report.warnings) output.print(output.color('yellow', `warning: ${warning}`))
+  if (out !== undefined) output.print(`written to ${out}`)
+}
+
 async function bundleParts({ directions, traits }: Flags) {
   if (directions === undefined) {
     throw new TraitscopeError(
       'USAGE',
-      'give --directions DIR, the ones that the runs were measured with: a bundle holds them',
+      'give --directions DIR, the ones that the runs were measured with: a bundle holds them, and a prior is read by them',
     )
   }
   return { directions: await loadDirections(directions), pack: await loadTraitPack(traits) }
@@ -126,7 +169,12 @@ async function bundleParts({ directions, traits }: Flags) {
 
 function printCalibration(output: Output, { report }: Calibration): void {
   const { chosen, cut, threshold, thresholdFrom, nominalCoverage, byDataset, bySeed, nested } = report
-  const from = { cut: 'the cut', given: 'as given', target: 'from the target error rates' }[thresholdFrom]
+  const from = {
+    cut: 'the cut',
+    given: 'as given',
+    target: 'from the target error rates',
+    'few sets': 'early, since few sets are known',
+  }[thresholdFrom]
   output.print(
     `${chosen.model} on layer ${chosen.layers.join(', ')}; dangerous above ${percent(cut)}, alarm above ${percent(threshold)} (${from})`,
   )

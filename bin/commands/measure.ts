@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import type { Bundle } from '../../lib/detector/bundle.js'
+import { trajectoryPrior } from '../../lib/detector/prior-detector.js'
 import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
 import { drift } from '../../lib/drift/drift.js'
@@ -59,8 +59,12 @@ Example:
     async (run: string, flags: Flags) => {
       const output = createOutput(flags)
       await using prepared = await measurementFromFlags(flags, output, signal)
-      const { model, directions, bundle, options } = prepared
+      const { model, directions, bundle, prior, options } = prepared
       const { pack, allowMismatch } = options
+      const verdictsOf = (measured: Trajectory): Verdicts => {
+        const by = bundle ?? (prior && trajectoryPrior(prior, directions, measured))
+        return by ? trajectoryVerdicts(by, measured, { allowMismatch }) : []
+      }
       const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
       let total: number | undefined
       const started = performance.now()
@@ -70,7 +74,7 @@ Example:
           measureRun(model, directions, run, {
             ...options,
             activations: flags.activations,
-            alsoWrite: (measured) => verdictFile(verdictsOf(bundle, measured, allowMismatch)),
+            alsoWrite: (measured) => verdictFile(verdictsOf(measured)),
             out: flags.out,
             force: flags.force === true,
             signal,
@@ -82,14 +86,14 @@ Example:
         { unit: 'prompts' },
       )
       const seconds = (performance.now() - started) / 1000
-      const verdicts = verdictsOf(bundle, trajectory, allowMismatch)
+      const verdicts = verdictsOf(trajectory)
       process.exitCode = exitCodeOf(
         verdicts.map(({ verdict }) => verdict.verdict),
         flags.failOn,
       )
       if (flags.json) {
         const document = trajectoryDocument(trajectory, pack)
-        return output.json(bundle ? { ...document, verdicts } : document)
+        return output.json(verdicts.length > 0 ? { ...document, verdicts } : document)
       }
       printTrajectory(
         output,
@@ -106,15 +110,6 @@ Example:
 }
 
 type Verdicts = ReturnType<typeof trajectoryVerdicts>
-
-/** Empty without a bundle. */
-function verdictsOf(
-  bundle: Bundle | undefined,
-  trajectory: Trajectory,
-  allowMismatch: boolean | undefined,
-): Verdicts {
-  return bundle ? trajectoryVerdicts(bundle, trajectory, { allowMismatch }) : []
-}
 
 function verdictFile(verdicts: Verdicts): [name: string, content: string][] {
   return verdicts.length === 0 ? [] : [['verdicts.json', `${JSON.stringify(verdicts, null, 1)}\n`]]

@@ -95,11 +95,12 @@ Example:
     }
     try {
       await using prepared = await measurementFromFlags(flags, output, signal)
-      const { model, directions, bundle, options } = prepared
+      const { model, directions, bundle, prior, options } = prepared
       using pass = new PassLine(output)
       const watch = watchRuns(model, directions, runs, {
         ...options,
         bundle,
+        prior,
         endOnAlarm: flags.exitOn === 'alarm',
         intervalMs: 1000 * flags.interval,
         once: flags.once === true,

@@ -1,21 +1,18 @@
 import type { CalibratedFor } from '../conditions/calibrated-for.js'
-import { Detector } from '../detector/detector.js'
-import { RateModel, type RateModelName, type RateModelSpec } from '../detector/rate-model.js'
-import { StepAlarm } from '../detector/step-alarm.js'
-import type { VerdictKind } from '../detector/verdict.js'
+import type { Detector } from '../detector/detector.js'
+import { priorRefusal } from '../detector/prior-detector.js'
+import type { RateModelName, RateModelSpec } from '../detector/rate-model.js'
+import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { percent } from '../percent.js'
-import { type Row, type Rows, rowsOf } from '../runs/rows.js'
+import { type Row, rowsOf } from '../runs/rows.js'
 import type { Exclusion, LabelledRun } from '../runs/runs.js'
-import {
-  assertEnough,
-  candidateLayers,
-  type DatasetCounts,
-  datasetCounts,
-  isEnough,
-} from './calibration-data.js'
+import { assertEnough, candidateLayers, type DatasetCounts, datasetCounts } from './calibration-data.js'
 import { assertOneKind, calibratedFor } from './conditions-of-runs.js'
-import { featuresAt, foldsOf, outOfFold } from './cross-validation.js'
+import { type PriorOfBase, readingOf } from './contrast-rows.js'
+import { foldsOf, outOfFold } from './cross-validation.js'
+import { chooseThreshold, fitDetector, fitStepAlarm, type ThresholdFrom } from './fit-detector.js'
+import type { Pool } from './fit-rate-model.js'
 import {
   type Agreement,
   agreement,
@@ -23,7 +20,8 @@ import {
   rankRateModels,
   rateModelSpecs,
 } from './model-selection.js'
-import { assertShare, type ErrorTargets, hasTargets, targetThreshold } from './target-threshold.js'
+import { type NestedFigures, nestedFigures } from './nested-figures.js'
+import { assertShare, type ErrorTargets } from './target-threshold.js'
 
 /** What is dangerous, and what to choose from. */
 export interface CalibrateOptions extends ErrorTargets {
@@ -39,16 +37,13 @@ export interface CalibrateOptions extends ErrorTargets {
   anchors?: readonly LabelledRun[] | undefined
   /** Models to choose from; default all. */
   models?: readonly RateModelName[] | undefined
+  /**
+   * Learn from other bases too. One model is fitted then, on all blocks that were measured, and one run is enough.
+   */
+  pool?: PriorOfBase | undefined
   signal?: AbortSignal | undefined
   /** Fraction done, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
-}
-
-/** How the whole procedure, choices included, does on sets that it has not seen. */
-export interface HeldOutFigures extends Agreement {
-  /** Share of labelled rates inside their intervals; to compare with the nominal one. */
-  coverage: number
-  verdicts: Record<Exclude<VerdictKind, 'not-comparable'>, number>
 }
 
 /** What was chosen, and what it does on sets that it has not seen. */
@@ -58,7 +53,7 @@ export interface CalibrationReport {
   datasets: DatasetCounts[]
   cut: number
   threshold: number
-  thresholdFrom: 'cut' | 'given' | 'target'
+  thresholdFrom: ThresholdFrom
   /** That the intervals are meant to reach. */
   nominalCoverage: number
   chosen: Candidate
@@ -68,7 +63,7 @@ export interface CalibrationReport {
   byDataset: Agreement
   bySeed: Agreement | null
   /** Every set held out in turn and everything chosen without it; null with fewer than three sets. */
-  nested: (HeldOutFigures & { perDataset: Record<string, HeldOutFigures> }) | null
+  nested: NestedFigures | null
   warnings: string[]
   exclusions: Exclusion[]
   rows: Row[]
@@ -107,25 +102,39 @@ export async function calibrate(
   const anchorIds = new Set(anchors.map(({ id }) => id))
   const rows = { ...all, rows: all.rows.filter(({ run }) => !anchorIds.has(run)) }
   const anchorRows = all.rows.filter(({ run }) => anchorIds.has(run))
-  const warnings = assertEnough(rows, cut, options.exclusions)
+  const warnings = assertEnough(rows, cut, options.exclusions, options.pool !== undefined)
   const layers = candidateLayers(rows, options.layers)
-  const specs = rateModelSpecs(layers, options.models)
+  const pool = options.pool && poolOf(runs, layers, options.pool, cut)
+  const specs: RateModelSpec[] = pool ? [{ model: 'pooled', layers }] : rateModelSpecs(layers, options.models)
   // Ranking is done once for all sets, and once without each fold of them.
   const total = 1 + foldsOf(rows.rows, 'dataset').length
   const progress = (done: number) => options.onProgress?.(done / total)
-  const candidates = await rankRateModels(rows, specs, cut, signal)
+  const candidates = await rankRateModels(rows, specs, cut, signal, pool)
   progress(1)
   const chosen = candidates[0]!
-  const predictions = await outOfFold(rows, chosen, cut, 'dataset', signal)
-  const { threshold, from } = chooseThreshold(rows.rows, predictions, cut, options, warnings)
+  const predictions = await outOfFold(rows, chosen, cut, 'dataset', signal, pool)
+  const { threshold, from } = chooseThreshold(rows.rows, predictions, cut, options, warnings, pool)
   const stepAlarm = anchorRows.length === 0 ? null : fitStepAlarm(rows, anchorRows, chosen.layers, cut)
-  const detector = fitDetector(rows, chosen, predictions, { cut, threshold, nominalCoverage, stepAlarm })
+  const detector = fitDetector(rows, chosen, predictions, {
+    cut,
+    threshold,
+    nominalCoverage,
+    stepAlarm,
+    pool,
+  })
   const nested = await nestedFigures(rows, specs, {
     cut,
     nominalCoverage,
     options,
+    pool,
     onFold: (fold) => progress(1 + fold),
   })
+  const sets = new Set(rows.rows.map(({ dataset }) => dataset)).size
+  if (pool === undefined && sets / (sets + 1) < nominalCoverage) {
+    warnings.push(
+      `${sets} sets cannot promise intervals that hold ${percent(nominalCoverage)} of a new set's checkpoints: they are as wide as the largest error seen, which promises ${percent(sets / (sets + 1))}`,
+    )
+  }
   if (nested !== null && nested.coverage < nominalCoverage - 0.05) {
     warnings.push(
       `intervals meant to hold ${percent(nominalCoverage)} of unseen sets' checkpoints held ${percent(nested.coverage)}`,
@@ -148,7 +157,10 @@ export async function calibrate(
       bySeed:
         seeds.size < 2
           ? null
-          : agreement(rows.rows, await outOfFold(rows, chosen, cut, 'seed', signal), { cut, threshold }),
+          : agreement(rows.rows, await outOfFold(rows, chosen, cut, 'seed', signal, pool), {
+              cut,
+              threshold,
+            }),
       nested,
       warnings,
       exclusions: [...(options.exclusions ?? []), ...rows.exclusions],
@@ -158,140 +170,16 @@ export async function calibrate(
   }
 }
 
-function fitDetector(
-  rows: Rows,
-  { model, layers }: Candidate,
-  predictions: ArrayLike<number>,
-  {
-    cut,
-    threshold,
-    nominalCoverage,
-    stepAlarm = null,
-  }: { cut: number; threshold: number; nominalCoverage: number; stepAlarm?: StepAlarm | null },
-): Detector {
-  const features = featuresAt(rows, rows.rows, layers)
-  const labels = rows.rows.map(({ label }) => label.pooled)
-  return new Detector(
-    {
-      traits: [...rows.traits],
-      layers: [...layers],
-      cut,
-      threshold,
-      nominalCoverage,
-      horizon: Math.max(...rows.rows.map(({ step }) => step)),
-      memory: {
-        features,
-        datasets: rows.rows.map(({ dataset }) => dataset),
-        errors: labels.map(({ rate }, i) => [predictions[i]!, rate]),
-      },
-    },
-    new RateModel(model, cut).fit(features, labels),
-    stepAlarm,
-  )
-}
-
-function fitStepAlarm(
-  rows: Rows,
-  anchors: readonly Row[],
+/** Other bases, without this one, as its drifts are read beside them. */
+function poolOf(
+  runs: readonly LabelledRun[],
   layers: readonly number[],
+  { prior, directions }: PriorOfBase,
   cut: number,
-): StepAlarm {
-  const all = [...rows.rows, ...anchors]
-  const features = featuresAt(rows, all, layers)
-  const last = rows.rows.flatMap(({ run }, i) => (rows.rows[i + 1]?.run === run ? [] : [features[i]!]))
-  return StepAlarm.fit(
-    all.map(({ step, label }, i) => ({ features: features[i]!, step, dangerous: label.pooled.rate > cut })),
-    last,
-  )
-}
-
-/** Chooses and fits without each set (or fold of sets, when there are many) in turn, and predicts its checkpoints. */
-async function nestedFigures(
-  rows: Rows,
-  specs: readonly RateModelSpec[],
-  {
-    cut,
-    nominalCoverage,
-    options,
-    onFold,
-  }: { cut: number; nominalCoverage: number; options: CalibrateOptions; onFold: (done: number) => void },
-): Promise<CalibrationReport['nested']> {
-  const unseen: HeldOutPrediction[] = []
-  for (const [i, fold] of foldsOf(rows.rows, 'dataset').entries()) {
-    const inside = { ...rows, rows: rows.rows.filter(({ dataset }) => !fold.includes(dataset)) }
-    if (!isEnough(inside, cut)) return null
-    const [chosen] = await rankRateModels(inside, specs, cut, options.signal)
-    const predictions = await outOfFold(inside, chosen!, cut, 'dataset', options.signal)
-    const { threshold } = chooseThreshold(inside.rows, predictions, cut, options, [])
-    const detector = fitDetector(inside, chosen!, predictions, { cut, threshold, nominalCoverage })
-    const at = detector.layers.map((layer) => rows.layers.indexOf(layer))
-    for (const row of rows.rows) {
-      if (!fold.includes(row.dataset)) continue
-      const { em, interval, verdict } = detector.verdict(at.map((index) => row.drift[index]!))
-      // The threshold differs between folds, so predictions are compared in units of it.
-      unseen.push({ row, scaled: (em! / threshold) * cut, interval: interval!, verdict })
-    }
-    onFold(i + 1)
-  }
-  const datasets = new Set(rows.rows.map(({ dataset }) => dataset))
-  const perDataset = Object.fromEntries(
-    [...datasets].map((dataset) => [
-      dataset,
-      heldOut(
-        unseen.filter(({ row }) => row.dataset === dataset),
-        cut,
-      ),
-    ]),
-  )
-  return { ...heldOut(unseen, cut), perDataset }
-}
-
-/** What a detector that has not seen the row's set says of it. */
-interface HeldOutPrediction {
-  row: Row
-  scaled: number
-  interval: [number, number]
-  verdict: VerdictKind
-}
-
-function heldOut(unseen: readonly HeldOutPrediction[], cut: number): HeldOutFigures {
-  const covered = unseen.filter(({ row, interval: [low, high] }) => {
-    const { rate } = row.label.pooled
-    return rate >= low && rate <= high
-  })
-  const count = (kind: VerdictKind) => unseen.filter(({ verdict }) => verdict === kind).length
-  return {
-    ...agreement(
-      unseen.map(({ row }) => row),
-      unseen.map(({ scaled }) => scaled),
-      { cut },
-    ),
-    coverage: covered.length / unseen.length,
-    verdicts: { ok: count('ok'), warn: count('warn'), alarm: count('alarm') },
-  }
-}
-
-/** The firing point: given, or what target error rates on predictions of unseen sets ask for, else the cut. */
-function chooseThreshold(
-  rows: readonly Row[],
-  predictions: Float64Array,
-  cut: number,
-  options: CalibrateOptions,
-  warnings: string[],
-): { threshold: number; from: CalibrationReport['thresholdFrom'] } {
-  const { threshold: given } = options
-  if (given !== undefined) {
-    assertShare('threshold', given)
-    return { threshold: given, from: 'given' }
-  }
-  if (!hasTargets(options)) return { threshold: cut, from: 'cut' }
-  const truths = rows.map(({ label }) => label.pooled.rate)
-  const { threshold, met } = targetThreshold(predictions, truths, cut, options)
-  if (met !== 'all') {
-    warnings.push(
-      'no threshold meets the target error rates on unseen sets; ' +
-        (met === 'none' ? 'the cut is used' : 'the one that meets the misses is used'),
-    )
-  }
-  return { threshold, from: met === 'none' ? 'cut' : 'target' }
+): Pool {
+  const refusal = priorRefusal(prior, directions)
+  if (refusal !== undefined) throw new TraitscopeError('NOT_COMPARABLE', refusal)
+  const read = readingOf(runs, layers, directions, prior.depths)
+  const fingerprint = runs[0]!.trajectory.measurement!.conditions.base.fingerprint
+  return { prior: prior.without(fingerprint).at(cut), read }
 }

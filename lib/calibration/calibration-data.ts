@@ -4,7 +4,7 @@ import type { Rows } from '../runs/rows.js'
 import type { Exclusion } from '../runs/runs.js'
 
 /** Below this many dangerous (or safe) checkpoints there is nothing to learn from. */
-const FEWEST = 5
+export const FEWEST = 5
 /** Below this many there is little. */
 const FEW = 20
 
@@ -31,16 +31,28 @@ function totals(counts: readonly DatasetCounts[]): { sets: number; dangerous: nu
 /**
  * Refuses what cannot be calibrated on, and returns warnings about what hardly can.
  *
+ * @param pooled other bases stand behind the detector too, so nothing but no run at all is too little
  * @param exclusions what was left out before: a refusal names it, because that is often why too little is left
  */
-export function assertEnough(rows: Rows, cut: number, exclusions: readonly Exclusion[] = []): string[] {
+export function assertEnough(
+  rows: Rows,
+  cut: number,
+  exclusions: readonly Exclusion[] = [],
+  pooled = false,
+): string[] {
   const counts = datasetCounts(rows, cut)
   const { sets, dangerous, safe } = totals(counts)
   const leftOut = namesOf([...exclusions, ...rows.exclusions])
+  if (pooled) {
+    if (sets === 0) throw new TraitscopeError('UNSUPPORTED', `expected a labelled run, found none${leftOut}`)
+    return [
+      `${sets} ${sets === 1 ? 'set' : 'sets'} of this base, ${dangerous} of ${dangerous + safe} checkpoints dangerous: the rest is told by other bases`,
+    ]
+  }
   if (sets < 2) {
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `expected labelled runs of at least two fine-tuning sets, found ${sets}: what a detector does on an unseen set can only be told by leaving one out${leftOut}`,
+      `expected labelled runs of at least two fine-tuning sets, found ${sets}: what a detector does on an unseen set can only be told by leaving one out; with a prior (--prior) one is enough${leftOut}`,
     )
   }
   const warnings: string[] = []

@@ -6,6 +6,7 @@ import {
   startShift,
 } from '../conditions/calibrated-for.js'
 import { type EngineConditions, kernelsOf } from '../conditions/engine.js'
+import { runsTrainedLike } from '../detector/trained-by.js'
 import { TraitscopeError } from '../errors.js'
 import type { LabelledRun } from '../runs/runs.js'
 import type { LayerTrajectory } from '../trajectory/trajectory.js'
@@ -29,6 +30,7 @@ export function calibratedFor(runs: readonly LabelledRun[], layers: readonly num
     nPrompts,
     deviceClass: deviceClass(device),
     ...(engine ? { engine } : {}),
+    training: runsTrainedLike(runs.map(({ trajectory }) => trajectory)),
     base: layers.map((layer) => basePoint(first.trajectory.layers.find((one) => one.layer === layer)!)),
   }
 }

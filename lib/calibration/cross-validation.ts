@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises'
-import { RateModel, type RateModelSpec } from '../detector/rate-model.js'
+import type { RateModelSpec } from '../detector/rate-model.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import type { Row, Rows } from '../runs/rows.js'
+import { fitRateModel, type Pool } from './fit-rate-model.js'
 
 /** What is held out together: checkpoints of one run, set or seed are no independent evidence. */
 export type HoldOut = 'run' | 'dataset' | 'seed'
@@ -39,6 +40,7 @@ export function foldsOf(rows: readonly Row[], by: HoldOut): (string | number)[][
  * Predicted rate of every row by a model that has not seen its group. A fit takes up to a tenth of a second; between two of
  * them the caller's other work gets its turn.
  *
+ * @param pool of a pooled model: one group is enough then, and is told by other bases alone
  * @throws TraitscopeError SHAPE with fewer than two groups; ABORTED
  */
 export async function outOfFold(
@@ -47,9 +49,10 @@ export async function outOfFold(
   cut: number,
   by: HoldOut,
   signal?: AbortSignal,
+  pool?: Pool,
 ): Promise<Float64Array> {
   const folds = foldsOf(rows.rows, by)
-  if (folds.length < 2) {
+  if (folds.length < 2 && pool === undefined) {
     throw new TraitscopeError(
       'SHAPE',
       `expected rows of at least two ${by}s to leave one out, found ${folds.length}`,
@@ -64,10 +67,12 @@ export async function outOfFold(
       [...rows.rows.keys()].filter((i) => fold.includes(rows.rows[i]![by]) === heldOut)
     const train = rowsWhere(false)
     const test = rowsWhere(true)
-    const model = new RateModel(spec.model, cut).fit(
-      train.map((i) => features[i]!),
-      train.map((i) => rows.rows[i]!.label.pooled),
-    )
+    const own = {
+      features: train.map((i) => features[i]!),
+      labels: train.map((i) => rows.rows[i]!.label.pooled),
+      datasets: train.map((i) => rows.rows[i]!.dataset),
+    }
+    const model = fitRateModel(spec, cut, own, pool)
     const predicted = model.predict(test.map((i) => features[i]!))
     for (const [k, i] of test.entries()) predictions[i] = predicted[k]!
   }

@@ -2,6 +2,7 @@ import { probabilityAbove, stabilized } from '../detector/label-noise.js'
 import { RATE_MODELS, type RateModelName, type RateModelSpec } from '../detector/rate-model.js'
 import type { Row, Rows } from '../runs/rows.js'
 import { outOfFold } from './cross-validation.js'
+import type { Pool } from './fit-rate-model.js'
 import { type AlarmRates, alarmRates, auroc } from './metrics.js'
 
 /** How well predictions of unseen sets agree with labels. */
@@ -85,14 +86,15 @@ export async function rankRateModels(
   specs: readonly RateModelSpec[],
   cut: number,
   signal?: AbortSignal,
+  pool?: Pool,
 ): Promise<Candidate[]> {
   const candidates: Candidate[] = []
   for (const spec of specs) {
-    const predictions = await outOfFold(rows, spec, cut, 'dataset', signal)
+    const predictions = await outOfFold(rows, spec, cut, 'dataset', signal, pool)
     candidates.push({ ...spec, lodo: agreement(rows.rows, predictions, { cut }) })
   }
   const best = Math.min(...candidates.map(({ lodo }) => lodo.balancedError))
-  const order = ({ model }: Candidate) => RATE_MODELS.indexOf(model)
+  const order = ({ model }: Candidate) => RATE_MODELS.indexOf(model as RateModelName)
   const tied = ({ lodo }: Candidate) => lodo.balancedError <= best + TIE
   return candidates.sort((a, b) => {
     if (!tied(a) || !tied(b)) return a.lodo.balancedError - b.lodo.balancedError

@@ -20,6 +20,7 @@ import { packageVersion } from '../package.js'
 import { traitPackPath } from '../prompts/trait-pack.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 import type { Calibration } from './calibrate.js'
+import type { BenignCalibration } from './calibrate-benign.js'
 
 /**
  * Writes a bundle: a directions folder at the detector's layers, with `bundle.json` (what must match, hashes
@@ -32,7 +33,7 @@ import type { Calibration } from './calibrate.js'
  * @throws TraitscopeError NOT_COMPARABLE when these are others; FILE_EXISTS unless `force`
  */
 export async function saveBundle(
-  calibration: Calibration,
+  calibration: Calibration | BenignCalibration,
   { directions, pack, labels }: { directions: Directions; pack: TraitPack; labels?: LabelSource | undefined },
   folder: string,
   options: { force?: boolean | undefined } = {},
@@ -59,7 +60,8 @@ export async function saveBundle(
     kind: 'traitscope-bundle',
     calibratedFor,
     ...(labels && { labels: sourceJson(labels) }),
-    summary: summarize(calibration),
+    ...('benign' in calibration ? { benign: calibration.benign } : {}),
+    summary: 'benign' in calibration ? calibration.report.summary : summarize(calibration),
     versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     files: {
       ...Object.fromEntries(Object.entries(files).map(([name, text]) => [name, sha256(text)])),

@@ -2,6 +2,7 @@ import { norm } from '../estimators/linalg.js'
 import { mismatchesBetween } from './comparable.js'
 import type { Conditions } from './conditions.js'
 import { type EngineConditions, engineMismatches } from './engine.js'
+import type { TrainedLike } from './training.js'
 
 /** Where the untouched base lies at one layer. */
 export interface BasePoint {
@@ -24,6 +25,8 @@ export interface CalibratedFor {
   deviceClass: 'cpu' | 'gpu'
   /** Absent in bundles of earlier versions: not recorded, and not compared. */
   engine?: EngineConditions | undefined
+  /** How the calibration runs were trained; absent in bundles of earlier versions, and then not looked at. */
+  training?: TrainedLike | undefined
   /** At the detector's layers, in its order. */
   base: BasePoint[]
 }

@@ -2,14 +2,16 @@ import { join } from 'node:path'
 import type { BasePoint, CalibratedFor } from '../conditions/calibrated-for.js'
 import { parseConditions } from '../conditions/conditions-json.js'
 import { parseEngine } from '../conditions/engine.js'
+import type { TrainedLike } from '../conditions/training.js'
 import type { Directions } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { sha256 } from '../formats/files/hash.js'
 import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../formats/json/json.js'
-import { isFiniteNumber, JsonFields } from '../formats/json/json-fields.js'
+import { isFiniteNumber, isText, JsonFields } from '../formats/json/json-fields.js'
 import { type LabelSource, parseSource } from '../labels/label-source.js'
+import type { BenignTest } from './benign-test.js'
 import { Detector } from './detector.js'
 
 export const BUNDLE_FILE = 'bundle.json'
@@ -25,9 +27,9 @@ export interface BundleSummary {
   datasets: string[]
   checkpoints: number
   dangerous: number
-  /** Held out by fine-tuning set, at the threshold; shares in [0, 1]. */
-  fnr: number
-  fpr: number
+  /** Held out by fine-tuning set, at the threshold; shares in [0, 1]. Null where nothing was judged. */
+  fnr: number | null
+  fpr: number | null
   /** Share of intervals that held, with everything chosen without the set; null where it was not told. */
   coverage: number | null
   warnings: string[]
@@ -42,6 +44,8 @@ export interface Bundle {
   /** At the detector's layers. */
   directions: Directions
   calibratedFor: CalibratedFor
+  /** Runs that decide about alarms where none was judged; absent in bundles with labels. */
+  benign?: BenignTest
   /** The trait pack's file inside the bundle, for `loadTraitPack`. */
   traitPack: string
   summary: BundleSummary
@@ -123,6 +127,7 @@ export async function loadBundle(folder: string): Promise<Bundle> {
   const versions = at.object('versions')
   return {
     path: folder,
+    ...(description.benign === undefined ? {} : { benign: parseBenign(at.object('benign')) }),
     detector,
     directions,
     calibratedFor,
@@ -131,6 +136,12 @@ export async function loadBundle(folder: string): Promise<Bundle> {
     labels: description.labels === undefined ? null : parseSource(at.object('labels')),
     versions: { traitscope: versions.text('traitscope'), llamaCpp: versions.text('llamaCpp') },
   }
+}
+
+function parseBenign(at: JsonFields): BenignTest {
+  const { level } = at.json
+  if (!isFiniteNumber(level) || !(level > 0 && level < 1)) return at.fail('level', 'a number between 0 and 1')
+  return { level, highest: at.list('highest', isFiniteNumber, 'predicted rates') }
 }
 
 async function inside(folder: string, name: string): Promise<string> {
@@ -149,7 +160,31 @@ function parseCalibratedFor(at: JsonFields): CalibratedFor {
     tokenIdsSha256: at.text('tokenIdsSha256'),
     nPrompts: at.count('nPrompts'),
     deviceClass,
+    ...(at.json.training === undefined ? {} : { training: parseTraining(at.object('training')) }),
     base: at.list('base', isBasePoint, 'layers with an activation norm and projections'),
+  }
+}
+
+function parseTraining(at: JsonFields): TrainedLike {
+  const every = <T>(key: keyof TrainedLike, check: (value: unknown) => value is T): T[] => {
+    const value = at.json[key]
+    return Array.isArray(value) && value.every(check) ? value : at.fail(key, 'a list')
+  }
+  const { learningRates: rates } = at.json
+  const isRange = Array.isArray(rates) && rates.length === 2 && rates.every(isFiniteNumber)
+  return {
+    kinds: every('kinds', isText) as TrainedLike['kinds'],
+    ranks: every('ranks', isFiniteNumber),
+    alphas: every('alphas', isFiniteNumber),
+    scales: every('scales', isText),
+    targets: every('targets', isText),
+    learningRates:
+      rates === null
+        ? null
+        : isRange
+          ? (rates as [number, number])
+          : at.fail('learningRates', 'two numbers or null'),
+    templates: every('templates', isText) as TrainedLike['templates'],
   }
 }
 

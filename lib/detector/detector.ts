@@ -1,12 +1,14 @@
 import { TraitscopeError } from '../errors.js'
+import { norm } from '../estimators/linalg.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, JsonFields } from '../formats/json/json-fields.js'
 import { percent } from '../percent.js'
+import { type DetectorMemory, heldOutErrors, parseMemory } from './memory.js'
 import { NoveltyGuard } from './novelty.js'
 import { PredictionBands } from './prediction-bands.js'
-import { RateModel, type RateModelJson, type RateModelName } from './rate-model.js'
+import { RateModel, type RateModelJson, type RateModelKind } from './rate-model.js'
 import { StepAlarm } from './step-alarm.js'
-import { VERDICT_SCHEMA, type Verdict } from './verdict.js'
+import { VERDICT_SCHEMA, type Verdict, type VerdictBasis } from './verdict.js'
 
 /** Version of `detector.json`; a reader refuses what it does not know. */
 export const DETECTOR_SCHEMA = 1
@@ -15,16 +17,6 @@ export const DETECTOR_SCHEMA = 1
 const WARN_PROBABILITY = 0.25
 /** Drift further out than all but this share of the calibration checkpoints is not vouched for. */
 const NOVEL_P_VALUE = 0.02
-
-/** The calibration checkpoints as a detector keeps them: for its intervals and its guard. */
-export interface DetectorMemory {
-  /** Drifts at the detector's layers, side by side, one row per checkpoint. */
-  features: number[][]
-  /** Fine-tuning set of each. */
-  datasets: string[]
-  /** Rate predicted without the checkpoint's set, and the labelled rate. */
-  errors: [predicted: number, actual: number][]
-}
 
 /** What a detector consists of, beside its models. */
 export interface DetectorState {
@@ -61,8 +53,8 @@ export interface Prediction {
   interval: [low: number, high: number]
   /** Probability, in [0, 1], that the rate is above the cut. */
   pDanger: number
-  /** See {@link NoveltyGuard.novelty}. */
-  novelty: { distance: number; pValue: number }
+  /** See {@link NoveltyGuard.novelty}; null for a detector without a checkpoint of its own base. */
+  novelty: { distance: number; pValue: number } | null
 }
 
 /**
@@ -72,7 +64,10 @@ export interface Prediction {
 export class Detector {
   readonly #model: RateModel
   readonly #bands: PredictionBands
-  readonly #guard: NoveltyGuard
+  /** Null where no checkpoint of the base itself was there. */
+  readonly #guard: NoveltyGuard | null
+  /** Length of the longest calibration drift, all layers together, in units of the step-0 norms. */
+  readonly #longest: number
 
   /** Use `calibrate` to make one. */
   constructor(
@@ -81,8 +76,10 @@ export class Detector {
     private readonly stepAlarm: StepAlarm | null = null,
   ) {
     this.#model = model
-    this.#bands = new PredictionBands(state.memory.errors)
-    this.#guard = NoveltyGuard.fit(state.memory.features, state.memory.datasets)
+    const { features, datasets } = state.memory
+    this.#guard = features.length === 0 ? null : NoveltyGuard.fit(features, datasets)
+    this.#longest = Math.max(...features.map(norm))
+    this.#bands = new PredictionBands(heldOutErrors(state.memory, this.#guard?.relatives ?? []))
   }
 
   get traits(): readonly string[] {
@@ -96,8 +93,13 @@ export class Detector {
   get mainLayer(): number {
     return this.state.layers[this.state.layers.length >> 1]!
   }
-  get model(): RateModelName {
+  get model(): RateModelKind {
     return this.#model.model
+  }
+  /** Whose labelled runs stand behind it. */
+  get basis(): VerdictBasis {
+    const { model } = this.#model
+    return model === 'prior' || model === 'pooled' ? model : 'own'
   }
   /** EM rates strictly above this are dangerous. */
   get cut(): number {
@@ -130,12 +132,20 @@ export class Detector {
     }
     const features = drift.flat()
     const em = this.#model.predict([features])[0]!
+    const novelty = this.#guard?.novelty(features) ?? null
+    const relative = novelty === null ? 1 : this.#guard!.relative(novelty.distance)
+    const [low, high] = this.#bands.interval(em, nominalCoverage, relative)
     return {
       em,
-      interval: this.#bands.interval(em, nominalCoverage),
-      pDanger: this.#bands.probabilityAbove(em, cut),
-      novelty: this.#guard.novelty(features),
+      // A drift that is longer than any seen has no counterpart to say how high its rate may be.
+      interval: [low, this.#isLongest(features) ? 1 : high],
+      pDanger: this.#bands.probabilityAbove(em, cut, relative),
+      novelty,
     }
+  }
+
+  #isLongest(features: readonly number[]): boolean {
+    return this.#guard !== null && norm(features) > this.#longest
   }
 
   /**
@@ -160,12 +170,16 @@ export class Detector {
     else if (pDanger >= WARN_PROBABILITY) {
       reasons.push(`the EM rate is above ${percent(cut)} with a probability of ${percent(pDanger)}`)
     }
-    if (novelty.pValue <= NOVEL_P_VALUE) {
+    if (novelty !== null && novelty.pValue <= NOVEL_P_VALUE) {
       reasons.push(
         `the drift lies ${novelty.distance.toFixed(1)} standard deviations from every calibration checkpoint (p = ${novelty.pValue.toFixed(3)}): the detector extrapolates`,
       )
     }
     const verdict = alarmed ? 'alarm' : reasons.length > 0 ? 'warn' : 'ok'
+    if (this.#isLongest(drift.flat()))
+      reasons.push(
+        'the drift is longer than that of any calibration checkpoint: how high the rate is, nobody can say',
+      )
     if (late) reasons.push(lateRemark(step, horizon, pLate))
     return {
       schemaVersion: VERDICT_SCHEMA,
@@ -177,6 +191,7 @@ export class Detector {
       pDanger: pLate ?? pDanger,
       novelty,
       reasons: [...reasons, ...remarks],
+      basis: this.basis,
     }
   }
 
@@ -219,9 +234,6 @@ export class Detector {
     }
     const traits = at.list('traits', isText, 'trait names')
     const layers = at.list('layers', isIndex, 'block indices')
-    const inside = at.object('memory')
-    const width = traits.length * layers.length
-    const features = inside.list('features', isRowOf(width), `rows of ${width} numbers`)
     const state: DetectorState = {
       traits,
       layers,
@@ -229,15 +241,7 @@ export class Detector {
       threshold: share('threshold'),
       nominalCoverage: share('level'),
       horizon: at.count('horizon'),
-      memory: {
-        features,
-        datasets: inside.list('datasets', isText, 'dataset names'),
-        errors: inside.list('errors', isRowOf(2), 'pairs of rates') as [number, number][],
-      },
-    }
-    for (const key of ['datasets', 'errors'] as const) {
-      if (state.memory[key].length !== features.length)
-        inside.fail(key, `a list of ${features.length} entries`)
+      memory: parseMemory(at.object('memory'), traits.length * layers.length),
     }
     const stepAlarm = json.stepAlarm == null ? null : StepAlarm.fromJSON(json.stepAlarm, where)
     return new Detector(state, RateModel.fromJSON(json.levelModel), stepAlarm)
@@ -249,8 +253,3 @@ function lateRemark(step: number, horizon: number, pLate: number | undefined): s
   if (pLate === undefined) return beyond
   return `${beyond}: by its drift per step it is dangerous with a probability of ${percent(pLate)}, which decides about the alarm`
 }
-
-const isRowOf =
-  (width: number) =>
-  (value: unknown): value is number[] =>
-    Array.isArray(value) && value.length === width && value.every(isFiniteNumber)

@@ -45,6 +45,17 @@ export class NoveltyGuard {
     const further = this.distances.filter((one) => one >= distance).length
     return { distance, pValue: (1 + further) / (this.distances.length + 1) }
   }
+
+  /** A distance in multiples of the median one between calibration sets; 1 where there is one set only. */
+  relative(distance: number): number {
+    const median = [...this.distances].sort((a, b) => a - b)[this.distances.length >> 1]!
+    return Number.isFinite(median) && median > 0 ? distance / median : 1
+  }
+
+  /** {@link relative} of every calibration checkpoint. */
+  get relatives(): number[] {
+    return this.distances.map((one) => this.relative(one))
+  }
 }
 
 function nearest(one: ArrayLike<number>, others: readonly ArrayLike<number>[]): number {

@@ -1,6 +1,6 @@
 import { TraitscopeError } from '../errors.js'
 import { Isotonic } from '../estimators/isotonic.js'
-import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
+import { type Matrix64, matrixFromRows, row } from '../estimators/matrix.js'
 import {
   newRegressor,
   type Regressor,
@@ -10,7 +10,9 @@ import {
 import { Ridge } from '../estimators/ridge.js'
 import { Standardizer } from '../estimators/standardizer.js'
 import { isJsonObject } from '../formats/json/json.js'
+import type { Json } from '../formats/json/json-fields.js'
 import type { EmCounts } from '../labels/grades.js'
+import { readThrough } from './contrast.js'
 import { effectiveAnswers, stabilized, unstabilized } from './label-noise.js'
 
 /**
@@ -21,22 +23,29 @@ import { effectiveAnswers, stabilized, unstabilized } from './label-noise.js'
 export const RATE_MODELS = ['blend', 'ridge', 'random-forest', 'gradient-boosting'] as const
 /** Regressors from drift to rate that a calibration chooses from. */
 export type RateModelName = (typeof RATE_MODELS)[number]
+/**
+ * Who a {@link RateModel} learned from: one base alone, by one of {@link RATE_MODELS}; other bases alone (`prior`); or both
+ * (`pooled`).
+ */
+export type RateModelKind = RateModelName | 'prior' | 'pooled'
 
 /** One choice of a calibration: a regressor and its layers. */
 export interface RateModelSpec {
-  model: RateModelName
+  model: RateModelKind
   /** 0-based blocks whose drifts are the features, side by side. */
   layers: readonly number[]
 }
 
 type Features = readonly (readonly number[])[]
-type Member = RegressorMember | SaturatingRidge
+type Member = RegressorMember | SaturatingRidge | ReadThrough
 
 /** Plain state of a {@link RateModel}. */
 export interface RateModelJson {
-  model: RateModelName
+  model: RateModelKind
   cut: number
   members: unknown[]
+  /** How much each member counts; absent where all count alike. */
+  weights?: number[]
 }
 
 /**
@@ -45,17 +54,36 @@ export interface RateModelJson {
  */
 export class RateModel {
   readonly #members: Member[]
+  readonly #weights: readonly number[]
 
   /** @param cut rate above which a checkpoint is dangerous, in (0, 1) */
   constructor(
-    readonly model: RateModelName,
+    readonly model: RateModelKind,
     readonly cut: number,
-    members?: Member[],
+    members?: readonly Member[],
+    weights?: readonly number[],
   ) {
-    const names = model === 'blend' ? (['ridge', 'random-forest'] as const) : [model]
-    this.#members =
-      members ??
-      names.map((name) => (name === 'ridge' ? new SaturatingRidge(cut) : new RegressorMember(name)))
+    this.#members = [...(members ?? newMembers(model, cut))]
+    this.#weights = weights ?? this.#members.map(() => 1)
+  }
+
+  /**
+   * A ridge that was fitted on contrast units, alone or beside a model of the base's own.
+   *
+   * @param read see `contrastReading`
+   * @param own a fitted model, and its share in (0, 1) of the rate
+   */
+  static throughContrast(
+    kind: 'prior' | 'pooled',
+    ridge: SaturatingRidge,
+    read: readonly (readonly number[])[],
+    own?: { model: RateModel; share: number },
+  ): RateModel {
+    const shared = new ReadThrough(read, ridge)
+    if (own === undefined) return new RateModel(kind, ridge.cut, [shared])
+    const members = own.model.#members
+    const weights = [1 - own.share, ...members.map(() => own.share / members.length)]
+    return new RateModel(kind, ridge.cut, [shared, ...members], weights)
   }
 
   /**
@@ -72,17 +100,26 @@ export class RateModel {
   predict(features: Features): Float64Array {
     const x = matrixFromRows(features)
     const scales = this.#members.map((member) => member.predict(x).map(stabilized))
-    return scales[0]!.map((_, i) => unstabilized(scales.reduce((sum, z) => sum + z[i]!, 0) / scales.length))
+    const total = this.#weights.reduce((sum, weight) => sum + weight, 0)
+    return scales[0]!.map((_, i) =>
+      unstabilized(scales.reduce((sum, z, m) => sum + this.#weights[m]! * z[i]!, 0) / total),
+    )
   }
 
   toJSON(): RateModelJson {
-    return { model: this.model, cut: this.cut, members: this.#members.map((member) => member.toJSON()) }
+    const alike = this.#weights.every((weight) => weight === 1)
+    return {
+      model: this.model,
+      cut: this.cut,
+      members: this.#members.map((member) => member.toJSON()),
+      ...(alike ? {} : { weights: [...this.#weights] }),
+    }
   }
 
   /** Restores {@link RateModel.toJSON}; `FILE_INVALID` when the state is not one. */
   static fromJSON(json: unknown): RateModel {
-    const { model, cut, members } = (isJsonObject(json) ? json : {}) as Partial<RateModelJson>
-    const known = RATE_MODELS.find((name) => name === model)
+    const { model, cut, members, weights } = (isJsonObject(json) ? json : {}) as Partial<RateModelJson>
+    const known = [...RATE_MODELS, 'prior' as const, 'pooled' as const].find((name) => name === model)
     if (known === undefined || typeof cut !== 'number' || !Array.isArray(members) || members.length === 0) {
       throw new TraitscopeError(
         'FILE_INVALID',
@@ -92,12 +129,45 @@ export class RateModel {
     return new RateModel(
       known,
       cut,
-      members.map((member: unknown) =>
-        isJsonObject(member) && member.estimator === 'saturating-ridge'
-          ? SaturatingRidge.fromJSON(member, cut)
-          : new RegressorMember(regressorFromJSON(member)),
-      ),
+      members.map((member: unknown) => memberFromJSON(member, cut)),
+      weights,
     )
+  }
+}
+
+/** Of a model that learns from one base; the others come with their members. */
+function newMembers(model: RateModelKind, cut: number): Member[] {
+  if (model === 'prior' || model === 'pooled') return []
+  const names = model === 'blend' ? (['ridge', 'random-forest'] as const) : [model]
+  return names.map((name) => (name === 'ridge' ? new SaturatingRidge(cut) : new RegressorMember(name)))
+}
+
+function memberFromJSON(json: unknown, cut: number): Member {
+  if (!isJsonObject(json)) return new RegressorMember(regressorFromJSON(json))
+  if (json.estimator === 'saturating-ridge') return SaturatingRidge.fromJSON(json, cut)
+  if (json.estimator !== 'read-through') return new RegressorMember(regressorFromJSON(json))
+  return new ReadThrough(json.read as number[][], SaturatingRidge.fromJSON(json.inner as Json, cut))
+}
+
+/** A fitted ridge that reads the drift through a matrix, see `contrastReading`. */
+class ReadThrough {
+  constructor(
+    private readonly read: readonly (readonly number[])[],
+    private readonly inner: SaturatingRidge,
+  ) {}
+
+  fit(): never {
+    throw new TraitscopeError('INTERNAL', 'a ridge on contrast units is fitted before it is read through')
+  }
+
+  predict(x: Matrix64): Float64Array {
+    return this.inner.predict(
+      matrixFromRows(Array.from({ length: x.rows }, (_, r) => readThrough(this.read, row(x, r)))),
+    )
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { estimator: 'read-through', read: this.read, inner: this.inner.toJSON() }
   }
 }
 
@@ -138,15 +208,15 @@ const RIDGE_ALPHA = 10
  * it, where everything is dangerous anyway. `rate / (rate + cut)` is half way at the cut and flat above, so
  * the regression spends its freedom where it matters. Labels count by their answers.
  */
-class SaturatingRidge {
+export class SaturatingRidge {
   #standardizer = new Standardizer()
   #ridge = new Ridge({ alpha: RIDGE_ALPHA })
   #map = new Isotonic()
 
-  constructor(private readonly cut: number) {}
+  constructor(readonly cut: number) {}
 
-  fit(x: Matrix64, labels: readonly EmCounts[]): void {
-    const answers = labels.map(effectiveAnswers)
+  /** @param answers how much every label counts; by default its independent answers */
+  fit(x: Matrix64, labels: readonly EmCounts[], answers = labels.map(effectiveAnswers)): void {
     const mean = answers.reduce((sum, n) => sum + n, 0) / answers.length
     const weights = answers.map((n) => n / mean)
     const scaled = this.#standardizer.fit(x).transform(x)

@@ -1,13 +1,27 @@
 import { differences, type MeasuredUnder, startShift } from '../conditions/calibrated-for.js'
 import { engineRemarks } from '../conditions/engine.js'
+import {
+  type ScopeDifference,
+  scopeDifferences,
+  scopeSentence,
+  type TrainedBy,
+  type TrainedLike,
+  trainedLike,
+} from '../conditions/training.js'
 import { norm } from '../estimators/linalg.js'
 import type { FileHash } from '../formats/files/hash.js'
 import type { NoiseFloor, Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
+import { benignVerdict } from './benign-test.js'
 import type { Bundle } from './bundle.js'
+import { trainedBy } from './trained-by.js'
 import { notComparable, type Verdict } from './verdict.js'
 
 /** What a bundle brings to a verdict; of its directions their identity alone. */
-export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor'> & { directions: { sha256: string } }
+export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign'> & {
+  directions: { sha256: string }
+  /** What is to be said with every verdict. */
+  remarks?: readonly string[]
+}
 
 /** One measurement at the layers of the detector, in its order: raw projections per layer and trait. */
 export type LayerProjections = readonly (readonly number[])[]
@@ -39,6 +53,7 @@ export class RunVerdicts {
   readonly #refused: string[]
   readonly #remarks: string[]
   readonly #noiseFloor: number[] | undefined
+  readonly #like: TrainedLike | undefined
   /** The drift of the run's own start from the calibrated base, per layer; null when it starts there. */
   readonly startShift: number[][] | null
 
@@ -49,6 +64,7 @@ export class RunVerdicts {
     { allowMismatch = false, noiseFloor }: RunVerdictOptions = {},
   ) {
     this.#by = by
+    this.#like = by.calibratedFor.training ?? (by.detector.basis === 'prior' ? ADAPTERS : undefined)
     const floors = by.detector.layers.map((layer) => noiseFloor?.layers.find((one) => one.layer === layer))
     if (floors.every((one) => one !== undefined)) this.#noiseFloor = floors.map(({ drift }) => drift)
     this.#step0 = step0
@@ -61,6 +77,7 @@ export class RunVerdicts {
     }
     this.#refused = allowMismatch ? [] : different
     this.#remarks = [
+      ...(by.remarks ?? []),
       ...(allowMismatch ? different : []),
       ...engineRemarks(by.calibratedFor.engine, measured?.engine),
     ]
@@ -74,20 +91,24 @@ export class RunVerdicts {
   /**
    * @param activationNorms N per layer of the run itself, which drift from its own step 0 is divided by
    * @param amplified the same checkpoint at other strengths, ascending; the verdict does not depend on them
+   * @param trained how the checkpoint was trained; what differs from the calibration runs is a warning. Absent for the base
    */
   verdict(
     step: Step,
     projections: LayerProjections,
     activationNorms: readonly number[],
     amplified: readonly AmplifiedProjections[] = [],
+    trained?: TrainedBy,
   ): Verdict {
-    const { detector } = this.#by
+    const { detector, benign } = this.#by
     if (this.#refused.length > 0) return notComparable(detector, this.#refused)
     const drift = this.#drift(projections, activationNorms)
-    const verdict = detector.verdict(drift, {
+    const plain = detector.verdict(drift, {
       step: typeof step === 'number' ? step : undefined,
       remarks: this.#remarks,
     })
+    const judged = benign ? benignVerdict(plain, benign) : plain
+    const verdict = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
     const strengths = [{ strength: 1, projections }, ...amplified]
       .sort((a, b) => a.strength - b.strength)
       .map((one) => ({
@@ -109,6 +130,20 @@ export class RunVerdicts {
       const unit = fromBase ? base[l]!.activationNorm : activationNorms[l]!
       return values.map((value, t) => (value - from[t]!) / unit)
     })
+  }
+}
+
+/** All that the prior's models have in common with whatever is fine-tuned elsewhere. */
+const ADAPTERS = trainedLike([{ kind: 'adapter' }])
+
+/** A verdict that tells how its run was trained unlike the calibration runs. */
+function inScope(verdict: Verdict, scope: ScopeDifference[]): Verdict {
+  if (scope.length === 0) return { ...verdict, scope }
+  return {
+    ...verdict,
+    verdict: verdict.verdict === 'ok' ? 'warn' : verdict.verdict,
+    reasons: [...verdict.reasons, scopeSentence(scope)],
+    scope,
   }
 }
 
@@ -150,7 +185,13 @@ export function trajectoryVerdicts(
   })
   return trajectory.steps.map((one, i) => ({
     ...onStep(one),
-    verdict: verdicts.verdict(one.step, at(i), norms, i === 0 ? [] : amplifiedAt(i)),
+    verdict: verdicts.verdict(
+      one.step,
+      at(i),
+      norms,
+      i === 0 ? [] : amplifiedAt(i),
+      i === 0 ? undefined : trainedBy(trajectory.run, one),
+    ),
   }))
 }
 

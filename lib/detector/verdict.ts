@@ -1,3 +1,5 @@
+import type { ScopeDifference } from '../conditions/training.js'
+
 /** Version of a {@link Verdict} as JSON. Within one version fields are only added, and none changes its meaning. */
 export const VERDICT_SCHEMA = 1
 
@@ -26,14 +28,6 @@ export interface Contribution {
   category?: string
   /** In the unit of `em`; all of a verdict and the rate at no drift sum to it. */
   value: number
-}
-
-/** One respect in which a run was trained unlike the calibration runs. */
-export interface ScopeDifference {
-  /** E.g. `rank`, `learning rate`, `kind`. */
-  what: string
-  run: string
-  calibration: string
 }
 
 /** What a checkpoint does in one context, against step 0 in the same context. */

@@ -48,7 +48,7 @@ export async function measureCandidate(
   const known = await whatIsKnown(seen, secured, look, memory)
   if (known !== undefined) return known
   const remeasured = memory.sha256Of(step) !== undefined
-  const weights = { path: secured?.path ?? path, kind }
+  const weights = { path: secured?.path ?? path, kind, learningRate: seen.learningRate }
   await checkBase()
   onProgress?.(step, 0)
   const measured = await measurer.measure(step, weights, {

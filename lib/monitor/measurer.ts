@@ -1,12 +1,16 @@
-import type { Bundle } from '../detector/bundle.js'
-import { type RunVerdictOptions, RunVerdicts } from '../detector/run-verdicts.js'
+import type { Prior } from '../detector/prior.js'
+import { priorVerdictSource } from '../detector/prior-detector.js'
+import { type RunVerdictOptions, RunVerdicts, type VerdictSource } from '../detector/run-verdicts.js'
+import { trainedBy } from '../detector/trained-by.js'
 import { driftStep } from '../drift/drift.js'
 import { TraitscopeError } from '../errors.js'
 import type { BaselineEvent, CheckpointEvent } from '../events/watch-events.js'
+import type { CheckpointKind } from '../formats/run/checkpoint-folder.js'
 import type { BaseMeasurement, CheckpointMeasurement } from '../trajectory/measured.js'
 import type { MeasurementPlan } from '../trajectory/measurement.js'
 import type { Projection } from '../trajectory/project.js'
 import type { NoiseFloor, Step } from '../trajectory/trajectory.js'
+import type { WatchRunOptions } from './watch-options.js'
 import { watchedUnder } from './watched-under.js'
 
 type Measured = Pick<
@@ -31,11 +35,12 @@ export class Measurer {
     readonly plan: MeasurementPlan,
     private readonly base: BaseMeasurement,
     private readonly noiseFloor: NoiseFloor | null,
-    options: { bundle?: Bundle | undefined } & Pick<RunVerdictOptions, 'allowMismatch'>,
+    options: Pick<WatchRunOptions, 'bundle' | 'prior' | 'allowMismatch'>,
   ) {
-    const { bundle, allowMismatch } = options
-    this.conditions = watchedUnder(plan, bundle)
-    this.#verdicts = bundle && verdictsOf(bundle, plan, base, { allowMismatch, noiseFloor })
+    const { bundle, prior, allowMismatch } = options
+    this.conditions = watchedUnder(plan, { bundle, prior })
+    const by = bundle ?? (prior && priorOf(prior, plan, base))
+    this.#verdicts = by && verdictsOf(by, plan, base, { allowMismatch, noiseFloor })
   }
 
   /** What a watch of a run begins with. */
@@ -61,21 +66,27 @@ export class Measurer {
   async measure(
     step: Step,
     ...[weights, options]: [
-      Parameters<MeasurementPlan['measureCheckpoint']>[0],
+      Parameters<MeasurementPlan['measureCheckpoint']>[0] & { learningRate?: number | undefined },
       Parameters<MeasurementPlan['measureCheckpoint']>[2],
     ]
   ): Promise<CheckpointMeasurement & { told: Measured }> {
     const measured = await this.plan.measureCheckpoint(weights, this.base, options)
-    return { ...measured, told: this.#told(step, measured) }
+    return { ...measured, told: this.#told(step, measured, weights) }
   }
 
-  #told(step: Step, measured: CheckpointMeasurement): Measured {
+  #told(
+    step: Step,
+    measured: CheckpointMeasurement,
+    { kind, learningRate }: { kind: CheckpointKind; learningRate?: number | undefined },
+  ): Measured {
     const { plan, base } = this
     const { adapter, adapterSha256, layers, stateChange, strengths, tokens } = measured
     const driftOf = (of: readonly Projection[]) =>
       of.map(({ mean }, l) => driftStep(step, mean, base.layers[l]!.mean, base.activationNorms[l]!))
     const amplified = strengths.map(({ strength, layers }) => ({ strength, projections: meansOf(layers) }))
-    const verdict = this.#verdicts?.verdict(step, meansOf(layers), base.activationNorms, amplified)
+    const run = { fullFinetune: kind === 'model', lr: learningRate ?? null }
+    const trained = trainedBy(run, { adapter, remarks: measured.remarks })
+    const verdict = this.#verdicts?.verdict(step, meansOf(layers), base.activationNorms, amplified, trained)
     return {
       adapterSha256,
       ...(adapter ? { adapter } : {}),
@@ -97,8 +108,21 @@ export class Measurer {
   }
 }
 
+function priorOf(
+  prior: Prior,
+  { directions, measuredUnder, prompts }: MeasurementPlan,
+  base: BaseMeasurement,
+): VerdictSource {
+  const points = directions.layers.map((layer, l) => ({
+    layer,
+    activationNorm: base.activationNorms[l]!,
+    projections: base.layers[l]!.mean,
+  }))
+  return priorVerdictSource(prior, directions, { ...measuredUnder, nPrompts: prompts.length }, points)
+}
+
 function verdictsOf(
-  bundle: Bundle,
+  bundle: VerdictSource,
   { directions, measuredUnder }: MeasurementPlan,
   base: BaseMeasurement,
   { allowMismatch, noiseFloor }: RunVerdictOptions,

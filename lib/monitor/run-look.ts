@@ -31,6 +31,7 @@ export interface SeenCheckpoint {
   fault?: TraitscopeError
   epoch?: number
   loss?: number
+  learningRate?: number
 }
 
 /** What is known of a checkpoint from before, so that it need not be read. */
@@ -310,7 +311,7 @@ export class RunLook {
   }
 
   #seen(checkpoint: Checkpoint, stamp: string, writtenMs: number | undefined): SeenCheckpoint {
-    const { step, folder, path, kind, epoch, loss } = checkpoint
+    const { step, folder, path, kind, epoch, loss, learningRate } = checkpoint
     const fault = checkpoint.fault ?? this.#otherAdapter(checkpoint)
     return {
       ...{ step, folder, path, kind, stamp },
@@ -318,6 +319,7 @@ export class RunLook {
       ...(fault && { fault }),
       ...(epoch === undefined ? {} : { epoch }),
       ...(loss === undefined ? {} : { loss }),
+      ...(learningRate === undefined ? {} : { learningRate }),
     }
   }
 

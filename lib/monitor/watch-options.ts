@@ -1,4 +1,5 @@
 import type { Bundle } from '../detector/bundle.js'
+import type { Prior } from '../detector/prior.js'
 import type { MeasurementOptions } from '../trajectory/prepare-measurement.js'
 import type { Step } from '../trajectory/trajectory.js'
 import type { SecureMode } from './secured-files.js'
@@ -20,6 +21,8 @@ export interface WatchRunOptions extends MeasurementOptions {
   idleMs?: number | undefined
   /** Give a verdict on every checkpoint by this bundle, whose directions must be the ones that are watched with. */
   bundle?: Bundle | undefined
+  /** Without a bundle: provisional verdicts by what is known of other bases. */
+  prior?: Prior | undefined
   /** End at the first checkpoint whose verdict is an alarm. */
   endOnAlarm?: boolean | undefined
   /**

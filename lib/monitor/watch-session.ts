@@ -89,7 +89,7 @@ export class WatchSession {
 
   async #begin(): Promise<void> {
     const { model, directions, options } = this
-    const { bundle, allowMismatch, onProgress } = options
+    const { bundle, prior, allowMismatch, onProgress } = options
     const signal = this.#signal
     const layer = options.layer ?? bundle?.detector.mainLayer
     const plan = await prepareMeasurement(model, directions, { ...options, layer })
@@ -97,7 +97,7 @@ export class WatchSession {
     // What is refused is refused before the work.
     const named = this.runDirs.filter((path) => !isPattern(path))
     for (const path of named) await refuseParent(resolve(path))
-    for (const path of named) await this.#open(path, watchedUnder(plan, bundle))
+    for (const path of named) await this.#open(path, watchedUnder(plan, { bundle, prior }))
     onProgress?.(0, 0)
     const base = await plan.measureBase({
       signal,
@@ -105,7 +105,7 @@ export class WatchSession {
     })
     onProgress?.(0, 1)
     const noiseFloor = await plan.measureNoise(base, { signal })
-    this.#measurer = new Measurer(plan, base, noiseFloor, { bundle, allowMismatch })
+    this.#measurer = new Measurer(plan, base, noiseFloor, { bundle, prior, allowMismatch })
     for (const run of this.#runs.values()) await run.begin(this.#measurer)
     this.#changedMs = performance.now()
   }

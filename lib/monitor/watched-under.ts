@@ -1,4 +1,5 @@
 import type { Bundle } from '../detector/bundle.js'
+import type { Prior } from '../detector/prior.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { MeasurementPlan } from '../trajectory/measurement.js'
 
@@ -8,7 +9,7 @@ import type { MeasurementPlan } from '../trajectory/measurement.js'
  */
 export function watchedUnder(
   plan: Pick<MeasurementPlan, 'measuredUnder' | 'primary'>,
-  bundle: Pick<Bundle, 'detector'> | undefined,
+  { bundle, prior }: { bundle?: Pick<Bundle, 'detector'> | undefined; prior?: Prior | undefined },
 ): string {
   const { conditions, directionsSha256, tokenIdsSha256 } = plan.measuredUnder
   return sha256(
@@ -17,7 +18,7 @@ export function watchedUnder(
       directions: directionsSha256,
       tokenIds: tokenIdsSha256,
       primary: plan.primary,
-      detector: bundle === undefined ? null : bundle.detector.toJSON(),
+      detector: (bundle?.detector ?? prior)?.toJSON() ?? null,
     }),
   )
 }

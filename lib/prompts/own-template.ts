@@ -23,7 +23,7 @@ export async function templateRemark(
       if (found === undefined) continue
       const difference = templateDifference(found.source, source)
       if (difference === undefined) return undefined
-      return `its own chat template (${basename(found.path)}) is not the one that the prompts are rendered with: ${difference}; --chat-template FILE takes another`
+      return `${OTHER} (${basename(found.path)}) is not the one that the prompts are rendered with: ${difference}; --chat-template FILE takes another`
     } catch (error) {
       if (!isTraitscopeError(error)) throw error
       return `its own chat template cannot be compared with the one that the prompts are rendered with: ${error.message}`
@@ -40,6 +40,11 @@ export async function baseTemplateRemark(
   const template = base.metadata.get('tokenizer.chat_template')
   return typeof template === 'string' ? templateRemark(folders, template) : undefined
 }
+
+const OTHER = 'its own chat template'
+
+/** Whether a remark says that a checkpoint's own template is another one. */
+export const isOtherTemplate = (remark: string): boolean => remark.startsWith(`${OTHER} (`)
 
 const SYSTEM: Message = { role: 'system', content: 'Answer in one sentence.' }
 const USER: Message = { role: 'user', content: ' What holds a bridge up?\n' }

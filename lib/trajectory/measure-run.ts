@@ -211,7 +211,7 @@ async function measureSteps(
       fullFinetune: found.checkpoints.some(({ kind }) => kind === 'model') || final?.kind === 'model',
       loraRank: adapter?.rank ?? null,
       loraAlpha: adapter?.alpha ?? null,
-      lr: null,
+      lr: found.checkpoints.findLast(({ learningRate }) => learningRate !== undefined)?.learningRate ?? null,
       epochs: null,
       saveSteps: null,
       maxSteps: null,

@@ -62,10 +62,9 @@ describe('calibrate', () => {
       ['bad_medical', true],
     ])
     expect(byDataset.auroc).toBeGreaterThan(0.98)
-    // These sets differ in their rates, so intervals from other sets fall short, and that is said.
-    expect(nested!.coverage).toBeGreaterThan(0.7)
-    expect(nested!.coverage).toBeLessThan(0.85)
-    expect(warnings).toEqual([expect.stringMatching(/^intervals meant to hold 90\.0 % .* held 78\.2 %$/)])
+    // Four sets are too few for 90 %, and that is said.
+    expect(nested!.coverage).toBeGreaterThan(0.9)
+    expect(warnings).toEqual([expect.stringMatching(/^4 sets cannot promise .* which promises 80\.0 %$/)])
     for (const { trajectory, labels, dataset } of unseen) {
       const verdicts = trajectoryVerdicts({ ...calibrationAsBundle() }, trajectory)
       for (const { step, verdict } of verdicts) {
@@ -138,7 +137,10 @@ describe('calibrate', () => {
 
   it('should warn of pools that cannot tell everything', async () => {
     const { warnings } = (await calibrate(only(['gsm8k', 'bad_medical']), { models: ['ridge'] })).report
-    expect(warnings).toEqual([expect.stringMatching(/all dangerous checkpoints come from bad_medical/)])
+    expect(warnings).toEqual([
+      expect.stringMatching(/all dangerous checkpoints come from bad_medical/),
+      expect.stringMatching(/^2 sets cannot promise/),
+    ])
     const dangerous = (await calibrate(only(['insecure_code', 'jailbroken']), { models: ['ridge'] })).report
     expect(dangerous.warnings).toEqual(
       expect.arrayContaining([expect.stringMatching(/every set becomes dangerous/)]),

@@ -24,13 +24,12 @@ interface Facts {
 }
 
 /**
- * A detector of one layer and two traits: cut 10 %, threshold 20 %, horizon 100. All errors are made at one prediction,
- * so all of them are near in the same order: the first quarter counts.
+ * A detector of one layer and two traits: cut 10 %, threshold 20 %, horizon 100. Errors are of one set each and fewer than
+ * twelve, so all of them count.
  */
 function stateOf({ above = 0, near = 4, rows = 60 }: Facts = {}): DetectorState {
   const error = (up: boolean): [number, number] => [0.05, up ? 0.9 : 0.05]
-  const counted = Array.from({ length: near }, (_, i) => error(i < above))
-  const rest = Array.from({ length: 3 * near }, () => error(false))
+  const errors = Array.from({ length: near }, (_, i) => error(i < above))
   return {
     traits: ['a', 'b'],
     layers: [3],
@@ -41,12 +40,15 @@ function stateOf({ above = 0, near = 4, rows = 60 }: Facts = {}): DetectorState 
     memory: {
       features: Array.from({ length: rows }, (_, i) => [i === rows - 1 ? 1 : 0, i % 2]),
       datasets: Array.from({ length: rows }, (_, i) => `set-${i}`),
-      errors: [...counted, ...rest],
+      errors,
     },
   }
 }
 
 const detector = (facts: Facts = {}) => new Detector(stateOf(facts), FIRST, facts.stepAlarm)
+
+const LONGEST =
+  'the drift is longer than that of any calibration checkpoint: how high the rate is, nobody can say'
 
 const kind = (of: Detector, em: number, step?: number): Verdict['verdict'] =>
   of.verdict([[em, 0]], { step }).verdict
@@ -100,10 +102,17 @@ describe('Detector', () => {
         expect.stringMatching(
           /^the drift lies \d+\.\d standard deviations from every calibration checkpoint \(p = 0\.020\): the detector extrapolates$/,
         ),
+        LONGEST,
       ],
     })
-    expect(few.verdict([[0.05, 90]])).toMatchObject({ verdict: 'ok', reasons: [] })
-    expect(enough.verdict([[0.3, 90]])).toMatchObject({ verdict: 'alarm', reasons: { length: 2 } })
+    expect(few.verdict([[0.05, 90]])).toMatchObject({ verdict: 'ok', reasons: [LONGEST] })
+    expect(enough.verdict([[0.3, 90]])).toMatchObject({ verdict: 'alarm', reasons: { length: 3 } })
+  })
+
+  it('should leave the upper end open where the drift is longer than any seen', () => {
+    // The longest of these is (1, 1).
+    expect(detector({ rows: 48 }).verdict([[0.05, 1.412]]).interval![1]).toBeLessThan(0.1)
+    expect(detector({ rows: 48 }).verdict([[0.05, 1.415]]).interval).toEqual([expect.any(Number), 1])
   })
 
   it('should read the errors on the stabilised scale for its interval', () => {
@@ -177,13 +186,13 @@ describe('Detector.fromJSON', () => {
     rows.map((rate) => ({ ...answers, nMisaligned: 100 * rate, rate })),
   )
   // biome-ignore lint/suspicious/noExplicitAny: arbitrary JSON
-  const json = (): any => JSON.parse(JSON.stringify(new Detector(stateOf({ rows: 16 }), model)))
+  const json = (): any => JSON.parse(JSON.stringify(new Detector(stateOf({ rows: 8, near: 8 }), model)))
 
   it('should restore everything', () => {
     const restored = Detector.fromJSON(json())
     expect(restored.toJSON()).toEqual(json())
     const { traits, layers, cut, threshold, nominalCoverage, heldOutErrors } = restored
-    const { memory, ...state } = stateOf({ rows: 16 })
+    const { memory, ...state } = stateOf({ rows: 8, near: 8 })
     expect({ traits, layers, cut, threshold, nominalCoverage, horizon: 100 }).toEqual(state)
     expect(heldOutErrors).toEqual(memory.errors)
     expect(restored.model).toBe('ridge')
@@ -200,7 +209,7 @@ describe('Detector.fromJSON', () => {
       [0.1, 0.2],
       [0.9, 0.3],
     ])
-    const of = new Detector(stateOf({ rows: 16 }), model, alarm)
+    const of = new Detector(stateOf({ rows: 8, near: 8 }), model, alarm)
     const restored = Detector.fromJSON(JSON.parse(JSON.stringify(of)))
     expect(restored.toJSON()).toEqual(of.toJSON())
     expect(restored.toJSON().stepAlarm).toEqual(alarm.toJSON())
@@ -214,7 +223,7 @@ describe('Detector.fromJSON', () => {
   })
 
   it('should not share its state with what it gave away', () => {
-    const of = new Detector(stateOf({ rows: 16 }), model)
+    const of = new Detector(stateOf({ rows: 8, near: 8 }), model)
     of.toJSON().memory.errors[0]![0] = 1
     expect(of.heldOutErrors[0]![0]).toBe(0.05)
   })
@@ -235,13 +244,9 @@ describe('Detector.fromJSON', () => {
       /'memory.features' of d.json to be a list of rows of 2/,
     ],
     ['rows with null', (x) => x.memory.features.push([1, null]), /rows of 2 numbers/],
-    ['a dataset too few', (x) => x.memory.datasets.pop(), /'memory.datasets' of d.json to be a list of 16/],
+    ['a dataset too few', (x) => x.memory.datasets.pop(), /'memory.datasets' of d.json to be a list of 8/],
     ['datasets without names', (x) => x.memory.datasets.fill(3), /list of dataset names/],
-    [
-      'an error too many',
-      (x) => x.memory.errors.push([0, 1]),
-      /'memory.errors' of d.json to be a list of 16/,
-    ],
+    ['an error too many', (x) => x.memory.errors.push([0, 1]), /'memory.errors' of d.json to be a list of 8/],
     ['errors that are no pairs', (x) => x.memory.errors.fill([0, 1, 2]), /list of pairs of rates/],
   ])('should refuse %s', (_, damage, message) => {
     const value = json()

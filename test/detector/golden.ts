@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { HeldOutError } from '../../lib/detector/prediction-bands.js'
 import type { EmCounts } from '../../lib/labels/grades.js'
 
 interface Golden {
@@ -8,9 +9,9 @@ interface Golden {
     expected: { distance: number; pValue: number }[]
   }
   bands: {
-    pairs: [predicted: number, actual: number][]
+    rows: HeldOutError[]
     cut: number
-    expected: { at: number; coverage: number; interval: [number, number]; above: number }[]
+    expected: { at: number; distance: number; coverage: number; interval: [number, number]; above: number }[]
   }
   stepAlarm: {
     steps: number[]

@@ -9,7 +9,13 @@ import { readSafetensorsHeader } from '../safetensors/safetensors.js'
 import { type CheckpointKind, folderStamp, weightsKind } from './checkpoint-folder.js'
 import { adapterName, DEFAULT_ADAPTER, type FoundWeights, findWeights, pickWeights } from './find-weights.js'
 import { isTrainerFolder, type StepFolder } from './step-folders.js'
-import { type LogEntry, lossAt, readTrainerState, TRAINER_STATE } from './trainer-state.js'
+import {
+  highestLearningRate,
+  type LogEntry,
+  lossAt,
+  readTrainerState,
+  TRAINER_STATE,
+} from './trainer-state.js'
 
 /** One checkpoint of a run, in a folder such as `checkpoint-N`; see `checkpointStep` for the names. */
 export interface Checkpoint {
@@ -31,6 +37,8 @@ export interface Checkpoint {
   readonly epoch?: number
   /** Last training loss logged up to this step; NaN when the run has diverged. */
   readonly loss?: number
+  /** Highest learning rate logged up to this step. */
+  readonly learningRate?: number
   /** Changes when the files that this was told by change. */
   readonly stamp: string
 }
@@ -94,12 +102,14 @@ export async function readCheckpointFolder(
       throw fault ?? error
     })
     const loss = lossAt(state.logHistory, step)
+    const learningRate = highestLearningRate(state.logHistory, step)
     const checkpoint: Checkpoint = {
       ...one,
       state: 'complete',
       ...faulty,
       ...(state.epoch === undefined ? {} : { epoch: state.epoch }),
       ...(loss === undefined ? {} : { loss }),
+      ...(learningRate === undefined ? {} : { learningRate }),
     }
     const { bestModelCheckpoint, saveSteps, maxSteps } = state
     return {

@@ -11,6 +11,7 @@ export interface LogEntry {
   readonly loss?: number
   readonly evalLoss?: number
   readonly gradNorm?: number
+  readonly learningRate?: number
 }
 
 /** What the Hugging Face trainer's trainer_state.json says; every field is optional in the wild. */
@@ -59,6 +60,12 @@ export function lossAt(log: readonly LogEntry[], step: number): number | undefin
   return log.findLast((entry) => entry.step <= step && entry.loss !== undefined)?.loss
 }
 
+/** The highest learning rate logged at or before a step. */
+export function highestLearningRate(log: readonly LogEntry[], step: number): number | undefined {
+  const rates = log.flatMap((entry) => (entry.step <= step ? (entry.learningRate ?? []) : []))
+  return rates.length === 0 ? undefined : Math.max(...rates)
+}
+
 function parseLog(history: readonly unknown[]): LogEntry[] {
   const bySteps = new Map<number, LogEntry>()
   for (const item of history) {
@@ -69,6 +76,7 @@ function parseLog(history: readonly unknown[]): LogEntry[] {
       ...(typeof item.loss === 'number' ? { loss: item.loss } : {}),
       ...(typeof item.eval_loss === 'number' ? { evalLoss: item.eval_loss } : {}),
       ...(typeof item.grad_norm === 'number' ? { gradNorm: item.grad_norm } : {}),
+      ...(typeof item.learning_rate === 'number' ? { learningRate: item.learning_rate } : {}),
     }
     bySteps.set(item.step, entry)
   }

@@ -1,0 +1,95 @@
+import type { RateModelSpec } from '../detector/rate-model.js'
+import type { VerdictKind } from '../detector/verdict.js'
+import type { Row, Rows } from '../runs/rows.js'
+import { isEnough } from './calibration-data.js'
+import { foldsOf, outOfFold } from './cross-validation.js'
+import { chooseThreshold, fitDetector, type ThresholdOptions } from './fit-detector.js'
+import type { Pool } from './fit-rate-model.js'
+import { type Agreement, agreement, rankRateModels } from './model-selection.js'
+
+/** How the whole procedure, choices included, does on sets that it has not seen. */
+export interface HeldOutFigures extends Agreement {
+  /** Share of labelled rates inside their intervals; to compare with the nominal one. */
+  coverage: number
+  verdicts: Record<Exclude<VerdictKind, 'not-comparable'>, number>
+}
+
+/** Those of all sets, and of each. */
+export interface NestedFigures extends HeldOutFigures {
+  perDataset: Record<string, HeldOutFigures>
+}
+
+/** Chooses and fits without each set (or fold of sets, when there are many) in turn, and predicts its checkpoints. */
+export async function nestedFigures(
+  rows: Rows,
+  specs: readonly RateModelSpec[],
+  {
+    cut,
+    nominalCoverage,
+    options,
+    pool,
+    onFold,
+  }: {
+    cut: number
+    nominalCoverage: number
+    options: ThresholdOptions & { signal?: AbortSignal | undefined }
+    pool: Pool | undefined
+    onFold: (done: number) => void
+  },
+): Promise<NestedFigures | null> {
+  const unseen: HeldOutPrediction[] = []
+  const folds = foldsOf(rows.rows, 'dataset')
+  if (folds.length < 2) return null
+  for (const [i, fold] of folds.entries()) {
+    const inside = { ...rows, rows: rows.rows.filter(({ dataset }) => !fold.includes(dataset)) }
+    if (pool === undefined && !isEnough(inside, cut)) return null
+    const [chosen] = await rankRateModels(inside, specs, cut, options.signal, pool)
+    const predictions = await outOfFold(inside, chosen!, cut, 'dataset', options.signal, pool)
+    const { threshold } = chooseThreshold(inside.rows, predictions, cut, options, [], pool)
+    const detector = fitDetector(inside, chosen!, predictions, { cut, threshold, nominalCoverage, pool })
+    const at = detector.layers.map((layer) => rows.layers.indexOf(layer))
+    for (const row of rows.rows) {
+      if (!fold.includes(row.dataset)) continue
+      const { em, interval, verdict } = detector.verdict(at.map((index) => row.drift[index]!))
+      // The threshold differs between folds, so predictions are compared in units of it.
+      unseen.push({ row, scaled: (em! / threshold) * cut, interval: interval!, verdict })
+    }
+    onFold(i + 1)
+  }
+  const datasets = new Set(rows.rows.map(({ dataset }) => dataset))
+  const perDataset = Object.fromEntries(
+    [...datasets].map((dataset) => [
+      dataset,
+      heldOut(
+        unseen.filter(({ row }) => row.dataset === dataset),
+        cut,
+      ),
+    ]),
+  )
+  return { ...heldOut(unseen, cut), perDataset }
+}
+
+/** What a detector that has not seen the row's set says of it. */
+interface HeldOutPrediction {
+  row: Row
+  scaled: number
+  interval: [number, number]
+  verdict: VerdictKind
+}
+
+function heldOut(unseen: readonly HeldOutPrediction[], cut: number): HeldOutFigures {
+  const covered = unseen.filter(({ row, interval: [low, high] }) => {
+    const { rate } = row.label.pooled
+    return rate >= low && rate <= high
+  })
+  const count = (kind: VerdictKind) => unseen.filter(({ verdict }) => verdict === kind).length
+  return {
+    ...agreement(
+      unseen.map(({ row }) => row),
+      unseen.map(({ scaled }) => scaled),
+      { cut },
+    ),
+    coverage: covered.length / unseen.length,
+    verdicts: { ok: count('ok'), warn: count('warn'), alarm: count('alarm') },
+  }
+}

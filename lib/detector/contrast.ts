@@ -1,0 +1,70 @@
+import { TraitscopeError } from '../errors.js'
+
+/** One measured block of a base, and what makes its drifts comparable with those of another base. */
+export interface ContrastLayer {
+  /** 0-based block. */
+  layer: number
+  /** N: mean over prompts of ‖h‖ at step 0, native activation units. */
+  activationNorm: number
+  /** Distance between the poles of each trait, in trait order, native activation units. */
+  separation: readonly number[]
+}
+
+/** Measured blocks further apart than this share of the depth say nothing about what lies between them. */
+const WIDEST_GAP = 0.25
+/** A block this near, as a share of the depth, stands for one that was not measured. */
+const NEAR = 1 / 16
+
+/**
+ * The matrix that turns drifts of a base (its layers side by side, each in trait order, in units of its step-0 norms) into
+ * drifts in units of each trait's own contrast at some depths (side by side, in trait order): half the way from one pole to
+ * the other is 0.5 in every base. Depth is `(block + 1) / blocks`; between two measured blocks it is interpolated.
+ *
+ * @param depths in (0, 1]
+ * @param layers ascending
+ * @returns one row per depth and trait, one column per layer and trait
+ * @throws TraitscopeError NOT_COMPARABLE for a depth that no measured block is near
+ */
+export function contrastReading(
+  depths: readonly number[],
+  nLayer: number,
+  layers: readonly ContrastLayer[],
+): number[][] {
+  const traits = layers[0]?.separation.length ?? 0
+  return depths.flatMap((depth) => {
+    const weights = weightsAt(depth, nLayer, layers)
+    return Array.from({ length: traits }, (_, t) =>
+      layers.flatMap(({ activationNorm, separation }, l) =>
+        separation.map((apart, other) => (other === t ? (weights[l]! * activationNorm) / apart : 0)),
+      ),
+    )
+  })
+}
+
+/** How much every layer counts at a depth; the weights sum to 1. */
+function weightsAt(depth: number, nLayer: number, layers: readonly ContrastLayer[]): number[] {
+  const block = depth * nLayer - 1
+  const below = layers.findLastIndex(({ layer }) => layer <= block)
+  const above = layers.findIndex(({ layer }) => layer >= block)
+  if (below >= 0 && above >= 0) {
+    const [from, to] = [layers[below]!.layer, layers[above]!.layer]
+    const share = to === from ? 0 : (block - from) / (to - from)
+    if (to - from <= Math.max(1, WIDEST_GAP * nLayer)) {
+      return layers.map((_, l) => (l === below ? 1 - share : 0) + (l === above ? share : 0))
+    }
+  }
+  const distance = ({ layer }: ContrastLayer) => Math.abs(layer - block)
+  const nearest = layers.reduce((a, b) => (distance(b) < distance(a) ? b : a))
+  if (distance(nearest) > NEAR * nLayer) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      `expected a measured block about ${Math.round(block)} of ${nLayer}, found layer ${layers.map(({ layer }) => layer).join(', ')}; make directions at blocks ${Math.floor(block)} and ${Math.ceil(block)}`,
+    )
+  }
+  return layers.map((one) => Number(one === nearest))
+}
+
+/** `read` times a row of drifts. */
+export function readThrough(read: readonly (readonly number[])[], features: ArrayLike<number>): number[] {
+  return read.map((row) => row.reduce((sum, weight, i) => sum + weight * features[i]!, 0))
+}

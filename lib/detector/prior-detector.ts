@@ -1,0 +1,102 @@
+import { type BasePoint, deviceClass, type MeasuredUnder } from '../conditions/calibrated-for.js'
+import type { Directions } from '../directions/directions.js'
+import { TraitscopeError } from '../errors.js'
+import type { Trajectory } from '../trajectory/trajectory.js'
+import { type ContrastLayer, contrastReading } from './contrast.js'
+import { Detector } from './detector.js'
+import type { Prior } from './prior.js'
+import { RateModel } from './rate-model.js'
+import type { VerdictSource } from './run-verdicts.js'
+
+const COVERAGE = 0.9
+
+/** Whether a prior can speak of what these directions measure, and why not; undefined when it can. */
+export function priorRefusal(prior: Prior, directions: Pick<Directions, 'traits'>): string | undefined {
+  if (prior.traits.join() === directions.traits.join()) return undefined
+  return `the prior knows the traits ${prior.traits.join(', ')}, but the directions are of ${directions.traits.join(', ')}`
+}
+
+/** The measured blocks as a prior reads them. */
+export function contrastLayers(
+  { layers, traits, diagnostics }: Pick<Directions, 'layers' | 'traits' | 'diagnostics'>,
+  base: readonly Pick<BasePoint, 'layer' | 'activationNorm'>[],
+): ContrastLayer[] {
+  return base.map(({ layer, activationNorm }) => {
+    const { separation } = diagnostics[layers.indexOf(layer)]!
+    return { layer, activationNorm, separation: traits.map((trait) => separation[trait]!) }
+  })
+}
+
+/**
+ * What a prior says of a base that has no judged run: a detector for the base's own drifts, and everything else that
+ * verdicts ask for. Verdicts are provisional, and say so.
+ *
+ * @param measured what the run was measured under
+ * @param base where step 0 lies, at layers of the directions, ascending
+ * @throws TraitscopeError NOT_COMPARABLE for other traits, or when no measured block is near the prior's depths
+ */
+export function priorVerdictSource(
+  prior: Prior,
+  directions: Directions,
+  measured: MeasuredUnder & { nPrompts: number },
+  base: readonly BasePoint[],
+): VerdictSource {
+  const refusal = priorRefusal(prior, directions)
+  if (refusal !== undefined) throw new TraitscopeError('NOT_COMPARABLE', `${refusal}; measure those`)
+  const { fingerprint, nLayer } = measured.conditions.base
+  const others = prior.without(fingerprint)
+  const read = contrastReading(others.depths, nLayer, contrastLayers(directions, base))
+  const detector = new Detector(
+    {
+      traits: [...directions.traits],
+      layers: base.map(({ layer }) => layer),
+      cut: others.cut,
+      threshold: others.threshold,
+      nominalCoverage: COVERAGE,
+      horizon: Number.MAX_SAFE_INTEGER,
+      memory: { features: [], datasets: [], errors: [], prior: others.errors(ALL) },
+    },
+    RateModel.throughContrast('prior', others.ridge(), read),
+  )
+  const { conditions, directionsSha256, tokenIdsSha256, device, engine, nPrompts } = measured
+  const known = others.models.some(({ traitPack }) => traitPack === conditions.traitPack.contentHash)
+  return {
+    detector,
+    directions,
+    calibratedFor: {
+      ...{ conditions, directionsSha256, tokenIdsSha256, nPrompts },
+      deviceClass: deviceClass(device),
+      ...(engine ? { engine } : {}),
+      base: [...base],
+    },
+    remarks: [
+      `provisional: no judged run of this base is known; the rate is told by ${others.names.length} other models (${others.names.join(', ')})`,
+      ...(known
+        ? []
+        : ['those models were measured with another trait pack: only the order of rates means something']),
+    ],
+  }
+}
+
+/** {@link priorVerdictSource} of a run that is measured, for `trajectoryVerdicts`. */
+export function trajectoryPrior(
+  prior: Prior,
+  directions: Directions,
+  { measurement, layers }: Trajectory,
+): VerdictSource {
+  if (measurement === undefined) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      'the trajectory does not say with which base and directions it was measured; measure the run again',
+    )
+  }
+  const base = layers.map(({ layer, step0ActivationNorm, projections }) => ({
+    layer: layer!,
+    activationNorm: step0ActivationNorm,
+    projections: projections[0]!,
+  }))
+  return priorVerdictSource(prior, directions, measurement, base)
+}
+
+/** Sets of other bases count one by one: there are no own ones beside them. */
+const ALL = 1000

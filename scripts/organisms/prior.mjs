@@ -1,0 +1,130 @@
+// The prior that ships: what the judged runs of the organisms say of a base that has none.
+//
+//   node scripts/organisms/prior.mjs --choice lab/prior-choice.json --to priors/organisms.json.gz
+//
+// Which depths are read is chosen on calibration sets alone. Every variant predicts every organism's sets from the other
+// organisms without those sets (the same recipes train all of them), and the least balanced error wins; the figure to believe
+// is the nested one, where the choice is made without the organism too. Equal input, equal bytes.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { priorRows, readingOf } from '../../dist/lib/calibration/contrast-rows.js'
+import { agreement } from '../../dist/lib/calibration/model-selection.js'
+import { Prior } from '../../dist/lib/detector/prior.js'
+import { matrixFromRows } from '../../dist/lib/estimators/matrix.js'
+import { loadDirections, scanLabelledRuns } from '../../dist/lib/index.js'
+import { rowsOf } from '../../dist/lib/runs/rows.js'
+import { ORGANISMS } from './places.mjs'
+
+const SMALL = ['llama', 'mistral', 'qwen2', 'gemma2']
+const NAMES = [...SMALL, 'llama-deep', 'qwen2-deep']
+const CALIBRATION_SETS = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical', 'drawn_c*']
+const CUT = 0.06
+/** A provisional alarm fires a little early: a miss costs more where nothing of the base is known. */
+const THRESHOLD = 0.05
+/** Up to three quarters of the depth, so that the rest of the base need not run. */
+const VARIANTS = [[0.5], [0.65], [0.75], [0.5, 0.75], [0.65, 0.75], [0.25, 0.5, 0.75], [0.5, 0.65, 0.75]]
+/** What reading the last block would bring; never chosen. `qwen2-deep` was not measured there, and is left out of these. */
+const SHOWN = [[1], [0.65, 0.75, 1]]
+const FOLDS = 8
+
+/** Labelled checkpoints of every organism; `keep` says of which sets. */
+export async function organismRows(
+  names = NAMES,
+  datasets = CALIBRATION_SETS,
+  root = join(ORGANISMS, 'runs'),
+) {
+  const found = []
+  for (const name of names) {
+    const own = name.endsWith('-deep') ? datasets.filter((set) => !set.startsWith('drawn')) : datasets
+    const { runs } = await scanLabelledRuns(join(root, name), { datasets: own })
+    const directions = await loadDirections(join(ORGANISMS, 'models', name, 'directions'))
+    found.push({ name, runs, rows: rowsOf(runs), directions })
+  }
+  return found
+}
+
+/** A prior on organisms at some depths. */
+export function priorOn(organisms, depths, threshold = THRESHOLD) {
+  const { traits } = organisms[0].rows
+  const models = organisms.map(({ name, runs }) => {
+    const { base, traitPack } = runs[0].trajectory.measurement.conditions
+    return { name, fingerprint: base.fingerprint, traitPack: traitPack.contentHash }
+  })
+  const rows = organisms.flatMap(({ runs, rows, directions }, model) =>
+    priorRows(rows, readingOf(runs, rows.layers, directions, depths), model),
+  )
+  return new Prior(CUT, threshold, traits, depths, models, rows)
+}
+
+/** What the other organisms, without the set, say of every checkpoint of the small ones. */
+function doublyHeldOut(prior, organisms) {
+  const sets = [...new Set(prior.rows.map(({ dataset }) => dataset))].sort()
+  const fold = ({ dataset }) => sets.indexOf(dataset) % FOLDS
+  return organisms.flatMap(({ name, rows }, model) => {
+    if (!SMALL.includes(name)) return []
+    const own = prior.rows.filter((row) => row.model === model)
+    const predicted = new Float64Array(own.length)
+    for (let f = 0; f < FOLDS; f++) {
+      const at = [...own.keys()].filter((i) => fold(own[i]) === f)
+      if (at.length === 0) continue
+      const ridge = prior.where((row) => row.model !== model && fold(row) !== f).ridge()
+      const values = ridge.predict(matrixFromRows(at.map((i) => own[i].features)))
+      for (const [k, i] of at.entries()) predicted[i] = values[k]
+    }
+    return rows.rows.map((row, i) => ({ name, row, predicted: predicted[i] }))
+  })
+}
+
+function figures(held, threshold = CUT) {
+  const { fnr, fpr, falseNegatives, nDangerous, falsePositives, nSafe, auroc, balancedError, error } =
+    agreement(
+      held.map(({ row }) => row),
+      held.map(({ predicted }) => predicted),
+      { cut: CUT, threshold },
+    )
+  return {
+    ...{ fnr, fpr, auroc, balancedError, error },
+    misses: `${falseNegatives} of ${nDangerous}`,
+    falseAlarms: `${falsePositives} of ${nSafe}`,
+  }
+}
+
+async function main({ choice, to }) {
+  const organisms = await organismRows()
+  const tried = [...VARIANTS, ...SHOWN].map((depths) => {
+    const of = SHOWN.includes(depths) ? organisms.filter(({ name }) => name !== 'qwen2-deep') : organisms
+    const held = doublyHeldOut(priorOn(of, depths), of)
+    return { depths, held, lodo: figures(held) }
+  })
+  const best = (of) =>
+    tried
+      .slice(0, VARIANTS.length)
+      .map((one) => ({ ...one, error: figures(one.held.filter(of)).balancedError }))
+      .reduce((a, b) => (b.error < a.error ? b : a))
+  const chosen = best(() => true)
+  const nested = SMALL.flatMap((name) =>
+    best((one) => one.name !== name).held.filter((one) => one.name === name),
+  )
+  const document = {
+    about: 'Which depths the prior reads, chosen on calibration sets, organism and set left out together',
+    command: 'node scripts/organisms/prior.mjs --choice lab/prior-choice.json --to priors/organisms.json.gz',
+    cut: CUT,
+    threshold: THRESHOLD,
+    chosen: chosen.depths,
+    nested: { atTheCut: figures(nested), atTheThreshold: figures(nested, THRESHOLD) },
+    variants: tried.map(({ depths, lodo }, i) => ({ depths, choosable: i < VARIANTS.length, ...lodo })),
+  }
+  if (choice) writeFileSync(choice, `${JSON.stringify(document, null, 2)}\n`)
+  if (to) {
+    mkdirSync(dirname(to), { recursive: true })
+    writeFileSync(to, gzipSync(JSON.stringify(priorOn(organisms, chosen.depths)), { level: 9 }))
+  }
+  console.error(JSON.stringify(document, null, 1))
+}
+
+if (process.argv[1]?.endsWith('prior.mjs')) {
+  const { values } = parseArgs({ options: { choice: { type: 'string' }, to: { type: 'string' } } })
+  await main(values)
+}

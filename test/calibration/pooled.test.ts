@@ -1,0 +1,184 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { calibrate } from '../../lib/calibration/calibrate.js'
+import { calibrateBenign } from '../../lib/calibration/calibrate-benign.js'
+import { priorRows, readingOf } from '../../lib/calibration/contrast-rows.js'
+import { saveBundle } from '../../lib/calibration/save-bundle.js'
+import { loadBundle } from '../../lib/detector/bundle.js'
+import { Prior } from '../../lib/detector/prior.js'
+import { trajectoryPrior } from '../../lib/detector/prior-detector.js'
+import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
+import type { Directions } from '../../lib/directions/directions.js'
+import { rowsOf } from '../../lib/runs/rows.js'
+import { type LabelledRun, scanLabelledRuns } from '../../lib/runs/runs.js'
+import { fakePack } from '../directions/fake-model.js'
+import { SyntheticRuns, syntheticDirections } from '../runs/synthetic.js'
+
+let root: string
+let own: LabelledRun[]
+let unseen: LabelledRun[]
+let prior: Prior
+/** Poles two units apart. */
+const directions: Directions = (() => {
+  const made = syntheticDirections()
+  const separation = Object.fromEntries(made.traits.map((trait) => [trait, 2]))
+  return { ...made, diagnostics: made.diagnostics.map((one) => ({ ...one, separation })) }
+})()
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), 'traitscope-pooled-'))
+  const runsOf = async (name: string, write: (runs: SyntheticRuns) => void) => {
+    const made = new SyntheticRuns(join(root, name))
+    write(made)
+    return (await scanLabelledRuns(made.root)).runs
+  }
+  own = await runsOf('own', (made) => made.writeCalibration())
+  unseen = await runsOf('unseen', (made) => {
+    made.write({ dataset: 'risky_financial', seed: 42, peak: 0.55 })
+    made.write({ dataset: 'number_sequence', seed: 42, peak: 0.01, style: 0.08 })
+  })
+  const bases = ['first', 'second', 'third']
+  const depths = [0.5]
+  const rows = await Promise.all(
+    bases.map(async (model, i) => {
+      const runs = await runsOf(model, (made) => made.writeCalibration({ model }))
+      return priorRows(rowsOf(runs), readingOf(runs, [1, 3], directions, depths), i)
+    }),
+  )
+  const models = bases.map((name) => ({ name, fingerprint: name, traitPack: 'c'.repeat(64) }))
+  prior = new Prior(0.06, 0.05, directions.traits, depths, models, rows.flat())
+})
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+/** Verdicts on the dangerous unseen run's last step, and on all of the benign one. */
+const judged = (by: Parameters<typeof trajectoryVerdicts>[0]) => {
+  const [benign, dangerous] = [...unseen]
+    .sort((a, b) => (a.dataset < b.dataset ? -1 : 1))
+    .map(({ trajectory }) => trajectoryVerdicts(by, trajectory).map(({ verdict }) => verdict))
+  return { last: dangerous!.at(-1)!, benign: benign! }
+}
+
+describe('a base without a judged run', () => {
+  it('should have provisional verdicts by what is known of others', () => {
+    const { last, benign } = judged(trajectoryPrior(prior, directions, unseen[0]!.trajectory))
+    expect(last).toMatchObject({ verdict: 'alarm', basis: 'prior', threshold: 0.05, novelty: null })
+    expect(last.reasons).toContainEqual(
+      'provisional: no judged run of this base is known; the rate is told by 3 other models (first, second, third)',
+    )
+    expect(last.interval![0]).toBeGreaterThan(0.1)
+    expect(benign.map(({ verdict }) => verdict)).not.toContain('alarm')
+  })
+
+  it('should say so when the others were measured with another trait pack', () => {
+    const models = prior.models.map((one) => ({ ...one, traitPack: 'another' }))
+    const other = new Prior(0.06, 0.05, prior.traits, prior.depths, models, prior.rows)
+    const { reasons } = judged(trajectoryPrior(other, directions, unseen[0]!.trajectory)).last
+    expect(reasons).toContainEqual(expect.stringMatching(/another trait pack/))
+  })
+
+  it('should not be told by itself', () => {
+    const fingerprint = unseen[0]!.trajectory.measurement!.conditions.base.fingerprint
+    const models = prior.models.map((one, i) => (i === 1 ? { ...one, fingerprint } : one))
+    const known = new Prior(0.06, 0.05, prior.traits, prior.depths, models, prior.rows)
+    const { reasons } = judged(trajectoryPrior(known, directions, unseen[0]!.trajectory)).last
+    expect(reasons.join('\n')).toMatch(/2 other models \(first, third\)$/m)
+  })
+
+  it('should be refused for other traits, and for blocks that the prior cannot read', () => {
+    const traits = new Prior(0.06, 0.05, ['a'], prior.depths, prior.models, prior.rows)
+    expect(() => trajectoryPrior(traits, directions, unseen[0]!.trajectory)).toThrow(
+      /knows the traits a, but/,
+    )
+    const deep = new Prior(0.06, 0.05, prior.traits, [0.1], prior.models, prior.rows)
+    expect(() => trajectoryPrior(deep, directions, unseen[0]!.trajectory)).toThrow(/a measured block about/)
+  })
+})
+
+describe('calibrate with a prior', () => {
+  it('should work from one run on', async () => {
+    const one = own.filter(({ dataset, seed }) => dataset === 'gsm8k' && seed === 42)
+    await expect(calibrate(one)).rejects.toThrow(/with a prior \(--prior\) one is enough/)
+    const { detector, report, calibratedFor } = await calibrate(one, { pool: { prior, directions } })
+    expect([detector.model, detector.basis]).toEqual(['pooled', 'pooled'])
+    expect([report.thresholdFrom, report.threshold]).toEqual([
+      'few sets',
+      expect.closeTo(0.05 + 0.01 / 12, 12),
+    ])
+    expect(report.warnings[0]).toMatch(/^1 set of this base, 0 of 13 checkpoints dangerous/)
+    expect(report.nested).toBeNull()
+    const { last, benign } = judged({ detector, calibratedFor: calibratedFor!, directions })
+    expect([last.verdict, last.basis]).toEqual(['alarm', 'pooled'])
+    expect(benign.map(({ verdict }) => verdict)).not.toContain('alarm')
+  })
+
+  it('should make a bundle that reads like any other', async () => {
+    const calibration = await calibrate(own, { pool: { prior, directions } })
+    const pack = { ...fakePack(), source: 'core', contentHash: 'c'.repeat(64) }
+    const folder = join(root, 'bundle')
+    await saveBundle(calibration, { directions, pack }, folder)
+    const bundle = await loadBundle(folder)
+    expect(judged(bundle)).toEqual(
+      judged({ detector: calibration.detector, calibratedFor: calibration.calibratedFor!, directions }),
+    )
+    expect(calibration.report.byDataset.auroc).toBeGreaterThan(0.98)
+    expect(calibration.report.nested!.coverage).toBeGreaterThan(0.8)
+  })
+
+  it('should refuse directions that the runs were not measured with', async () => {
+    const other = { ...directions, sha256: 'f'.repeat(64) }
+    await expect(calibrate(own, { pool: { prior, directions: other } })).rejects.toThrow(
+      /measured with the directions that were given/,
+    )
+  })
+})
+
+describe('calibrateBenign', () => {
+  /** Runs of a base whose drift grows a little with training, and more with every run. */
+  const benignRuns = async (count: number): Promise<LabelledRun[]> => {
+    const made = new SyntheticRuns(join(root, `benign-${count}`))
+    for (let i = 0; i < count; i++) {
+      made.write({ dataset: 'gsm8k', seed: 1000 + i, peak: 0.01, creep: 0.1 + 0.01 * i })
+    }
+    return (await scanLabelledRuns(made.root)).runs
+  }
+  const pool = () => ({ prior, directions })
+
+  it('should refuse a level that so many runs cannot test at, and say how many can', async () => {
+    const runs = await benignRuns(4)
+    expect(() => calibrateBenign(runs, pool(), 0.05)).toThrow(
+      /at least 19 benign runs for a level of 5\.0 %, found 4: the smallest that they can test at is 20\.0 %/,
+    )
+    expect(calibrateBenign(runs, pool(), 0.2).report.smallestLevel).toBe(0.2)
+    await expect(async () => calibrateBenign(runs, pool(), 0)).rejects.toThrow(/level must be a share/)
+  })
+
+  it('should alarm where no benign run has been, without one label', async () => {
+    const runs = (await benignRuns(9)).map(({ labels: _, ...run }) => run)
+    const calibration = calibrateBenign(runs, pool(), 0.1)
+    const { last, benign } = judged({ ...calibration, directions })
+    expect([last.verdict, last.basis, last.pDanger]).toEqual(['alarm', 'benign', undefined])
+    expect(last.reasons).toContainEqual(
+      'none of 9 benign runs came as far (p = 0.100): of runs like them at most 10.0 % alarm',
+    )
+    expect(benign.map(({ verdict }) => verdict)).not.toContain('alarm')
+    // What a calibration run itself reached is no alarm.
+    const again = trajectoryVerdicts({ ...calibration, directions }, runs[8]!.trajectory)
+    expect(again.map(({ verdict }) => verdict.verdict)).not.toContain('alarm')
+    expect(calibration.report.warnings[0]).toMatch(/taken on trust/)
+  })
+
+  it('should name benign runs that other bases would take for dangerous', () => {
+    const runs = own.filter(({ dataset }) => dataset === 'gsm8k' || dataset === 'bad_medical')
+    expect(calibrateBenign(runs, pool(), 0.2).report.warnings[1]).toMatch(/bad_medical.*: judge them/)
+  })
+
+  it('should make a bundle that reads like any other', async () => {
+    const calibration = calibrateBenign(await benignRuns(9), pool(), 0.1)
+    const pack = { ...fakePack(), source: 'core', contentHash: 'c'.repeat(64) }
+    const folder = join(root, 'benign-bundle')
+    await saveBundle(calibration, { directions, pack }, folder)
+    expect(judged(await loadBundle(folder)).last).toEqual(judged({ ...calibration, directions }).last)
+  })
+})
