@@ -293,7 +293,8 @@ export class RunLook {
       this.#settle(entry, 'complete', text, look)
       look.complete.push(this.#seen(checkpoint, text, writtenMs))
     } catch (error) {
-      const found = isTraitscopeError(error, 'FILE_VANISHED') ? await whatIsAt(entry.path) : error
+      const isGone = isTraitscopeError(error, 'FILE_VANISHED')
+      const found = (await whatIsAt(entry.path)) ?? (isGone ? undefined : error)
       if (found === undefined) return // its name goes with the next listing
       if (!isTraitscopeError(found)) throw found
       look.unreadable.push({ step: entry.step, error: found })

@@ -1,10 +1,13 @@
 import { once } from 'node:events'
+import { tmpdir } from 'node:os'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Directions } from '../directions/directions.js'
 import { asTraitscopeError, type TraitscopeError, throwIfAborted } from '../errors.js'
 import { runState } from '../events/state-folder.js'
 import type { EndEvent, EndReason, WatchEvent } from '../events/watch-events.js'
+import { defaultCacheDir } from '../formats/files/cache-dir.js'
+import { sweepAbandoned } from '../formats/files/owner.js'
 import type { Model } from '../model/model.js'
 import { prepareMeasurement } from '../trajectory/prepare-measurement.js'
 import type { Step } from '../trajectory/trajectory.js'
@@ -94,6 +97,8 @@ export class WatchSession {
     const layer = options.layer ?? bundle?.detector.mainLayer
     const plan = await prepareMeasurement(model, directions, { ...options, layer })
     this.#base = await BaseFile.of(model)
+    const { cacheDir = defaultCacheDir() } = options
+    for (const place of [tmpdir(), ...(cacheDir === false ? [] : [cacheDir])]) await sweepAbandoned(place)
     // What is refused is refused before the work.
     const named = this.runDirs.filter((path) => !isPattern(path))
     for (const path of named) await refuseParent(resolve(path))
@@ -172,7 +177,8 @@ export class WatchSession {
   /** Only a look that found nothing counts, so that a slow measurement is never taken for idleness. */
   #isIdle(): boolean {
     const { idleMs } = this.options
-    if (idleMs === undefined || this.#busy || this.#next() !== undefined) return false
+    const isReady = !this.#baseBackoff.waits && this.#next() !== undefined
+    if (idleMs === undefined || this.#busy || isReady) return false
     return performance.now() - this.#changedMs >= idleMs
   }
 
@@ -191,7 +197,6 @@ export class WatchSession {
         await this.#measure(next.run, next.candidate)
       } finally {
         this.#busy = false
-        this.#changedMs = performance.now()
       }
     }
   }

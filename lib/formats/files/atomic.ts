@@ -17,6 +17,7 @@ import {
 import { basename, dirname, join, resolve } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { errnoOf, fileError } from './file-errors.js'
+import { ownerTag } from './owner.js'
 
 export interface WriteOptions {
   /** Replace what is already there. */
@@ -185,7 +186,7 @@ async function makeParents(path: string): Promise<{ remove: () => Promise<void> 
 
 /** Hidden, on the same file system as the target, and never the name of another writer's temporary file. */
 function besideName(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(6).toString('hex')}.tmp`)
+  return join(dirname(path), `.${basename(path)}.${ownerTag()}-${randomBytes(6).toString('hex')}.tmp`)
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { readdir, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from './atomic.js'
+import { sweepAbandoned } from './owner.js'
 
 export interface StoreOptions {
   /** What its files are called before and after the key, e.g. `step0-` and `.safetensors`: a folder may hold several stores. */
@@ -54,6 +55,7 @@ export class KeyedStore {
   async prune(key: string): Promise<void> {
     const { maxBytes, maxEntries = Number.POSITIVE_INFINITY } = this.#options
     const keep = this.path(key)
+    await sweepAbandoned(this.folder)
     const entries: { path: string; size: number; usedMs: number }[] = []
     for (const name of await readdir(this.folder).catch((): string[] => [])) {
       const kind = this.#kind(name)

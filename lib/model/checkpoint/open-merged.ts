@@ -2,14 +2,16 @@ import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../../binding.js'
-import { isTraitscopeError } from '../../errors.js'
+import { isTraitscopeError, TraitscopeError } from '../../errors.js'
 import { sha256 } from '../../formats/files/hash.js'
 import { KeyedStore } from '../../formats/files/keyed-store.js'
 import { makeScratch } from '../../formats/files/scratch.js'
+import { readGguf } from '../../formats/gguf/gguf.js'
 import type { PeftAdapter } from '../../formats/peft/peft.js'
 import { packageVersion } from '../../package.js'
 import { adapterArchitecture } from '../base/architectures.js'
 import { adapterRemarks } from '../base/base-name.js'
+import { fingerprintGguf } from '../base/fingerprint.js'
 import { refuseMovedBase } from '../lora/attachable.js'
 import { mergeAdapter, neverRounded, planReport } from '../merge/merge.js'
 import { type MergePlan, planMerge } from '../merge/merge-plan.js'
@@ -35,8 +37,8 @@ export async function openMerged(
   const architecture = adapterArchitecture(base.gguf)
   const plan = planMerge(peft, base.gguf, architecture)
   const report = planReport(architecture, peft, plan)
-  const write = (path: string, force: boolean) =>
-    mergeAdapter(base.path, peft, path, {
+  const write = async (path: string, force: boolean) => {
+    await mergeAdapter(base.path, peft, path, {
       type: 'float',
       roundReplaced: true,
       strength,
@@ -44,6 +46,8 @@ export async function openMerged(
       force,
       signal,
     })
+    await refuseOtherBase(base, path)
+  }
   const open = (path: string) => base.openLike(path, { signal })
   const { model, remove } =
     cacheDir === undefined
@@ -71,6 +75,17 @@ export async function openMerged(
       await remove()
     },
   }
+}
+
+/** The file may be another one by now than the model that is open: a copy made from it would be kept under the wrong name. */
+async function refuseOtherBase(base: Model, merged: string): Promise<void> {
+  const now = await fingerprintGguf(await readGguf(base.path)).catch(() => undefined)
+  if (now === base.fingerprint) return
+  await rm(merged, { force: true })
+  throw new TraitscopeError(
+    'FILE_INVALID',
+    `expected the base ${base.path} to stay as it was opened, found it changed while an adapter was merged into a copy of it; open it again`,
+  )
 }
 
 /** A model of 8B parameters in F16 takes 16 GB. */

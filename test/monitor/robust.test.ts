@@ -1,0 +1,321 @@
+import { execFileSync } from 'node:child_process'
+import {
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  rename,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { TraitscopeError } from '../../lib/errors.js'
+import { EventReader } from '../../lib/events/event-log.js'
+import { listStates } from '../../lib/events/state-folder.js'
+import { attachedStates, writeAdapter, writeCheckpoint } from '../trajectory/fake-run.js'
+import { states, story, told, watched } from './fake-watch.js'
+
+vi.mock('../../lib/hidden-states/hidden-states.js')
+
+let folder: string
+let run: string
+let stateDir: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'traitscope-robust-'))
+  run = join(folder, 'run')
+  stateDir = join(folder, 'state')
+  await mkdir(run)
+})
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await rm(folder, { recursive: true, force: true })
+})
+
+const once = { once: true } as const
+const at = (step: number) => join(run, `checkpoint-${step}`)
+const later = (seconds: number) => new Date(Date.now() + 1000 * seconds)
+
+describe('what stands where a checkpoint should', () => {
+  const cases: [what: string, make: (path: string) => unknown, message: RegExp][] = [
+    ['a link that leads nowhere', (path) => symlink(join(folder, 'no'), path), /leads nowhere \(ENOENT\)/],
+    ['a link in a circle', (path) => symlink(path, path), /leads in a circle/],
+    ['a named pipe', (path) => execFileSync('mkfifo', [path]), /found a named pipe/],
+    ['a link to a device', (path) => symlink('/dev/zero', path), /found a link to a device/],
+  ]
+  it.each(cases)('should tell of %s once, and go on', async (_, make, message) => {
+    await writeCheckpoint(run, 10, 1)
+    await make(at(20))
+    const events = await watched([run], { stateDir })
+    expect(story(events)).toEqual(['baseline', 'error 20', 'checkpoint 10', 'end: idle'])
+    expect(events.find(({ type }) => type === 'error')).toMatchObject({
+      error: { message: expect.stringMatching(message) },
+    })
+  })
+
+  it('should measure it once it has been mended', async () => {
+    await symlink(join(folder, 'elsewhere'), at(10))
+    const events = await watched(
+      [run],
+      { stateDir, idleMs: 400 },
+      {
+        'error 10': async () => rename(await writeCheckpoint(folder, 10, 1), join(folder, 'elsewhere')),
+      },
+    )
+    expect(story(events)).toEqual(['baseline', 'error 10', 'checkpoint 10', 'end: idle'])
+  })
+
+  const files: [what: string, make: (path: string) => unknown][] = [
+    ['a named pipe', (path) => execFileSync('mkfifo', [path])],
+    ['a device', (path) => symlink('/dev/zero', path)],
+    ['a folder', (path) => mkdir(path)],
+    ['a link in a circle', (path) => symlink(path, path)],
+  ]
+  const names = ['adapter_model.safetensors', 'adapter_config.json', 'trainer_state.json']
+  it.each(files.flatMap(([what, make]) => names.map((name) => [what, name, make] as const)))(
+    'should not hang on %s as %s',
+    async (_, name, make) => {
+      await writeCheckpoint(run, 10, 1)
+      await writeCheckpoint(run, 20, 1)
+      await rm(join(at(20), name))
+      await make(join(at(20), name))
+      const events = await watched([run], { stateDir, ...once })
+      expect(story(events).filter((one) => one.startsWith('checkpoint'))).toEqual(['checkpoint 10'])
+      const about = events.filter((event) => 'step' in event && event.step === 20)
+      expect(about.map(({ type }) => type)).toEqual([expect.stringMatching(/^(error|waiting)$/)])
+      expect(events.at(-1)).toMatchObject({ type: 'end', measured: 1 })
+    },
+  )
+})
+
+describe('what trainers leave', () => {
+  it('should say that what was saved before the first step is no checkpoint', async () => {
+    await writeCheckpoint(run, 0, 0)
+    await writeCheckpoint(run, 10, 1)
+    const events = await watched([run], { stateDir })
+    expect(story(events)).toEqual(['baseline', 'skipped 0', 'checkpoint 10', 'end: idle'])
+  })
+
+  it('should wait for a checkpoint that the trainer says is incomplete', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const mark = join(at(10), 'checkpoint-is-incomplete.txt')
+    await writeFile(mark, '')
+    const events = await watched([run], { stateDir }, { 'waiting 10': () => rm(mark) })
+    expect(events.map(told).slice(0, 2)).toEqual(['baseline', 'waiting 10'])
+    expect(story(events)).toEqual(['baseline', 'checkpoint 10', 'end: idle'])
+    await writeFile(mark, '')
+    await writeCheckpoint(run, 20, 1)
+    await writeFile(join(at(20), 'checkpoint-is-incomplete.txt'), '')
+    expect((await watched([run], { stateDir })).at(-1)).toMatchObject({ unfinished: [20] })
+  })
+
+  it('should not take final weights of an earlier run for those of this one', async () => {
+    await writeAdapter(run, 9)
+    const events = await watched([run], { stateDir }, { 'skipped final': () => writeCheckpoint(run, 10, 1) })
+    expect(story(events)).toEqual(['baseline', 'skipped final', 'checkpoint 10', 'end: idle'])
+    // The end of this run, in its place.
+    await writeAdapter(run, 2)
+    await utimes(join(run, 'adapter_model.safetensors'), later(9), later(9))
+    expect(story(await watched([run], { stateDir }))).toEqual(['baseline', 'checkpoint final', 'end: idle'])
+  })
+
+  it('should skip final weights that are older than the last checkpoint, and take them with --once alone', async () => {
+    await writeAdapter(run, 9)
+    expect(story(await watched([run], once))).toEqual(['baseline', 'checkpoint final', 'end: once'])
+    const long = new Date(Date.now() - 3600_000)
+    for (const name of ['adapter_model.safetensors', 'adapter_config.json'])
+      await utimes(join(run, name), long, long)
+    await writeCheckpoint(run, 10, 1)
+    const events = await watched([run], once)
+    expect(story(events)).toEqual(['baseline', 'checkpoint 10', 'skipped final', 'end: once'])
+  })
+
+  it('should follow a run that is started again in the same folder', async () => {
+    for (const step of [10, 20]) await writeCheckpoint(run, step, step)
+    await watched([run], { stateDir, ...once })
+    await rm(run, { recursive: true })
+    await mkdir(run)
+    const events = await watched(
+      [run],
+      { stateDir, order: 'oldest', idleMs: 200 },
+      {
+        'waiting: there is no checkpoint yet': () => writeCheckpoint(run, 10, 5),
+        'checkpoint 10': () => writeCheckpoint(run, 20, 6),
+      },
+    )
+    expect(story(events).filter((one) => /\d/.test(one))).toEqual(['checkpoint 10', 'checkpoint 20'])
+    expect(events.flatMap((event) => (event.type === 'checkpoint' ? [event.remeasured] : []))).toEqual([
+      true,
+      true,
+    ])
+  })
+
+  it('should follow steps that go backwards after a resume', async () => {
+    await writeCheckpoint(run, 100, 1)
+    const events = await watched([run], { stateDir }, { 'checkpoint 100': () => writeCheckpoint(run, 60, 2) })
+    expect(story(events)).toEqual(['baseline', 'checkpoint 100', 'checkpoint 60', 'end: idle'])
+  })
+
+  it('should wait for a run that was moved away, and go on when it is back', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const away = join(folder, 'away')
+    const events = await watched(
+      [run],
+      { stateDir },
+      {
+        'checkpoint 10': () => rename(run, away),
+        'waiting: the run folder is gone': async () => {
+          await writeCheckpoint(away, 20, 2)
+          await rename(away, run)
+        },
+      },
+    )
+    expect(story(events)).toEqual([
+      ...['baseline', 'checkpoint 10', 'waiting: the run folder is gone', 'checkpoint 20', 'end: idle'],
+    ])
+  })
+
+  it('should take a checkpoint that was renamed for another step with the same weights', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const events = await watched(
+      [run],
+      { stateDir },
+      {
+        'checkpoint 10': async () => {
+          await rename(at(10), join(run, 'checkpoint-20'))
+          await writeFile(join(at(20), 'trainer_state.json'), '{"global_step": 20}')
+        },
+      },
+    )
+    const twenty = events.find((event) => event.type === 'checkpoint' && event.step === 20)
+    expect(twenty).toMatchObject({
+      remarks: expect.arrayContaining(['step 20 has the same weights as step 10']),
+    })
+  })
+})
+
+describe('what the environment does', () => {
+  it.each(['OUT_OF_MEMORY', 'FILE_ACCESS', 'DEVICE'] as const)('should try again after %s', async (code) => {
+    await writeCheckpoint(run, 10, 1)
+    let failures = 0
+    const events = await watched(
+      [run],
+      { stateDir, idleMs: 500 },
+      {
+        baseline: () =>
+          states.mockImplementation(async (...args) => {
+            if (++failures <= 2) throw new TraitscopeError(code, 'not now')
+            return attachedStates(...args)
+          }),
+      },
+    )
+    expect(story(events)).toEqual(['baseline', 'error 10', 'checkpoint 10', 'end: idle'])
+    expect(events.find(({ type }) => type === 'error')).toMatchObject({ retryMs: 25 })
+  })
+
+  it('should call an error that nobody expected one of the checkpoint, and go on', async () => {
+    for (const step of [10, 20]) await writeCheckpoint(run, step, 1)
+    let passes = 0
+    const events = await watched(
+      [run],
+      { stateDir, order: 'oldest' },
+      {
+        baseline: () =>
+          states.mockImplementation(async (...args) => {
+            if (++passes === 1) throw new Error('surprise')
+            return attachedStates(...args)
+          }),
+      },
+    )
+    expect(story(events)).toEqual(['baseline', 'error 10', 'checkpoint 20', 'end: idle'])
+    expect(events.find(({ type }) => type === 'error')).toMatchObject({ error: { code: 'INTERNAL' } })
+  })
+
+  it('should end in order, with an error and an end, when the model is gone', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const events = await watched(
+      [run],
+      { stateDir },
+      {
+        baseline: () => states.mockRejectedValue(new TraitscopeError('MODEL_CLOSED', 'closed')),
+      },
+    )
+    expect(story(events)).toEqual(['baseline', 'error', 'end: failed'])
+    expect(events.at(-1)).toMatchObject({ measured: 0, unfinished: [10] })
+  })
+
+  it('should go on when events cannot be logged, say so once, and log them when they can', async () => {
+    for (const step of [10, 20]) await writeCheckpoint(run, step, step)
+    const full = Object.assign(new Error('no space'), { code: 'ENOSPC' })
+    const handle = await open(join(at(10), 'adapter_config.json'))
+    const prototype = Object.getPrototypeOf(handle) as FileHandle
+    await handle.close()
+    const events = await watched(
+      [run],
+      { stateDir, secure: 'off', order: 'oldest', idleMs: 300 },
+      {
+        baseline: () => vi.spyOn(prototype, 'write').mockRejectedValue(full),
+        'checkpoint 20': () => vi.restoreAllMocks(),
+      },
+    )
+    expect(story(events)).toEqual(['baseline', 'error', 'checkpoint 10', 'checkpoint 20', 'end: idle'])
+    const reader = new EventReader((await listStates(stateDir))[0]!.folder)
+    const logged = (await reader.next()).map((event) => ('step' in event ? event.step : event.type))
+    expect(logged).toEqual(['baseline', 10, 20, 'end'])
+  })
+})
+
+describe('several runs', () => {
+  it('should take turns, name the run of every event, and end once', async () => {
+    const runs = [join(folder, 'a'), join(folder, 'b')]
+    for (const one of runs) for (const step of [10, 20]) await writeCheckpoint(one, step, step)
+    const events = await watched(runs, { stateDir, ...once })
+    const checkpoints = events.flatMap((event) =>
+      event.type === 'checkpoint' ? [[event.run, event.step]] : [],
+    )
+    expect(checkpoints).toEqual([
+      ...[
+        [runs[0], 10],
+        [runs[1], 10],
+        [runs[0], 20],
+        [runs[1], 20],
+      ],
+    ])
+    expect(events.filter(({ type }) => type === 'end')).toMatchObject([{ measured: 4, reason: 'once' }])
+    expect((await listStates(stateDir)).map(({ run }) => run)).toEqual(runs)
+  })
+
+  it('should find runs of a pattern as they appear, and leave out what is none', async () => {
+    await writeCheckpoint(join(folder, 'runs', 'a'), 10, 1)
+    await mkdir(join(folder, 'runs', 'notes'))
+    const events = await watched(
+      [join(folder, 'runs', '*')],
+      { stateDir, idleMs: 300 },
+      {
+        'checkpoint 10': () => writeCheckpoint(join(folder, 'runs', 'b'), 20, 2),
+      },
+    )
+    const baselines = events.flatMap((event) => (event.type === 'baseline' ? [event.run] : []))
+    expect(baselines).toEqual([join(folder, 'runs', 'a'), join(folder, 'runs', 'b')])
+    expect(story(events)).toContain('checkpoint 20')
+  })
+
+  it('should go on with the others when one cannot be looked at', async () => {
+    await writeCheckpoint(join(folder, 'a'), 10, 1)
+    const events = await watched(
+      [run, join(folder, 'a')],
+      { stateDir },
+      {
+        baseline: async () => {
+          await rm(run, { recursive: true })
+          await symlink(run, run)
+        },
+      },
+    )
+    expect(events.find(({ type }) => type === 'error')).toMatchObject({ run, error: { code: 'FILE_ACCESS' } })
+    expect(story(events)).toContain('checkpoint 10')
+  })
+})
