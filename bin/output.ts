@@ -199,11 +199,15 @@ function times({ started, fraction }: Progress): { seconds: number; left: number
   return { seconds, left: known ? seconds / fraction - seconds : undefined }
 }
 
-/** `40 %, 2 min 0 s so far, 3 min 0 s left`. */
+/** `40 %, 12 of 30 runs, 2 min 0 s so far, 3 min 0 s left`. */
 function plainProgress(state: Progress): string {
   const { seconds, left } = times(state)
+  const { fraction, unit, total } = state
   const parts = [`${duration(seconds)} so far`]
-  if (state.fraction !== undefined) parts.unshift(`${Math.floor(100 * state.fraction)} %`)
+  if (fraction !== undefined && unit && total) {
+    parts.unshift(`${Math.floor(fraction * total + 1e-9)} of ${Math.round(total)} ${unit}`)
+  }
+  if (fraction !== undefined) parts.unshift(`${Math.floor(100 * fraction)} %`)
   if (left !== undefined) parts.push(`${duration(left)} left`)
   return parts.join(', ')
 }

@@ -63,6 +63,7 @@ export type { CheckpointKind } from './formats/run/checkpoint-folder.js'
 export type { FinalWeights } from './formats/run/final-weights.js'
 export type { LogEntry } from './formats/run/trainer-state.js'
 export type { Inspection } from './inspect/inspection.js'
+export type { InspectProgress } from './inspect/inspect-run.js'
 
 // ## Hidden states
 // What a model makes of prompts, at any of its blocks, with and without an adapter.

@@ -88,13 +88,14 @@ Example:
     const { anchor = [] } = flags
     const { runs: found, exclusions } = await output.during(
       `reading the runs of ${root}`,
-      () =>
+      (onProgress) =>
         scanLabelledRuns(root, {
           datasets: flags.datasets && [...flags.datasets, ...anchor],
           exclude: flags.exclude,
           signal,
+          onProgress,
         }),
-      { announce: false },
+      { announce: false, unit: 'runs' },
     )
     const runs = found.filter(({ dataset }) => !anchor.includes(dataset))
     const left = exclusions.length === 0 ? '' : `, ${exclusions.length} left out`

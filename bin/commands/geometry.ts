@@ -50,8 +50,8 @@ Example:
     const directions = flags.directions && (await Promise.all(flags.directions.map(loadDirections)))
     const geometry = await output.during(
       `reading the runs of ${runs}`,
-      () => runGeometry(runs, { ...flags, directions, signal }),
-      { announce: false },
+      (onProgress) => runGeometry(runs, { ...flags, directions, signal, onProgress }),
+      { announce: false, unit: 'runs' },
     )
     if (out !== undefined) await saveGeometry(geometry, out, { force })
     for (const { run, step, reason } of geometry.exclusions) {

@@ -21,8 +21,8 @@ export function inspectCommand(_signal: AbortSignal): Command {
       const output = createOutput(flags)
       const inspection = await output.during(
         `looking at ${path}`,
-        () => inspectPath(path, { base: flags.model, adapterName: flags.adapterName }),
-        { announce: false },
+        (onProgress) => inspectPath(path, { base: flags.model, adapterName: flags.adapterName, onProgress }),
+        { announce: false, unit: 'checkpoints' },
       )
       if (inspection.fits?.ok === false) process.exitCode = 1
       if (flags.json) return output.json(inspection)

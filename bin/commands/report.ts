@@ -51,8 +51,16 @@ Example:
       const output = createOutput()
       const runs = await output.during(
         'reading runs',
-        () => Promise.all(paths.map((path) => readViews(path, { bundle, stateDir: flags.state }))),
-        { announce: false },
+        (update) => {
+          let done = 0
+          const read = async (path: string) => {
+            const views = await readViews(path, { bundle, stateDir: flags.state })
+            update(++done / paths.length, paths.length)
+            return views
+          }
+          return Promise.all(paths.map(read))
+        },
+        { announce: false, unit: 'runs' },
       )
       const { html } = page({
         title: flags.title,

@@ -22,6 +22,9 @@ import { planMerge } from '../model/merge/merge-plan.js'
 import { baseTemplateRemark } from '../prompts/own-template.js'
 import type { Inspection } from './inspection.js'
 
+/** Fraction of a run's checkpoints that have been looked at, 0 to 1, and how many there are. */
+export type InspectProgress = (fraction: number, total: number) => void
+
 /** Weights of a run that are looked at: its complete checkpoints, and the final ones unless a checkpoint has them. */
 interface Place {
   path: string
@@ -53,6 +56,7 @@ export async function inspectRun(
   path: string,
   base: GgufFile | undefined,
   adapterName?: string,
+  onProgress?: InspectProgress,
 ): Promise<Inspection> {
   const run = await scanRunFolder(path, { adapterName })
   const { checkpoints, final, logHistory } = run
@@ -70,7 +74,10 @@ export async function inspectRun(
   if (run.kind === 'model') facts.push(...(await modelFacts(path)))
   const places = placesOf(run)
   const looks: Looked[] = []
-  for (const place of places) looks.push(await look(place, run, base))
+  for (const place of places) {
+    onProgress?.(looks.length / places.length, places.length)
+    looks.push(await look(place, run, base))
+  }
   const lookAt = (label: string) => looks[places.findIndex((place) => place.label === label)]
   for (const { step, state, loss, reason, fault } of checkpoints) {
     const complete = `complete${loss === undefined ? '' : `, loss ${loss.toFixed(4)}`}`

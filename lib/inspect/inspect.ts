@@ -14,7 +14,7 @@ import { percent } from '../percent.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
 import { readControlVector } from '../steering/control-vector-file.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
-import { inspectRun } from './inspect-run.js'
+import { type InspectProgress, inspectRun } from './inspect-run.js'
 import type { Inspection } from './inspection.js'
 
 /**
@@ -23,11 +23,16 @@ import type { Inspection } from './inspection.js'
  *
  * @param options.base a base GGUF: also says whether an adapter or run fits it
  * @param options.adapterName the adapter to take where a folder holds several, by PEFT's name
+ * @param options.onProgress is told how far a run of several checkpoints is
  * @throws TraitscopeError of whatever is wrong with the file; `UNSUPPORTED` when it is nothing of ours
  */
 export async function inspectPath(
   path: string,
-  options: { base?: string | undefined; adapterName?: string | undefined } = {},
+  options: {
+    base?: string | undefined
+    adapterName?: string | undefined
+    onProgress?: InspectProgress | undefined
+  } = {},
 ): Promise<Inspection> {
   const target = resolve(path)
   const info = await stat(target).catch((error: unknown) => {
@@ -39,7 +44,7 @@ export async function inspectPath(
   if (names.includes('directions.json')) return inspectDirections(target)
   if (names.includes('trajectory.json')) return inspectTrajectory(join(target, 'trajectory.json'))
   const base = options.base === undefined ? undefined : await readGguf(options.base)
-  return inspectRun(target, base, options.adapterName)
+  return inspectRun(target, base, options.adapterName, options.onProgress)
 }
 
 async function inspectControlVector(path: string): Promise<Inspection> {

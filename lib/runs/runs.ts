@@ -57,6 +57,8 @@ export interface ScanRunsOptions {
   /** All but these. */
   exclude?: readonly string[] | undefined
   signal?: AbortSignal | undefined
+  /** Fraction of the runs that have been read, 0 to 1, and how many there are. */
+  onProgress?: ((fraction: number, total: number) => void) | undefined
 }
 
 /** The paper's order of sets and seeds (method section 7.1); others follow by name and number. */
@@ -120,8 +122,9 @@ async function scan<Run extends MeasuredRun>(
   const runs: Run[] = []
   const exclusions: Exclusion[] = []
   const seen = new Map<string, string>()
-  for (const folder of wanted) {
+  for (const [i, folder] of wanted.entries()) {
     throwIfAborted(options.signal)
+    options.onProgress?.(i / wanted.length, wanted.length)
     const run = await read(folder)
     if (typeof run === 'string') {
       exclusions.push({ run: folder.id, reason: run })

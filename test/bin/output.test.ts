@@ -149,6 +149,19 @@ describe('progress', () => {
     ])
   })
 
+  it('should say how many are done where they are counted', () => {
+    const err = stream()
+    const line = createOutput({ stderr: err, env: {} }).progress('reading runs', {
+      announce: false,
+      unit: 'runs',
+    })
+    vi.advanceTimersByTime(9_000)
+    line.update(7 / 30, 30)
+    vi.advanceTimersByTime(1_000)
+    line.done()
+    expect(err.text()).toMatch(/^reading runs: 23 %, 7 of 30 runs, 10 s so far/)
+  })
+
   it('should say nothing of short work that is not worth a line, and nothing at all when quiet', () => {
     const err = stream()
     const short = createOutput({ stderr: err, env: {} }).progress('looking', { announce: false })

@@ -38,6 +38,15 @@ describe('scanLabelledRuns', () => {
     expect((await below('toy', 'gsm8k', 'seed_123')).map(({ id }) => id)).toEqual(['toy/gsm8k/seed_123'])
   })
 
+  it('should say how many runs there are, and how many it has read', async () => {
+    runs.writeCalibration()
+    const said: [number, number][] = []
+    await scanLabelledRuns(root, { onProgress: (fraction, total) => said.push([fraction * total, total]) })
+    expect(said.map(([done, total]) => [Math.round(done), total])).toEqual(
+      Array.from({ length: 12 }, (_, i) => [i, 12]),
+    )
+  })
+
   it('should take a subset of the datasets, and refuse a name that none has', async () => {
     runs.writeCalibration()
     const names = async (options: object) => [

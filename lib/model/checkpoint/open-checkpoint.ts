@@ -34,7 +34,7 @@ async function openAdapter(
 ): Promise<OpenCheckpoint> {
   const { mode = 'auto', strength = 1, residualBase = false } = options
   const peft = await readPeftAdapter(path)
-  const needed = mode === 'attach' ? undefined : whyMerge(peft, base.gguf)
+  const needed = mode === 'attach' ? undefined : whyMerge(peft, base.gguf, base.readsUpTo !== undefined)
   const reason = needed ?? (mode === 'merge' ? 'merging was asked for' : undefined)
   if (reason !== undefined) return openMerged(base, peft, reason, options)
   const adapter = await base.attach(peft, { strength, residualBase })

@@ -6,13 +6,16 @@ import type { PeftAdapter } from '../../formats/peft/peft.js'
 /**
  * Why llama.cpp cannot apply an adapter beside the base's weights, so that it has to be merged into them: the first
  * reason, as half a sentence; undefined when it can be attached.
+ *
+ * @param isPart the base is open without its head, for which llama.cpp takes the embedding then, an adapter's too
  */
-export function whyMerge(adapter: PeftAdapter, base: GgufContents): string | undefined {
+export function whyMerge(adapter: PeftAdapter, base: GgufContents, isPart = false): string | undefined {
   const tied = !base.tensors.has('output.weight')
   for (const { path, magnitude, biasB, embedding } of adapter.modules) {
     if (magnitude) return `module ${quoted(path)} is DoRA, which rescales the base's weights`
     if (biasB) return `lora_B of module ${quoted(path)} has a bias`
     if (embedding && tied) return `module ${quoted(path)} is an embedding that the base has tied to its head`
+    if (embedding && isPart) return `module ${quoted(path)} is an embedding, and the base's head is not read`
     if (/(^|\.)lm_head$/.test(path) && tied) {
       return `module ${quoted(path)} is the head, which the base has tied to its embedding`
     }
@@ -24,9 +27,12 @@ export function whyMerge(adapter: PeftAdapter, base: GgufContents): string | und
   return undefined
 }
 
-/** @throws UNSUPPORTED for an adapter that has to be merged. */
-export function refuseMergeOnly(adapter: PeftAdapter, base: GgufContents): void {
-  const reason = whyMerge(adapter, base)
+/**
+ * @param isPart as for {@link whyMerge}
+ * @throws UNSUPPORTED for an adapter that has to be merged
+ */
+export function refuseMergeOnly(adapter: PeftAdapter, base: GgufContents, isPart: boolean): void {
+  const reason = whyMerge(adapter, base, isPart)
   if (reason === undefined) return
   throw new TraitscopeError(
     'UNSUPPORTED',

@@ -67,7 +67,7 @@ export function toGgufLora(
 ): { gguf: Uint8Array; report: AttachReport } {
   const architecture = adapterArchitecture(base)
   refuseMovedBase(adapter, options.residualBase)
-  refuseMergeOnly(adapter, base)
+  refuseMergeOnly(adapter, base, options.readsUpTo !== undefined)
   const placements = placeModules(adapter, base, architecture)
   const running = placements.filter(({ mapped }) => runs(mapped, options.readsUpTo))
   if (running.length === 0) throw nothingRuns(adapter, options.readsUpTo!)
