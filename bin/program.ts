@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { packageVersion } from '../lib/package.js'
 import { benchCommand } from './commands/bench.js'
+import { buildCommand } from './commands/build.js'
 import { calibrateCommand } from './commands/calibrate.js'
 import { controlVectorCommand } from './commands/control-vector.js'
 import { convertCommand } from './commands/convert.js'
@@ -49,6 +50,7 @@ Example:
   for (const command of [
     demoCommand(signal),
     doctorCommand(),
+    buildCommand(signal),
     inspectCommand(signal),
     directionsCommand(signal),
     measureCommand(signal),

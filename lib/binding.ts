@@ -1,12 +1,12 @@
 /**
  * The one door to the native addon: loads it, types what it exports and turns its errors into TraitscopeErrors.
  */
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { dirname } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
+import { type AddonOrigin, type AddonPlace, addonPlaces, loadAddon } from './addon/find-addon.js'
+import { nextStep } from './addon/next-step.js'
 import { ERROR_CODES, type ErrorCode, TraitscopeError, throwIfAborted } from './errors.js'
-import { packageRoot, packageVersion } from './package.js'
+import { packageVersion } from './package.js'
 
 export interface NativeCancelToken {
   cancel(): void
@@ -294,6 +294,8 @@ export interface NativePrecisionSwitch {
 }
 
 export interface NativeBinding {
+  /** Of traitscope, that the addon was built for. */
+  version: string
   CancelToken: new () => NativeCancelToken
   Model: new () => NativeModel
   /** The changed rows in the target type. */
@@ -340,60 +342,51 @@ export const LLAMA_CPP_VERSION = 'v0.5.0'
 /** How long a process that leaves waits for jobs that cannot be stopped. */
 const PATIENCE_MS = 2000
 
-const require = createRequire(import.meta.url)
 let loaded: NativeBinding | undefined
-let loadedFrom: string | undefined
-
-/** Where the addon may be: a source build wins over a prebuild, because only a user who wanted it makes one. */
-const candidates = [
-  join(packageRoot, 'build', 'Release'),
-  join(packageRoot, 'prebuilds', `${process.platform}-${process.arch}`),
-]
+let loadedFrom: AddonPlace | undefined
+/** Places before that one, and why they were passed over. */
+let passedOver: Required<AddonPlace>[] = []
 
 /**
- * The loaded addon.
+ * The loaded addon: a local build of this version, else that of the platform's package.
  *
- * @throws TraitscopeError `BINDING` with every place that was tried and why it failed.
+ * @throws TraitscopeError `BINDING` with every place that was tried, why it failed, and the next command.
  */
 export function binding(): NativeBinding {
   if (loaded) return loaded
-  const tried: string[] = []
-  for (const folder of candidates) {
-    const path = join(folder, 'traitscope.node')
-    if (!existsSync(path)) {
-      tried.push(`${path}: not there`)
+  const tried: Required<AddonPlace>[] = []
+  for (const place of addonPlaces()) {
+    if (place.problem !== undefined) {
+      tried.push({ ...place, problem: place.problem })
       continue
     }
     try {
-      const addon: NativeBinding = require(path)
-      addon.loadBackends(folder)
+      const addon = loadAddon<NativeBinding>(place.at)
+      addon.loadBackends(dirname(place.at))
       // The libraries take themselves apart when the process leaves; no job may be in them then. A worker thread's own
       // jobs are stopped when its environment is cleaned up.
       if (isMainThread) process.once('exit', () => addon.stopJobs(PATIENCE_MS))
       loaded = addon
-      loadedFrom = path
+      loadedFrom = place
+      passedOver = tried
       return loaded
     } catch (error) {
-      tried.push(`${path}: ${error instanceof Error ? error.message : String(error)}`)
+      tried.push({ ...place, problem: error instanceof Error ? error.message : String(error) })
     }
   }
   throw new TraitscopeError(
     'BINDING',
     `the native addon for ${process.platform}-${process.arch} (Node ${process.version}) could not be loaded; tried ` +
-      `${tried.join('; ')}. ${remedy(tried)}`,
+      `${tried.map(describePlace).join('; ')}. ${nextStep(tried)}`,
   )
 }
+
+const describePlace = ({ at, problem }: Required<AddonPlace>) => `${at}: ${problem}`
 
 /** Path of the loaded addon. @throws as {@link binding} */
 export function addonPath(): string {
   binding()
-  return loadedFrom!
-}
-
-function remedy(tried: readonly string[]): string {
-  return tried.some((reason) => /\blib(cuda|cublas|nccl)/.test(reason))
-    ? "It was built with --cuda: put the libraries of CUDA and of the driver on the loader's path (LD_LIBRARY_PATH), or build without."
-    : `Build it with \`npm run build\` in ${packageRoot} (needs git, cmake and a C++17 compiler).`
+  return loadedFrom!.at
 }
 
 /** Error of the addon (a plain Error with a `code`) as a TraitscopeError; others pass unchanged. */
@@ -459,6 +452,10 @@ export interface Diagnosis {
   llamaCpp: string
   /** Path of the loaded addon; absent when it could not be loaded. */
   addon?: string
+  /** Which of the places that is. */
+  addonOrigin?: AddonOrigin
+  /** Places that go before it, each with the reason why it was passed over. */
+  passedOver: string[]
   cpuFeatures?: string
   devices: NativeDevice[]
   precision: NativePrecisionSwitch[]
@@ -473,10 +470,20 @@ export function diagnose(): Diagnosis {
     const addon = binding()
     const devices = addon.devices()
     const precision = addon.precision()
-    return { ...base, addon: loadedFrom!, cpuFeatures: systemInfo(), devices, precision, problems: [] }
+    return {
+      ...base,
+      addon: loadedFrom!.at,
+      addonOrigin: loadedFrom!.origin,
+      passedOver: passedOver.map(describePlace),
+      cpuFeatures: systemInfo(),
+      devices,
+      precision,
+      problems: [],
+    }
   } catch (error) {
     return {
       ...base,
+      passedOver: [],
       devices: [],
       precision: [],
       problems: [error instanceof Error ? error.message : String(error)],

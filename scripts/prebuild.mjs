@@ -1,5 +1,5 @@
-// Makes prebuilds/<platform>-<arch>/ with prebuildify: the addon, llama.cpp and ggml as shared libraries beside it, and
-// one library of CPU kernels per instruction set, of which the best that the machine can run is loaded.
+// Makes the package of this platform, build-release/<platform>-<arch>/, with prebuildify: the addon, llama.cpp and ggml as shared
+// libraries beside it, and one library of CPU kernels per instruction set, of which the best that the machine can run is loaded.
 //
 // prebuildify expects to drive node-gyp; it runs this same file in its place, which builds through CMake.
 import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { compile } from './build-native.mjs'
 import { llamaSource, root } from './llama-source.mjs'
+import { releases, writePlatformPackage } from './packages.mjs'
 
 const require = createRequire(import.meta.url)
 const stage = join(root, 'build-portable')
@@ -47,12 +48,13 @@ if (process.argv[2] === 'rebuild') {
       : `#!/bin/sh\nexec "${process.execPath}" "${self}" "$@"\n`,
     { mode: 0o755 },
   )
-  const out = join(root, 'prebuilds', `${process.platform}-${process.arch}`)
+  const out = join(releases, `${process.platform}-${process.arch}`)
   rmSync(out, { recursive: true, force: true })
+  mkdirSync(out, { recursive: true })
   prebuildify(
     {
       cwd: stage,
-      out: root,
+      out,
       name: 'traitscope',
       napi: true,
       strip: true,
@@ -64,7 +66,8 @@ if (process.argv[2] === 'rebuild') {
         console.error(`traitscope: the prebuild failed: ${error.message}`)
         process.exit(1)
       }
-      console.error(`traitscope: ${readdirSync(out).length} files in ${out}`)
+      writePlatformPackage(out)
+      console.error(`traitscope: made ${out}`)
     },
   )
 }

@@ -48,6 +48,10 @@ export function doctorCommand(): Command {
       output.print(`traitscope  ${report.version}, llama.cpp ${report.llamaCpp}`)
       output.print(`node        ${report.node} on ${report.platform}`)
       output.print(`addon       ${report.addon ?? 'not loaded'}`)
+      if (report.addonOrigin) {
+        const why = report.passedOver.map((place) => ` (passed over: ${place})`).join('')
+        output.print(`            ${report.addonOrigin}${why}`)
+      }
       output.print(
         `cpu         ${report.threads} threads, ${gib(report.memory.free)} of ${gib(report.memory.total)} free`,
       )

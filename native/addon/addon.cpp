@@ -19,6 +19,7 @@ Napi::Error coded_error(Napi::Env env, const std::string & code, const std::stri
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+    exports.Set("version", TRAITSCOPE_VERSION);
     exports.Set("CancelToken", CancelToken::define(env));
     exports.Set("Model", ModelWrap::define(env));
     exports.Set("mergeRows", Napi::Function::New<merge_rows_call>(env, "mergeRows"));

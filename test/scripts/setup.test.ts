@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -23,7 +24,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'traitscope-setup-'))
   project = join(folder, 'project')
   mkdirSync(project)
-  for (const part of ['scripts', 'native', 'dist', 'CMakeLists.txt', 'package.json']) {
+  for (const part of ['scripts', 'native', 'dist', 'CMakeLists.txt', 'package.json', 'tsconfig.build.json']) {
     cpSync(join(packageRoot, part), join(project, part), { recursive: true })
   }
   symlinkSync(join(packageRoot, 'node_modules'), join(project, 'node_modules'))
@@ -36,14 +37,15 @@ function run(
   programs: Record<string, string>,
   env: NodeJS.ProcessEnv = {},
   args: string[] = [],
+  where = project,
 ) {
   const path = mkdtempSync(join(folder, 'path-'))
   for (const [name, body] of Object.entries(programs)) {
     writeFileSync(join(path, name), `#!/bin/sh\n${body}\n`)
     chmodSync(join(path, name), 0o755)
   }
-  return spawnSync(process.execPath, [join(project, script), ...args], {
-    cwd: project,
+  return spawnSync(process.execPath, [join(where, script), ...args], {
+    cwd: where,
     encoding: 'utf8',
     env: { PATH: path, HOME: folder, ...env },
   })
@@ -102,9 +104,7 @@ describe.runIf(process.platform !== 'win32')('the build', () => {
 })
 
 // In the copy: in the project itself a stale addon would be built anew while other tests run with it.
-describe('the install script', () => {
-  const install = () => run('scripts/install.mjs', {})
-
+describe('the build of a checkout', () => {
   beforeAll(async () => {
     cpSync(join(packageRoot, 'build/Release'), join(project, 'build/Release'), { recursive: true })
     const { markBuilt } = await import(join(project, 'scripts/build-native.mjs'))
@@ -113,15 +113,37 @@ describe('the install script', () => {
   afterAll(() => rmSync(join(project, 'build'), { recursive: true }))
 
   it('should do nothing when the addon is already built', () => {
-    const { status, stderr } = install()
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const { status, stderr } = run(build, {})
+    expect({ status, stderr }).toEqual({ status: 0, stderr: 'traitscope: the native engine is up to date\n' })
   })
 
   it('should build when a source is newer than the addon', () => {
     appendFileSync(join(project, 'native/core/engine.cpp'), '// changed\n')
-    const { status, stderr } = install()
+    const { status, stderr } = run(build, {})
     expect(status).toBe(1)
     expect(stderr).toMatch(/cmake was not found/)
+  })
+})
+
+// A package from the registry has no TypeScript beside it, and none of the build's tools.
+describe.runIf(process.platform !== 'win32')('the build of an installed package', () => {
+  it('should install its tools into the cache, at the versions of the package, or say what it lacks', () => {
+    const installed = join(folder, 'installed')
+    mkdirSync(installed)
+    for (const part of ['scripts', 'native', 'dist', 'CMakeLists.txt', 'package.json'])
+      cpSync(join(packageRoot, part), join(installed, part), { recursive: true })
+    const llama = join(folder, 'llama')
+    mkdirSync(join(llama, 'include'), { recursive: true })
+    writeFileSync(join(llama, 'include/llama.h'), '')
+    const env = { TRAITSCOPE_LLAMA_CPP: llama, XDG_CACHE_HOME: join(folder, 'cache') }
+    const npm = 'pwd >&2; echo "$@" >&2; exit 1'
+    const { status, stderr } = run(build, { cmake: ok, 'c++': ok, npm }, env, [], installed)
+    expect(status).toBe(1)
+    const { devDependencies } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
+    for (const tool of ['cmake-js', 'node-addon-api', 'node-api-headers'])
+      expect(stderr).toContain(`${tool}@${devDependencies[tool]}`)
+    expect(stderr).toContain(join(folder, 'cache/traitscope/build/tools-cmake-js'))
+    expect(stderr).toMatch(/Check the network or npm registry settings; the next run continues here/)
   })
 })
 
@@ -130,8 +152,19 @@ describe('an installation without the addon', () => {
     const { status, stdout } = run('dist/bin/traitscope.js', {}, {}, ['doctor'])
     expect(status).toBe(1)
     expect(stdout).toMatch(
-      /problem.*could not be loaded; tried .*build\/Release\/traitscope\.node: not there.*npm run build/,
+      /problem.*could not be loaded; tried .*build\/Release\/traitscope\.node: not there; @traitscope\/\S+: not installed\. .*npm run build/,
     )
+  })
+
+  it('should take no build of another version', () => {
+    mkdirSync(join(project, 'build/Release'), { recursive: true })
+    cpSync(join(packageRoot, 'build/Release/traitscope.node'), join(project, 'build/Release/traitscope.node'))
+    const manifest = readFileSync(join(project, 'package.json'), 'utf8')
+    writeFileSync(join(project, 'package.json'), manifest.replace(/"version": "[^"]+"/, '"version": "9.9.9"'))
+    const { status, stdout } = run('dist/bin/traitscope.js', {}, {}, ['doctor'])
+    writeFileSync(join(project, 'package.json'), manifest)
+    expect(status).toBe(1)
+    expect(stdout).toMatch(/traitscope\.node: it was built for traitscope [\d.]+, expected 9\.9\.9/)
   })
 
   it('should name the failure of a broken addon', () => {

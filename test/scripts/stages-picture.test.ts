@@ -20,14 +20,14 @@ describe('the picture of the stages', () => {
     const boxes = [...svg.matchAll(/class="name"[^>]*>([^<]+)</g)].map((match) => match[1])
     expect(boxes.sort()).toEqual([...graph.keys()].sort())
     expect(svg.match(/class="line"/g)).toHaveLength([...graph.values()].flat().length)
-    expect(graph.get('model')).toEqual(['binding', 'formats'])
+    expect(graph.get('model')).toEqual(['formats', 'binding'])
     expect(graph.get('trajectory')).not.toContain('model')
   })
 })
 
 describe('CONTRIBUTING.md', () => {
   it('should list the stages in their order', () => {
-    expect(guide).toContain('`errors` → `package` → `percent` → `binding`')
+    expect(guide).toContain('`errors` → `package` → `percent` → `formats`')
     expect(guide === withStages(guide), hint).toBe(true)
   })
 
