@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { packageVersion } from '../lib/package.js'
+import { backendCommand } from './commands/backend.js'
 import { benchCommand } from './commands/bench.js'
 import { buildCommand } from './commands/build.js'
 import { calibrateCommand } from './commands/calibrate.js'
@@ -51,6 +52,7 @@ Example:
     demoCommand(signal),
     doctorCommand(),
     buildCommand(signal),
+    backendCommand(),
     inspectCommand(signal),
     directionsCommand(signal),
     measureCommand(signal),
@@ -68,10 +70,12 @@ Example:
     mergeCommand(signal),
     benchCommand(signal),
   ]) {
-    command
-      .exitOverride()
-      .configureOutput(SAFE_ERRORS)
-      .showHelpAfterError('(run with --help for the options and an example)')
+    for (const each of [command, ...command.commands]) {
+      each
+        .exitOverride()
+        .configureOutput(SAFE_ERRORS)
+        .showHelpAfterError('(run with --help for the options and an example)')
+    }
     program.addCommand(command)
   }
   return program

@@ -1,10 +1,13 @@
 /**
  * The one door to the native addon: loads it, types what it exports and turns its errors into TraitscopeErrors.
  */
-import { dirname } from 'node:path'
+import { existsSync } from 'node:fs'
+import { dirname, isAbsolute } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { type AddonOrigin, type AddonPlace, addonPlaces, loadAddon } from './addon/find-addon.js'
-import { nextStep } from './addon/next-step.js'
+import { commandLine, nextStep } from './addon/next-step.js'
+import { type BackendFile, backendFiles } from './backends/backends.js'
+import { librariesBefore } from './backends/elf.js'
 import { ERROR_CODES, type ErrorCode, TraitscopeError, throwIfAborted } from './errors.js'
 import { packageVersion } from './package.js'
 
@@ -304,6 +307,12 @@ export interface NativeBinding {
   columnSquares(merge: NativeRowMerge, cancel?: NativeCancelToken): Promise<Float64Array>
   /** Loads ggml's backends from a folder alone, for a prebuild; a source build has them linked in. Goes first. */
   loadBackends(folder: string): void
+  /** Whether the build takes backends as libraries; else they are linked in. */
+  takesBackends: boolean
+  /** Opens libraries by path or name, and keeps them, so that those which need them search for nothing. */
+  openLibraries(names: readonly string[]): void
+  /** Adds the backend in a library, after loadBackends(). */
+  loadBackend(path: string): void
   /** Cancels the jobs of the whole process and waits for their end, so many milliseconds at most. */
   stopJobs(patience: number): void
   devices(): NativeDevice[]
@@ -346,6 +355,13 @@ let loaded: NativeBinding | undefined
 let loadedFrom: AddonPlace | undefined
 /** Places before that one, and why they were passed over. */
 let passedOver: Required<AddonPlace>[] = []
+const backends: { loaded: LoadedBackend[]; problems: string[] } = { loaded: [], problems: [] }
+
+/** A backend that was loaded beside the addon's own. */
+export interface LoadedBackend extends BackendFile {
+  /** What was opened before it, in this order. */
+  libraries: readonly string[]
+}
 
 /**
  * The loaded addon: a local build of this version, else that of the platform's package.
@@ -354,6 +370,7 @@ let passedOver: Required<AddonPlace>[] = []
  */
 export function binding(): NativeBinding {
   if (loaded) return loaded
+  const files = backendFiles()
   const tried: Required<AddonPlace>[] = []
   for (const place of addonPlaces()) {
     if (place.problem !== undefined) {
@@ -362,15 +379,18 @@ export function binding(): NativeBinding {
     }
     try {
       const addon = loadAddon<NativeBinding>(place.at)
+      openForGgml(addon)
       addon.loadBackends(dirname(place.at))
       // The libraries take themselves apart when the process leaves; no job may be in them then. A worker thread's own
       // jobs are stopped when its environment is cleaned up.
       if (isMainThread) process.once('exit', () => addon.stopJobs(PATIENCE_MS))
+      loadMoreBackends(addon, place, files)
       loaded = addon
       loadedFrom = place
       passedOver = tried
       return loaded
     } catch (error) {
+      if (error instanceof TraitscopeError && error.code !== 'BINDING') throw error
       tried.push({ ...place, problem: error instanceof Error ? error.message : String(error) })
     }
   }
@@ -379,6 +399,53 @@ export function binding(): NativeBinding {
     `the native addon for ${process.platform}-${process.arch} (Node ${process.version}) could not be loaded; tried ` +
       `${tried.map(describePlace).join('; ')}. ${nextStep(tried)}`,
   )
+}
+
+/** ggml opens what GGML_BACKEND_PATH names by itself. */
+function openForGgml(addon: NativeBinding): void {
+  const path = process.env.GGML_BACKEND_PATH
+  if (addon.takesBackends && path && isAbsolute(path) && existsSync(path)) addon.openLibraries(needs(path))
+}
+
+/** Only on Linux does a library bring a search path of its own. */
+const needs = (path: string) => (process.platform === 'linux' ? librariesBefore(path) : [])
+
+/** One that was added and does not load costs the GPU, not the process; one that the environment names does. */
+function loadMoreBackends(
+  addon: NativeBinding,
+  { at }: AddonPlace,
+  { named, added }: ReturnType<typeof backendFiles>,
+): void {
+  backends.loaded = []
+  backends.problems = []
+  for (const { name, path } of [...(named ? [named] : []), ...added]) {
+    try {
+      if (!addon.takesBackends) throw new Error(`the backends of ${at} are linked in; ${TO_TAKE_BACKENDS}`)
+      const libraries = needs(path)
+      addon.openLibraries(libraries)
+      addon.loadBackend(path)
+      backends.loaded.push({ name, path, libraries })
+    } catch (error) {
+      const why = `the backend ${name} (${path}) could not be loaded: ${(error as Error).message}`
+      if (path === named?.path) throw new TraitscopeError('DEVICE', why, { cause: error })
+      backends.problems.push(`${why}; \`${commandLine(`backend remove ${name}`)}\` if it is not wanted`)
+    }
+  }
+}
+
+const TO_TAKE_BACKENDS =
+  'the prebuilt package loads others, and so does a build that `traitscope build --portable` makes (ten minutes)'
+
+/** Backends that were loaded beside the addon's own, in their order. @throws as {@link binding} */
+export function loadedBackends(): readonly LoadedBackend[] {
+  binding()
+  return backends.loaded
+}
+
+/** Why backends that were added are not there: a sentence each. @throws as {@link binding} */
+export function backendProblems(): readonly string[] {
+  binding()
+  return backends.problems
 }
 
 const describePlace = ({ at, problem }: Required<AddonPlace>) => `${at}: ${problem}`
@@ -457,6 +524,8 @@ export interface Diagnosis {
   /** Places that go before it, each with the reason why it was passed over. */
   passedOver: string[]
   cpuFeatures?: string
+  /** Libraries of backends that were loaded beside the addon's own. */
+  backends: string[]
   devices: NativeDevice[]
   precision: NativePrecisionSwitch[]
   /** What is wrong and what to do about it; empty when all is well. */
@@ -476,14 +545,16 @@ export function diagnose(): Diagnosis {
       addonOrigin: loadedFrom!.origin,
       passedOver: passedOver.map(describePlace),
       cpuFeatures: systemInfo(),
+      backends: loadedBackends().map(({ path }) => path),
       devices,
       precision,
-      problems: [],
+      problems: [...backendProblems()],
     }
   } catch (error) {
     return {
       ...base,
       passedOver: [],
+      backends: [],
       devices: [],
       precision: [],
       problems: [error instanceof Error ? error.message : String(error)],

@@ -29,6 +29,7 @@ export const ERROR_CODES = [
   'SHAPE', // numbers of a wrong shape or not finite
   'NOT_COMPARABLE', // two artifacts were made under different conditions
   'BINDING', // the native addon could not be loaded
+  'DOWNLOAD', // what npm was to fetch cannot be had, or is not what was published
   'INTERNAL', // a bug in traitscope
 ] as const
 

@@ -2,38 +2,41 @@
 //
 //   npm run build                 CPU kernels for this machine
 //   npm run build -- --cuda       with the CUDA backend (needs nvcc)
+//   npm run build -- --portable   as the prebuilt packages are: kernels and backends as libraries beside it (ten minutes)
 //   npm run build -- --clean      from nothing
 //
 // `npm install` of a clone runs it as part of `prepare`. In an installed package `traitscope build` runs it: the tools that only
 // a build needs are then installed into the cache, at the versions that package.json names.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import {
-  inClone,
-  LLAMA_CPP,
-  llamaSource,
-  needs,
-  npmEnvironment,
-  root,
-  runOrExplain,
-  SetupError,
-} from './llama-source.mjs'
+import { inClone, LLAMA_CPP, llamaSource, needs, root } from './llama-source.mjs'
+import { npmEnvironment, runOrExplain, SetupError } from './npm-package.mjs'
 
 const { version, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-export const buildFolder = join(root, 'build', 'cmake')
+const buildFolder = join(root, 'build', 'cmake')
+/** Of the portable build, which prebuilds are made from too. */
+export const portableFolder = join(root, 'build-portable', 'cmake')
 export const addonFile = join(root, 'build', 'Release', 'traitscope.node')
 const stampFile = join(buildFolder, 'traitscope.stamp')
 
 /** Changes when anything changes that the addon is made from; an equal stamp means there is nothing to do. */
-function stamp(flags) {
+function stamp({ cuda = false, portable = false }) {
   const hash = createHash('sha256').update(
     JSON.stringify([
-      ...[version, LLAMA_CPP, process.env.TRAITSCOPE_LLAMA_CPP, flags, process.platform, process.arch],
+      ...[version, LLAMA_CPP, process.env.TRAITSCOPE_LLAMA_CPP, cuda, portable, process.platform, process.arch],
     ]),
   )
   const files = [
@@ -152,26 +155,65 @@ function loads() {
   }
 }
 
+/** A portable build into `release`: the addon, and each library once, by the name that others link to. */
+export function compilePortable(folder, release) {
+  const raw = join(folder, 'raw')
+  compile(folder, {
+    ...{ TRAITSCOPE_LLAMA_CPP: llamaSource(), TRAITSCOPE_CUDA: 'OFF' },
+    ...{ TRAITSCOPE_PORTABLE: 'ON', TRAITSCOPE_OUTPUT: raw },
+  })
+  rmSync(release, { recursive: true, force: true })
+  mkdirSync(release, { recursive: true })
+  const wanted =
+    /^traitscope\.node$|^lib(llama|ggml|ggml-base)\.so\.\d+$|^libggml-cpu-.*\.so$|\.dylib$|\.dll$/
+  // llama.cpp puts its libraries into bin/ of the build.
+  for (const from of [raw, join(folder, 'bin')]) {
+    for (const file of readdirSync(from).filter((name) => wanted.test(name)))
+      copyFileSync(join(from, file), join(release, file))
+  }
+}
+
+/** What an earlier portable build left beside the addon. */
+function removeLibraries(release) {
+  if (!existsSync(release)) return
+  for (const file of readdirSync(release))
+    if (!file.endsWith('.node')) rmSync(join(release, file), { recursive: true })
+}
+
+const KINDS = [{}, { cuda: true }, { portable: true }]
+
 /**
- * Builds what is not up to date and says whether there was anything to do. Without flags an up-to-date CUDA build
+ * Builds what is not up to date and says whether there was anything to do. Without flags an up-to-date CUDA or portable build
  * counts too: whoever made it wanted it.
  */
-export function buildNative({ cuda = false, clean = false } = {}) {
-  if (!clean && (isBuilt({ cuda }) || (!cuda && isBuilt({ cuda: true })))) {
+export function buildNative({ cuda = false, portable = false, clean = false } = {}) {
+  if (cuda && portable)
+    throw new SetupError(
+      '--cuda and --portable exclude each other: a portable build loads the CUDA backend, `traitscope backend add cuda`.',
+    )
+  const asked = { cuda, portable }
+  const enough = cuda || portable ? [asked] : KINDS
+  if (!clean && enough.some(isBuilt)) {
     if (loads()) return false
     clean = true
   }
   checkTools({ cuda })
   const source = llamaSource()
-  if (clean) rmSync(buildFolder, { recursive: true, force: true })
+  const folder = portable ? portableFolder : buildFolder
+  if (clean) rmSync(folder, { recursive: true, force: true })
   rmSync(stampFile, { force: true })
-  compile(buildFolder, { TRAITSCOPE_LLAMA_CPP: source, TRAITSCOPE_CUDA: cuda ? 'ON' : 'OFF' })
-  markBuilt({ cuda })
+  if (portable) {
+    compilePortable(folder, dirname(addonFile))
+  } else {
+    removeLibraries(dirname(addonFile))
+    compile(folder, { TRAITSCOPE_LLAMA_CPP: source, TRAITSCOPE_CUDA: cuda ? 'ON' : 'OFF' })
+  }
+  markBuilt(asked)
   return true
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const known = new Set(['--cuda', '--clean'])
+  const known = new Set(['--cuda', '--portable', '--clean'])
   const unknown = process.argv.slice(2).filter((arg) => !known.has(arg))
   try {
     if (unknown.length > 0) {
@@ -179,6 +221,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     }
     const built = buildNative({
       cuda: process.argv.includes('--cuda'),
+      portable: process.argv.includes('--portable'),
       clean: process.argv.includes('--clean'),
     })
     console.error(built ? `traitscope: built ${addonFile}` : 'traitscope: the native engine is up to date')

@@ -4,7 +4,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { runOrExplain, SetupError } from './llama-source.mjs'
+import { runOrExplain, SetupError } from './npm-package.mjs'
 
 /** Newest version by prefix (`GLIBC`, `GLIBCXX`) that the dynamic symbols of a file need, from objdump's listing. */
 export function newestVersions(listing) {

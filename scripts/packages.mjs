@@ -18,7 +18,8 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { root, runOrExplain, SetupError } from './llama-source.mjs'
+import { root } from './llama-source.mjs'
+import { runOrExplain, SetupError } from './npm-package.mjs'
 
 export const releases = join(root, 'build-release')
 

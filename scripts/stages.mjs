@@ -16,6 +16,7 @@ export const STAGES = new Map([
   ['percent', 'shares, as people read them'],
   ['formats', 'files, as typed values'],
   ['addon', 'which addon is taken'],
+  ['backends', 'what drives GPUs, as libraries'],
   ['binding', 'the door to the addon'],
   ['estimators', 'regressors, PCA, SVD'],
   ['model', 'an open base, with adapters'],

@@ -8,7 +8,8 @@ import { copyFileSync, cpSync, mkdirSync, readdirSync, rmSync, symlinkSync } fro
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { compile } from './build-native.mjs'
-import { llamaSource, root, runOrExplain, SetupError } from './llama-source.mjs'
+import { llamaSource, root } from './llama-source.mjs'
+import { runOrExplain, SetupError } from './npm-package.mjs'
 
 const TESTS = [
   'test/device',

@@ -22,7 +22,8 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { serveRelease } from '../test/helpers/registry.mjs'
-import { npmEnvironment, root, runOrExplain, SetupError } from './llama-source.mjs'
+import { root } from './llama-source.mjs'
+import { npmEnvironment, runOrExplain, SetupError } from './npm-package.mjs'
 import { packageOfLocalBuild, releases } from './packages.mjs'
 
 const platform = `${process.platform}-${process.arch}`

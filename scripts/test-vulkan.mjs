@@ -6,20 +6,16 @@
 //   node scripts/test-vulkan.mjs                  on the tiny base (minutes: shaders are compiled for the processor)
 //   node scripts/test-vulkan.mjs MODEL.gguf LAYER on another
 //
-// The backend is node-llama-cpp's prebuilt one, of the same llama.cpp; no shader compiler is needed.
+// The backend is the published one of `traitscope backend add vulkan`; no shader compiler is needed.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { integrityOf, root, runOrExplain, SetupError } from './llama-source.mjs'
+import { addBackend, publishedBackend } from '../dist/lib/backends/backends.js'
+import { root } from './llama-source.mjs'
+import { SetupError } from './npm-package.mjs'
 import { app, makeDeviceApp } from './test-device.mjs'
 
-const BACKEND = {
-  package: '@node-llama-cpp/linux-x64-vulkan@3.22.1',
-  file: 'node-llama-cpp-linux-x64-vulkan-3.22.1.tgz',
-  integrity:
-    'sha512-bBxqU+JOcBu1nb5Qj2zcMci+JByT1E8EajHvYodyNfVIPkEhXh+/HMwR1/BT7xP08YK0hks+kM8fglER0P8JEg==',
-}
 const ICD = '/usr/share/vulkan/icd.d/lvp_icd.x86_64.json'
 const PROMPTS = [
   'How long does bread keep?',
@@ -55,21 +51,6 @@ async function pass([path, layer, device, split]) {
 
 const TINY = join(app, 'test/fixtures/tiny/base.gguf')
 
-function backend() {
-  const folder = join(root, 'build-device', 'vulkan')
-  const library = join(folder, 'package/bins/linux-x64-vulkan/libggml-vulkan.so')
-  if (existsSync(library)) return library
-  mkdirSync(folder, { recursive: true })
-  console.error(`fetching ${BACKEND.package} (24 MB) with npm`)
-  const hint = 'Check the network or npm registry settings.'
-  runOrExplain('npm', ['pack', BACKEND.package, '--pack-destination', folder, '--silent'], { hint })
-  const found = integrityOf(readFileSync(join(folder, BACKEND.file)))
-  if (found !== BACKEND.integrity)
-    throw new SetupError(`${BACKEND.package} has integrity ${found}, expected ${BACKEND.integrity}`)
-  runOrExplain('tar', ['xzf', BACKEND.file], { cwd: folder, hint: 'Install tar.' })
-  return library
-}
-
 function relativeL2(a, b) {
   const sum = (of) => a.reduce((total, _, i) => total + of(i) ** 2, 0)
   return Math.sqrt(sum((i) => a[i] - b[i]) / sum((i) => b[i]))
@@ -79,7 +60,8 @@ async function main([path = TINY, layer = '2']) {
   if (!existsSync(ICD))
     throw new SetupError(`${ICD} is not there: apt-get install libvulkan1 mesa-vulkan-drivers`)
   makeDeviceApp()
-  const vulkan = { VK_ICD_FILENAMES: ICD, GGML_VK_VISIBLE_DEVICES: '0', GGML_BACKEND_PATH: backend() }
+  const backend = await addBackend(publishedBackend('vulkan'), join(root, 'build-device'))
+  const vulkan = { VK_ICD_FILENAMES: ICD, GGML_VK_VISIBLE_DEVICES: '0', TRAITSCOPE_BACKEND: backend }
   const states = (device, split) => {
     const env = { ...process.env, ...(device === 'cpu' ? {} : vulkan) }
     delete env.TRAITSCOPE_TEST_RPC

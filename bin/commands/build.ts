@@ -6,6 +6,7 @@ export function buildCommand(signal: AbortSignal): Command {
   return new Command('build')
     .description('compile the native addon for this machine; it then goes before the prebuilt one')
     .option('--cuda', 'with the CUDA backend (needs nvcc)')
+    .option('--portable', 'kernels and backends as libraries, as in the prebuilt packages (ten minutes)')
     .option('--clean', 'from nothing, not from what an earlier build left')
     .addHelpText(
       'after',
@@ -15,7 +16,7 @@ Needs git, CMake and a C++17 compiler. The source of llama.cpp (34 MB) and cmake
 Example:
   $ traitscope build`,
     )
-    .action(async (options: { cuda?: boolean; clean?: boolean }) => {
+    .action(async (options: { cuda?: boolean; portable?: boolean; clean?: boolean }) => {
       if (!(await buildAddon({ ...options, signal }))) process.exitCode = 1
     })
 }

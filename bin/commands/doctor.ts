@@ -64,6 +64,7 @@ export function doctorCommand(): Command {
         const check = checks.find((each) => each.device === device.name)
         if (check && check.errors.length > 0) output.print(`            ${describeCheck(check)}`)
       }
+      for (const path of report.backends) output.print(`backend     ${path}`)
       for (const { name, value, ours } of report.precision) {
         output.print(`precision   ${name}=${value}${ours ? ' (set by traitscope)' : ' (yours)'}`)
       }

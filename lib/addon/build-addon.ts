@@ -7,6 +7,8 @@ import { packageRoot } from '../package.js'
 export interface BuildOptions {
   /** With ggml's CUDA backend; needs nvcc. */
   cuda?: boolean
+  /** As the prebuilt packages are: kernels and backends as libraries, so that others can be added. */
+  portable?: boolean
   /** From nothing, not from what an earlier build left. */
   clean?: boolean
   signal?: AbortSignal
@@ -18,10 +20,10 @@ export interface BuildOptions {
  *
  * @returns whether it succeeded; why not it has said.
  */
-export async function buildAddon({ cuda, clean, signal }: BuildOptions = {}): Promise<boolean> {
+export async function buildAddon({ cuda, portable, clean, signal }: BuildOptions = {}): Promise<boolean> {
   throwIfAborted(signal)
   const script = join(packageRoot, 'scripts', 'build-native.mjs')
-  const flags = [...(cuda ? ['--cuda'] : []), ...(clean ? ['--clean'] : [])]
+  const flags = Object.entries({ cuda, portable, clean }).flatMap(([name, on]) => (on ? [`--${name}`] : []))
   const child = spawn(process.execPath, [script, ...flags], { stdio: ['ignore', 2, 2], signal })
   return new Promise((resolve, reject) => {
     child.on('error', (error) => reject(signal?.aborted ? abortedError(signal) : error))

@@ -1,4 +1,4 @@
-import { binding, type NativeDevice, type NativeDeviceMemory } from '../binding.js'
+import { backendProblems, binding, type NativeDevice, type NativeDeviceMemory } from '../binding.js'
 import { TraitscopeError } from '../errors.js'
 import { integerOption } from './placement.js'
 
@@ -61,9 +61,12 @@ export async function placeModel(
   plan: (device: string, onDevice: number) => Promise<readonly NativeDeviceMemory[]>,
   {
     devices = binding().devices(),
+    lost = backendProblems(),
     problemOf,
   }: {
     devices?: readonly NativeDevice[]
+    /** Why backends that were added are not there. */
+    lost?: readonly string[]
     /** Why a device must not be used. */
     problemOf: (device: NativeDevice) => Promise<string | undefined>
   },
@@ -79,6 +82,9 @@ export async function placeModel(
       ...ON_CPU,
       runs,
       ...(missing ? { note: 'no GPU is built in and present: the CPU computes' } : {}),
+      ...(lost.length > 0 && options.device !== 'cpu' && wanted > 0
+        ? { note: `${lost.join('; ')}; the CPU computes` }
+        : {}),
     }
   }
   const { name, description, memoryFree, memoryTotal } = device

@@ -2,7 +2,14 @@ import { execFile } from 'node:child_process'
 import { readFile, stat } from 'node:fs/promises'
 import { release } from 'node:os'
 import { dirname } from 'node:path'
-import { addonPath, binding, LLAMA_CPP_VERSION, type NativeDevice, type NativeSelfCheck } from '../binding.js'
+import {
+  addonPath,
+  binding,
+  LLAMA_CPP_VERSION,
+  loadedBackends,
+  type NativeDevice,
+  type NativeSelfCheck,
+} from '../binding.js'
 import { abortedError, isTraitscopeError, throwIfAborted } from '../errors.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { sha256 } from '../formats/files/hash.js'
@@ -51,6 +58,10 @@ const PATIENCE_MS = 900_000
 const CHILD = `
 const addon = require(process.argv[1])
 addon.loadBackends(process.argv[2])
+for (const { path, libraries } of JSON.parse(process.argv[4])) {
+  addon.openLibraries(libraries)
+  addon.loadBackend(path)
+}
 addon.selfCheck(process.argv[3], 1).then(
   (checks) => console.log(JSON.stringify({ checks })),
   (error) => console.log(JSON.stringify({ error: error.message })),
@@ -137,7 +148,7 @@ function inChild(device: string, signal: AbortSignal | undefined): Promise<Nativ
   return new Promise((resolve, reject) => {
     execFile(
       process.execPath,
-      ['-e', CHILD, path, dirname(path), device],
+      ['-e', CHILD, path, dirname(path), device, JSON.stringify(loadedBackends())],
       { env, timeout: PATIENCE_MS, killSignal: 'SIGKILL', windowsHide: true, signal },
       (error, stdout) => {
         if (signal?.aborted) reject(abortedError(signal))
@@ -182,7 +193,7 @@ export async function checkDevices(signal?: AbortSignal): Promise<DeviceCheck[]>
   try {
     devices = binding().devices()
   } catch (error) {
-    if (isTraitscopeError(error, 'BINDING')) return []
+    if (isTraitscopeError(error)) return [] // doctor says why
     throw error
   }
   const checks: DeviceCheck[] = []

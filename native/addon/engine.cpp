@@ -70,12 +70,30 @@ template <typename Work> Napi::Value start(const Napi::CallbackInfo & info, Work
                                   info.Env().Global());
 }
 
-void load_backend_libraries(const Napi::CallbackInfo & info) {
+/// Runs a call of the core, its errors with their codes.
+template <typename Call> void now(const Napi::CallbackInfo & info, Call call) {
     try {
-        load_backends(info[0].As<Napi::String>().Utf8Value());
+        call();
     } catch (const Error & error) {
         throw coded_error(info.Env(), code_name(error.code()), error.what());
     }
+}
+
+void load_backend_libraries(const Napi::CallbackInfo & info) {
+    now(info, [&] { load_backends(info[0].As<Napi::String>().Utf8Value()); });
+}
+
+void open_needed_libraries(const Napi::CallbackInfo & info) {
+    std::vector<std::string> names;
+    const auto list = info[0].As<Napi::Array>();
+    for (uint32_t i = 0; i < list.Length(); ++i) {
+        names.push_back(list.Get(i).As<Napi::String>().Utf8Value());
+    }
+    now(info, [&] { open_libraries(names); });
+}
+
+void load_backend_library(const Napi::CallbackInfo & info) {
+    now(info, [&] { load_backend(info[0].As<Napi::String>().Utf8Value()); });
 }
 
 void stop_jobs(const Napi::CallbackInfo & info) {
@@ -149,6 +167,9 @@ Napi::Value matmul(const Napi::CallbackInfo & info) {
 
 void define_engine(Napi::Env env, Napi::Object exports) {
     exports.Set("loadBackends", Napi::Function::New<load_backend_libraries>(env, "loadBackends"));
+    exports.Set("takesBackends", takes_backends());
+    exports.Set("openLibraries", Napi::Function::New<open_needed_libraries>(env, "openLibraries"));
+    exports.Set("loadBackend", Napi::Function::New<load_backend_library>(env, "loadBackend"));
     exports.Set("stopJobs", Napi::Function::New<stop_jobs>(env, "stopJobs"));
     exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
     exports.Set("precision", Napi::Function::New<precision>(env, "precision"));

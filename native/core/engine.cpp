@@ -9,6 +9,10 @@
 #include <llama.h>
 #include <mutex>
 
+#if !defined(_WIN32)
+#include <dlfcn.h>
+#endif
+
 #if defined(TRAITSCOPE_TEST_RPC)
 #include "test/rpc_device.h"
 #endif
@@ -107,6 +111,35 @@ void prepare(const std::string * folder) {
 
 void load_backends(const std::string & folder) {
     prepare(&folder);
+}
+
+bool takes_backends() {
+#if defined(TRAITSCOPE_DYNAMIC)
+    return true;
+#else
+    return false;
+#endif
+}
+
+void open_libraries(const std::vector<std::string> & names) {
+#if defined(_WIN32)
+    (void)names; // its loader searches the folder of the library that needs them
+#else
+    for (const std::string & name : names) {
+        if (dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
+            const char * why = dlerror();
+            fail_internal(why == nullptr ? name : why);
+        }
+    }
+#endif
+}
+
+void load_backend(const std::string & path) {
+    set_switches(std::filesystem::path(path).filename().string());
+    const LogCapture log;
+    if (ggml_backend_load(path.c_str()) == nullptr) {
+        fail_internal(log.text("ggml does not take " + path + " on this system"));
+    }
 }
 
 void init_engine() {

@@ -22,6 +22,16 @@ struct Device {
 /// this processor.
 void load_backends(const std::string & folder);
 
+/// Whether this build takes backends as libraries; else they are linked in.
+bool takes_backends();
+
+/// Opens libraries, by path or by name, and keeps them: what is opened later and needs one of them finds it
+/// here, and the system's loader searches for nothing. Throws Internal with the loader's reason.
+void open_libraries(const std::vector<std::string> & names);
+
+/// Adds the backend in a library, after load_backends(). Throws Internal with ggml's reason.
+void load_backend(const std::string & path);
+
 /// Sets up llama.cpp once per process; every entry point that uses it calls this. Throws Internal before
 /// load_backends() in a portable build.
 void init_engine();

@@ -30,7 +30,7 @@ beforeAll(async () => {
   app = emptyApp('app')
   const { code, stderr } = await npm(['install', 'traitscope', '--ignore-scripts'], app)
   if (code !== 0) throw new Error(stderr)
-})
+}, 600_000)
 afterAll(() => registry?.close())
 
 function emptyApp(name: string): string {
@@ -115,7 +115,7 @@ describe('an installation from the registry', () => {
 
   it.each([
     ['import', 'app.mjs', "import { openModel } from 'traitscope'\n"],
-    ['require from CommonJS', 'app.cjs', "const { openModel } = require('traitscope')\n"],
+    ['require from CommonJS', 'app.cjs', "const { openModel } = require('traitscope');\n"],
     ['dynamic import from CommonJS', 'later.cjs', "const { openModel } = await import('traitscope')\n"],
   ])('should load by %s', async (_, file, head) => {
     const body = `const model = await openModel(${JSON.stringify(TINY_BASE)}, { threads: 1 })

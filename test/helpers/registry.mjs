@@ -5,14 +5,9 @@ import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { basename, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import { root, tarEntry } from '../../scripts/llama-source.mjs'
-import {
-  mainPackage,
-  PLATFORMS,
-  packageOfLocalBuild,
-  packFolder,
-  writePlatformPackage,
-} from '../../scripts/packages.mjs'
+import { root } from '../../scripts/llama-source.mjs'
+import { tarEntry } from '../../scripts/npm-package.mjs'
+import { mainPackage, PLATFORMS, packageOfLocalBuild, writePlatformPackage } from '../../scripts/packages.mjs'
 
 /** Serves these tarballs and nothing else; what is asked for beside them is answered with 404. */
 export async function serveRegistry(tarballs) {
@@ -106,17 +101,14 @@ export async function serveRelease(folder, fillPlatform = packageOfLocalBuild) {
   const platforms = Object.keys(PLATFORMS).map((platform) => {
     const stage = join(folder, platform)
     mkdirSync(stage)
-    if (platform === `${process.platform}-${process.arch}`) {
-      fillPlatform(stage)
-      return packFolder(stage, tarballs)
-    }
-    writePlatformPackage(stage, platform)
+    if (platform === `${process.platform}-${process.arch}`) fillPlatform(stage)
+    else writePlatformPackage(stage, platform)
     return packAsItIs(stage, join(tarballs, `${platform}.tgz`))
   })
   const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const others = Object.keys({ ...dependencies, ...optionalDependencies })
   return serveRegistry([
-    packFolder(join(folder, 'main'), tarballs),
+    packAsItIs(join(folder, 'main'), join(tarballs, 'main.tgz')),
     ...platforms,
     ...tarballsOf(others, join(root, 'node_modules'), tarballs),
   ])

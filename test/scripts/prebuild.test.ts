@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -44,8 +53,8 @@ describe.skipIf(skipped)('a prebuild', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   /** Node with a PATH that holds nothing. */
-  function run(file: string, args: string[] = [], cwd = folder) {
-    const env = { PATH: join(folder, 'bin'), HOME: folder, XDG_CACHE_HOME: join(folder, 'cache') }
+  function run(file: string, args: string[] = [], cwd = folder, more: NodeJS.ProcessEnv = {}) {
+    const env = { PATH: join(folder, 'bin'), HOME: folder, XDG_CACHE_HOME: join(folder, 'cache'), ...more }
     return spawnSync(process.execPath, [join(app, file), ...args], { cwd, encoding: 'utf8', env })
   }
 
@@ -65,6 +74,40 @@ describe.skipIf(skipped)('a prebuild', () => {
     expect(run('dist/bin/traitscope.js', ['doctor', '--json'], elsewhere)).toMatchObject({ status: 0 })
     expect(opened()).toBe(false)
   })
+
+  // As the published backends are: the empty entry at the end of their search path is the working directory, before the system's.
+  it.runIf(process.platform === 'linux')(
+    'should open nothing of the working directory for a backend whose search path names it',
+    () => {
+      const [library, elsewhere] = ['backend', 'cwd'].map((part) => join(folder, part))
+      for (const each of [library!, elsewhere!]) mkdirSync(each)
+      const opened = plantLibraries(elsewhere!, 'libneeded.so.7')
+      const needed = join(elsewhere!, 'libneeded.so.7')
+      renameSync(join(elsewhere!, 'libggml-cpu-planted.so'), needed)
+      const source = join(folder, 'backend.c')
+      writeFileSync(source, 'int nothing(void) { return 0; }\n')
+      const backend = join(library!, 'libggml-fake.so')
+      const args = [
+        '-shared',
+        '-fPIC',
+        '-o',
+        backend,
+        source,
+        '-Wl,--no-as-needed',
+        '-Wl,-rpath,$ORIGIN:',
+        needed,
+      ]
+      expect(spawnSync('cc', args, { encoding: 'utf8' })).toMatchObject({ status: 0 })
+      const { status, stdout } = run('dist/bin/traitscope.js', ['doctor', '--json'], elsewhere, {
+        TRAITSCOPE_BACKEND: backend,
+      })
+      expect(status).toBe(1)
+      expect(JSON.parse(stdout).problems[0]).toMatch(
+        /TRAITSCOPE_BACKEND .*libneeded\.so\.7: cannot open shared object/,
+      )
+      expect(opened()).toBe(false)
+    },
+  )
 
   it('should read the states that the native build reads, base and adapter', async () => {
     const prompts = join(folder, 'prompts.txt')

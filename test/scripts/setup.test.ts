@@ -99,7 +99,7 @@ describe.runIf(process.platform !== 'win32')('the build', () => {
   it('should refuse an unknown option', () => {
     const { status, stderr } = run(build, {}, {}, ['--fast'])
     expect(status).toBe(1)
-    expect(stderr).toMatch(/unknown option --fast; known are --cuda, --clean/)
+    expect(stderr).toMatch(/unknown option --fast; known are --cuda, --portable, --clean/)
   })
 })
 

@@ -20,7 +20,7 @@ describe('the picture of the stages', () => {
     const boxes = [...svg.matchAll(/class="name"[^>]*>([^<]+)</g)].map((match) => match[1])
     expect(boxes.sort()).toEqual([...graph.keys()].sort())
     expect(svg.match(/class="line"/g)).toHaveLength([...graph.values()].flat().length)
-    expect(graph.get('model')).toEqual(['formats', 'binding'])
+    expect(graph.get('model')).toEqual(['binding'])
     expect(graph.get('trajectory')).not.toContain('model')
   })
 })
