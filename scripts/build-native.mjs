@@ -36,7 +36,8 @@ const stampFile = join(buildFolder, 'traitscope.stamp')
 function stamp({ cuda = false, portable = false }) {
   const hash = createHash('sha256').update(
     JSON.stringify([
-      ...[version, LLAMA_CPP, process.env.TRAITSCOPE_LLAMA_CPP, cuda, portable, process.platform, process.arch],
+      ...[version, LLAMA_CPP, process.env.TRAITSCOPE_LLAMA_CPP, { cuda, portable }],
+      ...[process.platform, process.arch],
     ]),
   )
   const files = [

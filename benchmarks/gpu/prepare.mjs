@@ -25,7 +25,8 @@ import { promptLimits } from '../../dist/lib/model/base/prompt-limits.js'
 import { passesOf } from '../../dist/lib/model/extract-passes.js'
 import { toGgufLora } from '../../dist/lib/model/lora/lora.js'
 import { planPrompts } from '../../dist/lib/prompts/plan.js'
-import { llamaSource, root, runOrExplain, SetupError } from '../../scripts/llama-source.mjs'
+import { llamaSource, root } from '../../scripts/llama-source.mjs'
+import { runOrExplain, SetupError } from '../../scripts/npm-package.mjs'
 import { baseCase } from './base-case.mjs'
 
 /** Tokens in memory at once of a tiny base. */
