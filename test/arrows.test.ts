@@ -59,7 +59,9 @@ describe('imports of lib/', () => {
     const doors = files.filter((file) =>
       /traitscope\.node|node-gyp-build/.test(readFileSync(join(lib, file), 'utf8')),
     )
-    expect(doors).toEqual(['binding.ts'])
+    expect(doors).toEqual(['addon/find-addon.ts'])
+    const loaders = files.filter((file) => /\bloadAddon\b/.test(readFileSync(join(lib, file), 'utf8')))
+    expect(loaders).toEqual(['addon/find-addon.ts', 'binding.ts'])
   })
 
   it('should use a header of llama.cpp that is not public in one place', () => {
