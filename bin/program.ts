@@ -10,6 +10,7 @@ import { demoCommand } from './commands/demo.js'
 import { directionsCommand } from './commands/directions.js'
 import { doctorCommand } from './commands/doctor.js'
 import { evaluateCommand } from './commands/evaluate.js'
+import { exportCommand } from './commands/export.js'
 import { extractCommand } from './commands/extract.js'
 import { generateCommand } from './commands/generate.js'
 import { geometryCommand } from './commands/geometry.js'
@@ -62,6 +63,7 @@ Example:
     evaluateCommand(signal),
     geometryCommand(signal),
     reportCommand(),
+    exportCommand(),
     extractCommand(signal),
     generateCommand(signal),
     steerCommand(signal),

@@ -24,6 +24,7 @@ export const ERROR_CODES = [
   'COMPUTE', // llama.cpp failed while computing
   'OUT_OF_MEMORY', // not enough memory for the model, context or result
   'JUDGE', // answers cannot be judged: no judge to be had, refused, or of no use
+  'NETWORK', // a server cannot be reached, or refuses what it is sent
   'ABORTED', // an AbortSignal fired
   'NOT_FITTED', // predict before fit
   'SHAPE', // numbers of a wrong shape or not finite

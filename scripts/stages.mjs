@@ -40,6 +40,7 @@ export const STAGES = new Map([
   ['report', 'pages and pictures'],
   ['monitor', 'a live run, watched'],
   ['serve', 'a watch, over HTTP'],
+  ['exports', 'figures for other tools'],
   ['geometry', 'the axes of drift'],
   ['evaluation', "the paper's comparison"],
   ['explain', 'why a verdict'],

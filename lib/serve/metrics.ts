@@ -1,14 +1,21 @@
 import type { RunSummary } from './run-summary.js'
 
+/** What metrics are made of; times that are not known are NaN and left out. */
+export interface MetricsRun
+  extends Pick<RunSummary, 'run' | 'traits' | 'measured' | 'lost' | 'errors' | 'backlog' | 'isWatched'> {
+  alarmSince: number | undefined
+  last: Pick<NonNullable<RunSummary['last']>, 'step' | 'time' | 'milliseconds' | 'scalars'> | undefined
+}
+
 interface Metric {
   name: string
   type: 'gauge' | 'counter'
   help: string
-  of: (run: RunSummary) => Iterable<[labels: Record<string, string>, value: number]>
+  of: (run: MetricsRun) => Iterable<[labels: Record<string, string>, value: number]>
 }
 
 const one = function* (value: number | undefined): Iterable<[Record<string, string>, number]> {
-  if (value !== undefined) yield [{}, value]
+  if (value !== undefined && !Number.isNaN(value)) yield [{}, value]
 }
 
 const METRICS: readonly Metric[] = [
@@ -83,7 +90,7 @@ const METRICS: readonly Metric[] = [
 ]
 
 /** The state of all runs as Prometheus reads it (text format 0.0.4). */
-export function metricsText(runs: readonly RunSummary[]): string {
+export function metricsText(runs: readonly MetricsRun[]): string {
   const lines = METRICS.flatMap(({ name, type, help, of }) => {
     const samples = runs.flatMap((run) =>
       [...of(run)].map(([labels, value]) => `${name}${labelText({ run: run.run, ...labels })} ${value}`),

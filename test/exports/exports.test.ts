@@ -1,0 +1,269 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { crc32c, maskedCrc32c } from '../../lib/exports/crc32c.js'
+import { exportRuns, figuresOf } from '../../lib/exports/exporter.js'
+import { LiveExports } from '../../lib/exports/live-exports.js'
+import { PrometheusExporter, prometheusText } from '../../lib/exports/prometheus.js'
+import { CsvExporter, csvTable, jsonLines } from '../../lib/exports/tables.js'
+import { TensorBoardExporter } from '../../lib/exports/tensorboard.js'
+import { TrackioExporter } from '../../lib/exports/trackio.js'
+import { viewsOfEvents } from '../../lib/report/apply-event.js'
+import { Log, verdict } from '../report/events.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'traitscope-exports-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const strengths = [
+  {
+    strength: 2,
+    projections: [],
+    stateChange: [],
+    drift: [0.2, 0.05].map((norm) => ({ step: 10, values: [0, 0], norm })),
+  },
+]
+const log = () =>
+  new Log()
+    .baseline({ verdict: verdict('ok', 0.01) })
+    .checkpoint(10, { verdict: verdict('alarm', 0.2, ['too high']), alarm: 'raised', strengths })
+    .checkpoint('final', { loss: null as never })
+const views = () => viewsOfEvents(log().events)
+
+describe('figuresOf', () => {
+  it('should name figures as trainers get them, and leave out what is no number', () => {
+    const [view] = views()
+    expect(figuresOf(view!, view!.points[1]!)).toEqual({
+      predicted_em: 0.2,
+      predicted_em_low: 0.1,
+      predicted_em_high: 0.4,
+      drift_length: 0.01,
+      drift_honesty: -0.01,
+      drift_sycophancy: 0.005,
+      drift_length_at_2: 0.05,
+      loss: 1 / 11,
+    })
+    expect(figuresOf(view!, view!.points[2]!)).toEqual({
+      drift_length: 0.1,
+      drift_honesty: -0.1,
+      drift_sycophancy: 0.05,
+    })
+  })
+})
+
+describe('csvTable and jsonLines', () => {
+  it('should have a line per point', () => {
+    const [header, ...rows] = csvTable(views()).trimEnd().split('\n')
+    expect(header).toBe(
+      'run,step,time,written_at,verdict,predicted_em,predicted_em_low,predicted_em_high,judged_em,loss,drift_length,drift_honesty,drift_sycophancy,drift_length_at_2',
+    )
+    expect(rows[1]).toBe(
+      '/runs/out,10,2026-11-29T12:01:00.000Z,2026-11-29T12:00:55.000Z,alarm,0.2,0.1,0.4,,0.09090909090909091,0.01,-0.01,0.005,0.05',
+    )
+    expect(rows).toHaveLength(3)
+    const lines = jsonLines(views())
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(lines[1]).toMatchObject({
+      run: '/runs/out',
+      step: 10,
+      verdict: 'alarm',
+      reasons: ['too high'],
+      predicted_em: 0.2,
+    })
+    expect(lines[2].step).toBe('final')
+  })
+
+  it.each(['=1+1', '+x', '-x', '@x'])('should give a spreadsheet no formula: %s', (run) => {
+    const rows = csvTable(viewsOfEvents(new Log(run).baseline().events)).split('\n')
+    expect(rows[1]).toMatch(/^'/)
+  })
+
+  it('should quote what would end a cell', () => {
+    const rows = csvTable(viewsOfEvents(new Log('a,"b"\nc').baseline().events))
+    expect(rows.split('\n').slice(1).join('\n')).toMatch(/^"a,""b""\nc",0,/)
+  })
+})
+
+describe('CsvExporter', () => {
+  it('should grow line by line, and go on in its own file only', async () => {
+    const path = join(folder, 'new', 'live.csv')
+    const [view] = views()
+    {
+      await using exporter = new CsvExporter(path)
+      await exportRuns(exporter, views())
+    }
+    const first = readFileSync(path, 'utf8')
+    expect(first.split('\n')).toHaveLength(4)
+    {
+      await using again = new CsvExporter(path)
+      await again.checkpoint(view!, { ...view!.points[1]!, step: 20 })
+    }
+    expect(readFileSync(path, 'utf8').slice(first.length)).toMatch(/^\/runs\/out,20,[^\n]*\n$/)
+    const taken = join(folder, 'taken.csv')
+    writeFileSync(taken, 'mine\n')
+    await using refused = new CsvExporter(taken)
+    await expect(refused.checkpoint(view!, view!.points[1]!)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+    expect(readFileSync(taken, 'utf8')).toBe('mine\n')
+  })
+
+  it('should say what has no column', async () => {
+    const other = viewsOfEvents(
+      new Log('/runs/b').baseline({ traits: ['honesty', 'vanity'] }).checkpoint(5).events,
+    )
+    await using exporter = new CsvExporter(join(folder, 'two.csv'))
+    expect(await exportRuns(exporter, [...views(), ...other])).toEqual([
+      expect.stringContaining('has no column for drift_vanity of /runs/b'),
+    ])
+  })
+})
+
+describe('crc32c', () => {
+  // RFC 3720, appendix B.4.
+  it.each([
+    ['32 zeros', new Uint8Array(32), 0x8a9136aa],
+    ['32 ones', new Uint8Array(32).fill(0xff), 0x62a8ab43],
+    ['ascending', Uint8Array.from({ length: 32 }, (_, i) => i), 0x46dd794e],
+    ['descending', Uint8Array.from({ length: 32 }, (_, i) => 31 - i), 0x113fdb5c],
+    ['nine digits', Buffer.from('123456789'), 0xe3069283],
+  ])('should be right for %s', (_, bytes, expected) => expect(crc32c(bytes)).toBe(expected))
+})
+
+/** Reads records back, checking both sums. */
+function recordsOf(bytes: Buffer): Buffer[] {
+  const records: Buffer[] = []
+  for (let at = 0; at < bytes.length; ) {
+    const length = Number(bytes.readBigUInt64LE(at))
+    expect(bytes.readUInt32LE(at + 8)).toBe(maskedCrc32c(bytes.subarray(at, at + 8)))
+    const data = bytes.subarray(at + 12, at + 12 + length)
+    expect(bytes.readUInt32LE(at + 12 + length)).toBe(maskedCrc32c(data))
+    records.push(data)
+    at += length + 16
+  }
+  return records
+}
+
+describe('TensorBoardExporter', () => {
+  it('should write records that hold scalars by step', async () => {
+    const out = join(folder, 'tb')
+    await using exporter = new TensorBoardExporter(out, () => 1_700_000_000_000)
+    expect(await exportRuns(exporter, views())).toEqual([
+      '/runs/out: the final adapter has no step, so it is left out',
+    ])
+    const [run] = readdirSync(out)
+    expect(run).toMatch(/^out-[0-9a-f]{8}$|^runs_out-[0-9a-f]{8}$/)
+    const [file] = readdirSync(join(out, run!))
+    expect(file).toBe('events.out.tfevents.1700000000.traitscope.0')
+    const [version, ...events] = recordsOf(readFileSync(join(out, run!, file!)))
+    // wall_time = 1.7e9 as field 1 (a double), then file_version as field 3.
+    expect(version!.toString('latin1')).toBe('\x09\x00\x00\x00\x40\xfc\x54\xd9\x41\x1a\x0dbrain.Event:2')
+    expect(events).toHaveLength(2)
+    const at10 = events[1]!
+    expect([at10[0], at10.readDoubleLE(1)]).toEqual([0x09, Date.parse('2026-11-29T12:01:00Z') / 1000])
+    expect([...at10.subarray(9, 11)]).toEqual([0x10, 10])
+    const name = 'traitscope/predicted_em'
+    const value = at10.indexOf(name) + name.length
+    expect([at10[value], at10.readFloatLE(value + 1)]).toEqual([0x15, Math.fround(0.2)])
+  })
+
+  it('should begin a new file each time, and keep runs of one name apart', async () => {
+    const out = join(folder, 'tb2')
+    for (let i = 0; i < 2; i++) {
+      await using exporter = new TensorBoardExporter(out, () => 0)
+      for (const run of ['/a/out', '/b/out'])
+        await exportRuns(exporter, viewsOfEvents(new Log(run).baseline().checkpoint(300).events))
+    }
+    const runs = readdirSync(out)
+    expect(runs).toHaveLength(2)
+    for (const run of runs) expect(readdirSync(join(out, run))).toHaveLength(2)
+  })
+})
+
+describe('prometheusText', () => {
+  it('should say how runs stand, in the names of /metrics', () => {
+    const text = prometheusText(views())
+    expect(text).toContain('traitscope_alarm{run="/runs/out"} 1\n')
+    expect(text).toContain('traitscope_checkpoints_measured_total{run="/runs/out"} 2\n')
+    expect(text).toContain('traitscope_drift{run="/runs/out",trait="honesty"} -0.1\n')
+    expect(text).toContain('traitscope_watched{run="/runs/out"} 1\n')
+    expect(text).not.toContain('NaN')
+  })
+})
+
+describe('TrackioExporter', () => {
+  const asked: { url: string; token: unknown; body: { logs: Record<string, unknown>[] } }[] = []
+  let status = 200
+  const bodyOf = async (request: IncomingMessage) => {
+    let text = ''
+    for await (const chunk of request) text += chunk
+    return JSON.parse(text)
+  }
+  const server = createServer(async (request, response) => {
+    const { url = '', headers } = request
+    asked.push({ url, token: headers['x-trackio-write-token'], body: await bodyOf(request) })
+    response.writeHead(status, { 'content-type': 'application/json' })
+    response.end(status === 200 ? '{"data": null}' : '{"error": "a write_token is required"}')
+  })
+  const address = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  afterAll(() => server.close())
+  afterEach(() => asked.splice(0))
+
+  it('should post every checkpoint with an id of its own', async () => {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await using exporter = new TrackioExporter(address(), { project: 'p', token: 'secret' })
+    expect(await exportRuns(exporter, views())).toEqual([
+      '/runs/out: the final adapter has no step, so it is left out',
+    ])
+    await exportRuns(exporter, views())
+    expect(asked.map(({ url, token }) => [url, token])).toEqual(Array(4).fill(['/api/bulk_log', 'secret']))
+    const [base, at10] = asked.map(({ body }) => body.logs[0]!)
+    expect(at10).toMatchObject({ project: 'p', step: 10, metrics: { predicted_em: 0.2, verdict: 'alarm' } })
+    const ids = asked.map(({ body }) => body.logs[0]!.log_id)
+    expect(ids.slice(2)).toEqual(ids.slice(0, 2))
+    expect(base!.log_id).not.toBe(at10!.log_id)
+  })
+
+  it('should name the server and what it says, and never the token', async () => {
+    status = 400
+    await using exporter = new TrackioExporter(address())
+    const [view] = views()
+    await expect(exporter.checkpoint(view!, view!.points[1]!)).rejects.toMatchObject({
+      code: 'NETWORK',
+      message: expect.stringMatching(/answers 400: .*write_token is required.*TRAITSCOPE_TRACKIO_TOKEN/),
+    })
+    await using gone = new TrackioExporter('http://127.0.0.1:9/?write_token=hidden')
+    await expect(gone.checkpoint(view!, view!.points[1]!)).rejects.toMatchObject({
+      code: 'NETWORK',
+      message: expect.not.stringContaining('hidden'),
+    })
+    expect(() => new TrackioExporter('file:///x')).toThrow(expect.objectContaining({ code: 'USAGE' }))
+  })
+})
+
+describe('LiveExports', () => {
+  it('should feed all exporters, and say once what fails', async () => {
+    const said: string[] = []
+    const prom = join(folder, 'node', 'traitscope.prom')
+    const taken = join(folder, 'other.csv')
+    writeFileSync(taken, 'mine\n')
+    await using exports = new LiveExports([new PrometheusExporter(prom), new CsvExporter(taken)], (text) =>
+      said.push(text),
+    )
+    for (const event of log().checkpoint(20).events) await exports.take(event)
+    expect(readFileSync(prom, 'utf8')).toContain('traitscope_checkpoints_measured_total{run="/runs/out"} 3\n')
+    expect(said).toEqual([expect.stringMatching(/^CSV: expected .*other\.csv to be absent/)])
+  })
+
+  it('should not tell step 0 again when a watch goes on', async () => {
+    const path = join(folder, 'tb3')
+    const resumed = { lastEvent: 'x', measured: 1, secured: 0, alarm: 'quiet' } as const
+    await using exports = new LiveExports([new TensorBoardExporter(path)], () => {})
+    for (const event of new Log().baseline({ resumed }).checkpoint(10).events) await exports.take(event)
+    const [run] = readdirSync(path)
+    const [file] = readdirSync(join(path, run!))
+    expect(recordsOf(readFileSync(join(path, run!, file!)))).toHaveLength(2)
+  })
+})
