@@ -19,6 +19,7 @@ import { labelCommand } from './commands/label.js'
 import { measureCommand } from './commands/measure.js'
 import { mergeCommand } from './commands/merge.js'
 import { reportCommand } from './commands/report.js'
+import { serveCommand } from './commands/serve.js'
 import { steerCommand } from './commands/steer.js'
 import { watchCommand } from './commands/watch.js'
 import { readSwitchVariables } from './options.js'
@@ -58,6 +59,7 @@ Example:
     directionsCommand(signal),
     measureCommand(signal),
     watchCommand(signal),
+    serveCommand(signal),
     labelCommand(signal),
     calibrateCommand(signal),
     evaluateCommand(signal),

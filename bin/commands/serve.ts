@@ -1,0 +1,97 @@
+import { Command } from 'commander'
+import { TraitscopeError } from '../../lib/errors.js'
+import { listStates, runState, type WatchedRun } from '../../lib/events/state-folder.js'
+import { watchEventJson } from '../../lib/events/watch-events.js'
+import { isPattern } from '../../lib/monitor/run-patterns.js'
+import { RunFeed } from '../../lib/serve/run-feed.js'
+import { serve } from '../../lib/serve/server.js'
+import { addOutputOptions, integer, option } from '../options.js'
+import { createOutput } from '../output.js'
+import { oneLine } from '../text.js'
+import { WatchText } from '../watch-text.js'
+import { addWatchOptions, type WatchFlags, watchByFlags } from '../watching.js'
+
+interface Flags extends Omit<WatchFlags, 'model'> {
+  model?: string
+  host: string
+  port: number
+  allowHost?: string[]
+  json?: boolean
+  quiet?: boolean
+}
+
+const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
+
+/** `traitscope serve`: a watch, and what watches tell, over HTTP. */
+export function serveCommand(signal: AbortSignal): Command {
+  const command = new Command('serve')
+    .description('watch run folders and answer trainers, browsers and Prometheus over HTTP')
+    .argument(
+      '[run...]',
+      "trainers' output folders, as for watch; without any, what other watches have told is served",
+    )
+    .addOption(option('--host <address>', 'address to listen on').default('127.0.0.1'))
+    .addOption(option('--port <n>', '0 for a free one').argParser(integer).default(7077))
+    .addOption(option('--allow-host <name>', 'further name that the server is called by').argParser(repeated))
+    .addHelpText(
+      'after',
+      `
+GET / is a page, /runs and /health are JSON, /events are server-sent, /metrics is for Prometheus. POST /checkpoint {event, step,
+checkpoint_dir, output_dir} is for trainers: it is answered at once with the figures that are known and whether to stop; post
+again to learn more. TRAITSCOPE_TOKEN, where it is set, is asked of everybody; another address than this machine's needs it.
+All options of watch hold.
+
+Example:
+  $ traitscope serve -m base.gguf --bundle bundle out/
+  $ traitscope serve --state state`,
+    )
+  return addOutputOptions(addWatchOptions(command, false)).action(async (runs: string[], flags: Flags) => {
+    const output = createOutput(flags)
+    const { state, model } = flags
+    if (state === false) {
+      throw new TraitscopeError('USAGE', 'expected a state folder to serve from, found --no-state')
+    }
+    if ((runs.length === 0) !== (model === undefined)) {
+      throw new TraitscopeError(
+        'USAGE',
+        'expected run folders and a model (-m) to watch them with, or neither to serve what other watches have told',
+      )
+    }
+    const watched = new Map<string, WatchedRun>()
+    const list = async () => (runs.length === 0 ? listStates(state) : [...watched.values()])
+    const said = new Set<string>()
+    await using feed = new RunFeed(list, (error) => {
+      const text = oneLine(error instanceof Error ? error.message : String(error))
+      if (said.size < 100 && !said.has(text)) output.error(`cannot read a log: ${text}`)
+      said.add(text)
+    })
+    const token = process.env.TRAITSCOPE_TOKEN || undefined
+    await using served = await serve(feed, {
+      ...{ host: flags.host, port: flags.port, allowHosts: flags.allowHost, token },
+    })
+    output.note(`serving ${served.url}${token === undefined ? '' : ' (with the token of TRAITSCOPE_TOKEN)'}`)
+    if (model === undefined) {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      process.exitCode = 130
+      return
+    }
+    const text = new WatchText(output, runs.length > 1 || runs.some(isPattern))
+    await watchByFlags(
+      runs,
+      { ...flags, model },
+      {
+        output,
+        signal,
+        always: flags.json === true,
+        take: (event) => {
+          if (event.run !== undefined && !watched.has(event.run)) {
+            const { run } = event
+            void runState(state, run).then((folder) => watched.set(run, folder))
+          }
+          if (flags.json) output.jsonLine(watchEventJson(event))
+          else text.print(event)
+        },
+      },
+    )
+  })
+}

@@ -1,0 +1,177 @@
+/** What `watch` and `serve` share: the flags of a watch, and the watch itself. */
+import { type Command, Option } from 'commander'
+import type { VerdictKind } from '../lib/detector/verdict.js'
+import { asTraitscopeError } from '../lib/errors.js'
+import { runState } from '../lib/events/state-folder.js'
+import type { EndReason, WatchEvent } from '../lib/events/watch-events.js'
+import { defaultStateDir } from '../lib/formats/files/cache-dir.js'
+import type { SecureMode } from '../lib/monitor/secured-files.js'
+import { watchRuns } from '../lib/monitor/watch-run.js'
+import type { Step } from '../lib/trajectory/trajectory.js'
+import { type MeasurementFlags, measurementFromFlags } from './measurement.js'
+import { addNoticeOptions, type NoticeFlags, NoticesFromFlags } from './notices.js'
+import { addDirectionOptions, addModelOptions, failOnOption, integer, option, seconds } from './options.js'
+import type { Output, ProgressLine } from './output.js'
+import { exitCodeOf, type FailOn } from './verdicts.js'
+
+export interface WatchFlags extends MeasurementFlags, NoticeFlags {
+  interval: number
+  once?: boolean
+  untilStep?: number
+  idle?: number
+  exitOn?: 'alarm'
+  state: string | false
+  secure: SecureMode
+  order?: 'newest' | 'oldest'
+  failOn: FailOn
+}
+
+/** @param needsModel false for a command that can do without one */
+export function addWatchOptions(command: Command, needsModel = true): Command {
+  command
+    .option('--interval <s>', 'seconds between two looks at a folder', seconds, 2)
+    .option('--once', 'measure what is there and end')
+    .option('--until-step <n>', 'end after this step, or the first one that is later', integer)
+    .option('--idle <s>', 'end when nothing has changed for this many seconds', seconds)
+    .addOption(new Option('--exit-on <verdict>', 'end at the first alarm').choices(['alarm']))
+    .addOption(failOnOption())
+    .addOption(
+      option('--state <dir>', 'what the watch remembers between its runs').default(defaultStateDir()),
+    )
+    .option('--no-state', 'remember nothing: measure anew what is there, secure nothing')
+    .addOption(
+      new Option('--secure <how>', 'how adapters are kept from rotation until they are measured')
+        .choices(['link', 'copy', 'off'])
+        .default('link'),
+    )
+    .addOption(
+      new Option('--order <which>', 'what is measured first (default: newest; oldest with --once)').choices([
+        'newest',
+        'oldest',
+      ]),
+    )
+  return addNoticeOptions(addDirectionOptions(addModelOptions(command, { mandatory: needsModel })))
+}
+
+/**
+ * Watches runs by flags, hands every event over, tells people, and sets the exit code.
+ *
+ * @param take what is done with an event; with `always`, a failure before the first event is an `error` and an `end` too
+ */
+export async function watchByFlags(
+  runs: readonly string[],
+  flags: WatchFlags,
+  { output, signal, take, always }: Watching,
+): Promise<void> {
+  const outcome = new Outcome()
+  const stateDir = flags.state === false ? undefined : flags.state
+  const stateOf = async (run: string) =>
+    stateDir === undefined ? undefined : (await runState(stateDir, run)).folder
+  await using told = new NoticesFromFlags(flags, output, stateOf)
+  const each = async (event: WatchEvent) => {
+    outcome.take(event)
+    take(event)
+    await told.notices.take(event)
+  }
+  try {
+    await using prepared = await measurementFromFlags(flags, output, signal)
+    const { model, directions, bundle, prior, options } = prepared
+    using pass = new PassLine(output)
+    const watch = watchRuns(model, directions, runs, {
+      ...options,
+      bundle,
+      prior,
+      endOnAlarm: flags.exitOn === 'alarm',
+      intervalMs: 1000 * flags.interval,
+      once: flags.once === true,
+      untilStep: flags.untilStep,
+      idleMs: flags.idle === undefined ? undefined : 1000 * flags.idle,
+      stateDir,
+      secure: flags.secure,
+      order: flags.order,
+      signal,
+      onProgress: pass.update,
+    })
+    for await (const event of watch) await each(event)
+  } catch (cause) {
+    if (!always) throw cause
+    // Whoever reads events gets an error and an end, whenever it happens.
+    const time = new Date().toISOString()
+    const error = asTraitscopeError(cause, 'the watch')
+    const reason: EndReason = signal.aborted ? 'aborted' : 'failed'
+    if (!signal.aborted) take({ type: 'error', time, error })
+    take({ type: 'end', time, reason, measured: 0, lost: 0, unfinished: [] })
+    throw cause
+  }
+  const nothing = outcome.nothing
+  if (nothing !== undefined && !signal.aborted) output.error(nothing(runs.join(', ')))
+  process.exitCode = outcome.exitCode(flags.failOn, signal.aborted)
+}
+
+export interface Watching {
+  output: Output
+  signal: AbortSignal
+  take: (event: WatchEvent) => void
+  always: boolean
+}
+
+/** What a watch comes to. */
+class Outcome {
+  readonly #verdicts: VerdictKind[] = []
+  readonly #failed = new Set<string>()
+  readonly #alarms = new Map<string, boolean>()
+  #measured = 0
+
+  take(event: WatchEvent): void {
+    const of = `${event.run} ${'step' in event ? event.step : ''}`
+    if (event.type === 'error' || event.type === 'lost') this.#failed.add(of)
+    if (event.type === 'baseline' && event.resumed) {
+      this.#measured += event.resumed.measured
+      this.#alarms.set(event.run!, event.resumed.alarm === 'standing')
+    }
+    if (event.type !== 'checkpoint') return
+    this.#measured++
+    // A look or the base that failed has been mended.
+    for (const about of [of, `${event.run} `]) this.#failed.delete(about)
+    if (event.verdict) this.#verdicts.push(event.verdict.verdict)
+    if (event.alarm === 'cleared') this.#alarms.delete(event.run!)
+  }
+
+  /** Why nothing was measured, now or before. */
+  get nothing(): ((runs: string) => string) | undefined {
+    if (this.#measured > 0) return undefined
+    return (runs) =>
+      this.#failed.size > 0
+        ? `no checkpoint of ${runs} could be measured: the errors say why`
+        : `no checkpoint was measured: expected checkpoint-N folders in ${runs}, give the trainer's output folder and wait for one`
+  }
+
+  /** A checkpoint that could not be measured is no clean bill of health, and neither is a run without any. */
+  exitCode(failOn: FailOn, isInterrupted: boolean): number {
+    const standing: VerdictKind[] = [...this.#alarms.values()].some(Boolean) ? ['alarm'] : []
+    const code = exitCodeOf([...this.#verdicts, ...standing], failOn)
+    if (code !== 0) return code
+    if (this.#failed.size > 0) return 1
+    if (isInterrupted) return 130
+    return this.#measured === 0 ? 1 : 0
+  }
+}
+
+/** How far the pass over a checkpoint is, between the lines of two of them. */
+class PassLine implements Disposable {
+  #line: ProgressLine | undefined
+
+  constructor(private readonly output: Output) {}
+
+  readonly update = (step: Step, fraction: number): void => {
+    if (fraction < 1) {
+      this.#line ??= this.output.progress(`measuring step ${step}`, { announce: false })
+      this.#line.update(fraction)
+    } else this[Symbol.dispose]()
+  };
+
+  [Symbol.dispose](): void {
+    this.#line?.done()
+    this.#line = undefined
+  }
+}
