@@ -1,8 +1,10 @@
 import { Command } from 'commander'
+import { loadBundle } from '../../lib/detector/bundle.js'
 import { TraitscopeError } from '../../lib/errors.js'
 import { listStates, runState, type WatchedRun } from '../../lib/events/state-folder.js'
 import { watchEventJson } from '../../lib/events/watch-events.js'
 import { isPattern } from '../../lib/monitor/run-patterns.js'
+import { livePage } from '../../lib/report/live-page.js'
 import { RunFeed } from '../../lib/serve/run-feed.js'
 import { serve } from '../../lib/serve/server.js'
 import { addOutputOptions, integer, option } from '../options.js'
@@ -65,9 +67,10 @@ Example:
       if (said.size < 100 && !said.has(text)) output.error(`cannot read a log: ${text}`)
       said.add(text)
     })
+    const page = await livePage(flags.bundle === undefined ? undefined : await loadBundle(flags.bundle))
     const token = process.env.TRAITSCOPE_TOKEN || undefined
     await using served = await serve(feed, {
-      ...{ host: flags.host, port: flags.port, allowHosts: flags.allowHost, token },
+      ...{ host: flags.host, port: flags.port, allowHosts: flags.allowHost, token, page },
     })
     output.note(`serving ${served.url}${token === undefined ? '' : ' (with the token of TRAITSCOPE_TOKEN)'}`)
     if (model === undefined) {
