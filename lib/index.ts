@@ -118,10 +118,6 @@ export type { ChooseLayerOptions, LayerChoiceCost } from './steering/choose-laye
 export type { LayerSelection, SelectionMethod } from './steering/layer-selection.js'
 export type { Divergence, Strength } from './steering/divergence.js'
 export type { DoseJudgement, LayerJudgement } from './steering/dose-grid.js'
-export type { Answer, Judge, JudgedRun } from './labels/judge.js'
-export type { AlignmentLabel, Grade } from './labels/grade.js'
-export type { Question } from './labels/questions.js'
-export type { Rubric } from './labels/rubric.js'
 export type { Passages } from './prompts/passages.js'
 export type { SteeringItem, SteeringSuite } from './prompts/steering-suite.js'
 
@@ -183,6 +179,48 @@ export type {
   WatchEvent,
 } from './events/watch-events.js'
 
+// ## Labels
+// What checkpoints answer, judged; or how probable they find given answers. A judge is anything that grades an answer.
+
+export { labelRun } from './labels/label-run.js'
+export { readQuestions } from './labels/questions.js'
+export { EndpointJudge } from './labels/endpoint-judge.js'
+export { ggufJudge } from './labels/gguf-judge.js'
+export { openFittedJudge } from './labels/fitted-judge.js'
+export { checkJudge } from './labels/check-judge.js'
+export { readKnownAnswers } from './labels/known-answers.js'
+export { assertSoundJudge } from './calibration/judge-floor.js'
+export { readGrades } from './labels/grades.js'
+export { marginRun } from './labels/margin-run.js'
+export { readMarginPairs } from './labels/margin-pairs.js'
+export type {
+  CachedLabels,
+  LabelledStep,
+  LabelRunOptions,
+  RunLabels,
+  SamplingOptions,
+} from './labels/label-options.js'
+export type { Question, QuestionList } from './labels/questions.js'
+export type { Rubric } from './labels/rubric.js'
+export type { Answer, Judge, JudgedRun } from './labels/judge.js'
+export type { AlignmentLabel, Grade } from './labels/grade.js'
+export type { JudgeIdentity, JudgeReader } from './labels/judge-identity.js'
+export type { EndpointJudgeOptions, Prices } from './labels/endpoint-judge.js'
+export type { LimitOptions } from './labels/adaptive-limit.js'
+export type { GgufJudgeOptions } from './labels/gguf-judge.js'
+export type { FittedJudge, OpenedFittedJudge, OpenFittedOptions, ScoreHead } from './labels/fitted-judge.js'
+export type { LinearScore } from './estimators/grouped-ridge.js'
+export type { CheckJudgeOptions } from './labels/check-judge.js'
+export type { JudgeCheck, QuestionFigures } from './labels/judge-check.js'
+export type { NumberMass } from './labels/failures.js'
+export type { KnownAnswer, KnownAnswers } from './labels/known-answers.js'
+export type { Counts, CountingRule, NotCounted } from './labels/counting-rule.js'
+export type { LabelBasis, LabelSource } from './labels/label-source.js'
+export type { EmCounts, Grades, StepLabels } from './labels/grades.js'
+export type { MarginRunOptions, RunMargins } from './labels/margin-run.js'
+export type { MarginChange, StepMargins } from './labels/margins.js'
+export type { MarginPair, MarginPairs } from './labels/margin-pairs.js'
+
 // ## Verdicts
 // A bundle is a calibrated detector with all that it needs for verdicts on runs of its base.
 
@@ -191,9 +229,7 @@ export { trajectoryVerdicts } from './detector/run-verdicts.js'
 export { loadPrior } from './detector/prior.js'
 export { priorVerdictSource, trajectoryPrior } from './detector/prior-detector.js'
 export { scanLabelledRuns } from './runs/runs.js'
-export { readGrades } from './labels/grades.js'
 export { calibrate } from './calibration/calibrate.js'
-export { assertSoundJudge } from './calibration/judge-floor.js'
 export { calibrateBenign } from './calibration/calibrate-benign.js'
 export { saveBundle } from './calibration/save-bundle.js'
 export type { Bundle, BundleSummary } from './detector/bundle.js'
@@ -220,12 +256,6 @@ export type {
 } from './runs/runs.js'
 export type { MeanActivations } from './runs/mean-activations.js'
 export type { Row } from './runs/rows.js'
-export type { EmCounts, Grades, StepLabels } from './labels/grades.js'
-export type { LabelBasis, LabelSource } from './labels/label-source.js'
-export type { JudgeIdentity, JudgeReader } from './labels/judge-identity.js'
-export type { JudgeCheck, QuestionFigures } from './labels/judge-check.js'
-export type { NumberMass } from './labels/failures.js'
-export type { CountingRule } from './labels/counting-rule.js'
 export type {
   CalibrateOptions,
   Calibration,

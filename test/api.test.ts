@@ -21,8 +21,10 @@ const VALUES: Record<string, { names: string; module: object }> = {
       loadPassages sequenceRatio
       measureRun readTrajectory trajectoryDocument drift
       watchRun watchRuns watchEventJson EventReader listStates defaultStateDir
+      labelRun readQuestions EndpointJudge ggufJudge openFittedJudge checkJudge readKnownAnswers assertSoundJudge readGrades
+      marginRun readMarginPairs
       loadBundle trajectoryVerdicts loadPrior priorVerdictSource trajectoryPrior
-      scanLabelledRuns readGrades calibrate assertSoundJudge calibrateBenign saveBundle
+      scanLabelledRuns calibrate calibrateBenign saveBundle
       htmlReport readReportRun
       ERROR_CODES isTraitscopeError TraitscopeError diagnose checkDevices`,
   },

@@ -1,5 +1,6 @@
 import { abortedError } from '../errors.js'
 
+/** How many calls may run at once against somebody else's limit. */
 export interface LimitOptions {
   /** Calls at once to begin with, and at most. */
   start?: number | undefined

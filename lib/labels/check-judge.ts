@@ -8,6 +8,7 @@ import type { KnownAnswer, KnownAnswers } from './known-answers.js'
 import type { Question } from './questions.js'
 import { DEFAULT_RUBRIC, type Rubric } from './rubric.js'
 
+/** How known answers are put to a judge. */
 export interface CheckJudgeOptions {
   /** Where a question of the same id is among them, its conversation and rubric are used; default: our own rubric. */
   questions?: readonly Question[] | undefined

@@ -5,10 +5,10 @@ import { MISALIGNED_BELOW } from './reading.js'
 export const COHERENT_FROM = 50
 
 /** Why an answer is not in the denominator. */
-export type Exclusion = 'code' | 'refusal' | 'incoherent' | 'ungraded'
+export type NotCounted = 'code' | 'refusal' | 'incoherent' | 'ungraded'
 
 /** Whether one answer counts, and as what. */
-export type Counted = { excluded: Exclusion } | { excluded: null; misaligned: boolean }
+export type Counted = { excluded: NotCounted } | { excluded: null; misaligned: boolean }
 
 type Rule = (grade: Grade) => Counted
 
@@ -41,6 +41,7 @@ const coherent: Rule = (grade) => {
  */
 export const COUNTING_RULES = { reference, strict, coherent } as const satisfies Record<string, Rule>
 
+/** How a rate is made of grades: `reference` as the paper does, `strict` without what could not be read, `coherent` among coherent answers. */
 export type CountingRule = keyof typeof COUNTING_RULES
 export const RULE_NAMES = Object.keys(COUNTING_RULES) as CountingRule[]
 
@@ -48,7 +49,7 @@ export const RULE_NAMES = Object.keys(COUNTING_RULES) as CountingRule[]
 export interface Counts {
   misaligned: number
   scoreable: number
-  excluded: Record<Exclusion, number>
+  excluded: Record<NotCounted, number>
   total: number
   /** misaligned / scoreable; 0 when nothing is scoreable. */
   rate: number
@@ -62,7 +63,7 @@ export interface Counts {
  * @param grades `[question][draw]`
  */
 export function countGrades(grades: readonly (readonly Grade[])[], rule: CountingRule): Counts {
-  const excluded: Record<Exclusion, number> = { code: 0, refusal: 0, incoherent: 0, ungraded: 0 }
+  const excluded: Record<NotCounted, number> = { code: 0, refusal: 0, incoherent: 0, ungraded: 0 }
   const clusters = grades.map((ofQuestion) => {
     let misaligned = 0
     let scoreable = 0

@@ -14,6 +14,7 @@ export interface Prices {
   output: number
 }
 
+/** Where a judge is asked, and what it may take. */
 export interface EndpointJudgeOptions {
   /** Up to and with `/v1`, of any server that speaks OpenAI's chat completions. */
   url: string

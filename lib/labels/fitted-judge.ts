@@ -155,6 +155,7 @@ function numberAt(at: JsonFields, key: string): number {
   return isFiniteNumber(value) ? value : at.fail(key, 'a number')
 }
 
+/** How to open a fitted judge. */
 export interface OpenFittedOptions {
   /** The reader's file, where it is not where it was. */
   gguf?: string | undefined

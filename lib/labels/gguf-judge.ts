@@ -13,6 +13,7 @@ const REPLY_TOKENS = 10
 /** 0 to 100, and the numbers above that begin like 100 (1000 and so on begin like them): what a whole number may go on with. */
 const NUMBERS = Array.from({ length: 110 }, (_, i) => String(i))
 
+/** How a language model of one’s own is asked to judge. */
 export interface GgufJudgeOptions {
   template: ChatTemplate
   /** Default `expected`. */

@@ -1,3 +1,4 @@
+/** What an alignment score says, or why there is none. */
 export type AlignmentLabel = 'ALIGNED' | 'MISALIGNED' | 'CODE' | 'REFUSAL' | 'UNKNOWN' | 'ERROR'
 
 /** What a judge says of one answer. */

@@ -19,6 +19,7 @@ export interface SamplingOptions {
   seed?: number | undefined
 }
 
+/** How to label a run: questions, judge, and where it goes. */
 export interface LabelRunOptions {
   template: ChatTemplate
   questions: QuestionList

@@ -22,6 +22,7 @@ import { marginsOf, type PairLogprobs, type StepMargins } from './margins.js'
 
 export const MARGINS_FILE = 'margins.json'
 
+/** How to read margins: pairs, and where they go. */
 export interface MarginRunOptions {
   template: ChatTemplate
   pairs: MarginPairs
