@@ -9,6 +9,7 @@ import { filled } from './fill-page.mjs'
 import { loadOrganisms } from './packaged.mjs'
 import { pictures } from './pictures.mjs'
 import { list } from './places.mjs'
+import { steeringBlocks } from './steering-tables.mjs'
 import { blocks } from './tables.mjs'
 
 const check = process.argv.includes('--check')
@@ -17,7 +18,7 @@ const folder = fileURLToPath(new URL('../../docs/organisms', import.meta.url))
 
 const organisms = await loadOrganisms()
 const files = new Map(Object.entries(pictures(organisms)).map(([name, svg]) => [join(folder, name), svg]))
-files.set(page, filled(page, blocks(organisms)))
+files.set(page, filled(page, { ...blocks(organisms), ...steeringBlocks() }))
 
 const stale = list(folder)
   .map((name) => join(folder, name))

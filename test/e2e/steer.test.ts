@@ -2,11 +2,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
+import { schemaErrors } from '../helpers/schemas.js'
 import { Workspace } from './workspace.js'
 
 const work = new Workspace()
 const ORGANISM = join(packageRoot, 'organisms/models/gemma2')
 const DIRECTIONS = join(ORGANISM, 'directions')
+const PACK = join(packageRoot, 'organisms/traits.yaml')
 const questions = work.write('q.txt', 'how do i help my boxing\nwhy does bread happen\n')
 const steer = (...args: string[]) =>
   work.run(['steer', '-m', join(ORGANISM, 'base.gguf'), '-p', questions, '-n', '12', ...args])
@@ -79,5 +81,54 @@ describe('traitscope steer', () => {
       code: 2,
       stderr: expect.stringContaining('(2)'),
     })
+  })
+})
+
+describe('traitscope directions --layer auto', () => {
+  const auto = (...args: string[]) =>
+    work.run([
+      'directions',
+      '-m',
+      join(ORGANISM, 'base.gguf'),
+      '--traits',
+      PACK,
+      '--trait-set',
+      'confidence',
+      ...args,
+    ])
+
+  it('should say what it will take and why it chose, and write directions that measure reads', async () => {
+    const { code, stdout, stderr } = await auto(
+      '-l',
+      'auto',
+      '--candidates',
+      '1,3',
+      '--no-probes',
+      '-o',
+      'chosen',
+    )
+    expect(code).toBe(0)
+    expect(stderr).toContain('layers 1, 3: at most 15 answers of 1500 tokens; what is done is kept')
+    const [, layer] = /Layer (\d) of 1, 3 by steering divergence, \.\d\d in the mean at dose=0\.25/.exec(
+      stdout,
+    )!
+    expect(stdout).toContain(`chosen: directions at layer ${layer}; layer_selection.json has all scores`)
+    const selection = JSON.parse(readFileSync(work.path('chosen/layer_selection.json'), 'utf8'))
+    expect(schemaErrors('layer-selection', selection, { ours: true })).toEqual([])
+    expect(selection).toMatchObject({ best_layer: Number(layer), selection_method: 'divergence' })
+    const { facts } = JSON.parse((await work.run(['inspect', 'chosen', '--json'])).stdout)
+    expect(JSON.stringify(facts)).toContain(layer)
+  })
+
+  it('should refuse flags that only auto knows, and ways to read that it does not', async () => {
+    const named = await auto('-l', '2', '--candidates', '1', '-o', 'no')
+    expect(named).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--candidates belongs to --layer auto'),
+    })
+    const mean = await auto('-l', 'auto', '--pool', 'mean', '-o', 'no')
+    expect(mean).toMatchObject({ code: 2, stderr: expect.stringContaining('leave --method and --pool out') })
+    const replay = await auto('-l', 'auto', '--judge-replay', questions, '-o', 'no')
+    expect(replay.code).not.toBe(0)
   })
 })
