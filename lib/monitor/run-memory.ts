@@ -90,9 +90,11 @@ export class RunMemory {
     return [...this.#steps.values()].filter(({ sha256 }) => sha256 !== undefined).length
   }
 
-  /** What is secured and not measured yet. */
+  /** What is secured and not measured yet; final weights that a measured step has are no checkpoint of their own. */
   get secured(): readonly SecuredEvent[] {
-    return [...this.#secured.values()]
+    return [...this.#secured.values()].filter(
+      ({ step, adapterSha256 }) => step !== 'final' || this.stepsOf(adapterSha256).length === 0,
+    )
   }
 
   /** Steps that are known to have been there, ascending. */

@@ -51,6 +51,18 @@ describe('a watch with a state', () => {
     expect([...first, ...second].map(({ seq }) => seq)).toEqual(log.map(({ seq }) => seq))
   })
 
+  it('should not lose final weights that repeat a step', async () => {
+    for (const folder of [join(run, 'checkpoint-10'), run]) await writeAdapter(folder, 1)
+    await writeCheckpoint(run, 10, 1)
+    const first = await watched([run], { stateDir, ...once })
+    expect(story(first)).toEqual(['baseline', 'checkpoint 10', 'end: once'])
+    expect(first.at(-1)).toMatchObject({ finalAliasOf: 10 })
+    const second = await watched([run], { stateDir, ...once })
+    expect(story(second)).toEqual(['baseline', 'end: once'])
+    expect(second[0]).toMatchObject({ resumed: { measured: 1, secured: 0 } })
+    expect(second.at(-1)).toMatchObject({ lost: 0, finalAliasOf: 10 })
+  })
+
   it('should tell nothing of files that were only touched, and measure weights that are new', async () => {
     await writeCheckpoint(run, 10, 1)
     await watched([run], { stateDir, ...once })
