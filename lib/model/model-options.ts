@@ -19,9 +19,10 @@ export interface ModelOptions extends PlacementOptions {
   /** Map the file instead of reading it (default true): on the CPU, where the whole model is opened. */
   mmap?: boolean | undefined
   /**
-   * Let llama.cpp copy weights into layouts that suit the CPU's instructions, where it has some for their type (default
-   * true). False leaves them in the mapped file: memory falls by up to the size of the file, quantised types get slower,
-   * and F16 rounds what it multiplies to F16, as on processors without AMX.
+   * Let weights be copied into layouts that suit the CPU's instructions, where llama.cpp has some for their type, and queries
+   * be laid out for its products (default true). False leaves weights in the mapped file: memory falls by up to the size of
+   * the file, quantised types get slower, and F16 rounds what it multiplies to F16, as on processors without AMX. States are
+   * then those of a device that has the CPU's kernels, bit for bit.
    */
   repack?: boolean | undefined
 }

@@ -54,13 +54,19 @@ void Capture::begin(const PlanBatch & next, const std::vector<size_t> & tokens, 
     }
 }
 
-bool Capture::on_eval(const ggml_tensor * tensor, bool ask) {
+bool Capture::on_eval(ggml_tensor * tensor, bool ask) {
     stats.nodes_offered += ask ? 1 : 0;
     if (stopped) {
         // Returning false leaves only the current split of the graph. On a GPU more follow: take their first
         // node and refuse it, which ends each of them at once.
         stats.nodes_after_stop += ask ? 1 : 0;
         return ask;
+    }
+    if (moves_queries && Queries::are(tensor, n_tokens)) {
+        if (!ask) {
+            queries.lay_out(tensor);
+        }
+        return true;
     }
     const int32_t highest = request->layers.back();
     if (is_context) {

@@ -4,6 +4,7 @@
 
 #include "core/job.h"
 #include "core/pause.h"
+#include "core/queries.h"
 #include "core/request.h"
 
 #include <cstddef>
@@ -28,6 +29,8 @@ struct Capture {
     bool pauses = false;  ///< on a device: llama.cpp itself asks for an abort on the CPU alone
     bool aborted = false; ///< noticed within a decode, which ended there
     Pause pause;
+    bool moves_queries = false; ///< on a CPU, whose products are faster for it
+    Queries queries;
 
     const PlanBatch * batch = nullptr;
     bool is_context = false; ///< this decode only stores keys and values
@@ -51,7 +54,7 @@ struct Capture {
 
     /// llama.cpp's evaluation callback: `ask` before a node is computed, to hear whether it is wanted, then
     /// with its values. False ends the graph.
-    bool on_eval(const ggml_tensor * tensor, bool ask);
+    bool on_eval(ggml_tensor * tensor, bool ask);
 
   private:
     bool on_block(const ggml_tensor * tensor, int32_t block, bool ask);

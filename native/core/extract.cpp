@@ -100,9 +100,9 @@ llama_context_params extraction_params(int32_t max_tokens, int32_t n_outputs, in
     return params;
 }
 
-Extractor::Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads, bool on_device)
+Extractor::Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads, bool on_device, bool repack)
     : model_(model), max_tokens_(max_tokens), n_threads_(n_threads), on_device_(on_device),
-      capture_(std::make_unique<Capture>()) {}
+      moves_queries_(repack && !on_device), capture_(std::make_unique<Capture>()) {}
 
 Extractor::~Extractor() = default;
 
@@ -317,6 +317,7 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
     capture_->job = &job;
     capture_->n_total = n_total_;
     capture_->pauses = on_device_;
+    capture_->moves_queries = moves_queries_;
     job_ = &job;
     try {
         for (const PlanBatch & batch : request.batches) {

@@ -36,7 +36,9 @@ class Extractor {
     /// `max_tokens`: cells of memory. A batch with rows that are means must fit there whole, in one
     /// micro-batch; of others every prompt must.
     /// `on_device`: whether blocks are on one, which has to be asked to wait before it hears of an abort.
-    Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads, bool on_device);
+    /// `repack`: whether what is computed with may be laid out as suits the CPU (queries.h), elsewhere not at
+    /// all.
+    Extractor(llama_model * model, int32_t max_tokens, int32_t n_threads, bool on_device, bool repack);
     ~Extractor();
     Extractor(const Extractor &) = delete;
     Extractor & operator=(const Extractor &) = delete;
@@ -66,6 +68,7 @@ class Extractor {
     int32_t max_tokens_;
     int32_t n_threads_;
     bool on_device_;
+    bool moves_queries_;
     int32_t context_tokens_ = 0; ///< cells of memory that the pass at hand asks for
     int32_t made_tokens_ = 0;    ///< those that the context was made with
     int32_t n_outputs_ = 0;

@@ -91,7 +91,8 @@ std::shared_ptr<Model> Model::open(const ModelParams & params, const Job & job) 
 Model::Model(llama_model_ptr model, const ModelParams & params)
     : info_(describe(model.get())), model_(std::move(model)), adapters_(model_.get()),
       extractor_(model_.get(), params.max_tokens, params.n_threads,
-                 !params.placement.device.empty() && params.placement.on_device > 0) {}
+                 !params.placement.device.empty() && params.placement.on_device > 0,
+                 params.placement.repack) {}
 
 Model::~Model() {
     extractor_.clear_adapters();

@@ -3,7 +3,10 @@
 #include "core/capture.h"
 #include "test/check.h"
 
+#include <ggml-backend.h>
+#include <ggml-cpp.h>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,6 +46,42 @@ size_t computed(Capture & capture, const std::vector<ggml_tensor *> & nodes) {
         }
     }
     return nodes.size();
+}
+
+/// A view by heads of three tokens becomes contiguous memory, and shows what it showed, also when a graph is
+/// used again.
+void test_queries() {
+    constexpr int64_t size = 4;
+    constexpr int64_t heads = 2;
+    constexpr int64_t tokens = 3;
+    const ggml_context_ptr context(ggml_init({1 << 20, nullptr, true}));
+    ggml_tensor * cached = ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, size, heads, tokens);
+    ggml_tensor * computed = ggml_sqr(context.get(), cached);
+    ggml_tensor * view = ggml_permute(context.get(), computed, 0, 2, 1, 3);
+    ggml_tensor * of_cached = ggml_permute(context.get(), cached, 0, 2, 1, 3);
+    const ggml_backend_ptr cpu(ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, nullptr));
+    const ggml_backend_buffer_ptr buffer(ggml_backend_alloc_ctx_tensors(context.get(), cpu.get()));
+    check(Queries::are(view, tokens), "a view by heads of what was computed should be taken for queries");
+    check(!Queries::are(of_cached, tokens), "and a view of cached keys should not");
+    check(!Queries::are(view, tokens + 1) && !Queries::are(computed, tokens),
+          "nor one of other tokens, nor what is no view");
+    std::vector<float> values(size * heads * tokens);
+    std::iota(values.begin(), values.end(), 0.0F);
+    Queries queries;
+    for (int round = 0; round < 2; ++round) {
+        ggml_backend_tensor_set(computed, values.data(), 0, values.size() * sizeof(float));
+        queries.lay_out(view);
+        check(ggml_is_contiguous(view) && Queries::are(view, tokens), "queries should lie head by head");
+        bool same = true;
+        for (int64_t i = 0; i < size * heads * tokens; ++i) {
+            const int64_t head = i / size % heads;
+            const int64_t token = i / size / heads;
+            const auto * at = static_cast<const char *>(view->data) + (i % size) * sizeof(float);
+            same = same && *reinterpret_cast<const float *>(at + token * view->nb[1] + head * view->nb[2]) ==
+                               values[static_cast<size_t>(i)];
+        }
+        check(same, "and be the same numbers");
+    }
 }
 
 /// Between blocks a decode on a device is made to wait: for an abort, and to say how far it is.
@@ -92,6 +131,7 @@ void test_pauses() {
 
 void test_capture() {
     test_pauses();
+    test_queries();
     Graph graph;
     const char * prefixes[] = {"cache_", "cache_swa_"};
     for (const std::string prefix : prefixes) {
