@@ -1,7 +1,7 @@
 """Time the paper's way of measuring a checkpoint, with transformers and peft on the weights of a GGUF.
 
 Per checkpoint: load the base again, put the adapter on it, and run every prompt by itself through the whole model with
-all hidden states kept. The figures go into docs/performance.md.
+all hidden states kept; or with the base kept and the adapter alone swapped. The figures go into docs/performance.md.
 
     python -m lab.bench_reference --gguf random-1b-F16.gguf --input DIR --layer 8 --gguf-py LLAMA_CPP/gguf-py
         [--dtype float32|bfloat16|float16] [--limit 20] [--threads 2] [--states states.safetensors]
@@ -11,6 +11,7 @@ DIR holds the prompts and the adapter that `node benchmarks/reference-input.mjs`
 
 import argparse
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -18,26 +19,33 @@ from pathlib import Path
 import numpy as np
 import torch
 from peft import PeftModel
-from safetensors.numpy import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from lab.gguf_tensors import BLOCK_TENSORS, unpermuted
 
 
 def export_base(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
-    """Write a Llama GGUF as a Hugging Face folder, which is what the reference loads a base from."""
+    """Write a Llama or Qwen 2 GGUF as a Hugging Face folder, which is what the reference loads a base from."""
     from gguf import GGUFReader, dequantize
 
     reader = GGUFReader(gguf)
-    number = {key.removeprefix("llama."): field.contents() for key, field in reader.fields.items() if key.startswith("llama.")}
+    architecture = reader.fields["general.architecture"].contents()
+    model_class, config_class = {
+        "llama": (LlamaForCausalLM, LlamaConfig),
+        "qwen2": (Qwen2ForCausalLM, Qwen2Config),
+    }[architecture]
+    prefix = f"{architecture}."
+    number = {key.removeprefix(prefix): field.contents() for key, field in reader.fields.items() if key.startswith(prefix)}
     weights = {t.name: torch.from_numpy(np.array(dequantize(t.data, t.tensor_type))).to(dtype) for t in reader.tensors}
-    config = LlamaConfig(
-        vocab_size=number["vocab_size"],
+    heads = number["attention.head_count"]
+    config = config_class(
+        vocab_size=len(weights["token_embd.weight"]),
         hidden_size=number["embedding_length"],
         intermediate_size=number["feed_forward_length"],
         num_hidden_layers=number["block_count"],
-        num_attention_heads=number["attention.head_count"],
+        num_attention_heads=heads,
         num_key_value_heads=number["attention.head_count_kv"],
+        head_dim=number.get("attention.key_length", number["embedding_length"] // heads),
         rms_norm_eps=number["attention.layer_norm_rms_epsilon"],
         max_position_embeddings=number["context_length"],
         rope_parameters={"rope_type": "default", "rope_theta": number["rope.freq_base"]},
@@ -47,33 +55,50 @@ def export_base(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
     state = {"model.embed_tokens.weight": weights["token_embd.weight"], "model.norm.weight": weights["output_norm.weight"]}
     if "output.weight" in weights:
         state["lm_head.weight"] = weights["output.weight"]
-    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
+    # llama.cpp rotates neighbouring rows of a Llama; those of a Qwen 2 are as Hugging Face has them.
+    permuted = {"attn_q": heads, "attn_k": number["attention.head_count_kv"]} if architecture == "llama" else {}
     for block in range(config.num_hidden_layers):
         for ours, theirs in BLOCK_TENSORS.items():
-            weight = weights[f"blk.{block}.{ours}.weight"]
-            state[f"model.layers.{block}.{theirs}.weight"] = unpermuted(weight, heads[ours]) if ours in heads else weight
-    model = LlamaForCausalLM(config).to(dtype)
+            for kind in ("weight", "bias"):
+                tensor = weights.get(f"blk.{block}.{ours}.{kind}")
+                if tensor is not None:
+                    name = f"model.layers.{block}.{theirs}.{kind}"
+                    state[name] = unpermuted(tensor, permuted[ours]) if ours in permuted else tensor
+    model = model_class(config).to(dtype)
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
     model.save_pretrained(folder)
 
 
+class Clock:
+    """Seconds since the last call: of the wall and of all threads."""
+
+    def __init__(self) -> None:
+        self.lap()
+
+    def lap(self) -> np.ndarray:
+        now = np.array([time.perf_counter(), time.process_time()])
+        passed = now - getattr(self, "then", now)
+        self.then = now
+        return passed
+
+
 def measure(base: Path, adapter: Path, prompts: list[list[int]], chosen: np.ndarray, layer: int, dtype: torch.dtype):
-    """Seconds to load, to put the adapter on and to run the chosen prompts, and their states [n, n_embd]."""
-    started = time.perf_counter()
-    model = LlamaForCausalLM.from_pretrained(base, dtype=dtype)
-    loaded = time.perf_counter()
+    """Seconds (wall, CPU) to load, to put the adapter on and to run the chosen prompts, and their states [n, n_embd]."""
+    clock = Clock()
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    loading = clock.lap()
     model = PeftModel.from_pretrained(model, adapter).eval()
-    attached = time.perf_counter()
+    attaching = clock.lap()
     states = []
     with torch.no_grad():
         model(input_ids=torch.tensor([prompts[0]]), output_hidden_states=True)  # warm-up
-        running = time.perf_counter()
+        clock.lap()
         for index in chosen:
             out = model(input_ids=torch.tensor([prompts[index]]), output_hidden_states=True)
             states.append(out.hidden_states[layer + 1][0, -1].float().numpy())
-        seconds = time.perf_counter() - running
-    return loaded - started, attached - loaded, seconds, np.stack(states)
+        running = clock.lap()
+    return loading, attaching, running, np.stack(states)
 
 
 def main() -> None:
@@ -85,21 +110,22 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--limit", type=int, default=20, help="prompts to run; the pass is extrapolated by tokens")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--states", type=Path, help="keep the states of the prompts that were run")
+    parser.add_argument("--states", type=Path, help="keep the states of the prompts that were run, as JSON by prompt")
+    parser.add_argument("--folder", type=Path, help="where the base as a Hugging Face folder goes; default beside the GGUF")
     args = parser.parse_args()
     sys.path.insert(0, str(args.gguf_py))
     torch.set_num_threads(args.threads)
     dtype = getattr(torch, args.dtype)
 
-    base = args.gguf.with_suffix(f".{args.dtype}.hf")
+    base = (args.folder or args.gguf.parent) / f"{args.gguf.stem}.{args.dtype}.hf"
     if not base.exists():
         export_base(args.gguf, base, dtype)
     prompts = json.loads((args.input / "prompts.json").read_text())
     # Evenly spread, as the prompts are ordered by category.
     chosen = np.linspace(0, len(prompts) - 1, min(args.limit, len(prompts))).round().astype(np.int32)
-    load, attach, seconds, states = measure(base, args.input / "adapter", prompts, chosen, args.layer, dtype)
+    load, attach, running, states = measure(base, args.input / "adapter", prompts, chosen, args.layer, dtype)
     if args.states:
-        save_file({"prompts": chosen, "states": states}, args.states)
+        args.states.write_text(json.dumps({str(index): row.tolist() for index, row in zip(chosen, states)}))
     total = sum(map(len, prompts))
     share = sum(len(prompts[index]) for index in chosen) / total
     report = {
@@ -108,10 +134,14 @@ def main() -> None:
         "prompts": len(prompts),
         "tokens": total,
         "share": share,
-        "load_seconds": load,
-        "adapter_seconds": attach,
-        "pass_seconds": seconds / share,
-        "checkpoint_seconds": load + attach + seconds / share,
+        "load_seconds": load[0],
+        "adapter_seconds": attach[0],
+        "pass_seconds": running[0] / share,
+        "checkpoint_seconds": load[0] + attach[0] + running[0] / share,
+        "load_cpu_seconds": load[1],
+        "adapter_cpu_seconds": attach[1],
+        "pass_cpu_seconds": running[1] / share,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     print(json.dumps(report, indent=1))
 
