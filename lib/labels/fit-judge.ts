@@ -26,6 +26,8 @@ const ALPHAS = [0.03, 0.1, 0.3]
 /** Questions are left out one at a time, or in so many parts where there are more. */
 const MOST_FOLDS = 8
 const FEWEST_QUESTIONS = 4
+/** Cross-products of a layer take 8 bytes times the square of the width, per fold. */
+const WIDEST = 2048
 /** Below this many incoherent answers there is nothing to learn incoherence from. */
 const FEWEST_INCOHERENT = 10
 
@@ -35,7 +37,8 @@ const FEWEST_INCOHERENT = 10
  * left out, and so is the threshold: as many answers lie beyond it as are known to be misaligned. The figures are of judges that were
  * fitted, with all these choices, without the question.
  *
- * @throws TraitscopeError FILE_INVALID when there are fewer than four questions with misaligned and aligned answers; as
+ * @throws TraitscopeError FILE_INVALID when there are fewer than four questions with misaligned and aligned answers; UNSUPPORTED
+ * for a model that is too wide; as
  * `answerStates`; ABORTED
  */
 export async function fitJudge(
@@ -48,6 +51,12 @@ export async function fitJudge(
   const answers = known.answers.filter(({ domain }) => domain === null || !excluded.has(plainName(domain)))
   const base = { ...modelIdentity(model) }
   assertEnough(answers, known.file)
+  if (model.info.nEmbd > WIDEST) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `expected a model of at most ${WIDEST} to read by, found one ${model.info.nEmbd} wide: fitting takes its cube; small models read well enough`,
+    )
+  }
   const texts = answers.map(({ questionId, question, answer }, i) => ({
     ...{ name: `scored answer ${i + 1}, to ${questionId}`, question, answer },
   }))
@@ -201,17 +210,26 @@ interface TargetRows {
   folds: number[]
 }
 
-/** One thing to tell apart, by layer. */
+/** One thing to tell apart, by layer; what a layer needs is made when it is asked for. */
 class Target {
+  readonly #states: readonly Matrix64[]
   readonly #at: TargetRows
-  readonly #x: Matrix64[]
-  readonly #ridges: GroupedRidge[]
+  readonly #layers = new Map<number, { x: Matrix64; ridge: GroupedRidge }>()
   readonly #fits = new Map<string, LinearScore>()
 
   constructor(states: readonly Matrix64[], at: TargetRows) {
+    this.#states = states
     this.#at = at
-    this.#x = at.rows.length === 0 ? [] : states.map((matrix) => selectRows(matrix, at.rows))
-    this.#ridges = this.#x.map((x) => new GroupedRidge(x, at.bad.map(Number), at.groups, at.folds))
+  }
+
+  #layer(index: number): { x: Matrix64; ridge: GroupedRidge } {
+    const { rows, bad, groups, folds } = this.#at
+    const known = this.#layers.get(index)
+    if (known) return known
+    const x = selectRows(this.#states[index]!, rows)
+    const made = { x, ridge: new GroupedRidge(x, bad.map(Number), groups, folds) }
+    this.#layers.set(index, made)
+    return made
   }
 
   nBad(without: readonly number[]): number {
@@ -245,7 +263,7 @@ class Target {
   #leftOut(layer: number, alpha: number, left: readonly number[], without: readonly number[]) {
     const indices = [...this.#at.folds.keys()].filter((i) => left.includes(this.#at.folds[i]!))
     const scores = indices.map((i) =>
-      linearScore(row(this.#x[layer]!, i), this.#fit(layer, alpha, [...without, this.#at.folds[i]!])),
+      linearScore(row(this.#layer(layer).x, i), this.#fit(layer, alpha, [...without, this.#at.folds[i]!])),
     )
     return { scores, indices }
   }
@@ -254,7 +272,7 @@ class Target {
   #fit(layer: number, alpha: number, without: readonly number[]): LinearScore {
     const folds = [...without].sort((a, b) => a - b)
     const key = JSON.stringify([layer, alpha, folds])
-    const known = this.#fits.get(key) ?? this.#ridges[layer]!.fit(alpha, folds)
+    const known = this.#fits.get(key) ?? this.#layer(layer).ridge.fit(alpha, folds)
     this.#fits.set(key, known)
     return known
   }
