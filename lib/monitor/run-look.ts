@@ -87,6 +87,8 @@ const MOST_REMARKS = 20
  */
 export class RunLook {
   readonly #entries = new Map<number, Entry>()
+  /** The newest first. */
+  #sorted: Entry[] = []
   #others: Dirent[] = []
   #beside: NestedRun[] = []
   #listed: string | undefined
@@ -166,7 +168,7 @@ export class RunLook {
     await this.#readSome(look, signal)
     await this.#lookAtFinal(look)
     look.zero = this.#zero
-    look.unread = [...this.#entries.values()].filter(({ state }) => state === 'unread').length
+    look.unread = this.#sorted.reduce((sum, { state }) => sum + Number(state === 'unread'), 0)
     if (this.isEmpty) {
       const beside = this.#beside.length === 0 ? '' : listRuns(this.#beside)
       look.waiting = `there is no checkpoint yet${beside === '' ? '' : `; not measured, since it is no part of this run: ${beside}`}`
@@ -227,23 +229,30 @@ export class RunLook {
       added = true
       this.#entries.set(step, { step, path, state: 'unread', detail: '', failures: 0, nextMs: 0 })
     }
-    if (added || look.gone.length > 0) look.steps = [...present]
+    if (!added && look.gone.length === 0) return
+    look.steps = [...present]
+    this.#sorted = [...this.#entries.values()].sort((a, b) => b.step - a.step)
   }
 
   /** New ones, those that are being written, the newest, and some of the rest. */
   #chosen(): Entry[] {
-    const all = [...this.#entries.values()].sort((a, b) => b.step - a.step)
     const now = Date.now()
-    const due = all.filter(
-      ({ state, nextMs }) => (state === 'incomplete' || state === 'unreadable') && nextMs <= now,
-    )
-    const unread = all.filter(({ state }) => state === 'unread')
+    const unread: Entry[] = []
+    const due: Entry[] = []
+    const settled: Entry[] = []
+    for (const entry of this.#sorted) {
+      if (entry.state === 'unread') unread.push(entry)
+      else if (entry.state === 'complete') settled.push(entry)
+      else if (entry.nextMs <= now) due.push(entry)
+    }
     if (!this.options.newestFirst) unread.reverse()
-    const settled = all.filter(({ state }) => state === 'complete')
-    const rest = settled.slice(NEWEST)
-    const from = rest.length === 0 ? 0 : this.#turn % rest.length
+    const rest = settled.length - NEWEST
+    const from = rest <= 0 ? 0 : this.#turn % rest
     this.#turn = from + AGAIN
-    const again = [...rest.slice(from), ...rest.slice(0, from)].slice(0, AGAIN)
+    const again = Array.from(
+      { length: Math.max(0, Math.min(AGAIN, rest)) },
+      (_, i) => settled[NEWEST + ((from + i) % rest)]!,
+    )
     return [...unread.slice(0, READS), ...due.slice(0, READS), ...settled.slice(0, NEWEST), ...again]
   }
 
