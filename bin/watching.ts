@@ -1,5 +1,5 @@
 /** What `watch` and `serve` share: the flags of a watch, and the watch itself. */
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { VerdictKind } from '../lib/detector/verdict.js'
 import { asTraitscopeError } from '../lib/errors.js'
 import { runState } from '../lib/events/state-folder.js'
@@ -12,6 +12,7 @@ import { type MeasurementFlags, measurementFromFlags } from './measurement.js'
 import { addNoticeOptions, type NoticeFlags, NoticesFromFlags } from './notices.js'
 import { addDirectionOptions, addModelOptions, failOnOption, integer, option, seconds } from './options.js'
 import type { Output, ProgressLine } from './output.js'
+import { makeWay } from './priority.js'
 import { exitCodeOf, type FailOn } from './verdicts.js'
 
 export interface WatchFlags extends MeasurementFlags, NoticeFlags {
@@ -23,6 +24,7 @@ export interface WatchFlags extends MeasurementFlags, NoticeFlags {
   state: string | false
   secure: SecureMode
   order?: 'newest' | 'oldest'
+  nice?: number
   failOn: FailOn
 }
 
@@ -50,6 +52,12 @@ export function addWatchOptions(command: Command, needsModel = true): Command {
         'oldest',
       ]),
     )
+    .addOption(
+      option(
+        '--nice <n>',
+        'priority beside other processes, 0 (none given up) to 19 (whatever they leave)',
+      ).argParser(niceness),
+    )
   return addNoticeOptions(addDirectionOptions(addModelOptions(command, { mandatory: needsModel })))
 }
 
@@ -63,6 +71,7 @@ export async function watchByFlags(
   flags: WatchFlags,
   { output, signal, take, always }: Watching,
 ): Promise<void> {
+  if (flags.nice !== undefined) makeWay(flags.nice)
   const outcome = new Outcome()
   const stateDir = flags.state === false ? undefined : flags.state
   const stateOf = async (run: string) =>
@@ -106,6 +115,12 @@ export async function watchByFlags(
   const nothing = outcome.nothing
   if (nothing !== undefined && !signal.aborted) output.error(nothing(runs.join(', ')))
   process.exitCode = outcome.exitCode(flags.failOn, signal.aborted)
+}
+
+function niceness(text: string): number {
+  const value = integer(text)
+  if (value > 19) throw new InvalidArgumentError('expected a number from 0 to 19.')
+  return value
 }
 
 export interface Watching {
