@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { drivenBy } from '../../lib/detector/driven-by.js'
 import { trajectoryPrior } from '../../lib/detector/prior-detector.js'
 import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
@@ -199,6 +200,9 @@ function printReasons(output: Output, { steps }: Trajectory, verdicts: readonly 
       byReason.set(reason, [...(byReason.get(reason) ?? []), String(steps[i]!.step)])
     }
   }
+  const worst = verdicts.reduce((a, b) => ((b.em ?? 0) > (a.em ?? 0) ? b : a), verdicts[0]!)
+  const driven = worst && drivenBy(worst)
+  if (driven) output.print(`step ${steps[verdicts.indexOf(worst)]!.step}, the highest: ${driven}`)
   for (const [reason, at] of byReason) {
     output.print(at.length === steps.length ? reason : `step ${at.join(', ')}: ${reason}`)
   }

@@ -13,8 +13,9 @@ import type { FileHash } from '../formats/files/hash.js'
 import type { NoiseFloor, Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
 import { benignVerdict } from './benign-test.js'
 import type { Bundle } from './bundle.js'
+import { Explainer } from './contributions.js'
 import { trainedBy } from './trained-by.js'
-import { notComparable, type Verdict } from './verdict.js'
+import { type Contribution, notComparable, type Verdict } from './verdict.js'
 
 /** What a bundle brings to a verdict; of its directions their identity alone. */
 export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign'> & {
@@ -54,6 +55,7 @@ export class RunVerdicts {
   readonly #remarks: string[]
   readonly #noiseFloor: number[] | undefined
   readonly #like: TrainedLike | undefined
+  #explainer: Explainer | undefined
   /** The drift of the run's own start from the calibrated base, per layer; null when it starts there. */
   readonly startShift: number[][] | null
 
@@ -109,6 +111,8 @@ export class RunVerdicts {
     })
     const judged = benign ? benignVerdict(plain, benign) : plain
     const verdict = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
+    // Why a checkpoint is not plainly fine is worth the subsets of its traits.
+    const contributions = verdict.verdict === 'ok' ? undefined : this.#contributions(drift)
     const strengths = [{ strength: 1, projections }, ...amplified]
       .sort((a, b) => a.strength - b.strength)
       .map((one) => ({
@@ -117,9 +121,15 @@ export class RunVerdicts {
       }))
     return {
       ...verdict,
+      ...(contributions && { contributions }),
       ...(this.#noiseFloor && { noiseFloor: [...this.#noiseFloor] }),
       ...(amplified.length > 0 && { strengths }),
     }
+  }
+
+  #contributions(drift: readonly (readonly number[])[]): Contribution[] | undefined {
+    this.#explainer ??= new Explainer(this.#by.detector)
+    return this.#explainer.contributions(drift)
   }
 
   #drift(projections: LayerProjections, activationNorms: readonly number[]): number[][] {

@@ -2,6 +2,7 @@
  * Parts of the page as HTML text, the same ones when a report is written and when a live page shows what has come. Every text
  * is escaped: names and reasons are made of what files say.
  */
+import { why } from '../detector/driven-by.js'
 import { inPercent, percent } from '../percent.js'
 import { escapeXml } from './escape.js'
 import type { Backdrop, Note, Point, RunView } from './run-view.js'
@@ -118,7 +119,7 @@ export function checkpointTable(
       ...amplified.map((_, i) => prose(percent(strengths?.[i]?.length))),
       loss === undefined ? '-' : loss === null || !Number.isFinite(loss) ? 'not a number' : loss.toFixed(4),
     ].map((content) => `<td${content.startsWith('<span class="v ') ? ' class="left"' : ''}>${content}</td>`)
-    if (verdicts) cells.push(`<td class="text">${prose(verdict?.reasons.join('; ') ?? '')}</td>`)
+    if (verdicts) cells.push(`<td class="text">${prose(why(verdict).join('; '))}</td>`)
     return `<tr${step === selected ? ' class="selected" aria-current="true"' : ''}>${cells.join('')}</tr>`
   })
   const left = points.length - shown.length
@@ -142,7 +143,7 @@ export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop |
             'predicted EM',
             `${percent(verdict.em)} (${percent(verdict.nominalCoverage, 0)} interval ${intervalText(verdict.interval)})`,
           ],
-          ...verdict.reasons.map((reason): [string, string] => ['why', reason]),
+          ...why(verdict).map((reason): [string, string] => ['why', reason]),
         ] as [string, string][])
       : []),
     ...(point.judged
