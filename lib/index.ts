@@ -47,7 +47,7 @@ export type {
   OpenCheckpointOptions,
 } from './model/checkpoint/opened-checkpoint.js'
 export type { PeftAdapter, ReadPeftOptions } from './formats/peft/peft.js'
-export type { PeftConfig } from './formats/peft/peft-config.js'
+export type { PeftConfig, PeftTargets } from './formats/peft/peft-config.js'
 export type { AdapterTensors, LoraModule, ReplacedRows, ReplacedTensor } from './formats/peft/peft-tensors.js'
 export type { MergeOptions, MergeReport } from './model/merge/merge.js'
 export type { MergeType, WantedType } from './model/merge/merge-types.js'

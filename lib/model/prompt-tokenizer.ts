@@ -1,8 +1,13 @@
 import type { NativeModel, NativeModelInfo } from '../binding.js'
+import { TraitscopeError } from '../errors.js'
 import { type GgufContents, GgufStrings } from '../formats/gguf/gguf.js'
+import { shown } from '../formats/json/json-scan.js'
 
 /** Tokenizers that compose accents (Unicode NFC) before splitting; llama.cpp leaves that step out. */
 const NFC_TOKENIZERS: ReadonlySet<string> = new Set(['qwen2'])
+
+/** A surrogate without its other half, which is no character. */
+const HALF_PAIR = /\p{Surrogate}/u
 
 /** `token_type` of an ordinary token. */
 const NORMAL = 1
@@ -70,6 +75,13 @@ export class PromptTokenizer {
     texts: readonly string[],
     { addSpecial, parseSpecial }: { addSpecial: boolean; parseSpecial: boolean },
   ): Promise<Int32Array[]> {
+    const broken = texts.find((text) => HALF_PAIR.test(text))
+    if (broken !== undefined) {
+      throw new TraitscopeError(
+        'USAGE',
+        `expected Unicode text, found half a surrogate pair in ${shown(broken)}, which no tokenizer could read as it stands`,
+      )
+    }
     const prepared = texts.map((text) => this.#prepare(text, parseSpecial))
     const misread = prepared.map((text) => parseSpecial && this.#promoted?.test(text))
     const whole = await listsOf(

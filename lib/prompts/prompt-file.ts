@@ -9,12 +9,24 @@ export type FilePrompt = { text: string; messages?: never } | { messages: Messag
 
 const MAX_PROMPT_FILE_BYTES = 256 * 1024 * 1024
 
+/** What trainers hand to a chat template beside roles and contents, and what is not handed on here. */
+const TEMPLATE_KEYS = ['tools', 'documents', 'chat_template_kwargs', 'chat_template', 'enable_thinking']
+const MESSAGE_KEYS = [
+  'name',
+  'tool_calls',
+  'tool_call_id',
+  'reasoning_content',
+  'reasoning',
+  'thinking',
+  'images',
+]
+
 const ROLES: readonly string[] = ['system', 'user', 'assistant'] satisfies Role[]
 
 /**
  * Reads prompts in file order. `.txt`: one prompt a line. `.jsonl`: one object a line with `prompt` (text) or
- * `messages` (list of `role` and `content`), other keys ignored. `.json`: a list of such objects, which is how
- * fine-tuning sets come. Blank lines are skipped.
+ * `messages` (list of `role` and `content`), other keys ignored but those that would reach a chat template. `.json`: a list
+ * of such objects, which is how fine-tuning sets come. Blank lines are skipped.
  *
  * @throws TraitscopeError FILE_INVALID naming the line (or the entry of a JSON list), also when no prompt is in it;
  * FILE_NOT_FOUND; UNSUPPORTED for another extension.
@@ -54,7 +66,7 @@ const PARSERS: Record<string, (text: string, path: string) => FilePrompt[]> = {
 
 function filledLines(text: string): { line: string; number: number }[] {
   return text
-    .split(/\r?\n/)
+    .split(/\r\n|\n|\r/)
     .map((line, index) => ({ line, number: index + 1 }))
     .filter(({ line }) => line.trim() !== '')
 }
@@ -73,6 +85,7 @@ function toPrompt(entry: unknown, where: string): FilePrompt {
       fail(where, 'expected prompt to be text that is not empty')
     return { text: prompt }
   }
+  refuseKeys(entry, TEMPLATE_KEYS, where)
   if (!Array.isArray(messages) || messages.length === 0)
     fail(where, 'expected messages to be a list with entries')
   return { messages: messages.map((message, index) => toMessage(message, `${where}, message ${index + 1}`)) }
@@ -81,11 +94,21 @@ function toPrompt(entry: unknown, where: string): FilePrompt {
 function toMessage(message: unknown, where: string): Message {
   if (!isJsonObject(message)) fail(where, 'expected an object with role and content')
   const { role, content } = message
+  refuseKeys(message, MESSAGE_KEYS, where)
   if (typeof role !== 'string' || !ROLES.includes(role)) {
     fail(where, `expected the role to be ${ROLES.join(', ')}, found ${JSON.stringify(role) ?? 'none'}`)
   }
   if (typeof content !== 'string') fail(where, 'expected content to be text')
   return { role: role as Role, content }
+}
+
+/** The prompt would be another one than was written down. */
+function refuseKeys(json: Readonly<Record<string, unknown>>, keys: readonly string[], where: string): void {
+  const found = keys.find((key) => {
+    const value = json[key] ?? false
+    return value !== false && value !== '' && !(Array.isArray(value) && value.length === 0)
+  })
+  if (found !== undefined) fail(where, `${found} is not handed to the chat template here; leave it out`)
 }
 
 function fail(where: string, problem: string): never {

@@ -224,7 +224,7 @@ async function measureSteps(
       nPrompts: plan.prompts.length,
       tokens,
       mismatches: [...plan.mismatches],
-      remarks: [...found.remarks, ...plan.remarks, ...equalWeights(steps)],
+      remarks: [...found.remarks, ...plan.remarks, ...equalWeights(steps), ...otherSettings(steps)],
       versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     },
   }
@@ -247,6 +247,18 @@ function equalWeights(steps: readonly TrajectoryStep[]): string[] {
   return [...bySha256.values()]
     .filter((same) => same.length > 1)
     .map((same) => `steps ${same.join(', ')} have the same weights`)
+}
+
+/** Sentences on steps that were saved with other settings than the first: a run that was resumed, or an edited file. */
+function otherSettings(steps: readonly TrajectoryStep[]): string[] {
+  const adapters = steps.flatMap(({ step, adapter }) => (adapter ? [{ step, adapter }] : []))
+  return (['ranks', 'scales', 'targets'] as const).flatMap((what) => {
+    const said = adapters.map(({ step, adapter }) => ({ step, has: adapter[what].join(', ') }))
+    const others = said.filter(({ has }) => has !== said[0]!.has)
+    if (others.length === 0) return []
+    const named = [said[0]!, ...others].map(({ step, has }) => `${has} at step ${step}`)
+    return [`the adapters of this run differ in their ${what}: ${named.join('; ')}`]
+  })
 }
 
 async function nothingToMeasure(

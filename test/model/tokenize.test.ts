@@ -30,6 +30,14 @@ describe.each(models)('tokens of %s', (name) => {
     expect(special.map((ids) => [...ids])).toEqual(golden.plain.map(({ idsWithSpecial }) => idsWithSpecial))
   })
 
+  it('should refuse half of a surrogate pair, which would become another character', async () => {
+    expect(await model.tokenize(['a \u{1f600}'])).toHaveLength(1)
+    await expect(model.tokenize(['a', 'b \ud83d'])).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/half a surrogate pair in "b \\ud83d"/),
+    })
+  })
+
   it('should equal Hugging Face on rendered conversations', async () => {
     const ids = await model.tokenize(
       golden.chat.map(({ text }) => text),

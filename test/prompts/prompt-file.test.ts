@@ -11,6 +11,8 @@ const talk = { messages: [{ role: 'user', content: 'Hi' }] }
 describe('readPromptFile', () => {
   it.each([
     ['a.txt', 'one\n\n  two \r\nthree', [{ text: 'one' }, { text: '  two ' }, { text: 'three' }]],
+    ['a.txt', 'one\rtwo\r', [{ text: 'one' }, { text: 'two' }]],
+    ['a.jsonl', JSON.stringify({ ...talk, tools: [], set: 'a', enable_thinking: false }), [talk]],
     ['a.TXT', '\ufeffone\n', [{ text: 'one' }]],
     ['a.jsonl', `{"prompt":"one","id":7}\n\n${JSON.stringify(talk)}\n`, [{ text: 'one' }, talk]],
     ['a.json', JSON.stringify([talk, { prompt: 'two' }]), [talk, { text: 'two' }]],
@@ -35,6 +37,18 @@ describe('readPromptFile', () => {
     ['a.jsonl', '{"messages":[{"content":"a"}]}', 'FILE_INVALID', /message 1: .*found none/],
     ['a.jsonl', '{"messages":[{"role":"user","content":["a"]}]}', 'FILE_INVALID', /content to be text/],
     ['a.jsonl', '{"messages":["a"]}', 'FILE_INVALID', /message 1: expected an object with role and content/],
+    [
+      'a.jsonl',
+      '{"messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}]}',
+      'FILE_INVALID',
+      /line 1: tools is not handed to the chat template here/,
+    ],
+    [
+      'a.jsonl',
+      '{"messages":[{"role":"assistant","content":"a","reasoning_content":"so"}]}',
+      'FILE_INVALID',
+      /message 1: reasoning_content is not handed/,
+    ],
     ['a.json', '{"prompt":"a"}', 'FILE_INVALID', /expected a list of prompts/],
     ['a.json', '[{"prompt":"a"},{}]', 'FILE_INVALID', /entry 2/],
     ['a.txt', '\n \n', 'FILE_INVALID', /at least one prompt/],

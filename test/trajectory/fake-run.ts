@@ -69,7 +69,13 @@ export function attachingModel(overrides: Record<string, unknown> = {}): {
       report: {
         architecture: 'llama',
         modules: [
-          { path: module!.path, tensor: 'blk.0.attn_q.weight', r: 2, scale: 4, bIsZero: strength === 0 },
+          {
+            path: module!.path,
+            tensor: 'blk.0.attn_q.weight',
+            r: module!.r,
+            scale: module!.scale,
+            bIsZero: strength === 0,
+          },
         ],
         allZero: strength === 0,
       },

@@ -128,6 +128,15 @@ describe('measureRun', () => {
     expect((await measure()).measurement!.remarks).toEqual(['steps 20, 30 have the same weights'])
   })
 
+  it('should say which steps were saved with other settings', async () => {
+    const path = join(run, 'checkpoint-20/adapter_config.json')
+    const config = JSON.parse(await readFile(path, 'utf8'))
+    await writeFile(path, JSON.stringify({ ...config, lora_alpha: 16 }))
+    expect((await measure()).measurement!.remarks).toEqual([
+      'the adapters of this run differ in their scales: 4 at step 10; 8 at step 20',
+    ])
+  })
+
   it('should refuse a folder of runs by their names, and a name that no checkpoint has', async () => {
     run = folder
     await expect(measure()).rejects.toMatchObject({

@@ -5,6 +5,13 @@ import { quoted, shown } from '../json/json-scan.js'
 import { movedInitialisation, refuseUnsupported } from './peft-refusals.js'
 import { compilePathPatterns, type PathPatterns } from './python-pattern.js'
 
+/** Which modules a list in adapter_config.json names. */
+export interface PeftTargets {
+  readonly names: readonly string[]
+  /** Numbers of the layers; absent for all. */
+  readonly layers?: readonly number[]
+}
+
 /** What adapter_config.json says about the weights; everything that would change them otherwise has been refused. */
 export interface PeftConfig {
   readonly r: number
@@ -29,6 +36,8 @@ export interface PeftConfig {
    * remained, not of the original base.
    */
   readonly movedBase?: string
+  /** Absent where an expression names the modules. */
+  readonly targets?: PeftTargets
   readonly baseModel?: string
   readonly peftVersion?: string
   /** The same for two configurations under which equal tensors mean equal weights. */
@@ -76,11 +85,21 @@ export function parsePeftConfig(json: unknown, where: string): PeftConfig {
     loraBias: flagOf(json.lora_bias, `lora_bias in ${where}`),
     modulesToSave: namesOf(json.modules_to_save, `modules_to_save in ${where}`),
     ensureWeightTying: flagOf(json.ensure_weight_tying, `ensure_weight_tying in ${where}`),
+    ...targetsOf(json),
     ...(movedBase === undefined ? {} : { movedBase }),
     ...(typeof json.base_model_name_or_path === 'string' ? { baseModel: json.base_model_name_or_path } : {}),
     ...(typeof json.peft_version === 'string' ? { peftVersion: json.peft_version } : {}),
     scalingId: sha256(JSON.stringify(scaling)),
   }
+}
+
+/** What a list of target modules names; expressions and "all-linear" are taken at their word. */
+function targetsOf(json: Readonly<Record<string, unknown>>): { targets?: PeftTargets } {
+  const { target_modules: names, layers_to_transform: stated, layers_pattern: pattern } = json
+  if (!Array.isArray(names) || !names.every((name) => typeof name === 'string')) return {}
+  const layers = pattern === null || pattern === undefined ? [stated].flat() : []
+  const isList = layers.length > 0 && layers.every((layer) => typeof layer === 'number')
+  return { targets: { names, ...(isList && { layers }) } }
 }
 
 /**

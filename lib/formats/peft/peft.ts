@@ -10,6 +10,7 @@ import { isMlxConfig, MLX_TENSORS, mlxAsPeft, readMlxTensors } from './mlx-adapt
 import { leaveOutOtherModalities } from './other-modalities.js'
 import { loraScaling, type PeftConfig, parsePeftConfig } from './peft-config.js'
 import { type AdapterTensors, readAdapterTensors } from './peft-tensors.js'
+import { untargetedRemark } from './untargeted.js'
 
 export type { LoraModule, ReplacedRows, ReplacedTensor } from './peft-tensors.js'
 export type { PeftConfig }
@@ -71,6 +72,7 @@ export async function readPeftAdapter(
     : readAdapterTensors(file, config, values === 'disk')
   const { tensors, remark } = leaveOutOtherModalities(found, tensorsPath)
   const { buffers } = tensors
+  const untargeted = isMlx ? undefined : untargetedRemark(config.targets, tensors.modules)
   return {
     path,
     config,
@@ -82,6 +84,7 @@ export async function readPeftAdapter(
     ],
     remarks: [
       ...(remark === undefined ? [] : [remark]),
+      ...(untargeted === undefined ? [] : [untargeted]),
       ...(beside === undefined ? [] : [`the adapter is read; the whole model beside it (${beside}) is not`]),
       ...(buffers.length === 0
         ? []

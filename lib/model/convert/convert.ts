@@ -154,10 +154,30 @@ function planTensors(
   ]
   for (const mapped of mapTensors(weights, { architecture, vocabulary, tied })) {
     if (mapped.part === 'bias' && !required.includes(mapped.name)) refuseBias(weights, mapped)
+    checkSizes(config, mapped)
     tensors.push(convertTensor(weights, mapped, mapped.shape.length > 1 ? type : 'F32', conversion))
   }
   requireAll(tensors, weights.folder, required)
   return tensors
+}
+
+/** Before anything is written: llama.cpp would find it in the result, and could not say where it comes from. */
+function checkSizes(config: HfConfig, { source, module }: MappedTensor): void {
+  const { layer = 0, projection } = module
+  const { blocks, heads, kvHeads, headDim, where } = config
+  if (layer >= blocks) {
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `${where} has num_hidden_layers ${blocks}, and the weights have more blocks (${source.name}): they are of another model`,
+    )
+  }
+  if (projection === undefined) return
+  const [n, key] = projection === 'q' ? [heads, 'num_attention_heads'] : [kvHeads, 'num_key_value_heads']
+  if (source.shape[0] === n * headDim) return
+  throw new TraitscopeError(
+    'FILE_INVALID',
+    `${where} has ${n} heads of ${headDim} (${key}, head_dim), which is ${n * headDim} rows, and ${source.name} has ${source.shape[0]}: the weights are of another model`,
+  )
 }
 
 /** transformers leaves a bias out that its class does not have; llama.cpp would add it. */

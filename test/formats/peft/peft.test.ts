@@ -230,6 +230,34 @@ describe('readPeftAdapter', () => {
     ])
   })
 
+  it.each([
+    [{ target_modules: ['q_proj', 'v_proj'] }, undefined],
+    [{ target_modules: ['self_attn.q_proj', 'model.layers.1.self_attn.v_proj'] }, undefined],
+    [{ target_modules: ['q_proj', 'v_proj'], layers_to_transform: [0, 1] }, undefined],
+    [
+      { target_modules: ['q_proj'] },
+      /^1 of 2 modules in the file \(model\.layers\.1\.self_attn\.v_proj\) are not/,
+    ],
+    [
+      { target_modules: ['proj'] },
+      /^2 of 2 modules in the file \(model\.layers\.0\.self_attn\.q_proj, \.\.\.\)/,
+    ],
+    [{ target_modules: ['q_proj', 'v_proj'], layers_to_transform: [0] }, /^1 of 2 .*PEFT leaves them out/],
+    [
+      { target_modules: ['q_proj', 'v_proj'], layers_to_transform: 1 },
+      /^1 of 2 .*layers\.0\.self_attn\.q_proj/,
+    ],
+    [{ target_modules: 'all-linear' }, undefined],
+    [{ target_modules: '.*v_proj' }, undefined],
+    [{ target_modules: null }, undefined],
+  ])('should say which modules of the file are not targeted by %j', async (targets, remark) => {
+    const V = 'base_model.model.model.layers.1.self_attn.v_proj'
+    await write([...pair(), ...pair(V)], { ...config, ...targets })
+    const { remarks, modules } = await readPeftAdapter(folder)
+    expect(modules).toHaveLength(2)
+    expect(remarks).toEqual(remark === undefined ? [] : [expect.stringMatching(remark)])
+  })
+
   it('should refuse an adapter in several files', async () => {
     await writeFile(join(folder, 'adapter_config.json'), JSON.stringify(config))
     await writeFile(join(folder, 'adapter_model-00001-of-00002.safetensors'), '')

@@ -296,3 +296,30 @@ describe('what a converted model does otherwise', () => {
     )
   })
 })
+
+describe('sizes that are not those of the weights', () => {
+  it.each([
+    [
+      'llama',
+      { num_hidden_layers: 2 },
+      /num_hidden_layers 2, and the weights have more blocks \(.*layers\.2\./,
+    ],
+    [
+      'llama',
+      { head_dim: 8 },
+      /\d heads of 8 \(num_\w+_heads, head_dim\), which is (32|16) rows, and .*_proj.* has (96|48)/,
+    ],
+    [
+      'llama',
+      { num_key_value_heads: null },
+      /4 heads of 24 \(num_key_value_heads, head_dim\), .*(k|v)_proj.* has 48/,
+    ],
+    ['gemma3', { num_key_value_heads: 4 }, /4 heads of \d+ \(num_key_value_heads/],
+  ])('should be refused for what they are: %s %j', async (folder, config, message) => {
+    const source = await changedFolder(scratch, folder, { config })
+    await expect(convertModel(source, join(source, 'out.gguf'))).rejects.toMatchObject({
+      code: 'FILE_INVALID',
+      message: expect.stringMatching(message),
+    })
+  })
+})
