@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <ggml-backend.h>
+#include <ggml.h>
 #include <llama.h>
 #include <mutex>
 
@@ -126,9 +127,13 @@ void open_libraries(const std::vector<std::string> & names) {
     (void)names; // its loader searches the folder of the library that needs them
 #else
     for (const std::string & name : names) {
-        if (dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
+        void * library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+        if (library == nullptr) {
             const char * why = dlerror();
             fail_internal(why == nullptr ? name : why);
+        }
+        if (void * set = dlsym(library, "ggml_log_set")) {
+            install_log_of(reinterpret_cast<decltype(&ggml_log_set)>(set));
         }
     }
 #endif

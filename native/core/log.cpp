@@ -1,6 +1,5 @@
 #include "core/log.h"
 
-#include <ggml.h>
 #include <llama.h>
 
 namespace traitscope {
@@ -26,6 +25,10 @@ void on_log(ggml_log_level level, const char * text, void *) {
 
 void install_log() {
     llama_log_set(on_log, nullptr);
+}
+
+void install_log_of(void (*set)(ggml_log_callback, void *)) {
+    set(on_log, nullptr);
 }
 
 LogCapture::LogCapture() : outer_(current) {

@@ -2,12 +2,16 @@
 // llama.cpp explains failures only in its log. LogCapture keeps what the current thread is told while it
 // lives.
 
+#include <ggml.h>
 #include <string>
 
 namespace traitscope {
 
 /// Routes llama.cpp's and ggml's log to the captures below; call once before anything else of llama.cpp.
 void install_log();
+
+/// The same for another copy of ggml in this process, by its `ggml_log_set`: a published backend brings one.
+void install_log_of(void (*set)(ggml_log_callback, void *));
 
 class LogCapture {
   public:
