@@ -221,20 +221,22 @@ export function addOutputOptions(command: Command): Command {
 }
 
 /** llama.cpp's names have several letters after one dash, which POSIX reads as several flags. */
-const LLAMA_FLAGS: Record<string, string> = {
-  '-ngl': '--gpu-layers',
-  '-ub': '--batch-tokens',
-  '--lora': '--adapter',
-  '--ubatch-size': '--batch-tokens',
-  '--n-gpu-layers': '--gpu-layers',
-}
+const LLAMA_FLAGS = new Map(
+  Object.entries({
+    '-ngl': '--gpu-layers',
+    '-ub': '--batch-tokens',
+    '--lora': '--adapter',
+    '--ubatch-size': '--batch-tokens',
+    '--n-gpu-layers': '--gpu-layers',
+  }),
+)
 
 export function translateLlamaFlags(argv: readonly string[]): string[] {
   const end = argv.indexOf('--')
   return argv.map((arg, i) => {
     if (end !== -1 && i > end) return arg
     const [flag = arg, ...rest] = arg.split('=')
-    const name = LLAMA_FLAGS[flag]
+    const name = LLAMA_FLAGS.get(flag)
     return name === undefined ? arg : [name, ...rest].join('=')
   })
 }
@@ -262,11 +264,27 @@ export function readSwitchVariables(command: Command, env: NodeJS.ProcessEnv = p
 }
 
 /**
+ * What a file of the working directory may not decide, because it may be anybody's: what is run, where data and keys are sent,
+ * and which files are written over at an alarm.
+ */
+const NEVER_FROM_FILE: ReadonlySet<string> = new Set([
+  'on-alarm',
+  'webhook',
+  'heartbeat',
+  'stop-file',
+  'checkpoint-file',
+  'judge-module',
+  'judge-url',
+])
+
+/**
  * Applies `traitscope.config.yaml` of the working directory: top-level keys for every command, a key named after a
  * command for that one. Environment and flags win over it.
+ *
+ * @returns whether there is such a file
  */
-export function applyConfigFile(command: Command, path = CONFIG_FILE): void {
-  if (!existsSync(path)) return
+export function applyConfigFile(command: Command, path = CONFIG_FILE): boolean {
+  if (!existsSync(path)) return false
   let config: unknown
   try {
     config = parse(readFileSync(path, 'utf8'))
@@ -274,7 +292,7 @@ export function applyConfigFile(command: Command, path = CONFIG_FILE): void {
     const [reason] = (error as Error).message.split(/:?\n/) // the rest quotes the file
     throw new TraitscopeError('USAGE', `${path} is not valid YAML: ${reason}`, { cause: error })
   }
-  if (config === null) return
+  if (config === null) return true
   if (typeof config !== 'object' || Array.isArray(config)) {
     throw new TraitscopeError('USAGE', `${path} must be a mapping of option names to values`)
   }
@@ -284,6 +302,12 @@ export function applyConfigFile(command: Command, path = CONFIG_FILE): void {
       if (!found) {
         if (strict) throw new TraitscopeError('USAGE', `${path}: ${target.name()} has no option ${key}`)
         continue
+      }
+      if (NEVER_FROM_FILE.has(key)) {
+        throw new TraitscopeError(
+          'USAGE',
+          `${path}: ${key} is taken from a flag or the environment (${found.envVar}) only, not from a file of the working directory`,
+        )
       }
       target.setOptionValueWithSource(
         found.attributeName(),
@@ -312,6 +336,7 @@ export function applyConfigFile(command: Command, path = CONFIG_FILE): void {
     const section = all[sub.name()]
     if (isMapping(section)) apply(sub, section, true)
   }
+  return true
 }
 
 /** A YAML value as the flag would have given it: lists are the comma form, switches are true or false. */

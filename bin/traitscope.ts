@@ -2,7 +2,7 @@
 /** Entry of the command line: the only file that ends the process. */
 import { CommanderError } from 'commander'
 import { isTraitscopeError } from '../lib/errors.js'
-import { applyConfigFile, translateLlamaFlags } from './options.js'
+import { applyConfigFile, CONFIG_FILE, translateLlamaFlags } from './options.js'
 import { clearLine, createOutput } from './output.js'
 import { buildProgram } from './program.js'
 import { EXIT_NOT_COMPARABLE } from './verdicts.js'
@@ -46,7 +46,8 @@ const args = translateLlamaFlags(process.argv.slice(2))
 try {
   const asks =
     args.length === 0 || args[0] === 'help' || args.some((arg) => /^(-h|--help|-V|--version)$/.test(arg))
-  if (!asks) applyConfigFile(program)
+  const isQuiet = args.some((arg) => arg === '-q' || arg === '--quiet')
+  if (!asks && applyConfigFile(program) && !isQuiet) output.note(`options are taken from ${CONFIG_FILE}`)
   await program.parseAsync(args, { from: 'user' })
   process.exitCode ??= 0
 } catch (error) {

@@ -55,6 +55,18 @@ describe('usage errors', () => {
   })
 })
 
+describe('words that JavaScript knows', () => {
+  it.each(['constructor', '__proto__', 'toString', 'hasOwnProperty'])(
+    'should be just words: %s',
+    async (word) => {
+      expect((await work.run([word])).stderr).toMatch(`error: unknown command '${word}'`)
+      expect((await work.run([`--${word}`])).stderr).toMatch(`error: unknown option '--${word}'`)
+      const inspected = await work.run(['inspect', word])
+      expect(inspected.stderr).toMatch(new RegExp(`${word}.*\\[FILE_NOT_FOUND\\]\n$`))
+    },
+  )
+})
+
 describe('where option values come from', () => {
   const extract = async (
     name: string,
@@ -77,7 +89,10 @@ describe('where option values come from', () => {
 
   it('should take options from the config file, for all commands or for one', async () => {
     const config = `${model}layer: 3\nextract:\n  layer: [1, 2]\n`
-    expect(layers(await extract('file', { config }))).toEqual([1, 2])
+    const file = await extract('file', { config })
+    expect(layers(file)).toEqual([1, 2])
+    expect(file.stderr).toContain('options are taken from traitscope.config.yaml\n')
+    expect((await extract('file-quiet', { config, args: ['-q'] })).stderr).toBe('')
     expect(layers(await extract('shared', { config: `${model}layer: 3\n` }))).toEqual([3])
   })
 
@@ -96,6 +111,14 @@ describe('where option values come from', () => {
   it.each([
     ['a key that is no option', `${model}layers: 2\n`, 'layers is neither an option nor a command'],
     ['a key that the command lacks', 'extract:\n  interval: 2\n', 'extract has no option interval'],
+    [
+      'a program to run',
+      'on-alarm: touch x\n',
+      'on-alarm is taken from a flag or the environment (TRAITSCOPE_ON_ALARM) only',
+    ],
+    ['a module to run', 'label:\n  judge-module: x.mjs\n', 'judge-module is taken from a flag'],
+    ['where to send things', 'watch:\n  webhook: http://x\n', 'webhook is taken from a flag'],
+    ['a file to write over', 'stop-file: x\n', 'stop-file is taken from a flag'],
     ['a wrong value', `${model}layer: middle\n`, 'layer is "middle": expected whole numbers'],
     ['a wrong choice', `${model}layer: 1\npool: max\n`, 'pool is "max": Allowed choices are last, mean'],
     ['a switch that is no switch', `${model}layer: 1\nraw: often\n`, 'raw must be true or false'],
