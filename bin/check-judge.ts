@@ -2,12 +2,13 @@
 import { join } from 'node:path'
 import { checkOutputFree, writeFileAtomic } from '../lib/formats/files/atomic.js'
 import { checkJudge } from '../lib/labels/check-judge.js'
+import { EndpointJudge } from '../lib/labels/endpoint-judge.js'
 import { type JudgeCheck, judgeFaults } from '../lib/labels/judge-check.js'
 import { readKnownAnswers } from '../lib/labels/known-answers.js'
 import { readQuestions } from '../lib/labels/questions.js'
 import { packageRoot } from '../lib/package.js'
 import { percent } from '../lib/percent.js'
-import { type JudgeFlags, judgeFromFlags } from './judge.js'
+import { describeUse, type JudgeFlags, judgeFromFlags } from './judge.js'
 import { type Output, table } from './output.js'
 
 export interface CheckFlags extends JudgeFlags {
@@ -35,6 +36,7 @@ export async function checkFromFlags(flags: CheckFlags, output: Output, signal: 
     await writeFileAtomic(out, `${JSON.stringify(check, null, 1)}\n`, { force: force === true })
   if (flags.json) return output.json({ ...check, faults: judgeFaults(check) })
   printCheck(output, check)
+  if (judge instanceof EndpointJudge) output.note(describeUse(judge))
   if (out !== undefined) output.print(`written to ${out}`)
 }
 

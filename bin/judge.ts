@@ -108,3 +108,9 @@ export async function judgeFromFlags(flags: JudgeFlags, output: Output, signal: 
     limit: { most: flags.judgeCalls },
   })
 }
+
+/** What a judge behind a url has taken, in a line. */
+export function describeUse({ used: { calls, inputTokens, outputTokens }, cost }: EndpointJudge): string {
+  const price = cost > 0 ? `, cost ${cost.toFixed(2)}` : ''
+  return `${calls} calls, ${inputTokens} tokens read and ${outputTokens} written${price}`
+}

@@ -16,7 +16,7 @@ import { packageRoot } from '../../lib/package.js'
 import { percent } from '../../lib/percent.js'
 import { checkFromFlags } from '../check-judge.js'
 import { fitFromFlags } from '../fit-judge.js'
-import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from '../judge.js'
+import { addJudgeOptions, describeUse, type JudgeFlags, judgeFromFlags, pricesFromFlags } from '../judge.js'
 import { marginFromFlags } from '../margin.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
@@ -238,12 +238,7 @@ async function labelFromFlags(
       labels.steps.flatMap((step) => rows(step, amplifies)),
     ),
   )
-  if (used) {
-    output.note(
-      `${used.calls} calls, ${used.inputTokens} tokens read and ${used.outputTokens} written` +
-        (used.cost > 0 ? `, cost ${used.cost.toFixed(2)}` : ''),
-    )
-  }
+  if (judge instanceof EndpointJudge) output.note(describeUse(judge))
   output.note(`${join(flags.out, 'grades.json')} holds the labels`)
 }
 

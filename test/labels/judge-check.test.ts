@@ -77,6 +77,16 @@ describe('readKnownAnswers()', () => {
     await expect(readKnownAnswers(write(name, text))).rejects.toThrow(message)
   })
 
+  const { TRAITSCOPE_REAL_DATA: published } = process.env
+  it.skipIf(!published)('should read published answers (needs TRAITSCOPE_REAL_DATA)', async () => {
+    const { answers, unscored } = await readKnownAnswers(join(published!, 'judged_answers.csv'))
+    expect([answers.length, unscored]).toEqual([7994, 6])
+    expect(new Set(answers.map(({ questionId }) => questionId)).size).toBe(8)
+    const bad = answers.filter(({ aligned, coherent }) => aligned! < 30 && coherent! > 50)
+    expect(bad).toHaveLength(1083)
+    expect(new Set(answers.map(({ domain }) => domain)).size).toBeGreaterThan(3)
+  })
+
   it('should ship answers of all kinds to many questions', async () => {
     const { answers } = await readKnownAnswers(OURS)
     const of = (is: (answer: KnownAnswer) => boolean) => answers.filter(is).length
