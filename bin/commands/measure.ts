@@ -68,6 +68,7 @@ Example:
       }
       const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
       let total: number | undefined
+      let takenOver = 0
       const started = performance.now()
       const trajectory = await output.during(
         `measuring ${run}`,
@@ -79,14 +80,17 @@ Example:
             out: flags.out,
             force: flags.force === true,
             signal,
-            onCheckpoint: ({ of }) => {
+            onCheckpoint: ({ of, resumed }) => {
               total = nPrompts * of
+              if (resumed) takenOver++
             },
             onProgress: (fraction) => update(fraction, total),
           }),
         { unit: 'prompts' },
       )
       const seconds = (performance.now() - started) / 1000
+      if (takenOver > 0)
+        output.note(`${takenOver} checkpoints are taken over from a measurement that was cut short`)
       const verdicts = verdictsOf(trajectory)
       process.exitCode = exitCodeOf(
         verdicts.map(({ verdict }) => verdict.verdict),

@@ -13,6 +13,7 @@ import { checkpointStep } from '../formats/run/step-folders.js'
 import type { SafetensorsInput } from '../formats/safetensors/safetensors.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
+import { MeasureLog } from './measure-log.js'
 import type { StrengthMeasurement } from './measured.js'
 import type { MeasurementPlan } from './measurement.js'
 import { type MeasurementOptions, prepareMeasurement } from './prepare-measurement.js'
@@ -35,13 +36,15 @@ export interface MeasuredStep extends TrajectoryStep {
   /** How many steps there are in all, step 0 included, and how many are done. */
   done: number
   of: number
+  /** True when an earlier measurement, that was cut short, had it already. */
+  resumed?: boolean
 }
 
 /** How to measure a run, and what to write. */
 export interface MeasureRunOptions extends MeasurementOptions {
   /**
    * Folder to write `trajectory.json`, `activations.safetensors` and `run_manifest.json` to; default: nothing
-   * is written.
+   * is written. Until it is there, what is measured is kept in `<out>.partial`: the same call goes on from it.
    */
   out?: string | undefined
   /** Replace an earlier measurement in `out`. */
@@ -89,11 +92,18 @@ export async function measureRun(
   // The target is checked before anything is computed, and appears as a whole when all is done.
   let trajectory: Trajectory | undefined
   const write = async (folder: string) => {
-    const measured = await measureSteps(plan, found, options, kind)
+    log = await MeasureLog.open(resolve(out), found.path, plan)
+    const measured = await measureSteps(plan, found, options, kind, log)
     trajectory = measured.trajectory
     await writeOutputs(folder, plan, measured, options.alsoWrite?.(trajectory) ?? [])
   }
-  await publishFolder(out, write, { force: options.force ?? false, marker: TRAJECTORY_FILE })
+  let log: MeasureLog | undefined
+  try {
+    await publishFolder(out, write, { force: options.force ?? false, marker: TRAJECTORY_FILE })
+    await log?.remove()
+  } finally {
+    await log?.[Symbol.asyncDispose]()
+  }
   return trajectory!
 }
 
@@ -102,6 +112,7 @@ async function measureSteps(
   found: RunFolder,
   options: MeasureRunOptions,
   kind: ActivationKind,
+  log?: MeasureLog,
 ): Promise<MeasuredSteps> {
   const { signal, onCheckpoint, onProgress } = options
   const skipped = found.checkpoints
@@ -134,6 +145,7 @@ async function measureSteps(
     projections: Projection[],
     states: Float32Array,
     strengths: readonly StrengthMeasurement[],
+    resumed = false,
   ) => {
     steps.push(step)
     for (const [l, projection] of projections.entries()) layers[l]!.push(projection)
@@ -141,7 +153,13 @@ async function measureSteps(
     tokens.total += step.tokens!.total * (1 + strengths.length)
     tokens.computed += step.tokens!.computed * (1 + strengths.length)
     if (kind !== 'none') activations.push({ name: `step-${step.step}`, ...kept(kind, states, plan.shape) })
-    onCheckpoint?.({ ...step, layers: projections, done: steps.length, of: todo.length + 1 })
+    onCheckpoint?.({
+      ...step,
+      layers: projections,
+      done: steps.length,
+      of: todo.length + 1,
+      ...(resumed ? { resumed } : {}),
+    })
   }
 
   const base = await plan.measureBase(passOptions(0))
@@ -157,7 +175,10 @@ async function measureSteps(
     throwIfAborted(signal)
     try {
       const folders = [...(checkpoint ? [checkpoint.folder] : []), found.path]
-      const measured = await plan.measureCheckpoint(weights, base, { ...passOptions(i + 1), folders })
+      const before = await log?.get(weights)
+      const measured =
+        before ?? (await plan.measureCheckpoint(weights, base, { ...passOptions(i + 1), folders }))
+      if (!before) await log?.put(weights, measured)
       const { epoch, loss } = checkpoint ?? {}
       met.add(measured.how)
       record(
@@ -176,6 +197,7 @@ async function measureSteps(
         measured.layers,
         measured.states,
         measured.strengths,
+        before !== undefined,
       )
     } catch (error) {
       if (!(await isRotatedAway(error, weights.path))) throw error

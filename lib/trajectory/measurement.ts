@@ -68,7 +68,8 @@ export class MeasurementPlan {
   readonly #template: ChatTemplate
   readonly #cache: Step0Cache | undefined
   readonly #checkpoint: CheckpointOptions
-  readonly #strengths: readonly number[]
+  /** Factors on the adapter that every checkpoint is read at besides 1. */
+  readonly strengths: readonly number[]
 
   /** @internal */
   constructor(parts: PlanParts) {
@@ -83,7 +84,7 @@ export class MeasurementPlan {
     this.#template = parts.template
     this.#cache = parts.cache
     this.#checkpoint = parts.checkpoint
-    this.#strengths = parts.strengths
+    this.strengths = parts.strengths
   }
 
   /** What these measurements say of themselves. */
@@ -176,7 +177,7 @@ export class MeasurementPlan {
       })
     await using checkpoint = await open(1)
     const { peft, report, reason } = checkpoint
-    const passes = passesOf(options, 1 + this.#strengths.length)
+    const passes = passesOf(options, 1 + this.strengths.length)
     // The norms are computed here while the model computes elsewhere.
     const [{ data, tokens }, norms] = await Promise.all([
       this.#pass(checkpoint, passes(0)),
@@ -196,8 +197,8 @@ export class MeasurementPlan {
             : '; it changes later blocks only, so read a later layer'),
       )
     }
-    const strengths = await atStrengths(checkpoint, this.#strengths, open, async (at, strength) => {
-      const amplified = await this.#pass(at, passes(1 + this.#strengths.indexOf(strength)))
+    const strengths = await atStrengths(checkpoint, this.strengths, open, async (at, strength) => {
+      const amplified = await this.#pass(at, passes(1 + this.strengths.indexOf(strength)))
       return {
         strength,
         layers: this.#project(amplified.data).layers,
