@@ -6,6 +6,7 @@ import { formatRate } from '../lib/demo/story.js'
 import type { Verdict } from '../lib/detector/verdict.js'
 import { inPercent, percent } from '../lib/percent.js'
 import type { Output } from './output.js'
+import { sparkline } from './sparkline.js'
 import { VERDICT_COLORS } from './verdicts.js'
 
 export type Paint = Output['color']
@@ -19,7 +20,6 @@ const NAME = 14
 const VALUE = 8
 /** Checkpoints that a row of bars shows: the last ones. */
 const BARS = PANEL - NAME - VALUE - 2
-const BLOCKS = '▁▂▃▄▅▆▇█'
 /** The EM scale reaches at least this far, so that noise near zero looks like it. */
 const EM_SCALE = 0.2
 
@@ -124,17 +124,6 @@ function panel(
     [[headline(outcome, run, cut), outcome.alarm === undefined ? 'green' : 'red']],
     [[run.doing.slice(0, PANEL), 'dim']],
   ]
-}
-
-/** A bar per value; a blank where there is none. */
-function sparkline(values: readonly (number | undefined)[], min: number, max: number): string {
-  return values
-    .map((value) => {
-      if (value === undefined || !Number.isFinite(value)) return ' '
-      const share = (value - min) / Math.max(1e-12, max - min)
-      return BLOCKS[Math.round(Math.min(1, Math.max(0, share)) * (BLOCKS.length - 1))]
-    })
-    .join('')
 }
 
 /** Coloured, and exactly as wide as a panel. */

@@ -2,20 +2,23 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { VerdictKind } from '../lib/detector/verdict.js'
 import { asTraitscopeError } from '../lib/errors.js'
+import { EventNumbers } from '../lib/events/event-numbers.js'
 import { runState } from '../lib/events/state-folder.js'
 import type { EndReason, WatchEvent } from '../lib/events/watch-events.js'
 import { defaultStateDir } from '../lib/formats/files/cache-dir.js'
 import type { SecureMode } from '../lib/monitor/secured-files.js'
 import { watchRuns } from '../lib/monitor/watch-run.js'
 import type { Step } from '../lib/trajectory/trajectory.js'
+import { addExporterOptions, type ExporterFlags, liveExports } from './exporters.js'
 import { type MeasurementFlags, measurementFromFlags } from './measurement.js'
 import { addNoticeOptions, type NoticeFlags, NoticesFromFlags } from './notices.js'
 import { addDirectionOptions, addModelOptions, failOnOption, integer, option, seconds } from './options.js'
 import type { Output, ProgressLine } from './output.js'
 import { makeWay } from './priority.js'
 import { exitCodeOf, type FailOn } from './verdicts.js'
+import type { WatchView } from './watch-view.js'
 
-export interface WatchFlags extends MeasurementFlags, NoticeFlags {
+export interface WatchFlags extends MeasurementFlags, NoticeFlags, ExporterFlags {
   interval: number
   once?: boolean
   untilStep?: number
@@ -58,7 +61,9 @@ export function addWatchOptions(command: Command, needsModel = true): Command {
         'priority beside other processes, 0 (none given up) to 19 (whatever they leave)',
       ).argParser(niceness),
     )
-  return addNoticeOptions(addDirectionOptions(addModelOptions(command, { mandatory: needsModel })))
+  return addExporterOptions(
+    addNoticeOptions(addDirectionOptions(addModelOptions(command, { mandatory: needsModel }))),
+  )
 }
 
 /**
@@ -69,7 +74,7 @@ export function addWatchOptions(command: Command, needsModel = true): Command {
 export async function watchByFlags(
   runs: readonly string[],
   flags: WatchFlags,
-  { output, signal, take, always }: Watching,
+  { output, signal, take, show, always }: Watching,
 ): Promise<void> {
   if (flags.nice !== undefined) makeWay(flags.nice)
   const outcome = new Outcome()
@@ -77,15 +82,22 @@ export async function watchByFlags(
   const stateOf = async (run: string) =>
     stateDir === undefined ? undefined : (await runState(stateDir, run)).folder
   await using told = new NoticesFromFlags(flags, output, stateOf)
-  const each = async (event: WatchEvent) => {
+  await using exports = liveExports(flags, output)
+  const numbers = new EventNumbers()
+  const each = async (event: WatchEvent, view: WatchView | undefined) => {
     outcome.take(event)
     take(event)
+    const numbered = numbers.take(event)
+    if (numbered) view?.take(numbered)
+    else view?.say(event)
+    if (numbered) await exports.take(numbered)
     await told.notices.take(event)
   }
   try {
     await using prepared = await measurementFromFlags(flags, output, signal)
     const { model, directions, bundle, prior, options } = prepared
     using pass = new PassLine(output)
+    using view = show?.()
     const watch = watchRuns(model, directions, runs, {
       ...options,
       bundle,
@@ -99,9 +111,9 @@ export async function watchByFlags(
       secure: flags.secure,
       order: flags.order,
       signal,
-      onProgress: pass.update,
+      onProgress: view?.progress ?? pass.update,
     })
-    for await (const event of watch) await each(event)
+    for await (const event of watch) await each(event, view)
   } catch (cause) {
     if (!always) throw cause
     // Whoever reads events gets an error and an end, whenever it happens.
@@ -127,6 +139,8 @@ export interface Watching {
   output: Output
   signal: AbortSignal
   take: (event: WatchEvent) => void
+  /** Opens a view that shows events in place; absent where they go elsewhere. */
+  show?: (() => WatchView) | undefined
   always: boolean
 }
 

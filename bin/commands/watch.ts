@@ -4,11 +4,13 @@ import { isPattern } from '../../lib/monitor/run-patterns.js'
 import { addOutputOptions } from '../options.js'
 import { createOutput } from '../output.js'
 import { WatchText } from '../watch-text.js'
+import { WatchView } from '../watch-view.js'
 import { addWatchOptions, type WatchFlags, watchByFlags } from '../watching.js'
 
 interface Flags extends WatchFlags {
   json?: boolean
   jsonl?: boolean
+  plain?: boolean
   quiet?: boolean
 }
 
@@ -21,6 +23,7 @@ export function watchCommand(signal: AbortSignal): Command {
       "trainers' output folders; they may not exist yet, and 'runs/*' (in quotes) takes in new ones as they appear",
     )
     .option('--jsonl', 'one JSON object per event')
+    .option('--plain', 'a line per checkpoint, also where a terminal could show all runs in place')
     .addHelpText(
       'after',
       `
@@ -40,14 +43,20 @@ Example:
   return addOutputOptions(addWatchOptions(command)).action(async (runs: string[], flags: Flags) => {
     const output = createOutput(flags)
     const text = new WatchText(output, runs.length > 1 || runs.some(isPattern))
+    const { terminal } = output
+    const inPlace = !flags.json && !flags.jsonl && !flags.plain && terminal && WatchView.fits(terminal)
+    const show = inPlace ? () => new WatchView(terminal, output.color) : undefined
     const events: WatchEvent[] = []
     const take = (event: WatchEvent) => {
       if (flags.json) events.push(event)
       else if (flags.jsonl) output.jsonLine(watchEventJson(event))
-      else text.print(event)
+      else if (!show) text.print(event)
     }
     try {
-      await watchByFlags(runs, flags, { output, signal, take, always: flags.json || flags.jsonl || false })
+      await watchByFlags(runs, flags, {
+        ...{ output, signal, take, show },
+        always: flags.json || flags.jsonl || false,
+      })
     } finally {
       if (flags.json) output.json(events.map(watchEventJson))
     }

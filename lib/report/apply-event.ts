@@ -49,6 +49,7 @@ export function applyEvent(view: RunView, event: LoggedEvent): void {
       break
     case 'end':
       view.ended = { time: event.time, reason: event.reason }
+      view.backlog = event.unfinished.length
   }
   for (const note of noteOf(event)) push(view, { seq: event.seq, time: event.time, ...note })
 }

@@ -1,0 +1,96 @@
+import { PassThrough } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import type { Terminal } from '../../bin/live-view.js'
+import { columnsOf } from '../../bin/text.js'
+import { WatchView, watchFrame } from '../../bin/watch-view.js'
+import { EventNumbers } from '../../lib/events/event-numbers.js'
+import { viewsOfEvents } from '../../lib/report/apply-event.js'
+import { Log, verdict } from '../report/events.js'
+
+const calm = (run: string) =>
+  new Log(run)
+    .baseline()
+    .checkpoint(10, { verdict: verdict('ok', 0.01), alarm: 'quiet' })
+    .checkpoint(20, { verdict: verdict('ok', 0.02), alarm: 'quiet' })
+const loud = (run: string) =>
+  calm(run)
+    .checkpoint(30, { verdict: verdict('alarm', 0.2, ['too high']), alarm: 'raised', backlog: 2 })
+    .add('lost', { step: 25, reason: 'gone' })
+
+const paint = (_: string, text: string) => text
+const frame = (logs: Log[], options: { columns?: number; rows?: number } = {}) =>
+  watchFrame(viewsOfEvents(logs.flatMap(({ events }) => events)), {
+    now: loud('/x').now,
+    columns: 80,
+    rows: 40,
+    paint,
+    ...options,
+  })
+
+const EXPECTED = [
+  '2 runs watched, 1 in alarm',
+  '',
+  '! b                        ALARM since 30, step 30, 2 min ago, next late by 65 s',
+  '  predicted EM 20.0 % (10.0 to 40.0)  ▁▂█  loss 0.032  █▃▁  2 checkpoints wait',
+  '  1 checkpoint was lost',
+  '  honesty          -3.0 ▁▃▆█      sycophancy       +1.5 ▁▂▃▅',
+  '',
+  '· a                                   ok, step 20, 3 min ago, next late by 2 min',
+  '  predicted EM 2.0 % (1.0 to 4.0)  ▁▂  loss 0.048  █▁',
+  '  honesty          -2.0 ▁▃▆       sycophancy       +1.0 ▁▂▃',
+  '',
+  '12:00:00 a: watching',
+  '12:03:00 b: step 30: alarm: too high',
+  '12:04:00 b: step 25: lost: gone',
+]
+
+describe('watchFrame', () => {
+  it('should show the gravest run first, with everything that is known of it', () => {
+    expect(frame([calm('/runs/a'), loud('/runs/b')])).toEqual(EXPECTED)
+  })
+
+  it.each([60, 80, 137])('should be no wider than %i columns', (columns) => {
+    const long = `/runs/${'very-long-name-'.repeat(12)}\u001b[2J名前`
+    for (const line of frame([loud(long), calm('/runs/b')], { columns })) {
+      expect(columnsOf(line)).toBeLessThanOrEqual(columns)
+      expect(line).not.toContain('\u001b')
+    }
+  })
+
+  it('should fit the rows, and count what is left out', () => {
+    const logs = Array.from({ length: 30 }, (_, i) => (i === 20 ? loud(`/runs/r${i}`) : calm(`/runs/r${i}`)))
+    const lines = frame(logs, { rows: 20 })
+    expect(lines.length).toBeLessThanOrEqual(20)
+    expect(lines[2]).toMatch(/^! r20 /)
+    const more = Number(/and (\d+) more, none of them graver/.exec(lines.join('\n'))![1])
+    expect(more + lines.filter((line) => /^[!·] r\d/.test(line)).length).toBe(30)
+  })
+
+  it('should say what is waited for, and what is measured', () => {
+    const waiting = new Log('/runs/a').baseline().add('waiting', { reason: 'there is no checkpoint yet' })
+    const lines = watchFrame(viewsOfEvents(waiting.events), {
+      ...{ now: 0, columns: 80, rows: 20, paint },
+      measuring: { step: 40, fraction: 0.5 },
+    })
+    expect(lines[0]).toMatch(/^1 run watched +measuring step 40, 50 %$/)
+    expect(lines.join('\n')).toContain('waiting: there is no checkpoint yet')
+  })
+})
+
+describe('WatchView', () => {
+  it('should draw what comes, with and without a log, and what concerns no run', () => {
+    const terminal: Terminal = Object.assign(new PassThrough(), { isTTY: true, columns: 80, rows: 24 })
+    const numbers = new EventNumbers()
+    {
+      using view = new WatchView(terminal, paint)
+      for (const { seq: _, ...event } of loud('/runs/b').events) view.take(numbers.take(event as never)!)
+      view.say({ type: 'end', reason: 'once', measured: 3, lost: 1, unfinished: [] })
+    }
+    const written = (terminal as PassThrough).read().toString() as string
+    const last = written.split('\u001b[?2026h').at(-1)!
+    expect(last).toContain('step 30, ended (once)')
+    expect(last).toContain('all: the watch ended (once): 3 checkpoints measured, 1 lost')
+    expect(WatchView.fits(terminal)).toBe(true)
+    expect(WatchView.fits(Object.assign(new PassThrough(), { columns: 40, rows: 24 }))).toBe(false)
+  })
+})
