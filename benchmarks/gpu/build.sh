@@ -12,7 +12,7 @@ build=${BUILD:-$here/build}
 cuda=${CUDA:-ON}
 started=$SECONDS
 
-[ -e "$here/llama.cpp/include/llama.h" ] || tar xJf "$here/llama.cpp.tar.xz" -C "$here"
+[ -e "$here/llama.cpp/include/llama.h" ] || tar xzf "$here/llama.cpp.tar.gz" -C "$here"
 
 flags=(-DCMAKE_BUILD_TYPE=Release "-DTRAITSCOPE_LLAMA_CPP=$here/llama.cpp" "-DTRAITSCOPE_CUDA=$cuda")
 if [ "$cuda" = ON ]; then

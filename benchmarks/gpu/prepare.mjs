@@ -128,12 +128,12 @@ function prepareSources() {
   runOrExplain(
     'tar',
     [
-      ...['cJf', join(out, 'llama.cpp.tar.xz'), '--transform', 's,^,llama.cpp/,', '-C', llama],
+      ...['czf', join(out, 'llama.cpp.tar.gz'), '--transform', 's,^,llama.cpp/,', '-C', llama],
       '--exclude=vendor/cpp-httplib',
       ...backends.map((name) => `--exclude=ggml/src/${name}`),
       ...parts,
     ],
-    { hint: 'Install tar and xz.' },
+    { hint: 'Install tar and gzip.' },
   )
 }
 
