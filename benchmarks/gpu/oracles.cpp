@@ -6,21 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <limits>
 
 namespace traitscope::gpu {
 
 namespace {
-
-std::vector<uint8_t> whole_file(const std::string & path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) {
-        fail_internal("could not read " + path);
-    }
-    return std::vector<uint8_t>(std::istreambuf_iterator<char>(file), {});
-}
 
 std::vector<std::string> case_files(const std::string & folder) {
     std::vector<std::string> files;
