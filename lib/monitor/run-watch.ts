@@ -41,6 +41,10 @@ export class RunWatch {
   readonly #lost = new Set<Step>()
   readonly #lookBackoff: Backoff
   readonly #began: string | undefined
+  #present: readonly number[] = []
+  #presentAtFirst: ReadonlySet<number> = new Set()
+  /** Steps before which gaps were looked for. */
+  readonly #placed: Set<number>
   #measuring: Candidate | undefined
   #isFirst = true
   #found = 0
@@ -57,6 +61,7 @@ export class RunWatch {
     if (state !== undefined && secure !== 'off')
       this.#files = new SecuredFiles(join(state, 'secured'), secure)
     this.#began = memory.lastEvent
+    this.#placed = new Set(memory.seen)
     this.#lookBackoff = new Backoff(retryMs)
     const known = (step: number) => memory.known(step)
     this.#look = new RunLook(path, { adapterName, newestFirst, known, retryMs })
@@ -154,7 +159,9 @@ export class RunWatch {
       await journal.tell({ type: 'skipped', step: 0, reason })
     }
     for (const step of look.gone) await this.#gone(step)
-    if (look.steps) await this.#tellGaps(look.steps)
+    if (look.steps) this.#present = look.steps
+    if (this.#isFirst) this.#presentAtFirst = new Set(this.#present)
+    await this.#tellGaps()
     for (const { step, reason } of look.incomplete) await this.#isIncomplete(step, reason)
     for (const { step, error } of look.unreadable) await journal.fail(step, error, this.options.retryMs)
     for (const seen of look.complete) await this.#take(seen)
@@ -168,16 +175,17 @@ export class RunWatch {
     await this.journal.tell({ type: 'waiting', step, reason })
   }
 
-  /** Steps between those that are known, by the trainer's save interval. */
-  async #tellGaps(present: readonly number[]): Promise<void> {
-    const before = this.journal.memory.seen
-    const known = [...new Set([...before, ...present])].sort((a, b) => a - b)
+  /** Steps between those that are known, by the trainer's save interval; as soon as that is known. */
+  async #tellGaps(): Promise<void> {
+    const fresh = this.#present.filter((step) => !this.#placed.has(step))
+    if (fresh.length === 0) return
+    const known = [...new Set([...this.journal.memory.seen, ...this.#present])].sort((a, b) => a - b)
     const every = saveInterval(known, this.#look.saveSteps, this.#look.maxSteps)
-    const fresh = present.filter(
-      (step) => !before.includes(step) && this.journal.isNews(`seen ${step}`, 'there'),
-    )
+    if (every === undefined) return
+    for (const step of fresh) this.#placed.add(step)
     const now = new Date().toISOString()
-    const reason = !this.#isFirst
+    const isFirst = fresh.some((step) => this.#presentAtFirst.has(step))
+    const reason = !isFirst
       ? 'they came and went between two looks: a shorter --interval sees more'
       : this.#began === undefined
         ? `they were saved and removed before this watch began, at ${now}`
@@ -254,7 +262,7 @@ export class RunWatch {
     const reason = this.#incomplete.get(step)
     this.#incomplete.delete(step)
     journal.isOver(`wait ${step}`)
-    journal.isOver(`seen ${step}`)
+    this.#placed.delete(step)
     const isTold = journal.isOver(`error ${step}`) || this.#lost.delete(step)
     const mine = [...this.#pending].filter(([, { seen }]) => seen.step === step)
     if (mine.some(([, one]) => one === this.#measuring)) return

@@ -141,6 +141,22 @@ describe('a watch with a state', () => {
     expect(await gaps()).toEqual([])
   })
 
+  it('should tell of a gap once the save interval is known, though the checkpoint behind it was half-written', async () => {
+    const save = async (step: number) => {
+      const path = await writeCheckpoint(run, step, step)
+      const file = join(path, 'trainer_state.json')
+      await rm(file)
+      return () => writeFile(file, `{"global_step": ${step}, "save_steps": 10, "log_history": []}`)
+    }
+    await (await save(10))()
+    await watched([run], { stateDir, ...once })
+    const finish = await save(40)
+    const events = await watched([run], { stateDir }, { 'waiting 40': finish })
+    expect(events.filter(({ type }) => type === 'gap')).toMatchObject([
+      { after: 10, before: 40, count: 2, reason: expect.stringMatching(/^no watch of this run/) },
+    ])
+  })
+
   it('should not trust a save interval that the checkpoints do not bear out', async () => {
     for (const step of [47, 94, 188]) {
       const path = await writeCheckpoint(run, step, step)
@@ -264,7 +280,9 @@ describe('securing', () => {
       {
         'checkpoint 30': async () => {
           await writeCheckpoint(run, 40, 40)
-          await sleep(100)
+          // The pass waits for this reader; looks do not.
+          while (!(await logged()).some((event) => event.type === 'secured' && event.step === 40))
+            await sleep(5)
         },
       },
     )

@@ -83,7 +83,7 @@ describe('a measurement that was cut short', () => {
 
     await rm(out, { recursive: true })
     await cutShort()
-    expect(await measure({}, attachingModel({ device: 'another' }).model)).toEqual([])
+    expect(await measure({}, attachingModel({ options: { ...model.options, threads: 7 } }).model)).toEqual([])
 
     await rm(out, { recursive: true })
     await cutShort()
