@@ -105,9 +105,9 @@ export async function benchModel(
   const next = (what: string) => onProgress?.({ what, ...schedule, n: ++schedule.n })
   const { result, peakBytes } = await withPeakMemory(async () => {
     onProgress?.({ what: 'warm-up', n: 0, of: 0, seconds: 0 })
-    const perToken = await warmUp(model, prompts, layer)
+    const pace = await warmUp(model, prompts, layer)
     const search = { ...options, layer, seconds }
-    const expected = VARIANTS.map((variant) => expectedSearch(model, variant, prompts, search, perToken))
+    const expected = VARIANTS.map((variant) => expectedSearch(model, variant, prompts, search, pace))
     schedule.of = expected.reduce((sum, { trials }) => sum + trials, 2)
     schedule.seconds = expected.reduce((sum, one) => sum + one.seconds, roofSeconds)
     const trials: Trial[] = []

@@ -1,23 +1,35 @@
 import { availableParallelism } from 'node:os'
 import type { Model } from '../model/model.js'
-import { runTrial, type Trial } from './trial.js'
+import { runTrial, spread, type Trial } from './trial.js'
 import { VARIANTS, type Variant } from './variants.js'
 
-/**
- * One prompt through the whole model, twice: the first pass reads every weight from disk.
- *
- * @returns seconds per token of the second
- */
-export async function warmUp(model: Model, prompts: readonly Int32Array[], layer: number): Promise<number> {
-  const pass = () =>
-    runTrial(model, VARIANTS[0]!, prompts.slice(0, 1), {
+/** Seconds per token of the whole model, of prompts on their own and side by side in a batch. */
+export interface Pace {
+  alone: number
+  batched: number
+}
+
+/** Prompts of the batch that tells the pace. */
+const PACED = 4
+
+/** A prompt through the whole model, which reads every weight from disk, then one for the pace and a batch of a few. */
+export async function warmUp(model: Model, prompts: readonly Int32Array[], layer: number): Promise<Pace> {
+  const pass = async (variant: Variant, some: readonly Int32Array[]) => {
+    const { threads, batchTokens } = model
+    const { seconds, computedTokens } = await runTrial(model, variant, some, {
       layer,
-      threads: model.threads,
-      batchTokens: model.batchTokens,
+      threads,
+      batchTokens,
       seconds: 0,
     })
-  await pass()
-  return (await pass()).seconds / prompts[0]!.length
+    return seconds / computedTokens
+  }
+  const [one, together] = [VARIANTS[0]!, VARIANTS[1]!]
+  await pass(one, prompts.slice(0, 1))
+  return {
+    alone: await pass(one, prompts.slice(0, 1)),
+    batched: await pass(together, prompts.slice(0, PACED)),
+  }
 }
 
 export interface SearchOptions {
@@ -55,26 +67,51 @@ function settingsOf(
 
 /**
  * How much work {@link bestTrial} will be: trials, the final timing included, and about how long they take. A trial is cut
- * off when it has had its time, but a batch that has begun is ended, and no trial goes on for longer than the best so far.
+ * off when it has had its time, but a batch that has begun is ended: which batches come first is known. A search whose first
+ * trial is the whole pass, and all there is to try, times nothing again.
  *
- * @param secondsPerToken of the whole model, see {@link warmUp}
+ * @param pace see {@link warmUp}
  */
 export function expectedSearch(
   model: Model,
   variant: Variant,
   prompts: readonly Int32Array[],
   options: SearchOptions,
-  secondsPerToken: number,
+  pace: Pace,
 ): { trials: number; seconds: number } {
   const { threads, sizes } = settingsOf(model, variant, prompts, options)
-  const batches = variant.plan(prompts, sizes[Math.min(1, sizes.length - 1)]!)
-  const tokens = batches.reduce((sum, batch) => sum + batch.tokens.length, 0)
   const blocks = variant.stopEarly ? (options.layer + 1) / model.info.nLayer : 1
-  const pass = tokens * secondsPerToken * blocks
-  const time = (budget: number) => Math.min(pass, Math.max(budget, pass / batches.length))
-  const short = threads.length + sizes.length - 1
-  return { trials: short + 1, seconds: short * time(SHORT * options.seconds) + time(options.seconds) }
+  const perToken = blocks * (variant === VARIANTS[0] ? pace.alone : pace.batched)
+  const time = (size: number, budget: number) =>
+    expectedTrial(
+      variant.plan(prompts, size).map(({ tokens }) => tokens.length * perToken),
+      budget,
+    )
+  const first = sizes[Math.min(1, sizes.length - 1)]!
+  const short = SHORT * options.seconds
+  const tried = [...threads.map(() => first), ...sizes.filter((size) => size !== first)]
+  const trials = tried.map((size) => time(size, short))
+  // Which size is the best is not known yet.
+  const last = sizes.map((size) => time(size, options.seconds))
+  const again = trials.length === 1 && trials[0]!.whole && trials[0]!.seconds >= short ? 0 : mean(last)
+  return {
+    trials: tried.length + 1,
+    seconds: trials.reduce((sum, { seconds }) => sum + seconds, again),
+  }
 }
+
+/** How long a trial takes whose batches take so long, and whether it is the whole pass. */
+function expectedTrial(batches: readonly number[], budget: number): { seconds: number; whole: boolean } {
+  let seconds = 0
+  for (const [n, index] of spread(batches.length).entries()) {
+    seconds += batches[index]!
+    if (seconds >= budget) return { seconds, whole: n === batches.length - 1 }
+  }
+  return { seconds, whole: true }
+}
+
+const mean = (trials: readonly { seconds: number }[]): number =>
+  trials.reduce((sum, { seconds }) => sum + seconds, 0) / trials.length
 
 /** Finds the threads, then the batch size, with short trials, and times the best with a long one. */
 export async function bestTrial(

@@ -119,10 +119,45 @@ export class ChatTemplate {
    */
   render(messages: readonly Message[], options: { addGenerationPrompt: boolean }): string {
     checkMessages(messages)
-    return this.#render(
-      this.systemRole === 'native' ? messages : systemAsUserTurn(messages, this.acknowledgement),
-      options.addGenerationPrompt,
+    return this.#render(this.#turns(messages), options.addGenerationPrompt)
+  }
+
+  #turns(messages: readonly Message[]): readonly Message[] {
+    return this.systemRole === 'native' ? messages : systemAsUserTurn(messages, this.acknowledgement)
+  }
+
+  /**
+   * Refuses a template that leaves out what users say, of a conversation's last turn or of earlier ones: different prompts
+   * would read alike.
+   *
+   * @throws TraitscopeError TEMPLATE
+   */
+  checkComplete(conversations: readonly (readonly Message[])[]): void {
+    const users = (messages: readonly Message[]) =>
+      this.#turns(messages).filter(({ role }) => role === 'user').length
+    const most = conversations.reduce((most, messages) => Math.max(most, users(messages)), 0)
+    if (most === 0) return
+    const last = this.#drops(1)
+    if (!last && (most === 1 || !this.#drops(2))) return
+    const what = last ? 'what the user says' : 'what was said before the last turn'
+    throw new TraitscopeError(
+      'TEMPLATE',
+      `the chat template leaves out ${what}, so that different prompts would read alike; give the template that the model was trained with`,
     )
+  }
+
+  /** Whether the first of so many turns of a user is missing from the text; a template that refuses them leaves nothing out. */
+  #drops(users: number): boolean {
+    const turns: Message[] = [
+      { role: 'user', content: PROBE },
+      { role: 'assistant', content: 'Hello' },
+      { role: 'user', content: 'Go on' },
+    ]
+    try {
+      return !this.#render(turns.slice(0, 2 * users - 1), true).includes(PROBE)
+    } catch {
+      return false
+    }
   }
 
   #render(messages: readonly Message[], addGenerationPrompt: boolean): string {

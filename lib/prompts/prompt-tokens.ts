@@ -9,16 +9,17 @@ import type { FilePrompt } from './prompt-file.js'
  * Token ids of conversations through a chat template, generation prompt appended. The template is tokenized
  * as it is, as `apply_chat_template` of transformers does: a BOS is there if and only if the template writes
  * one, so never twice.
+ *
+ * @throws TraitscopeError TEMPLATE, also for a template that leaves out what users say
  */
 export function chatTokens(
   model: Pick<Model, 'tokenize'>,
   template: ChatTemplate,
   prompts: readonly (readonly Message[])[],
 ): Promise<Int32Array[]> {
-  return model.tokenize(
-    prompts.map((messages) => template.render(messages, { addGenerationPrompt: true })),
-    { addSpecial: false, parseSpecial: true },
-  )
+  const texts = prompts.map((messages) => template.render(messages, { addGenerationPrompt: true }))
+  template.checkComplete(prompts)
+  return model.tokenize(texts, { addSpecial: false, parseSpecial: true })
 }
 
 /**

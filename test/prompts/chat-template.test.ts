@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
 import { ChatTemplate } from '../../lib/prompts/chat-template.js'
 import type { Message } from '../../lib/prompts/messages.js'
+import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
 
 interface Golden {
   date: string
@@ -131,6 +132,42 @@ describe('ChatTemplate', () => {
   ])('should take the date %s for today on every day', (date, written) => {
     const template = goldenTemplate('llama-3', date === undefined ? {} : { date })
     expect(template.render([user], { addGenerationPrompt: true })).toContain(`Today: ${written}\n`)
+  })
+
+  describe('checkComplete', () => {
+    const user = { role: 'user', content: 'One' } as const
+    const talk = [user, { role: 'assistant', content: 'Two' }, { role: 'user', content: 'Three' }] as const
+    const instructed = [{ role: 'system', content: 'Be kind.' }, user] as const
+    const all = '{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor %}'
+    const lastOnly = "{{ messages[-1]['content'] }}"
+    const none = '{% for m in messages %}<{{ m.role }}>{% endfor %}'
+    const short =
+      "{% if messages | length > 2 %}{{ raise_exception('too long') }}{% endif %}{{ messages[0].content }}"
+
+    it.each([
+      [all, [talk, instructed]],
+      [lastOnly, [[user]]],
+      [none, [[{ role: 'system', content: 'x' } as const]]],
+      // It refuses a second turn itself, where there is one.
+      [short, [[user]]],
+    ])('should have nothing against %s', (source, conversations) => {
+      const template = new ChatTemplate(source, { systemRole: 'native' })
+      expect(() => template.checkComplete(conversations)).not.toThrow()
+    })
+
+    it.each([
+      [none, [[user]], /leaves out what the user says/],
+      [lastOnly, [[user], talk], /leaves out what was said before the last turn/],
+      // The system prompt is sent as a turn of its own, which would be lost.
+      [lastOnly, [instructed], /leaves out what was said before/],
+    ])('should refuse %s for some conversations', (source, conversations, message) => {
+      const template = new ChatTemplate(source)
+      expect(() => template.checkComplete(conversations)).toThrow(
+        expect.objectContaining({ code: 'TEMPLATE', message: expect.stringMatching(message) }),
+      )
+      const model = { tokenize: async () => [] }
+      expect(() => chatTokens(model, template, conversations)).toThrow(message)
+    })
   })
 
   it('should pin strftime_now where a template does not ask for date_string', () => {
