@@ -22,6 +22,8 @@ import { columnsOf, fitted, oneLine } from './text.js'
 import { VERDICT_COLORS } from './verdicts.js'
 
 export type Paint = Output['color']
+/** Ways to say something on stderr. */
+export type Saying = 'note' | 'error' | 'remark'
 
 /** Narrower or lower than this, lines are easier to read. */
 export const SMALLEST = { columns: 60, rows: 12 }
@@ -45,13 +47,15 @@ export interface FrameOptions {
   paint: Paint
   /** What is being measured now. */
   measuring?: { step: Step; fraction: number } | undefined
+  /** Checkpoints of all runs that wait. */
+  backlog?: number | undefined
   /** What concerns no single run. */
   notes?: readonly Note[] | undefined
 }
 
 /** The runs as lines, the gravest first; what does not fit is counted. */
 export function watchFrame(views: readonly RunView[], options: FrameOptions): string[] {
-  const { columns, rows, paint, measuring, notes: general = [] } = options
+  const { columns, rows, paint, measuring, backlog = 0, notes: general = [] } = options
   const names = shortNames(views.map(({ run }) => run))
   const runs = views
     .map((view, i) => ({ view, name: oneLine(names[i]!), ...headline(view) }))
@@ -59,7 +63,7 @@ export function watchFrame(views: readonly RunView[], options: FrameOptions): st
   const now =
     measuring === undefined ? '' : `measuring step ${measuring.step}, ${percent(measuring.fraction, 0)}`
   const alarms = runs.filter(({ standing }) => standing === 'alarm').length
-  const title = `${views.length} ${views.length === 1 ? 'run' : 'runs'} watched${alarms > 0 ? `, ${alarms} in alarm` : ''}`
+  const title = `${views.length} ${views.length === 1 ? 'run' : 'runs'} watched${alarms > 0 ? `, ${alarms} in alarm` : ''}${backlog > 0 ? `, ${backlog} waiting` : ''}`
   const lines = [paint('dim', spread(title, now, columns)), '']
   const notes = notesOf(runs, general, columns)
   const room = rows - lines.length - notes.length - 1
@@ -140,7 +144,7 @@ function runLines(
     finite.length === 0
       ? ''
       : `loss ${finite.at(-1)!.toFixed(3)} ${sparkline(losses.slice(-TRAIT_BARS), Math.min(...finite), Math.max(...finite))}`
-  const second = [rate === '' ? '' : `${rate} ${bars}`, loss, ...healthWords(view)].filter(
+  const second = [rate === '' ? '' : `${rate} ${bars}`, loss, ...healthWords({ ...view, backlog: 0 })].filter(
     (text) => text !== '',
   )
   const color = standing === 'none' ? undefined : VERDICT_COLORS[standing]
@@ -236,11 +240,16 @@ export class WatchView implements Disposable {
   readonly #live: LiveView
   readonly #timer: NodeJS.Timeout
   #measuring: FrameOptions['measuring']
+  /** Of all runs, by the last event. */
+  #backlog = 0
   readonly #notes: Note[] = []
+
+  #closed = false
+  readonly #heard: [kind: Saying, text: string][] = []
 
   constructor(
     private readonly terminal: Terminal,
-    private readonly paint: Paint,
+    private readonly output: Pick<Output, 'color' | Saying>,
   ) {
     this.#live = new LiveView(terminal)
     this.#timer = setInterval(() => this.#draw(), TICK_MS)
@@ -256,6 +265,7 @@ export class WatchView implements Disposable {
     const view = this.#views.get(event.run) ?? startRun(event.run)
     this.#views.set(event.run, view)
     applyEvent(view, event)
+    this.#backlog = view.backlog
     this.#draw()
   }
 
@@ -264,8 +274,20 @@ export class WatchView implements Disposable {
     const time = event.time ?? new Date().toISOString()
     const logged = { ...watchEventJson(event), time, run: '', seq: 1 } as LoggedEvent
     this.#notes.push(...noteOf(logged).map((note) => ({ time, ...note })))
+    if (event.type === 'end') this.#backlog = event.unfinished.length
     if (event.type === 'end')
       for (const view of this.#views.values()) view.ended ??= { time, reason: event.reason }
+    this.#draw()
+  }
+
+  /** What is said while the view is drawn, where nobody would see it beside: shown in it, and said again when it has closed. */
+  hear(kind: Saying, text: string): void {
+    if (this.#closed) {
+      this.output[kind](text)
+      return
+    }
+    this.#heard.push([kind, text])
+    this.#notes.push({ time: new Date().toISOString(), kind: kind === 'error' ? 'error' : 'note', text })
     this.#draw()
   }
 
@@ -277,13 +299,13 @@ export class WatchView implements Disposable {
 
   #draw(): void {
     const { columns = 80, rows = 24 } = this.terminal
-    const { paint } = this
     const options = {
       now: Date.now(),
       columns,
       rows: rows - 1,
-      paint,
+      paint: this.output.color,
       measuring: this.#measuring,
+      backlog: this.#backlog,
       notes: this.#notes,
     }
     this.#live.draw(watchFrame([...this.#views.values()], options))
@@ -294,5 +316,7 @@ export class WatchView implements Disposable {
     this.#measuring = undefined
     this.#draw()
     this.#live[Symbol.dispose]()
+    this.#closed = true
+    for (const [kind, text] of this.#heard) this.output[kind](text)
   }
 }

@@ -16,7 +16,7 @@ import { addDirectionOptions, addModelOptions, failOnOption, integer, option, se
 import type { Output, ProgressLine } from './output.js'
 import { makeWay } from './priority.js'
 import { exitCodeOf, type FailOn } from './verdicts.js'
-import type { WatchView } from './watch-view.js'
+import type { Saying, WatchView } from './watch-view.js'
 
 export interface WatchFlags extends MeasurementFlags, NoticeFlags, ExporterFlags {
   interval: number
@@ -74,8 +74,10 @@ export function addWatchOptions(command: Command, needsModel = true): Command {
 export async function watchByFlags(
   runs: readonly string[],
   flags: WatchFlags,
-  { output, signal, take, show, always }: Watching,
+  { output: direct, signal, take, show, always }: Watching,
 ): Promise<void> {
+  let shown: WatchView | undefined
+  const output = besideView(direct, () => shown)
   if (flags.nice !== undefined) makeWay(flags.nice)
   const outcome = new Outcome()
   const stateDir = flags.state === false ? undefined : flags.state
@@ -98,6 +100,7 @@ export async function watchByFlags(
     const { model, directions, bundle, prior, options } = prepared
     using pass = new PassLine(output)
     using view = show?.()
+    shown = view
     const watch = watchRuns(model, directions, runs, {
       ...options,
       bundle,
@@ -114,7 +117,9 @@ export async function watchByFlags(
       onProgress: view?.progress ?? pass.update,
     })
     for await (const event of watch) await each(event, view)
+    shown = undefined
   } catch (cause) {
+    shown = undefined
     if (!always) throw cause
     // Whoever reads events gets an error and an end, whenever it happens.
     const time = new Date().toISOString()
@@ -127,6 +132,16 @@ export async function watchByFlags(
   const nothing = outcome.nothing
   if (nothing !== undefined && !signal.aborted) output.error(nothing(runs.join(', ')))
   process.exitCode = outcome.exitCode(flags.failOn, signal.aborted)
+}
+
+/** While a view is drawn, what is said goes into it. */
+function besideView(output: Output, view: () => WatchView | undefined): Output {
+  const say = (kind: Saying) => (text: string) => {
+    const drawn = view()
+    if (drawn) drawn.hear(kind, text)
+    else output[kind](text)
+  }
+  return { ...output, note: say('note'), error: say('error'), remark: say('remark') }
 }
 
 function niceness(text: string): number {

@@ -245,6 +245,8 @@ if (data.live) {
         laidOut = undefined
       }
       applyEvent(view, event)
+      // It counts those of all runs.
+      for (const each of views) if (!each.ended) each.backlog = view.backlog
       change()
     },
     (connection) => {

@@ -45,7 +45,7 @@ Example:
     const text = new WatchText(output, runs.length > 1 || runs.some(isPattern))
     const { terminal } = output
     const inPlace = !flags.json && !flags.jsonl && !flags.plain && terminal && WatchView.fits(terminal)
-    const show = inPlace ? () => new WatchView(terminal, output.color) : undefined
+    const show = inPlace ? () => new WatchView(terminal, output) : undefined
     const events: WatchEvent[] = []
     const take = (event: WatchEvent) => {
       if (flags.json) events.push(event)

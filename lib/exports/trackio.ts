@@ -64,7 +64,8 @@ export class TrackioExporter implements Exporter {
     })
     if (!response.ok) {
       const said = (await response.text().catch(() => '')).slice(0, 200)
-      throw this.#failed(`answers ${response.status}: ${said}`, undefined)
+      const need = token === undefined ? '; a token goes into TRAITSCOPE_TRACKIO_TOKEN' : ''
+      throw this.#failed(`answers ${response.status}: ${said}${need}`, undefined)
     }
     return undefined
   }
@@ -72,8 +73,7 @@ export class TrackioExporter implements Exporter {
   async [Symbol.asyncDispose](): Promise<void> {}
 
   #failed(how: string, cause: unknown): TraitscopeError {
-    const need = this.#options.token === undefined ? '; a token goes into TRAITSCOPE_TRACKIO_TOKEN' : ''
-    return new TraitscopeError('NETWORK', `the Trackio server at ${this.#url.origin} ${how}${need}`, {
+    return new TraitscopeError('NETWORK', `the Trackio server at ${this.#url.origin} ${how}`, {
       cause,
     })
   }

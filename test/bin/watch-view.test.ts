@@ -31,7 +31,7 @@ const EXPECTED = [
   '2 runs watched, 1 in alarm',
   '',
   '! b                        ALARM since 30, step 30, 2 min ago, next late by 65 s',
-  '  predicted EM 20.0 % (10.0 to 40.0)  ▁▂█  loss 0.032  █▃▁  2 checkpoints wait',
+  '  predicted EM 20.0 % (10.0 to 40.0)  ▁▂█  loss 0.032  █▃▁',
   '  1 checkpoint was lost',
   '  honesty          -3.0 ▁▃▆█      sycophancy       +1.5 ▁▂▃▅',
   '',
@@ -81,13 +81,20 @@ describe('WatchView', () => {
   it('should draw what comes, with and without a log, and what concerns no run', () => {
     const terminal: Terminal = Object.assign(new PassThrough(), { isTTY: true, columns: 80, rows: 24 })
     const numbers = new EventNumbers()
+    const said: string[] = []
+    const say = (text: string) => void said.push(text)
+    const output = { color: paint, note: say, error: say, remark: say }
     {
-      using view = new WatchView(terminal, paint)
+      using view = new WatchView(terminal, output)
       for (const { seq: _, ...event } of loud('/runs/b').events) view.take(numbers.take(event as never)!)
+      view.hear('error', 'the disk is full')
+      expect(said).toEqual([])
       view.say({ type: 'end', reason: 'once', measured: 3, lost: 1, unfinished: [] })
     }
     const written = (terminal as PassThrough).read().toString() as string
     const last = written.split('\u001b[?2026h').at(-1)!
+    expect(said).toEqual(['the disk is full'])
+    expect(last).toContain('all: the disk is full')
     expect(last).toContain('step 30, ended (once)')
     expect(last).toContain('all: the watch ended (once): 3 checkpoints measured, 1 lost')
     expect(WatchView.fits(terminal)).toBe(true)
