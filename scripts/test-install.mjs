@@ -31,7 +31,7 @@ const onWindows = process.platform === 'win32'
 const TOOLS = {
   node: `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}@22`,
   npm12: 'npm@12',
-  pnpm: 'pnpm@latest',
+  pnpm: 'pnpm@11', // the last that is JavaScript: pnpm 12 puts its program there by a script of its installation
   yarn: '@yarnpkg/cli-dist@4',
   yarn1: 'yarn@1',
 }
