@@ -40,13 +40,21 @@ export interface Installation {
 
 function installation(): Installation {
   const { optionalDependencies = {} } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
-  const modules = packageRoot.lastIndexOf(`${sep}node_modules${sep}`)
   return {
     root: packageRoot,
     manager: packageManager(packageRoot),
     platforms: Object.keys(optionalDependencies).filter((name) => name.startsWith('@traitscope/')),
-    global: modules >= 0 && !existsSync(join(packageRoot.slice(0, modules), 'package.json')),
+    global: isGlobal(packageRoot),
   }
+}
+
+/**
+ * Whether npm installed it for everybody: there is no manifest beside the outermost node_modules. The inner ones are the stores of
+ * pnpm and of linked installs.
+ */
+export function isGlobal(root: string): boolean {
+  const modules = root.indexOf(`${sep}node_modules${sep}`)
+  return modules >= 0 && !existsSync(join(root.slice(0, modules), 'package.json'))
 }
 
 const ADD: Readonly<Record<PackageManager, string>> = {

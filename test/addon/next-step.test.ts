@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { type AddonPlace, platformPackage } from '../../lib/addon/find-addon.js'
-import { commandLine, nextStep, type PackageManager, packageManager } from '../../lib/addon/next-step.js'
+import {
+  commandLine,
+  isGlobal,
+  nextStep,
+  type PackageManager,
+  packageManager,
+} from '../../lib/addon/next-step.js'
 import { packageVersion } from '../../lib/package.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'traitscope-next-'))
@@ -37,6 +43,19 @@ describe('packageManager', () => {
     const none = project('none')
     expect(packageManager(none, { npm_config_user_agent: 'pnpm/11.0.0 npm/? node/v22' })).toBe('pnpm')
     expect(packageManager(none, {})).toBe('npm')
+  })
+})
+
+describe('isGlobal', () => {
+  it('should tell by the manifest beside the outermost node_modules', () => {
+    const project = join(folder, 'global')
+    mkdirSync(project)
+    const [plain, stored] = ['traitscope', '.pnpm/traitscope@0.1.0/node_modules/traitscope'].map((path) =>
+      join(project, 'node_modules', path),
+    )
+    expect([plain!, stored!].map(isGlobal)).toEqual([true, true])
+    writeFileSync(join(project, 'package.json'), '{}')
+    expect([plain!, stored!, project].map(isGlobal)).toEqual([false, false, false])
   })
 })
 
