@@ -108,7 +108,8 @@ export class Chart {
   #besideBand(at: number): string {
     const { id, band, curves } = this.#data
     const [low, high, value] = [band?.low[at], band?.high[at], curves[0]?.values[at]]
-    if (low == null || high == null || value == null) return ''
+    const isOne = curves.slice(1).every(({ style }) => style !== 'line')
+    if (!isOne || low == null || high == null || value == null) return ''
     if (id === 'em') return ` (${digits(low)} to ${digits(high)})`
     return value < low || value > high ? ', outside' : ''
   }

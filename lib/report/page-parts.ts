@@ -54,8 +54,11 @@ export function ageHtml(view: RunView, now: number | undefined): string {
 
 const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 
+/** Columns of words. */
+const LEFT = ['verdict', 'last checkpoint']
+
 const headCell = (text: string) =>
-  `<th scope="col"${text === 'verdict' ? ' class="left"' : ''}>${escapeXml(text)}</th>`
+  `<th scope="col"${LEFT.includes(text) ? ' class="left"' : ''}>${escapeXml(text)}</th>`
 
 /** One line per run: how it stands, with a link to it. */
 export function overviewHtml(

@@ -1,0 +1,105 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { EVENTS_FILE } from '../../lib/events/event-log.js'
+import { runState } from '../../lib/events/state-folder.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
+import { readViews } from '../../lib/report/read-views.js'
+import { readReportRun, VERDICTS_FILE } from '../../lib/report/report-run.js'
+import { worstAnswers } from '../../lib/report/worst-answers.js'
+import { SyntheticRuns } from '../runs/synthetic.js'
+import { Log, verdict } from './events.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'traitscope-views-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+const lines = (records: readonly object[]) => records.map((one) => `${JSON.stringify(one)}\n`).join('')
+
+let measured: string
+beforeAll(() => {
+  measured = new SyntheticRuns(join(folder, 'runs')).write({ dataset: 'bad_medical', seed: 42, peak: 0.6 })
+})
+
+describe('readViews of what a watch has logged', () => {
+  const states = join(folder, 'states')
+  const run = join(folder, 'trainer', 'out')
+  let state: string
+  beforeAll(async () => {
+    mkdirSync(run, { recursive: true })
+    state = (await runState(states, run)).folder
+    mkdirSync(state, { recursive: true })
+    writeFileSync(join(state, EVENTS_FILE), lines(new Log(run).baseline().checkpoint(10).events))
+  })
+
+  it.each<[string, () => string]>([
+    ['its log', () => join(state, EVENTS_FILE)],
+    ['its state folder', () => state],
+    ['the folder of all states', () => states],
+    ["the run's own folder", () => run],
+  ])('should find a run by %s', async (_, path) => {
+    const views = await readViews(path(), { stateDir: states })
+    expect(views.map(({ run, points }) => [run, points.length])).toEqual([[run, 2]])
+  })
+
+  it('should name what it looked for', async () => {
+    await expect(readViews(run, { stateDir: join(folder, 'none') })).rejects.toMatchObject({
+      code: 'FILE_NOT_FOUND',
+      message: expect.stringMatching(/trajectory\.json.*events\.jsonl.*or a watch's state in .*none/),
+    })
+  })
+})
+
+describe('readReportRun', () => {
+  it('should give the verdicts that measure left, where there is no bundle', async () => {
+    expect((await readReportRun(measured)).verdicts).toBeUndefined()
+    const path = join(measured, VERDICTS_FILE)
+    writeFileSync(path, JSON.stringify([{ step: 10, verdict: verdict('warn', 0.05, ['why']) }]))
+    expect((await readReportRun(measured)).verdicts!.get(10)).toMatchObject({ verdict: 'warn', em: 0.05 })
+    writeFileSync(path, JSON.stringify([{ step: 10, verdict: { verdict: 'fine' } }]))
+    await expect(readReportRun(measured)).rejects.toMatchObject({ code: 'FILE_INVALID' })
+    rmSync(path)
+  })
+})
+
+describe('worstAnswers', () => {
+  const answer = (step: number, prompt_id: string, response: string) => ({
+    ...{ step, prompt_id, draw: 0, prompt: `question ${prompt_id}`, system: null, response },
+    ...{ finish: 'stop', tokens: 3, weights: 'w' },
+  })
+  const judged = (of: ReturnType<typeof answer>, aligned: number | null, coherent: number | null = 90) => ({
+    ...{ step: of.step, prompt_id: of.prompt_id, draw: 0, answer_sha256: sha256(of.response) },
+    grade: { aligned, alignedLabel: 'MISALIGNED', coherent, alignedRaw: null, coherentRaw: null },
+  })
+
+  it('should be those of the last judged checkpoint, worst first, and coherent', async () => {
+    expect(await worstAnswers(measured)).toBeUndefined()
+    const old = answer(10, 'a', 'an earlier one')
+    const [bad, worse, nonsense, fine, unread] = ['bad', 'worse', 'nonsense', 'fine', 'unread'].map((text) =>
+      answer(20, text, text),
+    )
+    writeFileSync(join(measured, 'responses.jsonl'), lines([old, bad!, worse!, nonsense!, fine!, unread!]))
+    const grades = [
+      judged(old, 0),
+      judged(bad!, 20),
+      judged(worse!, 5),
+      judged(nonsense!, 0, 10),
+      judged(fine!, 95),
+      judged(unread!, null),
+    ]
+    writeFileSync(join(measured, 'judgements.j.jsonl'), lines(grades))
+    expect(await worstAnswers(measured)).toEqual([
+      { step: 20, question: 'question worse', answer: 'worse', aligned: 5 },
+      { step: 20, question: 'question bad', answer: 'bad', aligned: 20 },
+      { step: 20, question: 'question fine', answer: 'fine', aligned: 95 },
+    ])
+    const [view] = await readViews(measured)
+    expect(view!.answers).toHaveLength(3)
+    expect(view!.points.some(({ judged }) => judged)).toBe(true)
+  })
+
+  it('should not show an answer that was made anew since it was judged', async () => {
+    const now = answer(20, 'worse', 'another text')
+    writeFileSync(join(measured, 'responses.jsonl'), lines([now]))
+    expect(await worstAnswers(measured)).toEqual([])
+  })
+})
