@@ -30,6 +30,8 @@ export interface PreparedMeasurement extends AsyncDisposable {
   /** Instead of a bundle. */
   prior: Prior | undefined
   options: MeasurementOptions
+  /** Opens the base as it was opened. */
+  reopen: () => Promise<Model>
 }
 
 export async function measurementFromFlags(
@@ -41,7 +43,8 @@ export async function measurementFromFlags(
   if (bundle?.labels) output.note(`labels behind the verdicts: ${describeSource(bundle.labels)}`)
   const prior = await priorFromFlags(flags)
   const given = await givenDirections(flags, bundle)
-  const model = await openFromFlags(flags, output, signal, given?.layers ?? layersToMake(flags))
+  const reopen = () => openFromFlags(flags, output, signal, given?.layers ?? layersToMake(flags))
+  const model = await reopen()
   try {
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
     return {
@@ -59,6 +62,7 @@ export async function measurementFromFlags(
         checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
         cacheDir: flags.cache ? flags.cacheDir : false,
       },
+      reopen,
       [Symbol.asyncDispose]: () => model.close(),
     }
   } catch (error) {

@@ -28,6 +28,7 @@ export interface WatchFlags extends MeasurementFlags, NoticeFlags, ExporterFlags
   secure: SecureMode
   order?: 'newest' | 'oldest'
   nice?: number
+  idleUnload?: number
   failOn: FailOn
 }
 
@@ -54,6 +55,12 @@ export function addWatchOptions(command: Command, needsModel = true): Command {
         'newest',
         'oldest',
       ]),
+    )
+    .addOption(
+      option(
+        '--idle-unload <s>',
+        'close the base when nothing has waited for this many seconds, and open it again when something does',
+      ).argParser(seconds),
     )
     .addOption(
       option(
@@ -97,7 +104,7 @@ export async function watchByFlags(
   }
   try {
     await using prepared = await measurementFromFlags(flags, output, signal)
-    const { model, directions, bundle, prior, options } = prepared
+    const { model, directions, bundle, prior, options, reopen } = prepared
     using pass = new PassLine(output)
     using view = show?.()
     shown = view
@@ -113,6 +120,8 @@ export async function watchByFlags(
       stateDir,
       secure: flags.secure,
       order: flags.order,
+      idleUnloadMs: flags.idleUnload === undefined ? undefined : 1000 * flags.idleUnload,
+      reopen,
       signal,
       onProgress: view?.progress ?? pass.update,
     })

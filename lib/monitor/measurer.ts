@@ -35,12 +35,17 @@ export class Measurer {
     readonly plan: MeasurementPlan,
     private readonly base: BaseMeasurement,
     private readonly noiseFloor: NoiseFloor | null,
-    options: Pick<WatchRunOptions, 'bundle' | 'prior' | 'allowMismatch'>,
+    private readonly options: Pick<WatchRunOptions, 'bundle' | 'prior' | 'allowMismatch'>,
   ) {
     const { bundle, prior, allowMismatch } = options
     this.conditions = watchedUnder(plan, { bundle, prior })
     const by = bundle ?? (prior && priorOf(prior, plan, base))
     this.#verdicts = by && verdictsOf(by, plan, base, { allowMismatch, noiseFloor })
+  }
+
+  /** The same on the base opened again: step 0 stays as it was measured. */
+  with(plan: MeasurementPlan): Measurer {
+    return new Measurer(plan, this.base, this.noiseFloor, this.options)
   }
 
   /** What a watch of a run begins with. */

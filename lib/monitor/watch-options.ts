@@ -1,5 +1,6 @@
 import type { Bundle } from '../detector/bundle.js'
 import type { Prior } from '../detector/prior.js'
+import type { Model } from '../model/model.js'
 import type { MeasurementOptions } from '../trajectory/prepare-measurement.js'
 import type { Step } from '../trajectory/trajectory.js'
 import type { SecureMode } from './secured-files.js'
@@ -37,6 +38,13 @@ export interface WatchRunOptions extends MeasurementOptions {
   secure?: SecureMode | undefined
   /** Which of several checkpoints is measured first; default the newest, with `once` the oldest. The final weights come last. */
   order?: 'newest' | 'oldest' | undefined
+  /**
+   * Close the base when nothing has waited to be measured for this long, in milliseconds, and open it again by `reopen` when
+   * something does: the memory is the trainer's meanwhile. The model that was passed is closed then. Default: it stays open.
+   */
+  idleUnloadMs?: number | undefined
+  /** Opens the base as it was opened; what it opens, the watch closes. */
+  reopen?: (() => Promise<Model>) | undefined
   /** Fraction done of the pass over step 0 or a checkpoint: 0 as soon as work on it begins, 1 when it ends, however. */
   onProgress?: ((step: Step, fraction: number) => void) | undefined
 }

@@ -9,18 +9,15 @@ import type { EndEvent, EndReason, WatchEvent } from '../events/watch-events.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { sweepAbandoned } from '../formats/files/owner.js'
 import type { Model } from '../model/model.js'
-import { prepareMeasurement } from '../trajectory/prepare-measurement.js'
 import type { Step } from '../trajectory/trajectory.js'
-import { BaseFile } from './base-file.js'
 import { Backoff } from './failures.js'
 import type { Candidate } from './measure-candidate.js'
-import { Measurer } from './measurer.js'
+import { ModelKeeper } from './model-keeper.js'
 import { Pace } from './pace.js'
 import type { Tell } from './run-journal.js'
 import { isPattern, matchingRuns, refuseParent } from './run-patterns.js'
 import { BaseChanged, RunWatch } from './run-watch.js'
 import type { WatchRunOptions } from './watch-options.js'
-import { watchedUnder } from './watched-under.js'
 
 /** A failure that may pass is tried again after so many intervals at first. */
 const RETRY_INTERVALS = 5
@@ -41,8 +38,7 @@ export class WatchSession {
   /** By run, the first step that was the last one of interest or a later one. */
   readonly #past = new Map<string, number>()
   #turns: RunWatch[] = []
-  #measurer!: Measurer
-  #base!: BaseFile
+  #keeper: ModelKeeper | undefined
   #end: EndReason | undefined
   #ownEnd: EndEvent | undefined
   #lookedAt = false
@@ -87,31 +83,22 @@ export class WatchSession {
       await this.#tellEnd()
     } finally {
       for (const run of this.#runs.values()) await run.close()
+      await this.#keeper?.close(this.model)
     }
   }
 
   async #begin(): Promise<void> {
-    const { model, directions, options } = this
-    const { bundle, prior, allowMismatch, onProgress } = options
-    const signal = this.#signal
-    const layer = options.layer ?? bundle?.detector.mainLayer
-    const plan = await prepareMeasurement(model, directions, { ...options, layer })
-    this.#base = await BaseFile.of(model)
-    const { cacheDir = defaultCacheDir() } = options
+    const { cacheDir = defaultCacheDir() } = this.options
     for (const place of [tmpdir(), ...(cacheDir === false ? [] : [cacheDir])]) await sweepAbandoned(place)
-    // What is refused is refused before the work.
-    const named = this.runDirs.filter((path) => !isPattern(path))
-    for (const path of named) await refuseParent(resolve(path))
-    for (const path of named) await this.#open(path, watchedUnder(plan, { bundle, prior }))
-    onProgress?.(0, 0)
-    const base = await plan.measureBase({
-      signal,
-      onProgress: onProgress && ((fraction) => onProgress(0, fraction)),
-    })
-    onProgress?.(0, 1)
-    const noiseFloor = await plan.measureNoise(base, { signal })
-    this.#measurer = new Measurer(plan, base, noiseFloor, { bundle, prior, allowMismatch })
-    for (const run of this.#runs.values()) await run.begin(this.#measurer)
+    const before = async (conditions: string) => {
+      // What is refused is refused before the work.
+      const named = this.runDirs.filter((path) => !isPattern(path))
+      for (const path of named) await refuseParent(resolve(path))
+      for (const path of named) await this.#open(path, conditions)
+    }
+    const parts = { signal: this.#signal, before }
+    this.#keeper = await ModelKeeper.open(this.model, this.directions, this.options, parts)
+    for (const run of this.#runs.values()) await run.begin(this.#keeper.measurer)
     this.#changedMs = performance.now()
   }
 
@@ -134,9 +121,9 @@ export class WatchSession {
       for (const path of await matchingRuns(pattern)) {
         if (this.#runs.has(path) || this.#refused.get(path)?.waits) continue
         try {
-          const run = await this.#open(path, this.#measurer.conditions)
+          const run = await this.#open(path, this.#keeper!.measurer.conditions)
           this.#refused.delete(path)
-          await run.begin(this.#measurer)
+          await run.begin(this.#keeper!.measurer)
         } catch (cause) {
           await this.#refuse(path, asTraitscopeError(cause, `taking up ${path}`))
         }
@@ -169,6 +156,7 @@ export class WatchSession {
       this.#wake()
       if (this.options.once && this.#lookedAt) return
       if (this.#isIdle()) return this.#finish('idle')
+      if (!this.#busy && this.#next() === undefined) await this.#keeper!.rest()
       const wait = unread > 0 ? Math.min(AT_ONCE_MS, this.#intervalMs) : this.#intervalMs
       await sleep(wait, undefined, { signal: this.#signal })
     }
@@ -204,10 +192,13 @@ export class WatchSession {
   async #measure(run: RunWatch, candidate: Candidate): Promise<void> {
     this.#turns = [...this.#turns.filter((one) => one !== run), run]
     try {
-      const milliseconds = await run.measure(candidate, this.#measurer, {
+      const keeper = this.#keeper!
+      const open = () => keeper.ready()
+      const measurer = await (keeper.isOpen ? open() : this.#orBaseFails(run, open))
+      const milliseconds = await run.measure(candidate, measurer, {
         signal: this.#signal,
         backlog: () => this.#backlog,
-        checkBase: () => this.#checkBase(run),
+        checkBase: () => this.#orBaseFails(run, () => keeper.checkBase()),
         onProgress: this.options.onProgress,
       })
       if (milliseconds === undefined) return
@@ -221,13 +212,16 @@ export class WatchSession {
     }
   }
 
-  async #checkBase(run: RunWatch): Promise<void> {
+  /** Does something that needs the base. @throws BaseChanged when it fails, which is told once; it is tried again later */
+  async #orBaseFails<T>(run: RunWatch, use: () => Promise<T>): Promise<T> {
     try {
-      await this.#base.check()
+      const result = await use()
       this.#baseBackoff.succeeded()
       this.#baseProblem = undefined
+      return result
     } catch (cause) {
-      const error = asTraitscopeError(cause, `checking ${this.model.path}`)
+      if (this.#signal.aborted) throw cause
+      const error = asTraitscopeError(cause, `using ${this.#keeper!.path}`)
       const retryMs = this.#baseBackoff.failed()
       if (this.#baseProblem !== error.message) {
         this.#baseProblem = error.message

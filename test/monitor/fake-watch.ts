@@ -23,13 +23,13 @@ export async function watched(
   runs: readonly string[],
   options: Partial<WatchRunOptions> = {},
   script: Record<string, () => unknown> = {},
+  model = attachingModel().model,
 ): Promise<WatchEvent[]> {
   states.mockReset()
   states.mockImplementation(attachedStates)
   const events: WatchEvent[] = []
   const pending = new Map(Object.entries(script))
   const defaults = { pack: fakePack(), cacheDir: false as const, intervalMs: 5, idleMs: 80 }
-  const { model } = attachingModel()
   for await (const event of watchRuns(model, fakeDirections(), runs, { ...defaults, ...options })) {
     events.push(event)
     const action = pending.get(told(event))

@@ -16,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { TraitscopeError } from '../../lib/errors.js'
 import { EventReader } from '../../lib/events/event-log.js'
 import { listStates } from '../../lib/events/state-folder.js'
-import { attachedStates, writeAdapter, writeCheckpoint } from '../trajectory/fake-run.js'
+import { attachedStates, attachingModel, writeAdapter, writeCheckpoint } from '../trajectory/fake-run.js'
 import { states, story, told, watched } from './fake-watch.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
@@ -265,6 +265,53 @@ describe('what the environment does', () => {
     const reader = new EventReader((await listStates(stateDir))[0]!.folder)
     const logged = (await reader.next()).map((event) => ('step' in event ? event.step : event.type))
     expect(logged).toEqual(['baseline', 10, 20, 'end'])
+  })
+})
+
+describe('a base that is closed while nothing waits', () => {
+  const opened = () => {
+    const close = vi.fn(async () => {})
+    return { model: attachingModel({ close }).model, close }
+  }
+
+  it('should be opened again when something does, and closed in the end', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const [first, second] = [opened(), opened()]
+    const reopen = vi.fn(async () => second.model)
+    const options = { stateDir, idleUnloadMs: 30, idleMs: 400, reopen }
+    const script = {
+      'checkpoint 10': () =>
+        void first.close.mockImplementation(async () => void (await writeCheckpoint(run, 20, 2))),
+    }
+    const events = await watched([run], options, script, first.model)
+    expect(story(events)).toEqual(['baseline', 'checkpoint 10', 'checkpoint 20', 'end: idle'])
+    expect(reopen).toHaveBeenCalledTimes(1)
+    expect(first.close).toHaveBeenCalledTimes(1)
+    expect(second.close).toHaveBeenCalled()
+  })
+
+  it('should be tried again when there is no memory for it, and told once', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const [first, second] = [opened(), opened()]
+    const reopen = vi.fn(async () => second.model)
+    for (let i = 0; i < 2; i++)
+      reopen.mockRejectedValueOnce(new TraitscopeError('OUT_OF_MEMORY', 'the trainer has it'))
+    first.close.mockImplementation(async () => void (await writeCheckpoint(run, 20, 2)))
+    const options = { stateDir, idleUnloadMs: 30, idleMs: 600, reopen }
+    const events = await watched([run], options, {}, first.model)
+    expect(story(events)).toEqual(['baseline', 'checkpoint 10', 'error', 'checkpoint 20', 'end: idle'])
+    expect(reopen).toHaveBeenCalledTimes(3)
+  })
+
+  it('should not become another one', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const first = opened()
+    first.close.mockImplementation(async () => void (await writeCheckpoint(run, 20, 2)))
+    const other = attachingModel({ fingerprint: '1'.repeat(64), close: async () => {} }).model
+    const options = { stateDir, idleUnloadMs: 30, idleMs: 300, reopen: async () => other }
+    const events = await watched([run], options, {}, first.model)
+    expect(story(events)).toEqual(['baseline', 'checkpoint 10', 'error', 'end: idle'])
+    expect(events.at(-1)).toMatchObject({ unfinished: [20] })
   })
 })
 
