@@ -146,12 +146,13 @@ Example:
 }
 
 function printDiagnostics(output: Output, directions: Directions): void {
-  const { traits, diagnostics, method } = directions
+  const { traits, diagnostics, method, passagesSha256 } = directions
+  const left = passagesSha256 === undefined ? ['question', 'system prompt'] : ['opener', 'passage']
   for (const layer of diagnostics) {
     output.print(`layer ${layer.layer}, mean activation norm ${layer.activationNorm.toPrecision(4)}`)
     output.print(
       table(
-        ['trait', 'separation', 'question', 'system prompt', 'both', 'closest trait'],
+        ['trait', 'separation', ...left, 'both', 'closest trait'],
         traits.map((trait) => {
           const held = layer.heldOut[trait]
           return [
@@ -166,7 +167,7 @@ function printDiagnostics(output: Output, directions: Directions): void {
   }
   output.print(
     method === 'mean-difference'
-      ? 'question, system prompt, both: AUROC within a question, with what is named left out of the direction; 95 % intervals'
+      ? `${left.join(', ')}, both: AUROC within a${left[0] === 'opener' ? 'n opener' : ' question'}, with what is named left out of the direction; 95 % intervals`
       : `held-out AUROC is told for mean-difference directions only, so what these are worth on other prompts is unknown`,
   )
   for (const sentence of worthSentences(directions)) output.print(sentence)

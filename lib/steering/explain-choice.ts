@@ -66,8 +66,9 @@ function otherWays(scores: Scores, by: SelectionMethod, index: number): string[]
 }
 
 /** What can be relied on at the chosen layer. */
-function usable({ traits, diagnostics }: Directions, index: number): string {
+function usable({ traits, diagnostics, passagesSha256 }: Directions, index: number): string {
   const layer = diagnostics[index]!
   const [sentence] = worthSentences({ layers: [layer.layer], traits, diagnostics: [layer] })
-  return `On questions and system prompts left out, at ${sentence}.`
+  const left = passagesSha256 === undefined ? 'questions and system prompts' : 'openers and passages'
+  return `On ${left} left out, at ${sentence}.`
 }
