@@ -24,6 +24,7 @@ export interface LayerJudgement {
   /** 95 % bootstrap interval of the score: prompts drawn again within each trait, both signs of a prompt together. */
   interval: [low: number, high: number]
   perTrait: Record<string, number>
+  pairs: number
   /** Pairs in which the judge's words held no comparison. */
   unread: number
 }
@@ -172,6 +173,7 @@ function judgementOf(
     score: mean(records.map(({ scores }) => mean(scores))),
     interval: bootstrap(records.map(({ scores }) => scores)),
     perTrait: Object.fromEntries(records.map(({ trait, scores }) => [trait, mean(scores)])),
+    pairs: pairs.length,
     unread: pairs.filter(({ arm }) => (judgements.get(arm.id)?.nearer ?? null) === null).length,
   }
 }

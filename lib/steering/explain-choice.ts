@@ -29,7 +29,10 @@ function fallback({ doses, candidates }: Scores): string {
   if (!smallest) return ''
   const rates = smallest.layers.map(({ coherentRate }) => coherentRate)
   const worst = Math.min(...rates)
-  return `No dose keeps 90 % of the answers coherent at every candidate (at ${smallest.dose} layer ${candidates[rates.indexOf(worst)]} has ${(100 * worst).toFixed(0)} %), so what the judge says of pairs decides nothing.`
+  const sum = (of: 'pairs' | 'unread') => smallest.layers.reduce((total, layer) => total + layer[of], 0)
+  const unread =
+    sum('unread') === 0 ? '' : `; its words held no comparison in ${sum('unread')} of ${sum('pairs')} pairs`
+  return `No dose has 90 % of the answers found coherent at every candidate (at ${smallest.dose} layer ${candidates[rates.indexOf(worst)]} has ${(100 * worst).toFixed(0)} %), so what the judge says of pairs decides nothing${unread}.`
 }
 
 function reason(scores: Scores, by: SelectionMethod, index: number): string {

@@ -116,7 +116,7 @@ describe('chooseLayer()', () => {
     const none = await choose({ judge: saying(() => 49), doses: [0.1] })
     expect(none.selection).toMatchObject({ by: 'divergence', chosenDose: null })
     expect(none.selection.explanation).toMatch(
-      /^No dose keeps 90 % of the answers coherent at every candidate \(at 0.1 layer 1 has 0 %\).+ by steering divergence/,
+      /^No dose has 90 % of the answers found coherent at every candidate \(at 0.1 layer 1 has 0 %\).+ by steering divergence/,
     )
   })
 
