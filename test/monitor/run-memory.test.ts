@@ -1,0 +1,122 @@
+import { describe, expect, it } from 'vitest'
+import type { EventJson } from '../../lib/events/watch-events.js'
+import { RunMemory } from '../../lib/monitor/run-memory.js'
+
+const CONDITIONS = 'a'.repeat(64)
+const THRESHOLD = 0.06
+
+const at = (second: number) => new Date(1_700_000_000_000 + 1000 * second).toISOString()
+
+function checkpoint(step: number, em: number, writtenAt = step): EventJson {
+  const verdict = { verdict: em > THRESHOLD ? 'alarm' : 'ok', em, threshold: THRESHOLD }
+  return {
+    type: 'checkpoint',
+    step,
+    path: `p${step}`,
+    adapterSha256: `sha ${step} ${em}`,
+    verdict,
+    stamp: 's',
+    writtenAt: at(writtenAt),
+  } as never
+}
+
+function remembered(...events: EventJson[]): RunMemory {
+  const memory = new RunMemory(CONDITIONS)
+  memory.apply({ type: 'baseline', conditions: CONDITIONS, time: at(0) } as never)
+  for (const event of events) memory.apply(event)
+  return memory
+}
+
+describe('RunMemory', () => {
+  it('should know where the alarm stands, whoever measured what', () => {
+    expect(remembered(checkpoint(10, 0.01), checkpoint(20, 0.2)).alarm).toBe('standing')
+    const calm = [checkpoint(30, 0.01), checkpoint(40, 0.01)]
+    expect(remembered(checkpoint(20, 0.2), calm[0]!).alarm).toBe('standing')
+    expect(remembered(checkpoint(20, 0.2), ...calm).alarm).toBe('quiet')
+  })
+
+  it('should take verdicts in the order of their steps, not of their measurement', () => {
+    const verdict = (em: number) => ({
+      verdict: em > THRESHOLD ? ('alarm' as const) : ('ok' as const),
+      em,
+      threshold: THRESHOLD,
+    })
+    // The newest first: what was before it cannot clear its alarm.
+    const memory = remembered(checkpoint(50, 0.3))
+    for (const step of [10, 20, 30]) {
+      expect(memory.alarmAfter(step, verdict(0.01))).toBe('standing')
+      memory.apply(checkpoint(step, 0.01))
+    }
+    expect(memory.alarm).toBe('standing')
+    expect(memory.alarmAfter(60, verdict(0.01))).toBe('standing')
+    memory.apply(checkpoint(60, 0.01))
+    expect(memory.alarmAfter(70, verdict(0.01))).toBe('cleared')
+    expect(remembered(checkpoint(10, 0.01)).alarmAfter(20, verdict(0.2))).toBe('raised')
+    expect(remembered(checkpoint(10, 0.01)).alarmAfter(20, verdict(0.01))).toBe('quiet')
+  })
+
+  it('should not count what came later in a run that went back', () => {
+    const memory = remembered(
+      checkpoint(10, 0.01),
+      checkpoint(20, 0.01),
+      checkpoint(30, 0.3),
+      checkpoint(20, 0.02, 100),
+    )
+    expect(memory.seen).toEqual([10, 20])
+    expect(memory.alarm).toBe('quiet')
+    // The weights are known all the same.
+    expect(memory.sha256Of(30)).toBe('sha 30 0.3')
+    // A backlog is no step back: it was written before.
+    expect(remembered(checkpoint(30, 0.3), checkpoint(20, 0.01)).seen).toEqual([20, 30])
+  })
+
+  it('should forget what was measured under other conditions, and keep what is secured', () => {
+    const memory = remembered(checkpoint(10, 0.2), {
+      ...{
+        type: 'secured',
+        step: 20,
+        path: 'p',
+        adapterSha256: 's',
+        how: 'link',
+        folder: '20-s',
+        bytes: 1,
+        files: [],
+      },
+    })
+    memory.apply({ type: 'baseline', conditions: 'b'.repeat(64) } as never)
+    expect([memory.measured, memory.alarm, memory.known(10)]).toEqual([0, 'quiet', undefined])
+    expect(memory.secured.map(({ step }) => step)).toEqual([20])
+  })
+
+  it('should let go what is measured or lost, of these weights alone', () => {
+    const secured = (step: number, sha: string): EventJson => ({
+      ...{
+        type: 'secured',
+        step,
+        path: 'p',
+        adapterSha256: sha,
+        how: 'copy',
+        folder: `${step}-${sha}`,
+        bytes: 1,
+        files: [],
+      },
+    })
+    const memory = remembered(
+      secured(10, 'sha 10 0.01'),
+      secured(10, 'other'),
+      secured(20, 'x'),
+      checkpoint(10, 0.01),
+    )
+    memory.apply({ type: 'lost', step: 20, reason: 'gone', adapterSha256: 'x' })
+    expect(memory.secured.map(({ folder }) => folder)).toEqual(['10-other'])
+  })
+
+  it('should name steps that share their weights', () => {
+    const same = { ...checkpoint(20, 0.01), adapterSha256: 'sha 10 0.01' } as EventJson
+    const memory = remembered(checkpoint(10, 0.01), same)
+    expect(memory.stepsOf('sha 10 0.01')).toEqual([10, 20])
+    expect(memory.sameWeights(30, 'sha 10 0.01')).toEqual(['step 30 has the same weights as step 10, 20'])
+    memory.apply(checkpoint(10, 0.02, 50))
+    expect(memory.stepsOf('sha 10 0.01')).toEqual([20])
+  })
+})
