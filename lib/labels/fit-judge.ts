@@ -22,7 +22,7 @@ export interface FitJudgeOptions {
 }
 
 /** Strengths of the penalty to choose from. */
-const ALPHAS = [0.03, 0.1, 0.3]
+const ALPHAS = [0.1, 1, 10]
 /** Questions are left out one at a time, or in so many parts where there are more. */
 const MOST_FOLDS = 8
 const FEWEST_QUESTIONS = 4
