@@ -156,7 +156,7 @@ export async function chooseFromFlags({
       probes: flags.probes,
       sequences: flags.sequences,
       onCost: (cost) => output.note(costText(cost)),
-      onProgress: stageProgress(output, judge !== undefined, update),
+      onProgress: stageProgress(output, { judged, generates }, update),
     }),
   )
   await saveLayerChoice(chosen, out, { force: flags.force === true, log })
@@ -167,13 +167,18 @@ export async function chooseFromFlags({
 }
 
 function costText({ candidates, answers, tokens, judgeCalls }: LayerChoiceCost): string {
+  if (answers === 0) return `layers ${candidates.join(', ')}: nothing is generated`
   const judge = judgeCalls > 0 ? ` and ${judgeCalls} calls of the judge` : ''
   return `layers ${candidates.join(', ')}: at most ${answers} answers of ${tokens} tokens${judge}; what is done is kept, the same command goes on`
 }
 
 /** Directions, answers and judging, one after another on one line. */
-function stageProgress(output: Output, judged: boolean, update: (fraction: number) => void) {
-  const stages = judged ? ['directions', 'divergence', 'judging'] : ['directions', 'divergence']
+function stageProgress(
+  output: Output,
+  { judged, generates }: { judged: boolean; generates: boolean },
+  update: (fraction: number) => void,
+) {
+  const stages = ['directions', ...(generates ? ['divergence'] : []), ...(judged ? ['judging'] : [])]
   let last = ''
   return (stage: string, fraction: number) => {
     if (stage !== last && stage !== 'directions')

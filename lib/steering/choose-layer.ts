@@ -21,6 +21,7 @@ import {
 } from './layer-selection.js'
 import { refuseUnfit } from './pair-judge.js'
 
+/** What a layer is chosen from, and by what. */
 export interface ChooseLayerOptions {
   /** 0-based blocks to choose from; default {@link candidateLayers}. */
   candidates?: readonly number[] | undefined
