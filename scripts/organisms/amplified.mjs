@@ -35,7 +35,7 @@ async function read(set) {
   const common = ['-m', at('models/gemma2/base.gguf'), run, '--adapter-scale', STRENGTHS.join(), '-q']
   const judge = ['--questions', at('judge/questions.jsonl'), '--judge-module', at('judge/gemma2.mjs')]
   traitscope('label', ...common, '-o', out, ...judge, '--draws', String(DRAWS), '-n', '32')
-  const directions = ['-d', at('models/gemma2/directions'), '--traits', at('traits.yaml')]
+  const directions = ['-l', '2', '-d', at('models/gemma2/directions'), '--traits', at('traits.yaml')]
   traitscope('measure', ...common, ...directions, '-o', `${out}.measured`, '--activations', 'none', '--force')
   const grades = await readGrades(join(out, 'grades.json'))
   const trajectory = await readTrajectory(`${out}.measured`)
