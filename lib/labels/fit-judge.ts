@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { GroupedRidge, type LinearScore, linearScore } from '../estimators/grouped-ridge.js'
 import { type Matrix64, row, selectRows } from '../estimators/matrix.js'
@@ -64,7 +65,7 @@ export async function fitJudge(
     signal,
     onProgress: (fraction) => onProgress?.(0.9 * fraction),
   })
-  const fitted = fitOnStates(states, answers, {
+  const fitted = await fitOnStates(states, answers, {
     signal,
     onProgress: (part) => onProgress?.(0.9 + 0.1 * part),
   })
@@ -121,22 +122,24 @@ interface FittedOnStates {
 }
 
 /** @param states per layer `[answers, nEmbd]` */
-export function fitOnStates(
+export async function fitOnStates(
   states: readonly Matrix64[],
   answers: readonly KnownAnswer[],
   { signal, onProgress }: Pick<FitJudgeOptions, 'signal' | 'onProgress'> = {},
-): FittedOnStates {
+): Promise<FittedOnStates> {
   const ids = [...new Set(answers.map(({ questionId }) => questionId))]
   const nFolds = Math.min(MOST_FOLDS, ids.length)
   const foldOf = answers.map(({ questionId }) => ids.indexOf(questionId) % nFolds)
   const folds = Array.from({ length: nFolds }, (_, fold) => fold)
   const heads = new HeadsOnStates(states, answers, foldOf)
-  const parts = folds.map((fold, i) => {
+  const parts: Omit<FittedOnStates, 'leftOut'>[] = []
+  for (const fold of folds) {
+    // Each takes seconds to minutes: bars are drawn and signals heard in between.
+    await setImmediate()
     throwIfAborted(signal)
-    const without = heads.choose(folds, [fold])
-    onProgress?.((i + 1) / (nFolds + 1))
-    return without
-  })
+    parts.push(heads.choose(folds, [fold]))
+    onProgress?.(parts.length / (nFolds + 1))
+  }
   const all = heads.choose(folds, [])
   onProgress?.(1)
   return {

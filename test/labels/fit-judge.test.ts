@@ -45,8 +45,9 @@ function statesOf(signal: number): Matrix64 {
   return { data, rows: answers.length, cols: P }
 }
 
+const fitted = await fitOnStates([statesOf(0), statesOf(3), statesOf(0)], answers)
+
 describe('fitOnStates()', () => {
-  const fitted = fitOnStates([statesOf(0), statesOf(3), statesOf(0)], answers)
   const within = (grades: readonly { aligned: number | null }[]) =>
     withinAuroc(
       grades.map(({ aligned }) => -aligned!),
@@ -60,8 +61,8 @@ describe('fitOnStates()', () => {
     expect(within(fitted.leftOut)).toBeGreaterThan(0.95)
   })
 
-  it('should find nothing where there is nothing', () => {
-    const none = fitOnStates([statesOf(0), statesOf(0)], answers)
+  it('should find nothing where there is nothing', async () => {
+    const none = await fitOnStates([statesOf(0), statesOf(0)], answers)
     expect(Math.abs(within(none.leftOut) - 0.5)).toBeLessThan(0.12)
   })
 
@@ -76,10 +77,18 @@ describe('fitOnStates()', () => {
     expect(scaleOf(9, { ...fitted.aligned, threshold: 2 }, 30)).toBeLessThan(30)
   })
 
-  it('should not judge coherence where it has seen hardly anything incoherent', () => {
+  it('should not judge coherence where it has seen hardly anything incoherent', async () => {
     const clear = answers.map((answer) => ({ ...answer, coherent: 80 }))
-    expect(fitOnStates([statesOf(3)], clear).coherent).toEqual({ constant: 80 })
+    expect((await fitOnStates([statesOf(3)], clear)).coherent).toEqual({ constant: 80 })
   })
+})
+
+it('should stop between fits when it is told to', async () => {
+  const controller = new AbortController()
+  const onProgress = () => controller.abort()
+  await expect(
+    fitOnStates([statesOf(1)], answers, { signal: controller.signal, onProgress }),
+  ).rejects.toMatchObject({ code: 'ABORTED' })
 })
 
 describe('fitJudge()', () => {
