@@ -1,5 +1,6 @@
 /** Flags that send figures of checkpoints elsewhere as they come. */
 import type { Command } from 'commander'
+import { TraitscopeError } from '../lib/errors.js'
 import type { Exporter } from '../lib/exports/exporter.js'
 import { LiveExports } from '../lib/exports/live-exports.js'
 import { PrometheusExporter } from '../lib/exports/prometheus.js'
@@ -24,6 +25,18 @@ export function addExporterOptions(command: Command): Command {
     .addOption(option('--prometheus <file>', "the runs' state, for node_exporter's textfile collector"))
     .addOption(option('--trackio <url>', 'log to this Trackio server (token: TRAITSCOPE_TRACKIO_TOKEN)'))
     .addOption(option('--trackio-project <name>', 'under this project').default('traitscope'))
+}
+
+/** For a command that watches nothing itself. @throws USAGE */
+export function refuseExporters(flags: ExporterFlags): void {
+  const named = (['tensorboard', 'csv', 'prometheus', 'trackio'] as const).find(
+    (name) => flags[name] !== undefined,
+  )
+  if (named === undefined) return
+  throw new TraitscopeError(
+    'USAGE',
+    `expected runs and a model to go with --${named}, found none: it takes what is measured here; \`traitscope export\` writes what others have told`,
+  )
 }
 
 /** @throws USAGE for an address that is none */

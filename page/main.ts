@@ -2,7 +2,7 @@
 import { applyEvent } from '../lib/report/apply-event.js'
 import { type ChartData, chartsOf } from '../lib/report/chart-data.js'
 import type { PageData } from '../lib/report/page.js'
-import { permalink, prose } from '../lib/report/page-parts.js'
+import { ageHtml, permalink, prose } from '../lib/report/page-parts.js'
 import {
   compareParts,
   type Parts,
@@ -91,6 +91,14 @@ function render(): void {
     typeof step === 'number' ? step : null,
   )
   document.title = run === undefined || views.length === 1 ? data.title : `${name}, ${data.title}`
+}
+
+/** What time alone changes. */
+function showAges(): void {
+  const now = Date.now()
+  const { run } = place
+  if (run !== undefined) exchange('age', ageHtml(run, now))
+  else exchange('overview', compareParts(views, names, { now }).overview!)
 }
 
 function layOut(run: RunView | undefined, name: string | undefined, parts: Parts): void {
@@ -255,7 +263,7 @@ if (data.live) {
     },
   )
   setInterval(() => {
-    if (!document.hidden) render()
+    if (!document.hidden) showAges()
   }, TICK_MS)
   document.addEventListener('visibilitychange', change)
 }

@@ -7,6 +7,7 @@ import { isPattern } from '../../lib/monitor/run-patterns.js'
 import { livePage } from '../../lib/report/live-page.js'
 import { RunFeed } from '../../lib/serve/run-feed.js'
 import { serve } from '../../lib/serve/server.js'
+import { refuseExporters } from '../exporters.js'
 import { addOutputOptions, integer, option } from '../options.js'
 import { createOutput } from '../output.js'
 import { oneLine } from '../text.js'
@@ -59,6 +60,7 @@ Example:
         'expected run folders and a model (-m) to watch them with, or neither to serve what other watches have told',
       )
     }
+    if (model === undefined) refuseExporters(flags)
     const watched = new Map<string, WatchedRun>()
     const list = async () => (runs.length === 0 ? listStates(state) : [...watched.values()])
     const said = new Set<string>()

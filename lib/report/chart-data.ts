@@ -49,12 +49,9 @@ export function chartsOf(
   const [first] = shown
   if (first === undefined || first.points.length === 0) return []
   const scene: Scene = { shown, names, steps: stepsOf(shown), behind: behind(backdrop, first), cut, all }
-  return [
-    emChart(scene),
-    lossChart(scene),
-    lengthChart(scene),
-    ...first.traits.map((_, t) => traitChart(scene, t)),
-  ].filter((chart) => chart !== undefined)
+  return [emChart(scene), lossChart(scene), lengthChart(scene), ...traitCharts(scene)].filter(
+    (chart) => chart !== undefined,
+  )
 }
 
 interface Scene {
@@ -183,22 +180,23 @@ function lengthChart(scene: Scene): ChartData {
   }
 }
 
-function traitChart(scene: Scene, t: number): ChartData {
-  const { shown, all } = scene
-  const trait = shown[0]!.traits[t]!
+function traitCharts(scene: Scene): ChartData[] {
+  const { shown, steps, all } = scene
+  const { traits } = shown[0]!
+  const shades = traits.map((_, t) => band(scene, (benign) => benign.traits[t]!))
   // One scale for all traits: one that hardly moves is to look like it.
   const drifts = all.flatMap(({ points }) => points.flatMap(({ drift }) => drift.map((value) => 100 * value)))
-  const shades = shown[0]!.traits.map((_, i) => band(scene, (benign) => benign.traits[i]!))
-  return {
+  const range = rangeOf(drifts, shades)
+  return traits.map((trait, t) => ({
     id: `trait-${t}`,
     title: trait,
     unit: '%',
-    steps: scene.steps,
+    steps,
     curves: curve(scene, shown.length > 1 ? '' : 'drift', ({ drift }) => inPercent(drift[t])),
     ...shades[t],
     marks: [],
-    range: rangeOf(drifts, shades),
-  }
+    range,
+  }))
 }
 
 /** Holds zero, the values and the shades. */

@@ -87,11 +87,19 @@ export function overviewHtml(
   return `<table><thead><tr>${head.map(headCell).join('')}</tr></thead><tbody>${rows.join('\n')}</tbody></table>`
 }
 
-/** Every measured step. @param limit the last ones only, and how many there are */
+/** Every measured step. @param limit the last ones only; the others are counted, and offered where there is a script */
 export function checkpointTable(
   view: RunView,
   name: string,
-  { limit, selected }: { limit?: number | undefined; selected?: Point['step'] | undefined } = {},
+  {
+    limit,
+    selected,
+    scripted = true,
+  }: {
+    limit?: number | undefined
+    selected?: Point['step'] | undefined
+    scripted?: boolean | undefined
+  } = {},
 ): string {
   const { points } = view
   const verdicts = points.some(({ verdict }) => verdict)
@@ -126,7 +134,12 @@ export function checkpointTable(
     return `<tr${step === selected ? ' class="selected" aria-current="true"' : ''}>${cells.join('')}</tr>`
   })
   const left = points.length - shown.length
-  const more = left === 0 ? '' : `<p><button type="button" data-more>Show ${left} earlier ones</button></p>`
+  const more =
+    left === 0
+      ? ''
+      : scripted
+        ? `<p><button type="button" data-more>Show ${left} earlier ones</button></p>`
+        : `<p class="quiet">${left} earlier ones are left out here; \`traitscope export\` has all.</p>`
   return `${more}<table>
 <thead><tr>${header.map(headCell).join('')}${verdicts ? '<th scope="col" class="text">why</th>' : ''}</tr></thead>
 <tbody>

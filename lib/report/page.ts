@@ -106,10 +106,13 @@ function body({ runs, summary = [], backdrop, live }: PageData): string {
     ...(runs.length > 1 ? [sectionHtml(compareParts(runs, names, { backdrop }))] : []),
     ...runs.map(
       (view, i) =>
-        `<section>${runHeading(names[i]!)}${sectionHtml(runParts(view, names[i]!, { backdrop }))}</section>`,
+        `<section>${runHeading(names[i]!)}${sectionHtml(runParts(view, names[i]!, { backdrop, limit: ROWS, scripted: false }))}</section>`,
     ),
   ].join('\n')
 }
+
+/** Of a table that is read without scripts. */
+const ROWS = 500
 
 const LIMITS = [
   'A drift is how far the mean hidden state at one layer has moved along a trait direction, in units of its length ' +

@@ -21,7 +21,7 @@ export function planeSvg(
   const plane = backdrop?.plane
   if (!plane || shown.length === 0) return ''
   const paths = shown.map(({ view }) =>
-    view.points.map(({ step, drift }) => ({ step, at: onPlane(plane.axes, drift) })),
+    thinned(view.points, selected).map(({ step, drift }) => ({ step, at: onPlane(plane.axes, drift) })),
   )
   const all = [...plane.ghosts.flatMap(({ path }) => path), ...paths.flat().map(({ at }) => at)]
   const scale = scaleOf(all)
@@ -53,6 +53,16 @@ ${runs.join('\n')}
 <text transform="translate(10 ${MARGIN}) rotate(-90)" text-anchor="end">${escapeXml(share(1))}</text>
 <text x="${Number(base![0]) + 8}" y="${Number(base![1]) + 14}">base</text>
 </svg>`
+}
+
+/** More points on a line than this nobody can tell apart. */
+const MOST = 300
+
+/** Every so many, the last one and the selected one among them. */
+function thinned(points: readonly Point[], selected: Point['step'] | undefined): readonly Point[] {
+  const every = Math.ceil(points.length / MOST)
+  if (every <= 1) return points
+  return points.filter((point, i) => i % every === 0 || i === points.length - 1 || point.step === selected)
 }
 
 /** From the plane to the picture, one scale on both axes: distances are what the plane is for. */

@@ -25,6 +25,8 @@ export interface Shown {
   selected?: Point['step'] | undefined
   /** Of the table: the last ones only. */
   limit?: number | undefined
+  /** False where no script is at work yet. */
+  scripted?: boolean | undefined
 }
 
 /** Name of a part and its HTML; an empty part is not shown. */

@@ -318,6 +318,9 @@ describe('parts of the page', () => {
     const html = checkpointTable(view(log), 'out', { limit: 5 })
     expect(html.match(/<tr>/g)).toHaveLength(6)
     expect(html).toContain('Show 16 earlier ones')
+    expect(checkpointTable(view(log), 'out', { limit: 5, scripted: false })).toContain(
+      '16 earlier ones are left out here',
+    )
   })
 
   it('should sum what a prediction is made of', () => {
