@@ -102,6 +102,14 @@ export class RunMemory {
     return [...this.#seen].sort((a, b) => a - b)
   }
 
+  /** The first step from this one on that was measured. */
+  firstFrom(step: number): number | undefined {
+    const known = [...this.#steps].flatMap(([at, { sha256 }]) =>
+      sha256 !== undefined && at !== 'final' && at >= step ? [at] : [],
+    )
+    return known.length === 0 ? undefined : Math.min(...known)
+  }
+
   sha256Of(step: Step): string | undefined {
     return this.#steps.get(step)?.sha256
   }

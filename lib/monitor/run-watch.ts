@@ -81,6 +81,11 @@ export class RunWatch {
     return this.journal.memory.alarm
   }
 
+  /** The first step from this one on that was measured before. */
+  firstFrom(step: number): number | undefined {
+    return this.journal.memory.firstFrom(step)
+  }
+
   /** Those that may be measured now. */
   get candidates(): Candidate[] {
     return [...this.#pending.values()].filter((one) => one !== this.#measuring && !one.backoff.waits)

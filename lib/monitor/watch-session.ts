@@ -98,7 +98,7 @@ export class WatchSession {
     }
     const parts = { signal: this.#signal, before }
     this.#keeper = await ModelKeeper.open(this.model, this.directions, this.options, parts)
-    for (const run of this.#runs.values()) await run.begin(this.#keeper.measurer)
+    for (const run of this.#runs.values()) await this.#beginRun(run)
     this.#changedMs = performance.now()
   }
 
@@ -115,6 +115,13 @@ export class WatchSession {
     return run
   }
 
+  async #beginRun(run: RunWatch): Promise<void> {
+    await run.begin(this.#keeper!.measurer)
+    const { untilStep } = this.options
+    const known = untilStep === undefined ? undefined : run.firstFrom(untilStep)
+    if (known !== undefined) this.#past.set(run.path, known)
+  }
+
   /** Runs that a pattern stands for since the last look. */
   async #findRuns(): Promise<void> {
     for (const pattern of this.runDirs.filter(isPattern)) {
@@ -123,7 +130,7 @@ export class WatchSession {
         try {
           const run = await this.#open(path, this.#keeper!.measurer.conditions)
           this.#refused.delete(path)
-          await run.begin(this.#keeper!.measurer)
+          await this.#beginRun(run)
         } catch (cause) {
           await this.#refuse(path, asTraitscopeError(cause, `taking up ${path}`))
         }
@@ -175,7 +182,8 @@ export class WatchSession {
     for (;;) {
       const next = this.#baseBackoff.waits ? undefined : this.#next()
       if (next === undefined) {
-        if (this.#past.size > 0 && this.#past.size >= this.#runs.size) return this.#finish('until-step')
+        if (this.#lookedAt && this.#past.size > 0 && this.#past.size >= this.#runs.size)
+          return this.#finish('until-step')
         if (this.options.once && this.#lookedAt) return this.#finish('once')
         await this.#woken()
         continue

@@ -118,6 +118,16 @@ describe('a watch with a state', () => {
     }
   })
 
+  it('should be done with a last step that an earlier watch has measured', async () => {
+    for (const step of [10, 20, 30]) await writeCheckpoint(run, step, step)
+    const options = { stateDir, untilStep: 20, order: 'oldest' as const }
+    const first = await watched([run], options)
+    expect(story(first)).toEqual(['baseline', 'checkpoint 10', 'checkpoint 20', 'end: until-step'])
+    await writeCheckpoint(run, 10, 5)
+    const second = await watched([run], options)
+    expect(story(second)).toEqual(['baseline', 'checkpoint 10', 'end: until-step'])
+  })
+
   it('should name what came and went while no watch was there, by the save interval', async () => {
     const save = async (step: number) => {
       const path = await writeCheckpoint(run, step, step)
