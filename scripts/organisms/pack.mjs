@@ -1,11 +1,11 @@
 // Fills organisms/ with what users get of the trained organisms: bases, directions, measured runs, and the checkpoints of
 // the demo. Equal input, equal bytes.
 //
-//   node scripts/organisms/pack.mjs --from OUT --models MODELS --measured MEASURED [--add [--into unseen]]
+//   node scripts/organisms/pack.mjs --from OUT --models MODELS --measured MEASURED [--add [--into lab/unseen]]
 //
 // The folders are those of scripts/organisms/measure.mjs. README.md and traits.yaml are kept, bundles too; the rest is
 // made again. With --add everything is kept, and the measured runs are added or replaced, and the models that
-// scripts/organisms/check.mjs has seen (--into unseen: beside the runs instead of among them): OUT may hold bases that `python -m lab.organisms restore` put there.
+// scripts/organisms/check.mjs has seen (--into lab/unseen: apart from the runs, where only trajectories and labels are kept): OUT may hold bases that `python -m lab.organisms restore` put there.
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -31,7 +31,7 @@ const { values } = parseArgs({
     models: { type: 'string' },
     measured: { type: 'string' },
     add: { type: 'boolean', default: false },
-    into: { type: 'string', default: 'runs' },
+    into: { type: 'string', default: join(ORGANISMS, 'runs') },
   },
 })
 const { from, models, measured } = values
@@ -92,10 +92,11 @@ async function packRun(run) {
   const shown = DEMO_RUNS.some((demo) => run.endsWith(demo))
   const digits = shown ? DEMO_DIGITS : DIGITS
   const trajectory = everySecondLayer(readJson(join(source, 'trajectory.json')))
-  const to = join(ORGANISMS, values.into, run)
+  const to = join(values.into, run)
   mkdirSync(to, { recursive: true })
   writeGzip(join(to, 'trajectory.json.gz'), rounded(shown ? trajectory : withoutSpreads(trajectory), digits))
   writeGzip(join(to, 'grades.json.gz'), readJson(join(source, 'betley_eval', 'grades.json')))
+  if (values.into !== join(ORGANISMS, 'runs')) return
   writeGzip(join(to, 'training_log.json.gz'), rounded(readJson(join(source, 'training_log.json')), digits))
   await packActivations(join(source, 'activations.safetensors'), join(to, 'activations.safetensors.gz'))
 }

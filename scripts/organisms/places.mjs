@@ -6,6 +6,8 @@ const inRepository = (path) => fileURLToPath(new URL(`../../${path}`, import.met
 /** The packaged organisms, and the trait pack in their language. */
 export const ORGANISMS = inRepository('organisms')
 export const PACK = inRepository('organisms/traits.yaml')
+/** Measured and judged runs that test frozen detectors once. */
+export const UNSEEN = inRepository('lab/unseen')
 
 /** The layer that readers of a single layer get: half the depth, fixed before anything was measured. */
 export function primaryLayer(layers) {

@@ -1,12 +1,11 @@
-// What the frozen detectors do on the sets that test them once, organisms/unseen, and the tables of docs/evaluation.md on it.
+// What the frozen detectors do on the sets that test them once, lab/unseen, and the tables of docs/evaluation.md on it.
 //
-//   node scripts/organisms/unseen.mjs [--runs organisms/unseen] [--sets 'drawn_t*'] [--to FILE.json] [--page docs/evaluation.md]
+//   node scripts/organisms/unseen.mjs [--runs lab/unseen] [--sets 'drawn_t*'] [--to FILE.json] [--page docs/evaluation.md]
 //
 // Four detectors per organism: the prior alone; pooled with six calibration sets (one run each, three draws of them); pooled with all
 // 36; the base's own 36 alone. Nothing is chosen here: models, constants and thresholds are those of lab/detector-choice.json
 // and lab/prior-choice.json. Every recipe is one run, so runs are the clusters of every interval.
 import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { readingOf } from '../../dist/lib/calibration/contrast-rows.js'
 import { outOfFold } from '../../dist/lib/calibration/cross-validation.js'
@@ -18,7 +17,7 @@ import { trajectoryPrior } from '../../dist/lib/detector/prior-detector.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { loadPrior } from '../../dist/lib/index.js'
 import { table } from './fill-page.mjs'
-import { ORGANISMS } from './places.mjs'
+import { UNSEEN } from './places.mjs'
 import { organismRows } from './prior.mjs'
 
 const SMALL = ['llama', 'mistral', 'qwen2', 'gemma2']
@@ -31,7 +30,7 @@ const BANDS = [0, 0.02, 0.06, 0.15, 0.35, 1.01]
 
 const { values } = parseArgs({
   options: {
-    runs: { type: 'string', default: join(ORGANISMS, 'unseen') },
+    runs: { type: 'string', default: UNSEEN },
     to: { type: 'string' },
     page: { type: 'string' },
     sets: { type: 'string', default: 'drawn_t*' },
