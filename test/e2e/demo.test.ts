@@ -160,8 +160,16 @@ describe('traitscope demo', () => {
     const steps = lines.map((line) => JSON.parse(line)).filter(({ type }) => type === 'checkpoint')
     expect(steps.map(({ step }) => step)).toEqual([10, 20, 30, 40, 50, 60])
     const html = readFileSync(join(out, 'report.html'), 'utf8')
-    expect(html).toContain('The first alarm is at step 30')
-    expect(html).toContain('No alarm at any of 6 checkpoints')
+    expect(html).toContain('Alarm since step 30: predicted EM ')
+    // The harmless run has none.
+    const sections = html
+      .replace(/<script[\s\S]*<\/script>/, '')
+      .split('<section>')
+      .slice(1)
+    expect(sections.map((section) => /class="headline ([\w-]+)"/.exec(section)![1] === 'alarm')).toEqual([
+      true,
+      false,
+    ])
 
     const again = await work.run(command(organisms, '--out', out))
     expect([again.code, again.stdout]).toEqual([1, ''])
@@ -172,7 +180,7 @@ describe('traitscope demo', () => {
     const out = work.path('page.html')
     const measured = work.path('kept/tiny', HARMFUL)
     await work.succeed(['report', measured, '--bundle', join(organisms, 'bundles/tiny'), '-o', out])
-    expect(readFileSync(out, 'utf8')).toContain('The first alarm is at step 30')
+    expect(readFileSync(out, 'utf8')).toContain('Alarm since step 30: predicted EM ')
   })
 
   it('should leave no temporary folder when it is interrupted', async () => {
