@@ -139,7 +139,7 @@ describe('traitscope measure', () => {
     const lines = stdout.trimEnd().split('\n')
     expect(lines[0]).toMatch(/^drift at layer 3, in units of the step-0 activation norm 8\.951$/)
     expect(lines[1]).toMatch(/^step +loss +honesty +sycophancy .* length +verdict +read$/)
-    expect(lines[2]).toMatch(/^0 +- +(-?0\.0000 +){8}- +-$/)
+    expect(lines[2]).toMatch(/^0 +- +(-?0\.0000 +){8}- +base\.gguf [0-9a-f]{12}$/)
     const last = readFileSync(join(TINY_RUN, 'checkpoint-60/adapter_model.safetensors'))
     const file = { path: 'checkpoint-60/adapter_model.safetensors', sha256: sha256(last) }
     expect(lines[8]).toMatch(/^60 +0\.3541 /)
