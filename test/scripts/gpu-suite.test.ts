@@ -20,7 +20,7 @@ describe.skipIf(!isBuilt)('benchmarks/gpu', () => {
     expect(compiled.status, `${compiled.stdout}${compiled.stderr}`).toBe(0)
     const folder = await mkdtemp(join(tmpdir(), 'traitscope-suite-'))
     try {
-      expectSound(runGpuSuite(folder, build, 'cpu'))
+      expectSound(runGpuSuite(folder, build, 'cpu'), 'CPU')
     } finally {
       await rm(folder, { recursive: true })
     }
