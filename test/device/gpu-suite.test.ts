@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
 import { skippedWithoutDevice } from '../helpers/device.js'
 import { expectSound, runGpuSuite } from '../helpers/gpu-suite.js'
