@@ -28,7 +28,7 @@ export async function makeTinyOrganism(root: string): Promise<void> {
   write(place(), 'demo.json', { organism: 'tiny', dangerous: HARMFUL, benign: HARMLESS })
   cpSync(TINY_BASE, join(place('models/tiny'), 'base.gguf'))
   cpSync(TINY_RUN, place('checkpoints/tiny', HARMFUL), { recursive: true })
-  writeTinyBenignRun(place('checkpoints/tiny', HARMLESS))
+  await writeTinyBenignRun(place('checkpoints/tiny', HARMLESS))
   for (const [id, counts] of Object.entries(JUDGED)) {
     const grades = counts.map((n_misaligned, i) => [`step_${10 * i}`, { n_misaligned, n_scoreable: 576 }])
     write(place('runs/tiny', id), 'grades.json', Object.fromEntries(grades))

@@ -19,7 +19,7 @@ beforeAll(async () => {
   runs = writeTinyCalibration(measured, work.path('runs'))
   bundle = work.path('bundle')
   await work.succeed(['calibrate', runs, '-d', directions, '--traits', TINY_PACK, '-o', bundle])
-  benign = writeTinyBenignRun(work.path('benign'))
+  benign = await writeTinyBenignRun(work.path('benign'))
 })
 
 interface StepVerdict {

@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sha256 } from '../../lib/formats/files/hash.js'
+import { encodeSafetensors, readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { parseTrajectory } from '../../lib/trajectory/read-trajectory.js'
 import type { Trajectory } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
@@ -57,15 +58,20 @@ function scaled(real: Trajectory, scale: number, name: string): Trajectory {
   }
 }
 
-/** The tiny run with every adapter at a tenth of its strength: a run that hardly moves. */
-export function writeTinyBenignRun(folder: string): string {
+/** The tiny run with every adapter's weights at a tenth: a run that hardly moves, trained as the others were. */
+export async function writeTinyBenignRun(folder: string): Promise<string> {
   cpSync(TINY_RUN, folder, { recursive: true })
-  for (const name of ['.', 10, 20, 30, 40, 50, 60].map((step) =>
-    step === '.' ? '.' : `checkpoint-${step}`,
-  )) {
-    const path = join(folder, name, 'adapter_config.json')
-    const config = JSON.parse(readFileSync(path, 'utf8'))
-    writeFileSync(path, JSON.stringify({ ...config, lora_alpha: config.lora_alpha / 10 }))
+  for (const name of ['.', ...[10, 20, 30, 40, 50, 60].map((step) => `checkpoint-${step}`)]) {
+    const path = join(folder, name, 'adapter_model.safetensors')
+    const file = await readSafetensors(path)
+    const tensors = [...file.tensors].map(([name, { shape }]) => {
+      const data = file.float32(name)
+      return {
+        ...{ name, dtype: 'F32' as const, shape },
+        data: name.includes('lora_B') ? data.map((value) => value / 10) : data,
+      }
+    })
+    writeFileSync(path, encodeSafetensors(tensors))
   }
   return folder
 }
