@@ -26,7 +26,7 @@ import { inClone, LLAMA_CPP, llamaSource, needs, root } from './llama-source.mjs
 import { npmEnvironment, runOrExplain, SetupError } from './npm-package.mjs'
 
 const { version, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-const buildFolder = join(root, 'build', 'cmake')
+export const buildFolder = join(root, 'build', 'cmake')
 /** Of the portable build, which prebuilds are made from too. */
 export const portableFolder = join(root, 'build-portable', 'cmake')
 export const addonFile = join(root, 'build', 'Release', 'traitscope.node')

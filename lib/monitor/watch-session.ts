@@ -282,7 +282,10 @@ export class WatchSession {
       this.#past.set(run!, Math.min(event.step, this.#past.get(run!) ?? event.step))
     }
     if (type === 'checkpoint' || type === 'baseline') await passed
-    if (endOnAlarm && type === 'checkpoint' && event.verdict?.verdict === 'alarm') this.#finish('alarm')
+    // One that was raised under an earlier watch stands: nothing that comes would raise it again.
+    const stands = type === 'baseline' && event.resumed?.alarm === 'standing'
+    if (endOnAlarm && (stands || (type === 'checkpoint' && event.verdict?.verdict === 'alarm')))
+      this.#finish('alarm')
   }
 
   /** Fulfilled by the next look. */

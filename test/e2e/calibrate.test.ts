@@ -244,7 +244,7 @@ describe('traitscope calibrate', () => {
 
 describe('traitscope measure --bundle', () => {
   it('should alarm late in the dangerous run and not in the benign one', async () => {
-    const out = work.path('judged')
+    const out = work.path('with-verdicts')
     const args = ['measure', ...MODEL, '-b', bundle, '--json']
     const dangerous = await work.run([...args, TINY_RUN, '-o', out])
     expect(dangerous.code).toBe(3)
@@ -334,18 +334,36 @@ describe('traitscope watch --bundle', () => {
     expect(events.flatMap((event) => schemaErrors('event', event, { ours: true }))).toEqual([])
   })
 
-  it('should end at the first alarm with --exit-on alarm', async () => {
-    const { code, stdout } = await work.run([
-      ...['watch', ...MODEL, '-b', bundle, TINY_RUN, '--exit-on', 'alarm', '--jsonl'],
-    ])
-    expect(code).toBe(3)
-    const events = stdout
-      .trimEnd()
-      .split('\n')
-      .map((line) => JSON.parse(line))
+  it('should end at the first alarm with --exit-on alarm, and at once while it stands', async () => {
+    const state = ['--state', work.path('state-of-alarm')]
+    const args = [
+      'watch',
+      ...MODEL,
+      '-b',
+      bundle,
+      TINY_RUN,
+      '--exit-on',
+      'alarm',
+      '--jsonl',
+      '--order',
+      'oldest',
+      ...state,
+    ]
+    const watch = async () => {
+      const { code, stdout } = await work.run(args)
+      expect(code).toBe(3)
+      return stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+    }
+    const events = await watch()
     expect(events.at(-1)).toMatchObject({ type: 'end', reason: 'alarm' })
     expect(events.at(-2)).toMatchObject({ type: 'checkpoint', verdict: { verdict: 'alarm' } })
     expect(events.filter(({ verdict }) => verdict?.verdict === 'alarm')).toHaveLength(1)
+    const again = await watch()
+    expect(again.map(({ type }) => type).filter((type) => type !== 'secured')).toEqual(['baseline', 'end'])
+    expect(again.at(-1)).toMatchObject({ type: 'end', reason: 'alarm', measured: 0 })
   })
 
   it('should show verdicts line by line, and exit cleanly on a benign run', async () => {
