@@ -82,7 +82,9 @@ export class WatchText {
     const { resumed } = event
     if (this.#traits === undefined) {
       const from = event.cached ? 'from the cache' : `${event.tokens.computed} tokens`
-      this.output.note(`step 0 measured (${from}); layer ${event.layers.join(', ')}`)
+      const { file, fingerprint } = event.base
+      const base = `${oneLine(file)} ${fingerprint.slice(0, 12)}`
+      this.output.note(`step 0 measured (${from}) of ${base}; layer ${event.layers.join(', ')}`)
       if (event.noiseFloor) this.output.note(noiseSentence(event.noiseFloor))
       this.#traits = event.traits
       const names = [...FIRST, ...event.traits, ...lastColumns(event.verdict !== undefined)]

@@ -16,7 +16,7 @@ const model = await openModel(base, { signal })
 try {
   const pack = await loadTraitPack(traits)
   const directions = await extractDirections(model, pack, { layers: [Number(layer)], probes: false, signal })
-  for await (const event of watchRun(model, directions, run, { pack, signal })) {
+  for await (const event of watchRun(model, directions, run, { pack, signal, order: 'oldest' })) {
     if (event.type === 'checkpoint') {
       const { norm } = event.drift[event.primary]
       console.log(`step ${event.step}: drift ${norm.toFixed(4)}`)

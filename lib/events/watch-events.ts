@@ -24,6 +24,8 @@ export interface EventStamp {
 /** Step 0 is known: the base model was measured, or its states came from the cache. A watch of a run begins with it. */
 export interface BaselineEvent extends EventStamp {
   type: 'baseline'
+  /** The base's file, without its folder, and what its tensors and metadata are known by. */
+  base: { file: string; fingerprint: string }
   traits: readonly string[]
   layers: readonly number[]
   /** Per layer. */

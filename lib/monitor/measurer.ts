@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import type { Prior } from '../detector/prior.js'
 import { priorVerdictSource } from '../detector/prior-detector.js'
 import { type RunVerdictOptions, RunVerdicts, type VerdictSource } from '../detector/run-verdicts.js'
@@ -55,6 +56,7 @@ export class Measurer {
     const verdict = this.#verdicts?.verdict(0, meansOf(layers), activationNorms)
     return {
       type: 'baseline',
+      base: { file: basename(plan.model.path), fingerprint: plan.conditions.base.fingerprint },
       traits: plan.directions.traits,
       layers: plan.directions.layers,
       projections: layers,

@@ -17,6 +17,8 @@ const engine: EngineConditions = {
 const run = (checkpoints: CheckpointKernels[] | undefined, says = true) =>
   ({
     trajectory: {
+      run: {},
+      steps: [],
       measurement: {
         device: 'cpu',
         ...(says && { engine: { ...engine, ...(checkpoints && { checkpoints }) } }),

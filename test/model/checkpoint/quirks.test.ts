@@ -164,6 +164,7 @@ describe('whole models', () => {
       expect.stringMatching(
         /^model\.safetensors is read, as transformers does; model-00001-of-00003\.safetensors and 3 more/,
       ),
+      expect.stringMatching(/^the checkpoint does not name its base, and this one is called "oracle llama"/),
     ])
     const alone = join(folder, 'alone')
     await mkdir(alone)
