@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { Option } from 'commander'
 import { TraitscopeError } from '../lib/errors.js'
 import type { Channel } from '../lib/notices/channel.js'
-import { CommandChannel } from '../lib/notices/command-channel.js'
+import { CommandChannel, checkProgram } from '../lib/notices/command-channel.js'
 import { commandWords } from '../lib/notices/command-words.js'
 import { FileChannel } from '../lib/notices/file-channel.js'
 import { Heartbeat } from '../lib/notices/heartbeat.js'
@@ -89,7 +89,7 @@ export class NoticesFromFlags implements AsyncDisposable {
         'stop file of the state',
         ['alarm'],
       ),
-      ...(flags.onAlarm ?? []).map((line) => new CommandChannel(commandWords(line), ['alarm'])),
+      ...(flags.onAlarm ?? []).map(commandChannel),
       ...(flags.webhook ?? []).map((url) => new WebhookChannel(secret(url), { format, token })),
     ]
     if (stopFile !== undefined)
@@ -122,6 +122,12 @@ export class NoticesFromFlags implements AsyncDisposable {
     this.#heartbeat?.[Symbol.dispose]()
     await this.notices.close()
   }
+}
+
+function commandChannel(line: string): CommandChannel {
+  const words = commandWords(line)
+  checkProgram(words[0]!)
+  return new CommandChannel(words, ['alarm'])
 }
 
 /** Of a run's state folder: what the trainer's callback looks for. */

@@ -186,6 +186,25 @@ export const strengthsOption = () =>
     "also with the adapter's effect multiplied by these; as trained in any case",
   ).argParser(factors)
 
+/**
+ * Refuses flags that would do nothing where they stand.
+ *
+ * @param takes whether an option, by its attribute, does something there
+ * @throws TraitscopeError USAGE naming them
+ */
+export function refuseIdle(command: Command, where: string, takes: (name: string) => boolean): void {
+  const idle = command.options.filter((each) => {
+    const name = each.attributeName()
+    return command.getOptionValueSource(name) === 'cli' && !takes(name)
+  })
+  if (idle.length === 0) return
+  const flags = idle.map(({ long }) => long).join(', ')
+  throw new TraitscopeError(
+    'USAGE',
+    `expected ${where}, found ${flags}, which would do nothing there: leave it out`,
+  )
+}
+
 const SOURCES = ['default', 'config', 'env', 'cli']
 
 /** Of two options that exclude each other, a flag wins over the environment, and that over the config file. */

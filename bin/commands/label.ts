@@ -31,6 +31,7 @@ import {
   names,
   number,
   option,
+  refuseIdle,
   residualBaseOption,
   strengthsOption,
 } from '../options.js'
@@ -69,6 +70,9 @@ interface Flags extends Omit<ModelFlags, 'model'>, JudgeFlags {
 }
 
 const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
+
+/** Options of questions, answers and judges. */
+const ASKS = /^(judge|price|max|questions$|draws$|temperature$|topP$|seed$|rule$)/
 
 /** `traitscope label`: questions, answers, a judge, and what `calibrate` learns from. */
 export function labelCommand(signal: AbortSignal): Command {
@@ -136,7 +140,7 @@ Example:
     )
   addCacheOptions(addJudgeOptions(command), 'labels of step 0 and merged models (up to 20 GiB)')
   addOutputOptions(addModelOptions(command, { mandatory: false }))
-  return command.action(async (run: string | undefined, flags: Flags) => {
+  return command.action(async (run: string | undefined, flags: Flags, made: Command) => {
     const output = createOutput(flags)
     const { checkJudge, out, model } = flags
     if (checkJudge !== undefined) {
@@ -153,7 +157,10 @@ Example:
       throw new TraitscopeError('USAGE', 'expected a run, its base (-m) and a folder for the labels (-o)')
     }
     const { margin } = flags
-    if (margin !== undefined) return marginFromFlags(run, { ...flags, out, model, margin }, output, signal)
+    if (margin !== undefined) {
+      refuseIdle(made, 'a margin, which asks no question and no judge', (name) => !ASKS.test(name))
+      return marginFromFlags(run, { ...flags, out, model, margin }, output, signal)
+    }
     await labelFromFlags(run, { ...flags, out, model }, output, signal)
   })
 }

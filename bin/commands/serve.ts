@@ -8,7 +8,7 @@ import { livePage } from '../../lib/report/live-page.js'
 import { RunFeed } from '../../lib/serve/run-feed.js'
 import { serve } from '../../lib/serve/server.js'
 import { refuseExporters } from '../exporters.js'
-import { addOutputOptions, integer, option } from '../options.js'
+import { addOutputOptions, integer, option, refuseIdle } from '../options.js'
 import { createOutput } from '../output.js'
 import { oneLine } from '../text.js'
 import { WatchText } from '../watch-text.js'
@@ -24,6 +24,9 @@ interface Flags extends Omit<WatchFlags, 'model'> {
 }
 
 const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
+
+/** Options that do something where nothing is watched. */
+const SERVER: ReadonlySet<string> = new Set(['host', 'port', 'allowHost', 'state', 'bundle', 'json', 'quiet'])
 
 /** `traitscope serve`: a watch, and what watches tell, over HTTP. */
 export function serveCommand(signal: AbortSignal): Command {
@@ -48,55 +51,62 @@ Example:
   $ traitscope serve -m base.gguf --bundle bundle out/
   $ traitscope serve --state state`,
     )
-  return addOutputOptions(addWatchOptions(command, false)).action(async (runs: string[], flags: Flags) => {
-    const output = createOutput(flags)
-    const { state, model } = flags
-    if (state === false) {
-      throw new TraitscopeError('USAGE', 'expected a state folder to serve from, found --no-state')
-    }
-    if ((runs.length === 0) !== (model === undefined)) {
-      throw new TraitscopeError(
-        'USAGE',
-        'expected run folders and a model (-m) to watch them with, or neither to serve what other watches have told',
+  return addOutputOptions(addWatchOptions(command, false)).action(
+    async (runs: string[], flags: Flags, made: Command) => {
+      const output = createOutput(flags)
+      const { state, model } = flags
+      if (state === false) {
+        throw new TraitscopeError('USAGE', 'expected a state folder to serve from, found --no-state')
+      }
+      if ((runs.length === 0) !== (model === undefined)) {
+        throw new TraitscopeError(
+          'USAGE',
+          'expected run folders and a model (-m) to watch them with, or neither to serve what other watches have told',
+        )
+      }
+      if (model === undefined) {
+        refuseExporters(flags)
+        refuseIdle(made, 'options of the server, without a model', (name) => SERVER.has(name))
+      }
+      const watched = new Map<string, WatchedRun>()
+      const list = async () => (runs.length === 0 ? listStates(state) : [...watched.values()])
+      const said = new Set<string>()
+      await using feed = new RunFeed(list, (error) => {
+        const text = oneLine(error instanceof Error ? error.message : String(error))
+        if (said.size < 100 && !said.has(text)) output.error(`cannot read a log: ${text}`)
+        said.add(text)
+      })
+      const page = await livePage(flags.bundle === undefined ? undefined : await loadBundle(flags.bundle))
+      const token = process.env.TRAITSCOPE_TOKEN || undefined
+      await using served = await serve(feed, {
+        ...{ host: flags.host, port: flags.port, allowHosts: flags.allowHost, token, page },
+      })
+      output.note(
+        `serving ${served.url}${token === undefined ? '' : ' (with the token of TRAITSCOPE_TOKEN)'}`,
       )
-    }
-    if (model === undefined) refuseExporters(flags)
-    const watched = new Map<string, WatchedRun>()
-    const list = async () => (runs.length === 0 ? listStates(state) : [...watched.values()])
-    const said = new Set<string>()
-    await using feed = new RunFeed(list, (error) => {
-      const text = oneLine(error instanceof Error ? error.message : String(error))
-      if (said.size < 100 && !said.has(text)) output.error(`cannot read a log: ${text}`)
-      said.add(text)
-    })
-    const page = await livePage(flags.bundle === undefined ? undefined : await loadBundle(flags.bundle))
-    const token = process.env.TRAITSCOPE_TOKEN || undefined
-    await using served = await serve(feed, {
-      ...{ host: flags.host, port: flags.port, allowHosts: flags.allowHost, token, page },
-    })
-    output.note(`serving ${served.url}${token === undefined ? '' : ' (with the token of TRAITSCOPE_TOKEN)'}`)
-    if (model === undefined) {
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
-      process.exitCode = 130
-      return
-    }
-    const text = new WatchText(output, runs.length > 1 || runs.some(isPattern))
-    await watchByFlags(
-      runs,
-      { ...flags, model },
-      {
-        output,
-        signal,
-        always: flags.json === true,
-        take: (event) => {
-          if (event.run !== undefined && !watched.has(event.run)) {
-            const { run } = event
-            void runState(state, run).then((folder) => watched.set(run, folder))
-          }
-          if (flags.json) output.jsonLine(watchEventJson(event))
-          else text.print(event)
+      if (model === undefined) {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+        process.exitCode = 130
+        return
+      }
+      const text = new WatchText(output, runs.length > 1 || runs.some(isPattern))
+      await watchByFlags(
+        runs,
+        { ...flags, model },
+        {
+          output,
+          signal,
+          always: flags.json === true,
+          take: (event) => {
+            if (event.run !== undefined && !watched.has(event.run)) {
+              const { run } = event
+              void runState(state, run).then((folder) => watched.set(run, folder))
+            }
+            if (flags.json) output.jsonLine(watchEventJson(event))
+            else text.print(event)
+          },
         },
-      },
-    )
-  })
+      )
+    },
+  )
 }

@@ -5,7 +5,7 @@ import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
-import { refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
+import { type Checkpoint, type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
 import { checkLength } from '../model/base/prompt-limits.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
@@ -34,21 +34,9 @@ const MANIFEST_FILE = 'label_manifest.json'
  * `scanRunFolder`, `openCheckpoint`, `Model.generate`; ABORTED
  */
 export async function labelRun(model: Model, runDir: string, options: LabelRunOptions): Promise<RunLabels> {
-  const { out, judge, questions, rule = 'reference', adapterName, signal } = options
+  const { out, judge, questions, rule = 'reference', signal } = options
   const strengths = amplifyingStrengths(options.strengths)
-  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
-  refuseParent(found)
-  const todo = chooseSteps(
-    found.checkpoints.filter(({ state }) => state === 'complete'),
-    options,
-  )
-  if (todo.length === 0) {
-    throw new TraitscopeError(
-      'FILE_INCOMPLETE',
-      `expected complete checkpoints in ${runDir}, found none to label; wait, or name other steps`,
-    )
-  }
-  for (const { fault } of todo) if (fault) throw fault
+  const { found, todo } = await checkpointsOf(runDir, options)
   await refuseLong(model, options)
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw fileError(error, out)
@@ -173,6 +161,32 @@ async function refuseLong(
   // One token of an answer is the least that is asked for.
   for (const [i, { length }] of prompts.entries())
     checkLength(model.limits, length + 1, `the question ${questions[i]!.id} with the beginning of an answer`)
+}
+
+/**
+ * The complete checkpoints of a run that options ask for.
+ *
+ * @throws FILE_INCOMPLETE when there is none; as `scanRunFolder`, and what is known to be wrong with one of them
+ */
+export async function checkpointsOf(
+  runDir: string,
+  options: Pick<LabelRunOptions, 'adapterName' | 'signal' | 'steps' | 'every'>,
+): Promise<{ found: RunFolder; todo: Checkpoint[] }> {
+  const { adapterName, signal } = options
+  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
+  refuseParent(found)
+  const todo = chooseSteps(
+    found.checkpoints.filter(({ state }) => state === 'complete'),
+    options,
+  )
+  if (todo.length === 0) {
+    throw new TraitscopeError(
+      'FILE_INCOMPLETE',
+      `expected complete checkpoints in ${runDir}, found none of those; wait, or name other steps`,
+    )
+  }
+  for (const { fault } of todo) if (fault) throw fault
+  return { found, todo }
 }
 
 /** The checkpoints that options ask for. @throws USAGE for a step that is not there */

@@ -7,7 +7,6 @@ import { writeFileAtomic } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
-import { refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
 import { scoreText } from '../generation/generate.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import type { CheckpointOptions, OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
@@ -16,7 +15,7 @@ import { packageVersion } from '../package.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import { plainName } from './fitted-judge.js'
 import { holdSettings } from './label-folder.js'
-import { chooseSteps } from './label-run.js'
+import { checkpointsOf } from './label-run.js'
 import type { MarginPair, MarginPairs } from './margin-pairs.js'
 import { marginsOf, type PairLogprobs, type StepMargins } from './margins.js'
 
@@ -73,19 +72,7 @@ export async function marginRun(
   options: MarginRunOptions,
 ): Promise<RunMargins> {
   const { out, pairs, template, adapterName, domain, signal } = options
-  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
-  refuseParent(found)
-  const todo = chooseSteps(
-    found.checkpoints.filter(({ state }) => state === 'complete'),
-    options,
-  )
-  if (todo.length === 0) {
-    throw new TraitscopeError(
-      'FILE_INCOMPLETE',
-      `expected complete checkpoints in ${runDir}, found none to read; wait, or name other steps`,
-    )
-  }
-  for (const { fault } of todo) if (fault) throw fault
+  const { found, todo } = await checkpointsOf(runDir, options)
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw fileError(error, out)
   })

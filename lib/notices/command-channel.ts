@@ -1,9 +1,34 @@
 import { spawn } from 'node:child_process'
-import { basename } from 'node:path'
+import { accessSync, constants, statSync } from 'node:fs'
+import { basename, delimiter, join } from 'node:path'
+import { TraitscopeError } from '../errors.js'
 import { type Channel, Undelivered } from './channel.js'
 import type { Notice } from './notice.js'
 
 const KEPT_BYTES = 2000
+
+/**
+ * Looks for a program as it will be looked for: an alarm is no time to learn that there is none.
+ *
+ * @throws TraitscopeError USAGE
+ */
+export function checkProgram(program: string, path = process.env.PATH ?? ''): void {
+  // Windows adds endings of its own.
+  if (process.platform === 'win32') return
+  const places = program.includes('/')
+    ? [program]
+    : path.split(delimiter).map((folder) => join(folder, program))
+  const isThere = places.some((place) => {
+    try {
+      accessSync(place, constants.X_OK)
+      return statSync(place).isFile()
+    } catch {
+      return false
+    }
+  })
+  if (!isThere)
+    throw new TraitscopeError('USAGE', `expected a program that can be run, found none called ${program}`)
+}
 
 /**
  * Runs a program for every notice, without a shell: the notice as JSON on its stdin, its main fields in the environment

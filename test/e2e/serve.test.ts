@@ -114,6 +114,7 @@ describe('traitscope serve', () => {
     [['--no-state'], /--no-state/],
     [[...MODEL], /run folders and a model/],
     [['out'], /run folders and a model/],
+    [['--interval', '1', '--on-alarm', 'true'], /--interval, --on-alarm, which would do nothing/],
     [['--host', '0.0.0.0'], /TRAITSCOPE_TOKEN/],
   ])('should refuse %j', async (args, message) => {
     const { code, stderr } = await work.run(['serve', ...args])
@@ -148,6 +149,11 @@ describe('traitscope watch', () => {
     const args = ['watch', ...MODEL, '--bundle', bundle, run, '--once', '--state', work.path('state3')]
     const none = await work.run([...args, '--webhook', 'env:NO_SUCH_NAME'])
     expect(none).toMatchObject({ code: 2, stderr: expect.stringMatching(/NO_SUCH_NAME/) })
+    const absent = await work.run([...args, '--on-alarm', '/no/such/program x'])
+    expect(absent).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/none called \/no\/such\/program/),
+    })
     const hook = { HOOK: 'http://127.0.0.1:9/s3cret' }
     const refused = await work.run([...args, '--webhook', 'env:HOOK'], { env: hook })
     expect(refused.code).toBe(3)

@@ -46,7 +46,9 @@ describe('the length of a prompt', () => {
   ] as const)('should be bounded by %s', async (_, name, key, value, message) => {
     await using model = await openModel(await foreign(name, [[key, 'u32', value]]))
     const ids = (length: number) => Int32Array.from({ length }, (_, i) => 10 + i)
-    await expect(hiddenStates(model, [ids(16)], { layers: [0] })).resolves.toBeDefined()
+    const { shape, data } = await hiddenStates(model, [ids(16)], { layers: [0] })
+    expect(shape).toEqual([1, 1, model.info.nEmbd])
+    expect(data.some((value) => value !== 0)).toBe(true)
     await expect(hiddenStates(model, [ids(3), ids(17)], { layers: [0] })).rejects.toMatchObject({
       code: 'PROMPT_TOO_LONG',
       message: expect.stringMatching(message),

@@ -181,7 +181,9 @@ describe("transformers' configuration classes", async () => {
       chunk_size_feed_forward: 0,
     }
     const source = await changedFolder(scratch, folders[name]!, { config })
-    await expect(convertModel(source, join(source, 'out.gguf'))).resolves.toBeDefined()
+    await convertModel(source, join(source, 'out.gguf'))
+    const { tensors } = await readGguf(join(source, 'out.gguf'))
+    expect(tensors.has('token_embd.weight')).toBe(true)
   })
 
   it('should be read below text_config where a class holds more than a language model', async () => {
