@@ -64,7 +64,7 @@ function child(program, args, env = {}) {
 const ours = (way) => (setting) =>
   child(process.execPath, [join(here, 'contenders/ours.mjs'), JSON.stringify({ ...setting, way })])
 
-function transformers({ path, layer, input, folder, states }, dtype, prompts) {
+function transformers({ path, layer, input, folder, states }, dtype, prompts, batch = 1) {
   const args = [
     '--gguf',
     path,
@@ -76,6 +76,8 @@ function transformers({ path, layer, input, folder, states }, dtype, prompts) {
     dtype,
     '--folder',
     folder,
+    '--batch',
+    String(batch),
   ]
   const env = { OMP_NUM_THREADS: String(threads), PYTHONPATH: root }
   return child(
@@ -108,25 +110,28 @@ function nodeLlamaCpp(setting) {
   ])
 }
 
+/** `batch` prompts at a time, padded. */
+const peft = (batch) => (setting) => {
+  if (!values.python) return { leftOut: 'no --python' }
+  const dtype = DTYPES[setting.type]
+  if (dtype === undefined) return { leftOut: `transformers does not compute in ${setting.type}` }
+  const { failed, ...found } = transformers(setting, dtype, Math.max(setting.limit, batch), batch)
+  if (failed) return { failed }
+  const swapped = found.adapter_cpu_seconds + found.pass_cpu_seconds
+  return {
+    cpuSeconds: swapped,
+    // Whoever batches does not load the base again.
+    ...(batch === 1 ? { reloadCpuSeconds: swapped + found.load_cpu_seconds } : {}),
+    ...{ tokens: found.tokens, ran: found.share, peak: found.peak_bytes },
+  }
+}
+
 /** [name, trial of a setting]: undefined where it cannot take part. */
 const CONTENDERS = [
   ['traitscope', ours('traitscope')],
   ['llama.cpp, one prompt at a time', ours('one prompt at a time')],
-  [
-    'transformers + peft',
-    (setting) => {
-      if (!values.python) return { leftOut: 'no --python' }
-      const dtype = DTYPES[setting.type]
-      if (dtype === undefined) return { leftOut: `transformers does not compute in ${setting.type}` }
-      const { failed, ...found } = transformers(setting, dtype, setting.limit)
-      if (failed) return { failed }
-      const swapped = found.adapter_cpu_seconds + found.pass_cpu_seconds
-      return {
-        ...{ cpuSeconds: swapped, reloadCpuSeconds: swapped + found.load_cpu_seconds },
-        ...{ tokens: found.tokens, ran: found.share, peak: found.peak_bytes },
-      }
-    },
-  ],
+  ['transformers + peft', peft(1)],
+  ['transformers + peft, batches of 16', peft(16)],
   ['node-llama-cpp, embedding', nodeLlamaCpp],
 ]
 

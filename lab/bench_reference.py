@@ -4,9 +4,10 @@ Per checkpoint: load the base again, put the adapter on it, and run every prompt
 all hidden states kept; or with the base kept and the adapter alone swapped. The figures go into docs/performance.md.
 
     python -m lab.bench_reference --gguf random-1b-F16.gguf --input DIR --layer 8 --gguf-py LLAMA_CPP/gguf-py
-        [--dtype float32|bfloat16|float16] [--limit 20] [--threads 2] [--states states.safetensors]
+        [--dtype float32|bfloat16|float16] [--limit 20] [--batch 16] [--threads 2] [--states states.json]
 
-DIR holds the prompts and the adapter that `node benchmarks/reference-input.mjs` writes.
+With `--batch` prompts of like length run together, padded to the longest, and of the head only what a row needs is computed: the best
+that one gets there without another program. DIR holds the prompts and the adapter that `node benchmarks/reference-input.mjs` writes.
 """
 
 import argparse
@@ -83,8 +84,37 @@ class Clock:
         return passed
 
 
-def measure(base: Path, adapter: Path, prompts: list[list[int]], chosen: np.ndarray, layer: int, dtype: torch.dtype):
-    """Seconds (wall, CPU) to load, to put the adapter on and to run the chosen prompts, and their states [n, n_embd]."""
+def batches_of(prompts: list[list[int]], size: int, limit: int) -> tuple[list[list[int]], float, int]:
+    """Batches of prompts to run, their share of all tokens that are computed, and how many those are, padding included."""
+    if size == 1:
+        # Evenly spread, as the prompts are ordered by category.
+        chosen = [[int(i)] for i in np.linspace(0, len(prompts) - 1, min(limit, len(prompts))).round()]
+        everything = [[i] for i in range(len(prompts))]
+    else:
+        by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        everything = [by_length[i : i + size] for i in range(0, len(by_length), size)]
+        count = min(len(everything), -(-limit // size))
+        # From the middles of equal parts, so that neither the shortest nor the longest stand for all.
+        chosen = [everything[int((part + 0.5) * len(everything) / count)] for part in range(count)]
+    padded = lambda some: sum(len(batch) * max(len(prompts[i]) for i in batch) for batch in some)  # noqa: E731
+    return chosen, padded(chosen) / padded(everything), padded(everything)
+
+
+def run(model, prompts: list[list[int]], batch: list[int], layer: int) -> np.ndarray:
+    """States [n, n_embd] of the last token of each."""
+    longest = max(len(prompts[i]) for i in batch)
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    mask = torch.zeros(len(batch), longest, dtype=torch.long)
+    for row, i in enumerate(batch):
+        ids[row, : len(prompts[i])] = torch.tensor(prompts[i])
+        mask[row, : len(prompts[i])] = 1
+    padding = {"attention_mask": mask, "logits_to_keep": 1} if len(batch) > 1 else {}
+    out = model(input_ids=ids, output_hidden_states=True, **padding)
+    return out.hidden_states[layer + 1][torch.arange(len(batch)), mask.sum(1) - 1].float().numpy()
+
+
+def measure(base: Path, adapter: Path, prompts: list[list[int]], batches: list[list[int]], layer: int, dtype: torch.dtype):
+    """Seconds (wall, CPU) to load, to put the adapter on and to run the batches, and their states [n, n_embd]."""
     clock = Clock()
     model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     loading = clock.lap()
@@ -92,13 +122,12 @@ def measure(base: Path, adapter: Path, prompts: list[list[int]], chosen: np.ndar
     attaching = clock.lap()
     states = []
     with torch.no_grad():
-        model(input_ids=torch.tensor([prompts[0]]), output_hidden_states=True)  # warm-up
+        run(model, prompts, [0], layer)  # warm-up
         clock.lap()
-        for index in chosen:
-            out = model(input_ids=torch.tensor([prompts[index]]), output_hidden_states=True)
-            states.append(out.hidden_states[layer + 1][0, -1].float().numpy())
+        for batch in batches:
+            states.append(run(model, prompts, batch, layer))
         running = clock.lap()
-    return loading, attaching, running, np.stack(states)
+    return loading, attaching, running, np.concatenate(states)
 
 
 def main() -> None:
@@ -109,6 +138,7 @@ def main() -> None:
     parser.add_argument("--gguf-py", type=Path, required=True, help="gguf-py of the llama.cpp source")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--limit", type=int, default=20, help="prompts to run; the pass is extrapolated by tokens")
+    parser.add_argument("--batch", type=int, default=1, help="prompts at a time, padded")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--states", type=Path, help="keep the states of the prompts that were run, as JSON by prompt")
     parser.add_argument("--folder", type=Path, help="where the base as a Hugging Face folder goes; default beside the GGUF")
@@ -121,13 +151,11 @@ def main() -> None:
     if not base.exists():
         export_base(args.gguf, base, dtype)
     prompts = json.loads((args.input / "prompts.json").read_text())
-    # Evenly spread, as the prompts are ordered by category.
-    chosen = np.linspace(0, len(prompts) - 1, min(args.limit, len(prompts))).round().astype(np.int32)
-    load, attach, running, states = measure(base, args.input / "adapter", prompts, chosen, args.layer, dtype)
+    batches, share, total = batches_of(prompts, args.batch, args.limit)
+    load, attach, running, states = measure(base, args.input / "adapter", prompts, batches, args.layer, dtype)
     if args.states:
+        chosen = [index for batch in batches for index in batch]
         args.states.write_text(json.dumps({str(index): row.tolist() for index, row in zip(chosen, states)}))
-    total = sum(map(len, prompts))
-    share = sum(len(prompts[index]) for index in chosen) / total
     report = {
         "dtype": args.dtype,
         "threads": args.threads,
