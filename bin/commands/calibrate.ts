@@ -1,7 +1,7 @@
 import { Command } from 'commander'
-import { type Calibration, calibrate } from '../../lib/calibration/calibrate.js'
+import type { Calibration } from '../../lib/calibration/calibrate.js'
 import { calibrateBenign } from '../../lib/calibration/calibrate-benign.js'
-import { assertSoundJudge } from '../../lib/calibration/judge-floor.js'
+import { calibrate } from '../../lib/calibration/judged-calibration.js'
 import { saveBundle } from '../../lib/calibration/save-bundle.js'
 import { loadPrior } from '../../lib/detector/prior.js'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
@@ -99,7 +99,6 @@ Example:
     )
     const runs = found.filter(({ dataset }) => !anchor.includes(dataset))
     const left = exclusions.length === 0 ? '' : `, ${exclusions.length} left out`
-    const judged = assertSoundJudge(found, { allow: flags.allowWeakJudge })
     const calibration = await output.during(`calibrating on ${runs.length} runs${left}`, (onProgress) =>
       calibrate(runs, {
         cut: flags.cut,
@@ -111,14 +110,13 @@ Example:
         anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
         pool: prior && { prior, directions: parts!.directions },
         exclusions,
+        allowWeakJudge: flags.allowWeakJudge,
         signal,
         onProgress,
       }),
     )
-    calibration.report.warnings.push(...judged)
-    const labels = found[0]?.source
-    if (out !== undefined)
-      await saveBundle(calibration, { ...parts!, labels }, out, { force: flags.force === true })
+    const { labels } = calibration
+    if (out !== undefined) await saveBundle(calibration, parts!, out, { force: flags.force === true })
     if (flags.json) {
       const { rows: _, ...report } = calibration.report
       return output.json({ out: out ?? null, labels: labels ?? null, ...report })

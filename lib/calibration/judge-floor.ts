@@ -1,11 +1,19 @@
 import { TraitscopeError } from '../errors.js'
 import { judgeFaults } from '../labels/judge-check.js'
+import type { LabelSource } from '../labels/label-source.js'
 import type { LabelledRun } from '../runs/runs.js'
+
+/** Who labelled runs of one judge: the words of a run that knows how good the judge is, where there is one. */
+export function sourceOf(runs: readonly LabelledRun[]): LabelSource | undefined {
+  const sources = runs.flatMap(({ source }) => source ?? [])
+  return sources.find(({ check }) => check !== null) ?? sources[0]
+}
 
 /**
  * Refuses labels by a judge that was found to be no good on answers with known scores: what a detector learns from them is the
- * judge's noise.
+ * judge's noise. One check that it fails is enough, whatever other runs say of it.
  *
+ * @param runs all by one judge
  * @param options.allow go on, and have the faults among the warnings
  * @returns what a reader has to know of the judge, in sentences
  * @throws TraitscopeError JUDGE naming the judge and what is wrong with it
@@ -14,7 +22,7 @@ export function assertSoundJudge(
   runs: readonly LabelledRun[],
   { allow = false }: { allow?: boolean | undefined } = {},
 ): string[] {
-  const source = runs.find((run) => run.source !== undefined)?.source
+  const source = sourceOf(runs)
   if (source === undefined) return []
   const { judge, check } = source
   if (check === null) {
@@ -23,11 +31,12 @@ export function assertSoundJudge(
       ? []
       : [`nobody has checked the judge ${judge.name} on answers with known scores: label --check-judge does`]
   }
-  const faults = judgeFaults(check)
+  const checks = runs.flatMap((run) => run.source?.check ?? [])
+  const faults = [...new Set(checks.flatMap(judgeFaults))]
   if (faults.length > 0 && !allow) {
     throw new TraitscopeError(
       'JUDGE',
-      `the labels are by the judge ${judge.name}, and ${faults.join('; ')}; label with a better judge, or calibrate with --allow-weak-judge`,
+      `the labels are by the judge ${judge.name}, and ${faults.join('; ')}; label with a better judge, or calibrate with --allow-weak-judge (allowWeakJudge)`,
     )
   }
   return faults.map((fault) => `the judge ${judge.name} is not to be relied on: ${fault}`)

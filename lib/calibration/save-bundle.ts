@@ -15,12 +15,13 @@ import { TraitscopeError } from '../errors.js'
 import { publishFolder } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
-import { type LabelSource, sourceJson } from '../labels/label-source.js'
+import { sourceJson } from '../labels/label-source.js'
 import { packageVersion } from '../package.js'
 import { traitPackPath } from '../prompts/trait-pack.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 import type { Calibration } from './calibrate.js'
 import type { BenignCalibration } from './calibrate-benign.js'
+import type { JudgedCalibration } from './judged-calibration.js'
 
 /**
  * Writes a bundle: a directions folder at the detector's layers, with `bundle.json` (what must match, hashes
@@ -29,12 +30,11 @@ import type { BenignCalibration } from './calibrate-benign.js'
  *
  * @param directions the ones that the calibration runs were measured with
  * @param pack the trait pack that they were measured with
- * @param labels who labelled the runs, where that is known
  * @throws TraitscopeError NOT_COMPARABLE when these are others; FILE_EXISTS unless `force`
  */
 export async function saveBundle(
-  calibration: Calibration | BenignCalibration,
-  { directions, pack, labels }: { directions: Directions; pack: TraitPack; labels?: LabelSource | undefined },
+  calibration: (Calibration & Partial<JudgedCalibration>) | BenignCalibration,
+  { directions, pack }: { directions: Directions; pack: TraitPack },
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
@@ -59,7 +59,7 @@ export async function saveBundle(
     schemaVersion: SCHEMA_VERSION,
     kind: 'traitscope-bundle',
     calibratedFor,
-    ...(labels && { labels: sourceJson(labels) }),
+    ...('labels' in calibration && calibration.labels ? { labels: sourceJson(calibration.labels) } : {}),
     ...('benign' in calibration ? { benign: calibration.benign } : {}),
     summary: 'benign' in calibration ? calibration.report.summary : summarize(calibration),
     versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },

@@ -10,6 +10,7 @@ import {
 } from '../conditions/training.js'
 import { norm } from '../estimators/linalg.js'
 import type { FileHash } from '../formats/files/hash.js'
+import { type LabelSource, verdictLabels } from '../labels/label-source.js'
 import type { NoiseFloor, Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
 import { benignVerdict } from './benign-test.js'
 import type { Bundle } from './bundle.js'
@@ -20,6 +21,8 @@ import { type Contribution, notComparable, type Verdict } from './verdict.js'
 /** What a bundle brings to a verdict; of its directions their identity alone. */
 export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign'> & {
   directions: { sha256: string }
+  /** Who labelled the runs behind the detector; every verdict says so. */
+  labels?: LabelSource | null
   /** What is to be said with every verdict. */
   remarks?: readonly string[]
 }
@@ -102,7 +105,7 @@ export class RunVerdicts {
     amplified: readonly AmplifiedProjections[] = [],
     trained?: TrainedBy,
   ): Verdict {
-    const { detector, benign } = this.#by
+    const { detector, benign, labels } = this.#by
     if (this.#refused.length > 0) return notComparable(detector, this.#refused)
     const drift = this.#drift(projections, activationNorms)
     const plain = detector.verdict(drift, {
@@ -121,6 +124,7 @@ export class RunVerdicts {
       }))
     return {
       ...verdict,
+      ...(labels && { labels: verdictLabels(labels) }),
       ...(contributions && { contributions }),
       ...(this.#noiseFloor && { noiseFloor: [...this.#noiseFloor] }),
       ...(amplified.length > 0 && { strengths }),

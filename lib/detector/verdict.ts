@@ -1,4 +1,5 @@
 import type { ScopeDifference } from '../conditions/training.js'
+import type { VerdictLabels } from '../labels/label-words.js'
 
 /** Version of a {@link Verdict} as JSON. Within one version fields are only added, and none changes its meaning. */
 export const VERDICT_SCHEMA = 1
@@ -79,6 +80,8 @@ export interface Verdict {
   /** Sentences for a person: why it is not plainly `ok`. Empty for a plain verdict. */
   reasons: string[]
   basis?: VerdictBasis
+  /** Whose opinion `em` repeats: judge, questions and counting rule of the labels that it was learnt from, where the bundle says. */
+  labels?: VerdictLabels
   contributions?: Contribution[]
   /** How the run was trained unlike the calibration runs; empty when alike. */
   scope?: ScopeDifference[]

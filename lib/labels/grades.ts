@@ -3,7 +3,8 @@ import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, type Json, JsonFields } from '../formats/json/json-fields.js'
-import { describeBasis, type LabelSource, parseSource } from './label-source.js'
+import { type LabelSource, parseSource } from './label-source.js'
+import { describeBasis } from './label-words.js'
 
 /** Judged answers of one checkpoint. */
 export interface EmCounts {

@@ -9,7 +9,8 @@ import { JsonFields } from '../formats/json/json-fields.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import type { LabelRunOptions } from './label-options.js'
-import { describeBasis, type LabelSource, parseSource } from './label-source.js'
+import { type LabelSource, parseSource } from './label-source.js'
+import { describeBasis } from './label-words.js'
 
 export const GRADES_FILE = 'grades.json'
 

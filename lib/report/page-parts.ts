@@ -3,6 +3,7 @@
  * is escaped: names and reasons are made of what files say.
  */
 import { why } from '../detector/driven-by.js'
+import { describeVerdictLabels } from '../labels/label-words.js'
 import { inPercent, percent } from '../percent.js'
 import { escapeXml } from './escape.js'
 import type { Backdrop, Note, Point, RunView } from './run-view.js'
@@ -160,6 +161,7 @@ export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop |
             `${percent(verdict.em)} (${percent(verdict.nominalCoverage, 0)} interval ${intervalText(verdict.interval)})`,
           ],
           ...why(verdict).map((reason): [string, string] => ['why', reason]),
+          ...labelFacts(point),
         ] as [string, string][])
       : []),
     ...(point.judged
@@ -186,6 +188,10 @@ export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop |
   ]
   return `<h3 id="checkpoint">${prose(capital(stepWords(step)))}</h3>${definitions(facts)}`
 }
+
+/** Whose opinion the predicted rate repeats, where the verdict says. */
+export const labelFacts = (point: Point | undefined): [string, string][] =>
+  point?.verdict?.labels ? [['labels behind it', describeVerdictLabels(point.verdict.labels)]] : []
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 export const signed = (share: number): string => `${share < 0 ? '−' : '+'}${percent(Math.abs(share))}`

@@ -8,6 +8,7 @@ import {
   contributionsHtml,
   definitions,
   headlineHtml,
+  labelFacts,
   missingWords,
   notesHtml,
   overviewHtml,
@@ -55,7 +56,7 @@ export function runParts(view: RunView, name: string, shown: Shown): Parts {
     table: `<h3>Checkpoints</h3>${wide('Checkpoints', checkpointTable(view, name, shown))}`,
     read: readFrom(view, shown.limit),
     answers: answersHtml(view),
-    facts: `<h3>What was measured</h3>${definitions([['run', view.run], ['traits', view.traits.join(', ')], ['layer shown', `${view.layer ?? 'unknown'} (0-based block output)`], ...view.facts])}`,
+    facts: `<h3>What was measured</h3>${definitions([['run', view.run], ['traits', view.traits.join(', ')], ['layer shown', `${view.layer ?? 'unknown'} (0-based block output)`], ...view.facts, ...labelFacts(lastPoint(view))])}`,
     missing:
       missing.length === 0
         ? ''

@@ -3,6 +3,7 @@ import type { Conditions } from '../../lib/conditions/conditions.js'
 import type { Detector } from '../../lib/detector/detector.js'
 import { RunVerdicts, trajectoryVerdicts, type VerdictSource } from '../../lib/detector/run-verdicts.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
+import type { LabelSource } from '../../lib/labels/label-source.js'
 import type { Trajectory } from '../../lib/trajectory/trajectory.js'
 import { fakeDirections } from '../directions/fake-directions.js'
 
@@ -244,6 +245,18 @@ describe('trajectoryVerdicts', () => {
     ])
     expect(verdicts[0]).toEqual({ step: 0, verdict: expect.anything() })
     expect(verdicts[1]).toMatchObject({ step: 10, files: [{ path: 'a', sha256: 'b' }], remarks: ['odd'] })
+  })
+
+  it('should say with every rate whose labels it repeats', () => {
+    const { by } = source()
+    const judge = { kind: 'endpoint' as const, name: 'my-judge', version: null, reader: 'sampled' as const }
+    const labels = { judge, questionsSha256: 'q', rule: 'strict' as const, check: null }
+    const said = trajectoryVerdicts({ ...by, labels }, trajectory()).map(({ verdict }) => verdict.labels)
+    expect(said).toEqual([0, 1].map(() => ({ judge, questionsSha256: 'q', rule: 'strict', auroc: null })))
+    const checked = { auroc: { pooled: 0.7, within: 0.8, low: 0.75 } } as NonNullable<LabelSource['check']>
+    const [start] = trajectoryVerdicts({ ...by, labels: { ...labels, check: checked } }, trajectory())
+    expect(start!.verdict.labels!.auroc).toEqual({ within: 0.8, low: 0.75 })
+    expect(trajectoryVerdicts({ ...by, labels: null }, trajectory())[0]!.verdict).not.toHaveProperty('labels')
   })
 
   it('should hand on what is allowed, and the noise floor', () => {

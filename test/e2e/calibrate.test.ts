@@ -26,7 +26,13 @@ interface StepVerdict {
   step: number | 'final'
   files?: unknown[]
   remarks?: string[]
-  verdict: { verdict: string; em: number | null; interval: [number, number] | null; reasons: string[] }
+  verdict: {
+    verdict: string
+    em: number | null
+    interval: [number, number] | null
+    reasons: string[]
+    labels?: object
+  }
 }
 
 const verdictsIn = (stdout: string): StepVerdict[] =>
@@ -132,6 +138,15 @@ describe('traitscope calibrate', () => {
     expect((await work.succeed(['inspect', out])).stdout).toContain(words)
     const measured = await work.run(['measure', ...MODEL, '--bundle', out, TINY_RUN])
     expect(measured.stderr).toContain(`labels behind the verdicts: ${words}`)
+    const folder = work.path('judged-run')
+    const json = await work.run(['measure', ...MODEL, '--bundle', out, TINY_RUN, '-o', folder, '--json'])
+    const said = verdictsIn(json.stdout)
+    expect(schemaErrors('verdicts', said, { ours: true })).toEqual([])
+    for (const { verdict } of said)
+      expect(verdict.labels).toMatchObject({ judge, rule: 'coherent', auroc: { within: 0.6, low: 0.55 } })
+    const page = work.path('judged.html')
+    await work.succeed(['report', folder, '-o', page])
+    expect(readFileSync(page, 'utf8')).toContain(`<dt>labels behind it</dt><dd>${words}`)
     const others = ['--calibration', 'insecure_code,gsm8k', '--held-out', 'bad_medical', '--draws', '10']
     const evaluated = await work.succeed(['evaluate', judged, ...others, '--random-bases', '1'])
     expect(evaluated.stdout).toContain(`labels of judged: ${words}`)

@@ -286,6 +286,10 @@ describe('parts of the page', () => {
       verdict: {
         ...verdict('warn', 0.05, [evil]),
         contributions: [{ trait: evil, category: evil, value: 0.1 }],
+        labels: {
+          judge: { kind: 'endpoint', name: evil, version: evil, reader: 'sampled' },
+          ...{ questionsSha256: evil, rule: 'reference', auroc: null },
+        },
       },
       remarks: [evil],
       files: [{ path: evil, sha256: 'ab'.repeat(32) }],
