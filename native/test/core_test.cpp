@@ -127,7 +127,8 @@ std::vector<uint8_t> lora_gguf(int64_t n_embd, int64_t n_out, float value) {
 void test_plan() {
     const PlanBatch good = tree({1, 2}, {{3}, {4, 5}});
     validate(good, 64, 2);
-    check(true, "plan: should accept a prefix tree");
+    validate(tree({}, {{3}}), 64, 1);
+    check(true, "plan: should accept a prefix tree, and a single token");
     const auto refuses = [&](const char * title, const std::function<void(PlanBatch &)> & spoil) {
         PlanBatch bad = good;
         spoil(bad);
@@ -165,8 +166,9 @@ void test_extract(const std::shared_ptr<Model> & model) {
     check(full.stats.nodes_offered > stopped.stats.nodes_offered,
           "extract: should walk the whole graph without the stop");
     check(full.data == stopped.data, "extract: should give the same bits with and without the early stop");
-    check(extract(*model, request_of(batch, {middle})).data == stopped.data,
-          "extract: should repeat bit for bit");
+    const Result again = extract(*model, request_of(batch, {middle}));
+    check(again.data == stopped.data, "extract: should repeat bit for bit");
+    check(again.stats.decode_seconds > 0.0, "extract: should say how long it decoded");
 
     std::vector<int32_t> all_layers;
     for (int32_t i = 0; i < n_layer; ++i) {
@@ -174,8 +176,11 @@ void test_extract(const std::shared_ptr<Model> & model) {
     }
     const Result all = extract(*model, request_of(batch, all_layers));
     const auto fresh = open_model(std::getenv("CORE_TEST_GGUF"));
-    check(extract(*fresh, request_of(batch, all_layers)).data == all.data,
+    const Result first = extract(*fresh, request_of(batch, all_layers));
+    check(first.data == all.data,
           "extract: a full pass after early stops should equal one in a fresh context");
+    const double second = extract(*fresh, request_of(batch, all_layers)).stats.context_seconds;
+    check(second < first.stats.context_seconds / 4, "extract: should keep its context");
     const auto n_embd = static_cast<size_t>(model->info().n_embd);
     std::vector<float> from_all;
     for (size_t row = 0; row < 3; ++row) {
@@ -253,6 +258,20 @@ void test_extract(const std::shared_ptr<Model> & model) {
                      "extract: should refuse layers that are not there, twice or not in order",
                      [&] { extract(*model, request_of(batch, layers)); });
     }
+    ModelParams roomy;
+    roomy.source.path = std::getenv("CORE_TEST_GGUF");
+    roomy.max_tokens = 2560; // more than llama.cpp takes at once unless it is told
+    ExtractRequest large = request_of(
+        tree({}, std::vector<std::vector<int32_t>>(210, {1, 5, 9, 13, 17, 21, 25, 29, 33, 37})), {middle});
+    large.group_cells = roomy.max_tokens;
+    const Result wide = extract(*Model::open(roomy, {}), large);
+    const Result lone =
+        extract(*model, request_of(tree({}, {{1, 5, 9, 13, 17, 21, 25, 29, 33, 37}}), {middle}));
+    check(wide.stats.computed_tokens == 2100 &&
+              relative_l2({wide.data.end() - static_cast<std::ptrdiff_t>(n_embd), wide.data.end()},
+                          lone.data) < 1e-5,
+          "extract: should decode a large batch at once");
+
     check_throws(ErrorCode::PromptTooLong, "extract: should refuse a batch above the limit",
                  [&] { extract(*model, request_of(tree({}, {std::vector<int32_t>(4096, 1)}), {0})); });
 }

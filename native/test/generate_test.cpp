@@ -88,6 +88,16 @@ void test_slots(Model & model) {
           "slots: should compute the rest of the prompts and every token that is fed back");
     check(together.n_decodes < 7 + 16, "slots: should decode together");
 
+    // Taken over from the first slot, and only where eight tokens or more are gained.
+    for (const int32_t n_common : {7, 8}) {
+        Prompt first(30, 6);
+        Prompt second(30, 7);
+        std::fill_n(first.begin(), n_common, 5);
+        std::fill_n(second.begin(), n_common, 5);
+        check(generate(model, request_of({first, second}, 1, 2)).copied_tokens == (n_common < 8 ? 0 : 8),
+              "slots: should share " + std::to_string(n_common) + " tokens or not");
+    }
+
     // Ends come one by one; new sequences then wait for one another.
     std::vector<Prompt> many;
     for (int32_t i = 0; i < 64; ++i) {
