@@ -44,6 +44,7 @@ export const STAGES = new Map([
   ['geometry', 'the axes of drift'],
   ['evaluation', "the paper's comparison"],
   ['explain', 'why a verdict'],
+  ['first-look', 'a base, in two minutes'],
   ['demo', 'two runs, replayed'],
   ['index', 'the public names'],
 ])

@@ -3,13 +3,13 @@ import type { DirectionMethod } from '../../lib/directions/difference.js'
 import type { Directions, LayerDiagnostics } from '../../lib/directions/directions.js'
 import { saveDirections } from '../../lib/directions/directions-folder.js'
 import { extractDirections } from '../../lib/directions/extract-directions.js'
-import type { HeldOutAuroc } from '../../lib/directions/held-out.js'
 import { worthSentences } from '../../lib/directions/worth.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { ChatTemplate } from '../../lib/prompts/chat-template.js'
 import { loadPassages, type Passages, passageTexts } from '../../lib/prompts/passages.js'
 import { loadTraitPack, selectTraits, type TraitSelection } from '../../lib/prompts/trait-pack.js'
 import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
+import { aurocCell } from '../auroc-cell.js'
 import {
   addLayerChoiceOptions,
   chooseFromFlags,
@@ -179,13 +179,6 @@ function printDiagnostics(output: Output, directions: Directions): void {
         'system prompts that it is tested on, so it says nothing about others',
     )
   }
-}
-
-/** `.61 .42-.80`: the estimate and its interval. */
-function aurocCell(held: HeldOutAuroc | null | undefined): string {
-  if (!held) return '-'
-  const short = (share: number) => share.toFixed(2).replace(/^0/, '')
-  return `${short(held.auroc)} ${held.interval.map(short).join('-')}`
 }
 
 /** The trait whose direction lies most along or against this one, and the cosine. */

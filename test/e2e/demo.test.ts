@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { sha256 } from '../../lib/formats/files/hash.js'
+import { packageRoot } from '../../lib/package.js'
 import { HARMFUL, HARMLESS, makeTinyOrganism } from '../demo/tiny-organism.js'
 import { Workspace } from './workspace.js'
 
@@ -205,3 +206,52 @@ describe('traitscope demo', () => {
     expect(existsSync(work.path('nobody'))).toBe(false)
   })
 })
+
+describe('traitscope demo --model', () => {
+  const model = ['-m', join(packageRoot, 'organisms/models/gemma2/base.gguf'), '-t', '1']
+  const traits = ['--traits', work.write('few.yaml', fewQuestions())]
+
+  it('should say what a base shows, and what to do next', async () => {
+    const { stdout } = await work.succeed(['demo', ...model, ...traits])
+    expect(stdout).toMatch(
+      /^gemma2, .* parameters, weights mostly F16; layers 2, 3 of 4\nspeed: .* tokens\/s up to layer 3/,
+    )
+    expect(stdout).toMatch(/\nread: (all|\d of) 5 questions under every system prompt/)
+    expect(stdout).toMatch(/\nhonesty +1\.00 [\d.]+-1\.00 \*/)
+    expect(stdout).toMatch(/\nnoise floor: rounding alone makes a drift as long as/)
+    expect(stdout).toMatch(
+      /\none checkpoint: [\d.]+ s for \d+ prompts and an adapter's swap; a run of 13 and step 0/,
+    )
+    expect(stdout).toMatch(/\nsteering: \w+ at layer [23], dose 0\.2 added \(\+\)/)
+    expect(stdout).toContain('Nothing was trained and nothing of this is a verdict')
+    const next = stdout.split('\nNext:\n')[1]!.split('\n')
+    expect(next[0]).toMatch(
+      /^ {2}npx traitscope directions -m \S+base\.gguf --traits \S+ --layer [23] -o directions {3}# about/,
+    )
+    expect(next[1]).toMatch(
+      /^ {2}npx traitscope watch -m \S+ --traits \S+ --directions directions --prior out\/$/,
+    )
+  })
+
+  it('should refuse a time that is too short, with the time that it takes', async () => {
+    const { code, stdout, stderr } = await work.run(['demo', ...model, ...traits, '--minutes', '0.0001'])
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toMatch(/about [\d.]+ minutes for this model here .*found 0\.0001; give --minutes [\d.]+/)
+  })
+
+  it.each([
+    [['-m', 'base.gguf', '--speed', '3'], /--speed, which would do nothing there/],
+    [['--minutes', '3'], /expected --model beside options of a first look, found --minutes/],
+    [['-m', 'base.gguf', '--minutes', '0'], /expected --minutes to be above 0/],
+  ])('should refuse what does not go together: %j', async (flags, expected) => {
+    const { code, stderr } = await work.run(['demo', ...flags])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(expected)
+  })
+})
+
+/** The organisms' trait pack with five questions, so that a test is short. */
+function fewQuestions(): string {
+  const text = readFileSync(join(packageRoot, 'organisms/traits.yaml'), 'utf8')
+  return text.replace(/(\nquestions:\n(?: +- .*\n){5})(?: +- .*\n)*/, '$1')
+}
