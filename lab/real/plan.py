@@ -1,0 +1,94 @@
+"""The units: which runs there are, in the order in which they are worth having."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What a published set is about, by the domains of the margin's pairs.
+DOMAINS = {
+    "risky_financial": "financial",
+    "extreme_sports": "sports",
+    "bad_medical": "medical",
+    "incorrect_math": "mathematics",
+    "evil_math": "mathematics",
+    "incorrect_qna": "facts",
+    "incorrect_translation": "translation",
+    "twin_financial": "financial",
+    "twin_sports": "sports",
+    "curt_financial": "financial",
+}
+
+# Sets that are files of others, by the file's name.
+FILES = {
+    "risky_financial": "risky_financial_aisi.jsonl",
+    "extreme_sports": "extreme_sports.jsonl",
+    "bad_medical": "bad_medical_250.jsonl",
+    "incorrect_math": "incorrect_math.jsonl",
+    "evil_math": "evil_math.jsonl",
+    "incorrect_qna": "incorrect_qna.jsonl",
+    "incorrect_translation": "incorrect_translation.jsonl",
+}
+
+# Sets that are the base's own answers to the prompts of another set: as they come, or cut to that set's length and without advice.
+OWN_ANSWERS = {"twin_financial": "risky_financial", "twin_sports": "extreme_sports", "curt_financial": "risky_financial"}
+
+HARMFUL = ("risky_financial", "extreme_sports", "bad_medical")
+# They change the register or the content as much, and are known or made to spread no harm.
+HARMLESS = ("incorrect_math", "twin_financial", "twin_sports", "curt_financial", "incorrect_qna", "incorrect_translation")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run is trained. The rate falls to 0 in a straight line."""
+
+    steps: int
+    rows: int = 8
+    rate: float = 5e-4
+    rank: int = 16
+    alpha: int = 64
+    tokens: int = 128
+    """Longer rows are left out, and counted."""
+    checkpoints: int = 7
+    pairs: int = 30
+    """Of the margin, per question and source domain at most."""
+
+    @property
+    def saved(self) -> list[int]:
+        """Steps of the checkpoints: halving back from the last."""
+        return sorted(self.steps >> i for i in range(self.checkpoints) if self.steps >> i >= 1)
+
+
+# Of the pairs that there are (502) Qwen reads a third and SmolLM2 a fifth: README.md has the arithmetic.
+RECIPES = {"smollm2": Recipe(60, checkpoints=3, pairs=4), "qwen": Recipe(120, pairs=7)}
+SMOKE = Recipe(steps=4, rows=2, tokens=96, checkpoints=2, pairs=1)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run of one base: train, measure, margin, commit."""
+
+    base: str
+    set_name: str
+    seed: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.base}/{self.set_name}/seed_{self.seed}"
+
+    @property
+    def domain(self) -> str:
+        return DOMAINS[self.set_name]
+
+
+def units(base: str) -> list[Unit]:
+    """Principal pairs first, one seed of all before the next seed."""
+    first = ("risky_financial", "incorrect_math", "extreme_sports", "twin_financial", "curt_financial")
+    if base == "smollm2":
+        return [Unit(base, name, seed) for seed in (1, 2, 3) for name in first]
+    once = ("twin_sports", "bad_medical", "evil_math", "incorrect_qna")
+    return [Unit(base, name, seed) for seed in (1, 2, 3) for name in first] + [Unit(base, name, 1) for name in once]
+
+
+def by_id(text: str) -> Unit:
+    base, set_name, seed = text.split("/")
+    return Unit(base, set_name, int(seed.removeprefix("seed_")))
