@@ -284,7 +284,7 @@ export function readSwitchVariables(command: Command, env: NodeJS.ProcessEnv = p
 
 /**
  * What a file of the working directory may not decide, because it may be anybody's: what is run, where data and keys are sent,
- * and which files are written over at an alarm.
+ * who may ask a server, and which files are written over.
  */
 const NEVER_FROM_FILE: ReadonlySet<string> = new Set([
   'on-alarm',
@@ -292,9 +292,26 @@ const NEVER_FROM_FILE: ReadonlySet<string> = new Set([
   'heartbeat',
   'stop-file',
   'checkpoint-file',
+  'trackio',
+  'prometheus',
+  'host',
+  'allow-host',
+  'force',
   'judge-module',
   'judge-url',
 ])
+
+/** @throws TraitscopeError USAGE for a value that a file of the working directory has given */
+export function refuseFromFile(command: Command, name: string): void {
+  if (command.getOptionValueSource(name) !== 'config') return
+  const found = command.options.find((each) => each.attributeName() === name)!
+  throw new TraitscopeError('USAGE', neverFromFile(found, CONFIG_FILE))
+}
+
+function neverFromFile(found: Option, path: string): string {
+  const places = found.envVar === undefined ? 'a flag' : `a flag or the environment (${found.envVar})`
+  return `${path}: ${found.long!.slice(2)} is taken from ${places} only, not from a file of the working directory`
+}
 
 /**
  * Applies `traitscope.config.yaml` of the working directory: top-level keys for every command, a key named after a
@@ -322,12 +339,7 @@ export function applyConfigFile(command: Command, path = CONFIG_FILE): boolean {
         if (strict) throw new TraitscopeError('USAGE', `${path}: ${target.name()} has no option ${key}`)
         continue
       }
-      if (NEVER_FROM_FILE.has(key)) {
-        throw new TraitscopeError(
-          'USAGE',
-          `${path}: ${key} is taken from a flag or the environment (${found.envVar}) only, not from a file of the working directory`,
-        )
-      }
+      if (NEVER_FROM_FILE.has(key)) throw new TraitscopeError('USAGE', neverFromFile(found, path))
       target.setOptionValueWithSource(
         found.attributeName(),
         configValue(found, value, `${path}: ${key}`),

@@ -10,7 +10,7 @@ import { writeFileAtomic } from '../../lib/formats/files/atomic.js'
 import { defaultStateDir } from '../../lib/formats/files/cache-dir.js'
 import { readViews } from '../../lib/report/read-views.js'
 import type { RunView } from '../../lib/report/run-view.js'
-import { option } from '../options.js'
+import { option, refuseFromFile } from '../options.js'
 import { createOutput } from '../output.js'
 
 interface Flags {
@@ -54,7 +54,9 @@ Example:
   $ traitscope export out/ --format tensorboard -o logs && tensorboard --logdir logs
   $ traitscope export measured/ --bundle bundle > checkpoints.csv`,
     )
-    .action(async (paths: string[], flags: Flags) => {
+    .action(async (paths: string[], flags: Flags, made: Command) => {
+      // It is an address then, and a token goes with what is sent.
+      if (flags.format === 'trackio') refuseFromFile(made, 'out')
       const output = createOutput()
       const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
       const views = (

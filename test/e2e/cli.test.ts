@@ -119,6 +119,10 @@ describe('where option values come from', () => {
     ['a module to run', 'label:\n  judge-module: x.mjs\n', 'judge-module is taken from a flag'],
     ['where to send things', 'watch:\n  webhook: http://x\n', 'webhook is taken from a flag'],
     ['a file to write over', 'stop-file: x\n', 'stop-file is taken from a flag'],
+    ['the address of a tracker', 'watch:\n  trackio: http://x\n', 'trackio is taken from a flag'],
+    ['a file that is written over all the time', 'prometheus: x\n', 'prometheus is taken from a flag'],
+    ['an address to listen on', 'serve:\n  host: 0.0.0.0\n', 'host is taken from a flag'],
+    ['replacing files', 'force: true\n', 'force is taken from a flag only'],
     ['a wrong value', `${model}layer: middle\n`, 'layer is "middle": expected whole numbers'],
     ['a wrong choice', `${model}layer: 1\npool: max\n`, 'pool is "max": Allowed choices are last, mean'],
     ['a switch that is no switch', `${model}layer: 1\nraw: often\n`, 'raw must be true or false'],
@@ -129,6 +133,15 @@ describe('where option values come from', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(/^traitscope: traitscope\.config\.yaml.*\[USAGE\]\n$/)
     expect(stderr).toContain(message)
+  })
+
+  it('should not send figures to an address in the config file', async () => {
+    mkdirSync(work.path('sent'))
+    work.write('sent/traitscope.config.yaml', 'export:\n  out: http://127.0.0.1:9\n')
+    const args = ['export', '.', '--format', 'trackio']
+    const { code, stderr } = await work.run(args, { cwd: join(work.folder, 'sent') })
+    expect(code).toBe(2)
+    expect(stderr).toContain('out is taken from a flag only')
   })
 
   it('should ask for help and version however broken the config file is', async () => {
