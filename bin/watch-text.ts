@@ -50,6 +50,9 @@ export class WatchText {
       case 'lost':
         this.#note(event, `step ${event.step} was ${event.type}: ${event.reason}`)
         return
+      case 'unsecured':
+        this.#note(event, `step ${event.step} is not secured: ${event.reason}`)
+        return
       case 'gap': {
         const { after, before, every, count, reason } = event
         const what = count === 1 ? 'a checkpoint' : `${count} checkpoints`

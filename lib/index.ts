@@ -174,6 +174,7 @@ export type {
   RevisedEvent,
   SecuredEvent,
   SkippedEvent,
+  UnsecuredEvent,
   WaitingEvent,
   WatchErrorEvent,
   WatchEvent,

@@ -1,7 +1,7 @@
-import { open } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { TraitscopeError } from '../errors.js'
-import { AppendLog } from '../formats/files/append-log.js'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { AppendLog, identityOf } from '../formats/files/append-log.js'
 import { errnoOf, fileError } from '../formats/files/file-errors.js'
 import { EVENT_SCHEMA, type EventJson, type WatchEvent, watchEventJson } from './watch-events.js'
 
@@ -16,7 +16,7 @@ export type LoggedEvent = EventJson & { schemaVersion: number; time: string; run
  * before anybody is told. One watch writes at a time; any number of readers may follow, see {@link EventReader}.
  */
 export class EventLog implements AsyncDisposable {
-  readonly #log: AppendLog<LoggedEvent>
+  #log: AppendLog<LoggedEvent>
   readonly #run: string
   #seq: number
   #tail: Promise<unknown> = Promise.resolve()
@@ -38,15 +38,38 @@ export class EventLog implements AsyncDisposable {
    */
   static async open(folder: string, run: string, each: (event: LoggedEvent) => void): Promise<EventLog> {
     let seq = 0
-    const log = await AppendLog.open<LoggedEvent>(join(folder, EVENTS_FILE), {
-      key: () => undefined,
-      parse: parseEvent,
-      each: (event) => {
-        seq = event.seq
-        each(event)
-      },
+    const log = await openLog(join(folder, EVENTS_FILE), (event) => {
+      seq = event.seq
+      each(event)
     })
     return new EventLog(log, run, seq)
+  }
+
+  /** True when writing fails for good, until {@link reopen}. */
+  get isBroken(): boolean {
+    return this.#log.broken !== undefined || this.#log.isClosed
+  }
+
+  /**
+   * Opens the file again, or makes it anew where it was removed. Numbers go on.
+   *
+   * @returns whether it was made anew, and how many events are in it beyond the last one that was appended: their appending has
+   * failed, but not before they were written
+   * @throws FILE_VANISHED when another file has its name, or somebody else has written to it; as {@link open}
+   */
+  async reopen(): Promise<{ anew: boolean; found: number }> {
+    const { path, identity, broken } = this.#log
+    const there = await identityAt(path)
+    if (there === identity && isTraitscopeError(broken, 'FILE_VANISHED')) throw broken
+    if (there !== undefined && there !== identity) {
+      throw new TraitscopeError('FILE_VANISHED', `expected ${path} to be as it was left, found another file`)
+    }
+    await this.#log.close()
+    const before = this.#seq
+    this.#log = await openLog(path, ({ seq }) => {
+      this.#seq = Math.max(this.#seq, seq)
+    })
+    return { anew: there === undefined, found: this.#seq - before }
   }
 
   get path(): string {
@@ -81,6 +104,19 @@ export class EventLog implements AsyncDisposable {
   }
 }
 
+const openLog = (path: string, each: (event: LoggedEvent) => void) =>
+  AppendLog.open<LoggedEvent>(path, { key: () => undefined, parse: parseEvent, each })
+
+/** Undefined where there is nothing. */
+async function identityAt(path: string): Promise<string | undefined> {
+  try {
+    return identityOf(await stat(path, { bigint: true }))
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw fileError(error, path)
+  }
+}
+
 /** @throws FILE_INVALID for what is no event of this version. */
 export function parseEvent(value: object, where: string): LoggedEvent {
   const { type, seq, time, run, schemaVersion } = value as Partial<LoggedEvent>
@@ -110,6 +146,7 @@ const CHUNK = 1 << 20
 export class EventReader {
   #offset = 0
   #seq = 0
+  #identity: string | undefined
   readonly path: string
 
   /** @param folder the run's state folder */
@@ -152,9 +189,10 @@ export class EventReader {
     try {
       const file = await open(this.path, 'r')
       try {
-        const { size } = await file.stat()
+        const found = await file.stat({ bigint: true })
         // Begun anew: what was given before is in no file any more.
-        if (size < this.#offset) this.#offset = 0
+        if (identityOf(found) !== this.#identity || found.size < this.#offset) this.#offset = 0
+        this.#identity = identityOf(found)
         for (let length = CHUNK; ; length *= 2) {
           const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, this.#offset)
           if (bytesRead < length || buffer.includes(10)) return buffer.subarray(0, bytesRead)

@@ -9,7 +9,8 @@ export class EventNumbers {
   take(event: WatchEvent): LoggedEvent | undefined {
     const { run, time = new Date().toISOString() } = event
     if (run === undefined) return undefined
-    const seq = event.seq ?? (this.#last.get(run) ?? 0) + 1
+    // What could not be logged has taken a number: that of the log may come a second time.
+    const seq = Math.max(event.seq ?? 0, (this.#last.get(run) ?? 0) + 1)
     this.#last.set(run, seq)
     return { ...watchEventJson(event), schemaVersion: EVENT_SCHEMA, time, run, seq } as LoggedEvent
   }

@@ -141,6 +141,14 @@ export interface SecuredEvent extends EventStamp {
   writtenAt?: string
 }
 
+/** A checkpoint waits where it lies, and is lost if the trainer removes it before its turn. Sent once per reason. */
+export interface UnsecuredEvent extends EventStamp {
+  type: 'unsecured'
+  step: Step
+  path: string
+  reason: string
+}
+
 /** A checkpoint was there while a watch ran, and can no longer be measured. */
 export interface LostEvent extends EventStamp {
   type: 'lost'
@@ -222,6 +230,7 @@ export type WatchEvent =
   | WaitingEvent
   | SkippedEvent
   | SecuredEvent
+  | UnsecuredEvent
   | LostEvent
   | GapEvent
   | FallingBehindEvent

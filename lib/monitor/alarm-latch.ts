@@ -11,8 +11,13 @@ const CLEAR_AFTER = 2
  * and only clearly lower predictions, twice in a row, clear it.
  */
 export class AlarmLatch {
-  #on = false
+  #on: boolean
   #calm = 0
+
+  /** @param on whether it stands already */
+  constructor(on = false) {
+    this.#on = on
+  }
 
   /** Takes the verdicts of a run in order. One that is not comparable changes nothing. */
   next({ verdict, em, threshold }: Pick<Verdict, 'verdict' | 'em' | 'threshold'>): AlarmState {

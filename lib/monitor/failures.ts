@@ -43,3 +43,10 @@ export class Backoff {
     return performance.now() < this.#until
   }
 }
+
+/** The base's file is another one than was opened: no checkpoint's fault. */
+export class BaseChanged extends Error {
+  constructor(override readonly cause: TraitscopeError) {
+    super(cause.message)
+  }
+}

@@ -1,12 +1,14 @@
+import { TraitscopeError } from '../errors.js'
 import type { CheckpointEvent, WatchEvent } from '../events/watch-events.js'
 import { hashCheckpoint } from '../formats/run/checkpoint-folder.js'
 import { filesBelow } from '../formats/run/read-files.js'
 import type { Step } from '../trajectory/trajectory.js'
 import type { Backoff } from './failures.js'
 import type { Measurer } from './measurer.js'
-import type { RunLook, SeenCheckpoint } from './run-look.js'
+import type { RunLook } from './run-look.js'
 import type { RunMemory } from './run-memory.js'
 import type { Secured } from './secured-files.js'
+import type { SeenCheckpoint } from './seen-checkpoint.js'
 
 /** A complete checkpoint that waits to be measured. */
 export interface Candidate {
@@ -130,4 +132,10 @@ export function progressOf({ epoch, loss, writtenMs }: SeenCheckpoint) {
     ...(loss === undefined ? {} : { loss }),
     ...(writtenMs === undefined ? {} : { writtenAt: new Date(writtenMs).toISOString() }),
   }
+}
+
+/** With the trainer's path in place of ours. */
+export function named(error: TraitscopeError, { seen, secured }: Candidate): TraitscopeError {
+  if (secured === undefined || !error.message.includes(secured.path)) return error
+  return new TraitscopeError(error.code, error.message.replaceAll(secured.path, seen.path), { cause: error })
 }

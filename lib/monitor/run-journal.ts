@@ -12,11 +12,13 @@ export type Tell = (event: WatchEvent) => Promise<void>
  * undo. What is no news is not said again.
  */
 export class RunJournal {
-  readonly #log: EventLog | undefined
-  /** Events that could not be logged yet. */
-  readonly #unlogged: WatchEvent[] = []
+  #log: EventLog | undefined
+  /** Events that are not logged yet. */
+  #unlogged: WatchEvent[] = []
+  #tail: Promise<unknown> = Promise.resolve()
   /** What was said last, by what it was about. */
   readonly #said = new Map<string, string>()
+  #baseline: WatchEvent | undefined
   lost = 0
 
   private constructor(
@@ -44,7 +46,8 @@ export class RunJournal {
 
   async tell(event: WatchEvent): Promise<void> {
     if (event.type === 'lost') this.lost++
-    const stamped: WatchEvent = { ...event, time: new Date().toISOString(), run: this.run }
+    const stamped: WatchEvent = { ...event, ...this.#stamp() }
+    if (event.type === 'baseline') this.#baseline = event
     const logged = (await this.#append(stamped)) ?? stamped
     this.memory.apply(watchEventJson(logged))
     await this.pass(logged)
@@ -55,8 +58,8 @@ export class RunJournal {
   }
 
   /** Says once that something fails, and again when it fails otherwise. */
-  async fail(about: Step | 'look' | 'secure', error: TraitscopeError, retryMs?: number): Promise<void> {
-    const of = about === 'look' || about === 'secure' ? {} : { step: about }
+  async fail(about: Step | 'look', error: TraitscopeError, retryMs?: number): Promise<void> {
+    const of = about === 'look' ? {} : { step: about }
     if (!this.isNews(`error ${about}`, error.message)) return
     await this.tell({ type: 'error', ...of, error, ...(retryMs === undefined ? {} : { retryMs }) })
   }
@@ -75,36 +78,84 @@ export class RunJournal {
 
   /** Logs what could not be logged, such as on a full disk. */
   async catchUp(): Promise<void> {
-    while (this.#log && this.#unlogged.length > 0) {
+    if (this.#unlogged.length > 0) await this.#append()
+  }
+
+  /** One after the other. @returns the event as it is logged; undefined when it is not */
+  #append(event?: WatchEvent): Promise<WatchEvent | undefined> {
+    const done = this.#tail.then(async () => {
+      if (this.#log === undefined) return undefined
+      if (event) this.#unlogged.push(event)
+      return this.#write()
+    })
+    this.#tail = done.catch(() => {})
+    return done
+  }
+
+  /** @returns the last of those that wait; undefined when some still do */
+  async #write(): Promise<WatchEvent | undefined> {
+    let last: WatchEvent | undefined
+    for (let mended = false; this.#log && this.#unlogged.length > 0; ) {
       try {
-        await this.#log.append(this.#unlogged[0]!)
+        last = await this.#log.append(this.#unlogged[0]!)
         this.#unlogged.shift()
-      } catch {
-        return
+      } catch (cause) {
+        if (mended || !(await this.#mend(this.#log, cause))) return undefined
+        mended = true
       }
     }
     this.isOver('log')
+    return last
   }
 
-  async #append(event: WatchEvent): Promise<WatchEvent | undefined> {
-    if (this.#log === undefined) return undefined
-    await this.catchUp()
+  /** What is done about a log that cannot be written. @returns whether it can be now */
+  async #mend(log: EventLog, cause: unknown): Promise<boolean> {
+    let failure = asTraitscopeError(cause, `writing ${log.path}`)
     try {
-      if (this.#unlogged.length === 0) return await this.#log.append(event)
-      this.#unlogged.push(event)
-    } catch (cause) {
-      this.#unlogged.push(event)
-      const { code, message } = asTraitscopeError(cause, `writing ${this.#log.path}`)
-      if (!this.isNews('log', code)) return undefined
-      const why = `events cannot be logged, and a watch that begins anew would not know of them: ${message}`
-      const error = new TraitscopeError(code, why, { cause })
-      await this.pass({ type: 'error', error, time: new Date().toISOString(), run: this.run })
+      if (log.isBroken) {
+        const { anew, found } = await log.reopen()
+        this.#unlogged.splice(0, found)
+        if (anew) await this.#beginAnew(log.path)
+        return true
+      }
+    } catch (again) {
+      failure = asTraitscopeError(again, `opening ${log.path}`)
     }
-    return undefined
+    const { code, message } = failure
+    const isOver = code === 'FILE_VANISHED'
+    if (isOver) {
+      this.#log = undefined
+      this.#unlogged = []
+      await log.close()
+    }
+    if (!this.isNews('log', code)) return false
+    const what = isOver ? 'events are logged no more' : 'events cannot be logged'
+    const why = `${what}, and a watch that begins anew would not know of them: ${message}`
+    await this.pass({ type: 'error', error: new TraitscopeError(code, why, { cause }), ...this.#stamp() })
+    return false
+  }
+
+  /** A log that was removed begins with what a watch must know that finds it. */
+  async #beginAnew(path: string): Promise<void> {
+    const { resumed, secured } = this.memory
+    const why = `${path} was removed while the watch ran: it is begun anew, and a watch that begins later measures again what stood there alone`
+    const event: WatchEvent = {
+      type: 'error',
+      error: new TraitscopeError('FILE_VANISHED', why),
+      ...this.#stamp(),
+    }
+    const baseline = this.#baseline && { ...this.#baseline, ...(resumed && { resumed }), ...this.#stamp() }
+    this.#unlogged.unshift(event, ...(baseline ? [baseline] : []), ...secured)
+    await this.pass(event)
+  }
+
+  #stamp() {
+    return { time: new Date().toISOString(), run: this.run }
   }
 
   async close(): Promise<void> {
     await this.catchUp()
+    await this.#tail
     await this.#log?.close()
   }
 }

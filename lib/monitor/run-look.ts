@@ -1,63 +1,18 @@
 import type { Dirent } from 'node:fs'
-import { lstat, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
-import { errnoOf, fileError } from '../formats/files/file-errors.js'
-import { sha256 } from '../formats/files/hash.js'
-import { listFolder } from '../formats/files/list-folder.js'
-import { kindOf } from '../formats/files/read-whole.js'
+import { isTraitscopeError, throwIfAborted } from '../errors.js'
 import { isTensorFile } from '../formats/peft/peft.js'
-import { type Checkpoint, type CheckpointReading, readCheckpointFolder } from '../formats/run/checkpoint.js'
-import { type CheckpointKind, weightsStamp } from '../formats/run/checkpoint-folder.js'
+import { type Checkpoint, readCheckpointFolder } from '../formats/run/checkpoint.js'
+import { weightsStamp } from '../formats/run/checkpoint-folder.js'
 import { findFinal } from '../formats/run/final-weights.js'
-import { contradiction, otherLog } from '../formats/run/leftovers.js'
 import { listRuns, type NestedRun, nestedRuns } from '../formats/run/nested-runs.js'
-import type { LogEntry } from '../formats/run/run-folder.js'
 import { checkpointStep, isStepZero, type StepFolder, stepFolders } from '../formats/run/step-folders.js'
 import { readTrainerState, TRAINER_STATE } from '../formats/run/trainer-state.js'
 import type { Step } from '../trajectory/trajectory.js'
-
-/** A complete checkpoint as a look has found it. */
-export interface SeenCheckpoint {
-  step: Step
-  /** Its own folder; of mlx-lm its tensor file. */
-  folder: string
-  /** Where the weights are. */
-  path: string
-  kind: CheckpointKind
-  /** As `weightsStamp`. */
-  stamp: string
-  writtenMs?: number
-  /** Why it cannot be measured, where that is known already. */
-  fault?: TraitscopeError
-  epoch?: number
-  loss?: number
-  learningRate?: number
-}
-
-/** What is known of a checkpoint from before, so that it need not be read. */
-export type KnownCheckpoint = Pick<SeenCheckpoint, 'path' | 'kind' | 'stamp'>
-
-/** What one look has found. */
-export interface Look {
-  /** Why there is nothing to measure; undefined once there is a checkpoint. */
-  waiting?: string
-  /** Complete ones that are new or have changed. */
-  complete: SeenCheckpoint[]
-  incomplete: { step: number; reason: string }[]
-  /** What stands where a checkpoint should and cannot be read. */
-  unreadable: { step: number; error: TraitscopeError }[]
-  /** Steps that were there at the look before. */
-  gone: number[]
-  /** Folders of step 0. */
-  zero: boolean
-  /** Whether anything is another than at the look before. */
-  changed: boolean
-  /** Folders that have not been read yet: the next look goes on. */
-  unread: number
-  /** Steps of all folders that are there, ascending; undefined when they are those of the look before. */
-  steps?: number[]
-}
+import { FolderListing } from './folder-listing.js'
+import { RunFacts } from './run-facts.js'
+import type { KnownCheckpoint, Look, SeenCheckpoint } from './seen-checkpoint.js'
+import { whatIsAt } from './what-is-at.js'
 
 interface Entry extends StepFolder {
   state: 'unread' | 'incomplete' | 'complete' | 'unreadable'
@@ -74,12 +29,7 @@ const READS = 64
 const NEWEST = 32
 const AGAIN = 100
 const CONCURRENCY = 8
-/** A folder's time may hide what was written in the same moment. */
-const RACY_MS = 2000
-/** Every so many looks the folder is listed whatever its time says: network file systems keep old ones. */
-const LIST_EVERY = 10
 const MOST_WAIT_MS = 5 * 60_000
-const MOST_REMARKS = 20
 
 /**
  * Looks at a run's folder again and again, without changing anything in it. What a look costs does not grow with the checkpoints
@@ -92,19 +42,12 @@ export class RunLook {
   #sorted: Entry[] = []
   #others: Dirent[] = []
   #beside: NestedRun[] = []
-  #listed: string | undefined
-  #named: string | undefined
-  #looks = 0
   #turn = 0
   #zero = false
-  #first: Checkpoint | undefined
-  #hasModels = false
-  #log: readonly LogEntry[] = []
-  #newestMs = 0
   #finalStamp: string | undefined
-  #odd: string[] = []
-  saveSteps: number | undefined
-  maxSteps: number | undefined
+  /** What the checkpoints tell of the run. */
+  readonly facts = new RunFacts()
+  readonly #listing: FolderListing
 
   /**
    * @param known what is known of a step from before this look began, such as by an earlier watch
@@ -118,7 +61,9 @@ export class RunLook {
       /** Milliseconds before what could not be read is tried again; doubles. */
       retryMs: number
     },
-  ) {}
+  ) {
+    this.#listing = new FolderListing(path)
+  }
 
   /** Runs, adapters and models in sub folders that are no part of the run. */
   get beside(): readonly NestedRun[] {
@@ -130,7 +75,7 @@ export class RunLook {
     const unused = this.#beside.length > 0 && !this.isEmpty
     return [
       ...(unused ? [`not measured, since it is no part of this run: ${listRuns(this.#beside)}`] : []),
-      ...this.#odd,
+      ...this.facts.remarks,
     ]
   }
 
@@ -165,7 +110,6 @@ export class RunLook {
       changed: false,
       unread: 0,
     }
-    this.#looks++
     if (!(await this.#list(look))) return look
     await this.#readSome(look, signal)
     await this.#lookAtFinal(look)
@@ -181,51 +125,24 @@ export class RunLook {
 
   /** False when there is no folder. */
   async #list(look: Look): Promise<boolean> {
-    const folder = await this.#folder()
-    if (folder === undefined) {
-      look.waiting =
-        this.#listed === undefined ? 'the run folder does not exist yet' : 'the run folder is gone'
+    const found = await this.#listing.next()
+    if (found === 'same') return true
+    if (found === 'absent') {
+      look.waiting = this.#listing.wasThere ? 'the run folder is gone' : 'the run folder does not exist yet'
       this.#replace([], look)
-      this.#named = undefined
       this.#finalStamp = undefined
       return false
     }
-    const stamp = `${folder.mtimeMs}/${folder.ctimeMs}#${folder.ino}`
-    const fresh = Date.now() - Math.max(folder.mtimeMs, folder.ctimeMs) < RACY_MS
-    const isSame = this.#listed === stamp
-    if (isSame && !fresh && this.#looks % LIST_EVERY !== 0) return true
-    // Names alone are read in a fraction of the time.
-    if (isSame && sha256((await this.#names()).join('\0')) === this.#named) return true
-    const entries = await listFolder(this.path, 'vanished')
-    this.#named = sha256(entries.map(({ name }) => name).join('\0'))
+    const { entries, isOther } = found
     const own = checkpointStep(basename(this.path))
     const steps = stepFolders(this.path, entries)
     const isOne = own !== undefined && steps.length === 0
     this.#replace(isOne ? [{ path: this.path, step: own }] : steps, look)
     this.#others = isOne ? [] : entries.filter(({ name }) => checkpointStep(name) === undefined)
     this.#zero = this.#others.some(({ name }) => isStepZero(name))
-    if (!isSame || this.#looks % LIST_EVERY === 0) {
+    if (isOther)
       this.#beside = isOne ? [] : await nestedRuns(this.path, this.#entries.size > 0 ? 1 : undefined)
-    }
-    this.#listed = stamp
     return true
-  }
-
-  async #folder() {
-    try {
-      const found = await stat(this.path)
-      if (found.isDirectory()) return found
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined
-      throw fileError(error, this.path)
-    }
-    throw new TraitscopeError('FILE_NOT_FOUND', `expected a folder at ${this.path}, found a file`)
-  }
-
-  #names(): Promise<string[]> {
-    return readdir(this.path).catch((error: unknown) => {
-      throw fileError(error, this.path, 'vanished')
-    })
   }
 
   #replace(folders: readonly StepFolder[], look: Look): void {
@@ -310,7 +227,7 @@ export class RunLook {
       // What waiting may mend is tried again; any other fault stays until the files change.
       if (checkpoint.fault?.code === 'FILE_ACCESS') throw checkpoint.fault
       const { text, writtenMs } = await weightsStamp(checkpoint.path, checkpoint.kind)
-      this.#learn(reading, writtenMs)
+      this.facts.learn(reading, writtenMs)
       entry.weights = { path: checkpoint.path, kind: checkpoint.kind, stamp: text }
       this.#settle(entry, 'complete', text, look)
       look.complete.push(this.#seen(checkpoint, text, writtenMs))
@@ -335,7 +252,7 @@ export class RunLook {
 
   #seen(checkpoint: Checkpoint, stamp: string, writtenMs: number | undefined): SeenCheckpoint {
     const { step, folder, path, kind, epoch, loss, learningRate } = checkpoint
-    const fault = checkpoint.fault ?? this.#otherAdapter(checkpoint)
+    const fault = checkpoint.fault ?? this.facts.otherAdapter(checkpoint)
     return {
       ...{ step, folder, path, kind, stamp },
       ...(writtenMs === undefined ? {} : { writtenMs }),
@@ -346,38 +263,10 @@ export class RunLook {
     }
   }
 
-  /** One run trains one adapter: that of the checkpoint that was read first. */
-  #otherAdapter(checkpoint: Checkpoint): TraitscopeError | undefined {
-    const name = this.#first?.adapterName
-    if (name === undefined || checkpoint.adapterName === name) return undefined
-    return new TraitscopeError(
-      'AMBIGUOUS',
-      `${checkpoint.folder} holds the adapter ${checkpoint.adapterName}, but the checkpoints before it ${name}; say which one with --adapter-name NAME`,
-    )
-  }
-
-  #learn({ checkpoint, log, saveSteps, maxSteps }: CheckpointReading, writtenMs = 0): void {
-    if (!checkpoint.fault) this.#first ??= checkpoint
-    if (checkpoint.kind === 'model') this.#hasModels = true
-    this.#newestMs = Math.max(this.#newestMs, writtenMs)
-    this.saveSteps = saveSteps ?? this.saveSteps
-    this.maxSteps = maxSteps ?? this.maxSteps
-    if (!log) return
-    const step = contradiction(log, this.#log)
-    const remark = step === undefined ? undefined : otherLog(checkpoint, step)
-    if (remark !== undefined && !this.#odd.includes(remark)) {
-      this.#odd = [...this.#odd.slice(1 - MOST_REMARKS), remark]
-    }
-    if ((log.at(-1)?.step ?? -1) > (this.#log.at(-1)?.step ?? -1)) this.#log = log
-  }
-
   /** Final weights that are new or have changed. */
   async #lookAtFinal(look: Look): Promise<void> {
     if (this.#others.length === 0) return
-    const like = this.#first && [
-      { ...this.#first, kind: this.#hasModels ? ('model' as const) : this.#first.kind },
-    ]
-    const found = await findFinal(this.path, this.#others, like ?? [], this.options.adapterName)
+    const found = await findFinal(this.path, this.#others, this.facts.like, this.options.adapterName)
     if (found === undefined) {
       this.#finalStamp = undefined
       return
@@ -399,22 +288,6 @@ export class RunLook {
     if (last === 0) return false
     const state = await readTrainerState(join(this.path, TRAINER_STATE)).catch(() => undefined)
     if (state?.globalStep !== undefined) return state.globalStep < last
-    return final.writtenMs !== undefined && final.writtenMs < this.#newestMs
+    return final.writtenMs !== undefined && final.writtenMs < this.facts.newestMs
   }
-}
-
-/** What stands where a checkpoint should, and cannot be read as one; undefined when nothing does. */
-async function whatIsAt(path: string): Promise<TraitscopeError | undefined> {
-  const found = await lstat(path).catch(() => undefined)
-  if (found === undefined || found.isDirectory()) return undefined
-  if (!found.isSymbolicLink()) {
-    return new TraitscopeError('FILE_INVALID', `expected a folder at ${path}, found ${kindOf(found)}`)
-  }
-  const behind = await stat(path).catch((error: unknown) => errnoOf(error) ?? 'unreadable')
-  if (typeof behind !== 'string' && behind.isDirectory()) return undefined
-  const what =
-    typeof behind === 'string'
-      ? `a link that leads ${behind === 'ELOOP' ? 'in a circle' : `nowhere (${behind})`}`
-      : `a link to ${kindOf(behind)}`
-  return new TraitscopeError('FILE_INVALID', `expected a folder at ${path}, found ${what}`)
 }

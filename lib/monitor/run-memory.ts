@@ -1,8 +1,8 @@
 import type { LoggedEvent } from '../events/event-log.js'
-import type { AlarmState, EventJson, SecuredEvent } from '../events/watch-events.js'
+import type { AlarmState, EventJson, ResumedFrom, SecuredEvent } from '../events/watch-events.js'
 import type { Step } from '../trajectory/trajectory.js'
 import { AlarmLatch } from './alarm-latch.js'
-import type { KnownCheckpoint } from './run-look.js'
+import type { KnownCheckpoint } from './seen-checkpoint.js'
 
 /** What is remembered of a step: a few strings, whatever its event held. */
 interface StepMemory {
@@ -28,6 +28,7 @@ export class RunMemory {
   readonly #seen = new Set<number>()
   #newest: { step: number; writtenMs: number } | undefined
   #conditions: string | undefined
+  #standsFromBefore = false
   lastEvent: string | undefined
 
   /** @param conditions as `watchedUnder`: what was measured under others does not count */
@@ -39,6 +40,8 @@ export class RunMemory {
       case 'baseline':
         if (this.#conditions !== undefined && this.#conditions !== event.conditions) this.#forget()
         this.#conditions = event.conditions
+        // Of a log that was begun anew: the verdicts before it are gone.
+        if (this.#steps.size === 0) this.#standsFromBefore = event.resumed?.alarm === 'standing'
         return
       case 'secured':
         this.#secured.set(event.folder, event)
@@ -66,6 +69,9 @@ export class RunMemory {
         this.#see(event.step)
         if (event.adapterSha256 !== undefined) this.#release(event.step, event.adapterSha256)
         return
+      case 'unsecured':
+        this.#see(event.step)
+        return
       case 'waiting':
         if (event.step !== undefined) this.#see(event.step)
     }
@@ -76,8 +82,11 @@ export class RunMemory {
     return this.#conditions !== undefined && this.#conditions !== this.conditions
   }
 
-  get isNew(): boolean {
-    return this.lastEvent === undefined
+  /** What the events so far leave to go on from; undefined when there are none, or only of other conditions. */
+  get resumed(): ResumedFrom | undefined {
+    const { lastEvent, measured, secured, alarm } = this
+    if (this.isOfOthers || lastEvent === undefined) return undefined
+    return { lastEvent, measured, secured: secured.length, alarm }
   }
 
   /** True until a checkpoint has been seen. */
@@ -155,8 +164,8 @@ export class RunMemory {
       if (verdict && (step === 'final' || this.#seen.has(step))) verdicts.set(order(step), verdict)
     }
     if (more) verdicts.set(order(more.step), more.verdict)
-    const latch = new AlarmLatch()
-    let on = false
+    let on = this.#standsFromBefore
+    const latch = new AlarmLatch(on)
     for (const at of [...verdicts.keys()].sort((a, b) => a - b)) {
       const state = latch.next(verdicts.get(at)!)
       on = state === 'raised' || state === 'standing'
@@ -196,6 +205,7 @@ export class RunMemory {
   #forget(): void {
     this.#steps.clear()
     this.#stepsBySha.clear()
+    this.#standsFromBefore = false
   }
 }
 

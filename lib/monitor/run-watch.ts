@@ -1,21 +1,24 @@
-import { basename, join } from 'node:path'
-import { asTraitscopeError, TraitscopeError } from '../errors.js'
+import { join } from 'node:path'
+import { asTraitscopeError, type TraitscopeError } from '../errors.js'
 import type { WatchEvent } from '../events/watch-events.js'
-import { isTensorFile } from '../formats/peft/peft.js'
 import type { Step } from '../trajectory/trajectory.js'
-import { Backoff, failureOf } from './failures.js'
-import { gapsBefore, saveInterval } from './gaps.js'
+import { Backoff, BaseChanged, failureOf } from './failures.js'
 import {
   type Candidate,
   IN_PLACE,
   measureCandidate,
+  named,
   type PassOptions,
   progressOf,
 } from './measure-candidate.js'
 import type { Measurer } from './measurer.js'
+import { RunGaps } from './run-gaps.js'
 import { RunJournal, type Tell } from './run-journal.js'
-import { type Look, RunLook, type SeenCheckpoint } from './run-look.js'
-import { type Secured, SecuredFiles, type SecureMode } from './secured-files.js'
+import { RunLook } from './run-look.js'
+import { isStillThere, RunSecuring } from './run-securing.js'
+import type { SecureMode } from './secured-files.js'
+import type { Look, SeenCheckpoint } from './seen-checkpoint.js'
+import { WaitingLine } from './waiting-line.js'
 
 /** What all runs of a watch share. */
 export interface RunWatchOptions {
@@ -34,20 +37,14 @@ export interface RunWatchOptions {
 /** Watches one run: what is new in its folder, what waits to be measured, and what is remembered of it. */
 export class RunWatch {
   readonly #look: RunLook
-  readonly #files: SecuredFiles | undefined
-  readonly #pending = new Map<string, Candidate>()
+  readonly #securing: RunSecuring
+  readonly #line: WaitingLine
   readonly #incomplete = new Map<number, string>()
   /** Steps that are gone and were told to be lost. */
   readonly #lost = new Set<Step>()
   readonly #lookBackoff: Backoff
-  readonly #began: string | undefined
-  #present: readonly number[] = []
-  #presentAtFirst: ReadonlySet<number> = new Set()
-  /** Steps before which gaps were looked for. */
-  readonly #placed: Set<number>
-  #measuring: Candidate | undefined
+  readonly #gaps: RunGaps
   #isFirst = true
-  #found = 0
   #finalAliasOf: number | undefined
   measured = 0
 
@@ -58,11 +55,10 @@ export class RunWatch {
   ) {
     const { state, secure, adapterName, newestFirst, retryMs } = options
     const { memory } = journal
-    if (state !== undefined && secure !== 'off')
-      this.#files = new SecuredFiles(join(state, 'secured'), secure)
-    this.#began = memory.lastEvent
-    this.#placed = new Set(memory.seen)
+    this.#securing = new RunSecuring(state && join(state, 'secured'), secure, journal)
+    this.#gaps = new RunGaps(memory.seen, memory.lastEvent)
     this.#lookBackoff = new Backoff(retryMs)
+    this.#line = new WaitingLine(retryMs)
     const known = (step: number) => memory.known(step)
     this.#look = new RunLook(path, { adapterName, newestFirst, known, retryMs })
   }
@@ -88,41 +84,32 @@ export class RunWatch {
 
   /** Those that may be measured now. */
   get candidates(): Candidate[] {
-    return [...this.#pending.values()].filter((one) => one !== this.#measuring && !one.backoff.waits)
+    return this.#line.ready
   }
 
   get backlog(): number {
-    return this.#pending.size - Number(this.#measuring !== undefined)
+    return this.#line.length
   }
 
   /** How many of those that wait are secured. */
   get securedBacklog(): number {
-    return [...this.#pending.values()].filter(({ secured }) => secured !== undefined).length
+    return this.#line.secured
   }
 
   /** Says that step 0 is known, and takes over what was secured and not measured. */
   async begin(measurer: Measurer): Promise<void> {
-    const { lastEvent, measured, secured, alarm, isOfOthers } = this.journal.memory
-    const resumed =
-      isOfOthers || lastEvent === undefined
-        ? undefined
-        : { lastEvent, measured, secured: secured.length, alarm }
+    const { secured, resumed } = this.journal.memory
     await this.journal.tell({ ...measurer.baseline, ...(resumed && { resumed }) })
-    await this.#files?.sweep(new Set(secured.map(({ folder }) => folder)))
+    await this.#securing.sweep(secured)
     for (const event of secured) {
-      const { step, path, folder, how, bytes, adapterSha256, files, epoch, loss, writtenAt } = event
-      const at = await this.#files?.find(event, isTensorFile(path) ? basename(path) : undefined)
-      if (at === undefined) {
-        await this.#lose(step, 'its files were secured and are gone from the state', adapterSha256)
-        continue
-      }
-      const seen: SeenCheckpoint = {
-        ...{ step, path, folder: path, kind: 'adapter', stamp: '' },
-        ...(epoch === undefined ? {} : { epoch }),
-        ...(loss === undefined || loss === null ? {} : { loss }),
-        ...(writtenAt === undefined ? {} : { writtenMs: Date.parse(writtenAt) }),
-      }
-      this.#wait(seen, { folder, path: at, how, bytes, adapterSha256, files: [...files] })
+      const found = await this.#securing.find(event)
+      if (found) this.#line.add(found.seen, found.secured)
+      else if (!(await isStillThere(event)))
+        await this.#lose(
+          event.step,
+          'its files were secured and are gone from the state',
+          event.adapterSha256,
+        )
     }
   }
 
@@ -148,10 +135,10 @@ export class RunWatch {
     }
     this.#lookBackoff.succeeded()
     this.journal.isOver('error look')
-    const before = this.#found
+    const before = this.#line.found
     await this.#tellOf(look)
     this.#isFirst = false
-    return { changed: look.changed, unread: look.unread, found: this.#found - before }
+    return { changed: look.changed, unread: look.unread, found: this.#line.found - before }
   }
 
   async #tellOf(look: Look): Promise<void> {
@@ -164,9 +151,8 @@ export class RunWatch {
       await journal.tell({ type: 'skipped', step: 0, reason })
     }
     for (const step of look.gone) await this.#gone(step)
-    if (look.steps) this.#present = look.steps
-    if (this.#isFirst) this.#presentAtFirst = new Set(this.#present)
-    await this.#tellGaps()
+    this.#gaps.found(look.steps)
+    for (const gap of this.#gaps.next(journal.memory.seen, this.#look.facts)) await journal.tell(gap)
     for (const { step, reason } of look.incomplete) await this.#isIncomplete(step, reason)
     for (const { step, error } of look.unreadable) await journal.fail(step, error, this.options.retryMs)
     for (const seen of look.complete) await this.#take(seen)
@@ -178,25 +164,6 @@ export class RunWatch {
     // How much of a file is there is no news.
     if (!this.journal.isNews(`wait ${step}`, reason.replaceAll(/\d+/g, '0'))) return
     await this.journal.tell({ type: 'waiting', step, reason })
-  }
-
-  /** Steps between those that are known, by the trainer's save interval; as soon as that is known. */
-  async #tellGaps(): Promise<void> {
-    const fresh = this.#present.filter((step) => !this.#placed.has(step))
-    if (fresh.length === 0) return
-    const known = [...new Set([...this.journal.memory.seen, ...this.#present])].sort((a, b) => a - b)
-    const every = saveInterval(known, this.#look.saveSteps, this.#look.maxSteps)
-    if (every === undefined) return
-    for (const step of fresh) this.#placed.add(step)
-    const now = new Date().toISOString()
-    const isFirst = fresh.some((step) => this.#presentAtFirst.has(step))
-    const reason = !isFirst
-      ? 'they came and went between two looks: a shorter --interval sees more'
-      : this.#began === undefined
-        ? `they were saved and removed before this watch began, at ${now}`
-        : `no watch of this run was there between ${this.#began} and ${now}`
-    for (const gap of gapsBefore(fresh, known, every))
-      await this.journal.tell({ type: 'gap', ...gap, reason })
   }
 
   async #take(seen: SeenCheckpoint): Promise<void> {
@@ -211,20 +178,20 @@ export class RunWatch {
       return journal.tell({ type: 'skipped', step, reason })
     }
     if (fault) return journal.fail(step, fault)
-    const secured = await this.#secure(seen)
+    const secured = await this.#securing.secure(seen)
     if (secured === undefined) {
-      const before = this.#pending.get(String(step))
-      if (before && before !== this.#measuring && before.seen.stamp !== seen.stamp)
+      const before = this.#line.get(String(step))
+      if (before && before !== this.#line.measuring && before.seen.stamp !== seen.stamp)
         await this.#lose(step, 'its files were written anew before its turn')
-      return this.#wait(seen, undefined)
+      return this.#line.add(seen, undefined)
     }
     const { folder, how, adapterSha256, bytes, files } = secured
-    const isWaiting = this.#pending.has(folder)
+    const isWaiting = this.#line.get(folder) !== undefined
     if (!isWaiting && journal.memory.sha256Of(step) === adapterSha256) {
       journal.memory.note(step, seen)
-      return this.#files!.release(secured)
+      return this.#securing.release(secured)
     }
-    this.#wait(seen, secured)
+    this.#line.add(seen, secured)
     if (isWaiting) return
     await journal.tell({
       ...{ type: 'secured', step, path: seen.path, adapterSha256, how, folder, bytes, files },
@@ -236,43 +203,18 @@ export class RunWatch {
     return this.#isFirst && !this.options.once && this.journal.memory.isAtStart && !this.#look.hasSteps
   }
 
-  async #secure(seen: SeenCheckpoint): Promise<Secured | undefined> {
-    try {
-      const secured = await this.#files?.secure(seen)
-      this.journal.isOver('error secure')
-      return secured
-    } catch (cause) {
-      const error = asTraitscopeError(cause, `securing ${seen.path}`)
-      // Everything else is said when it is measured from where it lies.
-      if (error.code === 'FILE_ACCESS') {
-        const why = `step ${seen.step} cannot be secured and is measured from where it lies: ${error.message}`
-        await this.journal.fail('secure', new TraitscopeError(error.code, why, { cause }))
-      }
-      return undefined
-    }
-  }
-
-  #wait(seen: SeenCheckpoint, secured: Secured | undefined): void {
-    const key = secured?.folder ?? String(seen.step)
-    const before = this.#pending.get(key)
-    if (before !== undefined && before === this.#measuring) return
-    if (before === undefined) this.#found++
-    const backoff = before?.backoff ?? new Backoff(this.options.retryMs)
-    this.#pending.set(key, { seen, secured, backoff })
-  }
-
   /** A step's folder is no longer there. */
   async #gone(step: number): Promise<void> {
     const { journal } = this
     const reason = this.#incomplete.get(step)
     this.#incomplete.delete(step)
     journal.isOver(`wait ${step}`)
-    this.#placed.delete(step)
+    this.#gaps.forget(step)
     const isTold = journal.isOver(`error ${step}`) || this.#lost.delete(step)
-    const mine = [...this.#pending].filter(([, { seen }]) => seen.step === step)
-    if (mine.some(([, one]) => one === this.#measuring)) return
-    const unsecured = mine.filter(([, { secured }]) => secured === undefined)
-    for (const [key] of unsecured) this.#pending.delete(key)
+    const mine = this.#line.of(step)
+    if (mine.some((one) => one === this.#line.measuring)) return
+    const unsecured = mine.filter(({ secured }) => secured === undefined)
+    for (const one of unsecured) this.#line.drop(one)
     if (unsecured.length > 0) return this.#lose(step, 'it disappeared before its turn')
     if (mine.length > 0 || isTold || journal.memory.sha256Of(step) !== undefined) return
     const when = reason === undefined ? 'read' : `complete: ${reason}`
@@ -288,7 +230,7 @@ export class RunWatch {
   async measure(candidate: Candidate, measurer: Measurer, options: PassOptions): Promise<number | undefined> {
     const { seen, secured } = candidate
     const { path: run, journal } = this
-    this.#measuring = candidate
+    this.#line.measuring = candidate
     try {
       const parts = { run, look: this.#look, memory: journal.memory, measurer }
       const { event, aliasOf } = await measureCandidate(candidate, parts, options)
@@ -297,15 +239,15 @@ export class RunWatch {
       journal.isOver(`error ${seen.step}`)
       if (event) await journal.tell(event)
       // Not before: until it is told, a look must know it as one that waits.
-      this.#drop(candidate)
-      if (secured) await this.#files!.release(secured)
+      this.#line.drop(candidate)
+      await this.#securing.release(secured)
       return event?.type === 'checkpoint' ? event.milliseconds : undefined
     } catch (cause) {
       if (options.signal.aborted || cause instanceof BaseChanged) throw cause
       await this.#failed(candidate, named(asTraitscopeError(cause, `measuring ${seen.path}`), candidate))
       return undefined
     } finally {
-      this.#measuring = undefined
+      this.#line.measuring = undefined
       options.onProgress?.(seen.step, 1)
     }
   }
@@ -319,14 +261,18 @@ export class RunWatch {
     if (failure === 'environment' && !this.options.once) {
       return journal.fail(step, error, backoff.failed())
     }
-    this.#drop(candidate)
-    if (secured) await this.#files!.release(secured)
+    this.#line.drop(candidate)
+    await this.#securing.release(secured)
     if (failure === 'incomplete') {
       this.#look.forget(step)
       if (secured) return this.#lose(step, IN_PLACE, secured.adapterSha256)
       return this.#isIncomplete(step, error.message)
     }
-    if (failure === 'gone') return this.#lose(step, error.message, secured?.adapterSha256)
+    if (failure === 'gone') {
+      // Somebody may have emptied the state: the trainer's own files are read again then.
+      if (secured && (await isStillThere({ ...secured, path: seen.path }))) return this.#look.forget(step)
+      return this.#lose(step, error.message, secured?.adapterSha256)
+    }
     await journal.fail(step, error)
   }
 
@@ -335,17 +281,12 @@ export class RunWatch {
     await this.journal.lose(step, reason, adapterSha256)
   }
 
-  #drop(candidate: Candidate): void {
-    for (const [key, one] of this.#pending) if (one === candidate) this.#pending.delete(key)
-  }
-
   /** What there is to say at the end. */
   get summary() {
-    const pending = [...this.#pending.values()].map(({ seen }) => seen.step)
     return {
       measured: this.measured,
       lost: this.journal.lost,
-      unfinished: [...new Set<Step>([...this.#incomplete.keys(), ...pending])],
+      unfinished: [...new Set<Step>([...this.#incomplete.keys(), ...this.#line.steps])],
       ...(this.#finalAliasOf === undefined ? {} : { finalAliasOf: this.#finalAliasOf }),
     }
   }
@@ -357,17 +298,4 @@ export class RunWatch {
   close(): Promise<void> {
     return this.journal.close()
   }
-}
-
-/** The base's file is another one than was opened: no checkpoint's fault. */
-export class BaseChanged extends Error {
-  constructor(override readonly cause: TraitscopeError) {
-    super(cause.message)
-  }
-}
-
-/** With the trainer's path in place of ours. */
-function named(error: TraitscopeError, { seen, secured }: Candidate): TraitscopeError {
-  if (secured === undefined || !error.message.includes(secured.path)) return error
-  return new TraitscopeError(error.code, error.message.replaceAll(secured.path, seen.path), { cause: error })
 }

@@ -5,7 +5,7 @@ import { errnoOf, fileError } from '../formats/files/file-errors.js'
 import { adapterFiles, isTensorFile } from '../formats/peft/peft.js'
 import { checkWeights } from '../formats/run/checkpoint.js'
 import { hashCheckpoint, weightsStamp } from '../formats/run/checkpoint-folder.js'
-import type { SeenCheckpoint } from './run-look.js'
+import type { SeenCheckpoint } from './seen-checkpoint.js'
 
 /** How the files of a checkpoint are kept until it is measured; `link` copies where a link cannot be made. */
 export type SecureMode = 'link' | 'copy' | 'off'
@@ -23,8 +23,17 @@ export interface Secured {
   files: string[]
 }
 
+/** Why files are not kept; without a reason where they have just changed and are looked at again. */
+export interface Unsecured {
+  reason?: string
+}
+
 /** Of copies that wait to be measured; links take no room until the trainer deletes the file. */
 const MOST_COPIED_BYTES = 8 * 2 ** 30
+const WHOLE_MODEL =
+  'whole models are not kept from rotation, since they are too large: those that the trainer removes before their turn are lost'
+const NO_ROOM =
+  'copies of 8 GiB wait already, and a link cannot be made: what the trainer removes before its turn is lost'
 /** What tells of the template of the training, copied as it is small. */
 const TEMPLATE_FILES = ['chat_template.jinja', 'tokenizer_config.json', 'chat_template.json']
 const MOST_TEMPLATE_BYTES = 32 * 2 ** 20
@@ -43,13 +52,12 @@ export class SecuredFiles {
   ) {}
 
   /**
-   * Secures an adapter. Undefined for a whole model, which is too large, when copies take too much room already, and
-   * when the files changed meanwhile.
+   * Secures an adapter; not a whole model, which is too large, nor what copies have no room for.
    *
    * @throws TraitscopeError as `hashCheckpoint`; FILE_ACCESS when there is no room, FILE_VANISHED when the files go
    */
-  async secure({ step, path, kind, stamp }: SeenCheckpoint): Promise<Secured | undefined> {
-    if (kind !== 'adapter') return undefined
+  async secure({ step, path, kind, stamp }: SeenCheckpoint): Promise<Secured | Unsecured> {
+    if (kind !== 'adapter') return { reason: WHOLE_MODEL }
     const { config, tensors } = await adapterFiles(path, 'vanished')
     const temporary = join(this.parent, `.${process.pid}-${step}.tmp`)
     await rm(temporary, { recursive: true, force: true })
@@ -59,13 +67,13 @@ export class SecuredFiles {
       })
       const size = (await stat(tensors)).size
       const how = await this.#keep(tensors, join(temporary, basename(tensors)), size)
-      if (how === undefined) return undefined
+      if (how === undefined) return { reason: NO_ROOM }
       await copyFile(config, join(temporary, basename(config)))
       await this.#copyTemplate(dirname(tensors), temporary)
       const inside = isTensorFile(path) ? basename(path) : '.'
       await checkWeights(join(temporary, inside), kind)
       const adapterSha256 = await hashCheckpoint(join(temporary, inside))
-      if ((await weightsStamp(path, kind)).text !== stamp) return undefined
+      if ((await weightsStamp(path, kind)).text !== stamp) return {}
       const folder = `${step}-${adapterSha256.slice(0, 16)}`
       const target = join(this.parent, folder)
       // What is there may be being measured at this moment.

@@ -9,14 +9,15 @@ import type { EndEvent, EndReason, WatchEvent } from '../events/watch-events.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { sweepAbandoned } from '../formats/files/owner.js'
 import type { Model } from '../model/model.js'
-import type { Step } from '../trajectory/trajectory.js'
-import { Backoff } from './failures.js'
+import { BaseFailures } from './base-failures.js'
+import { Backoff, BaseChanged } from './failures.js'
 import type { Candidate } from './measure-candidate.js'
 import { ModelKeeper } from './model-keeper.js'
 import { Pace } from './pace.js'
 import type { Tell } from './run-journal.js'
 import { isPattern, matchingRuns, refuseParent } from './run-patterns.js'
-import { BaseChanged, RunWatch } from './run-watch.js'
+import { RunWatch } from './run-watch.js'
+import { Turns } from './turns.js'
 import type { WatchRunOptions } from './watch-options.js'
 
 /** A failure that may pass is tried again after so many intervals at first. */
@@ -32,19 +33,16 @@ export class WatchSession {
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   readonly #pace = new Pace()
-  readonly #baseBackoff: Backoff
+  readonly #base: BaseFailures
   readonly #intervalMs: number
   readonly #newestFirst: boolean
-  /** By run, the first step that was the last one of interest or a later one. */
-  readonly #past = new Map<string, number>()
-  #turns: RunWatch[] = []
+  readonly #turns: Turns
   #keeper: ModelKeeper | undefined
   #end: EndReason | undefined
   #ownEnd: EndEvent | undefined
   #lookedAt = false
   #busy = false
   #changedMs = 0
-  #baseProblem: string | undefined
   #wake: () => void = () => {}
 
   constructor(
@@ -57,7 +55,8 @@ export class WatchSession {
     const { signal, intervalMs = 2000, once = false, order = once ? 'oldest' : 'newest' } = options
     this.#intervalMs = intervalMs
     this.#newestFirst = order === 'newest'
-    this.#baseBackoff = new Backoff(this.#retryMs)
+    this.#turns = new Turns({ newestFirst: this.#newestFirst, untilStep: options.untilStep })
+    this.#base = new BaseFailures(this.#retryMs)
     this.#signal = AbortSignal.any([this.#stop.signal, ...(signal ? [signal] : [])])
   }
 
@@ -111,15 +110,13 @@ export class WatchSession {
       tell: (event) => this.#tell(event),
     })
     this.#runs.set(resolve(path), run)
-    this.#turns.push(run)
+    this.#turns.add(run)
     return run
   }
 
   async #beginRun(run: RunWatch): Promise<void> {
     await run.begin(this.#keeper!.measurer)
-    const { untilStep } = this.options
-    const known = untilStep === undefined ? undefined : run.firstFrom(untilStep)
-    if (known !== undefined) this.#past.set(run.path, known)
+    this.#turns.begin(run)
   }
 
   /** Runs that a pattern stands for since the last look. */
@@ -163,7 +160,7 @@ export class WatchSession {
       this.#wake()
       if (this.options.once && this.#lookedAt) return
       if (this.#isIdle()) return this.#finish('idle')
-      if (!this.#busy && this.#next() === undefined) await this.#keeper!.rest()
+      if (!this.#busy && this.#turns.next() === undefined) await this.#keeper!.rest()
       const wait = unread > 0 ? Math.min(AT_ONCE_MS, this.#intervalMs) : this.#intervalMs
       await sleep(wait, undefined, { signal: this.#signal })
     }
@@ -172,7 +169,7 @@ export class WatchSession {
   /** Only a look that found nothing counts, so that a slow measurement is never taken for idleness. */
   #isIdle(): boolean {
     const { idleMs } = this.options
-    const isReady = !this.#baseBackoff.waits && this.#next() !== undefined
+    const isReady = !this.#base.waits && this.#turns.next() !== undefined
     if (idleMs === undefined || this.#busy || isReady) return false
     return performance.now() - this.#changedMs >= idleMs
   }
@@ -180,10 +177,9 @@ export class WatchSession {
   /** Measures what waits, one after the other. */
   async #passes(): Promise<void> {
     for (;;) {
-      const next = this.#baseBackoff.waits ? undefined : this.#next()
+      const next = this.#base.waits ? undefined : this.#turns.next()
       if (next === undefined) {
-        if (this.#lookedAt && this.#past.size > 0 && this.#past.size >= this.#runs.size)
-          return this.#finish('until-step')
+        if (this.#lookedAt && this.#turns.areOver) return this.#finish('until-step')
         if (this.options.once && this.#lookedAt) return this.#finish('once')
         await this.#woken()
         continue
@@ -198,15 +194,18 @@ export class WatchSession {
   }
 
   async #measure(run: RunWatch, candidate: Candidate): Promise<void> {
-    this.#turns = [...this.#turns.filter((one) => one !== run), run]
+    this.#turns.had(run)
     try {
       const keeper = this.#keeper!
-      const open = () => keeper.ready()
-      const measurer = await (keeper.isOpen ? open() : this.#orBaseFails(run, open))
+      const orFails = <T>(use: () => Promise<T>) =>
+        this.#base.orFails(use, { what: `using ${keeper.path}`, signal: this.#signal }, (error, retryMs) =>
+          run.tell({ type: 'error', error, retryMs }),
+        )
+      const measurer = await (keeper.isOpen ? keeper.ready() : orFails(() => keeper.ready()))
       const milliseconds = await run.measure(candidate, measurer, {
         signal: this.#signal,
         backlog: () => this.#backlog,
-        checkBase: () => this.#orBaseFails(run, () => keeper.checkBase()),
+        checkBase: () => orFails(() => keeper.checkBase()),
         onProgress: this.options.onProgress,
       })
       if (milliseconds === undefined) return
@@ -220,51 +219,8 @@ export class WatchSession {
     }
   }
 
-  /** Does something that needs the base. @throws BaseChanged when it fails, which is told once; it is tried again later */
-  async #orBaseFails<T>(run: RunWatch, use: () => Promise<T>): Promise<T> {
-    try {
-      const result = await use()
-      this.#baseBackoff.succeeded()
-      this.#baseProblem = undefined
-      return result
-    } catch (cause) {
-      if (this.#signal.aborted) throw cause
-      const error = asTraitscopeError(cause, `using ${this.#keeper!.path}`)
-      const retryMs = this.#baseBackoff.failed()
-      if (this.#baseProblem !== error.message) {
-        this.#baseProblem = error.message
-        await run.tell({ type: 'error', error, retryMs })
-      }
-      throw new BaseChanged(error)
-    }
-  }
-
   get #backlog(): number {
     return [...this.#runs.values()].reduce((sum, run) => sum + run.backlog, 0)
-  }
-
-  /** Of the run whose turn it is, the newest or the oldest; the final weights last. */
-  #next(): { run: RunWatch; candidate: Candidate } | undefined {
-    const sign = this.#newestFirst ? -1 : 1
-    const order = (step: Step) => (step === 'final' ? Number.POSITIVE_INFINITY : sign * step)
-    for (const run of this.#turns) {
-      const last = this.#lastOf(run)
-      const [candidate] = run.candidates
-        .filter(({ seen: { step } }) => (step === 'final' ? !this.#past.has(run.path) : step <= last))
-        .sort((a, b) => order(a.seen.step) - order(b.seen.step))
-      if (candidate) return { run, candidate }
-    }
-    return undefined
-  }
-
-  /** The step behind which nothing is looked at. */
-  #lastOf(run: RunWatch): number {
-    const { untilStep } = this.options
-    if (untilStep === undefined) return Number.POSITIVE_INFINITY
-    const past = run.candidates.flatMap(({ seen }) =>
-      seen.step !== 'final' && seen.step >= untilStep ? [seen.step] : [],
-    )
-    return Math.min(...past, this.#past.get(run.path) ?? Number.POSITIVE_INFINITY)
   }
 
   /** Passes an event on. Only who measures waits for the reader: looks go on meanwhile. */
@@ -275,12 +231,10 @@ export class WatchSession {
     }
     this.#changedMs = performance.now()
     const passed = this.pass(event)
-    const { untilStep, endOnAlarm = false } = this.options
-    const { type, run } = event
-    const isSettled = type === 'checkpoint' || type === 'error' || type === 'lost'
-    if (untilStep !== undefined && isSettled && typeof event.step === 'number' && event.step >= untilStep) {
-      this.#past.set(run!, Math.min(event.step, this.#past.get(run!) ?? event.step))
-    }
+    const { endOnAlarm = false } = this.options
+    const { type } = event
+    if (type === 'checkpoint' || type === 'error' || type === 'lost')
+      this.#turns.settled(event.run!, event.step)
     if (type === 'checkpoint' || type === 'baseline') await passed
     // One that was raised under an earlier watch stands: nothing that comes would raise it again.
     const stands = type === 'baseline' && event.resumed?.alarm === 'standing'

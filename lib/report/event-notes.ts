@@ -31,6 +31,8 @@ export function noteOf(event: LoggedEvent): Pick<Note, 'kind' | 'step' | 'text'>
       return [{ kind: 'waiting', ...stepOf(event), text: `waiting: ${event.reason}` }]
     case 'skipped':
       return [{ kind: 'skipped', ...stepOf(event), text: `skipped: ${event.reason}` }]
+    case 'unsecured':
+      return [{ kind: 'note', ...stepOf(event), text: `not secured: ${event.reason}` }]
     case 'lost':
       return [{ kind: 'lost', ...stepOf(event), text: `lost: ${event.reason}` }]
     case 'gap': {

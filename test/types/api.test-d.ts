@@ -116,6 +116,7 @@ export async function watching(): Promise<void> {
       case 'waiting':
       case 'skipped':
       case 'lost':
+      case 'unsecured':
       case 'gap':
       case 'revised':
         expectTypeOf(event.reason).toEqualTypeOf<string>()

@@ -33,11 +33,14 @@ export class AppendLog<T extends object> implements AsyncDisposable {
   #flushing: Promise<void> | undefined
   #closed: Promise<void> | undefined
   readonly path: string
+  /** Device and inode of the file. */
+  readonly identity: string
   /** Bytes of an unfinished record that a killed process had left and that are gone now; 0 for none. */
   readonly repaired: number
 
   private constructor(parts: OpenedLog<T>) {
     this.path = parts.path
+    this.identity = parts.identity
     this.#file = parts.file
     this.#options = parts.options
     this.#release = parts.release
@@ -58,8 +61,8 @@ export class AppendLog<T extends object> implements AsyncDisposable {
     try {
       await mkdir(dirname(path), { recursive: true })
       file = await open(path, constants.O_RDWR | constants.O_CREAT | APPEND)
-      const { dev, ino } = await file.stat({ bigint: true })
-      release = await claim(`log ${dev}:${ino}`)
+      const identity = identityOf(await file.stat({ bigint: true }))
+      release = await claim(`log ${identity}`)
       if (!release) {
         throw new TraitscopeError(
           'FILE_ACCESS',
@@ -72,7 +75,8 @@ export class AppendLog<T extends object> implements AsyncDisposable {
       if (end < size || unended) await file.sync()
       await syncFolder(dirname(path))
       const repaired = size - end
-      return new AppendLog({ path, file, options, release, records, size: end + Number(unended), repaired })
+      const parts = { path, identity, file, options, release, records, repaired }
+      return new AppendLog({ ...parts, size: end + Number(unended) })
     } catch (error) {
       await release?.()
       await file?.close()
@@ -83,6 +87,15 @@ export class AppendLog<T extends object> implements AsyncDisposable {
   /** The last record of every key, in the order in which the keys came first; those without a key are not among them. */
   get records(): ReadonlyMap<string, T> {
     return this.#records
+  }
+
+  /** Why nothing but opening it anew may help: the disk has failed in the middle of a record, or the file is not as it was left. */
+  get broken(): unknown {
+    return this.#broken
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== undefined
   }
 
   /**
@@ -171,6 +184,9 @@ export async function readLog<T extends object>(
   return withFile(path, 'absent', async (file) => (await scan(file, path, options)).records)
 }
 
+/** A file, whatever its name. */
+export const identityOf = ({ dev, ino }: { dev: bigint; ino: bigint }): string => `${dev}:${ino}`
+
 interface Waiting<T> {
   key: string | undefined
   record: T
@@ -181,6 +197,7 @@ interface Waiting<T> {
 
 interface OpenedLog<T> {
   path: string
+  identity: string
   file: FileHandle
   options: LogOptions<T>
   release: () => Promise<void>

@@ -1,37 +1,22 @@
 import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { weightPaths } from './alias.js'
-import type { Checkpoint, CheckpointReading } from './checkpoint.js'
+import type { Checkpoint } from './checkpoint.js'
 import type { FinalWeights } from './final-weights.js'
 import type { LogEntry } from './trainer-state.js'
 
-/** What a look at a run has found. */
 interface Found {
   checkpoints: readonly Checkpoint[]
   final: FinalWeights | undefined
-  readings: readonly CheckpointReading[]
-  /** The longest log known. */
-  logHistory: readonly LogEntry[]
 }
 
-/**
- * What in a run's folder seems left over from an earlier run that wrote to the same place, in sentences: a checkpoint
- * whose log says otherwise than the run's, and final weights that are older than the last checkpoint and those of none.
- */
-export async function leftovers({ checkpoints, final, readings, logHistory }: Found): Promise<string[]> {
-  const remarks: string[] = []
-  for (const { checkpoint, log } of readings) {
-    const step = log && contradiction(log, logHistory)
-    if (step === undefined) continue
-    remarks.push(otherLog(checkpoint, step))
-  }
+/** A sentence on final weights that an earlier run seems to have left: older than the last checkpoint and those of none. */
+export async function oldFinal({ checkpoints, final }: Found): Promise<string[]> {
   const last = checkpoints.findLast(({ state }) => state === 'complete')
-  if (final && final.aliasOf === undefined && last && (await isOlder(final, last))) {
-    remarks.push(
-      `the final weights are older than ${basename(last.folder)} and those of no checkpoint: they may be left over from an earlier run`,
-    )
-  }
-  return remarks
+  if (!final || final.aliasOf !== undefined || !last || !(await isOlder(final, last))) return []
+  return [
+    `the final weights are older than ${basename(last.folder)} and those of no checkpoint: they may be left over from an earlier run`,
+  ]
 }
 
 /** The remark on a checkpoint whose log has another loss at a step than the run's. */

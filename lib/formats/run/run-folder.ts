@@ -7,8 +7,9 @@ import { findAlias } from './alias.js'
 import { type Checkpoint, type CheckpointReading, readCheckpointFolder } from './checkpoint.js'
 import { type CheckpointKind, folderStamp } from './checkpoint-folder.js'
 import { type FinalWeights, findFinal, nameOf } from './final-weights.js'
-import { leftovers } from './leftovers.js'
+import { oldFinal } from './leftovers.js'
 import { listRuns, type NestedRun, nestedRuns } from './nested-runs.js'
+import { RunLogs } from './run-logs.js'
 import { checkpointStep, type StepFolder, stepFolders } from './step-folders.js'
 import { type LogEntry, readTrainerState, TRAINER_STATE, type TrainerState } from './trainer-state.js'
 
@@ -63,8 +64,10 @@ export async function scanRunFolder(dir: string, options: ScanOptions = {}): Pro
   if (ownStep !== undefined && steps.length === 0) return scanCheckpoint(path, ownStep, options)
 
   refusePickle(path, entries, steps.length)
-  const { readings, vanished } = await readAll(steps, options)
   const state = await rootState(path, entries)
+  const logs = new RunLogs(state?.logHistory)
+  const { readings, vanished } = await readAll(steps, logs, options)
+  logs.keep(options.previous?.logHistory)
   const checkpoints = sameAdapter(readings.map(({ checkpoint }) => checkpoint))
   const best =
     state?.bestModelCheckpoint ?? readings.findLast((one) => one.bestModelCheckpoint)?.bestModelCheckpoint
@@ -76,24 +79,20 @@ export async function scanRunFolder(dir: string, options: ScanOptions = {}): Pro
   const isEmpty = steps.length === 0 && final === undefined
   const below = await nestedRuns(path, isEmpty ? undefined : 1)
   const beside = below.filter((one) => final === undefined || join(path, one.path) !== final.path)
-  const logHistory = longestLog([
-    state?.logHistory,
-    ...readings.map(({ log }) => log),
-    options.previous?.logHistory,
-  ])
   return {
     path,
     kind: steps.length === 0 && final?.path === path ? final.kind : 'run',
     checkpoints,
     ...(final ? { final } : {}),
-    logHistory,
+    logHistory: logs.longest,
     vanished,
     beside,
     remarks: [
       ...(isEmpty || beside.length === 0
         ? []
         : [`not measured, since it is no part of this run: ${listRuns(beside)}`]),
-      ...(await leftovers({ checkpoints, final, readings, logHistory })),
+      ...readings.flatMap(({ remark }) => remark ?? []),
+      ...(await oldFinal({ checkpoints, final })),
     ],
   }
 }
@@ -145,31 +144,44 @@ function sameAdapter(checkpoints: readonly Checkpoint[]): Checkpoint[] {
   })
 }
 
+/** What is kept of a reading. */
+interface Read extends Pick<CheckpointReading, 'checkpoint' | 'bestModelCheckpoint'> {
+  remark?: string | undefined
+}
+
+/** The last one first, whose log is the longest as a rule: the others are compared with it and let go. */
 async function readAll(
   folders: readonly StepFolder[],
+  logs: RunLogs,
   options: ScanOptions,
-): Promise<{ readings: CheckpointReading[]; vanished: string[] }> {
+): Promise<{ readings: Read[]; vanished: string[] }> {
   const previous = new Map(options.previous?.checkpoints.map((checkpoint) => [checkpoint.step, checkpoint]))
-  const readings: (CheckpointReading | undefined)[] = new Array(folders.length)
+  const readings: (Read | undefined)[] = new Array(folders.length)
   const vanished: string[] = []
-  let next = 0
-  const worker = async (): Promise<void> => {
-    while (next < folders.length) {
-      throwIfAborted(options.signal)
-      const index = next++
-      const folder = folders[index]!
-      const { adapterName } = options
-      try {
-        readings[index] = await readCheckpointFolder(folder, {
-          previous: previous.get(folder.step),
-          adapterName,
-        })
-      } catch (error) {
-        if (!isTraitscopeError(error, 'FILE_VANISHED')) throw error
-        vanished.push(folder.path)
+  let left = folders.length
+  const { adapterName } = options
+  const readOne = async (): Promise<void> => {
+    throwIfAborted(options.signal)
+    const index = --left
+    const folder = folders[index]!
+    try {
+      const known = { previous: previous.get(folder.step), adapterName }
+      const { checkpoint, bestModelCheckpoint, log } = await readCheckpointFolder(folder, known)
+      const remark = logs.take(checkpoint, log)
+      readings[index] = {
+        checkpoint,
+        remark,
+        ...(bestModelCheckpoint !== undefined && { bestModelCheckpoint }),
       }
+    } catch (error) {
+      if (!isTraitscopeError(error, 'FILE_VANISHED')) throw error
+      vanished.push(folder.path)
     }
   }
+  const worker = async (): Promise<void> => {
+    while (left > 0) await readOne()
+  }
+  if (left > 0) await readOne()
   await Promise.all(Array.from({ length: CONCURRENCY }, worker))
   return { readings: readings.filter((one) => one !== undefined), vanished: vanished.sort() }
 }
@@ -215,11 +227,4 @@ function sameStamps(a: readonly Checkpoint[], b: readonly Checkpoint[]): boolean
 function refusePickle(root: string, entries: readonly Dirent[], checkpoints: number): void {
   const names = entries.map(({ name }) => name)
   if (checkpoints === 0 && names.includes('adapter_model.bin')) checkFiles(names, root)
-}
-
-/** The last of the longest by final step: a later log of a resumed run replaces an earlier one. */
-function longestLog(logs: readonly (readonly LogEntry[] | undefined)[]): readonly LogEntry[] {
-  let longest: readonly LogEntry[] = []
-  for (const log of logs) if (log && (log.at(-1)?.step ?? -1) > (longest.at(-1)?.step ?? -1)) longest = log
-  return longest
 }
