@@ -48,5 +48,7 @@ export function liveExports(flags: ExporterFlags, output: Output): LiveExports {
   if (prometheus !== undefined) exporters.push(new PrometheusExporter(prometheus))
   if (trackio !== undefined)
     exporters.push(new TrackioExporter(trackio, { project, token: process.env.TRAITSCOPE_TRACKIO_TOKEN }))
-  return new LiveExports(exporters, (text) => output.error(`not exported: ${text}`))
+  return new LiveExports(exporters, (text, kind) =>
+    kind === 'note' ? output.note(text) : output.error(`not exported: ${text}`),
+  )
 }

@@ -99,8 +99,9 @@ export async function watchByFlags(
     const numbered = numbers.take(event)
     if (numbered) view?.take(numbered)
     else view?.say(event)
-    if (numbered) await exports.take(numbered)
+    // People first: a tracker may take its time.
     await told.notices.take(event)
+    if (numbered) await exports.take(numbered)
   }
   try {
     await using prepared = await measurementFromFlags(flags, output, signal)

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { crc32c, maskedCrc32c } from '../../lib/exports/crc32c.js'
-import { exportRuns, figuresOf } from '../../lib/exports/exporter.js'
+import { type Exporter, exportRuns, figuresOf } from '../../lib/exports/exporter.js'
 import { LiveExports } from '../../lib/exports/live-exports.js'
 import { PrometheusExporter, prometheusText } from '../../lib/exports/prometheus.js'
 import { CsvExporter, csvTable, jsonLines } from '../../lib/exports/tables.js'
@@ -255,6 +255,56 @@ describe('LiveExports', () => {
     for (const event of log().checkpoint(20).events) await exports.take(event)
     expect(readFileSync(prom, 'utf8')).toContain('traitscope_checkpoints_measured_total{run="/runs/out"} 3\n')
     expect(said).toEqual([expect.stringMatching(/^CSV: expected .*other\.csv to be absent/)])
+  })
+
+  it('should send what an exporter missed, in order, and say so', async () => {
+    const got: unknown[] = []
+    let isDown = false
+    const flaky: Exporter = {
+      name: 'Flaky',
+      async checkpoint(_, { step }) {
+        if (isDown) throw new Error('nobody answers')
+        got.push(step)
+        return undefined
+      },
+      async [Symbol.asyncDispose]() {},
+    }
+    const said: string[] = []
+    {
+      await using exports = new LiveExports([flaky], (text, kind) => said.push(`${kind}: ${text}`), {
+        retryMs: 0,
+      })
+      const events = new Log().baseline().checkpoint(10).checkpoint(20).checkpoint(30).checkpoint(40).events
+      for (const event of events) {
+        isDown = ['10', '20', '40'].some((step) => 'step' in event && String(event.step) === step)
+        await exports.take(event)
+      }
+      expect(got).toEqual([0, 10, 20, 30])
+    }
+    expect(said).toEqual([
+      'error: Flaky: nobody answers',
+      'note: Flaky: it works again, and has got the 3 checkpoints that it missed',
+      'error: Flaky: nobody answers',
+      'error: Flaky: it did not get step 40; `traitscope export` sends them',
+    ])
+  })
+
+  it('should not wait for an exporter that has just failed, and try it again in the end', async () => {
+    let tries = 0
+    const slow: Exporter = {
+      name: 'Slow',
+      async checkpoint() {
+        if (++tries === 1) throw new Error('timed out')
+        return undefined
+      },
+      async [Symbol.asyncDispose]() {},
+    }
+    {
+      await using exports = new LiveExports([slow], () => {})
+      for (const event of new Log().baseline().checkpoint(10).checkpoint(20).events) await exports.take(event)
+      expect(tries).toBe(1)
+    }
+    expect(tries).toBe(4)
   })
 
   it('should not tell step 0 again when a watch goes on', async () => {
