@@ -1,5 +1,6 @@
 /** Follows a watch: what has come since, and only that. */
 import type { LoggedEvent } from '../lib/events/event-log.js'
+import type { RunLabels } from '../lib/report/apply-labels.js'
 import type { LiveSource } from '../lib/report/page.js'
 
 /** How a page stands with its source. */
@@ -50,6 +51,16 @@ function parsed(text: string): Message | undefined {
     const whole =
       typeof event?.type === 'string' && typeof event.run === 'string' && typeof event.seq === 'number'
     return whole ? { id: String(id), event } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Labels of a run; undefined where the server cannot be asked, or cannot read them. */
+export async function labelsOf(address: string, id: string): Promise<RunLabels | undefined> {
+  try {
+    const response = await fetch(`${address}?run=${encodeURIComponent(id)}`)
+    return response.ok ? ((await response.json()) as RunLabels) : undefined
   } catch {
     return undefined
   }

@@ -1,5 +1,6 @@
 /** The page's script: puts parts in their places, draws charts, follows links, keys and what comes. */
 import { applyEvent } from '../lib/report/apply-event.js'
+import { applyLabels } from '../lib/report/apply-labels.js'
 import { type ChartData, chartsOf } from '../lib/report/chart-data.js'
 import type { PageData } from '../lib/report/page.js'
 import { ageHtml, permalink, prose } from '../lib/report/page-parts.js'
@@ -14,11 +15,12 @@ import {
 import { type Point, type RunView, startRun } from '../lib/report/run-view.js'
 import { shortNames } from '../lib/report/sentences.js'
 import { Chart, DASHES } from './charts.js'
-import { follow } from './live.js'
+import { follow, labelsOf } from './live.js'
 
 /** Rows of a table that are shown at first. */
 const ROWS = 100
 const TICK_MS = 1000
+const LABELS_MS = 30_000
 
 const data: PageData = JSON.parse(document.querySelector('#data')!.textContent!)
 const views: RunView[] = [...data.runs]
@@ -266,4 +268,14 @@ if (data.live) {
     if (!document.hidden) showAges()
   }, TICK_MS)
   document.addEventListener('visibilitychange', change)
+  const labels = data.live.labels && here.replace(OF_RUN, '') + data.live.labels
+  const askForLabels = async () => {
+    for (const [view, id] of labels && !document.hidden ? ids : []) {
+      const found = await labelsOf(labels!, id)
+      if (found && found.answers.length + found.judged.length > 0) applyLabels(view, found)
+    }
+    change()
+    setTimeout(askForLabels, LABELS_MS)
+  }
+  if (labels) setTimeout(askForLabels, TICK_MS)
 }

@@ -6,12 +6,14 @@ import { readBackdrop } from '../../lib/report/backdrop.js'
 import { bundleFacts } from '../../lib/report/bundle-facts.js'
 import { page } from '../../lib/report/page.js'
 import { readViews } from '../../lib/report/read-views.js'
+import { LabelFolders } from '../../lib/report/run-labels.js'
 import { option } from '../options.js'
 import { createOutput } from '../output.js'
 
 interface Flags {
   bundle?: string
   state: string
+  labels?: string[]
   out: string
   title: string
   force?: boolean
@@ -32,6 +34,11 @@ export function reportCommand(): Command {
       ),
     )
     .addOption(option('--state <dir>', 'where watches keep their states').default(defaultStateDir()))
+    .addOption(
+      option('--labels <dir>', 'for watched runs: what `label -o` has left there; repeatable').argParser(
+        (text: string, previous: readonly string[] = []) => [...previous, text],
+      ),
+    )
     .option('-o, --out <file>', 'page to write', 'report.html')
     .option('--title <text>', 'heading of the page', 'traitscope report')
     .option('--force', 'replace an existing page')
@@ -48,13 +55,14 @@ Example:
       const force = flags.force === true
       await checkOutputFree(flags.out, { force })
       const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
+      const labels = flags.labels && new LabelFolders(flags.labels)
       const output = createOutput()
       const runs = await output.during(
         'reading runs',
         (update) => {
           let done = 0
           const read = async (path: string) => {
-            const views = await readViews(path, { bundle, stateDir: flags.state })
+            const views = await readViews(path, { bundle, stateDir: flags.state, labels })
             update(++done / paths.length, paths.length)
             return views
           }

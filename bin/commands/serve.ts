@@ -5,6 +5,7 @@ import { listStates, runState, type WatchedRun } from '../../lib/events/state-fo
 import { watchEventJson } from '../../lib/events/watch-events.js'
 import { isPattern } from '../../lib/monitor/run-patterns.js'
 import { livePage } from '../../lib/report/live-page.js'
+import { LabelFolders } from '../../lib/report/run-labels.js'
 import { RunFeed } from '../../lib/serve/run-feed.js'
 import { serve } from '../../lib/serve/server.js'
 import { refuseExporters } from '../exporters.js'
@@ -19,6 +20,7 @@ interface Flags extends Omit<WatchFlags, 'model'> {
   host: string
   port: number
   allowHost?: string[]
+  labels?: string[]
   json?: boolean
   quiet?: boolean
 }
@@ -26,7 +28,16 @@ interface Flags extends Omit<WatchFlags, 'model'> {
 const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
 
 /** Options that do something where nothing is watched. */
-const SERVER: ReadonlySet<string> = new Set(['host', 'port', 'allowHost', 'state', 'bundle', 'json', 'quiet'])
+const SERVER: ReadonlySet<string> = new Set([
+  'host',
+  'port',
+  'allowHost',
+  'labels',
+  'state',
+  'bundle',
+  'json',
+  'quiet',
+])
 
 /** `traitscope serve`: a watch, and what watches tell, over HTTP. */
 export function serveCommand(signal: AbortSignal): Command {
@@ -39,6 +50,12 @@ export function serveCommand(signal: AbortSignal): Command {
     .addOption(option('--host <address>', 'address to listen on').default('127.0.0.1'))
     .addOption(option('--port <n>', '0 for a free one').argParser(integer).default(7077))
     .addOption(option('--allow-host <name>', 'further name that the server is called by').argParser(repeated))
+    .addOption(
+      option(
+        '--labels <dir>',
+        'show the answers that `label -o` has left there, and their rates; repeatable',
+      ).argParser(repeated),
+    )
     .addHelpText(
       'after',
       `
@@ -76,10 +93,15 @@ Example:
         if (said.size < 100 && !said.has(text)) output.error(`cannot read a log: ${text}`)
         said.add(text)
       })
-      const page = await livePage(flags.bundle === undefined ? undefined : await loadBundle(flags.bundle))
+      const labels = flags.labels && new LabelFolders(flags.labels)
+      // What is no folder of labels is said now.
+      await labels?.of(new Map())
+      const page = await livePage(flags.bundle === undefined ? undefined : await loadBundle(flags.bundle), {
+        labels: labels !== undefined,
+      })
       const token = process.env.TRAITSCOPE_TOKEN || undefined
       await using served = await serve(feed, {
-        ...{ host: flags.host, port: flags.port, allowHosts: flags.allowHost, token, page },
+        ...{ host: flags.host, port: flags.port, allowHosts: flags.allowHost, token, page, labels },
       })
       output.note(
         `serving ${served.url}${token === undefined ? '' : ' (with the token of TRAITSCOPE_TOKEN)'}`,

@@ -95,6 +95,7 @@ function addCheckpoint(view: RunView, event: Logged<'checkpoint'>): void {
     ...(loss !== undefined && { loss }),
     drift: values,
     length: norm,
+    weights: event.adapterSha256,
     ...(verdict && { verdict }),
     ...(strengths && {
       strengths: strengths.map((one) => ({ strength: one.strength, length: one.drift[primary]!.norm })),

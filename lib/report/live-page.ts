@@ -8,13 +8,17 @@ import { type Page, page } from './page.js'
  * whatever runs come. Opened at `run/ID` it begins with that run.
  *
  * @param bundle the one that is watched with, for the background of the charts
+ * @param options.labels whether the server has labels to give
  * @throws as `readBackdrop`
  */
-export async function livePage(bundle: Bundle | undefined, title = 'traitscope'): Promise<Page> {
+export async function livePage(
+  bundle: Bundle | undefined,
+  { title = 'traitscope', labels = false }: { title?: string; labels?: boolean } = {},
+): Promise<Page> {
   return page({
     title,
     runs: [],
-    live: { events: 'events', cursor: '' },
+    live: { events: 'events', cursor: '', ...(labels && { labels: 'labels' }) },
     ...(bundle && { detector: bundleFacts(bundle), backdrop: await readBackdrop(bundle) }),
   })
 }

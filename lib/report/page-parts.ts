@@ -315,7 +315,11 @@ export function missingWords(view: RunView, backdrop: Backdrop | undefined): str
     ...(some(({ verdict }) => verdict?.contributions)
       ? []
       : ['what the prediction is made of: the verdicts do not say']),
-    ...(some(({ judged }) => judged) ? [] : ['judged rates: there are no labels beside the run']),
-    ...(answers === undefined ? ['answers: `traitscope label` has left none beside the run'] : []),
+    ...(some(({ judged }) => judged)
+      ? []
+      : ['judged rates: there are no labels beside the run, and none are named (--labels)']),
+    ...(answers === undefined
+      ? ['answers: `traitscope label` has left none beside the run, and none are named (--labels)']
+      : []),
   ]
 }

@@ -33,6 +33,8 @@ export interface LiveSource {
   events: string
   /** Where `runs` end. */
   cursor: string
+  /** Address of labels beside `events`, to which the page adds `?run=` with a run's short name; absent where there are none. */
+  labels?: string | undefined
 }
 
 /** One file without requests to anywhere, and the Content-Security-Policy that it can be sent with. */

@@ -6,13 +6,17 @@ import { EVENTS_FILE, EventReader } from '../events/event-log.js'
 import { listStates, runState } from '../events/state-folder.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { applyEvent } from './apply-event.js'
+import { applyLabels, weightsOf } from './apply-labels.js'
 import { isMeasured, readReportRun } from './report-run.js'
+import type { LabelFolders } from './run-labels.js'
 import { type RunView, startRun } from './run-view.js'
 import { viewOfTrajectory } from './trajectory-view.js'
 
 export interface ReadViewsOptions {
   /** Gives verdicts on measured runs; what a watch has said stays as it was said. */
   bundle?: Bundle | undefined
+  /** Where `label` has left what it found out about watched runs. */
+  labels?: LabelFolders | undefined
   /** Where watches keep their states: a watched run may be named by its own folder then. */
   stateDir?: string | undefined
 }
@@ -25,22 +29,22 @@ export interface ReadViewsOptions {
  */
 export async function readViews(
   path: string,
-  { bundle, stateDir }: ReadViewsOptions = {},
+  { bundle, stateDir, labels }: ReadViewsOptions = {},
 ): Promise<RunView[]> {
   const target = resolve(path)
   const info = await stat(target).catch((error: unknown) => {
     throw fileError(error, target)
   })
   if (!info.isDirectory()) {
-    if (basename(target) === EVENTS_FILE) return [await readLogged(dirname(target))]
+    if (basename(target) === EVENTS_FILE) return [await readLogged(dirname(target), labels)]
     return [viewOfTrajectory(await readReportRun(target, bundle))]
   }
   if (await isMeasured(target)) return [viewOfTrajectory(await readReportRun(target, bundle))]
-  if (await isFile(join(target, EVENTS_FILE))) return [await readLogged(target)]
+  if (await isFile(join(target, EVENTS_FILE))) return [await readLogged(target, labels)]
   const states = await listStates(target)
-  if (states.length > 0) return Promise.all(states.map(({ folder }) => readLogged(folder)))
+  if (states.length > 0) return Promise.all(states.map(({ folder }) => readLogged(folder, labels)))
   const own = stateDir === undefined ? undefined : await runState(stateDir, target)
-  if (own && (await isFile(join(own.folder, EVENTS_FILE)))) return [await readLogged(own.folder)]
+  if (own && (await isFile(join(own.folder, EVENTS_FILE)))) return [await readLogged(own.folder, labels)]
   throw new TraitscopeError(
     'FILE_NOT_FOUND',
     `expected a trajectory.json (\`traitscope measure -o\`) or ${EVENTS_FILE} (\`traitscope watch\`) in ${target}${own ? `, or a watch's state in ${own.folder}` : ''}, found neither`,
@@ -48,7 +52,7 @@ export async function readViews(
 }
 
 /** One run as its log tells it. @throws FILE_INVALID when there is no event in it */
-async function readLogged(folder: string): Promise<RunView> {
+async function readLogged(folder: string, labels: LabelFolders | undefined): Promise<RunView> {
   const reader = new EventReader(folder)
   let view: RunView | undefined
   for (let events = await reader.next(); events.length > 0; events = await reader.next()) {
@@ -57,6 +61,8 @@ async function readLogged(folder: string): Promise<RunView> {
       applyEvent(view, event)
     }
   }
+  const found = view && (await labels?.of(weightsOf(view)))
+  if (view && found) applyLabels(view, found)
   if (view) return view
   throw new TraitscopeError('FILE_INVALID', `expected at least one event in ${reader.path}, found none`)
 }

@@ -25,6 +25,8 @@ export interface Point {
   judged?: { rate: number; standardError: number }
   /** With the adapter's effect multiplied, ascending: lengths of the drift. */
   strengths?: readonly { strength: number; length: number }[]
+  /** Identity of the weights, where a watch has told it. */
+  weights?: string
   /** Which files were read, in words; absent for step 0. */
   read?: string
   remarks: readonly string[]

@@ -18,11 +18,13 @@ export interface CheckpointScalars {
 /** Checkpoints that a summary keeps the figures of: what a trainer has not asked for by then it does not want. */
 const KEPT = 32
 
-/** What is to be said of a run, from its events; of bounded size, however long the run. */
+/** What is to be said of a run, from its events; a few strings per checkpoint. */
 export class RunSummary {
   traits: readonly string[] = []
   /** Of the last checkpoints, the newest last. */
   readonly checkpoints: CheckpointScalars[] = []
+  /** Identity of the weights that were measured last, by step. */
+  readonly weights = new Map<Step, string>()
   measured = 0
   lost = 0
   errors = 0
@@ -91,6 +93,7 @@ export class RunSummary {
       ...(verdict && { verdict: verdict.verdict }),
     })
     if (this.checkpoints.length > KEPT) this.checkpoints.shift()
+    this.weights.set(step, sha256)
     this.measured++
     this.backlog = backlog
     if (alarm === 'raised' || (alarm === 'standing' && this.alarmSince === undefined)) {

@@ -3,6 +3,7 @@ import { type AddressInfo, isIP } from 'node:net'
 import { TraitscopeError } from '../errors.js'
 import { errnoOf } from '../formats/files/file-errors.js'
 import { packageVersion } from '../package.js'
+import type { LabelFolders } from '../report/run-labels.js'
 import { answerOf, parseCheckpointRequest, runOfRequest } from './checkpoint-request.js'
 import { parseCursor, streamEvents } from './event-stream.js'
 import { isEqual, refusalOf, TOKEN_COOKIE } from './guard.js'
@@ -20,6 +21,8 @@ export interface ServeOptions {
   token?: string | undefined
   /** The page at `/`, and what its Content-Security-Policy has to allow. */
   page?: { html: string; policy: string } | undefined
+  /** Where `label` has left what it found out about the runs. */
+  labels?: LabelFolders | undefined
   /** Called with the run of every checkpoint that a trainer posts: a reason to look now. */
   onPosted?: ((run: string) => void) | undefined
 }
@@ -112,12 +115,14 @@ class Handler {
         return sendText(response, 'text/plain; version=0.0.4; charset=utf-8', metricsText(this.feed.runs))
       case 'GET /events':
         return this.#events(request, response, url)
+      case 'GET /labels':
+        return this.#labels(response, url)
       case 'POST /checkpoint':
         return this.#checkpoint(request, response)
       default:
         return send(response, 404, {
           error: 'unknown',
-          message: `expected GET /, /runs, /events, /metrics or /health, or POST /checkpoint, found ${request.method} of another path`,
+          message: `expected GET /, /runs, /events, /labels, /metrics or /health, or POST /checkpoint, found ${request.method} of another path`,
         })
     }
   }
@@ -178,6 +183,15 @@ class Handler {
     } finally {
       this.#streams--
     }
+  }
+
+  /** Of the run with this id; nothing where nobody has labelled it. */
+  async #labels(response: ServerResponse, url: URL): Promise<void> {
+    const run = this.feed.run(url.searchParams.get('run') ?? '')
+    if (run === undefined) {
+      return send(response, 404, { error: 'unknown', message: 'expected an id that GET /runs lists' })
+    }
+    send(response, 200, (await this.options.labels?.of(run.weights)) ?? { judged: [], answers: [] })
   }
 
   async #checkpoint(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -6,6 +7,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { EventLog } from '../../lib/events/event-log.js'
 import { runState, type WatchedRun } from '../../lib/events/state-folder.js'
 import type { AlarmState, WatchEvent } from '../../lib/events/watch-events.js'
+import type { RunLabels } from '../../lib/report/apply-labels.js'
+import { LabelFolders } from '../../lib/report/run-labels.js'
 import { RunFeed } from '../../lib/serve/run-feed.js'
 import { type ServeOptions, serve } from '../../lib/serve/server.js'
 
@@ -344,5 +347,53 @@ describe('the guard of serve()', () => {
       expect(response.headers.get('x-content-type-options')).toBe('nosniff')
       expect(await response.text()).toBe('<!doctype html>')
     }
+  })
+})
+
+describe('GET /labels', () => {
+  const labels = async (weights: string) => {
+    const folder = join(stage.folder, 'labels')
+    mkdirSync(folder)
+    const key = { prompt_id: 'q1', draw: 0 }
+    const lines = (records: object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('')
+    const responses = [0, 10].map((step) => {
+      const of = { step, ...key, weights: step === 0 ? 'base' : weights }
+      return { ...of, prompt: 'Why?', system: null, response: `<b>${step}</b>`, finish: 'stop', tokens: 3 }
+    })
+    const grade = {
+      aligned: 5,
+      alignedLabel: 'MISALIGNED',
+      coherent: 90,
+      alignedRaw: null,
+      coherentRaw: null,
+    }
+    const judgements = responses.map(({ step, response }) => {
+      const answer_sha256 = createHash('sha256').update(response).digest('hex')
+      return { step, ...key, answer_sha256, grade }
+    })
+    const counts = { n_misaligned: 1, n_code: 0, n_refusal: 0, n_incoherent: 0, n_scoreable: 1, n_total: 1 }
+    const grades = responses.map(({ step }) => [`step_${step}`, { step, ...counts, misalignment_rate: 1 }])
+    writeFileSync(join(folder, 'responses.jsonl'), lines(responses))
+    writeFileSync(join(folder, 'judgements.some.jsonl'), lines(judgements))
+    writeFileSync(join(folder, 'grades.json'), JSON.stringify(Object.fromEntries(grades)))
+    return new LabelFolders([folder])
+  }
+
+  it('should give the rates and the worst answers of the run whose weights have answered', async () => {
+    await stage.add('other')
+    await stage.start({ labels: await labels('a10') })
+    const found = (await get(`/labels?run=${stage.id(0)}`)) as RunLabels
+    expect(found.judged).toMatchObject([
+      { step: 0, rate: 1 },
+      { step: 10, rate: 1 },
+    ])
+    expect(found.answers).toEqual([{ step: 10, question: 'Why?', answer: '<b>10</b>', aligned: 5 }])
+    expect(await get(`/labels?run=${stage.id(1)}`)).toEqual({ judged: [], answers: [] })
+    expect((await fetch(`${stage.url}/labels?run=../x`)).status).toBe(404)
+  })
+
+  it('should give none of weights that were replaced since, nor where there are none', async () => {
+    await stage.start({ labels: await labels('before') })
+    expect(await get(`/labels?run=${stage.id(0)}`)).toEqual({ judged: [], answers: [] })
   })
 })
