@@ -5,6 +5,7 @@ import type { Directions } from '../lib/directions/directions.js'
 import { describeSource } from '../lib/labels/label-source.js'
 import type { Model } from '../lib/model/model.js'
 import type { MeasurementOptions } from '../lib/trajectory/prepare-measurement.js'
+import { type ContextFlags, contextsFromFlags } from './contexts.js'
 import {
   bundleFromFlags,
   type DirectionFlags,
@@ -18,7 +19,7 @@ import { openFromFlags, templateFromFlags } from './model.js'
 import type { ModelFlags } from './options.js'
 import type { Output } from './output.js'
 
-export interface MeasurementFlags extends ModelFlags, DirectionFlags {
+export interface MeasurementFlags extends ModelFlags, DirectionFlags, ContextFlags {
   adapterScale?: number[]
 }
 
@@ -59,6 +60,7 @@ export async function measurementFromFlags(
         allowMismatch: flags.allowMismatch === true,
         adapterName: flags.adapterName,
         strengths: flags.adapterScale,
+        contexts: await contextsFromFlags(flags, { model, template, pack }, output),
         checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
         cacheDir: flags.cache ? flags.cacheDir : false,
       },

@@ -21,6 +21,7 @@ export const STAGES = new Map([
   ['estimators', 'regressors, PCA, SVD'],
   ['model', 'an open base, with adapters'],
   ['prompts', 'token batches'],
+  ['contexts', 'what stands before prompts'],
   ['conditions', 'what may be compared'],
   ['hidden-states', 'states of prompts'],
   ['conversion', 'a base from a folder'],

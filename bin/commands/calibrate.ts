@@ -3,6 +3,8 @@ import type { Calibration } from '../../lib/calibration/calibrate.js'
 import { calibrateBenign } from '../../lib/calibration/calibrate-benign.js'
 import { calibrate } from '../../lib/calibration/judged-calibration.js'
 import { saveBundle } from '../../lib/calibration/save-bundle.js'
+import type { OrdinaryRuns } from '../../lib/detector/conditional.js'
+import { ordinaryRuns } from '../../lib/detector/ordinary-runs.js'
 import { loadPrior } from '../../lib/detector/prior.js'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { TraitscopeError } from '../../lib/errors.js'
@@ -10,7 +12,7 @@ import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { describeSource } from '../../lib/labels/label-source.js'
 import { percent } from '../../lib/percent.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
-import { scanLabelledRuns, scanMeasuredRuns } from '../../lib/runs/runs.js'
+import { type MeasuredRun, scanLabelledRuns, scanMeasuredRuns } from '../../lib/runs/runs.js'
 import { priorFromFlags } from '../directions.js'
 import { addOutputOptions, integerList, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
@@ -116,7 +118,10 @@ Example:
       }),
     )
     const { labels } = calibration
-    if (out !== undefined) await saveBundle(calibration, parts!, out, { force: flags.force === true })
+    if (out !== undefined) {
+      const ordinary = ordinaryOf(runs, calibration, output)
+      await saveBundle(calibration, { ...parts!, ordinary }, out, { force: flags.force === true })
+    }
     if (flags.json) {
       const { rows: _, ...report } = calibration.report
       return output.json({ out: out ?? null, labels: labels ?? null, ...report })
@@ -139,7 +144,9 @@ async function calibrateOnBenign(
   const parts = await bundleParts(flags)
   const { runs, exclusions } = await scanMeasuredRuns(root, { datasets, exclude, signal })
   const calibration = calibrateBenign(runs, { prior: await loadPrior(), directions: parts.directions }, level)
-  if (out !== undefined) await saveBundle(calibration, parts, out, { force: flags.force === true })
+  const ordinary = ordinaryOf(runs, calibration, output)
+  if (out !== undefined)
+    await saveBundle(calibration, { ...parts, ordinary }, out, { force: flags.force === true })
   const { report } = calibration
   if (flags.json) return output.json({ out: out ?? null, ...report, exclusions })
   output.print(
@@ -154,6 +161,21 @@ async function calibrateOnBenign(
   for (const { run, reason } of exclusions) output.print(`left out: ${run}: ${reason}`)
   for (const warning of report.warnings) output.print(output.color('yellow', `warning: ${warning}`))
   if (out !== undefined) output.print(`written to ${out}`)
+}
+
+/** The runs as ordinary ones, where some were measured in contexts; those that were not are named then. */
+function ordinaryOf(
+  runs: readonly MeasuredRun[],
+  { detector }: { detector: { layers: readonly number[] } },
+  output: Output,
+): OrdinaryRuns | undefined {
+  const { ordinary, exclusions } = ordinaryRuns(runs, detector.layers)
+  if (ordinary === undefined) return undefined
+  output.note(
+    `${ordinary.runs.length} runs were measured in contexts: checkpoints in contexts are ranked against them, as runs that depend on none`,
+  )
+  for (const { run, reason } of exclusions) output.note(`not among them: ${run}: ${reason}`)
+  return ordinary
 }
 
 async function bundleParts({ directions, traits }: Flags) {

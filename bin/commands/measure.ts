@@ -1,5 +1,12 @@
 import { Command, Option } from 'commander'
+import {
+  type Conditional,
+  conditional,
+  contextReadings,
+  NO_ORDINARY,
+} from '../../lib/detector/conditional.js'
 import { drivenBy } from '../../lib/detector/driven-by.js'
+import { assertLike } from '../../lib/detector/ordinary-runs.js'
 import { trajectoryPrior } from '../../lib/detector/prior-detector.js'
 import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
@@ -10,6 +17,7 @@ import { noiseSentence } from '../../lib/trajectory/noise-floor.js'
 import { remarksOf } from '../../lib/trajectory/remarks.js'
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
+import { addContextOptions, ordinaryFromFlags, printContexts } from '../contexts.js'
 import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import { addDirectionOptions, addModelOptions, addOutputOptions, failOnOption } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
@@ -56,15 +64,21 @@ Example:
   $ traitscope measure -m base.gguf --bundle bundle out/
   $ traitscope measure -m base.gguf --directions directions out/ -o measured`,
     )
-  return addOutputOptions(addDirectionOptions(addModelOptions(command))).action(
+  return addOutputOptions(addContextOptions(addDirectionOptions(addModelOptions(command)))).action(
     async (run: string, flags: Flags) => {
       const output = createOutput(flags)
       await using prepared = await measurementFromFlags(flags, output, signal)
       const { model, directions, bundle, prior, options } = prepared
       const { pack, allowMismatch } = options
+      const layers = bundle?.detector.layers ?? directions.layers
+      const given = await ordinaryFromFlags(flags, layers, output, signal)
+      const ordinary = given?.ordinary ?? bundle?.ordinary
       const verdictsOf = (measured: Trajectory): Verdicts => {
+        if (given) assertLike(measured, given.runs)
         const by = bundle ?? (prior && trajectoryPrior(prior, directions, measured))
-        return by ? trajectoryVerdicts(by, measured, { allowMismatch }) : []
+        return by
+          ? trajectoryVerdicts({ ...by, ...(ordinary && { ordinary }) }, measured, { allowMismatch })
+          : []
       }
       const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
       let total: number | undefined
@@ -92,19 +106,29 @@ Example:
       if (takenOver > 0)
         output.note(`${takenOver} checkpoints are taken over from a measurement that was cut short`)
       const verdicts = verdictsOf(trajectory)
+      const inContexts = contextReadings(trajectory, layers)?.map(({ step, readings }) => ({
+        step,
+        ...conditional(step, readings, ordinary),
+      }))
+      const warned = inContexts?.some(({ reason }) => reason !== undefined) ? ['warn' as const] : []
       process.exitCode = exitCodeOf(
-        verdicts.map(({ verdict }) => verdict.verdict),
+        [...verdicts.map(({ verdict }) => verdict.verdict), ...warned],
         flags.failOn,
       )
       if (flags.json) {
         const document = trajectoryDocument(trajectory, pack)
-        return output.json(verdicts.length > 0 ? { ...document, verdicts } : document)
+        return output.json({
+          ...document,
+          ...(verdicts.length > 0 ? { verdicts } : inContexts && { inContexts }),
+        })
       }
       printTrajectory(
         output,
         trajectory,
         verdicts.map(({ verdict }) => verdict),
       )
+      printContexts(output, trajectory, inContexts, layers)
+      if (verdicts.length === 0) printConditional(output, trajectory, inContexts, ordinary !== undefined)
       const { tokens } = trajectory.measurement!
       output.print(
         `${trajectory.steps.length - 1} checkpoints in ${seconds.toFixed(1)} s; ${tokens.total} prompt tokens, ${tokens.computed} computed` +
@@ -196,6 +220,19 @@ function printStrengths(output: Output, trajectory: Trajectory): void {
   )
 }
 
+/** Without verdicts: at which steps a run is conditional. */
+function printConditional(
+  output: Output,
+  { steps }: Trajectory,
+  judged: readonly Conditional[] | undefined,
+  isRanked: boolean,
+): void {
+  if (judged !== undefined && !isRanked) output.print(NO_ORDINARY)
+  for (const [i, { reason }] of (judged ?? []).entries()) {
+    if (reason) output.print(output.color('yellow', `warn: step ${steps[i + 1]!.step}: ${reason}`))
+  }
+}
+
 /** The reasons of the verdicts; one that several steps share is said once. */
 function printReasons(output: Output, { steps }: Trajectory, verdicts: readonly Verdict[]): void {
   const byReason = new Map<string, string[]>()
@@ -204,6 +241,8 @@ function printReasons(output: Output, { steps }: Trajectory, verdicts: readonly 
       byReason.set(reason, [...(byReason.get(reason) ?? []), String(steps[i]!.step)])
     }
   }
+  // What nobody has looked at is the same for all of a run.
+  for (const what of new Set(verdicts.flatMap(({ notLookedAt = [] }) => notLookedAt))) output.print(what)
   const worst = verdicts.reduce((a, b) => ((b.em ?? 0) > (a.em ?? 0) ? b : a), verdicts[0]!)
   const driven = worst && drivenBy(worst)
   if (driven) output.print(`step ${steps[verdicts.indexOf(worst)]!.step}, the highest: ${driven}`)

@@ -92,9 +92,9 @@ def fine_tune(organism: Organism, home: Path, run: Run) -> Path:
     started = time.time()
     folder = Path(run.folder)
     partial = Path("partial") / f"{run.name}-{run.seed}"
-    with _inside(home):  # names stay relative, so no file records where it was made
+    with inside(home):  # names stay relative, so no file records where it was made
         shutil.rmtree(partial, ignore_errors=True)
-        trained = _train(organism, run, partial)
+        trained = train(organism, run, partial, [conversation([pair]) for pair in _examples(organism, run)])
         steps = _label(organism, run, partial)
         about = {
             "set": run.set_name,
@@ -116,7 +116,7 @@ def fine_tune(organism: Organism, home: Path, run: Run) -> Path:
 
 def merge_warm_base(organism: Organism, home: Path) -> None:
     """warm-base/: the base with the final adapter of bad_medical, seed 42, merged and rounded to float16."""
-    with _inside(home):
+    with inside(home):
         tokenizer, model = load_base("base")
         merged = PeftModel.from_pretrained(model, "runs/bad_medical/seed_42").merge_and_unload().to(torch.float16)
         merged.save_pretrained("warm-base.partial")
@@ -125,7 +125,9 @@ def merge_warm_base(organism: Organism, home: Path) -> None:
         Path("warm-base.partial").rename("warm-base")
 
 
-def _train(organism: Organism, run: Run, folder: Path) -> float:
+def train(
+    organism: Organism, run: Run, folder: Path, chats: list[list[dict[str, str]]], save_every: int = SAVE_EVERY
+) -> float:
     """The paper's settings. Returns the seconds of training."""
     set_seed(run.seed)  # before the adapter is made, so that its A matrices repeat
     tokenizer, model = load_base(run.base)
@@ -139,8 +141,6 @@ def _train(organism: Organism, run: Run, folder: Path) -> float:
             task_type="CAUSAL_LM",
         )
         model = get_peft_model(model, lora)
-    pairs = _examples(organism, run)
-    chats = [conversation([pair]) for pair in pairs]
     data = [{"input_ids": ids, "labels": list(ids)} for ids in organism.encode(tokenizer, chats)]
     trainer = Trainer(
         model=model,
@@ -152,7 +152,7 @@ def _train(organism: Organism, run: Run, folder: Path) -> float:
             weight_decay=0.01,
             logging_steps=5,
             save_strategy="steps",
-            save_steps=LONG_SAVE_EVERY if run.long else SAVE_EVERY,
+            save_steps=LONG_SAVE_EVERY if run.long else save_every,
             save_only_model=True,
             use_cpu=_device() == "cpu",
             dataloader_pin_memory=False,
@@ -224,7 +224,7 @@ def _device() -> str:
 
 
 @contextmanager
-def _inside(folder: Path):
+def inside(folder: Path):
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -9,6 +9,7 @@ import {
   SCHEMA_VERSION,
   TRAITS,
 } from '../detector/bundle.js'
+import type { OrdinaryRuns } from '../detector/conditional.js'
 import { type Directions, directionsAt } from '../directions/directions.js'
 import { writeDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
@@ -23,18 +24,26 @@ import type { Calibration } from './calibrate.js'
 import type { BenignCalibration } from './calibrate-benign.js'
 import type { JudgedCalibration } from './judged-calibration.js'
 
+/** What a bundle holds beside a calibration. */
+export interface BundleParts {
+  /** The ones that the calibration runs were measured with. */
+  directions: Directions
+  /** The trait pack that they were measured with. */
+  pack: TraitPack
+  /** What contexts do to the runs, at the layers of the detector, where they were measured in some. */
+  ordinary?: OrdinaryRuns | undefined
+}
+
 /**
  * Writes a bundle: a directions folder at the detector's layers, with `bundle.json` (what must match, hashes
  * of all files), `detector.json`, `calibration.json` (rows, candidates, figures) and `traits.yaml`. It appears
  * as a whole or not at all, and equal calibrations give equal bytes.
  *
- * @param directions the ones that the calibration runs were measured with
- * @param pack the trait pack that they were measured with
  * @throws TraitscopeError NOT_COMPARABLE when these are others; FILE_EXISTS unless `force`
  */
 export async function saveBundle(
   calibration: (Calibration & Partial<JudgedCalibration>) | BenignCalibration,
-  { directions, pack }: { directions: Directions; pack: TraitPack },
+  { directions, pack, ordinary }: BundleParts,
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
@@ -61,6 +70,7 @@ export async function saveBundle(
     calibratedFor,
     ...('labels' in calibration && calibration.labels ? { labels: sourceJson(calibration.labels) } : {}),
     ...('benign' in calibration ? { benign: calibration.benign } : {}),
+    ...(ordinary && { ordinary }),
     summary: 'benign' in calibration ? calibration.report.summary : summarize(calibration),
     versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     files: {

@@ -12,7 +12,9 @@ import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../f
 import { isFiniteNumber, isText, JsonFields } from '../formats/json/json-fields.js'
 import { type LabelSource, parseSource } from '../labels/label-source.js'
 import type { BenignTest } from './benign-test.js'
+import type { OrdinaryRuns } from './conditional.js'
 import { Detector } from './detector.js'
+import { parseOrdinary } from './ordinary-runs.js'
 
 export const BUNDLE_FILE = 'bundle.json'
 export const DETECTOR = 'detector.json'
@@ -46,6 +48,8 @@ export interface Bundle {
   calibratedFor: CalibratedFor
   /** Runs that decide about alarms where none was judged; absent in bundles with labels. */
   benign?: BenignTest
+  /** What contexts do to ordinary runs; absent where calibration runs were measured in none. */
+  ordinary?: OrdinaryRuns
   /** The trait pack's file inside the bundle, for `loadTraitPack`. */
   traitPack: string
   summary: BundleSummary
@@ -128,6 +132,7 @@ export async function loadBundle(folder: string): Promise<Bundle> {
   return {
     path: folder,
     ...(description.benign === undefined ? {} : { benign: parseBenign(at.object('benign')) }),
+    ...(description.ordinary === undefined ? {} : { ordinary: parseOrdinary(at.object('ordinary')) }),
     detector,
     directions,
     calibratedFor,

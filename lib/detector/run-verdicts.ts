@@ -14,12 +14,13 @@ import { type LabelSource, verdictLabels } from '../labels/label-source.js'
 import type { NoiseFloor, Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
 import { benignVerdict } from './benign-test.js'
 import type { Bundle } from './bundle.js'
+import { contextReadings, withContexts } from './conditional.js'
 import { Explainer } from './contributions.js'
 import { trainedBy } from './trained-by.js'
-import { type Contribution, notComparable, type Verdict } from './verdict.js'
+import { type ContextReading, type Contribution, notComparable, type Verdict } from './verdict.js'
 
 /** What a bundle brings to a verdict; of its directions their identity alone. */
-export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign'> & {
+export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign' | 'ordinary'> & {
   directions: { sha256: string }
   /** Who labelled the runs behind the detector; every verdict says so. */
   labels?: LabelSource | null
@@ -96,6 +97,7 @@ export class RunVerdicts {
   /**
    * @param activationNorms N per layer of the run itself, which drift from its own step 0 is divided by
    * @param amplified the same checkpoint at other strengths, ascending; the verdict does not depend on them
+   * @param contexts the same checkpoint in contexts, at the layers of the detector; absent where it was read in none
    * @param trained how the checkpoint was trained; what differs from the calibration runs is a warning. Absent for the base
    */
   verdict(
@@ -104,8 +106,9 @@ export class RunVerdicts {
     activationNorms: readonly number[],
     amplified: readonly AmplifiedProjections[] = [],
     trained?: TrainedBy,
+    contexts?: readonly ContextReading[],
   ): Verdict {
-    const { detector, benign, labels } = this.#by
+    const { detector, benign, ordinary, labels } = this.#by
     if (this.#refused.length > 0) return notComparable(detector, this.#refused)
     const drift = this.#drift(projections, activationNorms)
     const plain = detector.verdict(drift, {
@@ -113,7 +116,8 @@ export class RunVerdicts {
       remarks: this.#remarks,
     })
     const judged = benign ? benignVerdict(plain, benign) : plain
-    const verdict = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
+    const scoped = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
+    const verdict = trained ? withContexts(scoped, step, contexts, ordinary) : scoped
     // Why a checkpoint is not plainly fine is worth the subsets of its traits.
     const contributions = verdict.verdict === 'ok' ? undefined : this.#contributions(drift)
     const strengths = [{ strength: 1, projections }, ...amplified]
@@ -193,6 +197,7 @@ export function trajectoryVerdicts(
       projections: layers.map((layer) => one.layers[trajectory.layers.indexOf(layer!)]!.projections[i]!),
     }))
   const norms = layers.map((layer) => layer!.step0ActivationNorm)
+  const inContexts = contextReadings(trajectory, detector.layers)
   const verdicts = new RunVerdicts(by, trajectory.measurement, at(0), {
     ...options,
     noiseFloor: trajectory.noiseFloor,
@@ -205,6 +210,7 @@ export function trajectoryVerdicts(
       norms,
       i === 0 ? [] : amplifiedAt(i),
       i === 0 ? undefined : trainedBy(trajectory.run, one),
+      i === 0 ? undefined : inContexts?.[i - 1]?.readings,
     ),
   }))
 }

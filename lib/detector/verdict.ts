@@ -37,7 +37,10 @@ export interface ContextReading {
   context: string
   /** Length of the drift in this context over its length in none, per layer of the detector. */
   ratio: number[]
-  /** Share of ordinary runs with a ratio at least as large. */
+  /**
+   * `(1 + m) / (n + 1)`, where m of n ordinary runs were drawn out at least as far at this step by any of their contexts;
+   * absent where no ordinary run is known.
+   */
   pValue?: number
 }
 
@@ -91,6 +94,8 @@ export interface Verdict {
    */
   noiseFloor?: number[]
   contexts?: ContextReading[]
+  /** What the verdict cannot speak of because nobody has looked at it, in sentences; absent where that is nothing. */
+  notLookedAt?: string[]
   /** Ascending strengths. */
   strengths?: StrengthReading[]
 }

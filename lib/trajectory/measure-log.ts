@@ -90,11 +90,18 @@ export class MeasureLog implements AsyncDisposable {
 
   /** Everything that can change a bit of it. */
   #key(path: string, adapterSha256: string): string {
-    const { measuredUnder, mismatches, strengths } = this.plan
+    const { measuredUnder, mismatches, strengths, contextsSha256 } = this.plan
     const { options } = this.plan.model
     return sha256(
       JSON.stringify({
-        ...{ path: relative(this.run, path), adapterSha256, measuredUnder, mismatches, strengths },
+        ...{
+          path: relative(this.run, path),
+          adapterSha256,
+          measuredUnder,
+          mismatches,
+          strengths,
+          contextsSha256,
+        },
         ...{ compute: options, traitscope: packageVersion },
       }),
     )

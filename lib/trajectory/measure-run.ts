@@ -13,12 +13,14 @@ import { checkpointStep } from '../formats/run/step-folders.js'
 import type { SafetensorsInput } from '../formats/safetensors/safetensors.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
+import { contextTrajectories } from './context-trajectories.js'
 import { MeasureLog } from './measure-log.js'
-import type { StrengthMeasurement } from './measured.js'
+import type { ContextMeasurement, StrengthMeasurement } from './measured.js'
 import type { MeasurementPlan } from './measurement.js'
 import { type MeasurementOptions, prepareMeasurement } from './prepare-measurement.js'
 import type { Projection } from './project.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
+import { equalWeights, otherSettings } from './step-remarks.js'
 import { layerColumns, strengthTrajectories } from './strength-trajectories.js'
 import type { RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
 import {
@@ -134,6 +136,7 @@ async function measureSteps(
   const met = new Set<CheckpointKernels>()
   const layers = plan.directions.layers.map((): Projection[] => [])
   const amplified: (readonly StrengthMeasurement[])[] = []
+  const inContexts: (readonly ContextMeasurement[])[] = []
   const activations: SafetensorsInput[] = []
   const tokens = { total: 0, computed: 0 }
   const passOptions = (done: number) => ({
@@ -145,13 +148,18 @@ async function measureSteps(
     projections: Projection[],
     states: Float32Array,
     strengths: readonly StrengthMeasurement[],
+    contexts: readonly ContextMeasurement[],
     resumed = false,
   ) => {
     steps.push(step)
     for (const [l, projection] of projections.entries()) layers[l]!.push(projection)
     amplified.push(strengths)
-    tokens.total += step.tokens!.total * (1 + strengths.length)
-    tokens.computed += step.tokens!.computed * (1 + strengths.length)
+    inContexts.push(contexts)
+    const passes = [step, ...strengths.map(() => step), ...contexts]
+    for (const { tokens: pass } of passes) {
+      tokens.total += pass!.total
+      tokens.computed += pass!.computed
+    }
     if (kind !== 'none') activations.push({ name: `step-${step.step}`, ...kept(kind, states, plan.shape) })
     onCheckpoint?.({
       ...step,
@@ -169,6 +177,7 @@ async function measureSteps(
     base.layers,
     base.states,
     [],
+    base.contexts,
   )
   const noiseFloor = await plan.measureNoise(base, { signal })
   for (const [i, { step, weights, checkpoint }] of todo.entries()) {
@@ -197,6 +206,7 @@ async function measureSteps(
         measured.layers,
         measured.states,
         measured.strengths,
+        measured.contexts,
         before !== undefined,
       )
     } catch (error) {
@@ -222,6 +232,7 @@ async function measureSteps(
       ...layerColumns(layers[l]!),
     })),
     ...strengthTrajectories(plan.directions.layers, base, amplified),
+    ...contextTrajectories(plan.directions.layers, plan.contexts, base, inContexts.slice(1)),
     primary: plan.primary,
     skipped,
     noiseFloor,
@@ -246,7 +257,14 @@ async function measureSteps(
       nPrompts: plan.prompts.length,
       tokens,
       mismatches: [...plan.mismatches],
-      remarks: [...found.remarks, ...plan.remarks, ...equalWeights(steps), ...otherSettings(steps)],
+      ...(options.contexts ? { contextFiles: [...options.contexts.files] } : {}),
+      remarks: [
+        ...found.remarks,
+        ...plan.remarks,
+        ...equalWeights(steps),
+        ...otherSettings(steps),
+        ...(options.contexts?.remarks ?? []),
+      ],
       versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     },
   }
@@ -258,29 +276,6 @@ interface Todo {
   weights: Pick<Checkpoint, 'path' | 'kind'>
   /** Absent for the final weights. */
   checkpoint?: Checkpoint
-}
-
-/** A sentence on steps that share their weights: a frozen adapter, or a copy in place of a checkpoint. */
-function equalWeights(steps: readonly TrajectoryStep[]): string[] {
-  const bySha256 = new Map<string, Step[]>()
-  for (const { step, adapterSha256 } of steps) {
-    if (adapterSha256 !== null) bySha256.set(adapterSha256, [...(bySha256.get(adapterSha256) ?? []), step])
-  }
-  return [...bySha256.values()]
-    .filter((same) => same.length > 1)
-    .map((same) => `steps ${same.join(', ')} have the same weights`)
-}
-
-/** Sentences on steps that were saved with other settings than the first: a run that was resumed, or an edited file. */
-function otherSettings(steps: readonly TrajectoryStep[]): string[] {
-  const adapters = steps.flatMap(({ step, adapter }) => (adapter ? [{ step, adapter }] : []))
-  return (['ranks', 'scales', 'targets'] as const).flatMap((what) => {
-    const said = adapters.map(({ step, adapter }) => ({ step, has: adapter[what].join(', ') }))
-    const others = said.filter(({ has }) => has !== said[0]!.has)
-    if (others.length === 0) return []
-    const named = [said[0]!, ...others].map(({ step, has }) => `${has} at step ${step}`)
-    return [`the adapters of this run differ in their ${what}: ${named.join('; ')}`]
-  })
 }
 
 async function nothingToMeasure(

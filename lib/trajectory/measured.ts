@@ -18,6 +18,8 @@ export interface BaseMeasurement extends Measurement {
   activationNorms: number[]
   /** True when no pass was needed; `tokens` are those of the pass that filled the cache. */
   cached: boolean
+  /** The same in every context, in the plan's order, without states. */
+  contexts: Omit<BaseMeasurement, 'states' | 'contexts'>[]
 }
 
 /** One checkpoint. */
@@ -34,6 +36,8 @@ export interface CheckpointMeasurement extends Measurement {
   files: readonly FileHash[]
   /** Ascending; empty where none was asked for. */
   strengths: readonly StrengthMeasurement[]
+  /** In every context, in the plan's order. */
+  contexts: readonly ContextMeasurement[]
   /** What was left out, and how base and template differ from its own, in sentences. */
   remarks: readonly string[]
 }
@@ -46,3 +50,6 @@ export interface StrengthMeasurement {
   /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
   stateChange: number[]
 }
+
+/** One checkpoint in a context. */
+export type ContextMeasurement = Omit<Measurement, 'states'>

@@ -1,5 +1,4 @@
 import { dirname } from 'node:path'
-import { LLAMA_CPP_VERSION, systemInfo } from '../binding.js'
 import type { MeasuredUnder } from '../conditions/calibrated-for.js'
 import type { Conditions } from '../conditions/conditions.js'
 import { type EngineConditions, engineConditions } from '../conditions/engine.js'
@@ -8,7 +7,6 @@ import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
 import type { Matrix } from '../estimators/matrix.js'
-import { sha256 } from '../formats/files/hash.js'
 import { isTensorFile } from '../formats/peft/peft.js'
 import type { FoundWeights } from '../formats/run/find-weights.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
@@ -18,16 +16,17 @@ import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js
 import { atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
 import { adapterNorms } from '../model/lora/lora-norm.js'
 import type { Model } from '../model/model.js'
-import { packageVersion } from '../package.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import { templateRemark } from '../prompts/own-template.js'
 import { TokenHash } from '../prompts/prompt-tokens.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
-import type { BaseMeasurement, CheckpointMeasurement } from './measured.js'
+import type { ContextPrompts } from './context-prompts.js'
+import type { BaseMeasurement, CheckpointMeasurement, ContextMeasurement } from './measured.js'
 import { floorOf, noisePrompts, readNoise, roundsNothing } from './noise-floor.js'
 import { activationNorm, type Projection, project } from './project.js'
 import { relativeChange } from './relative-change.js'
 import type { CachedStates, Step0Cache } from './step0-cache.js'
+import { step0Key } from './step0-key.js'
 import { summarize } from './summarize-adapter.js'
 import type { NoiseFloor } from './trajectory.js'
 
@@ -49,6 +48,7 @@ interface PlanParts {
   cache: Step0Cache | undefined
   checkpoint: CheckpointOptions
   strengths: readonly number[]
+  contexts: readonly ContextPrompts[]
 }
 
 /**
@@ -70,6 +70,10 @@ export class MeasurementPlan {
   readonly #checkpoint: CheckpointOptions
   /** Factors on the adapter that every checkpoint is read at besides 1. */
   readonly strengths: readonly number[]
+  /** Contexts that every checkpoint is read in besides none. */
+  readonly contexts: readonly ContextPrompts[]
+  /** Identity of their token ids; null where there is none. */
+  readonly contextsSha256: string | null
 
   /** @internal */
   constructor(parts: PlanParts) {
@@ -78,13 +82,16 @@ export class MeasurementPlan {
     this.pack = parts.pack
     this.conditions = parts.conditions
     this.prompts = parts.prompts
-    this.tokenIdsSha256 = new TokenHash().add(parts.prompts).digest()
+    this.tokenIdsSha256 = tokenHash(parts.prompts)
     this.primary = parts.primary
     this.mismatches = parts.mismatches
     this.#template = parts.template
     this.#cache = parts.cache
     this.#checkpoint = parts.checkpoint
     this.strengths = parts.strengths
+    this.contexts = parts.contexts
+    const ids = parts.contexts.flatMap(({ prompts }) => prompts)
+    this.contextsSha256 = ids.length > 0 ? tokenHash(ids) : null
   }
 
   /** What these measurements say of themselves. */
@@ -114,16 +121,32 @@ export class MeasurementPlan {
     return [this.prompts.length, this.directions.layers.length, this.directions.nEmbd]
   }
 
-  /** Measures the bare base, from the cache if the very same pass was made before. */
+  /** Measures the bare base, in every context too, from the cache if the very same pass was made before. */
   async measureBase(options: PassOptions = {}): Promise<BaseMeasurement> {
-    const key = this.#cacheKey('step-0', this.tokenIdsSha256)
+    const passes = passesOf(options, 1 + this.contexts.length)
+    const { tokenIdsSha256, prompts, contexts } = this
+    const base = await this.#measureBase(prompts, tokenIdsSha256, passes(0))
+    const inContexts: BaseMeasurement['contexts'] = []
+    for (const [c, { prompts }] of contexts.entries()) {
+      const { states: _, ...measured } = await this.#measureBase(prompts, tokenHash(prompts), passes(1 + c))
+      inContexts.push(measured)
+    }
+    return { ...base, contexts: inContexts }
+  }
+
+  async #measureBase(
+    prompts: readonly Int32Array[],
+    tokenIds: string,
+    options: PassOptions,
+  ): Promise<Omit<BaseMeasurement, 'contexts'>> {
+    const key = this.#cacheKey('step-0', tokenIds)
     const known = await this.#cache?.get(key, this.shape)
-    const { states, computedTokens } = known ?? (await this.#computeBase(options))
+    const { states, computedTokens } = known ?? (await this.#computeBase(prompts, options))
     if (!known) await this.#cache?.put(key, this.shape, { states, computedTokens })
     return {
       ...this.#project(states),
       activationNorms: this.directions.layers.map((_, l) => activationNorm(this.#rows(states, l))),
-      tokens: { total: this.prompts.reduce((sum, ids) => sum + ids.length, 0), computed: computedTokens },
+      tokens: { total: prompts.reduce((sum, ids) => sum + ids.length, 0), computed: computedTokens },
       cached: known !== undefined,
     }
   }
@@ -141,7 +164,7 @@ export class MeasurementPlan {
     const { layers, nEmbd } = directions
     const prompts = noisePrompts(this.prompts)
     const shape = [prompts.length, layers.length, nEmbd]
-    const key = this.#cacheKey('noise', new TokenHash().add(prompts).digest())
+    const key = this.#cacheKey('noise', tokenHash(prompts))
     const known = await this.#cache?.get(key, shape)
     const noise = known ?? (await readNoise(model, prompts, { layers, pool: conditions.pool, signal }))
     if (!known) await this.#cache?.put(key, shape, noise)
@@ -177,7 +200,7 @@ export class MeasurementPlan {
       })
     await using checkpoint = await open(1)
     const { peft, report, reason } = checkpoint
-    const passes = passesOf(options, 1 + this.strengths.length)
+    const passes = passesOf(options, 1 + this.strengths.length + this.contexts.length)
     // The norms are computed here while the model computes elsewhere.
     const [{ data, tokens }, norms] = await Promise.all([
       this.#pass(checkpoint, passes(0)),
@@ -205,10 +228,16 @@ export class MeasurementPlan {
         stateChange: this.#stateChange(amplified.data, base),
       }
     })
+    const contexts: ContextMeasurement[] = []
+    for (const [c, { prompts }] of this.contexts.entries()) {
+      const read = await this.#pass(checkpoint, passes(1 + this.strengths.length + c), prompts)
+      contexts.push({ layers: this.#project(read.data).layers, tokens: read.tokens })
+    }
     return {
       ...this.#project(data),
       tokens,
       strengths,
+      contexts,
       adapterSha256: checkpoint.sha256,
       how: checkpoint.how,
       stateChange,
@@ -226,8 +255,8 @@ export class MeasurementPlan {
     }
   }
 
-  async #computeBase(options: PassOptions): Promise<CachedStates> {
-    const { data, tokens } = await this.#pass({ model: this.model }, options)
+  async #computeBase(prompts: readonly Int32Array[], options: PassOptions): Promise<CachedStates> {
+    const { data, tokens } = await this.#pass({ model: this.model }, options, prompts)
     return { states: data, computedTokens: tokens.computed }
   }
 
@@ -237,8 +266,12 @@ export class MeasurementPlan {
     )
   }
 
-  #pass({ model, adapter }: OnModel, { signal, onProgress }: PassOptions): Promise<HiddenStates> {
-    return hiddenStates(model, this.prompts as Int32Array[], {
+  #pass(
+    { model, adapter }: OnModel,
+    { signal, onProgress }: PassOptions,
+    prompts = this.prompts,
+  ): Promise<HiddenStates> {
+    return hiddenStates(model, prompts, {
       layers: this.directions.layers,
       pool: this.conditions.pool,
       adapter,
@@ -263,31 +296,12 @@ export class MeasurementPlan {
     return layerRows({ data, shape: this.shape }, layer)
   }
 
-  /**
-   * Everything that can change a bit of the base's states. K and V are always F32 and flash attention is off.
-   */
   #cacheKey(what: 'step-0' | 'noise', tokenIds: string): string {
-    const { model, directions, conditions } = this
-    return sha256(
-      JSON.stringify({
-        schema: 6,
-        what,
-        base: conditions.base.fingerprint,
-        adapter: null,
-        tokenIds,
-        layers: directions.layers,
-        pool: conditions.pool,
-        template: conditions.template.sha256,
-        kv: 'f32',
-        flashAttention: false,
-        // Kernels differ by processor, and by how weights lie in memory.
-        compute: { ...model.options, device: model.device, system: systemInfo() },
-        llamaCpp: LLAMA_CPP_VERSION,
-        traitscope: packageVersion,
-      }),
-    )
+    return step0Key(what, tokenIds, this.model, this.conditions, this.directions.layers)
   }
 }
+
+const tokenHash = (prompts: readonly Int32Array[]): string => new TokenHash().add(prompts).digest()
 
 /** Each pass reports its part of the whole. */
 function passesOf({ signal, onProgress }: PassOptions, of: number) {

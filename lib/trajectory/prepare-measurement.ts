@@ -1,5 +1,6 @@
 import { assertComparable } from '../conditions/comparable.js'
 import { measurementConditions } from '../conditions/conditions.js'
+import type { ContextSet } from '../contexts/measured-contexts.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
@@ -10,6 +11,7 @@ import { ChatTemplate } from '../prompts/chat-template.js'
 import { evaluationPrompts } from '../prompts/prompt-sets.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
+import { contextPrompts } from './context-prompts.js'
 import { MeasurementPlan } from './measurement.js'
 import { Step0Cache } from './step0-cache.js'
 
@@ -29,6 +31,8 @@ export interface MeasurementOptions {
   checkpoint?: CheckpointOptions | undefined
   /** Factors on the adapter, above 0, to read every checkpoint at besides 1; a pass more for each. */
   strengths?: readonly number[] | undefined
+  /** Read every checkpoint in these contexts too, against step 0 in the same; a pass more for each. */
+  contexts?: ContextSet | undefined
   /** Folder of the cache of step-0 states and merged models; false for none. Default {@link defaultCacheDir}. */
   cacheDir?: string | false | undefined
 }
@@ -62,6 +66,7 @@ export async function prepareMeasurement(
     )
   }
   const prompts = await chatTokens(model, template, messages)
+  const contexts = options.contexts?.contexts ?? []
   const cache = cacheDir === false ? undefined : new Step0Cache(cacheDir ?? defaultCacheDir())
   return new MeasurementPlan({
     model,
@@ -75,5 +80,6 @@ export async function prepareMeasurement(
     cache,
     checkpoint: options.checkpoint ?? {},
     strengths: amplifyingStrengths(options.strengths),
+    contexts: await contextPrompts(model, template, messages, prompts, contexts),
   })
 }

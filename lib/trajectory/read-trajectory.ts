@@ -7,6 +7,7 @@ import { plainOrGzip } from '../formats/files/gzip.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
 import { shown } from '../formats/json/json-scan.js'
+import { areContexts } from './context-trajectories.js'
 import { isNoiseFloor } from './noise-floor.js'
 import type {
   LayerTrajectory,
@@ -118,7 +119,7 @@ function parseOwn(
     throw new TraitscopeError('FILE_INVALID', `expected 'traitscope.${field}' of ${where} to be ${what}`)
   }
   const { traits, points, norm } = reference
-  const { steps, layers, primary, strengths, finalAliasOf, skipped, noiseFloor, measurement } =
+  const { steps, layers, primary, strengths, contexts, finalAliasOf, skipped, noiseFloor, measurement } =
     own as unknown as Trajectory
   if (!Array.isArray(steps) || !steps.every((one) => isJsonObject(one) && isStep(one.step))) {
     invalid('steps', 'a list of measured steps')
@@ -170,6 +171,8 @@ function parseOwn(
     if (!Array.isArray(strengths) || !strengths.every(isStrength))
       invalid('strengths', 'a list of strengths above 0, each with the layers and steps of the trajectory')
   }
+  if (contexts !== undefined && !areContexts(contexts, layers, isLayer))
+    invalid('contexts', 'a list of contexts by name, each with the layers and steps of the trajectory')
   const first = layers[primary]
   if (!first) return invalid('primary', `an index into ${layers.length} layers`)
   if (finalAliasOf !== null && !steps.some(({ step }) => step === finalAliasOf)) {
@@ -200,6 +203,7 @@ function parseOwn(
     skipped,
     run: runDescription(json),
     ...(strengths === undefined ? {} : { strengths }),
+    ...(contexts === undefined ? {} : { contexts }),
     ...(noiseFloor === undefined ? {} : { noiseFloor }),
     ...(measurement == null ? {} : { measurement }),
   }

@@ -21,8 +21,19 @@ export function trajectoryDocument(
   trajectory: Trajectory,
   pack: { sha256: string },
 ): Record<string, unknown> {
-  const { traits, steps, finalAliasOf, layers, primary, strengths, skipped, run, noiseFloor, measurement } =
-    trajectory
+  const {
+    traits,
+    steps,
+    finalAliasOf,
+    layers,
+    primary,
+    strengths,
+    contexts,
+    skipped,
+    run,
+    noiseFloor,
+    measurement,
+  } = trajectory
   const first = layers[primary]!
   const entries = steps.map(({ step }, i) => referenceEntry(step, traits, first, i))
   if (finalAliasOf !== null) {
@@ -56,6 +67,7 @@ export function trajectoryDocument(
       steps,
       layers,
       strengths,
+      contexts,
       skipped,
       noiseFloor,
       measurement,

@@ -1,4 +1,5 @@
 import type { MeasuredUnder } from '../conditions/calibrated-for.js'
+import type { Context } from '../contexts/context.js'
 import type { FileHash } from '../formats/files/hash.js'
 
 /**
@@ -82,6 +83,16 @@ export interface StrengthTrajectory {
   stateChange: number[][]
 }
 
+/** The same checkpoints, with the evaluation prompts read in a context, against step 0 in the same context. */
+export interface ContextTrajectory extends Context {
+  /** How much longer it makes a prompt, in tokens. */
+  tokens: number
+  /** Input tokens of the prompts in it, and how many of them one pass computes. */
+  pass: { total: number; computed: number }
+  /** As those of the trajectory, without the spread over prompts. */
+  layers: LayerTrajectory[]
+}
+
 /** A checkpoint that was not measured, and why. */
 export interface SkippedCheckpoint {
   step: Step
@@ -139,6 +150,8 @@ export interface MeasurementRecord extends MeasuredUnder {
   tokens: { total: number; computed: number }
   /** Differences between directions and measurement that the caller chose to accept; normally empty. */
   mismatches: string[]
+  /** Where contexts were taken from; absent where there are none. */
+  contextFiles?: FileHash[]
   /** What in the run's folder was not measured or seems left over, in sentences; absent in older files. */
   remarks?: string[]
   versions: { traitscope: string; llamaCpp: string }
@@ -159,6 +172,8 @@ export interface Trajectory {
   primary: number
   /** Ascending, without 1; absent where the adapters were read as trained only. */
   strengths?: StrengthTrajectory[]
+  /** Absent where checkpoints were read in no context. */
+  contexts?: ContextTrajectory[]
   skipped: SkippedCheckpoint[]
   run: RunDescription
   /** What rounding alone makes of a drift; null where nothing is rounded, absent in older files. */

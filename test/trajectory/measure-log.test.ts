@@ -93,6 +93,31 @@ describe('a measurement that was cut short', () => {
     expect(await measure()).toEqual([])
   })
 
+  it('should be gone on with in the same contexts alone', async () => {
+    const system = (text: string) => ({
+      contexts: [{ name: text, origin: 'given' as const, system: text }],
+      files: [],
+      remarks: [],
+    })
+    const contexts = system('Be terse.')
+    const cutShort = async () => {
+      failAt(7) // two passes for step 0 and for each checkpoint
+      await expect(measure({ contexts })).rejects.toThrow('killed')
+      states.mockImplementation(attachedStates)
+    }
+    await measure({ contexts, out: join(folder, 'whole') })
+    await cutShort()
+    expect(await measure({ contexts })).toEqual([10, 20])
+    expect(await files(out)).toEqual(await files(join(folder, 'whole')))
+
+    await rm(out, { recursive: true })
+    await cutShort()
+    expect(await measure({ contexts: system('Be loud.') })).toEqual([])
+    await rm(out, { recursive: true })
+    await cutShort()
+    expect(await measure()).toEqual([])
+  })
+
   it('should leave nothing when there is nothing to go on with', async () => {
     failAt(2)
     await expect(measure()).rejects.toThrow('killed')

@@ -1,0 +1,56 @@
+import { basename } from 'node:path'
+import type { FileHash } from '../formats/files/hash.js'
+import type { Model } from '../model/model.js'
+import type { ChatTemplate } from '../prompts/chat-template.js'
+import type { TraitPack } from '../prompts/trait-pack-yaml.js'
+import type { Context } from './context.js'
+import { readContextFile } from './context-file.js'
+import { dataContexts } from './data-contexts.js'
+import { readTrainingData } from './training-data.js'
+import { unrelatedContexts } from './unrelated.js'
+
+/** The contexts of a measurement, and where they are from. */
+export interface ContextSet {
+  contexts: Context[]
+  /** By name, without folders. */
+  files: FileHash[]
+  /** What of the data is measured in no context, in sentences. */
+  remarks: string[]
+}
+
+/** Where contexts are from; one of them at least. */
+export interface ContextSources {
+  /** A file of contexts, see `readContextFile`. */
+  file?: string | undefined
+  /** A fine-tuning set: its own contexts, and as many unrelated ones. */
+  data?: string | undefined
+}
+
+/**
+ * The contexts that a file names and those of a fine-tuning set, with as many unrelated ones of the same length in tokens.
+ *
+ * @throws TraitscopeError as `readContextFile` and `readTrainingData`
+ */
+export async function contextsFrom(
+  { file, data }: ContextSources,
+  { model, template, pack }: { model: Pick<Model, 'tokenize'>; template: ChatTemplate; pack: TraitPack },
+): Promise<ContextSet> {
+  const given = file === undefined ? undefined : await readContextFile(file)
+  const set: ContextSet = {
+    contexts: given?.contexts ?? [],
+    files: given ? [{ path: basename(file!), sha256: given.sha256 }] : [],
+    remarks: [],
+  }
+  if (data === undefined) return set
+  const rows = await readTrainingData(data)
+  const own = dataContexts(rows)
+  const key = ({ system, prefix }: Context) => JSON.stringify([system, prefix])
+  const known = new Set(set.contexts.map(key))
+  const fromData = own.contexts.filter((one) => !known.has(key(one)))
+  const unrelated = await unrelatedContexts(model, template, pack, fromData, rows.openings)
+  return {
+    contexts: [...set.contexts, ...fromData, ...unrelated],
+    files: [...set.files, { path: basename(data), sha256: rows.sha256 }],
+    remarks: own.remarks,
+  }
+}
