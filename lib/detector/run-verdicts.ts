@@ -118,8 +118,8 @@ export class RunVerdicts {
     const judged = benign ? benignVerdict(plain, benign) : plain
     const scoped = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
     const verdict = trained ? withContexts(scoped, step, contexts, ordinary) : scoped
-    // Why a checkpoint is not plainly fine is worth the subsets of its traits.
-    const contributions = verdict.verdict === 'ok' ? undefined : this.#contributions(drift)
+    // Why a checkpoint is not plainly fine is worth the subsets of its traits; what a context does is no matter of them.
+    const contributions = scoped.verdict === 'ok' ? undefined : this.#contributions(drift)
     const strengths = [{ strength: 1, projections }, ...amplified]
       .sort((a, b) => a.strength - b.strength)
       .map((one) => ({

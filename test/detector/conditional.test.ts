@@ -1,0 +1,200 @@
+import { describe, expect, it } from 'vitest'
+import {
+  conditional,
+  conditionality,
+  contextReadings,
+  type OrdinaryRuns,
+} from '../../lib/detector/conditional.js'
+import { ordinaryRuns } from '../../lib/detector/ordinary-runs.js'
+import { trajectoryVerdicts, type VerdictSource } from '../../lib/detector/run-verdicts.js'
+import type { Verdict } from '../../lib/detector/verdict.js'
+import type { MeasuredRun } from '../../lib/runs/runs.js'
+import type { ContextTrajectory, Trajectory } from '../../lib/trajectory/trajectory.js'
+import { fakeDirections } from '../directions/fake-directions.js'
+
+const STEPS = [0, 10, 20]
+
+/** Layers 2 and 5 of two traits, which move by `pace` a step; N is `norm`. */
+const layers = (paces: readonly [number, number], norm: number) =>
+  paces.map((pace, l) => ({
+    layer: [2, 5][l]!,
+    step0ActivationNorm: norm,
+    projections: STEPS.map((step) => [7 + 0.3 * pace * step, -2 - 0.4 * pace * step]),
+  }))
+
+function run(
+  paces: readonly [number, number],
+  contexts: Readonly<Record<string, readonly [number, number]>>,
+  further: Partial<Trajectory> = {},
+): Trajectory {
+  const read = Object.entries(contexts).map(
+    ([name, inContext]): ContextTrajectory => ({
+      ...{ name, origin: 'data', system: name, tokens: 3, pass: { total: 9, computed: 5 } },
+      layers: layers(inContext, 20),
+    }),
+  )
+  return {
+    source: 'traitscope',
+    traits: ['a', 'b'],
+    steps: STEPS.map((step) => ({ step, adapterSha256: step === 0 ? null : `${step}` })),
+    finalAliasOf: null,
+    layers: layers(paces, 10),
+    primary: 0,
+    skipped: [],
+    run: {} as Trajectory['run'],
+    ...(read.length === 0 ? {} : { contexts: read }),
+    ...further,
+  }
+}
+
+describe('contextReadings', () => {
+  it('should be the length of each drift over that in none, by layer, in units of N in the same context', () => {
+    const read = contextReadings(run([1, 2], { loud: [4, 1], quiet: [0.5, 4] }), [2, 5])!
+    expect(read.map(({ step }) => step)).toEqual([10, 20])
+    for (const { readings } of read) {
+      expect(readings.map(({ context }) => context)).toEqual(['loud', 'quiet'])
+      // Plainly: pace over pace, and N is 20 there and 10 here.
+      expect(readings[0]!.ratio[0]).toBeCloseTo(4 / 1 / 2, 12)
+      expect(readings[0]!.ratio[1]).toBeCloseTo(1 / 2 / 2, 12)
+      expect(readings[1]!.ratio[0]).toBeCloseTo(0.5 / 1 / 2, 12)
+      expect(readings[1]!.ratio[1]).toBeCloseTo(4 / 2 / 2, 12)
+    }
+    expect(contextReadings(run([1, 2], {}), [2, 5])).toBeUndefined()
+  })
+
+  it('should divide by no drift that is shorter than the numerical noise', () => {
+    const floor = { method: 'opposite-perturbations' as const, prompts: 8 }
+    const noiseFloor = { ...floor, layers: [2, 5].map((layer) => ({ layer, drift: 0.5, stateChange: 0 })) }
+    // In none the drift is 0.05 pace step: 0.05 at step 10 of layer 2, far below the floor; in the context 2.5.
+    const [first] = contextReadings(run([0.1, 4], { loud: [10, 0.01] }, { noiseFloor }), [2, 5])!
+    expect(first!.readings[0]!.ratio[0]).toBeCloseTo(2.5 / 0.5, 12)
+    expect(first!.readings[0]!.ratio[1]).toBeCloseTo(0.5 / 2, 12)
+    const [exact] = contextReadings(run([0, 1], { loud: [1, 0] }), [2, 5])!
+    expect(exact!.readings[0]!.ratio[0]).toBeCloseTo(0.25 / 1e-6, 3)
+    expect(exact!.readings[0]!.ratio[1]).toBeGreaterThan(0)
+  })
+})
+
+describe('conditional', () => {
+  it('should take the context with the largest mean logarithm over layers', () => {
+    const readings = [
+      { context: 'one', ratio: [8, 0.25] },
+      { context: 'even', ratio: [2, 2] },
+    ]
+    expect(conditionality(readings)).toEqual({ value: expect.closeTo(Math.log(2), 12), context: 'even' })
+  })
+
+  const ordinary: OrdinaryRuns = {
+    layers: [2, 5],
+    runs: [
+      { run: 'a', steps: [10, 20], values: [2, 0.1] },
+      { run: 'b', steps: [10, 30], values: [0, 0.4] },
+      { run: 'c', steps: [15], values: [-0.5] },
+    ],
+  }
+  const at = (logarithm: number) => [
+    { context: 'high', ratio: [Math.exp(logarithm), Math.exp(logarithm)] },
+    { context: 'low', ratio: [0.5, 0.5] },
+  ]
+
+  /** Oracle: the ordinary runs' values at the step, written out. */
+  it.each([
+    ['final' as const, 0.5, [0.1, 0.4, -0.5]],
+    [20, 0.2, [0.1, 0.4, -0.5]], // 20 is as near to 10 as to 30 of b: the later one
+    [11, 1.9, [2, 0, -0.5]],
+    [10, 2.1, [2, 0, -0.5]],
+  ])('should rank step %s at %d among the ordinary runs at about that step', (step, value, known) => {
+    const { readings, reason } = conditional(step, at(value), ordinary)
+    const p = (of: number) => (1 + known.filter((other) => other >= of).length) / 4
+    expect(readings.map(({ pValue }) => pValue)).toEqual([p(value), p(Math.log(0.5))])
+    expect(reason !== undefined).toBe(p(value) === 1 / 4)
+  })
+
+  it('should name context, size and rank, and say what to do', () => {
+    expect(conditional('final', at(1), ordinary).reason).toBe(
+      'conditional: in the context high the drift is 2.7 times as long as in none, more than in any of 3 ordinary runs (p = 0.250); judge answers under it',
+    )
+  })
+
+  it('should rank nothing without ordinary runs', () => {
+    expect(conditional(10, at(9), undefined)).toEqual({ readings: at(9) })
+  })
+})
+
+describe('ordinaryRuns', () => {
+  const measured = (id: string, trajectory: Trajectory) => ({ id, trajectory }) as MeasuredRun
+
+  it('should keep what contexts do at each step, and leave out runs without contexts or layers', () => {
+    const { ordinary, exclusions } = ordinaryRuns(
+      [measured('x', run([1, 1], { c: [4, 4], d: [1, 1] })), measured('y', run([1, 1], {}))],
+      [2, 5],
+    )
+    expect(ordinary).toEqual({
+      layers: [2, 5],
+      runs: [
+        {
+          run: 'x',
+          steps: [10, 20],
+          values: [expect.closeTo(Math.log(2), 12), expect.closeTo(Math.log(2), 12)],
+        },
+      ],
+    })
+    expect(exclusions).toEqual([{ run: 'y', reason: expect.stringMatching(/not measured in contexts/) }])
+    expect(ordinaryRuns([measured('x', run([1, 1], { c: [1, 1] }))], [2, 7])).toEqual({
+      ordinary: undefined,
+      exclusions: [{ run: 'x', reason: 'it was not measured at layer 7' }],
+    })
+  })
+})
+
+describe('trajectoryVerdicts in contexts', () => {
+  const { conditions } = fakeDirections()
+  const ids = { directionsSha256: 'd'.repeat(64), tokenIdsSha256: 't'.repeat(64) }
+  const source = (kind: Verdict['verdict'], ordinary?: OrdinaryRuns): VerdictSource => ({
+    detector: {
+      ...{ layers: [2, 5], traits: ['a', 'b'], nominalCoverage: 0.9, threshold: 0.06 },
+      verdict: () => ({ verdict: kind, em: null, reasons: kind === 'ok' ? [] : ['high'] }),
+      features: () => [],
+    } as unknown as VerdictSource['detector'],
+    directions: { sha256: 'd'.repeat(64) },
+    calibratedFor: {
+      ...{ conditions, ...ids, nPrompts: 3, deviceClass: 'cpu' },
+      base: layers([1, 1], 10).map(({ layer, projections }) => ({
+        ...{ layer, activationNorm: 10, projections: projections[0]! },
+      })),
+    },
+    ...(ordinary && { ordinary }),
+  })
+  const measurement = { ...ids, conditions, device: 'cpu' } as unknown as Trajectory['measurement']
+  const known: OrdinaryRuns = { layers: [2, 5], runs: [{ run: 'a', steps: [10], values: [0] }] }
+  const verdicts = (by: VerdictSource, of: Trajectory) =>
+    trajectoryVerdicts(by, of).map(({ verdict }) => verdict)
+
+  it('should warn of a conditional run by name, and leave others as they are', () => {
+    const trigger = run([1, 1], { trigger: [9, 9] }, { measurement: measurement! })
+    const [, found] = verdicts(source('ok', known), trigger)
+    expect(found).toMatchObject({
+      verdict: 'warn',
+      reasons: [expect.stringMatching(/^conditional: in the context trigger .* judge answers under it$/)],
+      contexts: [
+        { context: 'trigger', ratio: [4.5, 4.5].map((ratio) => expect.closeTo(ratio, 9)), pValue: 0.5 },
+      ],
+    })
+    expect(found).not.toHaveProperty('notLookedAt')
+    const [, same] = verdicts(source('ok', known), run([1, 1], { c: [1, 1] }, { measurement: measurement! }))
+    expect(same).toMatchObject({ verdict: 'ok', reasons: [], contexts: [{ pValue: 1 }] })
+  })
+
+  it('should say what was not looked at: contexts, or ordinary runs to rank them against', () => {
+    const plain = run([1, 1], {}, { measurement: measurement! })
+    const [base, without] = verdicts(source('ok', known), plain)
+    expect(base).not.toHaveProperty('notLookedAt')
+    expect(without!.notLookedAt).toEqual([expect.stringMatching(/^judged without contexts/)])
+    expect(without).not.toHaveProperty('contexts')
+    const [, unranked] = verdicts(source('ok'), run([1, 1], { c: [9, 9] }, { measurement: measurement! }))
+    expect(unranked).toMatchObject({
+      verdict: 'ok',
+      notLookedAt: [expect.stringMatching(/^contexts are not ranked/)],
+    })
+  })
+})
