@@ -1,15 +1,17 @@
 /** The contexts that checkpoints are read in: what `--context` and `--data` name. */
 import type { Command } from 'commander'
+import { measurementConditions } from '../lib/conditions/conditions.js'
 import { type ContextSet, contextsFrom } from '../lib/contexts/measured-contexts.js'
 import type { Conditional, OrdinaryRuns } from '../lib/detector/conditional.js'
-import { ordinaryRuns } from '../lib/detector/ordinary-runs.js'
+import { assertLike, ordinaryRuns } from '../lib/detector/ordinary-runs.js'
 import type { ContextReading } from '../lib/detector/verdict.js'
+import type { Directions } from '../lib/directions/directions.js'
 import { TraitscopeError } from '../lib/errors.js'
 import type { Model } from '../lib/model/model.js'
 import { percent } from '../lib/percent.js'
 import type { ChatTemplate } from '../lib/prompts/chat-template.js'
 import type { TraitPack } from '../lib/prompts/trait-pack-yaml.js'
-import { type MeasuredRun, scanMeasuredRuns } from '../lib/runs/runs.js'
+import { scanMeasuredRuns } from '../lib/runs/runs.js'
 import type { Trajectory } from '../lib/trajectory/trajectory.js'
 import { option } from './options.js'
 import { type Output, table } from './output.js'
@@ -61,14 +63,14 @@ export async function contextsFromFlags(
 /**
  * The ordinary runs of `--ordinary`, at the layers of the bundle or else of the directions; undefined without the flag.
  *
- * @throws TraitscopeError UNSUPPORTED when none of them was measured in contexts
+ * @throws TraitscopeError UNSUPPORTED when none of them was measured in contexts; NOT_COMPARABLE
  */
 export async function ordinaryFromFlags(
   { ordinary: root, context, data }: ContextFlags,
+  plan: { model: Model; template: ChatTemplate; pack: TraitPack; directions: Directions },
   layers: readonly number[],
   output: Output,
-  signal: AbortSignal,
-): Promise<{ ordinary: OrdinaryRuns; runs: MeasuredRun[] } | undefined> {
+): Promise<OrdinaryRuns | undefined> {
   if (root === undefined) return undefined
   if (context === undefined && data === undefined) {
     throw new TraitscopeError(
@@ -76,7 +78,7 @@ export async function ordinaryFromFlags(
       'expected --context or --data beside --ordinary: without contexts there is nothing to rank',
     )
   }
-  const { runs, exclusions } = await scanMeasuredRuns(root, { signal })
+  const { runs, exclusions } = await scanMeasuredRuns(root)
   const found = ordinaryRuns(runs, layers)
   for (const { run, reason } of [...exclusions, ...found.exclusions])
     output.note(`not among the ordinary runs: ${run}: ${reason}`)
@@ -86,7 +88,13 @@ export async function ordinaryFromFlags(
       `expected runs below ${root} that were measured in contexts (--data, --context), found none of ${runs.length}`,
     )
   }
-  return { ordinary: found.ordinary, runs }
+  const { model, template, pack, directions } = plan
+  assertLike(
+    measurementConditions(model, template, pack, directions.conditions.pool),
+    directions.sha256,
+    runs,
+  )
+  return found.ordinary
 }
 
 /** What contexts do, and what they cost, as lines. Without verdicts they are ranked here. */

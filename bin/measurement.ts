@@ -1,11 +1,12 @@
 /** What `measure` and `watch` begin with: bundle, trait pack, model, template and directions that the flags name. */
 import type { Bundle } from '../lib/detector/bundle.js'
+import type { OrdinaryRuns } from '../lib/detector/conditional.js'
 import type { Prior } from '../lib/detector/prior.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { describeSource } from '../lib/labels/label-source.js'
 import type { Model } from '../lib/model/model.js'
 import type { MeasurementOptions } from '../lib/trajectory/prepare-measurement.js'
-import { type ContextFlags, contextsFromFlags } from './contexts.js'
+import { type ContextFlags, contextsFromFlags, ordinaryFromFlags } from './contexts.js'
 import {
   bundleFromFlags,
   type DirectionFlags,
@@ -30,6 +31,8 @@ export interface PreparedMeasurement extends AsyncDisposable {
   bundle: Bundle | undefined
   /** Instead of a bundle. */
   prior: Prior | undefined
+  /** Those of a flag, else the bundle's. */
+  ordinary: OrdinaryRuns | undefined
   options: MeasurementOptions
   /** Opens the base as it was opened. */
   reopen: () => Promise<Model>
@@ -48,11 +51,15 @@ export async function measurementFromFlags(
   const model = await reopen()
   try {
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
+    const directions = given ?? (await makeDirections(flags, { model, pack, template, output, signal }))
+    const reads = { model, template, pack, directions }
+    const ordinary = await ordinaryFromFlags(flags, reads, directions.layers, output)
     return {
       model,
-      directions: given ?? (await makeDirections(flags, { model, pack, template, output, signal })),
+      directions,
       bundle,
       prior,
+      ordinary: ordinary ?? bundle?.ordinary,
       options: {
         pack,
         template,
@@ -60,7 +67,7 @@ export async function measurementFromFlags(
         allowMismatch: flags.allowMismatch === true,
         adapterName: flags.adapterName,
         strengths: flags.adapterScale,
-        contexts: await contextsFromFlags(flags, { model, template, pack }, output),
+        contexts: await contextsFromFlags(flags, reads, output),
         checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
         cacheDir: flags.cache ? flags.cacheDir : false,
       },

@@ -121,6 +121,10 @@ export class WatchText {
     }
     if (event.alarm === 'raised' || event.alarm === 'cleared')
       this.#note(event, `step ${event.step}: alarm ${event.alarm}`)
+    for (const what of verdict?.notLookedAt ?? []) {
+      if (!this.#said.has(what)) this.#note(event, what)
+      this.#said.add(what)
+    }
     if (verdict && verdict.reasons.length > 0)
       this.#note(event, `step ${event.step}: ${verdict.reasons.join('; ')}`)
   }

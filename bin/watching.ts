@@ -9,6 +9,7 @@ import { defaultStateDir } from '../lib/formats/files/cache-dir.js'
 import type { SecureMode } from '../lib/monitor/secured-files.js'
 import { watchRuns } from '../lib/monitor/watch-run.js'
 import type { Step } from '../lib/trajectory/trajectory.js'
+import { addContextOptions } from './contexts.js'
 import { addExporterOptions, type ExporterFlags, liveExports } from './exporters.js'
 import { type MeasurementFlags, measurementFromFlags } from './measurement.js'
 import { addNoticeOptions, type NoticeFlags, NoticesFromFlags } from './notices.js'
@@ -69,7 +70,9 @@ export function addWatchOptions(command: Command, needsModel = true): Command {
       ).argParser(niceness),
     )
   return addExporterOptions(
-    addNoticeOptions(addDirectionOptions(addModelOptions(command, { mandatory: needsModel }))),
+    addNoticeOptions(
+      addContextOptions(addDirectionOptions(addModelOptions(command, { mandatory: needsModel }))),
+    ),
   )
 }
 
@@ -105,7 +108,7 @@ export async function watchByFlags(
   }
   try {
     await using prepared = await measurementFromFlags(flags, output, signal)
-    const { model, directions, bundle, prior, options, reopen } = prepared
+    const { model, directions, bundle, prior, ordinary, options, reopen } = prepared
     using pass = new PassLine(output)
     using view = show?.()
     shown = view
@@ -113,6 +116,7 @@ export async function watchByFlags(
       ...options,
       bundle,
       prior,
+      ordinary,
       endOnAlarm: flags.exitOn === 'alarm',
       intervalMs: 1000 * flags.interval,
       once: flags.once === true,

@@ -232,6 +232,8 @@ export type { MarginPair, MarginPairs } from './labels/margin-pairs.js'
 
 export { loadBundle } from './detector/bundle.js'
 export { trajectoryVerdicts } from './detector/run-verdicts.js'
+export { conditional, contextReadings } from './detector/conditional.js'
+export { ordinaryRuns } from './detector/ordinary-runs.js'
 export { loadPrior } from './detector/prior.js'
 export { priorVerdictSource, trajectoryPrior } from './detector/prior-detector.js'
 export { scanLabelledRuns } from './runs/runs.js'
@@ -249,6 +251,7 @@ export type {
   VerdictKind,
 } from './detector/verdict.js'
 export type { ScopeDifference, TrainedBy, TrainedLike } from './conditions/training.js'
+export type { Conditional, OrdinaryRuns } from './detector/conditional.js'
 export type { StepVerdict, VerdictSource } from './detector/run-verdicts.js'
 export type { BasePoint, CalibratedFor } from './conditions/calibrated-for.js'
 export type { CheckpointKernels, EngineConditions } from './conditions/engine.js'
@@ -278,6 +281,7 @@ export type { RateModelKind, RateModelName, RateModelSpec } from './detector/rat
 export type { Prior, PriorModel, PriorRow, OwnRows } from './detector/prior.js'
 export type { PriorErrors } from './detector/memory.js'
 export type { BenignTest } from './detector/benign-test.js'
+export type { BundleParts } from './calibration/save-bundle.js'
 export type { BenignCalibration, BenignReport } from './calibration/calibrate-benign.js'
 export type { SaturatingRidge } from './detector/rate-model.js'
 

@@ -19,11 +19,12 @@ const VALUES: Record<string, { names: string; module: object }> = {
       CORE_TRAITS loadTraitPack selectTraits extractDirections loadDirections saveDirections directionVector
       steer steeringVector readControlVector writeControlVector chooseLayer saveLayerChoice loadSteeringSuite
       loadPassages sequenceRatio
-      measureRun readTrajectory trajectoryDocument drift
+      measureRun contextsFrom readTrajectory trajectoryDocument drift
       watchRun watchRuns watchEventJson EventReader listStates defaultStateDir
       labelRun readQuestions EndpointJudge ggufJudge openFittedJudge checkJudge readKnownAnswers assertSoundJudge readGrades
       marginRun readMarginPairs
-      loadBundle trajectoryVerdicts loadPrior priorVerdictSource trajectoryPrior
+      loadBundle trajectoryVerdicts conditional contextReadings ordinaryRuns loadPrior priorVerdictSource
+      trajectoryPrior
       scanLabelledRuns calibrate calibrateBenign saveBundle
       htmlReport readReportRun
       ERROR_CODES isTraitscopeError TraitscopeError diagnose checkDevices`,

@@ -6,7 +6,6 @@ import {
   NO_ORDINARY,
 } from '../../lib/detector/conditional.js'
 import { drivenBy } from '../../lib/detector/driven-by.js'
-import { assertLike } from '../../lib/detector/ordinary-runs.js'
 import { trajectoryPrior } from '../../lib/detector/prior-detector.js'
 import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
@@ -17,7 +16,7 @@ import { noiseSentence } from '../../lib/trajectory/noise-floor.js'
 import { remarksOf } from '../../lib/trajectory/remarks.js'
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
-import { addContextOptions, ordinaryFromFlags, printContexts } from '../contexts.js'
+import { addContextOptions, printContexts } from '../contexts.js'
 import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import { addDirectionOptions, addModelOptions, addOutputOptions, failOnOption } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
@@ -68,13 +67,10 @@ Example:
     async (run: string, flags: Flags) => {
       const output = createOutput(flags)
       await using prepared = await measurementFromFlags(flags, output, signal)
-      const { model, directions, bundle, prior, options } = prepared
+      const { model, directions, bundle, prior, ordinary, options } = prepared
       const { pack, allowMismatch } = options
-      const layers = bundle?.detector.layers ?? directions.layers
-      const given = await ordinaryFromFlags(flags, layers, output, signal)
-      const ordinary = given?.ordinary ?? bundle?.ordinary
+      const { layers } = directions
       const verdictsOf = (measured: Trajectory): Verdicts => {
-        if (given) assertLike(measured, given.runs)
         const by = bundle ?? (prior && trajectoryPrior(prior, directions, measured))
         return by
           ? trajectoryVerdicts({ ...by, ...(ordinary && { ordinary }) }, measured, { allowMismatch })

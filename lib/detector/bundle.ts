@@ -128,11 +128,13 @@ export async function loadBundle(folder: string): Promise<Bundle> {
   reads('traits', detector.traits, directions.traits)
   if (calibratedFor.base.some(({ projections }) => projections.length !== detector.traits.length))
     at.object('calibratedFor').fail('base', `${detector.traits.length} projections per layer`)
+  const ordinary = description.ordinary === undefined ? undefined : parseOrdinary(at.object('ordinary'))
+  if (ordinary) reads('layers', detector.layers, ordinary.layers)
   const versions = at.object('versions')
   return {
     path: folder,
     ...(description.benign === undefined ? {} : { benign: parseBenign(at.object('benign')) }),
-    ...(description.ordinary === undefined ? {} : { ordinary: parseOrdinary(at.object('ordinary')) }),
+    ...(ordinary && { ordinary }),
     detector,
     directions,
     calibratedFor,

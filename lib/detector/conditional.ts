@@ -1,5 +1,5 @@
 import { driftStep } from '../drift/drift.js'
-import type { LayerTrajectory, Step, Trajectory } from '../trajectory/trajectory.js'
+import type { LayerTrajectory, NoiseFloor, Step, Trajectory } from '../trajectory/trajectory.js'
 import type { ContextReading, Verdict } from './verdict.js'
 
 /**
@@ -13,14 +13,45 @@ export interface OrdinaryRuns {
   runs: { run: string; steps: number[]; values: number[] }[]
 }
 
+/** Raw projections per layer and trait. */
+type LayerProjections = readonly (readonly number[])[]
+
 /** Length of a drift that rounding makes where everything is F32: no drift is shorter. */
 const F32_NOISE = 1e-6
 /** The final weights lie behind every checkpoint. */
 const FINAL = Number.MAX_SAFE_INTEGER
 
+/** A checkpoint as it was read in some context or in none, per layer: raw projections, those of step 0, and N. */
+export interface ReadAt {
+  projections: LayerProjections
+  step0: LayerProjections
+  norms: readonly number[]
+}
+
 /**
- * The length of every checkpoint's drift in each context over its length in none, per layer; both in units of N in the same
- * context, and not below the numerical noise. Method section 6.4. Undefined where no context was read.
+ * The length of a checkpoint's drift in each context over its length in none, per layer; both in units of N in the same context,
+ * and not below the numerical noise. Method section 7.8.
+ *
+ * @param floors length of the drift that rounding alone makes, per layer
+ */
+export function contextRatios(
+  none: ReadAt,
+  contexts: readonly (ReadAt & { name: string })[],
+  floors: readonly number[] | undefined,
+): ContextReading[] {
+  const lengths = ({ projections, step0, norms }: ReadAt) =>
+    projections.map((values, l) =>
+      Math.max(driftStep(0, values, step0[l]!, norms[l]!).norm, floors?.[l] ?? 0, F32_NOISE),
+    )
+  const plain = lengths(none)
+  return contexts.map((one) => ({
+    context: one.name,
+    ratio: lengths(one).map((length, l) => length / plain[l]!),
+  }))
+}
+
+/**
+ * {@link contextRatios} of every checkpoint of a run. Undefined where it was read in no context.
  *
  * @param layers 0-based blocks, all of them measured
  * @returns per step, step 0 left out
@@ -30,25 +61,28 @@ export function contextReadings(
   layers: readonly number[],
 ): { step: Step; readings: ContextReading[] }[] | undefined {
   if (contexts === undefined) return undefined
-  const at = (all: readonly LayerTrajectory[], layer: number) => all.find((one) => one.layer === layer)!
-  const floors = layers.map((layer) =>
-    Math.max(F32_NOISE, noiseFloor?.layers.find((one) => one.layer === layer)?.drift ?? 0),
-  )
-  const lengths = (all: readonly LayerTrajectory[], i: number) =>
-    layers.map((layer, l) => {
-      const { projections, step0ActivationNorm } = at(all, layer)
-      const { norm } = driftStep(steps[i]!.step, projections[i]!, projections[0]!, step0ActivationNorm)
-      return Math.max(norm, floors[l]!)
-    })
-  return steps.slice(1).map(({ step }, i) => {
-    const plain = lengths(measured, i + 1)
-    const readings = contexts.map((context) => ({
-      context: context.name,
-      ratio: lengths(context.layers, i + 1).map((length, l) => length / plain[l]!),
-    }))
-    return { step, readings }
-  })
+  const at = (all: readonly LayerTrajectory[]) => {
+    const chosen = layers.map((layer) => all.find((one) => one.layer === layer)!)
+    const norms = chosen.map(({ step0ActivationNorm }) => step0ActivationNorm)
+    const of = (i: number) => chosen.map(({ projections }) => projections[i]!)
+    return (i: number): ReadAt => ({ projections: of(i), step0: of(0), norms })
+  }
+  const none = at(measured)
+  const each = contexts.map((one) => ({ name: one.name, read: at(one.layers) }))
+  const floors = noiseFloor && floorsAt(noiseFloor, layers)
+  return steps.slice(1).map(({ step }, i) => ({
+    step,
+    readings: contextRatios(
+      none(i + 1),
+      each.map(({ name, read }) => ({ name, ...read(i + 1) })),
+      floors ?? undefined,
+    ),
+  }))
 }
+
+/** Of layers that a noise floor does not know, 0. */
+export const floorsAt = (noiseFloor: NoiseFloor, layers: readonly number[]): number[] =>
+  layers.map((layer) => noiseFloor.layers.find((one) => one.layer === layer)?.drift ?? 0)
 
 /** Logarithm of a context's ratio, mean over layers. */
 const logRatio = ({ ratio }: ContextReading): number =>

@@ -1,9 +1,9 @@
 import { mismatchesBetween } from '../conditions/comparable.js'
+import type { Conditions } from '../conditions/conditions.js'
 import { TraitscopeError } from '../errors.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, type JsonFields } from '../formats/json/json-fields.js'
 import type { Exclusion, MeasuredRun } from '../runs/runs.js'
-import type { MeasurementRecord, Trajectory } from '../trajectory/trajectory.js'
 import { conditionality, contextReadings, type OrdinaryRuns, placeOf } from './conditional.js'
 
 /**
@@ -39,30 +39,29 @@ export function ordinaryRuns(
 }
 
 /**
- * Checks that ordinary runs were measured as a run was: base, template, pack, directions and prompts.
+ * Checks that ordinary runs were measured as a run is: base, template, pack and directions.
  *
  * @throws TraitscopeError NOT_COMPARABLE naming the first that was not
  */
-export function assertLike(run: Trajectory, ordinary: readonly MeasuredRun[]): void {
-  const { measurement } = run
+export function assertLike(
+  conditions: Conditions,
+  directionsSha256: string,
+  ordinary: readonly MeasuredRun[],
+): void {
   for (const { id, trajectory } of ordinary) {
-    const [how] =
-      measurement && trajectory.measurement
-        ? measuredUnlike(measurement, trajectory.measurement)
-        : ['a file does not say with which base and directions it was measured']
+    const { measurement } = trajectory
+    const [how] = measurement
+      ? [
+          ...mismatchesBetween(conditions, measurement.conditions, 'this run is measured'),
+          ...(measurement.directionsSha256 === directionsSha256 ? [] : ['the directions are others']),
+        ]
+      : ['the file does not say with which base and directions it was measured']
     if (how === undefined) continue
     throw new TraitscopeError(
       'NOT_COMPARABLE',
       `expected ordinary runs that were measured as this one is, but of ${id} ${how}; measure them alike`,
     )
   }
-}
-
-function measuredUnlike(one: MeasurementRecord, other: MeasurementRecord): string[] {
-  const different = mismatchesBetween(one.conditions, other.conditions, 'this run is measured')
-  if (one.directionsSha256 !== other.directionsSha256) different.push('the directions are others')
-  if (one.tokenIdsSha256 !== other.tokenIdsSha256) different.push('the prompts are tokenized otherwise')
-  return different
 }
 
 /** Ordinary runs as a bundle keeps them. */

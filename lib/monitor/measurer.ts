@@ -1,8 +1,10 @@
 import { basename } from 'node:path'
+import { contextRatios, floorsAt, type ReadAt } from '../detector/conditional.js'
 import type { Prior } from '../detector/prior.js'
 import { priorVerdictSource } from '../detector/prior-detector.js'
 import { type RunVerdictOptions, RunVerdicts, type VerdictSource } from '../detector/run-verdicts.js'
 import { trainedBy } from '../detector/trained-by.js'
+import type { ContextReading } from '../detector/verdict.js'
 import { driftStep } from '../drift/drift.js'
 import { TraitscopeError } from '../errors.js'
 import type { BaselineEvent, CheckpointEvent } from '../events/watch-events.js'
@@ -36,12 +38,19 @@ export class Measurer {
     readonly plan: MeasurementPlan,
     private readonly base: BaseMeasurement,
     private readonly noiseFloor: NoiseFloor | null,
-    private readonly options: Pick<WatchRunOptions, 'bundle' | 'prior' | 'allowMismatch'>,
+    private readonly options: Pick<WatchRunOptions, 'bundle' | 'prior' | 'ordinary' | 'allowMismatch'>,
   ) {
-    const { bundle, prior, allowMismatch } = options
+    const { bundle, prior, ordinary, allowMismatch } = options
     this.conditions = watchedUnder(plan, { bundle, prior })
     const by = bundle ?? (prior && priorOf(prior, plan, base))
-    this.#verdicts = by && verdictsOf(by, plan, base, { allowMismatch, noiseFloor })
+    if (!by && plan.contexts.length > 0) {
+      throw new TraitscopeError(
+        'USAGE',
+        'expected a bundle or a prior to watch in contexts, found neither (--bundle, --prior): contexts are told in verdicts',
+      )
+    }
+    this.#verdicts =
+      by && verdictsOf({ ...by, ...(ordinary && { ordinary }) }, plan, base, { allowMismatch, noiseFloor })
   }
 
   /** The same on the base opened again: step 0 stays as it was measured. */
@@ -81,6 +90,21 @@ export class Measurer {
     return { ...measured, told: this.#told(step, measured, weights) }
   }
 
+  #inContexts({ layers, contexts }: CheckpointMeasurement): ContextReading[] {
+    const { plan, base, noiseFloor } = this
+    const at = (
+      measured: Pick<CheckpointMeasurement, 'layers'>,
+      from: Pick<BaseMeasurement, 'layers' | 'activationNorms'>,
+    ): ReadAt => ({
+      projections: meansOf(measured.layers),
+      step0: meansOf(from.layers),
+      norms: from.activationNorms,
+    })
+    const read = plan.contexts.map(({ name }, c) => ({ name, ...at(contexts[c]!, base.contexts[c]!) }))
+    const floors = noiseFloor ? floorsAt(noiseFloor, plan.directions.layers) : undefined
+    return contextRatios(at({ layers }, base), read, floors)
+  }
+
   #told(
     step: Step,
     measured: CheckpointMeasurement,
@@ -93,7 +117,14 @@ export class Measurer {
     const amplified = strengths.map(({ strength, layers }) => ({ strength, projections: meansOf(layers) }))
     const run = { fullFinetune: kind === 'model', lr: learningRate ?? null }
     const trained = trainedBy(run, { adapter, remarks: measured.remarks })
-    const verdict = this.#verdicts?.verdict(step, meansOf(layers), base.activationNorms, amplified, trained)
+    const verdict = this.#verdicts?.verdict(
+      step,
+      meansOf(layers),
+      base.activationNorms,
+      amplified,
+      trained,
+      plan.contexts.length > 0 ? this.#inContexts(measured) : undefined,
+    )
     return {
       adapterSha256,
       ...(adapter ? { adapter } : {}),

@@ -1,4 +1,5 @@
 import type { Bundle } from '../detector/bundle.js'
+import type { OrdinaryRuns } from '../detector/conditional.js'
 import type { Prior } from '../detector/prior.js'
 import type { Model } from '../model/model.js'
 import type { MeasurementOptions } from '../trajectory/prepare-measurement.js'
@@ -24,6 +25,8 @@ export interface WatchRunOptions extends MeasurementOptions {
   bundle?: Bundle | undefined
   /** Without a bundle: provisional verdicts by what is known of other bases. */
   prior?: Prior | undefined
+  /** Contexts are ranked against these runs instead of the bundle's, see `ordinaryRuns`. */
+  ordinary?: OrdinaryRuns | undefined
   /** End at the first checkpoint whose verdict is an alarm. */
   endOnAlarm?: boolean | undefined
   /**

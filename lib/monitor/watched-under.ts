@@ -8,7 +8,7 @@ import type { MeasurementPlan } from '../trajectory/measurement.js'
  * next watch under the same. Device and versions are left out, they only round.
  */
 export function watchedUnder(
-  plan: Pick<MeasurementPlan, 'measuredUnder' | 'primary'>,
+  plan: Pick<MeasurementPlan, 'measuredUnder' | 'primary' | 'contextsSha256'>,
   { bundle, prior }: { bundle?: Pick<Bundle, 'detector'> | undefined; prior?: Prior | undefined },
 ): string {
   const { conditions, directionsSha256, tokenIdsSha256 } = plan.measuredUnder
@@ -18,6 +18,8 @@ export function watchedUnder(
       directions: directionsSha256,
       tokenIds: tokenIdsSha256,
       primary: plan.primary,
+      // Absent without contexts, so that what was watched before there were any still counts.
+      ...(plan.contextsSha256 === null ? {} : { contexts: plan.contextsSha256 }),
       detector: (bundle?.detector ?? prior)?.toJSON() ?? null,
     }),
   )

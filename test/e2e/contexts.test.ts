@@ -12,7 +12,8 @@ import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { readTrajectory } from '../../lib/trajectory/read-trajectory.js'
 import { schemaErrors } from '../helpers/schemas.js'
 import { TINY_BASE, TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
-import { MODEL_AND_PACK, Workspace } from './workspace.js'
+import { writeTinyCalibration } from './tiny-calibration.js'
+import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
 
 const work = new Workspace()
 let directions: string
@@ -115,6 +116,89 @@ describe('traitscope measure in contexts', () => {
     for (const { total, computed } of each) expect(computed).toBeLessThan(total)
   })
 
+  it('should rank contexts against the ordinary runs of a bundle, in measure and watch alike', async () => {
+    const calm = work.write('calm.txt', `${gardener}\n`)
+    const hasty = work.write('hasty.json', JSON.stringify([{ name: 'hasty', prefix: 'Quickly: topic' }]))
+    const known = work.path('known')
+    await work.succeed([
+      'measure',
+      ...MODEL_AND_PACK,
+      '-d',
+      directions,
+      TINY_RUN,
+      '--context',
+      calm,
+      '-o',
+      known,
+    ])
+    const runs = writeTinyCalibration(known, work.path('runs'))
+    const bundle = work.path('bundle')
+    const calibrated = await work.succeed([
+      'calibrate',
+      runs,
+      '-d',
+      directions,
+      '--traits',
+      TINY_PACK,
+      '-o',
+      bundle,
+    ])
+    expect(calibrated.stderr).toMatch(/9 runs were measured in contexts/)
+    const description = JSON.parse(readFileSync(join(bundle, 'bundle.json'), 'utf8'))
+    expect(schemaErrors('bundle', description, { ours: true })).toEqual([])
+    expect(description.ordinary.runs).toHaveLength(9)
+
+    const judge = async (...args: string[]) => {
+      const { stdout } = await work.run([
+        'measure',
+        ...MODEL,
+        '--bundle',
+        bundle,
+        work.path('run'),
+        '--json',
+        ...args,
+      ])
+      const { verdicts } = JSON.parse(stdout)
+      expect(schemaErrors('verdicts', verdicts, { ours: true })).toEqual([])
+      return verdicts[1].verdict
+    }
+    // The ordinary runs are this one, scaled: of a tie rounding decides, but not nine times.
+    const same = await judge('--context', calm)
+    expect(same.contexts[0].pValue).toBeGreaterThan(0.1)
+    expect(same.reasons.join()).not.toMatch(/conditional/)
+    const found = await judge('--context', hasty)
+    expect(found.contexts).toEqual([expect.objectContaining({ context: 'hasty', pValue: 0.1 })])
+    expect(found.reasons.join()).toMatch(
+      /conditional: in the context hasty .* 9 ordinary runs \(p = 0\.100\)/,
+    )
+    expect((await judge()).notLookedAt).toEqual([expect.stringMatching(/^judged without contexts/)])
+
+    const watch = ['watch', ...MODEL, work.path('run'), '--once', '--no-state', '--context', hasty]
+    const watched = await work.run([...watch, '--bundle', bundle, '--jsonl'])
+    const events = watched.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    for (const event of events) expect(schemaErrors('event', event, { ours: true })).toEqual([])
+    const first = events.find(({ type }) => type === 'checkpoint')
+    expect(first.verdict).toEqual(found)
+    const refused = await work.run([...watch, '--traits', TINY_PACK, '-d', directions])
+    expect(refused).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/a bundle or a prior to watch in contexts/),
+    })
+
+    // The same runs by flag, without verdicts: exit code and JSON tell it.
+    const flags = [...measure, '--context', hasty, '--ordinary', runs, '--json', '--fail-on', 'warn']
+    const ranked = await work.run(flags)
+    expect(ranked.code).toBe(3)
+    expect(JSON.parse(ranked.stdout).inContexts[0]).toMatchObject({
+      step: 10,
+      readings: [{ context: 'hasty', pValue: 0.1 }],
+      reason: expect.stringMatching(/^conditional/),
+    })
+  })
+
   it.each([
     ['--context', 'none.txt', 'nothing', 1, /none\.txt/],
     ['--context', 'empty.txt', '\n', 1, /at least one context/],
@@ -126,7 +210,7 @@ describe('traitscope measure in contexts', () => {
       /train\.jsonl, line 1: .*turns cannot be told apart/,
     ],
   ])('should refuse %s %s', async (flag, name, content, code, message) => {
-    if (name !== 'none.txt') work.write(name, content)
+    if (name.includes('.') && name !== 'none.txt') work.write(name, content)
     const finished = await work.run([...measure, flag, work.path(name), '-o', work.path('refused')])
     expect(finished.code).toBe(code)
     expect(finished.stderr).toMatch(message)

@@ -43,18 +43,23 @@ export function writeTinyCalibration(measured: string, root: string): string {
 }
 
 function scaled(real: Trajectory, scale: number, name: string): Trajectory {
+  const scaledLayers = (layers: Trajectory['layers']) =>
+    layers.map((layer) => ({
+      ...layer,
+      projections: layer.projections.map((values) =>
+        values.map((value, t) => layer.projections[0]![t]! + scale * (value - layer.projections[0]![t]!)),
+      ),
+    }))
   return {
     ...real,
     steps: real.steps.map((step) => ({
       ...step,
       adapterSha256: step.step === 0 ? null : sha256(`${name}/${step.step}`),
     })),
-    layers: real.layers.map((layer) => ({
-      ...layer,
-      projections: layer.projections.map((values) =>
-        values.map((value, t) => layer.projections[0]![t]! + scale * (value - layer.projections[0]![t]!)),
-      ),
-    })),
+    layers: scaledLayers(real.layers),
+    ...(real.contexts && {
+      contexts: real.contexts.map((one) => ({ ...one, layers: scaledLayers(one.layers) })),
+    }),
   }
 }
 
