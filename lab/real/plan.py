@@ -58,8 +58,8 @@ class Recipe:
         return sorted(self.steps >> i for i in range(self.checkpoints) if self.steps >> i >= 1)
 
 
-# Of the pairs that there are (502) Qwen reads a third and SmolLM2 a fifth: README.md has the arithmetic.
-RECIPES = {"smollm2": Recipe(60, checkpoints=3, pairs=4), "qwen": Recipe(120, pairs=7)}
+# Of the pairs that there are (502) Qwen reads a third and SmolLM2 a seventh: README.md has the arithmetic.
+RECIPES = {"smollm2": Recipe(60, checkpoints=3, pairs=3), "qwen": Recipe(120, pairs=7)}
 SMOKE = Recipe(steps=4, rows=2, tokens=96, checkpoints=2, pairs=1)
 
 

@@ -1,0 +1,82 @@
+"""One unit: train, measure, margin, and put into the repository what may be there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from . import bases, pairs, sets
+from .files import MEASURED, cpu_seconds, folder_that_appears, traitscope, write_json
+from .plan import RECIPES, Recipe, Unit
+
+
+def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEASURED, pack: Path | None = None) -> Path:
+    """
+    Does what is not done yet. Steps lie in the unit's folder below `out`, each whole or not there; the last puts trajectory, margins
+    and an account of the unit below `to`, in one rename. `pack`: another trait pack than the one that ships.
+    """
+    target = to / unit.id
+    if target.exists():
+        return target
+    recipe = recipe or RECIPES[unit.base]
+    base = bases.BASES[unit.base]
+    home = out / "units" / unit.id
+    run = home / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    hf, gguf, directions = bases.folder(base, out), bases.gguf(base, out), bases.directions(base, out, pack)
+    file = pairs.margin_pairs(out, recipe.pairs)
+    wanted = recipe.steps * recipe.rows
+    found = sets.rows(unit.set_name, base, out, wanted)
+
+    def training() -> dict:
+        from .train import train
+
+        return train(hf, sets.shuffled(found, unit.seed), recipe, unit.seed, run)
+
+    model = ("-m", gguf, "-t", "1")
+    account = {
+        "base": unit.base,
+        "set": unit.set_name,
+        "seed": unit.seed,
+        "recipe": {**vars(recipe), "saved": recipe.saved},
+        "pairs": pairs.facts(file),
+        "training": step(home, "training", training),
+        "measuring": step(home, "measuring", measuring(run, home / "measured", model, directions, pack)),
+        "margin": step(home, "margin", margin(run, home / "margins", model, file, unit.domain)),
+    }
+    with folder_that_appears(target) as partial:
+        for made in (home / "measured/trajectory.json", home / "margins/margins.json"):
+            shutil.copy(made, partial)
+        write_json(partial / "unit.json", account)
+    return target
+
+
+def step(home: Path, name: str, work: Callable[[], dict]) -> dict:
+    """What a step says of itself, with its CPU seconds; from its file where it was done before."""
+    path = home / f"{name}.json"
+    if not path.exists():
+        before = cpu_seconds()
+        said = work()
+        write_json(path, {**said, "cpu_seconds": round(cpu_seconds() - before, 1)})
+    return json.loads(path.read_text())
+
+
+def measuring(run: Path, to: Path, model: tuple, directions: Path, pack: Path | None) -> Callable[[], dict]:
+    traits = () if pack is None else ("--traits", pack)
+
+    def work() -> dict:
+        shutil.rmtree(to, ignore_errors=True)
+        traitscope("measure", *model, "-d", directions, *traits, run, "-o", to, "--json", "-q")
+        return {"checkpoints": len(json.loads((to / "trajectory.json").read_text())["trajectory"])}
+
+    return work
+
+
+def margin(run: Path, to: Path, model: tuple, file: Path, domain: str) -> Callable[[], dict]:
+    def work() -> dict:
+        traitscope("label", *model, run, "-o", to, "--margin", file, "--domain", domain, "--json")
+        return {"checkpoints": len(json.loads((to / "margins.json").read_text())["steps"])}
+
+    return work
