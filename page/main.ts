@@ -244,6 +244,7 @@ document.querySelector('#keys')!.textContent =
   '. Keys: ← and → go from checkpoint to checkpoint, Esc goes back.'
 render()
 if (data.live) {
+  let waiting = { time: '', backlog: 0 }
   follow(
     { ...data.live, events: here.replace(OF_RUN, '') + data.live.events },
     ({ id, event }) => {
@@ -255,8 +256,10 @@ if (data.live) {
         laidOut = undefined
       }
       applyEvent(view, event)
-      // It counts those of all runs.
-      for (const each of views) if (!each.ended) each.backlog = view.backlog
+      // It counts those of all runs, which come one after the other at first.
+      if ('backlog' in event && event.time >= waiting.time)
+        waiting = { time: event.time, backlog: event.backlog }
+      for (const each of views) if (!each.ended) each.backlog = waiting.backlog
       change()
     },
     (connection) => {

@@ -13,6 +13,7 @@ import { addOutputOptions, integer, option, refuseIdle } from '../options.js'
 import { createOutput } from '../output.js'
 import { oneLine } from '../text.js'
 import { WatchText } from '../watch-text.js'
+import { WatchView } from '../watch-view.js'
 import { addWatchOptions, type WatchFlags, watchByFlags } from '../watching.js'
 
 interface Flags extends Omit<WatchFlags, 'model'> {
@@ -22,6 +23,7 @@ interface Flags extends Omit<WatchFlags, 'model'> {
   allowHost?: string[]
   labels?: string[]
   json?: boolean
+  plain?: boolean
   quiet?: boolean
 }
 
@@ -56,6 +58,7 @@ export function serveCommand(signal: AbortSignal): Command {
         'show the answers that `label -o` has left there, and their rates; repeatable',
       ).argParser(repeated),
     )
+    .option('--plain', 'a line per checkpoint, also where a terminal could show all runs in place')
     .addHelpText(
       'after',
       `
@@ -88,9 +91,11 @@ Example:
       const watched = new Map<string, WatchedRun>()
       const list = async () => (runs.length === 0 ? listStates(state) : [...watched.values()])
       const said = new Set<string>()
+      let view: WatchView | undefined
       await using feed = new RunFeed(list, (error) => {
         const text = oneLine(error instanceof Error ? error.message : String(error))
-        if (said.size < 100 && !said.has(text)) output.error(`cannot read a log: ${text}`)
+        const what = `cannot read a log: ${text}`
+        if (said.size < 100 && !said.has(text)) view ? view.hear('error', what) : output.error(what)
         said.add(text)
       })
       const labels = flags.labels && new LabelFolders(flags.labels)
@@ -112,12 +117,20 @@ Example:
         return
       }
       const text = new WatchText(output, runs.length > 1 || runs.some(isPattern))
+      const { terminal } = output
+      const inPlace = !flags.json && !flags.plain && terminal && WatchView.fits(terminal)
+      const open = () => {
+        view = new WatchView(terminal!, output)
+        view.hear('note', `serving ${served.url}`)
+        return view
+      }
       await watchByFlags(
         runs,
         { ...flags, model },
         {
           output,
           signal,
+          show: inPlace ? open : undefined,
           always: flags.json === true,
           take: (event) => {
             if (event.run !== undefined && !watched.has(event.run)) {
@@ -125,10 +138,12 @@ Example:
               void runState(state, run).then((folder) => watched.set(run, folder))
             }
             if (flags.json) output.jsonLine(watchEventJson(event))
-            else text.print(event)
+            else if (!inPlace) text.print(event)
           },
         },
-      )
+      ).finally(() => {
+        view = undefined
+      })
     },
   )
 }

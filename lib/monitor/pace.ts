@@ -11,7 +11,7 @@ export class Pace {
   #arrivedMs: number | undefined
   #told = 0
 
-  /** @param count of checkpoints that were found now */
+  /** @param count of checkpoints that were found by one look at all runs */
   arrived(count: number): void {
     const now = performance.now()
     if (count > 0 && this.#arrivedMs !== undefined) add(this.#between, (now - this.#arrivedMs) / 1000 / count)

@@ -148,13 +148,15 @@ export class WatchSession {
     for (;;) {
       await this.#findRuns()
       let unread = 0
+      let found = 0
       let changed = false
       for (const run of this.#runs.values()) {
         const look = await run.look(this.#signal)
         unread += look.unread
+        found += look.found
         changed ||= look.changed
-        if (this.#lookedAt) this.#pace.arrived(look.found)
       }
+      if (this.#lookedAt) this.#pace.arrived(found)
       if (unread === 0) this.#lookedAt = true
       if (changed) this.#changedMs = performance.now()
       this.#wake()

@@ -1,4 +1,5 @@
 /** A run as it stands, made of its events one by one. */
+import type { Verdict } from '../detector/verdict.js'
 import type { LoggedEvent } from '../events/event-log.js'
 import { fileFact } from '../formats/run/file-fact.js'
 import type { Step } from '../trajectory/trajectory.js'
@@ -106,13 +107,19 @@ function addCheckpoint(view: RunView, event: Logged<'checkpoint'>): void {
   view.layer = view.layers[primary] ?? view.layer
   view.backlog = event.backlog
   view.alarm = alarm ?? view.alarm
-  if (alarm === 'raised') view.alarmAt = step
+  if (alarm === 'raised' || (alarm === 'standing' && isItsStep(view, step, verdict))) view.alarmAt = step
   delete view.waiting
 }
 
+/** The newest may be measured first, and a log may have been begun anew: what comes then tells where an alarm began. */
+function isItsStep({ alarmAt }: RunView, step: Step, verdict: Verdict | undefined): boolean {
+  return alarmAt === undefined || (verdict?.verdict === 'alarm' && order(step) < order(alarmAt))
+}
+
+const order = (step: Step): number => (step === 'final' ? Number.POSITIVE_INFINITY : step)
+
 /** In its place by step; a step that is measured again is one point. */
 function setPoint({ points }: RunView, point: Point): void {
-  const order = (step: Step) => (step === 'final' ? Number.POSITIVE_INFINITY : step)
   let at = points.length
   while (at > 0 && order(points[at - 1]!.step) >= order(point.step)) at--
   points.splice(at, points[at]?.step === point.step ? 1 : 0, point)

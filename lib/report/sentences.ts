@@ -45,7 +45,7 @@ export function headline(view: RunView): Headline {
   const interval = intervalWords(verdict.interval, nominalCoverage)
   const here = `${rate} at ${stepWords(step)}${interval}`
   const since = alarmSince(view)
-  if (since === step)
+  if (since === step && verdict.verdict === 'alarm')
     return { standing: 'alarm', text: `Alarm at ${stepWords(step)}: ${rate}${interval}.`, reasons }
   if (since !== undefined)
     return { standing: 'alarm', text: `Alarm since ${stepWords(since)}: ${here}.`, reasons }

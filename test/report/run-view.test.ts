@@ -171,6 +171,22 @@ describe('headline', () => {
       'Alarm since step 10: predicted EM 5.0 % at step 20 (90 % interval 2.5 to 10.0 %).',
     ],
     [
+      'an alarm that began before the checkpoint that was measured first',
+      new Log()
+        .baseline()
+        .checkpoint(30, { verdict: ALARM, alarm: 'raised' })
+        .checkpoint(10, { verdict: WARNED, alarm: 'standing' })
+        .checkpoint(20, { verdict: ALARM, alarm: 'standing' }),
+      'Alarm since step 20: predicted EM 31.0 % at step 30 (90 % interval 15.5 to 62.0 %).',
+    ],
+    [
+      'an alarm that stands in a log that was begun anew',
+      new Log()
+        .baseline({ resumed: { lastEvent: '', measured: 3, secured: 0, alarm: 'standing' } })
+        .checkpoint(40, { verdict: WARNED, alarm: 'standing' }),
+      'Alarm since step 40: predicted EM 5.0 % at step 40 (90 % interval 2.5 to 10.0 %).',
+    ],
+    [
       'an alarm that was cleared',
       new Log()
         .baseline()
