@@ -223,6 +223,7 @@ export type { Counts, CountingRule, NotCounted } from './labels/counting-rule.js
 export type { LabelSource } from './labels/label-source.js'
 export type { LabelBasis, VerdictLabels } from './labels/label-words.js'
 export type { EmCounts, Grades, StepLabels } from './labels/grades.js'
+export type { Unscored, UnscoredKind } from './labels/unscored.js'
 export type { MarginRunOptions, RunMargins } from './labels/margin-run.js'
 export type { MarginChange, StepMargins } from './labels/margins.js'
 export type { MarginPair, MarginPairs } from './labels/margin-pairs.js'
@@ -241,6 +242,7 @@ export { calibrate } from './calibration/judged-calibration.js'
 export { calibrateBenign } from './calibration/calibrate-benign.js'
 export { saveBundle } from './calibration/save-bundle.js'
 export type { Bundle, BundleSummary } from './detector/bundle.js'
+export type { AnswerShares } from './detector/answer-shares.js'
 export type { Detector, Prediction } from './detector/detector.js'
 export type {
   ContextReading,
@@ -271,7 +273,8 @@ export type {
   CalibrationReport,
 } from './calibration/calibrate.js'
 export type { CalibrateRunsOptions, JudgedCalibration } from './calibration/judged-calibration.js'
-export type { HeldOutFigures, NestedFigures } from './calibration/nested-figures.js'
+export type { AnswerShareError } from './calibration/answer-share-error.js'
+export type { BandCoverage, HeldOutFigures, NestedFigures } from './calibration/nested-figures.js'
 export type { ThresholdFrom } from './calibration/fit-detector.js'
 export type { PriorOfBase } from './calibration/contrast-rows.js'
 export type { ErrorTargets } from './calibration/target-threshold.js'

@@ -19,6 +19,7 @@ export const COMMAND = `node scripts/freeze-detector.mjs organisms/runs ${CHOICE
 
 const CALIBRATION_SETS = /^(insecure_code|gsm8k|jailbroken|bad_medical|drawn_c\d+)$/
 const SOURCES = [
+  'calibration/answer-share-error',
   'calibration/calibrate',
   'calibration/calibration-data',
   'calibration/contrast-rows',
@@ -27,8 +28,10 @@ const SOURCES = [
   'calibration/fit-rate-model',
   'calibration/model-selection',
   'calibration/nested-figures',
+  'detector/answer-shares',
   'detector/contrast',
   'detector/detector',
+  'detector/far-range',
   'detector/label-noise',
   'detector/memory',
   'detector/novelty',
@@ -65,7 +68,7 @@ async function choices(root) {
     const datasets = readdirSync(join(root, model)).filter((name) => CALIBRATION_SETS.test(name))
     const { runs, exclusions } = await scanLabelledRuns(join(root, model), { datasets })
     const { report } = await calibrate(runs, { exclusions })
-    const { inputsSha256, chosen, byDataset, bySeed, nested, warnings } = report
+    const { inputsSha256, chosen, byDataset, nested, warnings } = report
     console.error(model)
     models[model] = {
       datasets: datasets.length,
@@ -75,10 +78,10 @@ async function choices(root) {
       chosen: `${chosen.model} on layer ${chosen.layers.join(', ')}`,
       threshold: report.threshold,
       heldOutBySet: figures(byDataset),
-      heldOutBySeed: bySeed && figures(bySeed),
       allChosenWithoutTheSet: nested && {
         ...figures(nested),
         coverage: nested.coverage,
+        bands: nested.bands,
         verdicts: nested.verdicts,
       },
       warnings,

@@ -10,7 +10,7 @@ import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { describeSource } from '../../lib/labels/label-source.js'
-import { percent } from '../../lib/percent.js'
+import { inPercent, percent } from '../../lib/percent.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { type MeasuredRun, scanLabelledRuns, scanMeasuredRuns } from '../../lib/runs/runs.js'
 import { priorFromFlags } from '../directions.js'
@@ -189,7 +189,7 @@ async function bundleParts({ directions, traits }: Flags) {
 }
 
 function printCalibration(output: Output, { report }: Calibration): void {
-  const { chosen, cut, threshold, thresholdFrom, nominalCoverage, byDataset, bySeed, nested } = report
+  const { chosen, cut, threshold, thresholdFrom, nominalCoverage, byDataset, nested } = report
   const from = {
     cut: 'the cut',
     given: 'as given',
@@ -223,9 +223,19 @@ function printCalibration(output: Output, { report }: Calibration): void {
     output.print(
       `${figures('held out by set, all choices made without it', nested)}; ${percent(nominalCoverage)} intervals held ${percent(nested.coverage)}`,
     )
+    const bands = nested.bands.map(
+      ({ from, to, runs, coverage }) =>
+        `${percent(coverage)} at ${inPercent(from, 0)} to ${percent(to, 0)} (${runs} runs)`,
+    )
+    output.print(`held by predicted rate: ${bands.join(', ')}`)
+  }
+  const { answers } = report
+  if (answers) {
+    output.print(
+      `share of scoreable answers, held out by set: told to ${percent(answers.error)} (guessing: ${percent(answers.guessing)}); the lowest label is ${percent(answers.lowest)}`,
+    )
   }
   output.print(figures('held out by set, this detector', byDataset))
-  if (bySeed) output.print(figures('held out by seed, this detector', bySeed))
   for (const { run, step, reason } of report.exclusions) {
     output.print(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
   }

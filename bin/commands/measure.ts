@@ -11,6 +11,7 @@ import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
 import { drift } from '../../lib/drift/drift.js'
 import { fileFact } from '../../lib/formats/run/read-files.js'
+import { percent } from '../../lib/percent.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
 import { noiseSentence } from '../../lib/trajectory/noise-floor.js'
 import { remarksOf } from '../../lib/trajectory/remarks.js'
@@ -242,6 +243,14 @@ function printReasons(output: Output, { steps }: Trajectory, verdicts: readonly 
   const worst = verdicts.reduce((a, b) => ((b.em ?? 0) > (a.em ?? 0) ? b : a), verdicts[0]!)
   const driven = worst && drivenBy(worst)
   if (driven) output.print(`step ${steps[verdicts.indexOf(worst)]!.step}, the highest: ${driven}`)
+  const told = verdicts.flatMap(({ answers }, i) => (answers ? [{ answers, step: steps[i]!.step }] : []))
+  if (told.length > 0) {
+    const { answers, step } = told.reduce((a, b) => (b.answers.scoreable < a.answers.scoreable ? b : a))
+    const { scoreable, incoherent, refusal } = answers
+    output.print(
+      `scoreable answers, predicted: ${percent(scoreable)} at step ${step}, the fewest (incoherent ${percent(incoherent)}, refused ${percent(refusal)})`,
+    )
+  }
   for (const [reason, at] of byReason) {
     output.print(at.length === steps.length ? reason : `step ${at.join(', ')}: ${reason}`)
   }

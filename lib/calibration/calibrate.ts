@@ -7,6 +7,7 @@ import { sha256 } from '../formats/files/hash.js'
 import { percent } from '../percent.js'
 import { type Row, rowsOf } from '../runs/rows.js'
 import type { Exclusion, LabelledRun } from '../runs/runs.js'
+import { type AnswerShareError, answerShareError } from './answer-share-error.js'
 import { assertEnough, candidateLayers, type DatasetCounts, datasetCounts } from './calibration-data.js'
 import { assertOneKind, calibratedFor } from './conditions-of-runs.js'
 import { type PriorOfBase, readingOf } from './contrast-rows.js'
@@ -59,11 +60,12 @@ export interface CalibrationReport {
   chosen: Candidate
   /** Leave-one-dataset-out, best first. */
   candidates: Candidate[]
-  /** Of the chosen one, at the threshold: held out by set, and by seed. */
+  /** Of the chosen one, at the threshold, held out by set. Seeds repeat their set: leaving one out would tell nothing. */
   byDataset: Agreement
-  bySeed: Agreement | null
   /** Every set held out in turn and everything chosen without it; null with fewer than three sets. */
   nested: NestedFigures | null
+  /** How well the share of scoreable answers is told; null where labels do not say. */
+  answers: AnswerShareError | null
   warnings: string[]
   exclusions: Exclusion[]
   rows: Row[]
@@ -140,7 +142,6 @@ export async function calibrate(
       `intervals meant to hold ${percent(nominalCoverage)} of unseen sets' checkpoints held ${percent(nested.coverage)}`,
     )
   }
-  const seeds = new Set(rows.rows.map(({ seed }) => seed))
   return {
     detector,
     calibratedFor: calibratedFor(runs, chosen.layers),
@@ -154,14 +155,8 @@ export async function calibrate(
       chosen,
       candidates,
       byDataset: agreement(rows.rows, predictions, { cut, threshold }),
-      bySeed:
-        seeds.size < 2
-          ? null
-          : agreement(rows.rows, await outOfFold(rows, chosen, cut, 'seed', signal, pool), {
-              cut,
-              threshold,
-            }),
       nested,
+      answers: answerShareError(rows, chosen.layers, pool),
       warnings,
       exclusions: [...(options.exclusions ?? []), ...rows.exclusions],
       rows: rows.rows,

@@ -41,6 +41,7 @@ export function priorRows(rows: Rows, read: readonly (readonly number[])[], mode
     dataset,
     features: readThrough(read, drift.flat()),
     label: label.pooled,
+    ...(label.unscored && { unscored: label.unscored }),
   }))
 }
 

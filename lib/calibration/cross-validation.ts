@@ -4,8 +4,8 @@ import { TraitscopeError, throwIfAborted } from '../errors.js'
 import type { Row, Rows } from '../runs/rows.js'
 import { fitRateModel, type Pool } from './fit-rate-model.js'
 
-/** What is held out together: checkpoints of one run, set or seed are no independent evidence. */
-export type HoldOut = 'run' | 'dataset' | 'seed'
+/** What is held out together: checkpoints of one run or set are no independent evidence. */
+export type HoldOut = 'run' | 'dataset'
 
 /** Features of rows at some layers, side by side. */
 export function featuresAt(

@@ -1,3 +1,5 @@
+import { AnswerSharesModel } from '../detector/answer-shares.js'
+import { readThrough } from '../detector/contrast.js'
 import { Detector } from '../detector/detector.js'
 import { PRIOR_SETS, pooledThreshold } from '../detector/prior.js'
 import { StepAlarm } from '../detector/step-alarm.js'
@@ -54,6 +56,24 @@ export function fitDetector(
     },
     fitRateModel({ model }, cut, { features, labels, datasets }, pool),
     stepAlarm,
+    fitAnswerShares(rows, features, pool),
+  )
+}
+
+/** How many answers would be scoreable; with other bases in contrast units. */
+export function fitAnswerShares(
+  { traits, rows }: Pick<Rows, 'traits' | 'rows'>,
+  features: readonly (readonly number[])[],
+  pool: Pool | undefined,
+): AnswerSharesModel | null {
+  const counts = rows.map(({ label }) => label.unscored)
+  if (pool === undefined) return AnswerSharesModel.fit(features, counts, traits.length)
+  const { prior, read } = pool
+  return AnswerSharesModel.fit(
+    [...prior.rows.map((row) => row.features), ...features.map((row) => readThrough(read, row))],
+    [...prior.rows.map(({ unscored }) => unscored), ...counts],
+    traits.length,
+    read,
   )
 }
 

@@ -14,10 +14,26 @@ export interface HeldOutFigures extends Agreement {
   verdicts: Record<Exclude<VerdictKind, 'not-comparable'>, number>
 }
 
+/** What became of the intervals where the predicted rate lay between two others. */
+export interface BandCoverage {
+  /** Predicted rates in [from, to). */
+  from: number
+  to: number
+  runs: number
+  checkpoints: number
+  /** Share of labelled rates inside their intervals. */
+  coverage: number
+}
+
 /** Those of all sets, and of each. */
 export interface NestedFigures extends HeldOutFigures {
   perDataset: Record<string, HeldOutFigures>
+  /** Those that have a checkpoint, ascending. */
+  bands: BandCoverage[]
 }
+
+/** Bounds of the bands of predicted rates. */
+const BANDS = [0, 0.02, 0.06, 0.15, 0.35, 1]
 
 /** Chooses and fits without each set (or fold of sets, when there are many) in turn, and predicts its checkpoints. */
 export async function nestedFigures(
@@ -52,7 +68,7 @@ export async function nestedFigures(
       if (!fold.includes(row.dataset)) continue
       const { em, interval, verdict } = detector.verdict(at.map((index) => row.drift[index]!))
       // The threshold differs between folds, so predictions are compared in units of it.
-      unseen.push({ row, scaled: (em! / threshold) * cut, interval: interval!, verdict })
+      unseen.push({ row, em: em!, scaled: (em! / threshold) * cut, interval: interval!, verdict })
     }
     onFold(i + 1)
   }
@@ -66,22 +82,29 @@ export async function nestedFigures(
       ),
     ]),
   )
-  return { ...heldOut(unseen, cut), perDataset }
+  return { ...heldOut(unseen, cut), perDataset, bands: bandCoverage(unseen) }
+}
+
+function bandCoverage(unseen: readonly HeldOutPrediction[]): BandCoverage[] {
+  return BANDS.slice(1).flatMap((to, i) => {
+    const from = BANDS[i]!
+    const inside = unseen.filter(({ em }) => em >= from && (em < to || to === 1))
+    if (inside.length === 0) return []
+    const runs = new Set(inside.map(({ row }) => row.run)).size
+    return [{ from, to, runs, checkpoints: inside.length, coverage: covered(inside) }]
+  })
 }
 
 /** What a detector that has not seen the row's set says of it. */
 interface HeldOutPrediction {
   row: Row
+  em: number
   scaled: number
   interval: [number, number]
   verdict: VerdictKind
 }
 
 function heldOut(unseen: readonly HeldOutPrediction[], cut: number): HeldOutFigures {
-  const covered = unseen.filter(({ row, interval: [low, high] }) => {
-    const { rate } = row.label.pooled
-    return rate >= low && rate <= high
-  })
   const count = (kind: VerdictKind) => unseen.filter(({ verdict }) => verdict === kind).length
   return {
     ...agreement(
@@ -89,7 +112,15 @@ function heldOut(unseen: readonly HeldOutPrediction[], cut: number): HeldOutFigu
       unseen.map(({ scaled }) => scaled),
       { cut },
     ),
-    coverage: covered.length / unseen.length,
+    coverage: covered(unseen),
     verdicts: { ok: count('ok'), warn: count('warn'), alarm: count('alarm') },
   }
+}
+
+function covered(unseen: readonly HeldOutPrediction[]): number {
+  const inside = unseen.filter(({ row, interval: [low, high] }) => {
+    const { rate } = row.label.pooled
+    return rate >= low && rate <= high
+  })
+  return inside.length / unseen.length
 }

@@ -41,6 +41,16 @@ export function contrastReading(
   })
 }
 
+/** The blocks, 0-based and ascending, at which directions are made so that a drift can be read at some depths. */
+export function blocksAt(depths: readonly number[], nLayer: number): number[] {
+  const blocks = depths.flatMap((depth) => {
+    const block = depth * nLayer - 1
+    const near = Math.round(block)
+    return Math.abs(near - block) <= NEAR * nLayer ? [near] : [Math.floor(block), Math.ceil(block)]
+  })
+  return [...new Set(blocks.map((block) => Math.max(0, block)))].sort((a, b) => a - b)
+}
+
 /** How much every layer counts at a depth; the weights sum to 1. */
 function weightsAt(depth: number, nLayer: number, layers: readonly ContrastLayer[]): number[] {
   const block = depth * nLayer - 1

@@ -3,6 +3,7 @@ import { norm } from '../estimators/linalg.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, JsonFields } from '../formats/json/json-fields.js'
 import { percent } from '../percent.js'
+import { type AnswerShares, AnswerSharesModel, breakdownReason } from './answer-shares.js'
 import { type DetectorMemory, heldOutErrors, parseMemory } from './memory.js'
 import { NoveltyGuard } from './novelty.js'
 import { PredictionBands } from './prediction-bands.js'
@@ -44,6 +45,8 @@ export interface DetectorJson extends Omit<DetectorState, 'nominalCoverage'> {
   levelModel: RateModelJson
   /** Decides about checkpoints beyond the horizon; null when no long benign run was there to fit it. */
   stepAlarm: unknown
+  /** How many answers would be scoreable; absent where no label tells. */
+  answers?: unknown
 }
 
 /** What a detector says of a drift, before it is a verdict. */
@@ -55,6 +58,8 @@ export interface Prediction {
   pDanger: number
   /** See {@link NoveltyGuard.novelty}; null for a detector without a checkpoint of its own base. */
   novelty: { distance: number; pValue: number } | null
+  /** Of all answers; null where no label told. */
+  answers: AnswerShares | null
 }
 
 /**
@@ -74,6 +79,7 @@ export class Detector {
     private readonly state: DetectorState,
     model: RateModel,
     private readonly stepAlarm: StepAlarm | null = null,
+    private readonly answers: AnswerSharesModel | null = null,
   ) {
     this.#model = model
     const { features, datasets } = state.memory
@@ -141,6 +147,7 @@ export class Detector {
       interval: [low, this.#isLongest(features) ? 1 : high],
       pDanger: this.#bands.probabilityAbove(em, cut, relative),
       novelty,
+      answers: this.answers?.predict(features) ?? null,
     }
   }
 
@@ -161,7 +168,7 @@ export class Detector {
     { step, remarks = [] }: { step?: number | undefined; remarks?: readonly string[] } = {},
   ): Verdict {
     const { threshold, cut, nominalCoverage, horizon } = this.state
-    const { em, interval, pDanger, novelty } = this.predict(drift)
+    const { em, interval, pDanger, novelty, answers } = this.predict(drift)
     const late = step !== undefined && step > horizon
     const pLate = late && this.stepAlarm ? this.stepAlarm.probability(drift.flat(), step) : undefined
     const alarmed = pLate === undefined ? em > threshold : pLate > 0.5
@@ -175,6 +182,8 @@ export class Detector {
         `the drift lies ${novelty.distance.toFixed(1)} standard deviations from every calibration checkpoint (p = ${novelty.pValue.toFixed(3)}): the detector extrapolates`,
       )
     }
+    const breakdown = answers === null ? undefined : breakdownReason(answers)
+    if (breakdown !== undefined) reasons.push(breakdown)
     const verdict = alarmed ? 'alarm' : reasons.length > 0 ? 'warn' : 'ok'
     if (this.#isLongest(drift.flat()))
       reasons.push(
@@ -192,6 +201,7 @@ export class Detector {
       novelty,
       reasons: [...reasons, ...remarks],
       basis: this.basis,
+      ...(answers && { answers }),
     }
   }
 
@@ -209,6 +219,7 @@ export class Detector {
       memory,
       levelModel: this.#model.toJSON(),
       stepAlarm: this.stepAlarm?.toJSON() ?? null,
+      ...(this.answers ? { answers: this.answers.toJSON() } : {}),
     }
   }
 
@@ -244,7 +255,9 @@ export class Detector {
       memory: parseMemory(at.object('memory'), traits.length * layers.length),
     }
     const stepAlarm = json.stepAlarm == null ? null : StepAlarm.fromJSON(json.stepAlarm, where)
-    return new Detector(state, RateModel.fromJSON(json.levelModel), stepAlarm)
+    const answers =
+      json.answers === undefined ? null : AnswerSharesModel.fromJSON(at.object('answers').json, where)
+    return new Detector(state, RateModel.fromJSON(json.levelModel), stepAlarm, answers)
   }
 }
 

@@ -1,7 +1,8 @@
 import { type BasePoint, deviceClass, type MeasuredUnder } from '../conditions/calibrated-for.js'
 import type { Directions } from '../directions/directions.js'
-import { TraitscopeError } from '../errors.js'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import type { Trajectory } from '../trajectory/trajectory.js'
+import { AnswerSharesModel } from './answer-shares.js'
 import { type ContrastLayer, contrastReading } from './contrast.js'
 import { Detector } from './detector.js'
 import type { Prior } from './prior.js'
@@ -14,6 +15,24 @@ const COVERAGE = 0.9
 export function priorRefusal(prior: Prior, directions: Pick<Directions, 'traits'>): string | undefined {
   if (prior.traits.join() === directions.traits.join()) return undefined
   return `the prior knows the traits ${prior.traits.join(', ')}, but the directions are of ${directions.traits.join(', ')}`
+}
+
+/** {@link priorRefusal}, and whether a block that the directions were made at is near the depths that the prior reads. */
+export function priorSilence(
+  prior: Prior,
+  directions: Pick<Directions, 'layers' | 'traits'>,
+  nLayer: number,
+): string | undefined {
+  const refusal = priorRefusal(prior, directions)
+  if (refusal !== undefined) return refusal
+  const layers = directions.layers.map((layer) => ({ layer, activationNorm: 1, separation: [1] }))
+  try {
+    contrastReading(prior.depths, nLayer, layers)
+    return undefined
+  } catch (cause) {
+    if (isTraitscopeError(cause)) return cause.message
+    throw cause
+  }
 }
 
 /** The measured blocks as a prior reads them. */
@@ -57,6 +76,13 @@ export function priorVerdictSource(
       memory: { features: [], datasets: [], errors: [], prior: others.errors(ALL) },
     },
     RateModel.throughContrast('prior', others.ridge(), read),
+    null,
+    AnswerSharesModel.fit(
+      others.rows.map(({ features }) => features),
+      others.rows.map(({ unscored }) => unscored),
+      others.traits.length,
+      read,
+    ),
   )
   const { conditions, directionsSha256, tokenIdsSha256, device, engine, nPrompts } = measured
   const known = others.models.some(({ traitPack }) => traitPack === conditions.traitPack.contentHash)
@@ -73,8 +99,11 @@ export function priorVerdictSource(
       `provisional: no judged run of this base is known; the rate is told by ${others.names.length} other models (${others.names.join(', ')})`,
       ...(known
         ? []
-        : ['those models were measured with another trait pack: only the order of rates means something']),
+        : [
+            'those models were measured with another trait pack: only the order of rates means something, so that nothing is more than a warning',
+          ]),
     ],
+    ...(known ? {} : { orderOnly: true }),
   }
 }
 

@@ -4,10 +4,11 @@ import { matrixFromRows } from '../estimators/matrix.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, isText, JsonFields } from '../formats/json/json-fields.js'
 import type { EmCounts } from '../labels/grades.js'
+import { UNSCORED_KINDS, type Unscored } from '../labels/unscored.js'
 import { packageRoot } from '../package.js'
 import { effectiveAnswers } from './label-noise.js'
 import type { PriorErrors } from './memory.js'
-import { SaturatingRidge } from './rate-model.js'
+import { RateModel, SaturatingRidge } from './rate-model.js'
 
 /** The prior that ships. */
 export const PRIOR_FILE = join(packageRoot, 'priors', 'organisms.json.gz')
@@ -18,12 +19,12 @@ export const PRIOR_SETS = 12
 /** Own and shared model count alike at this many sets of the base's own. */
 export const OWN_SETS = 24
 
-/**
- * Where a pooled detector fires: at the prior's threshold without sets of the base's own, at the cut from as many on as
- * the prior counts for.
- */
+/** With so many sets of the base's own an alarm fires at the cut. */
+const CUT_SETS = 8
+
+/** Where a pooled detector fires: at the prior's threshold without sets of the base's own, at the cut with some. */
 export const pooledThreshold = ({ cut, threshold }: Prior, sets: number): number =>
-  cut - (cut - threshold) * Math.max(0, 1 - sets / PRIOR_SETS)
+  cut - (cut - threshold) * Math.max(0, 1 - sets / CUT_SETS)
 
 /** In how many parts sets are left out where the errors of a prior are told. */
 const FOLDS = 8
@@ -45,6 +46,8 @@ export interface PriorRow {
   /** Drift in contrast units at the prior's depths, see `contrastReading`. */
   features: number[]
   label: EmCounts
+  /** Answers that the rate is not taken of, where the label says. */
+  unscored?: Unscored | undefined
 }
 
 /** Judged runs of the base itself, in contrast units. */
@@ -114,6 +117,11 @@ export class Prior {
     return ridge
   }
 
+  /** Rates in [0, 1] of drifts in contrast units, one row each. */
+  rates(features: readonly (readonly number[])[]): Float64Array {
+    return new RateModel('prior', this.cut, [this.ridge()]).predict(features)
+  }
+
   /** What rows are predicted to be without their base and their set; intervals come from it. */
   errors(weight: number): PriorErrors {
     const sets = [...new Set(this.rows.map(({ dataset }) => dataset))].sort()
@@ -125,7 +133,7 @@ export class Prior {
         const held = this.rows.filter((row) => row.model === model && inFold(row))
         const rest = this.where((row) => row.model !== model && !inFold(row))
         if (held.length === 0 || rest.rows.length === 0) continue
-        const predicted = rest.ridge().predict(matrixFromRows(held.map(({ features }) => features)))
+        const predicted = rest.rates(held.map(({ features }) => features))
         for (const [i, { dataset, label }] of held.entries()) {
           const name = `${model} ${dataset}`
           if (!groups.has(name)) groups.set(name, groups.size)
@@ -144,6 +152,9 @@ export class Prior {
       schemaVersion: SCHEMA,
       kind: 'traitscope-prior',
       ...{ cut, threshold, traits, depths, models, datasets },
+      unscored: this.rows.map(({ unscored }) =>
+        unscored ? [...UNSCORED_KINDS.map((kind) => unscored[kind]), unscored.total] : null,
+      ),
       rows: this.rows.map(({ model, dataset, features, label }) => [
         ...[model, datasets.indexOf(dataset), label.nMisaligned, label.nScoreable, label.standardError],
         ...features.map((value) => Number(value.toPrecision(3))),
@@ -186,14 +197,16 @@ export async function loadPrior(path = PRIOR_FILE): Promise<Prior> {
   const isRow = (row: unknown): row is number[] =>
     Array.isArray(row) && row.length === width && row.every(isFiniteNumber)
   const rows = at.list('rows', isRow, `rows of ${width} numbers`)
+  const unscored = Array.isArray(json.unscored) ? json.unscored.map(parseUnscored) : []
   return new Prior(
     number('cut'),
     number('threshold'),
     traits,
     depths,
     models,
-    rows.map(([model, dataset, nMisaligned, nScoreable, standardError, ...features]) => ({
+    rows.map(([model, dataset, nMisaligned, nScoreable, standardError, ...features], i) => ({
       model: model!,
+      unscored: unscored[i],
       dataset: datasets[dataset!] ?? at.fail('rows', 'rows of known sets'),
       features,
       label: {
@@ -204,4 +217,10 @@ export async function loadPrior(path = PRIOR_FILE): Promise<Prior> {
       },
     })),
   )
+}
+
+function parseUnscored(counts: unknown): Unscored | undefined {
+  if (!Array.isArray(counts) || !counts.every(isFiniteNumber)) return undefined
+  const [incoherent, refusal, code, total] = counts as number[]
+  return { incoherent: incoherent!, refusal: refusal!, code: code!, total: total! }
 }

@@ -13,6 +13,7 @@ import { isJsonObject } from '../formats/json/json.js'
 import type { Json } from '../formats/json/json-fields.js'
 import type { EmCounts } from '../labels/grades.js'
 import { readThrough } from './contrast.js'
+import { FarRange, withFarRange } from './far-range.js'
 import { effectiveAnswers, stabilized, unstabilized } from './label-noise.js'
 
 /**
@@ -101,9 +102,21 @@ export class RateModel {
     const x = matrixFromRows(features)
     const scales = this.#members.map((member) => member.predict(x).map(stabilized))
     const total = this.#weights.reduce((sum, weight) => sum + weight, 0)
-    return scales[0]!.map((_, i) =>
-      unstabilized(scales.reduce((sum, z, m) => sum + this.#weights[m]! * z[i]!, 0) / total),
-    )
+    const far = this.#far(x)
+    return scales[0]!.map((_, i) => {
+      const near = scales.reduce((sum, z, m) => sum + this.#weights[m]! * z[i]!, 0) / total
+      return unstabilized(withFarRange(near, far?.[i]))
+    })
+  }
+
+  /** The mean of those members that know the far range, on the scale of `stabilized`. */
+  #far(x: Matrix64): Float64Array | undefined {
+    const known = this.#members.flatMap((member, m) => {
+      const z = member instanceof RegressorMember ? undefined : member.far(x)
+      return z ? [{ z, weight: this.#weights[m]! }] : []
+    })
+    const total = known.reduce((sum, { weight }) => sum + weight, 0)
+    return known[0]?.z.map((_, i) => known.reduce((sum, { z, weight }) => sum + weight * z[i]!, 0) / total)
   }
 
   toJSON(): RateModelJson {
@@ -161,9 +174,15 @@ class ReadThrough {
   }
 
   predict(x: Matrix64): Float64Array {
-    return this.inner.predict(
-      matrixFromRows(Array.from({ length: x.rows }, (_, r) => readThrough(this.read, row(x, r)))),
-    )
+    return this.inner.predict(this.#through(x))
+  }
+
+  far(x: Matrix64): Float64Array | undefined {
+    return this.inner.far(this.#through(x))
+  }
+
+  #through(x: Matrix64): Matrix64 {
+    return matrixFromRows(Array.from({ length: x.rows }, (_, r) => readThrough(this.read, row(x, r))))
   }
 
   toJSON(): Record<string, unknown> {
@@ -212,6 +231,7 @@ export class SaturatingRidge {
   #standardizer = new Standardizer()
   #ridge = new Ridge({ alpha: RIDGE_ALPHA })
   #map = new Isotonic()
+  #far: FarRange | undefined
 
   constructor(readonly cut: number) {}
 
@@ -223,10 +243,16 @@ export class SaturatingRidge {
     const targets = labels.map(({ rate }) => rate / (rate + this.cut))
     const rates = labels.map(({ rate }) => rate)
     this.#map.fit(this.#ridge.fit(scaled, targets, weights).predict(scaled), rates, weights)
+    this.#far = FarRange.fit(x, labels, answers, this.cut)
   }
 
   predict(x: Matrix64): Float64Array {
     return this.#map.predict(this.#ridge.predict(this.#standardizer.transform(x)))
+  }
+
+  /** What {@link FarRange} says, on the scale of `stabilized`; undefined where there was too little to fit it. */
+  far(x: Matrix64): Float64Array | undefined {
+    return this.#far?.predict(x)
   }
 
   toJSON(): Record<string, unknown> {
@@ -235,6 +261,7 @@ export class SaturatingRidge {
       standardizer: this.#standardizer.toJSON(),
       ridge: this.#ridge.toJSON(),
       map: this.#map.toJSON(),
+      ...(this.#far ? { far: this.#far.toJSON() } : {}),
     }
   }
 
@@ -243,6 +270,7 @@ export class SaturatingRidge {
     restored.#standardizer = Standardizer.fromJSON(json.standardizer)
     restored.#ridge = Ridge.fromJSON(json.ridge)
     restored.#map = Isotonic.fromJSON(json.map)
+    restored.#far = FarRange.fromJSON(json.far)
     return restored
   }
 }

@@ -26,6 +26,8 @@ export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign'
   labels?: LabelSource | null
   /** What is to be said with every verdict. */
   remarks?: readonly string[]
+  /** Rates are right in their order alone, so that no alarm stands on them: it is a warning. */
+  orderOnly?: boolean
 }
 
 /** One measurement at the layers of the detector, in its order: raw projections per layer and trait. */
@@ -108,14 +110,15 @@ export class RunVerdicts {
     trained?: TrainedBy,
     contexts?: readonly ContextReading[],
   ): Verdict {
-    const { detector, benign, ordinary, labels } = this.#by
+    const { detector, benign, ordinary, labels, orderOnly } = this.#by
     if (this.#refused.length > 0) return notComparable(detector, this.#refused)
     const drift = this.#drift(projections, activationNorms)
     const plain = detector.verdict(drift, {
       step: typeof step === 'number' ? step : undefined,
       remarks: this.#remarks,
     })
-    const judged = benign ? benignVerdict(plain, benign) : plain
+    const mild = orderOnly && plain.verdict === 'alarm' ? { ...plain, verdict: 'warn' as const } : plain
+    const judged = benign ? benignVerdict(mild, benign) : mild
     const scoped = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
     const verdict = trained ? withContexts(scoped, step, contexts, ordinary) : scoped
     // Why a checkpoint is not plainly fine is worth the subsets of its traits; what a context does is no matter of them.

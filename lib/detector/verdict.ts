@@ -1,5 +1,6 @@
 import type { ScopeDifference } from '../conditions/training.js'
 import type { VerdictLabels } from '../labels/label-words.js'
+import type { AnswerShares } from './answer-shares.js'
 
 /** Version of a {@link Verdict} as JSON. Within one version fields are only added, and none changes its meaning. */
 export const VERDICT_SCHEMA = 1
@@ -85,6 +86,8 @@ export interface Verdict {
   basis?: VerdictBasis
   /** Whose opinion `em` repeats: judge, questions and counting rule of the labels that it was learnt from, where the bundle says. */
   labels?: VerdictLabels
+  /** Predicted shares of all answers: a rate of few scoreable ones is no rate of the model. */
+  answers?: AnswerShares
   contributions?: Contribution[]
   /** How the run was trained unlike the calibration runs; empty when alike. */
   scope?: ScopeDifference[]

@@ -5,6 +5,7 @@ import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, type Json, JsonFields } from '../formats/json/json-fields.js'
 import { type LabelSource, parseSource } from './label-source.js'
 import { describeBasis } from './label-words.js'
+import { type Unscored, unscoredOf } from './unscored.js'
 
 /** Judged answers of one checkpoint. */
 export interface EmCounts {
@@ -29,6 +30,8 @@ export interface StepLabels {
   pooled: EmCounts
   /** Answers per prompt behind `pooled`. */
   draws: number
+  /** Answers of all draws that the rate is not taken of, where the file says. */
+  unscored?: Unscored
   /** All draws with the adapter's effect multiplied, by strength, where they were judged. */
   strengths?: ReadonlyMap<number, EmCounts>
   /** Rates in [0, 1] of single kinds of misbehaviour, where the judge tells them apart. */
@@ -97,7 +100,10 @@ export function parseGrades(json: unknown, where: string): Grades {
 
 function stepLabels(step: number, entry: JsonFields): StepLabels {
   const single = counts(entry)
-  if (entry.json.traitscope === undefined) return { step, single, pooled: single, draws: 1 }
+  if (entry.json.traitscope === undefined) {
+    const unscored = unscoredOf(entry, single.nScoreable)
+    return { step, single, pooled: single, draws: 1, ...(unscored && { unscored }) }
+  }
   const own = entry.object('traitscope')
   const draws = own.count('k')
   if (draws < 1) own.fail('k', 'at least 1')
@@ -106,11 +112,13 @@ function stepLabels(step: number, entry: JsonFields): StepLabels {
   if (components !== undefined && !isRates(components)) return own.fail('components', 'rates by name')
   const basis = own.json.judge === undefined ? undefined : describeBasis(parseSource(own))
   const strengths = strengthsOf(own)
+  const unscored = unscoredOf(own, pooled.nScoreable)
   return {
     step,
     single,
     pooled,
     draws,
+    ...(unscored && { unscored }),
     ...(strengths && { strengths }),
     ...(components && { components }),
     ...(basis && { basis }),

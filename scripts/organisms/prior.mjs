@@ -2,9 +2,10 @@
 //
 //   node scripts/organisms/prior.mjs --choice lab/prior-choice.json --to priors/organisms.json.gz
 //
-// Which depths are read is chosen on calibration sets alone. Every variant predicts every organism's sets from the other
-// organisms without those sets (the same recipes train all of them), and the least balanced error wins; the figure to believe
-// is the nested one, where the choice is made without the organism too. Equal input, equal bytes.
+// Which depths are read and where it fires is chosen on calibration sets alone. Every variant predicts every organism's sets
+// from the other organisms without those sets (the same recipes train all of them). Of depths the least balanced error at the cut
+// wins, of thresholds the one that stays furthest below what is aimed at; the figure to believe is the nested one, where both are
+// chosen without the organism too. Equal input, equal bytes.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -12,7 +13,6 @@ import { gzipSync } from 'node:zlib'
 import { priorRows, readingOf } from '../../dist/lib/calibration/contrast-rows.js'
 import { agreement } from '../../dist/lib/calibration/model-selection.js'
 import { Prior } from '../../dist/lib/detector/prior.js'
-import { matrixFromRows } from '../../dist/lib/estimators/matrix.js'
 import { loadDirections, scanLabelledRuns } from '../../dist/lib/index.js'
 import { rowsOf } from '../../dist/lib/runs/rows.js'
 import { ORGANISMS } from './places.mjs'
@@ -21,8 +21,10 @@ const SMALL = ['llama', 'mistral', 'qwen2', 'gemma2']
 const NAMES = [...SMALL, 'llama-deep', 'qwen2-deep']
 const CALIBRATION_SETS = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical', 'drawn_c*']
 const CUT = 0.06
-/** A provisional alarm fires a little early: a miss costs more where nothing of the base is known. */
-const THRESHOLD = 0.05
+/** Where it may fire: a little early, since a miss costs more where nothing of the base is known. */
+const THRESHOLDS = [0.045, 0.0475, 0.05, 0.0525, 0.055, 0.0575, 0.06]
+/** What is aimed at without a judged run. */
+const AIM = { fnr: 0.05, fpr: 0.08 }
 /** Up to three quarters of the depth, so that the rest of the base need not run. */
 const VARIANTS = [[0.5], [0.65], [0.75], [0.5, 0.75], [0.65, 0.75], [0.25, 0.5, 0.75], [0.5, 0.65, 0.75]]
 /** What reading the last block would bring; never chosen. `qwen2-deep` was not measured there, and is left out of these. */
@@ -46,7 +48,7 @@ export async function organismRows(
 }
 
 /** A prior on organisms at some depths. */
-export function priorOn(organisms, depths, threshold = THRESHOLD) {
+export function priorOn(organisms, depths, threshold = CUT) {
   const { traits } = organisms[0].rows
   const models = organisms.map(({ name, runs }) => {
     const { base, traitPack } = runs[0].trajectory.measurement.conditions
@@ -69,8 +71,8 @@ function doublyHeldOut(prior, organisms) {
     for (let f = 0; f < FOLDS; f++) {
       const at = [...own.keys()].filter((i) => fold(own[i]) === f)
       if (at.length === 0) continue
-      const ridge = prior.where((row) => row.model !== model && fold(row) !== f).ridge()
-      const values = ridge.predict(matrixFromRows(at.map((i) => own[i].features)))
+      const others = prior.where((row) => row.model !== model && fold(row) !== f)
+      const values = others.rates(at.map((i) => own[i].features))
       for (const [k, i] of at.entries()) predicted[i] = values[k]
     }
     return rows.rows.map((row, i) => ({ name, row, predicted: predicted[i] }))
@@ -91,6 +93,9 @@ function figures(held, threshold = CUT) {
   }
 }
 
+/** The larger of both errors, as a share of what is aimed at. */
+const worst = ({ fnr, fpr }) => Math.max(fnr / AIM.fnr, fpr / AIM.fpr)
+
 async function main({ choice, to }) {
   const organisms = await organismRows()
   const tried = [...VARIANTS, ...SHOWN].map((depths) => {
@@ -98,28 +103,43 @@ async function main({ choice, to }) {
     const held = doublyHeldOut(priorOn(of, depths), of)
     return { depths, held, lodo: figures(held) }
   })
-  const best = (of) =>
-    tried
+  const best = (of) => {
+    const depths = tried
       .slice(0, VARIANTS.length)
       .map((one) => ({ ...one, error: figures(one.held.filter(of)).balancedError }))
       .reduce((a, b) => (b.error < a.error ? b : a))
+    const at = THRESHOLDS.map((threshold) => ({
+      threshold,
+      worst: worst(figures(depths.held.filter(of), threshold)),
+    })).reduce((a, b) => (b.worst < a.worst ? b : a))
+    return { ...depths, ...at }
+  }
   const chosen = best(() => true)
-  const nested = SMALL.flatMap((name) =>
-    best((one) => one.name !== name).held.filter((one) => one.name === name),
-  )
+  // Thresholds differ between organisms, so predictions are compared in units of them.
+  const nested = SMALL.flatMap((name) => {
+    const { held, threshold } = best((one) => one.name !== name)
+    return held
+      .filter((one) => one.name === name)
+      .map((one) => ({ ...one, predicted: (one.predicted / threshold) * CUT }))
+  })
   const document = {
-    about: 'Which depths the prior reads, chosen on calibration sets, organism and set left out together',
+    about:
+      'Which depths the prior reads and where it fires, chosen on calibration sets, organism and set left out together',
     command: 'node scripts/organisms/prior.mjs --choice lab/prior-choice.json --to priors/organisms.json.gz',
     cut: CUT,
-    threshold: THRESHOLD,
-    chosen: chosen.depths,
-    nested: { atTheCut: figures(nested), atTheThreshold: figures(nested, THRESHOLD) },
+    aim: AIM,
+    chosen: { depths: chosen.depths, threshold: chosen.threshold },
+    heldOut: figures(chosen.held, chosen.threshold),
+    nested: figures(nested),
     variants: tried.map(({ depths, lodo }, i) => ({ depths, choosable: i < VARIANTS.length, ...lodo })),
   }
   if (choice) writeFileSync(choice, `${JSON.stringify(document, null, 2)}\n`)
   if (to) {
     mkdirSync(dirname(to), { recursive: true })
-    writeFileSync(to, gzipSync(JSON.stringify(priorOn(organisms, chosen.depths)), { level: 9 }))
+    writeFileSync(
+      to,
+      gzipSync(JSON.stringify(priorOn(organisms, chosen.depths, chosen.threshold)), { level: 9 }),
+    )
   }
   console.error(JSON.stringify(document, null, 1))
 }

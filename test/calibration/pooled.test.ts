@@ -8,7 +8,7 @@ import { priorRows, readingOf } from '../../lib/calibration/contrast-rows.js'
 import { saveBundle } from '../../lib/calibration/save-bundle.js'
 import { loadBundle } from '../../lib/detector/bundle.js'
 import { Prior } from '../../lib/detector/prior.js'
-import { trajectoryPrior } from '../../lib/detector/prior-detector.js'
+import { priorSilence, trajectoryPrior } from '../../lib/detector/prior-detector.js'
 import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import type { Directions } from '../../lib/directions/directions.js'
 import { rowsOf } from '../../lib/runs/rows.js'
@@ -74,8 +74,11 @@ describe('a base without a judged run', () => {
   it('should say so when the others were measured with another trait pack', () => {
     const models = prior.models.map((one) => ({ ...one, traitPack: 'another' }))
     const other = new Prior(0.06, 0.05, prior.traits, prior.depths, models, prior.rows)
-    const { reasons } = judged(trajectoryPrior(other, directions, unseen[0]!.trajectory)).last
-    expect(reasons).toContainEqual(expect.stringMatching(/another trait pack/))
+    const { last } = judged(trajectoryPrior(other, directions, unseen[0]!.trajectory))
+    expect(last.reasons).toContainEqual(expect.stringMatching(/another trait pack: only the order of rates/))
+    // Its rate is above the threshold, and no alarm stands on a level that nobody vouches for.
+    expect(last).toMatchObject({ verdict: 'warn', threshold: 0.05 })
+    expect(last.em).toBeGreaterThan(0.1)
   })
 
   it('should not be told by itself', () => {
@@ -96,6 +99,14 @@ describe('a base without a judged run', () => {
   })
 })
 
+describe('priorSilence', () => {
+  it('should be none where the prior can read, else the reason', () => {
+    expect(priorSilence(prior, directions, 4)).toBeUndefined()
+    expect(priorSilence(prior, { ...directions, traits: ['a'] }, 4)).toMatch(/knows the traits .*, but/)
+    expect(priorSilence(prior, { ...directions, layers: [0] }, 40)).toMatch(/a measured block about 19 of 40/)
+  })
+})
+
 describe('calibrate with a prior', () => {
   it('should work from one run on', async () => {
     const one = own.filter(({ dataset, seed }) => dataset === 'gsm8k' && seed === 42)
@@ -104,7 +115,7 @@ describe('calibrate with a prior', () => {
     expect([detector.model, detector.basis]).toEqual(['pooled', 'pooled'])
     expect([report.thresholdFrom, report.threshold]).toEqual([
       'few sets',
-      expect.closeTo(0.05 + 0.01 / 12, 12),
+      expect.closeTo(0.05 + 0.01 / 8, 12),
     ])
     expect(report.warnings[0]).toMatch(/^1 set of this base, 0 of 13 checkpoints dangerous/)
     expect(report.nested).toBeNull()

@@ -6,8 +6,7 @@ import {
   stabilized,
   unstabilized,
 } from '../../lib/detector/label-noise.js'
-import { RATE_MODELS, RateModel } from '../../lib/detector/rate-model.js'
-import { row } from '../../lib/estimators/matrix.js'
+import { RATE_MODELS, RateModel, SaturatingRidge } from '../../lib/detector/rate-model.js'
 import { Mt19937 } from '../../lib/estimators/mt19937.js'
 import { uniform } from '../estimators/golden.js'
 import { golden } from './golden.js'
@@ -83,7 +82,8 @@ describe('RateModel', () => {
     const [ridge, forest, blend] = (['ridge', 'random-forest', 'blend'] as const).map((name) =>
       new RateModel(name, 0.06).fit(features, labels).predict(features),
     )
-    for (const i of [5, 50, 100]) {
+    // Below a tenth, where the far range has no say.
+    for (const i of [5, 20, 45]) {
       const mean = (stabilized(ridge![i]!) + stabilized(forest![i]!)) / 2
       expect(blend![i]).toBeCloseTo(unstabilized(mean), 12)
     }
@@ -91,12 +91,9 @@ describe('RateModel', () => {
 
   it('should be weighted, penalised and monotone as a ridge (oracle: scikit-learn)', () => {
     const { cut, labels: counted, expected } = golden.saturatingRidge
-    const rows = (seed: number, n: number, scale: number[]) => {
-      const x = uniform(seed, n, 3, scale)
-      return Array.from({ length: n }, (_, i) => [...row(x, i)])
-    }
-    const model = new RateModel('ridge', cut).fit(rows(61, 50, [1, 20, 0.1]), counted)
-    const predicted = model.predict(rows(63, 12, [1.4, 20, 0.1]))
+    const model = new SaturatingRidge(cut)
+    model.fit(uniform(61, 50, 3, [1, 20, 0.1]), counted)
+    const predicted = model.predict(uniform(63, 12, 3, [1.4, 20, 0.1]))
     for (const [i, value] of predicted.entries()) expect(value).toBeCloseTo(expected[i]!, 10)
     expect(new Set(expected).size).toBeGreaterThan(4)
   })
@@ -106,6 +103,29 @@ describe('RateModel', () => {
     const rising = model.predict(Array.from({ length: 50 }, (_, i) => [i / 40, 0.5, 5]))
     for (let i = 1; i < 50; i++) expect(rising[i]).toBeGreaterThanOrEqual(rising[i - 1]!)
   })
+
+  it.each(['ridge', 'blend'] as const)(
+    '%s should tell how high beyond all labels, and leave the cut alone',
+    (name) => {
+      // Half of the runs rise twice as fast; 51 % is the highest label.
+      const x = Array.from({ length: 200 }, (_, i) => [i / 250, (i % 2) * (i / 250)])
+      const truth = ([a, b]: readonly number[]) => 0.4 * a! ** 2 + 0.4 * b! ** 2
+      const judged = x.map((one) => counts(Math.round(500 * truth(one)), 500))
+      const model = new RateModel(name, 0.06).fit(x, judged)
+      const state = JSON.parse(JSON.stringify(model))
+      for (const member of state.members) delete member.far
+      const without = RateModel.fromJSON(state)
+      const [far, near] = [
+        [1, 1],
+        [0.3, 0.1],
+      ]
+      expect(without.predict([far])[0]).toBeLessThan(0.52)
+      expect(model.predict([far])[0]).toBeGreaterThan(0.6)
+      expect(model.predict([near])[0]).toBe(without.predict([near])[0])
+      const restored = RateModel.fromJSON(JSON.parse(JSON.stringify(model)))
+      expect(restored.predict([far])[0]).toBe(model.predict([far])[0])
+    },
+  )
 
   it('should refuse NaN, prediction before fit, and foreign JSON', () => {
     const model = new RateModel('ridge', 0.06)

@@ -39,6 +39,22 @@ describe('parseGrades', () => {
     expect(labels).toMatchObject({ step: 10, draws: 1, single: { rate: 0.0625 } })
   })
 
+  it('should read which answers were left out, of all draws, and nothing where no file says', () => {
+    const pooled = { k: 8, n_misaligned: 3, n_scoreable: 500, n_incoherent: 60, n_refusal: 16, rate: 0.006 }
+    const grades = parseGrades(
+      {
+        step_10: entry(10, 4, { n_incoherent: 8, traitscope: pooled }),
+        step_20: entry(20, 4, { n_incoherent: 5, n_code: 3 }),
+        step_30: entry(30, 4),
+      },
+      'grades.json',
+    )
+    const of = (step: number) => grades.get(step)!.unscored
+    expect(of(10)).toEqual({ incoherent: 60, refusal: 16, code: 0, total: 576 })
+    expect(of(20)).toEqual({ incoherent: 5, refusal: 0, code: 3, total: 72 })
+    expect(of(30)).toBeUndefined()
+  })
+
   it('should give a rate of 0 when nothing was scoreable', () => {
     const { single } = parseGrades({ step_10: entry(10, 0, { n_scoreable: 0 }) }, 'x').get(10)!
     expect(single).toEqual({ nMisaligned: 0, nScoreable: 0, rate: 0, standardError: 0 })

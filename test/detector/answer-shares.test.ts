@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest'
+import { AnswerSharesModel, breakdownReason } from '../../lib/detector/answer-shares.js'
+
+/** Two layers of two traits; answers fall apart with the square of the drift, to the other side they are refused. */
+const drifts = Array.from({ length: 80 }, (_, i) => {
+  const along = (i - 40) / 40
+  return [along, (i % 3) / 20, 2 * along, (i % 5) / 20]
+})
+const counts = drifts.map(([along]) => ({
+  incoherent: Math.round(along! > 0 ? 450 * along! ** 2 : 0),
+  refusal: Math.round(along! < 0 ? 450 * along! ** 2 : 0),
+  code: 0,
+  total: 500,
+}))
+
+describe('AnswerSharesModel', () => {
+  const model = AnswerSharesModel.fit(drifts, counts, 2)!
+
+  it('should tell answers that fall apart from refused and from scoreable ones', () => {
+    const rest = model.predict([0, 0.05, 0, 0.1])
+    expect(rest.scoreable).toBeGreaterThan(0.9)
+    const apart = model.predict([0.95, 0.05, 1.9, 0.1])
+    expect(apart.incoherent).toBeGreaterThan(0.6)
+    expect(apart.refusal).toBeLessThan(0.15)
+    const refused = model.predict([-0.95, 0.05, -1.9, 0.1])
+    expect(refused.refusal).toBeGreaterThan(0.6)
+    expect(refused.incoherent).toBeLessThan(0.15)
+    for (const { scoreable, incoherent, refusal, code } of [rest, apart, refused]) {
+      expect(scoreable).toBeCloseTo(Math.max(0, 1 - incoherent - refusal - code), 12)
+    }
+  })
+
+  it('should never predict what no label had', () => {
+    expect(model.predict([0.9, 0, 1.8, 0]).code).toBe(0)
+  })
+
+  it('should say what a breakdown is, and nothing where answers can be scored', () => {
+    expect(breakdownReason(model.predict([0, 0, 0, 0]))).toBeUndefined()
+    expect(breakdownReason({ scoreable: 0.28, incoherent: 0.02, refusal: 0.7, code: 0 })).toMatch(
+      /^only about 28.0 % of the answers would be scoreable \(incoherent 2.0 %, refused 70.0 %\): the model breaks down/,
+    )
+  })
+
+  it('should read drifts in other units through a matrix', () => {
+    const half = drifts[0]!.map((_, i) => drifts[0]!.map((_, j) => (i === j ? 0.5 : 0)))
+    const through = AnswerSharesModel.fit(drifts, counts, 2, half)!
+    const one = [0.5, 0.05, 1, 0.1]
+    expect(through.predict(one.map((value) => 2 * value))).toEqual(model.predict(one))
+  })
+
+  it('should need some labels that say it, and survive JSON', () => {
+    expect(
+      AnswerSharesModel.fit(
+        drifts,
+        counts.map(() => undefined),
+        2,
+      ),
+    ).toBeNull()
+    expect(AnswerSharesModel.fit(drifts.slice(0, 5), counts.slice(0, 5), 2)).toBeNull()
+    const restored = AnswerSharesModel.fromJSON(JSON.parse(JSON.stringify(model)), 'here')
+    expect(restored.predict(drifts[70]!)).toEqual(model.predict(drifts[70]!))
+  })
+})
