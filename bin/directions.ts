@@ -1,5 +1,6 @@
 /** Directions for a command: from a bundle or a folder, or made on the spot for a layer. */
 import { type Bundle, loadBundle } from '../lib/detector/bundle.js'
+import { blocksAt } from '../lib/detector/contrast.js'
 import { loadPrior, type Prior } from '../lib/detector/prior.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { loadDirections } from '../lib/directions/directions-folder.js'
@@ -7,10 +8,12 @@ import { extractDirections } from '../lib/directions/extract-directions.js'
 import { worthSentences } from '../lib/directions/worth.js'
 import { TraitscopeError } from '../lib/errors.js'
 import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
+import { blocksInFile } from '../lib/model/load-model.js'
 import type { Model } from '../lib/model/model.js'
 import type { ChatTemplate } from '../lib/prompts/chat-template.js'
 import { loadTraitPack } from '../lib/prompts/trait-pack.js'
 import type { TraitPack } from '../lib/prompts/trait-pack-yaml.js'
+import type { ModelFlags } from './options.js'
 import type { Output } from './output.js'
 
 export interface DirectionFlags {
@@ -41,7 +44,7 @@ export async function bundleFromFlags(
   return { bundle, pack: await loadTraitPack(flags.traits ?? bundle?.traitPack ?? 'core') }
 }
 
-/** The prior that the flags name; undefined when they name none. */
+/** The prior that the flags ask for; undefined when they do not. */
 export async function priorFromFlags({
   prior,
   bundle,
@@ -51,6 +54,15 @@ export async function priorFromFlags({
     throw new TraitscopeError('USAGE', 'give --bundle or --prior, not both: a bundle knows the base itself')
   }
   return loadPrior()
+}
+
+/** The prior that gives verdicts where there is no bundle: the one that is asked for or, unless that is declined, the shipped one. */
+export async function priorWithout(
+  bundle: Bundle | undefined,
+  flags: DirectionFlags,
+): Promise<Prior | undefined> {
+  const asked = await priorFromFlags(flags)
+  return asked ?? (bundle === undefined && flags.prior !== false ? loadPrior() : undefined)
 }
 
 /** The layer that tables show; undefined for the first. `--layer` alone says where directions are made. */
@@ -68,17 +80,25 @@ export async function givenDirections(
   return flags.directions === undefined ? undefined : loadDirections(flags.directions)
 }
 
-/** @throws TraitscopeError USAGE where no layer is given */
-export function layersToMake({ layer }: DirectionFlags): number[] {
+/**
+ * Where directions are made: at the given layers, else where a prior reads them.
+ *
+ * @throws TraitscopeError USAGE where there is neither
+ */
+export async function layersToMake(
+  { layer, model }: DirectionFlags & Pick<ModelFlags, 'model'>,
+  prior: Prior | undefined,
+): Promise<number[]> {
   if (layer !== undefined) return layer
+  if (prior !== undefined) return blocksAt(prior.depths, await blocksInFile(model))
   throw new TraitscopeError(
     'USAGE',
-    'give --bundle DIR (made by `traitscope calibrate`), --directions DIR (made by `traitscope directions`), or --layer N to make directions on the spot',
+    'with --no-prior give --directions DIR (made by `traitscope directions`), or --layer N to make directions on the spot',
   )
 }
 
 export async function makeDirections(
-  flags: DirectionFlags,
+  layers: readonly number[],
   context: {
     model: Model
     pack: TraitPack
@@ -90,7 +110,7 @@ export async function makeDirections(
   const { model, pack, template, output, signal } = context
   const directions = await output.during('reading trait prompts', (update) =>
     extractDirections(model, pack, {
-      layers: layersToMake(flags),
+      layers,
       template,
       probes: false,
       signal,

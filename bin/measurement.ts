@@ -2,6 +2,7 @@
 import type { Bundle } from '../lib/detector/bundle.js'
 import type { OrdinaryRuns } from '../lib/detector/conditional.js'
 import type { Prior } from '../lib/detector/prior.js'
+import { priorSilence } from '../lib/detector/prior-detector.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { describeSource } from '../lib/labels/label-source.js'
 import type { Model } from '../lib/model/model.js'
@@ -13,7 +14,7 @@ import {
   givenDirections,
   layersToMake,
   makeDirections,
-  priorFromFlags,
+  priorWithout,
   shownLayer,
 } from './directions.js'
 import { openFromFlags, templateFromFlags } from './model.js'
@@ -45,21 +46,22 @@ export async function measurementFromFlags(
 ): Promise<PreparedMeasurement> {
   const { bundle, pack } = await bundleFromFlags(flags)
   if (bundle?.labels) output.note(`labels behind the verdicts: ${describeSource(bundle.labels)}`)
-  const prior = await priorFromFlags(flags)
+  const known = await priorWithout(bundle, flags)
   const given = await givenDirections(flags, bundle)
-  const reopen = () => openFromFlags(flags, output, signal, given?.layers ?? layersToMake(flags))
+  const layers = given?.layers ?? (await layersToMake(flags, known))
+  const reopen = () => openFromFlags(flags, output, signal, layers)
   const model = await reopen()
   try {
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
-    const directions = given ?? (await makeDirections(flags, { model, pack, template, output, signal }))
+    const directions = given ?? (await makeDirections(layers, { model, pack, template, output, signal }))
     const reads = { model, template, pack, directions }
     const ordinary = await ordinaryFromFlags(flags, reads, directions.layers, output)
     return {
       model,
       directions,
       bundle,
-      prior,
       ordinary: ordinary ?? bundle?.ordinary,
+      prior: speaking(known, flags, directions, model, output),
       options: {
         pack,
         template,
@@ -78,4 +80,18 @@ export async function measurementFromFlags(
     await model.close()
     throw error
   }
+}
+
+/** A prior that nobody asked for gives way, in words, where it cannot speak; one that was asked for says so as an error later. */
+function speaking(
+  prior: Prior | undefined,
+  flags: MeasurementFlags,
+  directions: Directions,
+  model: Model,
+  output: Output,
+): Prior | undefined {
+  const silence = prior && flags.prior !== true && priorSilence(prior, directions, model.info.nLayer)
+  if (!silence) return prior
+  output.note(`no verdicts without a bundle: ${silence}`)
+  return undefined
 }

@@ -166,7 +166,8 @@ export function addDirectionOptions(command: Command): Command {
       ),
     )
     .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
-    .option('--prior', 'without a bundle: provisional verdicts by what is known of other bases')
+    .option('--prior', 'provisional verdicts by what is known of other bases; without a bundle by itself')
+    .option('--no-prior', 'without a bundle no verdicts at all')
     .addOption(
       option('--traits <file>', "trait pack: core or a YAML file (default: the bundle's, else core)"),
     )

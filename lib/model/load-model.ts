@@ -102,6 +102,16 @@ export async function loadModel(file: string, options: OpenModelOptions): Promis
   }
 }
 
+/**
+ * How many blocks a GGUF base has, by its header alone.
+ *
+ * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID; UNSUPPORTED for what is no base
+ */
+export async function blocksInFile(path: string): Promise<number> {
+  const gguf = await readGguf(path)
+  return blocksOf(gguf, checkBase(gguf))
+}
+
 /** So that parts of different depth that lie on a device whole are placed alike. */
 function askedFor({ onDevice, runs }: ModelPlacement): number {
   return onDevice > 0 && onDevice === runs ? ALL_BLOCKS : onDevice

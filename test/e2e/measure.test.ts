@@ -295,9 +295,19 @@ describe('traitscope measure', () => {
     expect(existsSync(out)).toBe(false)
   })
 
-  it('should ask for directions or a layer', async () => {
-    const { code, stderr } = await work.run(['measure', ...MODEL, TINY_RUN])
-    expect(code).toBe(2)
-    expect(stderr).toMatch(/give --bundle DIR .* --directions DIR .* or --layer N/)
+  it('should give provisional verdicts where nothing is said, at blocks that the prior reads, and none where that is declined', async () => {
+    const { code, stdout } = await work.run(['measure', ...MODEL_AND_PACK, run])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^drift at layer 1,/)
+    expect(stdout).toMatch(/EM % +interval +verdict/)
+    expect(stdout).toMatch(/^provisional: no judged run of this base is known/m)
+    // Of another trait pack: whatever the rate, it is no alarm.
+    expect(stdout).toMatch(/only the order of rates means something, so that nothing is more than a warning/)
+    expect(stdout).not.toMatch(/ alarm /)
+    const declined = await work.run(['measure', ...MODEL_AND_PACK, '-d', directions, '--no-prior', run])
+    expect(declined.stdout).not.toMatch(/provisional|EM %/)
+    const { code: asked, stderr } = await work.run(['measure', ...MODEL, '--no-prior', run])
+    expect(asked).toBe(2)
+    expect(stderr).toMatch(/with --no-prior give --directions DIR .* or --layer N/)
   })
 })
