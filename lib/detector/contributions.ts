@@ -1,13 +1,13 @@
 import type { Detector } from './detector.js'
 import { RateModel } from './rate-model.js'
-import type { Contribution } from './verdict.js'
+import type { CategoryContribution, Contribution } from './verdict.js'
 
-/** More traits than this make more subsets than are worth it. */
-const MOST_TRAITS = 12
+/** More traits or categories than this make more subsets than are worth it. */
+const MOST_PARTS = 12
 
 /**
- * What every trait adds to a predicted rate: Shapley values, exact over all subsets of the traits. A trait that is left out has
- * not drifted. Whatever the model, they and the rate at no drift sum to the prediction; traits that tell the same thing
+ * What every trait, or category of prompts, adds to a predicted rate: Shapley values, exact over all subsets of them. One that is left
+ * out has not drifted. Whatever the model, they and the rate at no drift sum to the prediction; traits that tell the same thing
  * share it.
  */
 export class Explainer {
@@ -26,23 +26,41 @@ export class Explainer {
    * @returns largest first; undefined for more traits than can be told apart
    */
   contributions(drift: readonly (readonly number[])[]): Contribution[] | undefined {
-    const traits = this.#traits.length
-    if (traits > MOST_TRAITS) return undefined
-    const subsets = Array.from({ length: 2 ** traits }, (_, subset) =>
-      drift.flatMap((values) => values.map((value, t) => ((subset >> t) & 1 ? value : 0))),
+    const parts = this.#traits.map((_, trait) =>
+      drift.flatMap((values) => values.map((value, t) => (t === trait ? value : 0))),
+    )
+    const values = this.#shapley(parts)
+    return values && largestFirst(values.map((value, t) => ({ trait: this.#traits[t]!, value })))
+  }
+
+  /**
+   * The same by category of prompts: the drift is the mean over them, so that each brings a part of it.
+   *
+   * @param parts per category its part of the drift, as `Detector.predict` takes it; they sum to the drift
+   */
+  byCategory(
+    parts: readonly { category: string; drift: readonly (readonly number[])[] }[],
+  ): CategoryContribution[] | undefined {
+    const values = this.#shapley(parts.map(({ drift }) => drift.flat()))
+    return values && largestFirst(values.map((value, c) => ({ category: parts[c]!.category, value })))
+  }
+
+  /** What every part of a drift adds to the rate that their sum is predicted. */
+  #shapley(parts: readonly (readonly number[])[]): number[] | undefined {
+    if (parts.length === 0 || parts.length > MOST_PARTS) return undefined
+    const subsets = Array.from({ length: 2 ** parts.length }, (_, subset) =>
+      parts[0]!.map((_, i) => parts.reduce((sum, part, p) => ((subset >> p) & 1 ? sum + part[i]! : sum), 0)),
     )
     const rates = this.#model.predict(subsets)
-    const weights = shapleyWeights(traits)
-    return this.#traits
-      .map((trait, t) => {
-        let value = 0
-        for (const subset of rates.keys()) {
-          if ((subset >> t) & 1) continue
-          value += weights[bits(subset)]! * (rates[subset | (1 << t)]! - rates[subset]!)
-        }
-        return { trait, value }
-      })
-      .sort((a, b) => Math.abs(b.value) - Math.abs(a.value))
+    const weights = shapleyWeights(parts.length)
+    return parts.map((_, p) => {
+      let value = 0
+      for (const subset of rates.keys()) {
+        if ((subset >> p) & 1) continue
+        value += weights[bits(subset)]! * (rates[subset | (1 << p)]! - rates[subset]!)
+      }
+      return value
+    })
   }
 
   /** Rate predicted without any drift. */
@@ -50,6 +68,9 @@ export class Explainer {
     return this.#atRest
   }
 }
+
+const largestFirst = <One extends { value: number }>(all: One[]): One[] =>
+  all.sort((a, b) => Math.abs(b.value) - Math.abs(a.value))
 
 /** By the size of the subset that a trait joins: `size! (n - size - 1)! / n!`. */
 function shapleyWeights(n: number): number[] {

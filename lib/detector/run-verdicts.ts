@@ -11,13 +11,25 @@ import {
 import { norm } from '../estimators/linalg.js'
 import type { FileHash } from '../formats/files/hash.js'
 import { type LabelSource, verdictLabels } from '../labels/label-source.js'
-import type { NoiseFloor, Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
+import type {
+  NoiseFloor,
+  PromptCategory,
+  Step,
+  Trajectory,
+  TrajectoryStep,
+} from '../trajectory/trajectory.js'
 import { benignVerdict } from './benign-test.js'
 import type { Bundle } from './bundle.js'
 import { contextReadings, withContexts } from './conditional.js'
 import { Explainer } from './contributions.js'
 import { trainedBy } from './trained-by.js'
-import { type ContextReading, type Contribution, notComparable, type Verdict } from './verdict.js'
+import {
+  type CategoryContribution,
+  type ContextReading,
+  type Contribution,
+  notComparable,
+  type Verdict,
+} from './verdict.js'
 
 /** What a bundle brings to a verdict; of its directions their identity alone. */
 export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign' | 'ordinary'> & {
@@ -44,7 +56,12 @@ export interface RunVerdictOptions {
   allowMismatch?: boolean | undefined
   /** What rounding alone makes of a drift; verdicts repeat it and do not depend on it. */
   noiseFloor?: NoiseFloor | null | undefined
+  /** Categories of the prompts, and step 0 in each: with them a verdict tells which prompts moved it. */
+  categories?: { of: readonly PromptCategory[]; step0: CategoryProjections } | undefined
 }
+
+/** One measurement per layer of the detector, category of prompts and trait. */
+export type CategoryProjections = readonly (readonly (readonly number[])[])[]
 
 /**
  * The verdicts of a bundle on the checkpoints of one run. Measured under other conditions than the detector was
@@ -61,6 +78,7 @@ export class RunVerdicts {
   readonly #remarks: string[]
   readonly #noiseFloor: number[] | undefined
   readonly #like: TrainedLike | undefined
+  readonly #categories: RunVerdictOptions['categories']
   #explainer: Explainer | undefined
   /** The drift of the run's own start from the calibrated base, per layer; null when it starts there. */
   readonly startShift: number[][] | null
@@ -69,8 +87,9 @@ export class RunVerdicts {
     by: VerdictSource,
     measured: MeasuredUnder | undefined,
     step0: LayerProjections,
-    { allowMismatch = false, noiseFloor }: RunVerdictOptions = {},
+    { allowMismatch = false, noiseFloor, categories }: RunVerdictOptions = {},
   ) {
+    this.#categories = categories
     this.#by = by
     this.#like = by.calibratedFor.training ?? (by.detector.basis === 'prior' ? ADAPTERS : undefined)
     const floors = by.detector.layers.map((layer) => noiseFloor?.layers.find((one) => one.layer === layer))
@@ -100,6 +119,7 @@ export class RunVerdicts {
    * @param activationNorms N per layer of the run itself, which drift from its own step 0 is divided by
    * @param amplified the same checkpoint at other strengths, ascending; the verdict does not depend on them
    * @param contexts the same checkpoint in contexts, at the layers of the detector; absent where it was read in none
+   * @param categories the same checkpoint by category of prompts
    * @param trained how the checkpoint was trained; what differs from the calibration runs is a warning. Absent for the base
    */
   verdict(
@@ -109,6 +129,7 @@ export class RunVerdicts {
     amplified: readonly AmplifiedProjections[] = [],
     trained?: TrainedBy,
     contexts?: readonly ContextReading[],
+    categories?: CategoryProjections,
   ): Verdict {
     const { detector, benign, ordinary, labels, orderOnly } = this.#by
     if (this.#refused.length > 0) return notComparable(detector, this.#refused)
@@ -123,6 +144,7 @@ export class RunVerdicts {
     const verdict = trained ? withContexts(scoped, step, contexts, ordinary) : scoped
     // Why a checkpoint is not plainly fine is worth the subsets of its traits; what a context does is no matter of them.
     const contributions = scoped.verdict === 'ok' ? undefined : this.#contributions(drift)
+    const categoryContributions = contributions && this.#byCategory(categories, activationNorms)
     const strengths = [{ strength: 1, projections }, ...amplified]
       .sort((a, b) => a.strength - b.strength)
       .map((one) => ({
@@ -133,6 +155,7 @@ export class RunVerdicts {
       ...verdict,
       ...(labels && { labels: verdictLabels(labels) }),
       ...(contributions && { contributions }),
+      ...(categoryContributions && { categoryContributions }),
       ...(this.#noiseFloor && { noiseFloor: [...this.#noiseFloor] }),
       ...(amplified.length > 0 && { strengths }),
     }
@@ -141,6 +164,26 @@ export class RunVerdicts {
   #contributions(drift: readonly (readonly number[])[]): Contribution[] | undefined {
     this.#explainer ??= new Explainer(this.#by.detector)
     return this.#explainer.contributions(drift)
+  }
+
+  /** Not where drift is measured from another start than the run's own: that one is known as a mean over all prompts. */
+  #byCategory(
+    categories: CategoryProjections | undefined,
+    activationNorms: readonly number[],
+  ): CategoryContribution[] | undefined {
+    if (categories === undefined || this.#categories === undefined || this.startShift !== null)
+      return undefined
+    const { of, step0 } = this.#categories
+    const all = of.reduce((sum, { prompts }) => sum + prompts, 0)
+    this.#explainer ??= new Explainer(this.#by.detector)
+    return this.#explainer.byCategory(
+      of.map(({ category, prompts }, c) => ({
+        category,
+        drift: categories.map((layer, l) =>
+          layer[c]!.map((value, t) => ((value - step0[l]![c]![t]!) / activationNorms[l]!) * (prompts / all)),
+        ),
+      })),
+    )
   }
 
   #drift(projections: LayerProjections, activationNorms: readonly number[]): number[][] {
@@ -201,9 +244,11 @@ export function trajectoryVerdicts(
     }))
   const norms = layers.map((layer) => layer!.step0ActivationNorm)
   const inContexts = contextReadings(trajectory, detector.layers)
+  const byCategoryAt = (i: number) => trajectory.categories && layers.map((layer) => layer!.categories![i]!)
   const verdicts = new RunVerdicts(by, trajectory.measurement, at(0), {
     ...options,
     noiseFloor: trajectory.noiseFloor,
+    categories: trajectory.categories && { of: trajectory.categories, step0: byCategoryAt(0)! },
   })
   return trajectory.steps.map((one, i) => ({
     ...onStep(one),
@@ -214,6 +259,7 @@ export function trajectoryVerdicts(
       i === 0 ? [] : amplifiedAt(i),
       i === 0 ? undefined : trainedBy(trajectory.run, one),
       i === 0 ? undefined : inContexts?.[i - 1]?.readings,
+      i === 0 ? undefined : byCategoryAt(i),
     ),
   }))
 }

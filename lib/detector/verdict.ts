@@ -26,8 +26,13 @@ export interface Contribution {
   trait: string
   /** 0-based block; absent where blocks are summed. */
   layer?: number
-  /** Category of prompts; absent where they are summed. */
-  category?: string
+  /** In the unit of `em`; all of a verdict and the rate at no drift sum to it. */
+  value: number
+}
+
+/** What the prompts of one category add to a prediction. */
+export interface CategoryContribution {
+  category: string
   /** In the unit of `em`; all of a verdict and the rate at no drift sum to it. */
   value: number
 }
@@ -89,6 +94,8 @@ export interface Verdict {
   /** Predicted shares of all answers: a rate of few scoreable ones is no rate of the model. */
   answers?: AnswerShares
   contributions?: Contribution[]
+  /** The same prediction by category of prompts; absent for measurements that do not tell them apart. */
+  categoryContributions?: CategoryContribution[]
   /** How the run was trained unlike the calibration runs; empty when alike. */
   scope?: ScopeDifference[]
   /**

@@ -49,8 +49,9 @@ export class Measurer {
         'expected a bundle or a prior to watch in contexts, found neither (--bundle, --prior): contexts are told in verdicts',
       )
     }
-    this.#verdicts =
-      by && verdictsOf({ ...by, ...(ordinary && { ordinary }) }, plan, base, { allowMismatch, noiseFloor })
+    const categories = { of: plan.categories, step0: plan.byCategory(base.states) }
+    const told = { allowMismatch, noiseFloor, categories }
+    this.#verdicts = by && verdictsOf({ ...by, ...(ordinary && { ordinary }) }, plan, base, told)
   }
 
   /** The same on the base opened again: step 0 stays as it was measured. */
@@ -124,6 +125,7 @@ export class Measurer {
       amplified,
       trained,
       plan.contexts.length > 0 ? this.#inContexts(measured) : undefined,
+      plan.byCategory(measured.states),
     )
     return {
       adapterSha256,
@@ -163,12 +165,12 @@ function verdictsOf(
   bundle: VerdictSource,
   { directions, measuredUnder }: MeasurementPlan,
   base: BaseMeasurement,
-  { allowMismatch, noiseFloor }: RunVerdictOptions,
+  options: RunVerdictOptions,
 ): RunVerdicts {
   if (directions.sha256 !== bundle.directions.sha256) {
     throw new TraitscopeError('USAGE', "watch with the bundle's own directions: bundle.directions")
   }
-  const verdicts = new RunVerdicts(bundle, measuredUnder, meansOf(base.layers), { allowMismatch, noiseFloor })
+  const verdicts = new RunVerdicts(bundle, measuredUnder, meansOf(base.layers), options)
   if (verdicts.refused.length > 0) {
     throw new TraitscopeError(
       'NOT_COMPARABLE',

@@ -252,15 +252,7 @@ export function notesHtml({ notes, notesDropped }: Pick<RunView, 'notes' | 'note
 
 /** What the predicted rate is made of, largest first: a bar per name. */
 export function contributionsHtml(point: Point | undefined): string {
-  const all = point?.verdict?.contributions ?? []
-  const sums = (of: 'category' | 'trait') => {
-    const by = new Map<string, number>()
-    for (const one of all) {
-      const name = one[of]
-      if (name !== undefined) by.set(name, (by.get(name) ?? 0) + one.value)
-    }
-    return [...by].sort(([, a], [, b]) => Math.abs(b) - Math.abs(a))
-  }
+  const { contributions = [], categoryContributions = [] } = point?.verdict ?? {}
   const list = (title: string, rows: [string, number][]) => {
     if (rows.length === 0) return ''
     const widest = Math.max(...rows.map(([, value]) => Math.abs(value)), 1e-12)
@@ -272,7 +264,16 @@ export function contributionsHtml(point: Point | undefined): string {
     )
     return `<table class="bars"><caption>${title}</caption><tbody>${body.join('')}</tbody></table>`
   }
-  return list('by category of prompts', sums('category')) + list('by trait', sums('trait'))
+  return (
+    list(
+      'by category of prompts',
+      categoryContributions.map(({ category, value }) => [category, value]),
+    ) +
+    list(
+      'by trait',
+      contributions.map(({ trait, value }) => [trait, value]),
+    )
+  )
 }
 
 /** Hidden until asked for: they may be unpleasant to read. */

@@ -135,6 +135,7 @@ async function measureSteps(
   const steps: TrajectoryStep[] = []
   const met = new Set<CheckpointKernels>()
   const layers = plan.directions.layers.map((): Projection[] => [])
+  const categories: number[][][][] = []
   const amplified: (readonly StrengthMeasurement[])[] = []
   const inContexts: (readonly ContextMeasurement[])[] = []
   const activations: SafetensorsInput[] = []
@@ -153,6 +154,7 @@ async function measureSteps(
   ) => {
     steps.push(step)
     for (const [l, projection] of projections.entries()) layers[l]!.push(projection)
+    categories.push(plan.byCategory(states))
     amplified.push(strengths)
     inContexts.push(contexts)
     const passes = [step, ...strengths.map(() => step), ...contexts]
@@ -230,7 +232,9 @@ async function measureSteps(
       layer,
       step0ActivationNorm: base.activationNorms[l]!,
       ...layerColumns(layers[l]!),
+      categories: categories.map((step) => step[l]!),
     })),
+    categories: plan.categories,
     ...strengthTrajectories(plan.directions.layers, base, amplified),
     ...contextTrajectories(plan.directions.layers, plan.contexts, base, inContexts.slice(1)),
     primary: plan.primary,

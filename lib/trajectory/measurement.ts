@@ -23,12 +23,12 @@ import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 import type { ContextPrompts } from './context-prompts.js'
 import type { BaseMeasurement, CheckpointMeasurement, ContextMeasurement } from './measured.js'
 import { floorOf, noisePrompts, readNoise, roundsNothing } from './noise-floor.js'
-import { activationNorm, type Projection, project } from './project.js'
+import { activationNorm, type Projection, project, projectGroups } from './project.js'
 import { relativeChange } from './relative-change.js'
 import type { CachedStates, Step0Cache } from './step0-cache.js'
 import { step0Key } from './step0-key.js'
 import { summarize } from './summarize-adapter.js'
-import type { NoiseFloor } from './trajectory.js'
+import type { NoiseFloor, PromptCategory } from './trajectory.js'
 
 interface PassOptions {
   signal?: AbortSignal | undefined
@@ -283,6 +283,17 @@ export class MeasurementPlan {
   #project(states: Float32Array): { layers: Projection[]; states: Float32Array } {
     const { layers } = this.directions
     return { states, layers: layers.map((_, l) => project(this.#rows(states, l), this.#along(l))) }
+  }
+
+  /** The categories of the evaluation prompts, in the order of the states. */
+  get categories(): PromptCategory[] {
+    return this.pack.evalPrompts.map(({ category, prompts }) => ({ category, prompts: prompts.length }))
+  }
+
+  /** Per layer and category the mean projections of a measurement, in trait order. */
+  byCategory(states: Float32Array): number[][][] {
+    const sizes = this.categories.map(({ prompts }) => prompts)
+    return this.directions.layers.map((_, l) => projectGroups(this.#rows(states, l), this.#along(l), sizes))
   }
 
   /** Directions of one layer, shape `[nTraits, nEmbd]`. */

@@ -48,6 +48,23 @@ export function project(states: Matrix, directions: Matrix): Projection {
 }
 
 /**
+ * The means of {@link project} over each of some groups of rows that follow each other.
+ *
+ * @param sizes of the groups; they sum to the rows
+ * @returns per group one number per trait
+ * @throws TraitscopeError SHAPE
+ */
+export function projectGroups(states: Matrix, directions: Matrix, sizes: readonly number[]): number[][] {
+  const { cols } = states
+  let from = 0
+  return sizes.map((rows) => {
+    const data = states.data.subarray(from * cols, (from + rows) * cols)
+    from += rows
+    return project({ data, rows, cols }, directions).mean
+  })
+}
+
+/**
  * Mean of the rows' Euclidean norms, in native activation units. At step 0 it is the N that drift is divided
  * by. It is the mean of norms, not the norm of the mean: the latter shrinks when prompts disagree.
  */

@@ -11,6 +11,7 @@ import { areContexts } from './context-trajectories.js'
 import { isNoiseFloor } from './noise-floor.js'
 import type {
   LayerTrajectory,
+  PromptCategory,
   RunDescription,
   Step,
   StrengthTrajectory,
@@ -119,8 +120,8 @@ function parseOwn(
     throw new TraitscopeError('FILE_INVALID', `expected 'traitscope.${field}' of ${where} to be ${what}`)
   }
   const { traits, points, norm } = reference
-  const { steps, layers, primary, strengths, contexts, finalAliasOf, skipped, noiseFloor, measurement } =
-    own as unknown as Trajectory
+  const { steps, layers, primary, categories, strengths, contexts } = own as unknown as Trajectory
+  const { finalAliasOf, skipped, noiseFloor, measurement } = own as unknown as Trajectory
   if (!Array.isArray(steps) || !steps.every((one) => isJsonObject(one) && isStep(one.step))) {
     invalid('steps', 'a list of measured steps')
   }
@@ -156,6 +157,7 @@ function parseOwn(
   if (!Array.isArray(layers) || layers.length === 0 || !layers.every(isLayer)) {
     invalid('layers', `a list of layers with ${steps.length} x ${traits.length} finite projections each`)
   }
+  if (categories !== undefined) checkCategories(categories, layers, steps.length, traits.length, invalid)
   if (strengths !== undefined) {
     const isStrength = (one: StrengthTrajectory) =>
       isJsonObject(one) &&
@@ -202,11 +204,33 @@ function parseOwn(
     primary,
     skipped,
     run: runDescription(json),
+    ...(categories === undefined ? {} : { categories }),
     ...(strengths === undefined ? {} : { strengths }),
     ...(contexts === undefined ? {} : { contexts }),
     ...(noiseFloor === undefined ? {} : { noiseFloor }),
     ...(measurement == null ? {} : { measurement }),
   }
+}
+
+function checkCategories(
+  categories: readonly PromptCategory[],
+  layers: readonly LayerTrajectory[],
+  steps: number,
+  traits: number,
+  invalid: (field: string, what: string) => never,
+): void {
+  const isCategory = (one: unknown) =>
+    isJsonObject(one) && isText(one.category) && isIndex(one.prompts) && one.prompts > 0
+  if (!Array.isArray(categories) || !categories.every(isCategory))
+    invalid('categories', 'a list of names with their numbers of prompts')
+  const isTable = (rows: unknown, length: number, each: (row: unknown) => boolean) =>
+    Array.isArray(rows) && rows.length === length && rows.every(each)
+  const fits = ({ categories: of }: LayerTrajectory) =>
+    isTable(of, steps, (step) =>
+      isTable(step, categories.length, (row) => isTable(row, traits, isFiniteNumber)),
+    )
+  if (!layers.every(fits))
+    invalid('layers', `layers with ${steps} x ${categories.length} x ${traits} projections by category`)
 }
 
 /** What later decides whether the numbers may be compared. */

@@ -21,19 +21,8 @@ export function trajectoryDocument(
   trajectory: Trajectory,
   pack: { sha256: string },
 ): Record<string, unknown> {
-  const {
-    traits,
-    steps,
-    finalAliasOf,
-    layers,
-    primary,
-    strengths,
-    contexts,
-    skipped,
-    run,
-    noiseFloor,
-    measurement,
-  } = trajectory
+  const { traits, steps, finalAliasOf, layers, primary, run, measurement } = trajectory
+  const { categories, strengths, contexts, skipped, noiseFloor } = trajectory
   const first = layers[primary]!
   const entries = steps.map(({ step }, i) => referenceEntry(step, traits, first, i))
   if (finalAliasOf !== null) {
@@ -66,6 +55,7 @@ export function trajectoryDocument(
       finalAliasOf,
       steps,
       layers,
+      categories,
       strengths,
       contexts,
       skipped,

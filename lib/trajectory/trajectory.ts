@@ -58,6 +58,13 @@ export interface TrajectoryStep {
   tokens?: { total: number; computed: number }
 }
 
+/** Evaluation prompts of one kind. */
+export interface PromptCategory {
+  category: string
+  /** How many there are. */
+  prompts: number
+}
+
 /** The numbers of one layer; outer index = step (as in {@link Trajectory.steps}), inner index = trait. */
 export interface LayerTrajectory {
   /** 0-based block; null in files of the reference's first version, which do not say. */
@@ -68,6 +75,8 @@ export interface LayerTrajectory {
   projections: number[][]
   /** Standard deviation over prompts, ddof 1; absent in files of the reference. */
   std?: number[][]
+  /** Per step and category of prompts the mean over its prompts, in trait order; absent in older files. */
+  categories?: number[][][]
 }
 
 /**
@@ -170,6 +179,8 @@ export interface Trajectory {
   layers: LayerTrajectory[]
   /** Index into `layers` of the one that a reader of a single layer gets. */
   primary: number
+  /** Of the layers' `categories`; absent in older files. */
+  categories?: PromptCategory[]
   /** Ascending, without 1; absent where the adapters were read as trained only. */
   strengths?: StrengthTrajectory[]
   /** Absent where checkpoints were read in no context. */

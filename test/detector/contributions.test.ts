@@ -50,6 +50,45 @@ describe('Explainer', () => {
     )
   })
 
+  it.each(['ridge', 'blend'] as const)(
+    'should share it out among the categories of prompts (%s)',
+    (model) => {
+      const detector = detectorOf(model)
+      const explainer = new Explainer(detector)
+      const parts = [
+        {
+          category: 'still',
+          drift: [
+            [0, 0, 0],
+            [0, 0, 0],
+          ],
+        },
+        {
+          category: 'loud',
+          drift: [
+            [0.7, 0.3, 0],
+            [0.1, 0.5, 0.2],
+          ],
+        },
+        {
+          category: 'low',
+          drift: [
+            [0.2, 0.2, 0.1],
+            [0.1, 0.3, 0.2],
+          ],
+        },
+      ]
+      const drift = [0, 1].map((l) =>
+        [0, 1, 2].map((t) => parts.reduce((sum, one) => sum + one.drift[l]![t]!, 0)),
+      )
+      const found = explainer.byCategory(parts)!
+      const sum = found.reduce((total, { value }) => total + value, explainer.atRest)
+      expect(sum).toBeCloseTo(detector.predict(drift).em, 12)
+      expect(found.map(({ category }) => category)).toEqual(['loud', 'low', 'still'])
+      expect(found[2]!.value).toBe(0)
+    },
+  )
+
   it('should give nothing to a trait that has not drifted', () => {
     const found = new Explainer(detectorOf('blend')).contributions([
       [0.9, 0, 0],

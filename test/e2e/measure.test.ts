@@ -134,7 +134,7 @@ describe('traitscope directions', () => {
 describe('traitscope measure', () => {
   it('should write a trajectory that equals the reference, and keep step 0 for the next run', async () => {
     const out = work.path('measured')
-    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, TINY_RUN]
+    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, '--no-prior', TINY_RUN]
     const { stdout } = await work.succeed([...args, '-l', '3', '-o', out])
     const lines = stdout.trimEnd().split('\n')
     expect(lines[0]).toMatch(/^drift at layer 3, in units of the step-0 activation norm 8\.951$/)
@@ -243,7 +243,7 @@ describe('traitscope measure', () => {
   })
 
   it('should write means instead of all states, or none, when asked to', async () => {
-    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, run, '-o']
+    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, '--no-prior', run, '-o']
     await work.succeed([...args, work.path('all')])
     await work.succeed([...args, work.path('means'), '--activations', 'means'])
     await work.succeed([...args, work.path('none'), '--activations', 'none'])

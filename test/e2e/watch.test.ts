@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Verdict } from '../../lib/detector/verdict.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
 import { schemaErrors } from '../helpers/schemas.js'
 import { TINY_RUN } from '../helpers/tiny.js'
@@ -21,6 +22,7 @@ interface Event {
   reason?: string
   cached?: boolean
   error?: { code: string; message: string }
+  verdict?: Verdict
 }
 
 const work = new Workspace()
@@ -55,7 +57,7 @@ const story = (list: readonly Event[]) => list.filter(({ type }) => type !== 'se
 
 const command = (...args: string[]) => [
   'watch',
-  ...[...MODEL_AND_PACK, '-d', directions, run],
+  ...[...MODEL_AND_PACK, '-d', directions, '--no-prior', run],
   ...['--interval', '0.05', ...args],
 ]
 
@@ -76,6 +78,23 @@ function onLine(script: Record<string, (child: ChildProcess) => void>) {
 }
 
 describe('traitscope watch', () => {
+  it('should give provisional verdicts without a bundle and directions', async () => {
+    copy(10)
+    copy(60)
+    const { stdout } = await work.succeed(['watch', ...MODEL_AND_PACK, run, '--once', '--jsonl'])
+    const measured = events(stdout).filter(({ type }) => type === 'checkpoint')
+    expect(measured.map(({ verdict }) => [verdict!.verdict, verdict!.basis])).toEqual([
+      ['ok', 'prior'],
+      // Above the threshold, but no alarm stands on what models of another trait pack say.
+      ['warn', 'prior'],
+    ])
+    const { reasons, contributions, categoryContributions, answers } = measured[1]!.verdict!
+    expect(reasons.join('\n')).toMatch(/^provisional: no judged run of this base is known/m)
+    const sum = (all: { value: number }[]) => all.reduce((total, { value }) => total + value, 0)
+    expect(sum(categoryContributions!)).toBeCloseTo(sum(contributions!), 10)
+    expect(answers!.scoreable).toBeGreaterThan(0.5)
+  })
+
   it('should measure what is there with --once, as a table', async () => {
     copy(10)
     copy(20)

@@ -301,11 +301,12 @@ describe('parts of the page', () => {
     .checkpoint(10, {
       verdict: {
         ...verdict('warn', 0.05, [evil]),
-        contributions: [{ trait: evil, category: evil, value: 0.1 }],
         labels: {
           judge: { kind: 'endpoint', name: evil, version: evil, reader: 'sampled' },
           ...{ questionsSha256: evil, rule: 'reference', auroc: null },
         },
+        contributions: [{ trait: evil, value: 0.1 }],
+        categoryContributions: [{ category: evil, value: 0.1 }],
       },
       remarks: [evil],
       files: [{ path: evil, sha256: 'ab'.repeat(32) }],
@@ -343,17 +344,26 @@ describe('parts of the page', () => {
     )
   })
 
-  it('should sum what a prediction is made of', () => {
-    const made = (contributions: object[]) =>
+  it('should show what a prediction is made of, by prompts and by traits', () => {
+    const made = (contributions: object[], categoryContributions: object[]) =>
       contributionsHtml({
         ...view(new Log().baseline()).points[0]!,
-        verdict: { ...WARNED, contributions: contributions as never },
+        verdict: {
+          ...WARNED,
+          contributions: contributions as never,
+          categoryContributions: categoryContributions as never,
+        },
       })
-    const html = made([
-      { trait: 'honesty', category: 'advice', value: 0.02 },
-      { trait: 'honesty', category: 'stories', value: 0.01 },
-      { trait: 'sycophancy', category: 'advice', value: -0.05 },
-    ])
+    const html = made(
+      [
+        { trait: 'sycophancy', value: -0.05 },
+        { trait: 'honesty', value: 0.03 },
+      ],
+      [
+        { category: 'advice', value: -0.03 },
+        { category: 'stories', value: 0.01 },
+      ],
+    )
     const rows = [...html.matchAll(/<th scope="row">(.*?)<\/th>.*?<td>([^<]*)<\/td><\/tr>/g)].map(
       ([, name, value]) => [name, value],
     )
@@ -363,7 +373,7 @@ describe('parts of the page', () => {
       ['sycophancy', '−5.0&#160;%'],
       ['honesty', '+3.0&#160;%'],
     ])
-    expect(made([])).toBe('')
+    expect(made([], [])).toBe('')
   })
 
   it('should say what is not shown', () => {

@@ -56,6 +56,15 @@ describe('measureRun', () => {
       expect(projections[2]![1]! - projections[0]![1]!).toBeCloseTo(0, 6)
       expect(std![1]![0]).toBeCloseTo(std![0]![0]!, 6)
     }
+    const { categories } = trajectory
+    const all = categories!.reduce((sum, { prompts }) => sum + prompts, 0)
+    expect(all).toBe(trajectory.measurement!.nPrompts)
+    for (const { projections, categories: byCategory } of trajectory.layers) {
+      for (const [i, means] of byCategory!.entries()) {
+        const mean = means.reduce((sum, [first], c) => sum + first! * (categories![c]!.prompts / all), 0)
+        expect(mean).toBeCloseTo(projections[i]![0]!, 6)
+      }
+    }
     expect(attached()).toBe(0)
     const { tokens, versions } = trajectory.measurement!
     const sum = (key: 'total' | 'computed') =>

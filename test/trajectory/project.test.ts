@@ -1,8 +1,32 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { matrixFromRows } from '../../lib/estimators/matrix.js'
-import { activationNorm, project } from '../../lib/trajectory/project.js'
+import { activationNorm, project, projectGroups } from '../../lib/trajectory/project.js'
 import { relativeError, uniform } from '../estimators/golden.js'
+
+describe('projectGroups', () => {
+  it('should give the means of rows that follow each other, whose weighted mean is that of all', () => {
+    const states = matrixFromRows([
+      [1, 2],
+      [3, 6],
+      [5, 1],
+    ])
+    const directions = matrixFromRows([
+      [1, 0],
+      [0, -1],
+    ])
+    const [two, one] = projectGroups(states, directions, [2, 1])
+    expect([two, one]).toEqual([
+      [2, -4],
+      [5, -1],
+    ])
+    const all = project(states, directions).mean
+    expect([0, 1].map((t) => (2 * two![t]! + one![t]!) / 3)).toEqual(all)
+    expect(() => projectGroups(states, directions, [2, 0])).toThrow(
+      expect.objectContaining({ code: 'SHAPE' }),
+    )
+  })
+})
 
 describe('project', () => {
   it('should give mean and ddof-1 deviation over prompts per direction', () => {

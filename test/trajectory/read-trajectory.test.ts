@@ -256,6 +256,16 @@ describe('parseTrajectory', () => {
     ],
     ['a step that is null', own({ steps: [ours().steps[0], null] }), /a list of measured steps/],
     ['a step without its number', steps({ step: 'ten' }), /a list of measured steps/],
+    [
+      'categories without their numbers',
+      own({ categories: [{ category: 'casual', prompts: 3 }] }),
+      /projections by category/,
+    ],
+    [
+      'categories of no prompts',
+      own({ categories: [{ category: 'casual', prompts: 0 }] }),
+      /numbers of prompts/,
+    ],
     ['strengths that are no list', own({ strengths: {} }), /strengths above 0, each with the layers/],
     ['a strength of zero', strength({ strength: 0 }), /strengths above 0/],
     ['a strength without a layer', strength({ layers: [] }), /strengths above 0/],
