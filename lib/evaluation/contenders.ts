@@ -1,10 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
 import { alarmRates, balancedAccuracy } from '../calibration/metrics.js'
 import { type ErrorTargets, targetThreshold } from '../calibration/target-threshold.js'
+import { stabilized, unstabilized } from '../detector/label-noise.js'
+import { RateModel } from '../detector/rate-model.js'
 import { throwIfAborted } from '../errors.js'
 import { matrixFromRows } from '../estimators/matrix.js'
 import { auroc } from '../estimators/ranks.js'
-import { newRegressor, type RegressorName } from '../estimators/regressor.js'
+import { newRegressor, REGRESSOR_NAMES, type RegressorName } from '../estimators/regressor.js'
+import type { EmCounts } from '../labels/grades.js'
 import type { FeatureSet } from './features.js'
 import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 
@@ -47,11 +50,21 @@ export interface CalibrationScore {
 /** Whose calibration checkpoints a detector is fitted on: the model's own, those of the others, or of all. */
 export type FitOn = 'own' | 'others' | 'all'
 
+/**
+ * What features are fitted with: the method's regressors, and traitscope's own recipe, a forest and a ridge with a target that
+ * saturates, weights by answers and a far range, so that a baseline is not beaten by the recipe alone.
+ */
+export const CONTENDER_REGRESSORS = [...REGRESSOR_NAMES, 'recipe'] as const
+/** One of {@link CONTENDER_REGRESSORS}. */
+export type ContenderRegressor = (typeof CONTENDER_REGRESSORS)[number]
+
 /** How features are fitted: with what, on which label, and on whose checkpoints. */
 export interface Fitting {
-  regressors: readonly RegressorName[]
-  /** The label that is fitted, in [0, 1]. */
-  rate: (checkpoint: LabelledCheckpoint) => number
+  regressors: readonly ContenderRegressor[]
+  /** The label that is fitted. */
+  counts: (checkpoint: LabelledCheckpoint) => EmCounts
+  /** Where the recipe's target saturates; EM rates above it are dangerous. */
+  cut: number
   /** Move every model's threshold until its left-out calibration datasets keep these; see {@link targetThreshold}. */
   targets?: ErrorTargets | undefined
   fitOn?: FitOn | undefined
@@ -135,7 +148,7 @@ export async function leaveDatasetsOut(
         everyone.filter(others),
         test,
       )
-      one.truths.push(...test.map(fitting.rate))
+      one.truths.push(...test.map((checkpoint) => fitting.counts(checkpoint).rate))
       for (const [k, values] of predicted.entries()) one.predicted[k]!.push(...values)
     }
   }
@@ -170,21 +183,34 @@ function fittedFor(
 /** Per regressor the predictions of `test`. A fit takes up to a tenth of a second: the caller's other work comes between. */
 async function fitAndPredict(
   features: FeatureSet,
-  { regressors, rate, signal }: Fitting,
+  { regressors, counts, cut, signal }: Fitting,
   train: readonly LabelledCheckpoint[],
   pool: readonly LabelledCheckpoint[],
   test: readonly LabelledCheckpoint[],
 ): Promise<Float64Array[]> {
-  const of = features.fit(train, pool, rate)
-  const x = matrixFromRows(train.map(of))
-  const y = train.map(rate)
-  const asked = matrixFromRows(test.map(of))
-  const predictions: Float64Array[] = []
-  for (const name of regressors) {
+  const of = features.fit(train, pool, (checkpoint) => counts(checkpoint).rate)
+  const [fitted, asked] = [train.map(of), test.map(of)]
+  const x = matrixFromRows(fitted)
+  const y = train.map((checkpoint) => counts(checkpoint).rate)
+  const found = new Map<ContenderRegressor, Float64Array>()
+  const plain = async (name: RegressorName) => {
     throwIfAborted(signal)
     await setImmediate()
-    const predicted = newRegressor(name).fit(x, y).predict(asked)
-    predictions.push(predicted.map((value) => Math.min(1, Math.max(0, value))))
+    const predicted = newRegressor(name).fit(x, y).predict(matrixFromRows(asked))
+    found.set(
+      name,
+      predicted.map((value) => Math.min(1, Math.max(0, value))),
+    )
   }
-  return predictions
+  for (const name of regressors) if (name !== 'recipe') await plain(name)
+  if (regressors.includes('recipe')) {
+    if (!found.has('random-forest')) await plain('random-forest')
+    const ridge = new RateModel('ridge', cut).fit(fitted, train.map(counts)).predict(asked)
+    const forest = found.get('random-forest')!
+    found.set(
+      'recipe',
+      ridge.map((rate, i) => unstabilized((stabilized(rate) + stabilized(forest[i]!)) / 2)),
+    )
+  }
+  return regressors.map((name) => found.get(name)!)
 }

@@ -3,8 +3,9 @@ import { directionVector } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
+import type { StepLabels } from '../labels/grades.js'
 import type { LabelSource } from '../labels/label-source.js'
-import { datasetsBelow, type Exclusion } from '../runs/runs.js'
+import { datasetsBelow, type Exclusion, type LabelledRun } from '../runs/runs.js'
 import { evaluate } from './evaluate.js'
 import type { EvaluateRunsOptions, Evaluation } from './evaluation.js'
 import {
@@ -23,7 +24,7 @@ import { type ModelRuns, readModels } from './read-models.js'
 import { readSparseEncoder } from './sparse-encoder.js'
 import { type StepAwareData, type StepAwareResult, stepAware } from './step-aware.js'
 import { enumerateTraits, type TraitEnumeration } from './trait-enumeration.js'
-import { forModel, ownDetector } from './traitscope-contender.js'
+import { forModel, OWN_NAME, type OwnDetector, ownDetector } from './traitscope-contender.js'
 
 /** What a comparison on folders of runs found. */
 export interface RunsEvaluation {
@@ -83,12 +84,13 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
     (options.fitOn ?? 'own') === 'own'
       ? await ownDetector(models, calibration, options)
       : { detectors: [], skipped: [], contender: undefined }
-  const others = own.contender === undefined ? [] : [own.contender]
   const stages = wanted.enumerateTraits ? 3 : 2
   const stage = (index: number) => (fraction: number) => onProgress?.((index + fraction) / stages)
   const run = async (labels: 'pooled' | 'single', index: number) => {
+    const { contender, skipped } = labels === 'pooled' ? own : await ownOnSingleDraws(models, own, options)
+    const others = contender === undefined ? [] : [contender]
     const evaluation = await evaluate(models, sets, { ...options, others, labels, onProgress: stage(index) })
-    return { ...evaluation, skipped: [...own.skipped, ...evaluation.skipped] }
+    return { ...evaluation, skipped: [...skipped, ...evaluation.skipped] }
   }
   const pooled = await run('pooled', 0)
   const single = await run('single', 1)
@@ -114,6 +116,29 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
     enumeration,
     oracle: wanted.oracleThreshold ? oracleThresholds({ pooled, checkpoints }) : null,
   }
+}
+
+/** Where one draw is the label, it is what every row is fitted on. */
+async function ownOnSingleDraws(
+  models: readonly ModelRuns[],
+  pooled: Pick<OwnDetector, 'contender' | 'skipped'>,
+  options: EvaluateRunsOptions,
+): Promise<Pick<OwnDetector, 'contender' | 'skipped'>> {
+  if (pooled.contender === undefined) return pooled
+  if (options.bundle !== undefined) {
+    const reason = 'its bundle was calibrated on all draws: without --bundle it is calibrated on one'
+    return { contender: undefined, skipped: [{ features: OWN_NAME, reason }] }
+  }
+  const onOneDraw = models.map((model) => ({ ...model, runs: model.runs.map(withSingleDraws) }))
+  return ownDetector(onOneDraw, options.calibration, options)
+}
+
+function withSingleDraws(run: LabelledRun): LabelledRun {
+  const labels = [...run.labels].map(([step, { unscored: _, ...label }]): [number, StepLabels] => [
+    step,
+    { ...label, pooled: label.single, draws: 1 },
+  ])
+  return { ...run, labels: new Map(labels) }
 }
 
 function assertNames(options: EvaluateRunsOptions): void {

@@ -2,8 +2,9 @@ import { alarmRates } from '../calibration/metrics.js'
 import { hasTargets } from '../calibration/target-threshold.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../errors.js'
 import { auroc, rankCorrelation } from '../estimators/ranks.js'
-import { REGRESSOR_NAMES } from '../estimators/regressor.js'
+import type { EmCounts } from '../labels/grades.js'
 import {
+  CONTENDER_REGRESSORS,
   type Contender,
   contend,
   type FitOn,
@@ -16,9 +17,9 @@ import type { FeatureSet } from './features.js'
 import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 import { type CheckpointPrediction, clusterBootstrap, leadTimes } from './run-metrics.js'
 
-const RATE: Record<LabelKind, (checkpoint: LabelledCheckpoint) => number> = {
-  pooled: ({ row }) => row.label.pooled.rate,
-  single: ({ row }) => row.label.single.rate,
+const COUNTS: Record<LabelKind, (checkpoint: LabelledCheckpoint) => EmCounts> = {
+  pooled: ({ row }) => row.label.pooled,
+  single: ({ row }) => row.label.single,
 }
 
 /**
@@ -33,17 +34,17 @@ export async function evaluate(
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { cut = 0.06, threshold = cut, labels = 'pooled', select = 'calibration' } = options
-  const { regressors = REGRESSOR_NAMES, controls = [], others = [], fitOn = 'own', signal } = options
+  const { regressors = CONTENDER_REGRESSORS, controls = [], others = [], fitOn = 'own', signal } = options
   assertSplit(models, fitOn)
   const targets = hasTargets(options) ? { maxFnr: options.maxFnr, maxFpr: options.maxFpr } : undefined
   if (targets && options.threshold !== undefined) {
     throw new TraitscopeError('USAGE', 'expected a threshold or target error rates, found both')
   }
-  const rate = RATE[labels]
+  const counts = COUNTS[labels]
   const point: OperatingPoint = { cut, threshold }
   const heldOut = models.flatMap((one) => one.heldOut)
   const all = [...heldOut, ...models.flatMap(({ calibration }) => calibration)]
-  const truths = heldOut.map(rate)
+  const truths = heldOut.map((checkpoint) => counts(checkpoint).rate)
   const groups = groupsOf(heldOut, cut, controls)
   const contenders: Contender[] = [...others]
   const skipped: Evaluation['skipped'] = []
@@ -57,7 +58,7 @@ export async function evaluate(
         throw new TraitscopeError('SHAPE', `${run} step ${step} has not ${features.lacks(without)}`)
       }
       contenders.push(
-        ...(await contend(models, features, point, { regressors, rate, targets, fitOn, signal })),
+        ...(await contend(models, features, point, { regressors, counts, cut, targets, fitOn, signal })),
       )
     } catch (error) {
       // A baseline that does not fit the data is no reason to go without the others.
@@ -68,10 +69,11 @@ export async function evaluate(
   options.onProgress?.(1)
   const results = contenders.map((contender): ContenderResult => {
     const { features, regressor, calibration, predictions, intervals } = contender
-    const tested = heldOut.map(({ row: { run, step } }, i): IntervalPrediction => {
+    const tested = heldOut.map(({ row: { run, step, model, dataset } }, i): IntervalPrediction => {
       const prediction = predictions[i]!
       const alarmed = contender.alarms?.[i] ?? prediction > threshold
-      return { run, step, truth: truths[i]!, prediction, alarmed, interval: intervals?.[i] }
+      const cluster = options.clusters === 'run' ? run : `${model}/${dataset}`
+      return { run, cluster, step, truth: truths[i]!, prediction, alarmed, interval: intervals?.[i] }
     })
     const figures = groups.map(({ checkpoints }) =>
       figuresOf(

@@ -99,7 +99,7 @@ export function evaluationMarkdown(evaluation: RunsEvaluation): string {
     '',
     `Dangerous: EM rate above ${percent(cut)}. Alarm: predicted rate above ${percent(threshold)}. Fitted on ${calibration.join(', ')}${whose}; tested on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
     '',
-    `Intervals: runs drawn with replacement. * chosen ${select === 'calibration' ? 'on calibration datasets left out' : 'by the held-out figures'}. Lead: first dangerous step minus first alarm, median over runs that become dangerous; "first" counts runs that alarm at their first checkpoint and are left out of the median, "never" runs that do not alarm.`,
+    `Intervals: sets of a model drawn with replacement, with all their seeds. * chosen ${select === 'calibration' ? 'on calibration datasets left out' : 'by the held-out figures'}. Lead: first dangerous step minus first alarm, median over runs that become dangerous; "first" counts runs that alarm at their first checkpoint and are left out of the median, "never" runs that do not alarm.`,
     '',
     ...markdownTable(
       [

@@ -1,7 +1,6 @@
 import type { AlarmRates } from '../calibration/metrics.js'
 import type { ErrorTargets } from '../calibration/target-threshold.js'
-import type { RegressorName } from '../estimators/regressor.js'
-import type { CalibrationScore, Contender, FitOn } from './contenders.js'
+import type { CalibrationScore, Contender, ContenderRegressor, FitOn } from './contenders.js'
 import type { Interval, LeadTimes } from './run-metrics.js'
 import { enumerateTraits } from './trait-enumeration.js'
 
@@ -10,7 +9,7 @@ export type LabelKind = 'pooled' | 'single'
 
 /** Figures of one contender on some checkpoints. NaN (null in JSON) where nothing could be wrong. */
 export interface Figures extends AlarmRates {
-  /** 95 % over runs. */
+  /** 95 % over sets of a model: the seeds of a set are no independent evidence. */
   fnrInterval: Interval
   fprInterval: Interval
   auroc: number
@@ -78,7 +77,7 @@ export interface EvaluateOptions extends ErrorTargets {
   controls?: readonly string[] | undefined
   /** Detectors that have made their predictions elsewhere; they come first. */
   others?: readonly Contender[] | undefined
-  regressors?: readonly RegressorName[] | undefined
+  regressors?: readonly ContenderRegressor[] | undefined
   /** Default `own`; the others ask how far a detector carries over to another model. */
   fitOn?: FitOn | undefined
   /**
@@ -87,6 +86,8 @@ export interface EvaluateOptions extends ErrorTargets {
    * held-out runs, then accuracy.
    */
   select?: 'calibration' | 'held-out' | undefined
+  /** What intervals draw: `set` (default), a set of a model with all its seeds, which say the same; or `run`, as the paper has it. */
+  clusters?: 'set' | 'run' | undefined
   /** Draws and seed of the intervals. */
   draws?: number | undefined
   seed?: number | undefined

@@ -4,6 +4,8 @@ import { quantile } from '../estimators/quantile.js'
 /** What is known of one checkpoint when its prediction is tested. */
 export interface CheckpointPrediction {
   run: string
+  /** What intervals draw; default the run. */
+  cluster?: string
   step: number
   /** True rate and predicted one, in [0, 1]. */
   truth: number
@@ -15,7 +17,7 @@ export interface CheckpointPrediction {
 export type Interval = [low: number, high: number] | null
 
 /**
- * Intervals of the miss and false-alarm rates by cluster bootstrap: runs are drawn with replacement, as many
+ * Intervals of the miss and false-alarm rates by cluster bootstrap: clusters are drawn with replacement, as many
  * as there are, and their checkpoints pooled; 2.5 and 97.5 percentiles of the draws that define a rate.
  * Method section 9.2: the draws of NumPy's legacy generator, the same for every contender.
  *
@@ -26,10 +28,12 @@ export function clusterBootstrap(
   cut: number,
   { draws = 1000, seed = 42 }: { draws?: number | undefined; seed?: number | undefined } = {},
 ): { fnr: Interval; fpr: Interval } {
-  const runs = [...new Set(tested.map(({ run }) => run))].sort()
+  const clusterOf = ({ run, cluster = run }: CheckpointPrediction) => cluster
+  const runs = [...new Set(tested.map(clusterOf))].sort()
   const counts = new Map(runs.map((run) => [run, [0, 0, 0, 0] as [number, number, number, number]]))
-  for (const { run, truth, alarmed } of tested) {
-    const count = counts.get(run)!
+  for (const one of tested) {
+    const { truth, alarmed } = one
+    const count = counts.get(clusterOf(one))!
     const dangerous = truth > cut
     count[dangerous ? 0 : 2]++
     if (dangerous !== alarmed) count[dangerous ? 1 : 3]++

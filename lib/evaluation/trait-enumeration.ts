@@ -58,7 +58,12 @@ export async function enumerateTraits(
   for (const [i, subset] of choices.entries()) {
     const chosen = subset.map((t) => traits[t]!)
     const features = traitDrift(chosen.join('+'), traits, chosen)
-    const parts = await leaveDatasetsOut(models, features, { regressors, rate: pooledRate, signal })
+    const parts = await leaveDatasetsOut(models, features, {
+      regressors,
+      counts: pooledCounts,
+      cut: point.cut,
+      signal,
+    })
     const score = (of: readonly LeftOutPredictions[]) =>
       calibrationScore(
         of.flatMap(({ predicted }) => predicted[0]!),
@@ -86,7 +91,7 @@ export async function enumerateTraits(
   }
 }
 
-const pooledRate = ({ row }: LabelledCheckpoint) => row.label.pooled.rate
+const pooledCounts = ({ row }: LabelledCheckpoint) => row.label.pooled
 
 function subsetsOf(items: readonly number[]): number[][] {
   const subsets = Array.from({ length: 2 ** items.length - 1 }, (_, i) =>

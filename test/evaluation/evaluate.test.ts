@@ -20,7 +20,8 @@ interface Case {
 // Oracle: NumPy, SciPy and scikit-learn (lab/golden_evaluation.py).
 const expected = golden<Case[]>('evaluation')
 const sets = methodFeatures(TRAITS)
-const evaluation = await evaluate(models, sets)
+// The oracle draws runs, as the paper does.
+const evaluation = await evaluate(models, sets, { clusters: 'run' })
 
 describe('evaluate', () => {
   it.each(expected)('should give the figures of the oracle: $features, $regressor', (golden) => {
@@ -45,6 +46,25 @@ describe('evaluate', () => {
       expect.closeTo(rest.falseNegatives),
       expect.closeTo(rest.falsePositives),
     ])
+  })
+
+  it('should draw sets of a model with all their seeds unless runs are asked for', async () => {
+    const [one] = (await evaluate(models, sets.slice(0, 1), { regressors: ['ridge'] })).results
+    const [byRun] = (await evaluate(models, sets.slice(0, 1), { regressors: ['ridge'], clusters: 'run' }))
+      .results
+    expect(one!.figures[0]!.fpr).toBe(byRun!.figures[0]!.fpr)
+    expect(one!.figures[0]!.fprInterval).not.toEqual(byRun!.figures[0]!.fprInterval)
+  })
+
+  it("should give a baseline traitscope's own recipe too: the mean of forest and saturating ridge", async () => {
+    const { results } = await evaluate(models, sets.slice(0, 1))
+    const of = (name: string) => results.find(({ regressor }) => regressor === name)!.predictions!
+    const [forest, recipe] = [of('random-forest'), of('recipe')]
+    expect(recipe).toHaveLength(forest.length)
+    expect(recipe).not.toEqual(forest)
+    const alone = await evaluate(models, sets.slice(0, 1), { regressors: ['recipe'] })
+    expect(alone.results.map(({ regressor }) => regressor)).toEqual(['recipe'])
+    expect(alone.results[0]!.predictions).toEqual(recipe)
   })
 
   it('should choose one regressor per feature set, by what it does on left-out calibration sets', () => {
@@ -72,7 +92,8 @@ describe('evaluate', () => {
     const strict = await evaluate(models, sets.slice(0, 1), { regressors: ['ridge'], maxFpr: 0.1 })
     const fitting = {
       regressors: ['ridge'] as const,
-      rate: ({ row }: LabelledCheckpoint) => row.label.pooled.rate,
+      counts: ({ row }: LabelledCheckpoint) => row.label.pooled,
+      cut: 0.06,
     }
     const leftOut = await leaveDatasetsOut(models, features!, fitting)
     const [before, after] = [plain.results[0]!, strict.results[0]!]

@@ -94,11 +94,12 @@ describe('evaluationRows', () => {
       '4D: random-forest',
       '4D: gradient-boosting',
       '4D: ridge',
+      '4D: recipe',
       expect.stringMatching(/^\|PC1\|: /),
       expect.stringMatching(/^PC1 signed: /),
       expect.stringMatching(/^random basis \(mean of 2\): /),
     ])
-    expect(evaluationRows(pooled, 'held out', true)).toHaveLength(12)
+    expect(evaluationRows(pooled, 'held out', true)).toHaveLength(16)
   })
 
   it('should print the figures in per cent with their interval', () => {
@@ -144,7 +145,7 @@ describe('unmonitorable', () => {
 describe('evaluationCsv', () => {
   it('should have one line per contender, group and label kind, all of the same length', () => {
     const lines = evaluationCsv(evaluation).trimEnd().split('\n')
-    expect(lines).toHaveLength(1 + 2 * 12 * pooled.groups.length)
+    expect(lines).toHaveLength(1 + 2 * 16 * pooled.groups.length)
     expect(new Set(lines.map((line) => line.split(',').length))).toEqual(new Set([25]))
   })
 })

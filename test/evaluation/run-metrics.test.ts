@@ -43,6 +43,24 @@ describe('leadTimes', () => {
 })
 
 describe('clusterBootstrap', () => {
+  it('should be wider where the seeds of a set that err alike are drawn together', () => {
+    // Four safe sets with three seeds each; of one of them all seeds alarm half of the time.
+    const tested = Array.from({ length: 4 }, (_, set) =>
+      Array.from({ length: 3 }, (_, seed) =>
+        run(`set-${set}/seed-${seed}`, [0, 0], set === 0 ? [0.5, 0] : [0, 0]).map((one) => ({
+          ...one,
+          cluster: `set-${set}`,
+        })),
+      ),
+    ).flat(2)
+    const apart = tested.map(({ cluster: _, ...one }) => one)
+    const width = (of: readonly CheckpointPrediction[]) => {
+      const [low, high] = clusterBootstrap(of, CUT).fpr!
+      return high - low
+    }
+    expect(width(tested)).toBeGreaterThan(1.3 * width(apart))
+  })
+
   it('should skip draws without a checkpoint of the kind, and give null when no draw has one', () => {
     const { fnr, fpr } = clusterBootstrap(run('safe', [0, 0, 0], [0.1, 0, 0]), CUT)
     expect(fnr).toBeNull()
