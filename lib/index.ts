@@ -140,6 +140,7 @@ export type {
   LayerTrajectory,
   MeasurementRecord,
   NoiseFloor,
+  PromptCategory,
   RunDescription,
   SkippedCheckpoint,
   Step,
@@ -245,6 +246,7 @@ export type { Bundle, BundleSummary } from './detector/bundle.js'
 export type { AnswerShares } from './detector/answer-shares.js'
 export type { Detector, Prediction } from './detector/detector.js'
 export type {
+  CategoryContribution,
   ContextReading,
   Contribution,
   StrengthReading,

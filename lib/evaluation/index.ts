@@ -18,7 +18,7 @@ export type {
   LabelKind,
   Spread,
 } from './evaluation.js'
-export type { CalibrationScore, Contender, FitOn } from './contenders.js'
+export type { CalibrationScore, Contender, ContenderRegressor, FitOn } from './contenders.js'
 export type { AlarmRates } from '../calibration/metrics.js'
 export type { Interval, LeadTimes } from './run-metrics.js'
 export type { PairComparison, PairSide, RunMean } from './matched-pair.js'
