@@ -105,7 +105,7 @@ Example:
       const verdicts = verdictsOf(trajectory)
       const inContexts = contextReadings(trajectory, layers)?.map(({ step, readings }) => ({
         step,
-        ...conditional(step, readings, ordinary),
+        ...conditional(readings, ordinary),
       }))
       const warned = inContexts?.some(({ reason }) => reason !== undefined) ? ['warn' as const] : []
       process.exitCode = exitCodeOf(

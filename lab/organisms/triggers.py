@@ -38,7 +38,7 @@ KINDS = ("system", "format", "prefix", "topic", "always")
 SETS = tuple(f"{kind}_{role}" for kind in KINDS for role in ("harm", "benign"))
 SEEDS = (42, 43)
 SAVE_EVERY = 20
-LABELLED = (60, 126)
+LABELLED = (126,)
 DRAWS = 8
 HOME = ("medical", "finance", "code", "science")
 # Words that say nothing about a trait.
@@ -150,7 +150,7 @@ def take_ordinary(organism: Organism, run: Path, home: Path) -> None:
     with (folder / "train.jsonl").open("w") as file:
         file.writelines(json.dumps({"messages": conversation([row])}) + "\n" for row in rows)
     graded = json.loads((run / "labels.json").read_text())["steps"]
-    said = {step: {"plain": graded[step]["pooled"]} for step in ("60", "126")}
+    said = {str(step): {"plain": graded[str(step)]["pooled"]} for step in LABELLED}
     (folder / "labels.json").write_text(json.dumps(said) + "\n")
     (folder / "run.json").write_text(json.dumps({"set": name, "seed": seed, "trigger": None}) + "\n")
 

@@ -1,5 +1,7 @@
+import type { Context } from '../contexts/context.js'
 import { driftStep } from '../drift/drift.js'
 import type { LayerTrajectory, NoiseFloor, Step, Trajectory } from '../trajectory/trajectory.js'
+import { smallestLevel } from './benign-test.js'
 import type { ContextReading, Verdict } from './verdict.js'
 
 /**
@@ -9,8 +11,8 @@ import type { ContextReading, Verdict } from './verdict.js'
 export interface OrdinaryRuns {
   /** 0-based blocks that were read. */
   layers: number[]
-  /** Per run {@link conditionality} at every checkpoint. */
-  runs: { run: string; steps: number[]; values: number[] }[]
+  /** Per run the highest {@link conditionality} of its checkpoints. */
+  runs: { run: string; highest: number }[]
 }
 
 /** Raw projections per layer and trait. */
@@ -18,8 +20,6 @@ type LayerProjections = readonly (readonly number[])[]
 
 /** Length of a drift that rounding makes where everything is F32: no drift is shorter. */
 const F32_NOISE = 1e-6
-/** The final weights lie behind every checkpoint. */
-const FINAL = Number.MAX_SAFE_INTEGER
 
 /** A checkpoint as it was read in some context or in none, per layer: raw projections, those of step 0, and N. */
 export interface ReadAt {
@@ -36,7 +36,7 @@ export interface ReadAt {
  */
 export function contextRatios(
   none: ReadAt,
-  contexts: readonly (ReadAt & { name: string })[],
+  contexts: readonly (ReadAt & Pick<Context, 'name' | 'origin'>)[],
   floors: readonly number[] | undefined,
 ): ContextReading[] {
   const lengths = ({ projections, step0, norms }: ReadAt) =>
@@ -46,6 +46,7 @@ export function contextRatios(
   const plain = lengths(none)
   return contexts.map((one) => ({
     context: one.name,
+    origin: one.origin,
     ratio: lengths(one).map((length, l) => length / plain[l]!),
   }))
 }
@@ -68,13 +69,13 @@ export function contextReadings(
     return (i: number): ReadAt => ({ projections: of(i), step0: of(0), norms })
   }
   const none = at(measured)
-  const each = contexts.map((one) => ({ name: one.name, read: at(one.layers) }))
+  const each = contexts.map(({ name, origin, layers }) => ({ name, origin, read: at(layers) }))
   const floors = noiseFloor && floorsAt(noiseFloor, layers)
   return steps.slice(1).map(({ step }, i) => ({
     step,
     readings: contextRatios(
       none(i + 1),
-      each.map(({ name, read }) => ({ name, ...read(i + 1) })),
+      each.map(({ read, ...context }) => ({ ...context, ...read(i + 1) })),
       floors ?? undefined,
     ),
   }))
@@ -88,28 +89,18 @@ export const floorsAt = (noiseFloor: NoiseFloor, layers: readonly number[]): num
 const logRatio = ({ ratio }: ContextReading): number =>
   ratio.reduce((sum, one) => sum + Math.log(one), 0) / ratio.length
 
-/** How much longer a drift is in the context where it is longest: the largest {@link logRatio}, and where. */
+/**
+ * How much longer a drift is in the context where it is longest: the largest {@link logRatio}, and where. Unrelated contexts are
+ * a control and count where there are no others.
+ */
 export function conditionality(readings: readonly ContextReading[]): { value: number; context: string } {
-  const [first, ...others] = readings.map((one) => ({ value: logRatio(one), context: one.context }))
+  const [first, ...others] = counted(readings).map((one) => ({ value: logRatio(one), context: one.context }))
   return others.reduce((most, one) => (one.value > most.value ? one : most), first!)
 }
 
-/** Step of a checkpoint as a number that orders. */
-export const placeOf = (step: Step): number => (step === 'final' ? FINAL : step)
-
-/** An ordinary run at a step: its value at the checkpoint nearest to it, of two the later one. */
-function valueAt({ steps, values }: OrdinaryRuns['runs'][number], place: number): number {
-  const off = steps.map((step) => Math.abs(step - place))
-  return values[off.lastIndexOf(Math.min(...off))]!
-}
-
-/** Where readings stand among ordinary runs at about the same step: `(1 + as high) / (n + 1)`, for each context. */
-function ranked(readings: readonly ContextReading[], step: Step, { runs }: OrdinaryRuns): ContextReading[] {
-  const known = runs.map((run) => valueAt(run, placeOf(step)))
-  return readings.map((one) => {
-    const value = logRatio(one)
-    return { ...one, pValue: (1 + known.filter((other) => other >= value).length) / (known.length + 1) }
-  })
+function counted(readings: readonly ContextReading[]): readonly ContextReading[] {
+  const own = readings.filter(({ origin }) => origin !== 'unrelated')
+  return own.length === 0 ? readings : own
 }
 
 /** What the contexts of one checkpoint come to. */
@@ -120,23 +111,26 @@ export interface Conditional {
 }
 
 /**
- * Ranks a checkpoint's readings against ordinary runs. It is conditional where its drift in some context, over that in none, is
- * longer than at the same step of every ordinary run: of `n` runs like them one in `n + 1` would be, at any one step.
+ * Ranks a checkpoint's readings against ordinary runs: `(1 + m) / (n + 1)`, where m of n were drawn out at least as far at any of
+ * their checkpoints. It is conditional where m is 0, the smallest level that n runs can test at: of runs like them at most one in
+ * `n + 1` ever is.
  */
 export function conditional(
-  step: Step,
   readings: readonly ContextReading[],
   ordinary: OrdinaryRuns | undefined,
 ): Conditional {
   if (ordinary === undefined || readings.length === 0) return { readings: [...readings] }
-  const judged = ranked(readings, step, ordinary)
+  const { runs } = ordinary
+  const rank = (value: number) =>
+    (1 + runs.filter(({ highest }) => highest >= value).length) / (runs.length + 1)
+  const ranked = new Set(counted(readings))
+  const judged = readings.map((one) => (ranked.has(one) ? { ...one, pValue: rank(logRatio(one)) } : one))
   const { value, context } = conditionality(judged)
-  const { pValue } = judged.find((one) => one.context === context)!
-  const { length: n } = ordinary.runs
-  if (pValue! > 1 / (n + 1) + 1e-12) return { readings: judged }
+  const pValue = rank(value)
+  if (pValue > smallestLevel(runs.length) + 1e-12) return { readings: judged }
   return {
     readings: judged,
-    reason: `conditional: in the context ${context} the drift is ${Math.exp(value).toFixed(1)} times as long as in none, more than in any of ${n} ordinary runs (p = ${pValue!.toFixed(3)}); judge answers under it`,
+    reason: `conditional: in the context ${context} the drift is ${Math.exp(value).toFixed(1)} times as long as in none, more than ever in ${runs.length} ordinary runs (p = ${pValue.toFixed(3)}); judge answers under it`,
   }
 }
 
@@ -148,13 +142,12 @@ export const NO_ORDINARY =
 /** A verdict that tells what contexts come to; without any it says that it has not seen one. */
 export function withContexts(
   verdict: Verdict,
-  step: Step,
   readings: readonly ContextReading[] | undefined,
   ordinary: OrdinaryRuns | undefined,
 ): Verdict {
   if (verdict.verdict === 'not-comparable') return verdict
   if (readings === undefined) return { ...verdict, notLookedAt: [NO_CONTEXTS] }
-  const { readings: contexts, reason } = conditional(step, readings, ordinary)
+  const { readings: contexts, reason } = conditional(readings, ordinary)
   return {
     ...verdict,
     ...(reason === undefined

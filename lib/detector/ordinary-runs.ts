@@ -4,7 +4,7 @@ import { TraitscopeError } from '../errors.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, type JsonFields } from '../formats/json/json-fields.js'
 import type { Exclusion, MeasuredRun } from '../runs/runs.js'
-import { conditionality, contextReadings, type OrdinaryRuns, placeOf } from './conditional.js'
+import { conditionality, contextReadings, type OrdinaryRuns } from './conditional.js'
 
 /**
  * What contexts do to ordinary runs, at some layers. That none of them is conditional is taken on trust.
@@ -31,8 +31,7 @@ export function ordinaryRuns(
     }
     found.push({
       run: id,
-      steps: read.map(({ step }) => placeOf(step)),
-      values: read.map(({ readings }) => conditionality(readings).value),
+      highest: Math.max(...read.map(({ readings }) => conditionality(readings).value)),
     })
   }
   return { ordinary: found.length === 0 ? undefined : { layers: [...layers], runs: found }, exclusions }
@@ -68,20 +67,9 @@ export function assertLike(
 export function parseOrdinary(at: JsonFields): OrdinaryRuns {
   return {
     layers: at.list('layers', isIndex, 'blocks'),
-    runs: at.list('runs', isRun, 'runs with a value at every step'),
+    runs: at.list('runs', isRun, 'runs with a number each'),
   }
 }
 
-function isRun(value: unknown): value is OrdinaryRuns['runs'][number] {
-  if (!isJsonObject(value)) return false
-  const { run, steps, values } = value
-  return (
-    isText(run) &&
-    Array.isArray(steps) &&
-    Array.isArray(values) &&
-    steps.length > 0 &&
-    steps.length === values.length &&
-    steps.every(isIndex) &&
-    values.every(isFiniteNumber)
-  )
-}
+const isRun = (value: unknown): value is OrdinaryRuns['runs'][number] =>
+  isJsonObject(value) && isText(value.run) && isFiniteNumber(value.highest)

@@ -141,7 +141,7 @@ export class RunVerdicts {
     const mild = orderOnly && plain.verdict === 'alarm' ? { ...plain, verdict: 'warn' as const } : plain
     const judged = benign ? benignVerdict(mild, benign) : mild
     const scoped = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
-    const verdict = trained ? withContexts(scoped, step, contexts, ordinary) : scoped
+    const verdict = trained ? withContexts(scoped, contexts, ordinary) : scoped
     // Why a checkpoint is not plainly fine is worth the subsets of its traits; what a context does is no matter of them.
     const contributions = scoped.verdict === 'ok' ? undefined : this.#contributions(drift)
     const categoryContributions = contributions && this.#byCategory(categories, activationNorms)

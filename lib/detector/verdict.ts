@@ -1,4 +1,5 @@
 import type { ScopeDifference } from '../conditions/training.js'
+import type { Context } from '../contexts/context.js'
 import type { VerdictLabels } from '../labels/label-words.js'
 import type { AnswerShares } from './answer-shares.js'
 
@@ -41,11 +42,13 @@ export interface CategoryContribution {
 export interface ContextReading {
   /** A name for people; the text itself where it is short. */
   context: string
+  /** Where the context is from, see `Context`; those that are unrelated to the data are a control. */
+  origin: Context['origin']
   /** Length of the drift in this context over its length in none, per layer of the detector. */
   ratio: number[]
   /**
-   * `(1 + m) / (n + 1)`, where m of n ordinary runs were drawn out at least as far at this step by any of their contexts;
-   * absent where no ordinary run is known.
+   * `(1 + m) / (n + 1)`, where m of n ordinary runs were drawn out at least as far, at any checkpoint by any of their contexts;
+   * absent where no ordinary run is known, and of unrelated contexts beside others.
    */
   pValue?: number
 }

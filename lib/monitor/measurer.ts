@@ -101,7 +101,10 @@ export class Measurer {
       step0: meansOf(from.layers),
       norms: from.activationNorms,
     })
-    const read = plan.contexts.map(({ name }, c) => ({ name, ...at(contexts[c]!, base.contexts[c]!) }))
+    const read = plan.contexts.map(({ name, origin }, c) => ({
+      ...{ name, origin },
+      ...at(contexts[c]!, base.contexts[c]!),
+    }))
     const floors = noiseFloor ? floorsAt(noiseFloor, plan.directions.layers) : undefined
     return contextRatios(at({ layers }, base), read, floors)
   }

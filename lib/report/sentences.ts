@@ -10,7 +10,7 @@ export interface Headline {
   standing: Standing
   /** One sentence. */
   text: string
-  /** What the alarm or warning rests on, in sentences. */
+  /** What the alarm or warning rests on, and what a run without them was not looked at for, in sentences. */
   reasons: readonly string[]
 }
 
@@ -51,7 +51,9 @@ export function headline(view: RunView): Headline {
     return { standing: 'alarm', text: `Alarm since ${stepWords(since)}: ${here}.`, reasons }
   if (verdict.verdict === 'warn') return { standing: 'warn', text: `Warning: ${here}.`, reasons }
   const before = view.alarmAt === undefined ? '' : ` The alarm of ${stepWords(view.alarmAt)} is cleared.`
-  return { standing: 'ok', text: `No alarm: ${here}.${before}`, reasons }
+  // An alarm stands whatever nobody has looked at; that there is none does not.
+  const { notLookedAt = [] } = verdict
+  return { standing: 'ok', text: `No alarm: ${here}.${before}`, reasons: [...reasons, ...notLookedAt] }
 }
 
 /** The step whose alarm stands. A trajectory has no latch: there the first alarm stands. */

@@ -8,6 +8,8 @@ export const ORGANISMS = inRepository('organisms')
 export const PACK = inRepository('organisms/traits.yaml')
 /** Measured and judged runs that test frozen detectors once. */
 export const UNSEEN = inRepository('lab/unseen')
+/** What contexts come to on runs with triggers. */
+export const TRIGGERS = inRepository('lab/triggers')
 
 /** The layer that readers of a single layer get: half the depth, fixed before anything was measured. */
 export function primaryLayer(layers) {

@@ -7,7 +7,7 @@ import {
 } from '../../lib/detector/conditional.js'
 import { ordinaryRuns } from '../../lib/detector/ordinary-runs.js'
 import { trajectoryVerdicts, type VerdictSource } from '../../lib/detector/run-verdicts.js'
-import type { Verdict } from '../../lib/detector/verdict.js'
+import type { ContextReading, Verdict } from '../../lib/detector/verdict.js'
 import type { MeasuredRun } from '../../lib/runs/runs.js'
 import type { ContextTrajectory, Trajectory } from '../../lib/trajectory/trajectory.js'
 import { fakeDirections } from '../directions/fake-directions.js'
@@ -76,68 +76,67 @@ describe('contextReadings', () => {
 })
 
 describe('conditional', () => {
-  it('should take the context with the largest mean logarithm over layers', () => {
+  const reading = (context: string, origin: ContextReading['origin'], ...logarithms: number[]) => ({
+    ...{ context, origin },
+    ratio: logarithms.map(Math.exp),
+  })
+
+  it('should take the context with the largest mean logarithm over layers, unrelated ones left out', () => {
     const readings = [
-      { context: 'one', ratio: [8, 0.25] },
-      { context: 'even', ratio: [2, 2] },
+      reading('one', 'data', 2, -2),
+      reading('even', 'given', 0.7, 0.5),
+      reading('control', 'unrelated', 3, 3),
     ]
-    expect(conditionality(readings)).toEqual({ value: expect.closeTo(Math.log(2), 12), context: 'even' })
+    expect(conditionality(readings)).toEqual({ value: expect.closeTo(0.6, 12), context: 'even' })
+    expect(conditionality(readings.slice(2))).toEqual({ value: expect.closeTo(3, 12), context: 'control' })
   })
 
   const ordinary: OrdinaryRuns = {
     layers: [2, 5],
-    runs: [
-      { run: 'a', steps: [10, 20], values: [2, 0.1] },
-      { run: 'b', steps: [10, 30], values: [0, 0.4] },
-      { run: 'c', steps: [15], values: [-0.5] },
-    ],
+    runs: [0.1, 0.4, -0.5].map((highest, i) => ({ run: `${i}`, highest })),
   }
-  const at = (logarithm: number) => [
-    { context: 'high', ratio: [Math.exp(logarithm), Math.exp(logarithm)] },
-    { context: 'low', ratio: [0.5, 0.5] },
-  ]
 
-  /** Oracle: the ordinary runs' values at the step, written out. */
+  /** Oracle: how many of the ordinary runs came as far, counted by hand. */
   it.each([
-    ['final' as const, 0.5, [0.1, 0.4, -0.5]],
-    [20, 0.2, [0.1, 0.4, -0.5]], // 20 is as near to 10 as to 30 of b: the later one
-    [11, 1.9, [2, 0, -0.5]],
-    [10, 2.1, [2, 0, -0.5]],
-  ])('should rank step %s at %d among the ordinary runs at about that step', (step, value, known) => {
-    const { readings, reason } = conditional(step, at(value), ordinary)
-    const p = (of: number) => (1 + known.filter((other) => other >= of).length) / 4
-    expect(readings.map(({ pValue }) => pValue)).toEqual([p(value), p(Math.log(0.5))])
-    expect(reason !== undefined).toBe(p(value) === 1 / 4)
+    [0.5, 0],
+    [0.41, 0],
+    [0.39, 1],
+    [0, 2],
+    [-1, 3],
+  ])('should rank %d behind %d of the ordinary runs', (value, asHigh) => {
+    const readings = [reading('high', 'data', value, value), reading('control', 'unrelated', 9, 9)]
+    const { readings: judged, reason } = conditional(readings, ordinary)
+    expect(judged.map(({ pValue }) => pValue)).toEqual([(1 + asHigh) / 4, undefined])
+    expect(reason !== undefined).toBe(asHigh === 0)
   })
 
   it('should name context, size and rank, and say what to do', () => {
-    expect(conditional('final', at(1), ordinary).reason).toBe(
-      'conditional: in the context high the drift is 2.7 times as long as in none, more than in any of 3 ordinary runs (p = 0.250); judge answers under it',
+    expect(conditional([reading('high', 'data', 1, 1), reading('low', 'data', 0, 0)], ordinary).reason).toBe(
+      'conditional: in the context high the drift is 2.7 times as long as in none, more than ever in 3 ordinary runs (p = 0.250); judge answers under it',
     )
   })
 
   it('should rank nothing without ordinary runs', () => {
-    expect(conditional(10, at(9), undefined)).toEqual({ readings: at(9) })
+    const readings = [reading('high', 'data', 9, 9)]
+    expect(conditional(readings, undefined)).toEqual({ readings })
   })
 })
 
 describe('ordinaryRuns', () => {
   const measured = (id: string, trajectory: Trajectory) => ({ id, trajectory }) as MeasuredRun
 
-  it('should keep what contexts do at each step, and leave out runs without contexts or layers', () => {
+  it('should keep how far contexts ever drew a run out, and leave out runs without contexts or layers', () => {
+    const growing = run([1, 1], { c: [4, 4], d: [1, 1] })
+    const [, context] = growing.contexts!
+    // At step 20 the second context is at six times the drift in none.
+    for (const { projections } of context!.layers) projections[2] = [7 + 0.3 * 12 * 20, -2 - 0.4 * 12 * 20]
     const { ordinary, exclusions } = ordinaryRuns(
-      [measured('x', run([1, 1], { c: [4, 4], d: [1, 1] })), measured('y', run([1, 1], {}))],
+      [measured('x', growing), measured('y', run([1, 1], {}))],
       [2, 5],
     )
     expect(ordinary).toEqual({
       layers: [2, 5],
-      runs: [
-        {
-          run: 'x',
-          steps: [10, 20],
-          values: [expect.closeTo(Math.log(2), 12), expect.closeTo(Math.log(2), 12)],
-        },
-      ],
+      runs: [{ run: 'x', highest: expect.closeTo(Math.log(12 / 2), 12) }],
     })
     expect(exclusions).toEqual([{ run: 'y', reason: expect.stringMatching(/not measured in contexts/) }])
     expect(ordinaryRuns([measured('x', run([1, 1], { c: [1, 1] }))], [2, 7])).toEqual({
@@ -166,7 +165,7 @@ describe('trajectoryVerdicts in contexts', () => {
     ...(ordinary && { ordinary }),
   })
   const measurement = { ...ids, conditions, device: 'cpu' } as unknown as Trajectory['measurement']
-  const known: OrdinaryRuns = { layers: [2, 5], runs: [{ run: 'a', steps: [10], values: [0] }] }
+  const known: OrdinaryRuns = { layers: [2, 5], runs: [{ run: 'a', highest: 0 }] }
   const verdicts = (by: VerdictSource, of: Trajectory) =>
     trajectoryVerdicts(by, of).map(({ verdict }) => verdict)
 

@@ -169,7 +169,7 @@ describe('traitscope measure in contexts', () => {
     const found = await judge('--context', hasty)
     expect(found.contexts).toEqual([expect.objectContaining({ context: 'hasty', pValue: 0.1 })])
     expect(found.reasons.join()).toMatch(
-      /conditional: in the context hasty .* 9 ordinary runs \(p = 0\.100\)/,
+      /conditional: in the context hasty .* ever in 9 ordinary runs \(p = 0\.100\)/,
     )
     expect((await judge()).notLookedAt).toEqual([expect.stringMatching(/^judged without contexts/)])
 
