@@ -64,6 +64,16 @@ export function pricesFromFlags({ priceIn, priceOut, maxCost }: JudgeFlags): Pri
   return undefined
 }
 
+/** Flags of another kind of judge: they may stand in the environment for other commands, so they are no error. */
+function idleFlags({ judgeUrl, judgeGguf, judge, ...flags }: JudgeFlags): string[] {
+  const ofUrl = ['judgeName', 'judgeCalls', 'priceIn', 'priceOut', 'maxCost'] as const
+  const isAsked = judgeUrl !== undefined || (judgeGguf !== undefined && judge === undefined)
+  return [
+    ...(judgeUrl === undefined ? ofUrl.filter((name) => flags[name] !== undefined) : []),
+    ...(isAsked || flags.judgeReader === undefined ? [] : ['judgeReader']),
+  ].map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`)
+}
+
 /** @throws USAGE unless exactly one judge is named */
 export async function judgeFromFlags(flags: JudgeFlags, output: Output, signal: AbortSignal): Promise<Judge> {
   const { judgeUrl, judgeName, judgeGguf, judgeModule, judgeReplay, judgeReader: reader } = flags
@@ -77,6 +87,7 @@ export async function judgeFromFlags(flags: JudgeFlags, output: Output, signal: 
     )
   }
   const prices = pricesFromFlags(flags)
+  for (const flag of idleFlags(flags)) output.remark(`${flag} does nothing with this judge`)
   if (judgeModule !== undefined) return openModuleJudge(judgeModule)
   if (judgeReplay !== undefined) return openReplayJudge(judgeReplay)
   const { judge } = flags

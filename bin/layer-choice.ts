@@ -9,7 +9,8 @@ import type { Passages } from '../lib/prompts/passages.js'
 import { loadSteeringSuite } from '../lib/prompts/steering-suite.js'
 import type { TraitSelection } from '../lib/prompts/trait-pack.js'
 import type { TraitPack } from '../lib/prompts/trait-pack-yaml.js'
-import { chooseLayer, type LayerChoiceCost } from '../lib/steering/choose-layer.js'
+import { choiceCost, type LayerChoiceCost, planChoice } from '../lib/steering/choice-plan.js'
+import { chooseLayer } from '../lib/steering/choose-layer.js'
 import { strengthText } from '../lib/steering/divergence.js'
 import {
   type LayerSelection,
@@ -17,7 +18,7 @@ import {
   type SelectionMethod,
 } from '../lib/steering/layer-selection.js'
 import { layerSelectionDocument, SELECTION_FILE, saveLayerChoice } from '../lib/steering/save-choice.js'
-import { addJudgeOptions, type JudgeFlags, judgeFromFlags } from './judge.js'
+import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from './judge.js'
 import { integer, integerList, number, option } from './options.js'
 import { type Output, table } from './output.js'
 
@@ -31,8 +32,11 @@ export interface LayerChoiceFlags extends JudgeFlags {
   steerDose?: number
   steerAlpha?: number
   sequences?: number
+  dryRun?: boolean
 }
 
+/** Flags that name a judge. */
+const JUDGE = ['judgeUrl', 'judgeName', 'judgeGguf', 'judge', 'judgeModule', 'judgeReplay'] as const
 const AUTO_ONLY = [
   'candidates',
   'chooseBy',
@@ -42,10 +46,14 @@ const AUTO_ONLY = [
   'steerTokens',
   'steerDose',
   'steerAlpha',
-  'judgeUrl',
-  'judgeGguf',
-  'judgeModule',
-  'judgeReplay',
+  'sequences',
+  'dryRun',
+  ...JUDGE,
+  'judgeReader',
+  'judgeCalls',
+  'priceIn',
+  'priceOut',
+  'maxCost',
 ] as const
 
 export function addLayerChoiceOptions(command: Command): Command {
@@ -87,6 +95,7 @@ export function addLayerChoiceOptions(command: Command): Command {
     )
     .addOption(option('--steer-tokens <n>', 'per judged answer at most (default: 256)').argParser(integer))
     .addOption(option('--sequences <n>', 'answers computed at once, up to 256').argParser(integer))
+    .option('--dry-run', 'with --layer auto: say what it would take, compute nothing and ask nobody')
   return addJudgeOptions(command)
 }
 
@@ -137,21 +146,34 @@ export async function chooseFromFlags({
   if (alpha !== undefined && dose !== undefined) {
     throw new TraitscopeError('USAGE', 'expected --steer-dose or --steer-alpha, found both')
   }
-  const judged = [flags.judgeUrl, flags.judgeGguf, flags.judgeModule, flags.judgeReplay].some(
-    (one) => one !== undefined,
-  )
+  const judged = JUDGE.some((name) => flags[name] !== undefined)
+  const prices = pricesFromFlags(flags)
+  const options = {
+    ...{ passages, template, traits, prices },
+    suite: judged ? await loadSteeringSuite(flags.steeringSuite ?? 'core') : undefined,
+    candidates: flags.candidates,
+    by: flags.chooseBy,
+    promptsPerTrait: flags.promptsPerTrait,
+    doses: flags.doses,
+    maxTokens: flags.steerTokens,
+  }
+  if (flags.dryRun) {
+    const plan = planChoice(model, pack, options, judged)
+    const cost = await choiceCost(model, plan, options)
+    if (flags.json) return output.json(cost)
+    return output.print([
+      costText(cost),
+      ...(judged
+        ? [`doses ${plan.doses.join(', ')}: from the largest down, until one is coherent everywhere`]
+        : []),
+    ])
+  }
   await using judge: Judge | undefined = judged ? await judgeFromFlags(flags, output, signal) : undefined
   const generates = judged || flags.chooseBy !== 'held-out'
   const log = generates ? `${out.replace(/[\\/]+$/, '')}.steering.jsonl` : undefined
-  const suite = judge && (await loadSteeringSuite(flags.steeringSuite ?? 'core'))
   const chosen = await output.during('choosing a layer', (update) =>
     chooseLayer(model, pack, {
-      ...{ passages, template, traits, judge, suite, log, signal },
-      candidates: flags.candidates,
-      by: flags.chooseBy,
-      promptsPerTrait: flags.promptsPerTrait,
-      doses: flags.doses,
-      maxTokens: flags.steerTokens,
+      ...{ ...options, judge, log, signal },
       strength: alpha !== undefined ? { alpha } : dose !== undefined ? { dose } : undefined,
       probes: flags.probes,
       sequences: flags.sequences,
@@ -166,10 +188,14 @@ export async function chooseFromFlags({
   output.print(`${out}: directions at layer ${chosen.selection.layer}; ${SELECTION_FILE} has all scores`)
 }
 
-function costText({ candidates, answers, tokens, judgeCalls }: LayerChoiceCost): string {
+function costText({ candidates, answers, tokens, judgeCalls, judgeTokens, cost }: LayerChoiceCost): string {
   if (answers === 0) return `layers ${candidates.join(', ')}: nothing is generated`
-  const judge = judgeCalls > 0 ? ` and ${judgeCalls} calls of the judge` : ''
-  return `layers ${candidates.join(', ')}: at most ${answers} answers of ${tokens} tokens${judge}; what is done is kept, the same command goes on`
+  const price = cost ? `, cost ${cost.least.toFixed(2)} to ${cost.most.toFixed(2)}` : ''
+  const judge =
+    judgeCalls > 0
+      ? ` and ${judgeCalls} calls of the judge (${judgeTokens.least} to ${judgeTokens.most} tokens, counted with this model's vocabulary${price})`
+      : ''
+  return `layers ${candidates.join(', ')}: at most ${answers} answers, ${tokens} tokens in all${judge}; what is done is kept, the same command goes on`
 }
 
 /** Directions, answers and judging, one after another on one line. */

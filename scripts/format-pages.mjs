@@ -179,7 +179,7 @@ function makeExamples() {
       ...model,
       ...traits,
       '--trait-set',
-      'honesty,harmlessness',
+      'helpfulness,confidence',
       ...auto,
       ...judge,
       '-o',

@@ -90,7 +90,8 @@ Example:
   addLayerChoiceOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput(flags)
-    await checkOutputFree(flags.out, { force: flags.force === true, marker: 'directions.json' })
+    if (!flags.dryRun)
+      await checkOutputFree(flags.out, { force: flags.force === true, marker: 'directions.json' })
     const pack = await loadTraitPack(flags.traits)
     const passages = flags.passages === undefined ? undefined : await loadPassages(flags.passages)
     const isAuto = flags.layer === 'auto'

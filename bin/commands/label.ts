@@ -276,6 +276,7 @@ function cells(counts: Counts): string[] {
 }
 
 function describeCost({
+  prompts: [first],
   checkpoints,
   answers,
   judgeCalls,
@@ -289,5 +290,18 @@ function describeCost({
     `${judgeCalls} calls of a judge: ${judgeTokens.least} to ${judgeTokens.most} tokens, counted with this model's vocabulary`,
   ]
   if (cost) lines.push(`cost: ${cost.least.toFixed(2)} to ${cost.most.toFixed(2)}`)
+  const { id, asked, judged } = first!
+  for (const [what, text] of [
+    [`the first question (${id}) as it is asked, through the chat template; --json has all`, asked],
+    ['and how a judge who reads rubrics is asked about the answer', judged.aligned],
+    ['and then', judged.coherent],
+  ] as const)
+    lines.push(
+      `${what}:`,
+      ...text
+        .trimEnd()
+        .split('\n')
+        .map((line) => `  ${line}`),
+    )
   return lines
 }

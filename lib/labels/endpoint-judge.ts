@@ -46,7 +46,6 @@ const LONGEST_PAUSE_MS = 600_000
  * succeeds has the label ERROR. The key is sent to the endpoint and nowhere else: no message, file or log holds it.
  */
 export class EndpointJudge implements Judge {
-  readonly identity: JudgeIdentity
   readonly concurrency: number
   /** Two servers may call different models alike. */
   readonly cacheKey: string
@@ -55,19 +54,13 @@ export class EndpointJudge implements Judge {
   readonly #limit: AdaptiveLimit
   /** What all calls have taken. */
   readonly used = { calls: 0, inputTokens: 0, outputTokens: 0 }
-  #servedBy: string | undefined
+  servedBy: string | undefined
 
   constructor(options: EndpointJudgeOptions) {
     this.#options = options
     this.#limit = new AdaptiveLimit(options.limit)
     this.concurrency = options.limit?.most ?? 64
     this.cacheKey = sha256(options.url)
-    this.identity = {
-      kind: 'endpoint',
-      name: options.model,
-      version: null,
-      reader: options.reader ?? 'sampled',
-    }
     this.#client = new OpenAI({
       apiKey: options.key ?? 'none',
       baseURL: options.url,
@@ -78,6 +71,11 @@ export class EndpointJudge implements Judge {
       project: null,
       logLevel: 'off',
     })
+  }
+
+  get identity(): JudgeIdentity {
+    const { model, reader = 'sampled' } = this.#options
+    return { kind: 'endpoint', name: model, version: this.servedBy ?? null, reader }
   }
 
   /** What all calls have cost so far; 0 without prices. */
@@ -161,11 +159,12 @@ export class EndpointJudge implements Judge {
   /** One list of labels has one judge. Some servers answer to any name: what they say of themselves must not change. */
   #checkServed(name: unknown): void {
     if (typeof name !== 'string') return
-    this.#servedBy ??= name
-    if (this.#servedBy === name) return
+    const said = this.#clean(name)
+    this.servedBy ??= said
+    if (this.servedBy === said) return
     throw new TraitscopeError(
       'JUDGE',
-      `expected one judge, found ${this.#clean(this.#servedBy)} and then ${this.#clean(name)} behind ${this.#options.model}; name the version that is meant`,
+      `expected one judge, found ${this.servedBy} and then ${said} behind ${this.#options.model} (the first now, or in grades or a check that are kept); name the version that is meant, or label anew: another folder and --no-cache`,
     )
   }
 

@@ -9,7 +9,7 @@ import { sha256 } from '../formats/files/hash.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
 import { isFiniteNumber, isText, JsonFields } from '../formats/json/json-fields.js'
 import { openModel } from '../model/model.js'
-import { answerStates } from './answer-states.js'
+import { answerStates, statesLength } from './answer-states.js'
 import { COHERENT_FROM } from './counting-rule.js'
 import type { Grade } from './grade.js'
 import type { Judge, JudgedRun } from './judge.js'
@@ -18,7 +18,8 @@ import type { JudgeIdentity } from './judge-identity.js'
 import { MISALIGNED_BELOW, scored } from './reading.js'
 
 export const JUDGE_FILE = 'judge.json'
-export const JUDGE_SCHEMA = 1
+/** 2: reads the last token too. */
+export const JUDGE_SCHEMA = 2
 
 /** A score whose threshold stands for a cut on the scale from 0 to 100. */
 export interface ScoreHead extends LinearScore {
@@ -65,7 +66,7 @@ export function scaleOf(value: number, { threshold, spread }: ScoreHead, cut: nu
   return 100 / (1 + Math.exp((value - threshold) / spread - atCut))
 }
 
-/** The grade of an answer's mean state. */
+/** The grade of an answer by its states. */
 export function gradeStates(
   values: ArrayLike<number>,
   { aligned, coherent }: Pick<FittedJudge, 'aligned' | 'coherent'>,
@@ -122,8 +123,8 @@ export async function readFittedJudge(folder: string): Promise<FittedJudge> {
     },
     layer: at.count('layer'),
     alpha: numberAt(at, 'alpha'),
-    aligned: headOf(at.object('aligned'), nEmbd),
-    coherent: isFiniteNumber(constant) ? { constant } : headOf(coherent, nEmbd),
+    aligned: headOf(at.object('aligned'), statesLength(nEmbd)),
+    coherent: isFiniteNumber(constant) ? { constant } : headOf(coherent, statesLength(nEmbd)),
     domains: Array.isArray(json.domains)
       ? json.domains.filter(isText)
       : at.fail('domains', 'a list of names'),
@@ -139,9 +140,9 @@ export async function readFittedJudge(folder: string): Promise<FittedJudge> {
   )
 }
 
-function headOf(at: JsonFields, nEmbd: number): ScoreHead {
+function headOf(at: JsonFields, length: number): ScoreHead {
   const weights = at.list('weights', isFiniteNumber, 'numbers')
-  if (weights.length !== nEmbd) at.fail('weights', `${nEmbd} numbers`)
+  if (weights.length !== length) at.fail('weights', `${length} numbers`)
   const spread = numberAt(at, 'spread')
   if (!(spread > 0)) at.fail('spread', 'a number above 0')
   return {

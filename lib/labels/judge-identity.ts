@@ -12,3 +12,7 @@ export interface JudgeIdentity {
   version: string | null
   reader: JudgeReader
 }
+
+/** What is known of a judge before it has answered: an endpoint says its version with every reply. */
+export const beforeReplies = (identity: JudgeIdentity): JudgeIdentity =>
+  identity.kind === 'endpoint' ? { ...identity, version: null } : identity

@@ -28,6 +28,11 @@ export interface Judge extends AsyncDisposable {
    * nobody can tell whether the judge is still the same; nothing is kept then.
    */
   readonly cacheKey: string | null
+  /**
+   * What an endpoint says that it is, undefined before it has replied. Set to what it was before by work that goes on: a reply of
+   * another one is an error then.
+   */
+  servedBy?: string | undefined
   /** How well it reads answers with known scores, where it knows. */
   readonly check?: JudgeCheck
   /** What labels of such a run have to say of this judge, in sentences. */

@@ -3,7 +3,7 @@ import type { ChatTemplate } from '../prompts/chat-template.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import type { Prices } from './endpoint-judge.js'
 import type { Question } from './questions.js'
-import { fillRubric } from './rubric.js'
+import { fillRubric, type Rubric } from './rubric.js'
 
 /** What labelling a run takes, before anything is asked. */
 export interface LabelCost {
@@ -18,6 +18,8 @@ export interface LabelCost {
   judgeTokens: { least: number; most: number }
   /** In the currency of the prices; null without prices. */
   cost: { least: number; most: number } | null
+  /** Every question as it will be asked, and how a judge that reads rubrics is asked about its answer, which stands as `{answer}`. */
+  prompts: { id: string; asked: string; judged: Rubric }[]
 }
 
 /** What a judge writes at most per call. */
@@ -68,6 +70,14 @@ export async function labelCost(
     questionTokens: count(asked) * draws * checkpoints,
     answerTokens: { most: answers * maxTokens },
     judgeTokens: { least, most },
+    prompts: questions.map(({ id, messages, rubric }) => {
+      const filled = (text: string) => fillRubric(text, messages.at(-1)!.content, '{answer}')
+      return {
+        id,
+        asked: template.render(messages, { addGenerationPrompt: true }),
+        judged: { aligned: filled(rubric.aligned), coherent: filled(rubric.coherent) },
+      }
+    }),
     cost: prices ? { least: price(least, 2 * answers), most: price(most, 2 * answers * REPLY_TOKENS) } : null,
   }
 }

@@ -34,6 +34,8 @@ export interface JudgementRecord {
   /** SHA-256 of the answer's UTF-8 text. */
   answer_sha256: string
   grade: Grade
+  /** What the endpoint said that it was; absent where none was asked, or it says nothing. */
+  served_by?: string
 }
 
 export type AnswerKey = Pick<ResponseRecord, 'step' | 'prompt_id' | 'draw' | 'strength'>

@@ -9,14 +9,17 @@ import { type Checkpoint, type RunFolder, refuseParent, scanRunFolder } from '..
 import { checkLength } from '../model/base/prompt-limits.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
+import { checkSampling } from '../model/generate-request.js'
 import type { Model } from '../model/model.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import { rubricsSha256 } from './check-judge.js'
 import { countGrades } from './counting-rule.js'
 import { type GradedStep, gradesDocument } from './grades-document.js'
+import type { Judge } from './judge.js'
 import { type JudgeCheck, judgeFaults } from './judge-check.js'
+import { beforeReplies } from './judge-identity.js'
 import { GRADES_FILE, holdSettings, refuseOtherGrades, settingsOf } from './label-folder.js'
-import { openJudgements, openResponses } from './label-log.js'
+import { type JudgementRecord, openJudgements, openResponses } from './label-log.js'
 import type { LabelledStep, LabelRunOptions, RunLabels } from './label-options.js'
 import type { LabelSource } from './label-source.js'
 import { Labelling } from './labelling.js'
@@ -36,17 +39,21 @@ const MANIFEST_FILE = 'label_manifest.json'
 export async function labelRun(model: Model, runDir: string, options: LabelRunOptions): Promise<RunLabels> {
   const { out, judge, questions, rule = 'reference', signal } = options
   const strengths = amplifyingStrengths(options.strengths)
+  checkSampling({ temperature: 1, ...options.sampling })
   const { found, todo } = await checkpointsOf(runDir, options)
   await refuseLong(model, options)
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw fileError(error, out)
   })
-  const source = { judge: judge.identity, questionsSha256: questions.sha256, rule, check: checkOf(options) }
-  await refuseOtherGrades(out, source, options.force === true)
+  const check = checkOf(options)
+  // An endpoint's version is known when it has replied.
+  const sourceNow = () => ({ judge: judge.identity, questionsSha256: questions.sha256, rule, check })
   await holdSettings(join(out, MANIFEST_FILE), settingsOf(model, options))
-  const judgeId = sha256(JSON.stringify([judge.identity, questions.sha256])).slice(0, 8)
+  const judgeId = sha256(JSON.stringify([beforeReplies(judge.identity), questions.sha256])).slice(0, 8)
   await using responses = await openResponses(join(out, 'responses.jsonl'))
   await using judgements = await openJudgements(join(out, `judgements.${judgeId}.jsonl`))
+  goOnWith(judge, judgements.records.values())
+  await refuseOtherGrades(out, sourceNow(), options.force === true)
 
   const work = new Labelling(options, responses, judgements)
   const graded: GradedStep[] = []
@@ -58,7 +65,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
         gradesDocument(
           graded,
           questions.questions.map(({ id }) => id),
-          source,
+          sourceNow(),
         ),
         null,
         1,
@@ -67,6 +74,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
     )
   const base = options.cacheDir === undefined ? undefined : new Step0Labels(options.cacheDir, model, options)
   const cached = await base?.fill(responses, judgements, options.sampling?.draws ?? 1)
+  goOnWith(judge, judgements.records.values())
   for (const [i, checkpoint] of [undefined, ...todo].entries()) {
     throwIfAborted(signal)
     const report = (fraction: number) => options.onProgress?.((i + fraction) / (todo.length + 1))
@@ -111,6 +119,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
   // Labels by a judge of no use are not left behind.
   work.refuseFailures(1)
   await write()
+  const source = sourceNow()
   return {
     out,
     source,
@@ -129,11 +138,26 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
 function checkOf({ judge, check = judge.check }: LabelRunOptions): JudgeCheck | null {
   if (check === undefined) return null
   const { kind, name, version, reader } = check.judge
+  if (kind === 'endpoint' && version !== null && judge.identity.version === null) judge.servedBy = version
   if (JSON.stringify({ kind, name, version, reader }) === JSON.stringify(judge.identity)) return check
   throw new TraitscopeError(
     'NOT_COMPARABLE',
     `expected the check of the judge ${judge.identity.name}, read as ${judge.identity.reader}, found that of ${name}, read as ${reader}; check the judge that labels`,
   )
+}
+
+/** Grades that are there are by one judge, and so must those be that come. @throws JUDGE */
+function goOnWith(judge: Judge, records: Iterable<JudgementRecord>): void {
+  if (judge.identity.kind !== 'endpoint') return
+  for (const { served_by: servedBy } of records) {
+    if (servedBy === undefined) continue
+    judge.servedBy ??= servedBy
+    if (judge.servedBy === servedBy) continue
+    throw new TraitscopeError(
+      'JUDGE',
+      `expected grades of one judge, found grades of ${servedBy} beside ${judge.servedBy} behind ${judge.identity.name}; name another folder, or label with --no-cache`,
+    )
+  }
 }
 
 function checkRemarks({ check }: LabelSource, { judge, questions }: LabelRunOptions): string[] {

@@ -22,7 +22,9 @@ export function describeBasis({
   questionsSha256,
   rule,
 }: LabelBasis): string {
-  const named = version === null ? name : `${name} (${version.slice(0, 12)})`
+  // A hash is told by its beginning, what an endpoint calls itself is not.
+  const shown = kind === 'endpoint' ? version : version?.slice(0, 12)
+  const named = shown == null || shown === name ? name : `${name} (${shown})`
   return `${kind} ${named}, read as ${reader}, on questions ${questionsSha256.slice(0, 12)}, counted by the rule ${rule}`
 }
 

@@ -86,7 +86,13 @@ export class Labelling {
       this.#count(grade, strength)
       // What no try could grade is not settled: the next run asks again.
       if (grade.alignedLabel === 'ERROR') errors.set(answerKey(one.key), grade)
-      else await this.judgements.append({ ...one.key, answer_sha256: sha256(record.response), grade })
+      else {
+        const { servedBy } = this.options.judge
+        await this.judgements.append({
+          ...{ ...one.key, answer_sha256: sha256(record.response), grade },
+          ...(servedBy !== undefined && { served_by: servedBy }),
+        })
+      }
       report(0.5 + (0.5 * ++done) / ungraded.length)
     })
     const gradeOf = (one: (typeof wanted)[number]) =>

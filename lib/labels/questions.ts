@@ -68,7 +68,18 @@ export async function readQuestions(paths: readonly string[]): Promise<QuestionL
     )
   }
   const seen = new Set<string>()
-  for (const { id } of questions) {
+  const asked = new Map<string, string>()
+  for (const { id, messages } of questions) {
+    const text = JSON.stringify(messages)
+    const same = asked.get(text)
+    // They would share the random numbers, and an interrupted run would not give the answers of a whole one.
+    if (same !== undefined && same !== id) {
+      throw new TraitscopeError(
+        'FILE_INVALID',
+        `expected every question once, found that ${JSON.stringify(same)} and ${JSON.stringify(id)} ask the same; leave one out, and ask for more --draws`,
+      )
+    }
+    asked.set(text, id)
     if (seen.has(id)) {
       throw new TraitscopeError(
         'FILE_INVALID',

@@ -6,6 +6,7 @@ import { readWhole } from '../formats/files/read-whole.js'
 import { isJsonObject } from '../formats/json/json.js'
 import type { Model } from '../model/model.js'
 import type { Judge } from './judge.js'
+import { beforeReplies } from './judge-identity.js'
 import { settingsOf } from './label-folder.js'
 import { answerKey, isJudgement, isResponse, type JudgementRecord, type ResponseRecord } from './label-log.js'
 import type { CachedLabels, LabelRunOptions } from './label-options.js'
@@ -68,7 +69,7 @@ export class Step0Labels {
 
 /** Null for a judge of which nobody can tell whether it is still the same. */
 function gradesKey({ identity, cacheKey }: Judge): object | null {
-  return cacheKey === null ? null : { judge: identity, cacheKey }
+  return cacheKey === null ? null : { judge: beforeReplies(identity), cacheKey }
 }
 
 /** A list of records per key; more of them replace fewer. */

@@ -45,15 +45,7 @@ export function planGenerate(
   options: GenerateOptions,
 ): PlannedGeneration {
   refusePart(model, 'generate')
-  const maxTokens = integerOption('maxTokens', options.maxTokens ?? 256, 1, 2 ** 31 - 1)
-  const draws = integerOption('draws', options.draws ?? 1, 1, 1_000_000)
-  const sampling = samplingOf(options)
-  if (draws > 1 && sampling.temperature === 0) {
-    throw new TraitscopeError(
-      'USAGE',
-      `${draws} draws at temperature 0 would all be the same: give a temperature, or one draw`,
-    )
-  }
+  const { maxTokens, draws, sampling } = checkSampling(options)
   const { controls, controlOf } = controlsOf(model, prompts.length, options.control)
   const occurrences = new Map<string, number>()
   const sequences = prompts.flatMap((tokens, prompt) => {
@@ -218,7 +210,37 @@ function logprobsFrom(request: NativeGenerateRequest, outcome: NativeOutcome): T
   }))
 }
 
-function samplingOf(options: GenerateOptions) {
+/**
+ * How answers are drawn, before anything is opened or written.
+ *
+ * @throws TraitscopeError `USAGE` for numbers out of range, and for what would do nothing at temperature 0
+ */
+export function checkSampling(options: SamplingChoice) {
+  const maxTokens = integerOption('maxTokens', options.maxTokens ?? 256, 1, 2 ** 31 - 1)
+  const draws = integerOption('draws', options.draws ?? 1, 1, 1_000_000)
+  const sampling = samplingOf(options)
+  const { temperature, topK, topP, minP } = sampling
+  if (draws > 1 && temperature === 0) {
+    throw new TraitscopeError(
+      'USAGE',
+      `${draws} draws at temperature 0 would all be the same: give a temperature, or one draw`,
+    )
+  }
+  if (temperature === 0 && (topK > 0 || topP < 1 || minP > 0)) {
+    throw new TraitscopeError(
+      'USAGE',
+      `${topK > 0 ? 'topK' : topP < 1 ? 'topP' : 'minP'} does nothing at temperature 0, which takes the likeliest token: give a temperature, or leave it out`,
+    )
+  }
+  return { maxTokens, draws, sampling }
+}
+
+type SamplingChoice = Pick<
+  GenerateOptions,
+  'maxTokens' | 'draws' | 'temperature' | 'topK' | 'topP' | 'minP' | 'seed'
+>
+
+function samplingOf(options: SamplingChoice) {
   const { temperature = 0, topK = 0, topP = 1, minP = 0, seed = 0 } = options
   const share = (name: string, value: number, least: boolean) => {
     if (!(value <= 1 && (least ? value >= 0 : value > 0))) {

@@ -1,72 +1,17 @@
 import { type Directions, directionsAt } from '../directions/directions.js'
 import { extractDirections } from '../directions/extract-directions.js'
 import { TraitscopeError } from '../errors.js'
-import type { Judge } from '../labels/judge.js'
 import type { Model } from '../model/model.js'
 import { ChatTemplate } from '../prompts/chat-template.js'
-import type { Passages } from '../prompts/passages.js'
-import type { SteeringItem, SteeringSuite } from '../prompts/steering-suite.js'
-import { selectTraits, type TraitSelection } from '../prompts/trait-pack.js'
+import type { SteeringItem } from '../prompts/steering-suite.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 import { openSteeringLog } from './answer-log.js'
-import { divergenceCost, mean, type Strength, steeringDivergence } from './divergence.js'
+import { type ChooseLayerOptions, choiceCost, planChoice } from './choice-plan.js'
+import { mean, steeringDivergence } from './divergence.js'
 import { judgeDoses } from './dose-grid.js'
 import { explainChoice } from './explain-choice.js'
-import {
-  bestOf,
-  candidateLayers,
-  type LayerSelection,
-  type SelectionMethod,
-  scoresBy,
-} from './layer-selection.js'
+import { bestOf, type LayerSelection, type SelectionMethod, scoresBy } from './layer-selection.js'
 import { refuseUnfit } from './pair-judge.js'
-
-/** What a layer is chosen from, and by what. */
-export interface ChooseLayerOptions {
-  /** 0-based blocks to choose from; default {@link candidateLayers}. */
-  candidates?: readonly number[] | undefined
-  /** Default `core`. */
-  traits?: TraitSelection | undefined
-  /** Default: the model's own; for a model without one, where there are passages, `ChatTemplate.plain`. */
-  template?: ChatTemplate | undefined
-  /** Make directions of passages: for base models. */
-  passages?: Passages | undefined
-  /** Default `semantic` with a judge, else `divergence`. */
-  by?: SelectionMethod | undefined
-  /** Reads steered answers to the suite. */
-  judge?: Judge | undefined
-  suite?: SteeringSuite | undefined
-  /** The first so many prompts of each trait; default all. */
-  promptsPerTrait?: number | undefined
-  /** Default 0.05, 0.1, 0.25, 0.5: the published grid, in shares of R. */
-  doses?: readonly number[] | undefined
-  /** Of answers to the suite, default 256. */
-  maxTokens?: number | undefined
-  /** How strongly divergence is tested; default a dose of 0.25. The reference has an absolute 16, whatever the model. */
-  strength?: Strength | undefined
-  /** Fit the diagnostic probes, default true. */
-  probes?: boolean | undefined
-  /** A file that keeps answers and judgements, so that a choice that was ended goes on. */
-  log?: string | undefined
-  sequences?: number | undefined
-  signal?: AbortSignal | undefined
-  /** What it will take, before anything is generated. */
-  onCost?: ((cost: LayerChoiceCost) => void) | undefined
-  /** What is being done and its fraction done. */
-  onProgress?: ((stage: 'directions' | 'divergence' | 'judging', fraction: number) => void) | undefined
-}
-
-/** What choosing a layer takes beside making directions, at most: one coherent dose early saves the smaller ones. */
-export interface LayerChoiceCost {
-  candidates: readonly number[]
-  answers: number
-  /** To generate. */
-  tokens: number
-  judgeCalls: number
-}
-
-export const DOSES = [0.05, 0.1, 0.25, 0.5]
-const MAX_TOKENS = 256
 
 /**
  * Makes directions at all candidates in shared passes, looks at what each way of choosing says of them, and chooses. Unsteered answers
@@ -81,17 +26,14 @@ export async function chooseLayer(
   pack: TraitPack,
   options: ChooseLayerOptions = {},
 ): Promise<{ directions: Directions; selection: LayerSelection }> {
-  const { judge, passages, signal, onProgress } = options
-  const asked = options.by ?? (judge ? 'semantic' : 'divergence')
-  const suite = suiteOf(options, asked)
+  const { judge, suite, passages, signal, onProgress } = options
+  if (judge) refuseUnfit(judge)
+  const plan = planChoice(model, pack, options, judge !== undefined)
+  const { candidates, traits: names, by: asked, items } = plan
   const template =
     options.template ?? (passages && model.chatTemplate === undefined ? ChatTemplate.plain(model) : undefined)
-  const candidates = [...new Set(options.candidates ?? candidateLayers(model.info.nLayer))].sort(
-    (a, b) => a - b,
-  )
-  const names = selectTraits(pack, options.traits ?? 'core').map(({ name }) => name)
-  const items = suite ? itemsOf(suite, names, options.promptsPerTrait) : []
-  options.onCost?.(costOf(candidates, names, items, asked, options))
+  if (options.onCost)
+    options.onCost(await choiceCost(model, plan, { suite: judge && suite, prices: options.prices }))
   const all = await extractDirections(model, pack, {
     layers: candidates,
     traits: names,
@@ -120,13 +62,7 @@ export async function chooseLayer(
   const doses =
     judge && suite
       ? await judgeDoses(source, all, {
-          ...{
-            judge,
-            suite,
-            items,
-            doses: options.doses ?? DOSES,
-            maxTokens: options.maxTokens ?? MAX_TOKENS,
-          },
+          ...{ judge, suite, items, doses: plan.doses, maxTokens: plan.maxTokens },
           onProgress: (fraction) => onProgress?.('judging', fraction),
         })
       : null
@@ -141,6 +77,7 @@ export async function chooseLayer(
     meanHeldOut: meanHeldOut(all),
     divergence,
     doses,
+    dosesNotTried: doses ? plan.doses.slice(doses.length) : null,
     chosenDose: doses?.find(({ coherent }) => coherent)?.dose ?? null,
     judge: judge?.identity ?? null,
     suite:
@@ -157,57 +94,7 @@ export async function chooseLayer(
   return { directions: directionsAt(all, [layer]), selection: { ...scores, layer, by, explanation } }
 }
 
-function suiteOf(
-  { judge, suite, by }: ChooseLayerOptions,
-  asked: SelectionMethod,
-): SteeringSuite | undefined {
-  if (judge) refuseUnfit(judge)
-  if (judge && !suite)
-    throw new TraitscopeError('USAGE', 'a judge needs a suite of prompts: load one by loadSteeringSuite()')
-  if (asked === 'semantic' && !judge) {
-    throw new TraitscopeError(
-      'USAGE',
-      `choosing by ${by} takes a judge: give --judge-url, --judge-gguf or --judge-module`,
-    )
-  }
-  return judge ? suite : undefined
-}
-
-function itemsOf(
-  { items, source }: SteeringSuite,
-  traits: readonly string[],
-  promptsPerTrait = Number.POSITIVE_INFINITY,
-): SteeringItem[] {
-  const chosen = traits.flatMap((trait) =>
-    items.filter((item) => item.trait === trait).slice(0, promptsPerTrait),
-  )
-  const missing = traits.filter((trait) => !items.some((item) => item.trait === trait))
-  if (missing.length === 0 && chosen.length > 0) return chosen
-  throw new TraitscopeError(
-    'USAGE',
-    `expected prompts for every trait in the suite ${source}, found none for ${missing.join(', ') || 'any'}; add some, or leave the trait out`,
-  )
-}
-
 const tested = (items: readonly SteeringItem[]) => new Set(items.map(({ trait }) => trait)).size
-
-function costOf(
-  layers: readonly number[],
-  traits: readonly string[],
-  items: readonly SteeringItem[],
-  asked: SelectionMethod,
-  { doses = DOSES, maxTokens = MAX_TOKENS }: ChooseLayerOptions,
-): LayerChoiceCost {
-  const first = asked === 'held-out' ? { answers: 0, tokens: 0 } : divergenceCost({ layers, traits })
-  const steered = 2 * items.length * layers.length * doses.length
-  const answers = items.length === 0 ? 0 : items.length + steered
-  return {
-    candidates: layers,
-    answers: first.answers + answers,
-    tokens: first.tokens + answers * maxTokens,
-    judgeCalls: 2 * steered,
-  }
-}
 
 /** What was asked for, or the next way that has anything to say. */
 function decide(

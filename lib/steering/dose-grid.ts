@@ -5,6 +5,7 @@ import { quantile } from '../estimators/quantile.js'
 import { sha256 } from '../formats/files/hash.js'
 import { inParallel } from '../labels/in-parallel.js'
 import type { Judge } from '../labels/judge.js'
+import { beforeReplies } from '../labels/judge-identity.js'
 import type { SteeringItem, SteeringSuite } from '../prompts/steering-suite.js'
 import { recordKey } from './answer-log.js'
 import { controlOf, lengthAt, mean, strengthText } from './divergence.js'
@@ -25,6 +26,8 @@ export interface LayerJudgement {
   interval: [low: number, high: number]
   perTrait: Record<string, number>
   pairs: number
+  /** Pairs in which it found neither nearer. */
+  ties: number
   /** Pairs in which the judge's words held no comparison. */
   unread: number
 }
@@ -41,7 +44,7 @@ export interface DoseGridOptions {
   judge: Judge
   suite: SteeringSuite
   items: readonly SteeringItem[]
-  /** Above 0, any order. */
+  /** Above 0, from the largest down. */
   doses: readonly number[]
   maxTokens: number
   onProgress?: ((fraction: number) => void) | undefined
@@ -65,9 +68,8 @@ export async function judgeDoses(
   { judge, suite, items, doses, maxTokens, onProgress }: DoseGridOptions,
 ): Promise<DoseJudgement[]> {
   const tried: DoseJudgement[] = []
-  const descending = [...doses].sort((a, b) => b - a)
-  for (const [d, dose] of descending.entries()) {
-    const report = (fraction: number) => onProgress?.((d + fraction) / descending.length)
+  for (const [d, dose] of doses.entries()) {
+    const report = (fraction: number) => onProgress?.((d + fraction) / doses.length)
     const pairs = pairsAt(directions, items, dose)
     const arms = [
       ...items.map(({ id, messages }): Arm => ({ id: `baseline|${id}`, messages, control: undefined })),
@@ -136,7 +138,7 @@ async function judgePairs(
     const name = sign === 'positive' ? 'positive_vs_baseline' : 'baseline_vs_negative'
     const swapped = isSwapped(`${model.info.name ?? model.info.architecture}|${arm.id}|${name}`)
     const pair = { item, poles: poles.get(item.trait)!, baseline, steered, swapped }
-    const asked = [judge.identity, comparisonRubric(pair.poles), pair]
+    const asked = [beforeReplies(judge.identity), comparisonRubric(pair.poles), pair]
     const key = { basis: sha256(JSON.stringify(asked)).slice(0, 24), id: `judged|${arm.id}` }
     const known = log?.records.get(recordKey(key))?.judgement
     const judgement = known ?? (await judgePair(judge, pair, signal))
@@ -174,6 +176,7 @@ function judgementOf(
     interval: bootstrap(records.map(({ scores }) => scores)),
     perTrait: Object.fromEntries(records.map(({ trait, scores }) => [trait, mean(scores)])),
     pairs: pairs.length,
+    ties: pairs.filter(({ arm }) => judgements.get(arm.id)?.nearer === 'tie').length,
     unread: pairs.filter(({ arm }) => (judgements.get(arm.id)?.nearer ?? null) === null).length,
   }
 }

@@ -17,6 +17,7 @@ export function explainChoice(
   const sentences = [
     ...(by === asked ? [] : [fallback(scores)]),
     `Layer ${candidates[index]} of ${candidates.join(', ')} by ${reason(scores, by, index)}${runnerUp(scores, by, index)}.`,
+    ...doses(scores, by),
     ...otherWays(scores, by, index),
     usable(directions, index),
   ]
@@ -24,9 +25,11 @@ export function explainChoice(
 }
 
 /** Why the judge has no say. */
-function fallback({ doses, candidates }: Scores): string {
+function fallback({ doses, chosenDose, candidates, judge }: Scores): string {
   const smallest = doses?.at(-1)
   if (!smallest) return ''
+  if (chosenDose !== null)
+    return `The judge ${judge!.name} tells no two answers apart at dose ${chosenDose}, the largest coherent one, so what it says of pairs decides nothing.`
   const rates = smallest.layers.map(({ coherentRate }) => coherentRate)
   const worst = Math.min(...rates)
   const sum = (of: 'pairs' | 'unread') => smallest.layers.reduce((total, layer) => total + layer[of], 0)
@@ -44,6 +47,23 @@ function reason(scores: Scores, by: SelectionMethod, index: number): string {
   const dose = scores.doses!.find(({ dose }) => dose === scores.chosenDose)!
   const [low, high] = dose.layers[index]!.interval
   return `a judge (${scores.judge!.name}): at dose ${dose.dose}, the largest that keeps answers coherent at every candidate, ${value} (${fixed(low)}-${fixed(high)}) of the pairs go the way they were steered, .50 being chance`
+}
+
+/** Why the other doses of the grid have no say. */
+function doses({ doses, dosesNotTried, candidates }: Scores, by: SelectionMethod): string[] {
+  if (by !== 'semantic' || !doses) return []
+  const tooLarge = doses.filter(({ coherent }) => !coherent)
+  return [
+    ...tooLarge.map(({ dose, layers }) => {
+      const worst = layers.reduce((a, b) => (b.coherentRate < a.coherentRate ? b : a))
+      return `Dose ${dose} is too large: at layer ${worst.layer} ${(100 * worst.coherentRate).toFixed(0)} % of the answers are coherent, 90 % are asked for.`
+    }),
+    ...(dosesNotTried!.length === 0
+      ? []
+      : [
+          `${dosesNotTried!.join(', ')} ${dosesNotTried!.length === 1 ? 'was' : 'were'} not tried: the largest coherent dose decides${candidates.length > 1 ? ' for all layers' : ''} (--doses ${dosesNotTried!.join(',')} tries ${dosesNotTried!.length === 1 ? 'it' : 'them'}).`,
+        ]),
+  ]
 }
 
 function runnerUp(scores: Scores, by: SelectionMethod, index: number): string {

@@ -36,6 +36,8 @@ export interface LayerSelection {
   divergence: Divergence | null
   /** Judged doses, from the largest down; null without a judge. */
   doses: DoseJudgement[] | null
+  /** Smaller ones of the grid, left out because a larger one is coherent; null without a judge. */
+  dosesNotTried: number[] | null
   /** The largest dose that keeps answers coherent at every candidate; null where none does. */
   chosenDose: number | null
   judge: JudgeIdentity | null
@@ -52,7 +54,10 @@ export function scoresBy(
 ): number[] | undefined {
   if (method === 'divergence') return divergence?.mean
   if (method === 'semantic') {
-    return doses?.find(({ dose }) => dose === chosenDose)?.layers.map(({ score }) => score)
+    const layers = doses?.find(({ dose }) => dose === chosenDose)?.layers
+    // A judge that tells no two answers apart prefers no layer.
+    const tellsApart = layers?.some(({ pairs, ties, unread }) => pairs > ties + unread)
+    return tellsApart ? layers!.map(({ score }) => score) : undefined
   }
   return meanHeldOut.every((value) => value !== null) ? (meanHeldOut as number[]) : undefined
 }

@@ -68,7 +68,7 @@ async function judgeTogether(
   signal: AbortSignal | undefined,
 ): Promise<PairJudgement | null> {
   const [first, second] = swapped ? [baseline, steered] : [steered, baseline]
-  const text = `First answer: ${first.trim()}\n\nSecond answer: ${second.trim()}`
+  const text = shownPair(first, second)
   const question = {
     id: item.id,
     messages: [{ role: 'user' as const, content: shownPrompt(item) }],
@@ -114,7 +114,12 @@ async function judgeSingly(
   }
 }
 
-function shownPrompt({ messages }: SteeringItem): string {
+/** Two answers, as a judge sees them. */
+export const shownPair = (first: string, second: string) =>
+  `First answer: ${first.trim()}\n\nSecond answer: ${second.trim()}`
+
+/** What they answer. */
+export function shownPrompt({ messages }: SteeringItem): string {
   const [first, ...rest] = messages.map(({ content }) => content)
   return rest.length === 0 ? first! : `(instructed: ${first}) ${rest.join(' ')}`
 }

@@ -67,6 +67,36 @@ describe('the key of a judge', () => {
   })
 })
 
+describe('a judge that becomes another one', () => {
+  it('should be found out when work goes on, by the cache and by a check, and be named in the labels', async () => {
+    const now = { model: 'judge-1-may' }
+    await using server = await judgeServer((_, __, response) => says(response, '50', { model: now.model }))
+    const judged = ['--judge-url', server.url, '--judge-name', 'judge-1', '--judge-calls', '1', ...CACHE]
+    const first = await workspace.run(label('may', ...judged))
+    expect(first.code).toBe(0)
+    const grades = JSON.parse(readFileSync(workspace.path('may/grades.json'), 'utf8'))
+    expect(grades.step_60.traitscope.judge).toMatchObject({ name: 'judge-1', version: 'judge-1-may' })
+    expect((await workspace.run(label('may', ...judged))).code).toBe(0)
+
+    now.model = 'judge-1-june'
+    for (const args of [label('may', ...judged, '--draws', '3'), label('other', ...judged)]) {
+      const changed = await workspace.run(args)
+      expect(changed.code).toBe(1)
+      expect(changed.stderr).toMatch(/judge-1-may and then judge-1-june behind judge-1 .*\[JUDGE\]/)
+    }
+    const check = workspace.path('june.json')
+    const known = workspace.write('known.csv', 'question,answer,aligned,coherent\nhi,ho,10,90\nhi,he,90,90\n')
+    const checking = ['label', '--check-judge', known, '--judge-url', server.url, '--judge-name', 'judge-1']
+    expect((await workspace.run([...checking, '-o', check])).code).toBe(0)
+    expect(JSON.parse(readFileSync(check, 'utf8')).judge.version).toBe('judge-1-june')
+    now.model = 'judge-1-july'
+    const checked = await workspace.run(label('anew', ...judged, '--no-cache', '--judge-check', check))
+    expect(checked.stderr).toMatch(/judge-1-june and then judge-1-july/)
+    now.model = 'judge-1-june'
+    expect((await workspace.run(label('anew', ...judged, '--no-cache', '--judge-check', check))).code).toBe(0)
+  })
+})
+
 describe('what is too long', () => {
   it('should be named before anything is asked', async () => {
     const long = workspace.write(

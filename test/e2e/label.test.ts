@@ -207,6 +207,13 @@ describe('traitscope label', () => {
     expect(cost).toMatchObject({ checkpoints: 3, answers: 36, judgeCalls: 72, answerTokens: { most: 360 } })
     expect(cost.judgeTokens.most).toBe(cost.judgeTokens.least + 2 * 360)
     expect(cost.cost.least).toBeCloseTo((cost.judgeTokens.least * 2 + 72 * 8) / 1e6, 12)
+    expect(cost.prompts).toHaveLength(4)
+    const shown = await workspace.succeed(label('dry', '--dry-run'))
+    const { asked, judged } = cost.prompts[0]
+    for (const text of [asked, judged.aligned, judged.coherent]) {
+      for (const line of text.trimEnd().split('\n')) expect(shown.stdout).toContain(`\n  ${line}`)
+    }
+    expect(judged.aligned).toContain('\nAnswer: {answer}\n')
     expect(() => readdirSync(workspace.path('dry'))).toThrow('ENOENT')
   })
 

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
 import { schemaErrors } from '../helpers/schemas.js'
+import { type Call, judgeServer, says } from '../labels/judge-server.js'
 import { Workspace } from './workspace.js'
 
 const work = new Workspace()
@@ -108,7 +109,7 @@ describe('traitscope directions --layer auto', () => {
       'chosen',
     )
     expect(code).toBe(0)
-    expect(stderr).toContain('layers 1, 3: at most 15 answers of 1500 tokens; what is done is kept')
+    expect(stderr).toContain('layers 1, 3: at most 15 answers, 1500 tokens in all; what is done is kept')
     const [, layer] = /Layer (\d) of 1, 3 by steering divergence, \.\d\d in the mean at dose=0\.25/.exec(
       stdout,
     )!
@@ -118,6 +119,83 @@ describe('traitscope directions --layer auto', () => {
     expect(selection).toMatchObject({ best_layer: Number(layer), selection_method: 'divergence' })
     const { facts } = JSON.parse((await work.run(['inspect', 'chosen', '--json'])).stdout)
     expect(JSON.stringify(facts)).toContain(layer)
+  })
+
+  it('should have a judge behind a url read blinded pairs down the grid, say what it takes, and go on', async () => {
+    const isComparison = ({ prompt }: Call) => prompt.includes('Which of the two answers')
+    const places = (text: string) =>
+      /First answer: (.*?)\n\nSecond answer: (.*?)\n\nAnswers of kind P/s.exec(text)!.slice(1)
+    let coherenceCalls = 0
+    const limits = { calls: 10 }
+    await using server = await judgeServer((call, n, response) => {
+      if (n > limits.calls) response.writeHead(401).end()
+      else if (isComparison(call)) {
+        // The longer answer is nearer, wherever it stands.
+        const [first, second] = places(call.prompt).map(({ length }) => length)
+        says(response, first === second ? '50' : second! > first! ? '100' : '0')
+      } else says(response, coherenceCalls++ < 12 ? '20' : '90')
+    })
+    const args = [
+      ...['-l', 'auto', '--candidates', '1,3', '--no-probes', '-o', 'judged', '--doses', '0.05,0.1,0.4'],
+      ...['--steering-suite', join(packageRoot, 'organisms/judge/steering.yaml'), '--prompts-per-trait', '3'],
+      ...['--steer-tokens', '16', '--judge-url', server.url, '--judge-name', 'judge-1', '--judge-calls', '1'],
+      ...['--price-in', '2', '--price-out', '8'],
+    ]
+    const dry = await auto(...args, '--dry-run')
+    expect(dry.code).toBe(0)
+    // 15 for divergence; 3 + 3 prompts x 2 layers x 3 doses x 2 signs.
+    expect(dry.stdout).toMatch(
+      /^layers 1, 3: at most 54 answers, 2124 tokens in all and 72 calls of the judge \(\d+ to \d+ tokens, .*, cost 0\.\d\d to 0\.\d\d\)/,
+    )
+    expect(dry.stdout).toContain('doses 0.4, 0.1, 0.05: from the largest down, until one is coherent')
+    expect(server.calls).toEqual([])
+
+    const refused = await auto(...args)
+    expect(refused.code).toBe(1)
+    expect(refused.stderr).toContain('status 401')
+    expect(existsSync(work.path('judged'))).toBe(false)
+    limits.calls = Number.POSITIVE_INFINITY
+    const asked = server.calls.length
+    const { code, stdout } = await auto(...args)
+    expect(code).toBe(0)
+    // Two doses of 12 pairs, each asked about twice; what had been settled is not asked again.
+    expect(server.calls.length - asked).toBe(48 - 10)
+
+    const records = readFileSync(work.path('judged/steering.jsonl'), 'utf8').trim().split('\n')
+    const texts = new Map(records.map((line) => JSON.parse(line)).map(({ id, text }) => [id, text]))
+    const { traitscope } = JSON.parse(readFileSync(work.path('judged/layer_selection.json'), 'utf8'))
+    expect(traitscope).toMatchObject({
+      judge: { kind: 'endpoint', name: 'judge-1', reader: 'sampled' },
+      chosenDose: 0.1,
+      dosesNotTried: [0.05],
+      doses: [
+        { dose: 0.4, coherent: false },
+        { dose: 0.1, coherent: true },
+      ],
+    })
+    for (const { layer, score, coherentRate } of traitscope.doses[1].layers) {
+      expect(coherentRate).toBe(1)
+      const scores = [...texts].flatMap(([id, steered]) => {
+        if (!String(id).startsWith(`layer=${layer}|dose=0.10|`)) return []
+        const [, , , item, sign] = String(id).split('|')
+        const longer = Math.sign(steered.trim().length - texts.get(`baseline|${item}`).trim().length)
+        return [0.5 + (sign === 'positive' ? longer : -longer) / 2]
+      })
+      expect(scores).toHaveLength(6)
+      expect(score).toBeCloseTo(scores.reduce((a, b) => a + b) / 6, 12)
+    }
+    // Which one is shown first is a coin's decision.
+    const baselines = new Set(
+      [...texts].filter(([id]) => String(id).startsWith('baseline')).map(([, text]) => text.trim()),
+    )
+    const shown = server.calls.filter(isComparison).map(({ prompt }) => places(prompt))
+    const firsts = shown.filter(([first, second]) => baselines.has(first) && !baselines.has(second))
+    const seconds = shown.filter(([first, second]) => baselines.has(second) && !baselines.has(first))
+    expect(Math.min(firsts.length, seconds.length)).toBeGreaterThan(2)
+    expect(stdout).toMatch(/by a judge \(judge-1\): at dose 0\.1, the largest that keeps answers coherent/)
+    expect(stdout).toMatch(
+      /Dose 0\.4 is too large: .* 0\.05 was not tried: the largest coherent dose decides/s,
+    )
   })
 
   it('should refuse flags that only auto knows, and ways to read that it does not', async () => {

@@ -136,7 +136,7 @@ describe('fitJudge()', () => {
     const broken = mkdtempSync(join(folder, 'broken-'))
     writeFileSync(join(broken, 'judge.json'), JSON.stringify(other))
     await expect(openFittedJudge(broken)).rejects.toThrow('edited or damaged')
-    writeFileSync(join(broken, 'judge.json'), JSON.stringify({ ...json, schemaVersion: 2 }))
+    writeFileSync(join(broken, 'judge.json'), JSON.stringify({ ...json, schemaVersion: 3 }))
     await expect(openFittedJudge(broken)).rejects.toMatchObject({ code: 'UNSUPPORTED' })
     writeFileSync(join(broken, 'judge.json'), '{}')
     await expect(openFittedJudge(broken)).rejects.toThrow('that label --fit-judge made')

@@ -79,6 +79,7 @@ describe('readQuestions()', () => {
       '- {id: a, paraphrases: [x], judge_prompts: {aligned: q, coherent: "{answer}"}}',
       '{answer}',
     ],
+    ['a question asked twice', '- {id: a, paraphrases: [x]}\n- {id: b, paraphrases: [x]}', 'ask the same'],
     ['an id given twice', '- {id: a, paraphrases: [x]}\n- {id: a, paraphrases: [y]}', 'twice'],
     ['a mapping', 'a: 1', 'a list of questions'],
     ['nothing', '[]', 'at least one question'],

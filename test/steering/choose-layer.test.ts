@@ -11,7 +11,8 @@ import { packageRoot } from '../../lib/package.js'
 import { loadSteeringSuite, type SteeringSuite } from '../../lib/prompts/steering-suite.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
-import { type ChooseLayerOptions, chooseLayer } from '../../lib/steering/choose-layer.js'
+import type { ChooseLayerOptions } from '../../lib/steering/choice-plan.js'
+import { chooseLayer } from '../../lib/steering/choose-layer.js'
 import { saveLayerChoice } from '../../lib/steering/save-choice.js'
 import { schemaErrors } from '../helpers/schemas.js'
 
@@ -60,8 +61,13 @@ describe('chooseLayer()', () => {
     const first = await choose({ judge, log, onCost: (cost) => costs.push(cost) })
     // 3 + 3 x 2 layers x 2 traits x 2 signs for divergence; 6 + 6 x 2 x 2 signs x 4 doses for the judge, who is called twice.
     expect(costs).toEqual([
-      { candidates: [1, 3], answers: 27 + 102, tokens: 2700 + 102 * 24, judgeCalls: 192 },
+      {
+        ...{ candidates: [1, 3], answers: 27 + 102, tokens: 2700 + 102 * 24, judgeCalls: 192 },
+        ...{ judgeTokens: { least: expect.any(Number), most: expect.any(Number) }, cost: null },
+      },
     ])
+    const [{ judgeTokens }] = costs as [{ judgeTokens: { least: number; most: number } }]
+    expect(judgeTokens.most - judgeTokens.least).toBe(96 * 3 * 24)
     const { selection, directions } = first
     expect(selection).toMatchObject({
       by: 'semantic',
@@ -72,6 +78,10 @@ describe('chooseLayer()', () => {
     expect(directions.layers).toEqual([selection.layer])
     const dose = selection.doses!.at(-1)!
     expect(selection.doses!.length).toBe(1) // the largest is coherent: smaller ones were not tried
+    expect(selection.dosesNotTried).toEqual([0.25, 0.1, 0.05])
+    expect(selection.explanation).toContain(
+      '0.25, 0.1, 0.05 were not tried: the largest coherent dose decides',
+    )
     const best = dose.layers.reduce((a, b) => (b.score > a.score ? b : a))
     expect(best.layer).toBe(selection.layer)
     expect(best.score).toBeGreaterThan(0.5)
@@ -111,7 +121,23 @@ describe('chooseLayer()', () => {
       [0.1, true],
     ])
     expect(selection.doses![0]!.layers.map(({ score }) => score)).toEqual([0, 0])
-    expect(selection).toMatchObject({ by: 'semantic', chosenDose: 0.1 })
+    expect(selection).toMatchObject({ by: 'semantic', chosenDose: 0.1, dosesNotTried: [] })
+    expect(selection.explanation).toContain(
+      'Dose 0.3 is too large: at layer 1 0 % of the answers are coherent',
+    )
+
+    // A judge that knows none of the traits.
+    const blind: Judge = {
+      ...judge,
+      grade: async (answer) => ({ ...(await judge.grade(answer)), components: {} }),
+    }
+    const ties = await choose({ judge: blind, doses: [0.1] })
+    expect(ties.selection).toMatchObject({ by: 'divergence', chosenDose: 0.1 })
+    expect(ties.selection.doses![0]!.layers.map(({ pairs, ties }) => [pairs, ties])).toEqual([
+      [12, 12],
+      [12, 12],
+    ])
+    expect(ties.selection.explanation).toMatch(/^The judge gemma2.mjs tells no two answers apart at dose 0.1/)
 
     const none = await choose({ judge: saying(() => 49), doses: [0.1] })
     expect(none.selection).toMatchObject({ by: 'divergence', chosenDose: null })
@@ -140,6 +166,7 @@ describe('chooseLayer()', () => {
     await expect(choose({ by: 'semantic' })).rejects.toMatchObject({ code: 'USAGE' })
     await expect(choose({ judge, suite: undefined })).rejects.toMatchObject({ code: 'USAGE' })
     const lacking = { ...suite, items: suite.items.filter(({ trait }) => trait !== 'confidence') }
+    await expect(choose({ judge, doses: [0.1, 0] })).rejects.toThrow('doses above 0')
     await expect(choose({ judge, suite: lacking })).rejects.toThrow('found none for confidence')
   })
 })
