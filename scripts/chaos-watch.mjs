@@ -222,7 +222,7 @@ async function full(step) {
 
 async function train() {
   let step = 0
-  while (versions.length < checkpoints) {
+  while (versions.length < checkpoints || killed < kills) {
     step += 10
     await save(step)
     const steps = [...living.keys()].sort((a, b) => a - b)
@@ -277,7 +277,7 @@ function watch(...flags) {
   })
   one.over = new Promise((resolve) => {
     child.on('close', (code, signal) => {
-      one.until = now()
+      one.until ??= now()
       resolve({ code, signal, said })
     })
   })
@@ -293,21 +293,26 @@ function noteRss(one) {
   }
 }
 
+const problems = []
+let killed = 0
 let trained = false
 const training = train().then(() => {
   trained = true
 })
-const trainingSeconds = checkpoints * pace * 1.25
-let killed = 0
+const meanLife = (checkpoints * pace * 1.25) / Math.max(1, kills)
 while (!trained) {
   const one = watch()
-  const life = (trainingSeconds / Math.max(1, kills)) * (0.2 + 1.6 * random())
+  // Most are killed while they look, some while they begin.
+  const isEarly = random() < 0.2
+  const life = meanLife * (0.2 + 1.6 * random())
   const started = now()
-  while (!trained && now() - started < life) {
+  const isOver = () => now() - (isEarly ? started : (one.from ?? Number.POSITIVE_INFINITY)) >= life
+  while (!trained && one.until === undefined && !isOver()) {
     await sleep(100)
     noteRss(one)
   }
-  one.until = now()
+  if (one.until !== undefined) problems.push(`a watch ended by itself: ${(await one.over).said}`)
+  one.until ??= now()
   one.child.kill('SIGKILL')
   await one.over
   killed++
@@ -315,7 +320,6 @@ while (!trained) {
 await training
 const last = await watch('--idle', '3').over
 
-const problems = []
 if (![0, 1].includes(last.code))
   problems.push(`the last watch ended with ${last.code} ${last.signal}: ${last.said}`)
 const [found] = await listStates(state)

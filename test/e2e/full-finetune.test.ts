@@ -72,6 +72,12 @@ describe('a fully fine-tuned run', () => {
     expect(events.filter(({ type }) => type === 'checkpoint')).toEqual([
       expect.objectContaining({ step: 8, loss: 0.5, adapterSha256: expect.stringMatching(/^[0-9a-f]{64}$/) }),
     ])
+    const unsecured = {
+      type: 'unsecured',
+      step: 8,
+      reason: expect.stringMatching(/^whole models are not kept/),
+    }
+    expect(events.filter(({ type }) => type === 'unsecured')).toEqual([expect.objectContaining(unsecured)])
     expect(events.at(-1)).toMatchObject({ type: 'end', measured: 1, finalAliasOf: 8 })
     expect(existsSync(shard)).toBe(true)
   })
