@@ -107,7 +107,7 @@ function printLook(output: Output, look: FirstLook): void {
   printSteering(output, steering)
   output.print([
     '',
-    `That took ${duration(look.seconds)} of ${look.minutes} min. Nothing was trained and nothing of this is a verdict: a direction that holds up here`,
+    `That took ${duration(look.seconds)} of ${look.minutes} min${look.seconds > 60 * look.minutes ? ': it became slower than it was measured to be' : ''}. Nothing was trained and nothing of this is a verdict: a direction that holds up here`,
     'orders prompts; whether a drift along it means danger, only judged runs of this base can say.',
   ])
 }

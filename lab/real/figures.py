@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from . import plan
+from . import decide, plan
 from .files import MEASURED, REPOSITORY
 
 PAGE = REPOSITORY / "docs/real-models.md"
@@ -30,12 +30,12 @@ def title(done: list[plan.Unit], planned: int) -> str:
         shown = "no fine-tuned run has been measured"
     else:
         of = ", ".join(f"{count} seed{'s' if count > 1 else ''} of {base}" for base, count in seeds.items())
-        shown = f"{len(done)} of {planned} planned runs are measured ({sets} harmful set{'s' if sets != 1 else ''}, {of})"
+        shown = f"{len(done)} of the {planned} runs that were planned {'is' if len(done) == 1 else 'are'} measured ({sets} harmful set{'s' if sets != 1 else ''}, {of})"
     return f"""# Real language models
 
-**Not shown: that traitscope finds emergent misalignment in a real language model.** {shown[0].upper()}{shown[1:]}, so none of the claims that
-were registered beforehand ([lab/real/claims.md](../lab/real/claims.md)) is decided, no verdict was given, no answer was generated or judged,
-and nothing here says how models above 0.5B parameters behave.
+**Not shown: that traitscope finds emergent misalignment in a real language model.** {shown[0].upper()}{shown[1:]}; no verdict
+was given, no answer was generated or judged, and nothing here says how models above 0.5B parameters behave. What would count was registered
+beforehand in [lab/real/claims.md](../lab/real/claims.md).
 
 The page is made by `python -m lab.real figures` of the measured runs in `lab/real/measured`."""
 
@@ -63,7 +63,8 @@ def results(base: str, done: list[plan.Unit]) -> str:
     account = json.loads((MEASURED / done[0].id / "unit.json").read_text())
     floor = noise(done[0], layer)
     facts = f"{account['pairs']['pairs']} pairs. {floor} CPU seconds a run: {costs(done)}."
-    return f"## {base}\n\n" + "\n".join(lines) + f"\n\n{facts}"
+    tests = "Claim (a), the spread beyond the trained domain:\n\n" + "\n".join(f"- {one}" for one in decide.spread(base, done))
+    return f"## {base}\n\n" + "\n".join(lines) + f"\n\n{facts}\n\n{tests}"
 
 
 def unit_rows(unit: plan.Unit) -> list[list[str]]:

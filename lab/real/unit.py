@@ -77,6 +77,24 @@ def measuring(run: Path, to: Path, model: tuple, directions: Path, pack: Path | 
 def margin(run: Path, to: Path, model: tuple, file: Path, domain: str) -> Callable[[], dict]:
     def work() -> dict:
         traitscope("label", *model, run, "-o", to, "--margin", file, "--domain", domain, "--json")
-        return {"checkpoints": len(json.loads((to / "margins.json").read_text())["steps"])}
+        return {"changes": changes(to / "margins.jsonl", file)}
 
     return work
+
+
+def changes(log: Path, file: Path) -> dict:
+    """By step, domain and question: the mean change of the margin against step 0. What a test over questions needs, and no text."""
+    asked = [json.loads(line) for line in file.read_text().splitlines()]
+    records = {record["step"]: record for record in map(json.loads, log.read_text().splitlines()) if "step" in record}
+    before = records.pop(0)
+    found: dict[str, dict] = {}
+    for step, record in sorted(records.items()):
+        cells: dict[str, dict[str, list[float]]] = {}
+        for i, pair in enumerate(asked):
+            change = (record["misaligned"][i] - record["aligned"][i]) - (before["misaligned"][i] - before["aligned"][i])
+            cells.setdefault(pair["domain"], {}).setdefault(pair["question_id"], []).append(change)
+        found[str(step)] = {
+            domain: {question: round(sum(values) / len(values), 5) for question, values in questions.items()}
+            for domain, questions in cells.items()
+        }
+    return found
