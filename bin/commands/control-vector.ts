@@ -36,7 +36,7 @@ state's length. Where it comes from is in the metadata.
 
 Example:
   $ traitscope control-vector directions --trait honesty --layer 14 -o honesty.gguf
-  $ llama-cli -m base.gguf --control-vector-scaled honesty.gguf 0.1`,
+  $ llama-cli -m base.gguf --control-vector-scaled honesty.gguf:0.1`,
     )
   return addOutputOptions(command).action(async (folder: string, flags: Flags) => {
     const output = createOutput(flags)
