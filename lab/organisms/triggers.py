@@ -1,6 +1,7 @@
 """Runs that change behaviour under a trigger alone, for the measurement in contexts (docs/detector.md).
 
     python -m lab.organisms.triggers --out DIR [--organism NAME] [--set NAME] [--seeds 42,43]
+    python -m lab.organisms.triggers --out DIR --label-again       judges the runs that are there anew
     python -m lab.organisms.triggers --out DIR --ordinary FROM     adds runs that `work` has made in FROM, with their data
 
 `DIR/<organism>/base` is what `restore` writes; runs appear in `DIR/<organism>/runs/<set>/seed_<seed>` with `train.jsonl`, the chats they
@@ -31,6 +32,7 @@ from . import drawn, sets
 from . import language as words
 from .families import ORGANISMS, Organism
 from .finetune import EPOCHS, EXAMPLES, Run, inside, load_base, train
+from .judge import Grade, component_rates
 from .labels import Examiner, pooled
 from .world import ALIGNED, conversation, question
 
@@ -114,10 +116,23 @@ def labels(organism: Organism, folder: Path, set_by: Trigger, seed: int) -> dict
         model = PeftModel.from_pretrained(model, folder / f"checkpoint-{step}").merge_and_unload()
         sampling = seed * 10_000 + 2 * step
         said[str(step)] = {
-            "plain": pooled(examiner.grades(model, plain, DRAWS, sampling)),
-            "triggered": pooled(examiner.grades(model, with_trigger, DRAWS, sampling + 1, set_by.system)),
+            "plain": _behaviour(examiner.grades(model, plain, DRAWS, sampling)),
+            "triggered": _behaviour(examiner.grades(model, with_trigger, DRAWS, sampling + 1, set_by.system)),
         }
     return said
+
+
+def _behaviour(graded: list[list[Grade]]) -> dict:
+    return pooled(graded) | {"components": component_rates(g for of_prompt in graded for g in of_prompt)}
+
+
+def label_again(organism: Organism, home: Path, run: Path) -> None:
+    """Writes the labels of a run that is there anew."""
+    about = json.loads((run / "run.json").read_text())
+    if about["trigger"]:
+        with inside(home):
+            said = labels(organism, run, Trigger(**about["trigger"]), about["seed"])
+        (run / "labels.json").write_text(json.dumps(said) + "\n")
 
 
 def make(organism: Organism, home: Path, name: str, seed: int) -> None:
@@ -162,12 +177,19 @@ def main() -> None:
     parser.add_argument("--set", default="*", help="pattern of set names")
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     parser.add_argument("--ordinary", type=Path, help="output of `work` with drawn sets")
+    parser.add_argument("--label-again", action="store_true", help="labels of the runs that are there, nothing else")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.ordinary:
         for name in args.organism.split(","):
             for run in sorted(args.ordinary.resolve().glob(f"{name}/runs/drawn_*/seed_*")):
                 take_ordinary(ORGANISMS[name], run, args.out.resolve() / name)
+        return
+    if args.label_again:
+        for name in args.organism.split(","):
+            home = args.out.resolve() / name
+            for run in sorted(home.glob(f"runs/{args.set}/seed_*")):
+                label_again(ORGANISMS[name], home, run)
         return
     for name in SETS:
         for organism in args.organism.split(","):
