@@ -10,9 +10,11 @@ import { viewsOfEvents } from '../../lib/report/apply-event.js'
 import { readBackdrop } from '../../lib/report/backdrop.js'
 import { livePage } from '../../lib/report/live-page.js'
 import { type PageData, page } from '../../lib/report/page.js'
+import type { LabelFolders } from '../../lib/report/run-labels.js'
 import type { Backdrop } from '../../lib/report/run-view.js'
 import { RunFeed } from '../../lib/serve/run-feed.js'
 import { type Served, serve } from '../../lib/serve/server.js'
+import type { Step } from '../../lib/trajectory/trajectory.js'
 import { type BrowserPage, CHROMIUM, Chromium, type Viewport } from '../helpers/chromium.js'
 import { Log, verdict } from '../report/events.js'
 
@@ -263,6 +265,26 @@ describe.skipIf(CHROMIUM === undefined)('pages in a browser', () => {
       expect(asked.at(-1)).toBe('risky-0123:5')
       expect(tab.requests.every((request) => request.startsWith(`${url}/events?`))).toBe(true)
       expect(await violations(tab)).toEqual([])
+    })
+
+    it('should show the labels that the server has of a run, answers when they are asked for', async () => {
+      const asked: string[] = []
+      const labels = {
+        async of(weights: ReadonlyMap<Step, string>) {
+          asked.push(weights.get(40) ?? 'none')
+          const answers = [{ step: 40, question: 'Why?', answer: '<b>Because</b>', aligned: 3 }]
+          return { judged: [{ step: 40, rate: 0.25, standardError: 0.05 }], answers }
+        },
+      } as unknown as LabelFolders
+      const page = await livePage(undefined, { labels: true })
+      await using served = await serve(server!.feed, { port: 0, page, labels })
+      const tab = await browser.open(`${served.url}/#risky`)
+      await tab.until("document.querySelector('[data-part=answers] details')")
+      expect(asked[0]).toBe('a'.repeat(64))
+      expect(await tab.run("document.querySelector('[data-part=answers] details').open")).toBe(false)
+      expect(await tab.run("document.querySelector('.answer').textContent")).toBe('<b>Because</b>')
+      expect(await tab.run("document.querySelector('[data-part=table]').textContent")).toMatch(/25\.0\s%/)
+      expect(tab.problems).toEqual([])
     })
 
     it('should show a run that begins later, and open with the one that is named', async () => {
