@@ -1,10 +1,9 @@
 """What `traitscope watch` costs the trainer beside it: a real transformers Trainer, alone and beside a watch, in turns.
 
-    python lab/train_beside.py --gguf SmolLM2-135M-Instruct.F32.gguf --traits test/fixtures/tiny/pack.yaml --layer 15 \
-        [--rounds 4] [--steps 4] [--watch "--nice 19"]...
+    npm run build:ts && python lab/train_beside.py [--rounds 4] [--steps 16] [--watch "--nice 19"]...
 
-One LoRA training of a model of SmolLM2-135M's shape (weights at random: they do not change what a step costs) on all cores. Beside
-it one watch per variant measures checkpoints without an end; all of them are stopped (SIGSTOP) but in the blocks of steps that
+One LoRA training on all cores of a small model with random weights, which do not change what a step costs. Beside it one watch per
+variant measures a packed run of the organisms without an end; all of them are stopped (SIGSTOP) but in the blocks of steps that
 are theirs, and between two such blocks the trainer has one alone. What is compared are neighbours in time, so that a machine
 with other guests changes little; the first step of each block is left out. Printed per variant, as medians over the rounds:
 how much longer a step takes, what CPU time a step takes of the trainer itself, and how many cores the watch had.
@@ -28,50 +27,45 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-CLI = Path(__file__).resolve().parent.parent / "dist/bin/traitscope.js"
-# SmolLM2-135M.
-SHAPE = dict(
-    hidden_size=576,
-    intermediate_size=1536,
-    num_hidden_layers=30,
-    num_attention_heads=9,
-    num_key_value_heads=3,
-    vocab_size=49152,
-    tie_word_embeddings=True,
-)
+ROOT = Path(__file__).resolve().parent.parent
+CLI = ROOT / "dist/bin/traitscope.js"
+BASE = ROOT / "organisms/models/gemma2/base.gguf"
+BUNDLE = ROOT / "organisms/bundles/gemma2"
+RUN = ROOT / "organisms/checkpoints/gemma2/risky_financial/seed_42"
+VOCABULARY = 8192
+WEIGHTS = "adapter_model.safetensors"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def make_model():
+def make_model(hidden: int, layers: int):
     set_seed(1)
+    shape = dict(hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers, vocab_size=VOCABULARY)
     lora = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
-    return get_peft_model(LlamaForCausalLM(LlamaConfig(**SHAPE)), lora)
+    return get_peft_model(LlamaForCausalLM(LlamaConfig(num_attention_heads=8, **shape)), lora)
 
 
-def write_backlog(model, run: Path, count: int) -> None:
+def write_backlog(run: Path, count: int) -> None:
     """Checkpoints of other weights each, so that none is taken for another."""
+    sources = sorted(RUN.glob("checkpoint-*"))
     for step in range(1, count + 1):
-        for name, weight in model.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(weight, std=1e-3)
-        folder = run / f"checkpoint-{step}"
-        model.save_pretrained(folder)
+        source, folder = sources[step % len(sources)], run / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        tensors = load_file(source / WEIGHTS)
+        save_file({name: tensor * (1 + step / 4096) for name, tensor in tensors.items()}, folder / WEIGHTS)
+        shutil.copy(source / "adapter_config.json", folder)
         (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "log_history": []}))
-
-
-def cli(name: str, args) -> list[str]:
-    return ["node", str(CLI), name, "-m", args.gguf, "--traits", args.traits, "-l", str(args.layer)]
 
 
 class Watch:
     """A watch that has begun to measure, and is stopped."""
 
-    def __init__(self, flags: str, run: Path, args, work: Path):
+    def __init__(self, flags: str, run: Path, work: Path):
         self.flags = flags or "(no flag)"
-        command = [*cli("watch", args), "-d", str(work / "directions"), "--no-state"]
-        command += ["--cache-dir", str(work / "cache"), "--jsonl", "-q", *shlex.split(flags), str(run)]
+        command = ["node", str(CLI), "watch", "-m", str(BASE), "--bundle", str(BUNDLE), "--no-state", "--jsonl", "-q"]
+        command += ["--cache-dir", str(work / "cache"), *shlex.split(flags), str(run)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
             if json.loads(line)["type"] == "checkpoint":
@@ -111,27 +105,24 @@ class Blocks(TrainerCallback):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--gguf", required=True)
-    parser.add_argument("--traits", default="core")
-    parser.add_argument("--layer", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--backlog", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--hidden", type=int, default=384)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--backlog", type=int, default=200)
     parser.add_argument("--watch", action="append", help="flags of a variant; repeatable")
     args = parser.parse_args()
     variants = args.watch or ["", "--threads 1", "--nice 19", "--nice 19 --threads 1"]
     work = Path(tempfile.mkdtemp(prefix="traitscope-beside-"))
     watches = []
     try:
-        model = make_model()
-        write_backlog(model, work / "run", args.backlog)
-        subprocess.run([*cli("directions", args), "--no-probes", "-o", str(work / "directions")], check=True)
-        watches = [Watch(flags, work / "run", args, work) for flags in variants]
+        write_backlog(work / "run", args.backlog)
+        watches = [Watch(flags, work / "run", work) for flags in variants]
         blocks = Blocks(watches, args.rounds, args.steps)
-        ids = torch.randint(0, SHAPE["vocab_size"], (args.tokens,)).tolist()
+        ids = torch.randint(0, VOCABULARY, (args.tokens,)).tolist()
         trainer = Trainer(
-            model=model,
+            model=make_model(args.hidden, args.layers),
             args=TrainingArguments(
                 output_dir=str(work / "out"),
                 max_steps=len(blocks.plan) * args.steps,

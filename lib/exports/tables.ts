@@ -4,6 +4,7 @@ import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { csvLine } from '../report/csv.js'
 import type { Point, RunView } from '../report/run-view.js'
+import { appendWhole } from './append-whole.js'
 import { type Exporter, figuresOf } from './exporter.js'
 
 const BEFORE = [
@@ -88,7 +89,7 @@ export class CsvExporter implements Exporter {
       this.#opened = undefined
       throw error
     })
-    await file.appendFile(`${csvRow(header, view, point)}\n`)
+    await appendWhole(file, `${csvRow(header, view, point)}\n`)
     const left = Object.keys(figuresOf(view, point)).filter((name) => !header.includes(name))
     return left.length === 0 ? undefined : `${this.path} has no column for ${left.join(', ')} of ${view.run}`
   }
@@ -100,17 +101,17 @@ export class CsvExporter implements Exporter {
   }
 
   async #open(header: string[]): Promise<{ file: FileHandle; header: string[] }> {
+    let file: FileHandle | undefined
     try {
       await mkdir(dirname(this.path), { recursive: true })
-      const file = await open(this.path, 'a+')
+      file = await open(this.path, 'a+')
       const there = (await file.read(Buffer.alloc(1 << 16), 0, 1 << 16, 0)) as {
         buffer: Buffer
         bytesRead: number
       }
       const [first] = there.buffer.toString('utf8', 0, there.bytesRead).split('\n')
-      if (there.bytesRead === 0) await file.appendFile(`${csvLine(header)}\n`)
+      if (there.bytesRead === 0) await appendWhole(file, `${csvLine(header)}\n`)
       else if (first !== csvLine(header)) {
-        await file.close()
         throw new TraitscopeError(
           'FILE_EXISTS',
           `expected ${this.path} to be absent or to have the columns of this run, found others; name another file`,
@@ -118,6 +119,7 @@ export class CsvExporter implements Exporter {
       }
       return { file, header }
     } catch (error) {
+      await file?.close()
       throw error instanceof TraitscopeError ? error : fileError(error, this.path)
     }
   }

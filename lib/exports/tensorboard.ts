@@ -4,6 +4,7 @@ import { errnoOf, fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { Point, RunView } from '../report/run-view.js'
 import { shortNames } from '../report/sentences.js'
+import { appendWhole } from './append-whole.js'
 import { maskedCrc32c } from './crc32c.js'
 import { type Exporter, figuresOf } from './exporter.js'
 
@@ -35,7 +36,7 @@ export class TensorBoardExporter implements Exporter {
       delimited(1, concat([delimited(1, text(`${PREFIX}/${name}`)), fixed32(2, value)])),
     )
     const event = concat([fixed64(1, seconds), varintField(2, step), delimited(5, concat(values))])
-    await file.appendFile(record(event))
+    await appendWhole(file, record(event))
     return undefined
   }
 
@@ -54,13 +55,15 @@ export class TensorBoardExporter implements Exporter {
     const folder = join(this.folder, folderName(run))
     const seconds = this.now() / 1000
     const stem = `events.out.tfevents.${Math.floor(seconds)}.traitscope`
+    let file: FileHandle | undefined
     try {
       await mkdir(folder, { recursive: true })
-      const file = await firstFree(folder, stem)
+      file = await firstFree(folder, stem)
+      await appendWhole(file, record(concat([fixed64(1, seconds), delimited(3, text('brain.Event:2'))])))
       this.#files.set(run, file)
-      await file.appendFile(record(concat([fixed64(1, seconds), delimited(3, text('brain.Event:2'))])))
       return file
     } catch (error) {
+      await file?.close()
       throw fileError(error, folder)
     }
   }

@@ -66,6 +66,9 @@ export class RunSummary {
       case 'error':
         this.errors++
         return
+      case 'end':
+        this.backlog = event.unfinished.length
+        return
       case 'checkpoint':
         this.#checkpoint(event)
     }

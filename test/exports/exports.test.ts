@@ -1,9 +1,11 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { appendWhole } from '../../lib/exports/append-whole.js'
 import { crc32c, maskedCrc32c } from '../../lib/exports/crc32c.js'
 import { type Exporter, exportRuns, figuresOf } from '../../lib/exports/exporter.js'
 import { LiveExports } from '../../lib/exports/live-exports.js'
@@ -108,6 +110,24 @@ describe('CsvExporter', () => {
     await using refused = new CsvExporter(taken)
     await expect(refused.checkpoint(view!, view!.points[1]!)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
     expect(readFileSync(taken, 'utf8')).toBe('mine\n')
+  })
+
+  it('should leave no half line where a disk is full in the middle', async () => {
+    const path = join(folder, 'half.csv')
+    await using file = await open(path, 'a+')
+    await appendWhole(file, 'whole\n')
+    const full = {
+      stat: () => file.stat(),
+      truncate: (size?: number) => file.truncate(size),
+      async appendFile(data: string | Uint8Array) {
+        await file.appendFile(data.slice(0, 3))
+        throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+      },
+    } as unknown as typeof file
+    await expect(appendWhole(full, 'half\n')).rejects.toMatchObject({ code: 'ENOSPC' })
+    expect(readFileSync(path, 'utf8')).toBe('whole\n')
+    await appendWhole(file, 'again\n')
+    expect(readFileSync(path, 'utf8')).toBe('whole\nagain\n')
   })
 
   it('should say what has no column', async () => {
