@@ -104,6 +104,7 @@ export class NoticesFromFlags implements AsyncDisposable {
       coolDownMs: 1000 * flags.coolDown,
       overdueMs: flags.overdue === undefined ? undefined : 1000 * flags.overdue,
       stateOf,
+      onTrouble: (text) => output.error(text),
       onDelivery: ({ notice, channel, isDelivered, tries, reason }) => {
         if (isDelivered) output.note(`told ${channel}: ${notice.message}`)
         else output.error(`not told ${channel} after ${tries} tries, ${reason}: ${notice.message}`)

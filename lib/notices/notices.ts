@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { TraitscopeError } from '../errors.js'
+import { asTraitscopeError, TraitscopeError } from '../errors.js'
 import type { EventStamp, WatchEvent } from '../events/watch-events.js'
 import { AppendLog } from '../formats/files/append-log.js'
 import { isJsonObject } from '../formats/json/json.js'
@@ -26,12 +26,15 @@ export interface NoticesOptions extends NoticePolicyOptions, Omit<DispatcherOpti
   stateOf?: ((run: string) => Promise<string | undefined>) | undefined
   /** How every delivery ended. */
   onDelivery?: ((delivery: Delivery) => void) | undefined
+  /** A sentence on why it cannot be remembered who was told; it goes on without. */
+  onTrouble?: ((text: string) => void) | undefined
   /** Between two looks at the clock, in ms; default 5000. */
   tickMs?: number | undefined
 }
 
 interface WatchedRun {
   policy: NoticePolicy
+  folder: string | undefined
   told: AppendLog<Told> | undefined
 }
 
@@ -48,7 +51,7 @@ export class Notices implements AsyncDisposable {
     this.#dispatcher = new Dispatcher(channels, {
       ...options,
       onDelivery: (delivery) => {
-        this.#writing = this.#remember(delivery)
+        this.#writing = this.#writing.then(() => this.#remember(delivery))
         options.onDelivery?.(delivery)
       },
     })
@@ -84,25 +87,36 @@ export class Notices implements AsyncDisposable {
 
   async #open(run: string): Promise<WatchedRun> {
     const folder = await this.#options.stateOf?.(run)
-    const told =
-      folder === undefined
-        ? undefined
-        : await AppendLog.open<Told>(join(folder, NOTICES_FILE), {
-            key: ({ kind, channel }) => JSON.stringify([kind, channel]),
-            parse,
-          })
+    const told = folder === undefined ? undefined : await this.#toldIn(folder)
     const alarms = [...(told?.records.values() ?? [])].filter(
       ({ kind, isDelivered }) => kind === 'alarm' && isDelivered,
     )
     const toldOfAlarmAt =
       alarms.length === 0 ? undefined : Math.max(...alarms.map(({ time }) => Date.parse(time)))
-    return { policy: new NoticePolicy(run, this.#options, toldOfAlarmAt), told }
+    return { policy: new NoticePolicy(run, this.#options, toldOfAlarmAt), folder, told }
+  }
+
+  /** Undefined where it cannot be opened, such as on a full disk: people are told all the same. */
+  async #toldIn(folder: string): Promise<AppendLog<Told> | undefined> {
+    try {
+      return await AppendLog.open<Told>(join(folder, NOTICES_FILE), {
+        key: ({ kind, channel }) => JSON.stringify([kind, channel]),
+        parse,
+      })
+    } catch (error) {
+      const { message } = asTraitscopeError(error, `opening ${NOTICES_FILE}`)
+      this.#options.onTrouble?.(`who was told is not remembered, and may be told again: ${message}`)
+      return undefined
+    }
   }
 
   async #remember({ notice, channel, isDelivered }: Delivery): Promise<void> {
-    const { told } = await this.#run(notice.run)
+    const run = await this.#run(notice.run)
+    if (run.folder !== undefined) run.told ??= await this.#toldIn(run.folder)
     // What cannot be remembered is told again by the next watch, which is the lesser evil.
-    await told?.append({ kind: notice.kind, channel, time: notice.time, isDelivered, notice }).catch(() => {})
+    await run.told
+      ?.append({ kind: notice.kind, channel, time: notice.time, isDelivered, notice })
+      .catch(() => {})
   }
 
   async #tick(): Promise<void> {

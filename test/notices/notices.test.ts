@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AlarmState, WatchEvent } from '../../lib/events/watch-events.js'
 import { type Channel, Undelivered } from '../../lib/notices/channel.js'
 import type { Delivery } from '../../lib/notices/dispatcher.js'
@@ -48,6 +48,24 @@ async function watch(events: WatchEvent[], fail = false): Promise<{ got: Notice[
 }
 
 describe('Notices', () => {
+  it('should tell people though it cannot be remembered, and remember it when it can', async () => {
+    const got: Notice[] = []
+    const troubles: string[] = []
+    const channel: Channel = { name: 'test', tries: 1, send: async (notice) => void got.push(notice) }
+    const state = join(folder, 'state')
+    writeFileSync(state, 'in the way of a folder')
+    const options = { stateOf: async () => state, onTrouble: (text: string) => troubles.push(text) }
+    await using notices = new Notices([channel], options)
+    await notices.take(checkpoint('/a', 10, 'raised', '2026-01-01T00:00:00Z'))
+    await vi.waitFor(() => expect(got).toHaveLength(1))
+    expect(troubles[0]).toMatch(/^who was told is not remembered.*notices\.jsonl/)
+    rmSync(state)
+    await notices.take(checkpoint('/a', 20, 'cleared', '2026-01-01T00:00:01Z'))
+    await notices.close()
+    expect(got).toHaveLength(2)
+    expect(readFileSync(join(state, NOTICES_FILE), 'utf8')).toContain('"kind":"cleared"')
+  })
+
   it('should keep the runs of a watch apart', async () => {
     const { got } = await watch([
       checkpoint('/a', 10, 'raised', '2026-01-01T00:00:00Z'),
