@@ -1,4 +1,4 @@
-import { abortedError } from '../errors.js'
+import { abortedError, TraitscopeError } from '../errors.js'
 
 /** How many calls may run at once against somebody else's limit. */
 export interface LimitOptions {
@@ -25,6 +25,8 @@ export class AdaptiveLimit {
   #timer: NodeJS.Timeout | undefined
 
   constructor({ start = 8, most = 64, coolDownMs = 15_000 }: LimitOptions = {}) {
+    if (!(Number.isInteger(most) && most >= 1))
+      throw new TraitscopeError('USAGE', `expected at least one call at once (--judge-calls), found ${most}`)
     this.#most = most
     this.#allowed = Math.min(start, most)
     this.#coolDownMs = coolDownMs

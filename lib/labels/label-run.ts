@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { isAbsolute, join, relative, sep } from 'node:path'
 import { readingRemarks } from '../conditions/reading-remarks.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
@@ -40,7 +40,11 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
   const { out, judge, questions, rule = 'reference', signal } = options
   const strengths = amplifyingStrengths(options.strengths)
   checkSampling({ temperature: 1, ...options.sampling })
+  const { maxFailures = 0 } = options
+  if (!(maxFailures >= 0 && maxFailures <= 1))
+    throw new TraitscopeError('USAGE', `expected a share of failures from 0 to 1, found ${maxFailures}`)
   const { found, todo } = await checkpointsOf(runDir, options)
+  refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
   await refuseLong(model, options)
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw fileError(error, out)
@@ -146,6 +150,19 @@ function checkOf({ judge, check = judge.check }: LabelRunOptions): JudgeCheck | 
   )
 }
 
+/** A trainer's folder is only read, and looks at its checkpoints' dates when it deletes them. */
+export function refuseInside(out: string, folders: readonly string[]): void {
+  const inside = folders.find((folder, i) => {
+    const below = relative(folder, out)
+    return below === '' || (i > 0 && below !== '..' && !below.startsWith(`..${sep}`) && !isAbsolute(below))
+  })
+  if (inside === undefined) return
+  throw new TraitscopeError(
+    'USAGE',
+    `expected a folder for the labels that is none of the trainer's (-o), found ${out} in ${inside}; name another one`,
+  )
+}
+
 /** Grades that are there are by one judge, and so must those be that come. @throws JUDGE */
 function goOnWith(judge: Judge, records: Iterable<JudgementRecord>): void {
   if (judge.identity.kind !== 'endpoint') return
@@ -228,6 +245,8 @@ export function chooseSteps<T extends { step: number }>(
     }
     return checkpoints.filter(({ step }) => steps.includes(step))
   }
+  if (every !== undefined && !(Number.isInteger(every) && every >= 1))
+    throw new TraitscopeError('USAGE', `expected every n-th checkpoint (--every), n from 1, found ${every}`)
   return checkpoints.filter(
     (_, i) => every === undefined || (i + 1) % every === 0 || i === checkpoints.length - 1,
   )

@@ -15,7 +15,7 @@ import { packageVersion } from '../package.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import { plainName } from './fitted-judge.js'
 import { holdSettings } from './label-folder.js'
-import { checkpointsOf } from './label-run.js'
+import { checkpointsOf, refuseInside } from './label-run.js'
 import type { MarginPair, MarginPairs } from './margin-pairs.js'
 import { marginsOf, type PairLogprobs, type StepMargins } from './margins.js'
 
@@ -73,6 +73,7 @@ export async function marginRun(
 ): Promise<RunMargins> {
   const { out, pairs, template, adapterName, domain, signal } = options
   const { found, todo } = await checkpointsOf(runDir, options)
+  refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw fileError(error, out)
   })

@@ -119,6 +119,12 @@ function itemsOf(
   traits: readonly string[],
   promptsPerTrait = Number.POSITIVE_INFINITY,
 ): SteeringItem[] {
+  if (!(promptsPerTrait >= 1)) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected at least one prompt per trait (--prompts-per-trait), found ${promptsPerTrait}`,
+    )
+  }
   const chosen = traits.flatMap((trait) =>
     items.filter((item) => item.trait === trait).slice(0, promptsPerTrait),
   )

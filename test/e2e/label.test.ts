@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readGrades } from '../../lib/labels/grades.js'
+import { chooseSteps } from '../../lib/labels/label-run.js'
 import { packageRoot } from '../../lib/package.js'
 import { schemaErrors } from '../helpers/schemas.js'
 import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
@@ -218,6 +219,12 @@ describe('traitscope label', () => {
   })
 
   it.each([
+    [['--judge-module', JUDGE, '--temperature', '0'], 'draws at temperature 0'],
+    [['--judge-module', JUDGE, '--temperature', '0', '--draws', '1', '--top-p', '0.5'], 'topP does nothing'],
+    [['--judge-module', JUDGE, '--max-failures', '2'], 'from 0 to 1'],
+    [['--judge-url', 'http://127.0.0.1:1/v1', '--judge-name', 'x', '--judge-calls', '0'], '--judge-calls'],
+    [['--judge-module', JUDGE, '-o', TINY_RUN], "none of the trainer's"],
+    [['--judge-module', JUDGE, '-o', join(TINY_RUN, 'checkpoint-60', 'labels')], "none of the trainer's"],
     [['--judge-url', 'http://127.0.0.1:1/v1'], 'needs --judge-name'],
     [[], 'expected one judge'],
     [['--judge-module', JUDGE, '--every', '2'], 'expected --steps or --every'],
@@ -226,5 +233,12 @@ describe('traitscope label', () => {
     const { code, stderr } = await workspace.run(label('usage', ...flags))
     expect(code).toBe(2)
     expect(stderr).toContain(message)
+    expect(existsSync(workspace.path('usage'))).toBe(false)
+  })
+
+  it('should refuse every 0th checkpoint', () => {
+    const steps = [1, 2, 3].map((step) => ({ step }))
+    expect(chooseSteps(steps, { every: 2 })).toEqual([{ step: 2 }, { step: 3 }])
+    expect(() => chooseSteps(steps, { every: 0 })).toThrow('n from 1, found 0')
   })
 })

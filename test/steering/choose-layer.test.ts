@@ -167,6 +167,7 @@ describe('chooseLayer()', () => {
     await expect(choose({ judge, suite: undefined })).rejects.toMatchObject({ code: 'USAGE' })
     const lacking = { ...suite, items: suite.items.filter(({ trait }) => trait !== 'confidence') }
     await expect(choose({ judge, doses: [0.1, 0] })).rejects.toThrow('doses above 0')
+    await expect(choose({ judge, promptsPerTrait: 0 })).rejects.toThrow('at least one prompt per trait')
     await expect(choose({ judge, suite: lacking })).rejects.toThrow('found none for confidence')
   })
 })
