@@ -31,16 +31,16 @@ export class RunGaps {
   }
 
   /**
-   * @param seen all steps that are known to have been there
+   * @param memory knows all steps that have been there
    * @param trainer the save interval and the last step, where the trainer's state says them
    */
   next(
-    seen: readonly number[],
+    memory: { readonly seen: readonly number[] },
     { saveSteps, maxSteps }: { saveSteps: number | undefined; maxSteps: number | undefined },
   ): GapEvent[] {
     const fresh = this.#present.filter((step) => !this.#placed.has(step))
     if (fresh.length === 0) return []
-    const known = [...new Set([...seen, ...this.#present])].sort((a, b) => a - b)
+    const known = [...new Set([...memory.seen, ...this.#present])].sort((a, b) => a - b)
     const every = saveInterval(known, saveSteps, maxSteps)
     if (every === undefined) return []
     for (const step of fresh) this.#placed.add(step)

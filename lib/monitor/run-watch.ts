@@ -152,7 +152,7 @@ export class RunWatch {
     }
     for (const step of look.gone) await this.#gone(step)
     this.#gaps.found(look.steps)
-    for (const gap of this.#gaps.next(journal.memory.seen, this.#look.facts)) await journal.tell(gap)
+    for (const gap of this.#gaps.next(journal.memory, this.#look.facts)) await journal.tell(gap)
     for (const { step, reason } of look.incomplete) await this.#isIncomplete(step, reason)
     for (const { step, error } of look.unreadable) await journal.fail(step, error, this.options.retryMs)
     for (const seen of look.complete) await this.#take(seen)
