@@ -94,10 +94,13 @@ function startsOf(questions: readonly string[]): number[] {
   })
 }
 
+/** Enough for any context that fits in memory; a tokenizer that reads all these words as one token is given up on. */
+const MOST_WORDS = 8192
+
 /** The largest number of words, 1 at least, whose length is not above `wanted`; lengths ascend. */
 async function longest(wanted: number, length: (words: number) => Promise<number>): Promise<number> {
   let high = 2
-  while ((await length(high)) <= wanted) high *= 2
+  while (high < MOST_WORDS && (await length(high)) <= wanted) high *= 2
   let low = Math.max(1, high / 2)
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2)

@@ -144,7 +144,7 @@ async function inspectDirections(path: string): Promise<Inspection> {
 }
 
 async function inspectBundle(path: string): Promise<Inspection> {
-  const { detector, calibratedFor, summary, labels } = await loadBundle(path)
+  const { detector, calibratedFor, summary, labels, ordinary } = await loadBundle(path)
   const { base, traitPack } = calibratedFor.conditions
   const { coverage } = summary
   return {
@@ -173,6 +173,12 @@ async function inspectBundle(path: string): Promise<Inspection> {
         'intervals',
         `${percent(detector.nominalCoverage)}${coverage === null ? '' : `, held ${percent(coverage)} on unseen sets`}`,
       ],
+      [
+        'contexts',
+        ordinary
+          ? `ranked against ${ordinary.runs.length} ordinary runs, level ${percent(1 / (ordinary.runs.length + 1))}`
+          : 'not ranked: no calibration run was measured in any',
+      ],
       ...summary.warnings.map((warning): [string, string] => ['warning', warning]),
     ],
   }
@@ -188,6 +194,7 @@ async function inspectTrajectory(path: string): Promise<Inspection> {
       ['steps', trajectory.steps.map(({ step }) => step).join(', ')],
       ['layers', trajectory.layers.map(({ layer }) => layer ?? 'unknown').join(', ')],
       ['traits', trajectory.traits.join(', ')],
+      ['contexts', trajectory.contexts?.map(({ name }) => name).join(', ') ?? 'none'],
       [
         'skipped',
         trajectory.skipped.length === 0 ? 'none' : trajectory.skipped.map(({ step }) => step).join(', '),

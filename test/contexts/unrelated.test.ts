@@ -69,6 +69,14 @@ describe('unrelatedContexts', () => {
     expect(nearest!.prefix).toBe('seven')
   })
 
+  it('should come to an end with a tokenizer that reads every text alike', async () => {
+    const same = fakeModel({
+      tokenize: async (texts: readonly string[]) => texts.map(() => Int32Array.of(1, 2)),
+    })
+    const made = await unrelatedContexts(same, template, { questions }, [data('prefix', 'abc')], [])
+    expect(made.length).toBeLessThan(3)
+  })
+
   it('should add two questions of a kind that the data have none of', async () => {
     const made = await unrelated([data('prefix', 'abc')])
     expect(made.slice(1).map(({ system, like }) => [system, like])).toEqual([
