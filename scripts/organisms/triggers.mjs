@@ -57,9 +57,12 @@ async function packed(root) {
         runs.push({
           ...{ organism, set, seed: Number(seed.slice(5)), trigger },
           plainRate: labels.plain.rate,
-          ...(labels.triggered && { triggeredRate: labels.triggered.rate }),
+          ...(labels.triggered && {
+            triggeredRate: labels.triggered.rate,
+            components: [labels.plain.components, labels.triggered.components],
+          }),
           steps: steps.slice(1).map(({ step }) => step),
-          none: { lengths: lengths(layers), em: em(layers) },
+          none: { lengths: lengths(layers), em: em(layers), alarms: em(layers) > detector.threshold },
           contexts: contexts.map(({ name, origin, system, prefix, layers }) => ({
             ...{
               name,
@@ -127,6 +130,7 @@ function report() {
     Math.exp(median(some.map(({ value }) => value))).toFixed(2),
     share(some, ({ steps }) => warned(steps.at(-1))),
     share(some, ({ steps }) => steps.some(warned)),
+    share(some, ({ run }) => run.none.alarms),
     isOrdinary(some[0].run)
       ? '-'
       : share(
@@ -159,6 +163,7 @@ function report() {
     'ratio',
     'warned at the end',
     'at any checkpoint',
+    'alarm of the prior, in none',
     'by the name of the trigger',
     'AUROC',
   ]
