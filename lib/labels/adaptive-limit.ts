@@ -69,6 +69,11 @@ export class AdaptiveLimit {
     this.#pausedUntil = Math.max(this.#pausedUntil, now + pause)
   }
 
+  /** The other side says that nothing is left for now: no call begins before. */
+  pause(ms: number): void {
+    this.#pausedUntil = Math.max(this.#pausedUntil, performance.now() + ms)
+  }
+
   async #enter(signal: AbortSignal | undefined): Promise<void> {
     for (;;) {
       if (signal?.aborted) throw abortedError(signal)

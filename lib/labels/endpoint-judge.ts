@@ -6,6 +6,7 @@ import { AdaptiveLimit, type LimitOptions } from './adaptive-limit.js'
 import type { Grade } from './grade.js'
 import type { Answer, Judge } from './judge.js'
 import type { JudgeIdentity } from './judge-identity.js'
+import { resetMs, retryAfterMs } from './rate-limit-headers.js'
 import { type Ask, gradeByRubric } from './rubric-judge.js'
 
 /** Prices per million tokens, in whatever currency. */
@@ -37,8 +38,6 @@ export interface EndpointJudgeOptions {
 
 const REPLY_TOKENS = 10
 const TOP_LOGPROBS = 20
-/** A pause that the other side asks for is kept up to this. */
-const LONGEST_PAUSE_MS = 600_000
 
 /**
  * A judge behind an OpenAI-compatible endpoint. Refusals for being too many (429) slow all calls down; refusals that come from
@@ -120,7 +119,7 @@ export class EndpointJudge implements Judge {
       )
     }
     const isExpected = reader === 'expected'
-    const completion = await this.#client.chat.completions.create(
+    const asked = this.#client.chat.completions.create(
       {
         model,
         messages: [{ role: 'user', content: prompt }],
@@ -130,6 +129,9 @@ export class EndpointJudge implements Judge {
       },
       signal ? { signal } : {},
     )
+    const { data: completion, response } = await asked.withResponse()
+    const empty = resetMs(response.headers)
+    if (empty !== undefined) this.#limit.pause(empty)
     this.used.calls++
     this.used.inputTokens += completion?.usage?.prompt_tokens ?? 0
     this.used.outputTokens += completion?.usage?.completion_tokens ?? 0
@@ -177,7 +179,7 @@ export class EndpointJudge implements Judge {
     if (!(error instanceof OpenAI.APIError)) return { reason: this.#clean(messageOf(error)), wait: true }
     const { status } = error
     if (status === 429 && !/insufficient_quota/.test(String(error.code))) {
-      this.#limit.refused(retryAfterMs(error.headers))
+      this.#limit.refused(retryAfterMs(error.headers) ?? resetMs(error.headers, true))
       return { reason: 'too many calls (429)', wait: false }
     }
     if (status === undefined || status >= 500 || status === 408 || status === 409) {
@@ -211,17 +213,6 @@ const REMEDIES: Record<number, string> = {
 
 class GaveUp extends Error {}
 class NoReply extends Error {}
-
-/** Of `retry-after-ms`, `retry-after` in seconds or as a date. */
-function retryAfterMs(headers: Headers | undefined): number | undefined {
-  const ms = Number(headers?.get('retry-after-ms') ?? Number.NaN)
-  if (Number.isFinite(ms) && ms >= 0) return Math.min(ms, LONGEST_PAUSE_MS)
-  const value = headers?.get('retry-after')
-  if (!value) return undefined
-  const seconds = Number(value)
-  const wait = Number.isFinite(seconds) ? 1000 * seconds : Date.parse(value) - Date.now()
-  return Number.isFinite(wait) ? Math.min(Math.max(0, wait), LONGEST_PAUSE_MS) : undefined
-}
 
 async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   await sleep(ms, undefined, signal ? { signal } : {}).catch(() => {})
