@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join, resolve, sep } from 'node:path'
-import { TraitscopeError } from '../errors.js'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { errnoOf, fileError } from '../formats/files/file-errors.js'
 import { fileNames, listFolder } from '../formats/files/list-folder.js'
 import { checkpointKind } from '../formats/run/checkpoint-folder.js'
@@ -51,11 +51,20 @@ async function holdsSomething(folder: string): Promise<boolean> {
 
 /**
  * Refuses a folder that is no run itself but has some below it, since what comes into them would never be seen from there,
- * and what is no folder. One that does not exist yet is waited for.
+ * and what is no folder. One that does not exist yet, or cannot be read now, is waited for: looks say so.
  *
  * @throws AMBIGUOUS naming the runs; FILE_NOT_FOUND for a file
  */
 export async function refuseParent(folder: string): Promise<void> {
+  try {
+    await refuseOther(folder)
+  } catch (error) {
+    const mayPass = isTraitscopeError(error, 'FILE_ACCESS') || isTraitscopeError(error, 'FILE_VANISHED')
+    if (!mayPass) throw error
+  }
+}
+
+async function refuseOther(folder: string): Promise<void> {
   const found = await stat(folder).catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw fileError(error, folder)

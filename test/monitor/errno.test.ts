@@ -112,6 +112,17 @@ describe('an error of the environment', () => {
     },
   )
 
+  it.each([
+    ['stat', 'ELOOP'],
+    ['readdir', 'EACCES'],
+  ])('should not keep a watch from beginning (%s: %s)', async (operation, code) => {
+    await writeCheckpoint(run, 10, 1)
+    disk.fails = (name, at) => (name === operation && at === run ? errno(code) : undefined)
+    const script = { error: works }
+    const events = await watched([run], { stateDir, idleMs: 400 }, script)
+    expect(story(events)).toEqual(['baseline', 'error', 'checkpoint 10', 'end: idle'])
+  })
+
   it('should give up the log of a run for as long as its disk fails, and lose no event', async () => {
     await writeCheckpoint(run, 10, 1)
     const script = {
