@@ -1,12 +1,15 @@
 """What `traitscope watch` costs the trainer beside it: a real transformers Trainer, alone and beside a watch, in turns.
 
-    npm run build:ts && python lab/train_beside.py [--rounds 4] [--steps 16] [--watch "--nice 19"]...
+    npm run build:ts && python lab/train_beside.py [--rounds 3] [--steps 16] [--watch "--nice 19"]...
 
 One LoRA training on all cores of a small model with random weights, which do not change what a step costs. Beside it one watch per
 variant measures a packed run of the organisms without an end; all of them are stopped (SIGSTOP) but in the blocks of steps that
-are theirs, and between two such blocks the trainer has one alone. What is compared are neighbours in time, so that a machine
-with other guests changes little; the first step of each block is left out. Printed per variant, as medians over the rounds:
-how much longer a step takes, what CPU time a step takes of the trainer itself, and how many cores the watch had.
+are theirs, and between two such blocks the trainer has one alone; the first step of each block is left out. Printed per variant:
+
+- `step time`: (CPU time of trainer and watch) / (CPU time of the trainer) over the variant's steps: how much longer a step takes on
+  cores that the two have for themselves and the trainer fills. Other guests of the machine do not change it.
+- `trainer's CPU`: what CPU time its steps take, as a ratio to the blocks alone: shared caches and memory.
+- `measured`: the ratio of elapsed times to the neighbouring block alone, median over the rounds. Other guests do change it.
 """
 
 from __future__ import annotations
@@ -37,7 +40,6 @@ BUNDLE = ROOT / "organisms/bundles/gemma2"
 RUN = ROOT / "organisms/checkpoints/gemma2/risky_financial/seed_42"
 VOCABULARY = 8192
 WEIGHTS = "adapter_model.safetensors"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def make_model(hidden: int, layers: int):
@@ -75,8 +77,9 @@ class Watch:
         self.process.send_signal(signal.SIGSTOP)
 
     def cpu(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        """Seconds, of all threads."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 class Blocks(TrainerCallback):
@@ -98,18 +101,18 @@ class Blocks(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         wall, cpu = time.perf_counter() - self.begun[0], time.process_time() - self.begun[1]
-        beside = (self.current.cpu() - self.begun[2]) / wall if self.current else 0.0
+        beside = self.current.cpu() - self.begun[2] if self.current else 0.0
         if (state.global_step - 1) % self.steps > 0:
             self.rows.append({"block": self.at - 1, "wall": wall, "cpu": cpu, "beside": beside})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--hidden", type=int, default=384)
-    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--backlog", type=int, default=200)
     parser.add_argument("--watch", action="append", help="flags of a variant; repeatable")
     args = parser.parse_args()
@@ -141,23 +144,22 @@ def main() -> None:
         for watch in watches:
             watch.process.kill()
         shutil.rmtree(work)
-    mean = lambda block, key: statistics.mean(row[key] for row in blocks.rows if row["block"] == block)
+    total = lambda block, key: sum(row[key] for row in blocks.rows if row["block"] == block)
     for index, watch in enumerate(watches):
-        pairs = [(block - 1, block) for block in range(2 * index + 1, len(blocks.plan), 2 * len(watches))]
-        ratios = {key: [mean(beside, key) / mean(alone, key) for alone, beside in pairs] for key in ("wall", "cpu")}
-        print(
-            json.dumps(
-                {
-                    "watch": watch.flags,
-                    "step time": round(statistics.median(ratios["wall"]), 2),
-                    "of rounds": [round(ratio, 2) for ratio in sorted(ratios["wall"])],
-                    "trainer's CPU": round(statistics.median(ratios["cpu"]), 2),
-                    "watch's cores": round(statistics.median([mean(beside, "beside") for _, beside in pairs]), 2),
-                }
-            )
-        )
-    alone = [mean(block, "wall") for block in range(0, len(blocks.plan), 2)]
-    print(json.dumps({"cores": os.cpu_count(), "seconds of a step alone": round(statistics.median(alone), 2)}))
+        mine = range(2 * index + 1, len(blocks.plan), 2 * len(watches))
+        trainer, beside = (sum(total(block, key) for block in mine) for key in ("cpu", "beside"))
+        alone = sum(total(block - 1, "cpu") for block in mine)
+        walls = [total(block, "wall") / total(block - 1, "wall") for block in mine]
+        figures = {
+            "watch": watch.flags,
+            "step time": round((trainer + beside) / trainer, 2),
+            "trainer's CPU": round(trainer / alone, 2),
+            "measured": round(statistics.median(walls), 2),
+            "of rounds": [round(ratio, 2) for ratio in sorted(walls)],
+            "CPU seconds": [round(trainer, 1), round(beside, 1)],
+        }
+        print(json.dumps(figures))
+    print(json.dumps({"cores": os.cpu_count(), "priority of the trainer": os.nice(0)}))
 
 
 if __name__ == "__main__":
