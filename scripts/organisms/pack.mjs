@@ -120,10 +120,11 @@ function everySecondLayer(trajectory) {
   return { ...trajectory, traitscope: short }
 }
 
-/** A fifth of a packed trajectory would be its spread over prompts, which no detector reads. */
+/** Most of a packed trajectory would be its spread over prompts and its means by category, which no detector reads. */
 function withoutSpreads(trajectory) {
-  const layers = trajectory.traitscope.layers.map(({ std, ...layer }) => layer)
-  return { ...trajectory, traitscope: { ...trajectory.traitscope, layers } }
+  const { categories, ...rest } = trajectory.traitscope
+  const layers = rest.layers.map(({ std, categories, ...layer }) => layer)
+  return { ...trajectory, traitscope: { ...rest, layers } }
 }
 
 /** Mean activations at the primary layer only, in float16: otherwise they would take as much room as all the rest. */
