@@ -28,3 +28,14 @@ export function filled(path, blocks) {
 export function fillPage(path, blocks) {
   writeFileSync(path, filled(path, blocks))
 }
+
+/** One place of a page, `<!-- NAME -->` to `<!-- end NAME -->`, with a text of its own. */
+export function fillPlace(path, name, text) {
+  const page = readFileSync(path, 'utf8')
+  const place = new RegExp(`<!-- ${name} -->\\n[\\s\\S]*?<!-- end ${name} -->`)
+  if (!place.test(page)) throw new Error(`${path} has no place ${name}`)
+  writeFileSync(
+    path,
+    page.replace(place, () => `<!-- ${name} -->\n\n${text}\n\n<!-- end ${name} -->`),
+  )
+}

@@ -61,7 +61,7 @@ export function priorOn(organisms, depths, threshold = CUT) {
 }
 
 /** What the other organisms, without the set, say of every checkpoint of the small ones. */
-function doublyHeldOut(prior, organisms) {
+export function doublyHeldOut(prior, organisms) {
   const sets = [...new Set(prior.rows.map(({ dataset }) => dataset))].sort()
   const fold = ({ dataset }) => sets.indexOf(dataset) % FOLDS
   return organisms.flatMap(({ name, rows }, model) => {

@@ -6,7 +6,6 @@
 // above 6 %. Every feature set is fitted by the method's forest and by the recipe on the 36 calibration sets of each organism, and tested
 // on the drawn and the paper's held-out sets. Features are of the block at half depth, where mean states are packed; traits also of
 // all blocks, which is the product. Nothing is chosen. Sets of an organism are drawn with replacement, 95 %; differences are paired.
-import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { auroc } from '../../dist/lib/calibration/metrics.js'
@@ -20,7 +19,7 @@ import { readModels } from '../../dist/lib/evaluation/read-models.js'
 import { readSparseEncoder } from '../../dist/lib/evaluation/sparse-encoder.js'
 import { loadDirections } from '../../dist/lib/index.js'
 import { datasetsBelow } from '../../dist/lib/runs/runs.js'
-import { table } from './fill-page.mjs'
+import { fillPlace, table } from './fill-page.mjs'
 import { ORGANISMS } from './places.mjs'
 
 const SMALL = ['llama', 'mistral', 'qwen2', 'gemma2']
@@ -150,12 +149,4 @@ for (const [group, patterns] of Object.entries(TESTED)) {
 }
 const text = blocks.join('\n').trimEnd()
 console.log(text)
-if (values.page) {
-  const page = readFileSync(values.page, 'utf8')
-  const place = /<!-- recipe -->\n[\s\S]*?<!-- end recipe -->/
-  if (!place.test(page)) throw new Error(`${values.page} has no place for the recipe`)
-  writeFileSync(
-    values.page,
-    page.replace(place, () => `<!-- recipe -->\n\n${text}\n\n<!-- end recipe -->`),
-  )
-}
+if (values.page) fillPlace(values.page, 'recipe', text)

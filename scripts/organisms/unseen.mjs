@@ -1,28 +1,21 @@
 // What the frozen detectors do on the sets that test them once, lab/unseen, and the tables of docs/evaluation.md on it.
 //
-//   node scripts/organisms/unseen.mjs [--runs lab/unseen] [--sets 'drawn_t*'] [--to FILE.json] [--page docs/evaluation.md]
+//   node scripts/organisms/unseen.mjs [--runs lab/unseen] [--sets 'drawn_t*'] [--to FILE.json] [--page docs/evaluation.md --place NAME]
 //
 // Four detectors per organism: the prior alone; pooled with six calibration sets (one run each, three draws of them); pooled with all
 // 36; the base's own 36 alone. Nothing is chosen here: models, constants and thresholds are those of lab/detector-choice.json
 // and lab/prior-choice.json. Every recipe is one run, so runs are the clusters of every interval.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { readingOf } from '../../dist/lib/calibration/contrast-rows.js'
-import { outOfFold } from '../../dist/lib/calibration/cross-validation.js'
-import { fitDetector } from '../../dist/lib/calibration/fit-detector.js'
 import { auroc } from '../../dist/lib/calibration/metrics.js'
 import { probabilityAbove } from '../../dist/lib/detector/label-noise.js'
-import { pooledThreshold } from '../../dist/lib/detector/prior.js'
-import { trajectoryPrior } from '../../dist/lib/detector/prior-detector.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { loadPrior } from '../../dist/lib/index.js'
-import { table } from './fill-page.mjs'
+import { fillPlace, table } from './fill-page.mjs'
+import { CUT, calibrated, predictions, priorAlone, SMALL } from './frozen-detectors.mjs'
 import { UNSEEN } from './places.mjs'
 import { organismRows } from './prior.mjs'
 
-const SMALL = ['llama', 'mistral', 'qwen2', 'gemma2']
-const CUT = 0.06
-const COVERAGE = 0.9
 const FEW = 6
 const DRAWS = 3
 const RESAMPLES = 2000
@@ -33,53 +26,36 @@ const { values } = parseArgs({
     runs: { type: 'string', default: UNSEEN },
     to: { type: 'string' },
     page: { type: 'string' },
+    place: { type: 'string', default: 'unseen' },
     sets: { type: 'string', default: 'drawn_t*' },
   },
 })
 const prior = await loadPrior()
 const organisms = await organismRows(SMALL)
-const tested = await organismRows(SMALL, [values.sets], values.runs)
+const tested = await organismRows(SMALL, values.sets.split(','), values.runs)
 const random = new Mt19937(19)
 const said = { prior: [], own: [], pooled: [] }
 const few = Array.from({ length: DRAWS }, () => [])
 
-for (const [o, { name, runs, rows, directions }] of organisms.entries()) {
+for (const [o, organism] of organisms.entries()) {
+  const { name, rows } = organism
   console.error(name)
-  const others = prior.without(runs[0].trajectory.measurement.conditions.base.fingerprint)
-  const read = readingOf(runs, rows.layers, directions, others.depths)
-  const pool = { prior: others, read }
+  const { runs, rows: test } = tested[o]
   const sets = [...new Set(rows.rows.map(({ dataset }) => dataset))].sort()
-  const source = trajectoryPrior(prior, directions, tested[o].runs[0].trajectory)
-  take(said.prior, name, tested[o].rows, source.detector)
-  for (const kind of ['own', 'pooled']) {
-    const with_ = kind === 'pooled' ? pool : undefined
-    const spec = { model: kind === 'pooled' ? 'pooled' : 'blend', layers: rows.layers }
-    const predictions = await outOfFold(rows, spec, CUT, 'dataset', undefined, with_)
-    const options = { cut: CUT, threshold: CUT, nominalCoverage: COVERAGE, pool: with_ }
-    take(said[kind], name, tested[o].rows, fitDetector(rows, spec, predictions, options))
-  }
+  take(said.prior, name, test, priorAlone(prior, organism, runs[0].trajectory))
+  for (const kind of ['own', 'pooled']) take(said[kind], name, test, await calibrated(kind, prior, organism))
   for (const into of few) {
     const chosen = [...random.permutation(sets.length)].slice(0, FEW).map((i) => sets[i])
     const seed = Math.min(...rows.rows.map((row) => row.seed))
-    const own = {
-      ...rows,
-      rows: rows.rows.filter((row) => chosen.includes(row.dataset) && row.seed === seed),
-    }
-    const spec = { model: 'pooled', layers: rows.layers }
-    const predictions = await outOfFold(own, spec, CUT, 'dataset', undefined, pool)
-    const threshold = pooledThreshold(others, FEW)
-    const options = { cut: CUT, threshold, nominalCoverage: COVERAGE, pool }
-    take(into, name, tested[o].rows, fitDetector(own, spec, predictions, options))
+    const keep = (row) => chosen.includes(row.dataset) && row.seed === seed
+    take(into, name, test, await calibrated('pooled', prior, organism, keep))
   }
 }
 
 /** What a detector says of every unseen checkpoint. */
 function take(into, name, rows, detector) {
-  const features = rows.rows.map((row) =>
-    detector.layers.map((layer) => row.drift[rows.layers.indexOf(layer)]),
-  )
-  for (const [i, { run, label }] of rows.rows.entries()) {
-    const { em, interval } = detector.predict(features[i])
+  for (const { row, em, interval } of predictions(detector, rows)) {
+    const { run, label } = row
     const { rate, standardError } = label.pooled
     into.push({
       ...{ name, run, rate, em },
@@ -245,12 +221,4 @@ const text = [
   }.`,
 ].join('\n')
 console.log(text)
-if (values.page) {
-  const page = readFileSync(values.page, 'utf8')
-  const place = /<!-- unseen -->\n[\s\S]*?<!-- end unseen -->/
-  if (!place.test(page)) throw new Error(`${values.page} has no place for the unseen sets`)
-  writeFileSync(
-    values.page,
-    page.replace(place, () => `<!-- unseen -->\n\n${text}\n\n<!-- end unseen -->`),
-  )
-}
+if (values.page) fillPlace(values.page, values.place, text)
