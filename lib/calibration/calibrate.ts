@@ -174,7 +174,7 @@ function poolOf(
 ): Pool {
   const refusal = priorRefusal(prior, directions)
   if (refusal !== undefined) throw new TraitscopeError('NOT_COMPARABLE', refusal)
-  const read = readingOf(runs, layers, directions, prior.depths)
+  const read = readingOf(runs, layers, directions, prior.depths, prior.traits)
   const fingerprint = runs[0]!.trajectory.measurement!.conditions.base.fingerprint
   return { prior: prior.without(fingerprint).at(cut), read }
 }

@@ -1,6 +1,6 @@
-import { contrastReading, readThrough } from '../detector/contrast.js'
+import { readThrough } from '../detector/contrast.js'
 import type { Prior, PriorRow } from '../detector/prior.js'
-import { contrastLayers } from '../detector/prior-detector.js'
+import { contrastLayers, priorReading } from '../detector/prior-detector.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import type { Rows } from '../runs/rows.js'
@@ -10,6 +10,7 @@ import type { LabelledRun } from '../runs/runs.js'
  * The matrix that a base's drifts are read through in contrast units, see `contrastReading`.
  *
  * @param layers 0-based blocks, ascending, measured in every run
+ * @param traits that are read, in their order; default those of the directions
  * @throws TraitscopeError NOT_COMPARABLE for runs that do not say under which conditions they were measured, or that were
  * measured with other directions, and for depths that no block is near
  */
@@ -18,6 +19,7 @@ export function readingOf(
   layers: readonly number[],
   directions: Directions,
   depths: readonly number[],
+  traits: readonly string[] = directions.traits,
 ): number[][] {
   const [first] = runs
   const measurement = first?.trajectory.measurement
@@ -31,7 +33,8 @@ export function readingOf(
     layer,
     activationNorm: first!.trajectory.layers.find((one) => one.layer === layer)!.step0ActivationNorm,
   }))
-  return contrastReading(depths, measurement.conditions.base.nLayer, contrastLayers(directions, base))
+  const { nLayer } = measurement.conditions.base
+  return priorReading({ depths, traits }, directions, nLayer, contrastLayers(directions, base))
 }
 
 /** Labelled checkpoints of one base as a prior keeps them. */

@@ -72,7 +72,7 @@ export function fitAnswerShares(
   return AnswerSharesModel.fit(
     [...prior.rows.map((row) => row.features), ...features.map((row) => readThrough(read, row))],
     [...prior.rows.map(({ unscored }) => unscored), ...counts],
-    traits.length,
+    prior.traits.length,
     read,
   )
 }

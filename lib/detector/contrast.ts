@@ -22,18 +22,19 @@ const NEAR = 1 / 16
  *
  * @param depths in (0, 1]
  * @param layers ascending
- * @returns one row per depth and trait, one column per layer and trait
+ * @param wanted indices of the traits that are read, in the reader's order; default all
+ * @returns one row per depth and wanted trait, one column per layer and trait
  * @throws TraitscopeError NOT_COMPARABLE for a depth that no measured block is near
  */
 export function contrastReading(
   depths: readonly number[],
   nLayer: number,
   layers: readonly ContrastLayer[],
+  wanted: readonly number[] = [...(layers[0]?.separation.keys() ?? [])],
 ): number[][] {
-  const traits = layers[0]?.separation.length ?? 0
   return depths.flatMap((depth) => {
     const weights = weightsAt(depth, nLayer, layers)
-    return Array.from({ length: traits }, (_, t) =>
+    return wanted.map((t) =>
       layers.flatMap(({ activationNorm, separation }, l) =>
         separation.map((apart, other) => (other === t ? (weights[l]! * activationNorm) / apart : 0)),
       ),

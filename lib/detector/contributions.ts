@@ -1,3 +1,4 @@
+import { isJsonObject } from '../formats/json/json.js'
 import type { Detector } from './detector.js'
 import { RateModel } from './rate-model.js'
 import type { CategoryContribution, Contribution } from './verdict.js'
@@ -13,11 +14,14 @@ const MOST_PARTS = 12
 export class Explainer {
   readonly #model: RateModel
   readonly #traits: readonly string[]
+  /** Indices of the traits that the model looks at. */
+  readonly #read: readonly number[]
   readonly #atRest: number
 
   constructor(detector: Detector) {
     this.#model = RateModel.fromJSON(detector.toJSON().levelModel)
     this.#traits = detector.traits
+    this.#read = traitsRead(this.#model, detector.traits.length)
     this.#atRest = this.#model.predict([detector.layers.flatMap(() => detector.traits.map(() => 0))])[0]!
   }
 
@@ -26,11 +30,11 @@ export class Explainer {
    * @returns largest first; undefined for more traits than can be told apart
    */
   contributions(drift: readonly (readonly number[])[]): Contribution[] | undefined {
-    const parts = this.#traits.map((_, trait) =>
+    const parts = this.#read.map((trait) =>
       drift.flatMap((values) => values.map((value, t) => (t === trait ? value : 0))),
     )
     const values = this.#shapley(parts)
-    return values && largestFirst(values.map((value, t) => ({ trait: this.#traits[t]!, value })))
+    return values && largestFirst(values.map((value, i) => ({ trait: this.#traits[this.#read[i]!]!, value })))
   }
 
   /**
@@ -67,6 +71,16 @@ export class Explainer {
   get atRest(): number {
     return this.#atRest
   }
+}
+
+/** All, but where other bases alone are learned from those that they were measured on. */
+function traitsRead(model: RateModel, traits: number): number[] {
+  const all = Array.from({ length: traits }, (_, t) => t)
+  const reads = model.toJSON().members.map((member) => (isJsonObject(member) ? member.read : undefined))
+  if (!reads.every((read): read is number[][] => Array.isArray(read))) return all
+  return all.filter((t) =>
+    reads.some((read) => read.some((row) => row.some((weight, i) => i % traits === t && weight !== 0))),
+  )
 }
 
 const largestFirst = <One extends { value: number }>(all: One[]): One[] =>

@@ -3,7 +3,7 @@ import { norm } from '../estimators/linalg.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, JsonFields } from '../formats/json/json-fields.js'
 import { percent } from '../percent.js'
-import { type AnswerShares, AnswerSharesModel, breakdownReason } from './answer-shares.js'
+import { type AnswerShares, AnswerSharesModel } from './answer-shares.js'
 import { type DetectorMemory, heldOutErrors, parseMemory } from './memory.js'
 import { NoveltyGuard } from './novelty.js'
 import { PredictionBands } from './prediction-bands.js'
@@ -182,7 +182,7 @@ export class Detector {
         `the drift lies ${novelty.distance.toFixed(1)} standard deviations from every calibration checkpoint (p = ${novelty.pValue.toFixed(3)}): the detector extrapolates`,
       )
     }
-    const breakdown = answers === null ? undefined : breakdownReason(answers)
+    const breakdown = answers === null ? undefined : this.answers!.breakdown(answers)
     if (breakdown !== undefined) reasons.push(breakdown)
     const verdict = alarmed ? 'alarm' : reasons.length > 0 ? 'warn' : 'ok'
     if (this.#isLongest(drift.flat()))

@@ -13,7 +13,7 @@ const COVERAGE = 0.9
 
 /** Whether a prior can speak of what these directions measure, and why not; undefined when it can. */
 export function priorRefusal(prior: Prior, directions: Pick<Directions, 'traits'>): string | undefined {
-  if (prior.traits.join() === directions.traits.join()) return undefined
+  if (prior.traits.every((trait) => directions.traits.includes(trait))) return undefined
   return `the prior knows the traits ${prior.traits.join(', ')}, but the directions are of ${directions.traits.join(', ')}`
 }
 
@@ -33,6 +33,17 @@ export function priorSilence(
     if (isTraitscopeError(cause)) return cause.message
     throw cause
   }
+}
+
+/** The matrix that drifts on these directions are read through: the prior's traits alone, in its order. */
+export function priorReading(
+  { depths, traits }: Pick<Prior, 'depths' | 'traits'>,
+  directions: Pick<Directions, 'traits'>,
+  nLayer: number,
+  layers: readonly ContrastLayer[],
+): number[][] {
+  const wanted = traits.map((trait) => directions.traits.indexOf(trait))
+  return contrastReading(depths, nLayer, layers, wanted)
 }
 
 /** The measured blocks as a prior reads them. */
@@ -64,7 +75,7 @@ export function priorVerdictSource(
   if (refusal !== undefined) throw new TraitscopeError('NOT_COMPARABLE', `${refusal}; measure those`)
   const { fingerprint, nLayer } = measured.conditions.base
   const others = prior.without(fingerprint)
-  const read = contrastReading(others.depths, nLayer, contrastLayers(directions, base))
+  const read = priorReading(others, directions, nLayer, contrastLayers(directions, base))
   const detector = new Detector(
     {
       traits: [...directions.traits],

@@ -89,10 +89,31 @@ describe('a base without a judged run', () => {
     expect(reasons.join('\n')).toMatch(/2 other models \(first, third\)$/m)
   })
 
+  it('should read its own traits among more, and say what they add', () => {
+    const [first, second] = directions.traits as [string, string]
+    const at = [0, 1]
+    const few = new Prior(
+      0.06,
+      0.05,
+      [first, second],
+      prior.depths,
+      prior.models,
+      prior.rows.map((row) => ({ ...row, features: at.map((t) => row.features[t]!) })),
+    )
+    const source = trajectoryPrior(few, directions, unseen[0]!.trajectory)
+    const { last } = judged(source)
+    expect(last.verdict).toBe('alarm')
+    expect(last.contributions!.map(({ trait }) => trait).sort()).toEqual([first, second].sort())
+    // What it does not read does not matter.
+    const drift = source.detector.layers.map(() => directions.traits.map((_, t) => (t < 2 ? 0.05 : 0)))
+    const noisy = drift.map((values) => values.map((value, t) => (t < 2 ? value : 0.3)))
+    expect(source.detector.predict(noisy).em).toBe(source.detector.predict(drift).em)
+  })
+
   it('should be refused for other traits, and for blocks that the prior cannot read', () => {
-    const traits = new Prior(0.06, 0.05, ['a'], prior.depths, prior.models, prior.rows)
+    const traits = new Prior(0.06, 0.05, ['x'], prior.depths, prior.models, prior.rows)
     expect(() => trajectoryPrior(traits, directions, unseen[0]!.trajectory)).toThrow(
-      /knows the traits a, but/,
+      /knows the traits x, but/,
     )
     const deep = new Prior(0.06, 0.05, prior.traits, [0.1], prior.models, prior.rows)
     expect(() => trajectoryPrior(deep, directions, unseen[0]!.trajectory)).toThrow(/a measured block about/)

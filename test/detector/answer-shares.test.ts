@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { AnswerSharesModel, breakdownReason } from '../../lib/detector/answer-shares.js'
+import { AnswerSharesModel } from '../../lib/detector/answer-shares.js'
 
 /** Two layers of two traits; answers fall apart with the square of the drift, to the other side they are refused. */
 const drifts = Array.from({ length: 80 }, (_, i) => {
@@ -35,10 +35,25 @@ describe('AnswerSharesModel', () => {
   })
 
   it('should say what a breakdown is, and nothing where answers can be scored', () => {
-    expect(breakdownReason(model.predict([0, 0, 0, 0]))).toBeUndefined()
-    expect(breakdownReason({ scoreable: 0.28, incoherent: 0.02, refusal: 0.7, code: 0 })).toMatch(
-      /^only about 28.0 % of the answers would be scoreable \(incoherent 2.0 %, refused 70.0 %\): the model breaks down/,
+    expect(model.breakdown(model.predict([0, 0, 0, 0]))).toBeUndefined()
+    const told = (scoreable: number) =>
+      model.breakdown({ scoreable, incoherent: 0.02, refusal: 0.7, code: 0 })
+    expect(told(0.28)).toMatch(
+      /^only about 28.0 % of the answers would be scoreable \(incoherent 2.0 %, refused 70.0 %; the lowest of calibration is 10.0 %\): the model breaks down/,
     )
+    expect(told(0.5)).toBeUndefined()
+  })
+
+  it('should name what falls below every label, but not where all of them are scoreable', () => {
+    const share = (lost: number) => drifts.map(() => ({ incoherent: lost, refusal: 0, code: 0, total: 500 }))
+    const at = (lost: number, scoreable: number) =>
+      AnswerSharesModel.fit(drifts, share(lost), 2)!.breakdown({
+        ...{ scoreable, incoherent: 1 - scoreable, refusal: 0, code: 0 },
+      })
+    expect(at(150, 0.65)).toMatch(/the lowest of calibration is 70.0 %/)
+    expect(at(150, 0.72)).toBeUndefined()
+    expect(at(5, 0.95)).toBeUndefined()
+    expect(at(5, 0.85)).toMatch(/breaks down/)
   })
 
   it('should read drifts in other units through a matrix', () => {

@@ -33,6 +33,14 @@ describe('contrastReading', () => {
     expect(value).toBeCloseTo((0.1 * 20 + 0.2 * 30) / 2 / 2, 12)
   })
 
+  it('should read some of the traits alone, in the order of the reader', () => {
+    expect(contrastReading([0.5], 4, layers(1), [1])).toEqual([[0, 4]])
+    expect(contrastReading([0.5], 4, layers(1), [1, 0])).toEqual([
+      [0, 4],
+      [10, 0],
+    ])
+  })
+
   it('should read every depth, side by side', () => {
     expect(contrastReading([0.5, 0.75], 4, layers(1, 2))).toEqual([
       [10, 0, 0, 0],

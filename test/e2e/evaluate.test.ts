@@ -48,7 +48,7 @@ describe('traitscope evaluate', () => {
     const evaluation = JSON.parse(stdout)
     const { pooled, single, models } = evaluation
     expect(JSON.parse(readFileSync(`${out}/evaluation.json`, 'utf8'))).toEqual(evaluation)
-    expect(pooled.results).toHaveLength(1 + 6)
+    expect(pooled.results).toHaveLength(1 + 8)
     expect(pooled.results[0]).toMatchObject({ features: 'traitscope', regressor: 'calibrated' })
     expect(pooled.results[0].figures[0].coverage).toBeGreaterThan(0.7)
     expect(models[0].detector.layers.length).toBeGreaterThan(0)
