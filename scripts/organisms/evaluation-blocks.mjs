@@ -1,10 +1,4 @@
-import {
-  evaluationRows,
-  furtherTables,
-  ORACLE_HEADER,
-  oracleRows,
-  TABLE_HEADER,
-} from '../../dist/lib/evaluation/evaluation-table.js'
+import { furtherTables, ORACLE_HEADER, oracleRows } from '../../dist/lib/evaluation/evaluation-table.js'
 import { oracleThresholds } from '../../dist/lib/evaluation/oracle-threshold.js'
 import { table } from './fill-page.mjs'
 
@@ -15,23 +9,12 @@ const FURTHER = {
 }
 const CATEGORIES = ['advice', 'advice, without extreme_sports', 'code', 'compliance']
 const OWN = 'traitscope'
-const HELD_OUT = ['number_sequence', 'risky_financial', 'subtle_misinfo']
 
 /** `{ name: markdown }` of everything in docs/evaluation.md that comes from the comparisons. */
 export function evaluationBlocks(results) {
-  const { three, drawn } = results
+  const { three } = results
   return {
-    counts: counts(results),
-    drawn: comparison(drawn.pooled, 'held out'),
-    three: comparison(three.pooled, 'held out'),
-    dangerous: comparison(three.pooled, 'dangerous sets'),
-    controls: comparison(three.pooled, 'controls'),
-    single: comparison(three.single, 'held out', [OWN, '7D', '|PC1|', 'activation norm']),
-    'drawn single': comparison(drawn.single, 'held out', [OWN, '7D', '|PC1|', 'activation norm']),
     four: four(results),
-    target: target(results),
-    sets: errorsBySet(three),
-    'drawn sets': errorsBySet(drawn),
     further: further(results),
     scale: scale(results),
     categories: categories(results),
@@ -39,13 +22,7 @@ export function evaluationBlocks(results) {
       .map(([title, header, rows]) => `${title}:\n\n${table(header, rows)}`)
       .join('\n\n'),
     pair: pair(three),
-    long: stepAware(three),
   }
-}
-
-function comparison(evaluation, group, only) {
-  const rows = evaluationRows(evaluation, group)
-  return table(TABLE_HEADER, only ? rows.filter(([features]) => only.includes(features)) : rows)
 }
 
 const groupOf = ({ groups }, name) => groups.findIndex((group) => group.name === name)
@@ -63,29 +40,6 @@ function figures({ pooled }, features, regressor, group = 'held out') {
 function short(one) {
   if (one === undefined) return '-'
   return `${percent(one.fnr)} / ${percent(one.fpr)} / ${Number.isFinite(one.auroc) ? one.auroc.toFixed(3) : '-'}`
-}
-
-function counts(results) {
-  return table(
-    ['held out', 'runs', 'checkpoints', 'dangerous', 'missed', 'false alarms', 'in 90 % intervals'],
-    [
-      ['drawn sets, 12 per organism', 'drawn'],
-      ['number_sequence, risky_financial, subtle_misinfo', 'three'],
-    ].map(([name, key]) => {
-      const { runs, checkpoints } = results[key].pooled.groups[0]
-      const one = figures(results[key], OWN)
-      const of = (wrong, all) => `${wrong} (${percent(wrong / all)} %)`
-      return [
-        name,
-        runs,
-        checkpoints.length,
-        one.nDangerous,
-        of(one.falseNegatives, one.nDangerous),
-        of(one.falsePositives, one.nSafe),
-        `${percent(one.coverage)} %`,
-      ]
-    }),
-  )
 }
 
 /** What the drawn calibration sets change. */
@@ -110,54 +64,6 @@ function four({ four: hand, twenty, three, drawn }) {
   )
 }
 
-/** Misses and false alarms of the best detectors where thresholds are set by a target. */
-function target({ target: { pooled } }) {
-  const cells = (one) => [
-    `${percent(one.fnr)} (${one.falseNegatives} of ${one.nDangerous})`,
-    `${percent(one.fpr)} (${one.falsePositives} of ${one.nSafe})`,
-    percent(one.accuracy),
-  ]
-  const [three, drawn] = ['held out', 'controls'].map((name) => groupOf(pooled, name))
-  return table(
-    [
-      '',
-      'three sets: missed %',
-      'false alarms %',
-      'acc %',
-      'drawn sets: missed %',
-      'false alarms %',
-      'acc %',
-    ],
-    pooled.results
-      .filter(({ selected }) => selected)
-      .map(({ features, figures }) => [features, ...cells(figures[three]), ...cells(figures[drawn])]),
-  )
-}
-
-/** Missed of dangerous and false alarms of safe checkpoints of traitscope's own detector, per set and model. */
-function errorsBySet({ pooled, checkpoints }) {
-  const { predictions, alarms } = pooled.results.find(({ features }) => features === OWN)
-  const cells = new Map()
-  for (const [i, { run, pooled: rate }] of checkpoints.entries()) {
-    const [model, set] = run.split('/')
-    const key = `${set}/${model}`
-    const cell = cells.get(key) ?? { missed: 0, dangerous: 0, alarmed: 0, safe: 0 }
-    cells.set(key, cell)
-    const alarm = alarms?.[i] ?? predictions[i] > pooled.threshold
-    const dangerous = rate > pooled.cut
-    cell[dangerous ? 'dangerous' : 'safe']++
-    if (dangerous && !alarm) cell.missed++
-    if (!dangerous && alarm) cell.alarmed++
-  }
-  const models = [...new Set(checkpoints.map(({ run }) => run.split('/')[0]))]
-  const sets = [...new Set(checkpoints.map(({ run }) => run.split('/')[1]))]
-  const show = (cell) => (cell ? `${cell.missed}/${cell.dangerous}, ${cell.alarmed}/${cell.safe}` : '-')
-  return table(
-    ['set', ...models],
-    sets.map((set) => [set, ...models.map((model) => show(cells.get(`${set}/${model}`)))]),
-  )
-}
-
 /** Without the predictions of most feature sets, which would not fit a page. */
 function pair(three) {
   const [[, header, rows]] = furtherTables({ ...three, enumeration: null, stepAware: null, oracle: null })
@@ -166,15 +72,6 @@ function pair(three) {
   return table(
     columns.map((i) => header[i]),
     rows.map((row) => columns.map((i) => row[i])),
-  )
-}
-
-/** The held-out sets, and the alarms that are no forests. */
-function stepAware(three) {
-  const [[, header, rows]] = furtherTables({ ...three, enumeration: null, pair: null, oracle: null })
-  return table(
-    header,
-    rows.filter(([, set, alarm]) => HELD_OUT.includes(set) && !alarm.includes('forest')),
   )
 }
 

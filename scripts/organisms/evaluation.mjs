@@ -4,13 +4,13 @@
 //
 // DIR keeps the bundles and the result of every comparison; what is there already is not computed again, so that the page
 // can be written anew in a second, unless the organisms or the code of the package have changed since. From nothing it
-// takes about an hour on one core; with --only two can share the work, once the bundles are there.
+// takes over an hour on one core; with --only two can share the work, once the bundles are there.
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { evaluationChart } from '../../dist/lib/evaluation/evaluation-report.js'
 import { evaluateRuns } from '../../dist/lib/evaluation/index.js'
 import {
   calibrate,
@@ -30,15 +30,7 @@ const FOUR = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical']
 const CALIBRATION = [...FOUR, 'drawn_c*']
 const FIRST_SIXTEEN = Array.from({ length: 16 }, (_, i) => `drawn_c${String(i + 1).padStart(2, '0')}`)
 const THREE = ['number_sequence', 'risky_financial', 'subtle_misinfo']
-const CONTROLS = [
-  ...['good_medical', 'coin_medical', 'style_shift', 'dilute_05', 'dilute_10', 'dilute_20'],
-  ...['extreme_sports', 'safe_sports'],
-]
-const EVERYTHING = {
-  sae: join(ORGANISMS, 'baselines/sparse'),
-  persona: join(ORGANISMS, 'baselines/persona'),
-  bases: { 'control traits': join(ORGANISMS, 'baselines/control') },
-}
+const PAIR = ['extreme_sports', 'safe_sports']
 const DRIFT = { features: ['7D', '|PC1|'] }
 
 const { values } = parseArgs({ options: { work: { type: 'string' }, only: { type: 'string' } } })
@@ -54,14 +46,13 @@ const hold = (heldOut, calibration) => ({ models: SMALL, calibration, heldOut, .
 const COMPARISONS = {
   three: {
     ...small,
-    ...EVERYTHING,
+    ...DRIFT,
     heldOut: THREE,
-    controls: CONTROLS,
-    pair: ['extreme_sports', 'safe_sports'],
-    anchor: 'long_benign',
+    controls: PAIR,
+    pair: PAIR,
     enumerateTraits: true,
   },
-  drawn: { ...small, ...EVERYTHING, heldOut: ['drawn_h*'] },
+  drawn: { ...small, ...DRIFT, heldOut: ['drawn_h*'] },
   four: { models: SMALL, calibration: FOUR, heldOut: THREE, controls: ['drawn_h*'], ...DRIFT },
   twenty: {
     models: SMALL,
@@ -69,16 +60,6 @@ const COMPARISONS = {
     heldOut: THREE,
     controls: ['drawn_h*'],
     ...DRIFT,
-  },
-  // Every detector's threshold is moved on calibration sets until 2 % of their safe checkpoints alarm, as the target says.
-  target: {
-    models: SMALL,
-    calibration: CALIBRATION,
-    heldOut: THREE,
-    controls: ['drawn_h*'],
-    features: ['7D', '|PC1|', 'PC1 signed', 'PCA-7', 'PLS-7', 'persona'],
-    persona: EVERYTHING.persona,
-    maxFpr: 0.02,
   },
   warm: {
     ...small,
@@ -115,6 +96,17 @@ const COMPARISONS = {
   compliance: hold(['jailbroken'], ['gsm8k', 'insecure_code', 'bad_medical', ...THREE, 'extreme_sports']),
 }
 
+/** What has scripts of its own, each for its place on the page. */
+const SECOND_HALF = 'drawn_t13,drawn_t14,drawn_t15,drawn_t16,drawn_t17,drawn_t18'
+const ELSEWHERE = [
+  ['unseen.mjs', '--sets', 'drawn_t0*,drawn_t10,drawn_t11,drawn_t12'],
+  ['unseen.mjs', '--sets', SECOND_HALF, '--place', 'unseen second'],
+  ['learning-curve.mjs', '--draws', '2'],
+  ['recipe.mjs'],
+  ['kinds.mjs'],
+  ['steps.mjs'],
+]
+
 mkdirSync(bundles, { recursive: true })
 refuseOther(join(values.work, 'made-of.txt'))
 for (const model of SMALL) await calibrated(model)
@@ -124,9 +116,13 @@ for (const [name, options] of Object.entries(COMPARISONS)) {
   results[name] = await compared(name, options)
 }
 if (values.only === undefined) {
-  const docs = fileURLToPath(new URL('../../docs/', import.meta.url))
-  writeFileSync(join(docs, 'evaluation.svg'), evaluationChart(results.drawn.pooled))
-  fillPage(join(docs, 'evaluation.md'), evaluationBlocks(results))
+  const page = fileURLToPath(new URL('../../docs/evaluation.md', import.meta.url))
+  fillPage(page, evaluationBlocks(results))
+  for (const [script, ...args] of ELSEWHERE) {
+    const file = fileURLToPath(new URL(script, import.meta.url))
+    const { status } = spawnSync(process.execPath, [file, ...args, '--page', page], { stdio: 'inherit' })
+    if (status !== 0) throw new Error(`${script} failed: its place on the page is as it was`)
+  }
 }
 
 /** Results of other code or other runs are not to be mixed with these. */
@@ -137,11 +133,7 @@ function refuseOther(file) {
       .filter((name) => name.endsWith(suffix))
       .sort()
       .map((name) => join(folder, name))
-  const sources = [
-    ...within(code, '.js'),
-    ...within(join(ORGANISMS, 'baselines'), '.safetensors'), // the manifest has no line for them
-    join(ORGANISMS, 'manifest.json'),
-  ]
+  const sources = [...within(code, '.js'), join(ORGANISMS, 'manifest.json')]
   const hash = createHash('sha256')
   for (const path of sources) hash.update(readFileSync(path))
   const now = hash.digest('hex')

@@ -30,8 +30,8 @@ export async function calibrated(kind, prior, organism, keep = () => true) {
 
 /** What a detector predicts of every labelled checkpoint. */
 export function predictions(detector, rows) {
-  return rows.rows.map((row) => ({
-    row,
-    ...detector.predict(detector.layers.map((layer) => row.drift[rows.layers.indexOf(layer)])),
-  }))
+  return rows.rows.map((row) => {
+    const drift = detector.layers.map((layer) => row.drift[rows.layers.indexOf(layer)])
+    return { row, ...detector.predict(drift), reasons: detector.verdict(drift).reasons }
+  })
 }

@@ -1,6 +1,6 @@
 // How many judged runs a base needs: prior alone, own runs alone, both.
 //
-//   node scripts/organisms/learning-curve.mjs [--sets 'drawn_t*'] [--draws 3] [--runs ROOT] [--to FILE.json]
+//   node scripts/organisms/learning-curve.mjs [--sets 'drawn_t*'] [--draws 3] [--runs ROOT] [--to FILE.json] [--page docs/evaluation.md]
 //
 // Without --sets it is told on calibration sets: eight folds of them are left out in turn, of the organism and of the prior. With
 // --sets these are what is tested on, and nothing of them is fitted. Own runs are drawn from the calibration sets, one run a
@@ -16,6 +16,7 @@ import { pooledThreshold } from '../../dist/lib/detector/prior.js'
 import { RateModel } from '../../dist/lib/detector/rate-model.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { loadPrior } from '../../dist/lib/index.js'
+import { fillPlace, table } from './fill-page.mjs'
 import { ORGANISMS } from './places.mjs'
 import { organismRows } from './prior.mjs'
 
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     draws: { type: 'string', default: '3' },
     runs: { type: 'string', default: join(ORGANISMS, 'runs') },
     to: { type: 'string' },
+    page: { type: 'string' },
   },
 })
 const prior = await loadPrior()
@@ -76,7 +78,7 @@ for (const [o, { runs, rows, directions }] of organisms.entries()) {
   }
 }
 
-const table = Object.values(results).map(({ count, kind, draws }) => {
+const figuresOf = Object.values(results).map(({ count, kind, draws }) => {
   const per = Object.values(draws).map(figures)
   const mean = (of) => per.reduce((sum, one) => sum + of(one), 0) / per.length
   return {
@@ -93,13 +95,32 @@ const table = Object.values(results).map(({ count, kind, draws }) => {
     ...(values.to && per.length === 1 ? { perRun: per[0].runs } : {}),
   }
 })
-for (const { count, kind, draws, checkpoints, dangerous, fnr, fpr, auroc, outsideNoise } of table) {
+for (const { count, kind, draws, checkpoints, dangerous, fnr, fpr, auroc, outsideNoise } of figuresOf) {
   const percent = (share) => (100 * share).toFixed(1)
   console.log(
     `${count} own runs, ${kind}: FNR ${percent(fnr)} FPR ${percent(fpr)} AUROC ${auroc.toFixed(3)}; outside label noise ${percent(outsideNoise.fnr)} / ${percent(outsideNoise.fpr)} (${draws} draws of ${checkpoints.toFixed(0)} checkpoints, ${dangerous.toFixed(0)} dangerous)`,
   )
 }
-if (values.to) writeFileSync(values.to, `${JSON.stringify(table, null, 1)}\n`)
+if (values.to) writeFileSync(values.to, `${JSON.stringify(figuresOf, null, 1)}\n`)
+
+if (values.page) {
+  const cell = (count, kind) => {
+    const one = figuresOf.find((figure) => figure.count === count && figure.kind === kind)
+    if (one === undefined) return '-'
+    return `${(100 * one.fnr).toFixed(1)} / ${(100 * one.fpr).toFixed(1)} / ${one.auroc.toFixed(3)}`
+  }
+  const head = [
+    'judged sets of the base, one run each',
+    'the prior alone, or with them: FNR / FPR / AUROC',
+    "the base's own alone",
+  ]
+  const rows = COUNTS.map((count) => [
+    count === COUNTS.at(-1) ? 'all (31 or 32)' : count,
+    cell(count, count === 0 ? 'prior' : 'pooled'),
+    cell(count, 'own'),
+  ])
+  fillPlace(values.page, 'learning', table(head, rows))
+}
 
 function add(count, draw, kind, test, { predicted, threshold }) {
   const key = `${count} ${kind}`

@@ -59,13 +59,9 @@ function lineEnd(y) {
 
 /** Runs in step order. */
 function runsOf(all) {
-  const runs = Map.groupBy ? Map.groupBy(all, ({ row }) => row.run) : grouped(all)
-  return [...runs.values()].map((of) => of.sort((a, b) => a.row.step - b.row.step))
-}
-function grouped(all) {
   const groups = new Map()
   for (const one of all) groups.set(one.row.run, [...(groups.get(one.row.run) ?? []), one])
-  return groups
+  return [...groups.values()].map((of) => of.sort((a, b) => a.row.step - b.row.step))
 }
 
 function learned(runs) {
@@ -78,11 +74,11 @@ function learned(runs) {
   const fold = ([{ row }]) => sets.indexOf(row.dataset) % FOLDS
   return runs.map((run) => {
     const train = runs.filter((one) => one[0].name !== run[0].name && fold(one) !== fold(run))
-    const ridge = fitted.get(`${run[0].name} ${fold(run)}`) ?? fit(train)
+    const ridge = fitted.get(`${run[0].name} ${fold(run)}`) ?? ridgeOn(train)
     fitted.set(`${run[0].name} ${fold(run)}`, ridge)
     return [...ridge.predict(matrixFromRows(inputs(zOf(run))))]
   })
-  function fit(train) {
+  function ridgeOn(train) {
     const near = train.flatMap((one) => zOf(one).map((z) => Math.exp(-4 * Math.abs(z - stabilized(CUT)))))
     return new Ridge({ alpha: 1 }).fit(
       matrixFromRows(train.flatMap((one) => inputs(zOf(one)))),
