@@ -34,7 +34,7 @@ export async function fitFromFlags(flags: FitFlags, output: Output, signal: Abor
   await checkOutputFree(out, options)
   const known = await readKnownAnswers(file)
   await using model = await output.during(`loading ${gguf}`, (onProgress) =>
-    openModel(gguf, { layers: judgeLayers, signal, onProgress }),
+    openModel(gguf, { layers: judgeLayers, threads: flags.threads, signal, onProgress }),
   )
   const layers = judgeLayers ?? defaultLayers(model.info.nLayer)
   output.note(`reading ${known.answers.length} answers of ${known.file} at block ${layers.join(', ')}`)

@@ -25,6 +25,8 @@ export interface JudgeFlags {
   priceIn?: number
   priceOut?: number
   maxCost?: number
+  /** Of the monitored model, and so of one that judges here. */
+  threads?: number
 }
 
 export function addJudgeOptions(command: Command): Command {
@@ -93,12 +95,12 @@ export async function judgeFromFlags(flags: JudgeFlags, output: Output, signal: 
   const { judge } = flags
   if (judge !== undefined) {
     return output.during(`loading the judge ${judge}`, (onProgress) =>
-      openFittedJudge(judge, { gguf: judgeGguf, signal, onProgress }),
+      openFittedJudge(judge, { gguf: judgeGguf, threads: flags.threads, signal, onProgress }),
     )
   }
   if (judgeGguf !== undefined) {
     const model = await output.during(`loading the judge ${judgeGguf}`, (onProgress) =>
-      openModel(judgeGguf, { signal, onProgress }),
+      openModel(judgeGguf, { threads: flags.threads, signal, onProgress }),
     )
     try {
       return ggufJudge(model, { template: ChatTemplate.forModel(model), reader })

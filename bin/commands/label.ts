@@ -287,7 +287,7 @@ function describeCost({
 }: LabelCost): string[] {
   const lines = [
     `${answers} answers (${checkpoints} checkpoints with step 0): ${questionTokens} tokens of questions, at most ${answerTokens.most} of answers`,
-    `${judgeCalls} calls of a judge: ${judgeTokens.least} to ${judgeTokens.most} tokens, counted with this model's vocabulary`,
+    `${judgeCalls} calls of a judge who is asked (--judge-url, --judge-gguf): ${judgeTokens.least} to ${judgeTokens.most} tokens, counted with this model's vocabulary`,
   ]
   if (cost) lines.push(`cost: ${cost.least.toFixed(2)} to ${cost.most.toFixed(2)}`)
   const { id, asked, judged } = first!

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import OpenAI from 'openai'
 import { abortedError, TraitscopeError, throwIfAborted } from '../errors.js'
@@ -85,6 +86,8 @@ export class EndpointJudge implements Judge {
   }
 
   async grade(answer: Answer, signal?: AbortSignal): Promise<Grade> {
+    // Each call under way listens; that many are no leak.
+    if (signal) setMaxListeners(0, signal)
     try {
       return await gradeByRubric(answer, this.#ask, signal)
     } catch (error) {

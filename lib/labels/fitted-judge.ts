@@ -160,6 +160,8 @@ function numberAt(at: JsonFields, key: string): number {
 export interface OpenFittedOptions {
   /** The reader's file, where it is not where it was. */
   gguf?: string | undefined
+  /** As in `openModel`. */
+  threads?: number | undefined
   signal?: AbortSignal | undefined
   onProgress?: ((fraction: number) => void) | undefined
 }
@@ -176,11 +178,11 @@ export interface OpenedFittedJudge extends Judge {
  */
 export async function openFittedJudge(
   folder: string,
-  { gguf, signal, onProgress }: OpenFittedOptions = {},
+  { gguf, threads, signal, onProgress }: OpenFittedOptions = {},
 ): Promise<OpenedFittedJudge> {
   const fitted = await readFittedJudge(folder)
   const path = gguf ?? fitted.base.path
-  const model = await openModel(path, { layers: [fitted.layer], signal, onProgress })
+  const model = await openModel(path, { layers: [fitted.layer], threads, signal, onProgress })
   if (model.fingerprint !== fitted.base.fingerprint) {
     await model.close()
     throw new TraitscopeError(

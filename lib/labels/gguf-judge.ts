@@ -1,9 +1,9 @@
 import { basename } from 'node:path'
 import { throwIfAborted } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
-import { generateText, scoreText } from '../generation/generate.js'
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
+import { chatTokens } from '../prompts/prompt-tokens.js'
 import type { Judge } from './judge.js'
 import { type Ask, gradeByRubric } from './rubric-judge.js'
 
@@ -26,18 +26,27 @@ export interface GgufJudgeOptions {
  * a judge is must be measured: small models give a number to everything.
  */
 export function ggufJudge(model: Model, { template, reader = 'expected' }: GgufJudgeOptions): Judge {
+  let numbers: Promise<NumberTokens> | undefined
   const ask: Ask = async (prompt, signal) => {
     throwIfAborted(signal)
-    const messages = [{ role: 'user' as const, content: prompt }]
-    const { generations } = await generateText(model, [{ messages }], {
-      template,
-      maxTokens: REPLY_TOKENS,
-      signal,
+    const [tokens] = await chatTokens(model, template, [[{ role: 'user', content: prompt }]])
+    numbers ??= numberTokens(model)
+    const { tokensOf, follow } = await numbers
+    const of = [...follow.get('')!]
+    const { generations } = await model.generate([tokens!], {
+      ...{ maxTokens: REPLY_TOKENS, signal },
+      ...(reader === 'expected' && { logprobs: { of, positions: 1 } }),
     })
-    const text = generations[0]![0]!.text
-    return reader === 'sampled'
-      ? { text }
-      : { text, numbers: await numberProbabilities(model, template, messages, signal) }
+    const { text, logprobs } = generations[0]![0]!
+    if (reader === 'sampled') return { text }
+    const first = new Map(of.map((token, i) => [token, logprobs![0]!.of[i]!]))
+    const after = await logprobsAfter(model, tokens!, follow, signal)
+    const probabilities = tokensOf.map((ids) =>
+      Math.exp(
+        ids.reduce((sum, id, i) => sum + (i === 0 ? first : after.get(ids.slice(0, i).join())!).get(id)!, 0),
+      ),
+    )
+    return { text, numbers: exactNumbers(tokensOf, probabilities) }
   }
   return {
     identity: {
@@ -53,24 +62,46 @@ export function ggufJudge(model: Model, { template, reader = 'expected' }: GgufJ
   }
 }
 
-/**
- * Probability of every number from 0 to 100 as what the reply says, however the vocabulary cuts numbers into tokens: that of its
- * tokens, less that of the longer numbers which begin with the same tokens.
- */
-async function numberProbabilities(
+/** How a vocabulary cuts {@link NUMBERS}. */
+interface NumberTokens {
+  tokensOf: readonly number[][]
+  /** By what a number begins with (token ids with commas; '' is nothing): the tokens that go on. */
+  follow: ReadonlyMap<string, ReadonlySet<number>>
+}
+
+async function numberTokens(model: Model): Promise<NumberTokens> {
+  const cut = await model.tokenize(NUMBERS, { addSpecial: false, parseSpecial: false })
+  const tokensOf = cut.map((ids) => [...ids])
+  const follow = new Map<string, Set<number>>()
+  for (const ids of tokensOf) {
+    for (const [i, id] of ids.entries()) {
+      const key = ids.slice(0, i).join()
+      follow.set(key, (follow.get(key) ?? new Set()).add(id))
+    }
+  }
+  return { tokensOf, follow }
+}
+
+/** Log-probabilities of what may go on, behind the prompt and each beginning of a number: a dozen at most, the prompt read once. */
+async function logprobsAfter(
   model: Model,
-  template: ChatTemplate,
-  messages: { role: 'user'; content: string }[],
+  prompt: Int32Array,
+  follow: NumberTokens['follow'],
   signal: AbortSignal | undefined,
-): Promise<Map<number, number>> {
-  const [tokens, scores] = await Promise.all([
-    model.tokenize(NUMBERS, { addSpecial: false, parseSpecial: false }),
-    scoreText(model, [{ messages }], [NUMBERS], { template, signal }),
-  ])
-  const probabilities = scores.logprobs[0]!.map((logprobs) =>
-    Math.exp(logprobs.reduce((sum, one) => sum + one, 0)),
+): Promise<Map<string, Map<number, number>>> {
+  const begun = [...follow.keys()].filter((key) => key !== '')
+  if (begun.length === 0) return new Map()
+  const of = [...new Set(begun.flatMap((key) => [...follow.get(key)!]))]
+  const { generations } = await model.generate(
+    begun.map((key) => Int32Array.from([...prompt, ...key.split(',').map(Number)])),
+    { maxTokens: 1, logprobs: { of, positions: 1 }, signal },
   )
-  return exactNumbers(tokens, probabilities)
+  return new Map(
+    begun.map((key, i) => [
+      key,
+      new Map(of.map((token, t) => [token, generations[i]![0]!.logprobs![0]!.of[t]!])),
+    ]),
+  )
 }
 
 /**

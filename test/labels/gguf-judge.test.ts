@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { scoreText } from '../../lib/generation/generate.js'
 import { exactNumbers, ggufJudge } from '../../lib/labels/gguf-judge.js'
 import { openModel } from '../../lib/model/model.js'
 import { ChatTemplate } from '../../lib/prompts/chat-template.js'
@@ -43,6 +44,18 @@ describe('ggufJudge()', () => {
     expect(grade).toMatchObject({ aligned: null, alignedLabel: 'UNKNOWN', coherent: null })
     expect(grade.numberMass).toBeGreaterThanOrEqual(0)
     expect(grade.numberMass).toBeLessThan(0.25)
+    // The mass, number by number: each scored by itself.
+    const template = ChatTemplate.forModel(model)
+    const masses = await Promise.all(
+      ['hello fine', 'fine hello'].map(async (content) => {
+        const prompt = [{ messages: [{ role: 'user' as const, content }] }]
+        const { logprobs } = await scoreText(model, prompt, [NUMBERS], { template })
+        const tokens = await model.tokenize(NUMBERS, { addSpecial: false, parseSpecial: false })
+        const begins = logprobs[0]!.map((one) => Math.exp(one.reduce((sum, value) => sum + value, 0)))
+        return [...exactNumbers(tokens, begins).values()].reduce((sum, one) => sum + one, 0)
+      }),
+    )
+    expect(grade.numberMass! / Math.min(...masses)).toBeCloseTo(1, 4)
     expect(judge.identity).toEqual({
       kind: 'gguf',
       name: 'Tiny Chat',
