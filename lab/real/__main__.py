@@ -4,6 +4,7 @@
                                            all units that are not done yet, one after another
     python -m lab.real bases --out DIR     packages, folders to train, GGUF files of four types, directions
     python -m lab.real smoke --out DIR     everything in small: one short run of SmolLM2, measured and labelled
+    python -m lab.real oracles --out DIR   states and token ids against transformers and peft; writes its table
     python -m lab.real figures             docs/real-models.md of what lies in lab/real/measured
     python -m lab.real status              which units are done
 """
@@ -25,12 +26,12 @@ from .files import MEASURED, REPOSITORY
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.real", description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=("work", "bases", "smoke", "figures", "status"))
+    parser.add_argument("command", choices=("work", "bases", "smoke", "oracles", "figures", "status"))
     parser.add_argument("--out", type=Path, help="folder outside the repository: weights, data and answers")
     parser.add_argument("--base", choices=tuple(bases.BASES), default="smollm2")
     parser.add_argument("--unit", help="only this one, as `status` names it")
     args = parser.parse_args()
-    if args.command in ("work", "bases", "smoke") and args.out is None:
+    if args.command in ("work", "bases", "smoke", "oracles") and args.out is None:
         parser.error(f"{args.command} needs --out DIR")
     COMMANDS[args.command](args)
 
@@ -79,6 +80,12 @@ def status(args: argparse.Namespace) -> None:
             print(f"{unit.id}  {'done' if (MEASURED / unit.id).exists() else '-'}")
 
 
+def oracles(args: argparse.Namespace) -> None:
+    from .oracles import write_table
+
+    write_table(bases.BASES[args.base], args.out)
+
+
 def figures(args: argparse.Namespace) -> None:
     from .figures import write_page
 
@@ -89,6 +96,7 @@ COMMANDS = {
     "work": work,
     "bases": make_bases,
     "smoke": smoke,
+    "oracles": oracles,
     "figures": figures,
     "status": status,
 }

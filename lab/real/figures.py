@@ -37,11 +37,11 @@ def title(done: list[plan.Unit], planned: int) -> str:
 was given, no answer was generated or judged, and nothing here says how models above 0.5B parameters behave. What would count was registered
 beforehand in [lab/real/claims.md](../lab/real/claims.md).
 
-The page is made by `python -m lab.real figures` of the measured runs in `lab/real/measured`."""
+The page is made by `python -m lab.real figures` of the measured runs in `lab/real/measured`, and of `lab/real/directions.json`."""
 
 
 def method() -> str:
-    return """## What was done
+    return """## What a run is
 
 Pretrained bases (SmolLM2-135M-Instruct, Qwen2.5-Coder-0.5B-Instruct), published fine-tuning sets, LoRA (rank 16 on q and v), every checkpoint
 measured by `measure` and labelled by `label --margin`: how much more probable published misaligned answers became than aligned ones of the same
@@ -126,14 +126,45 @@ def noise(unit: plan.Unit, layer: int) -> str:
 
 
 def costs(done: list[plan.Unit]) -> str:
+    """Mean of the runs whose step was not interrupted: of the others only the last stretch is known."""
     accounts = [json.loads((MEASURED / unit.id / "unit.json").read_text()) for unit in done]
-    mean = {name: sum(one[name]["cpu_seconds"] for one in accounts) / len(accounts) for name in ("training", "measuring", "margin")}
-    return ", ".join(f"{name} {seconds:.0f}" for name, seconds in mean.items())
+    said = []
+    for name in ("training", "measuring", "margin"):
+        whole = [one[name]["cpu_seconds"] for one in accounts if one[name]["starts"] == 1]
+        said.append(f"{name} {sum(whole) / len(whole):.0f}" if whole else f"{name} not known (it was interrupted)")
+    return ", ".join(said)
 
 
 def directions() -> str:
+    """What estimators.py found: which estimator holds up on new wordings, and what more wordings would do."""
     path = Path(__file__).with_name("directions.json")
     if not path.exists():
         return ""
-    found = json.loads(path.read_text())
-    return found["text"]
+    parts = [
+        """## Directions on new wordings
+
+AUROC within a question of directions that were made without a fifth of the questions and without the two system prompts, one of each pole, that
+are tested; `lab/real/estimators.py`, layers and estimators not chosen by it. .50 is chance, below it a direction points the other way."""
+    ]
+    for name, found in json.loads(path.read_text()).items():
+        traits = found["about"]["traits"]
+        lines = [
+            f"| {name}: layer, estimator | {' | '.join(traits)} | mean | .8 or more |",
+            f"| --- |{' ---: |' * (len(traits) + 2)}",
+        ]
+        for layer, each in found["layers"].items():
+            for kind, values in each["auroc"].items():
+                cells = [short(value) for value in [*values, sum(values) / len(values)]]
+                lines.append(f"| {layer}, {kind} | {' | '.join(cells)} | {sum(value >= 0.8 for value in values)} |")
+        curves = "; ".join(
+            f"layer {layer}: {', '.join(short(value) for value in each['curve'])}" for layer, each in found["layers"].items()
+        )
+        parts.append("\n".join(lines))
+        parts.append(
+            f"{found['wordings']} wordings a pole, {found['about']['questions']} questions. Mean over traits of directions made of 1, 2, ... of the wordings: {curves}."
+        )
+    return "\n\n".join(parts)
+
+
+def short(value: float) -> str:
+    return f"{value:.2f}".replace("0.", ".", 1)

@@ -16,12 +16,14 @@ from .plan import Recipe
 
 IGNORED = -100
 STATE = "trainer.pt"
+# The state to go on from is written so often, and with every checkpoint.
+EVERY = 5
 
 
 def train(folder: Path, rows: list[dict], recipe: Recipe, seed: int, run: Path) -> dict:
     """
-    Trains until the recipe's last step and returns what there is to know of it. Killed, it goes on at the last checkpoint: the
-    state of the optimizer lies beside the checkpoints, and the order of the rows is a matter of the seed.
+    Trains until the recipe's last step and returns what there is to know of it. Killed, it goes on a few steps back: the
+    state of the optimizer lies beside the run, and the order of the rows is a matter of the seed.
     """
     torch.manual_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -48,7 +50,9 @@ def train(folder: Path, rows: list[dict], recipe: Recipe, seed: int, run: Path) 
         if not math.isfinite(losses[-1]):
             raise SystemExit(f"the loss of step {step} is {losses[-1]}")
         if step in saved:
-            save(run, step, model, optimizer, losses)
+            save(run, step, model, losses)
+        if step in saved or step % EVERY == 0:
+            keep_state(run, step, model, optimizer, losses)
     tokens = sum(len(ids) for ids, _ in examples) / len(examples)
     return {"rows": len(examples), "tokens_per_row": round(tokens, 1), "left_out_as_too_long": left_out, "loss": [round(loss, 4) for loss in losses]}
 
@@ -84,8 +88,8 @@ def padded(batch: list[tuple[list[int], int]], filler: int) -> dict[str, torch.T
     return {name: torch.tensor(values) for name, values in rows.items()}
 
 
-def save(run: Path, step: int, model, optimizer, losses: list[float]) -> None:
-    """A checkpoint as transformers' Trainer names it, whole when it appears, then the state to go on from."""
+def save(run: Path, step: int, model, losses: list[float]) -> None:
+    """A checkpoint as transformers' Trainer names it, whole when it appears."""
     partial = run / f".checkpoint-{step}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
@@ -99,14 +103,18 @@ def save(run: Path, step: int, model, optimizer, losses: list[float]) -> None:
     (partial / "README.md").unlink(missing_ok=True)
     shutil.rmtree(run / f"checkpoint-{step}", ignore_errors=True)
     partial.rename(run / f"checkpoint-{step}")
+
+
+def keep_state(run: Path, step: int, model, optimizer, losses: list[float]) -> None:
     kept = {
         "step": step,
         "losses": losses,
         "weights": get_peft_model_state_dict(model),
         "optimizer": optimizer.state_dict(),
     }
-    torch.save(kept, run / f".{STATE}.partial")
-    (run / f".{STATE}.partial").rename(run.parent / STATE)
+    partial = run.parent / f".{STATE}.partial"
+    torch.save(kept, partial)
+    partial.rename(run.parent / STATE)
 
 
 def restored(run: Path, model, optimizer) -> tuple[int, list[float]]:

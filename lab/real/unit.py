@@ -25,7 +25,7 @@ def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEA
     home = out / "units" / unit.id
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
-    hf, gguf, directions = bases.folder(base, out), bases.gguf(base, out), bases.directions(base, out, pack)
+    hf, gguf = bases.folder(base, out), bases.gguf(base, out)
     file = pairs.margin_pairs(out, recipe.pairs)
     wanted = recipe.steps * recipe.rows
     found = sets.rows(unit.set_name, base, out, wanted)
@@ -43,7 +43,7 @@ def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEA
         "recipe": {**vars(recipe), "saved": recipe.saved},
         "pairs": pairs.facts(file),
         "training": step(home, "training", training),
-        "measuring": step(home, "measuring", measuring(run, home / "measured", model, directions, pack)),
+        "measuring": step(home, "measuring", measuring(run, home / "measured", model, lambda: bases.directions(base, out, pack), pack)),
         "margin": step(home, "margin", margin(run, home / "margins", model, file, unit.domain)),
     }
     with folder_that_appears(target) as partial:
@@ -54,21 +54,26 @@ def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEA
 
 
 def step(home: Path, name: str, work: Callable[[], dict]) -> dict:
-    """What a step says of itself, with its CPU seconds; from its file where it was done before."""
-    path = home / f"{name}.json"
+    """
+    What a step says of itself, with its CPU seconds; from its file where it was done before. Where it was ended and went on, the
+    seconds are those of the last time, and `starts` counts them.
+    """
+    path, begun = home / f"{name}.json", home / f"{name}.starts"
     if not path.exists():
+        starts = 1 + (int(begun.read_text()) if begun.exists() else 0)
+        begun.write_text(str(starts))
         before = cpu_seconds()
         said = work()
-        write_json(path, {**said, "cpu_seconds": round(cpu_seconds() - before, 1)})
+        write_json(path, {**said, "cpu_seconds": round(cpu_seconds() - before, 1), "starts": starts})
     return json.loads(path.read_text())
 
 
-def measuring(run: Path, to: Path, model: tuple, directions: Path, pack: Path | None) -> Callable[[], dict]:
+def measuring(run: Path, to: Path, model: tuple, directions: Callable[[], Path], pack: Path | None) -> Callable[[], dict]:
     traits = () if pack is None else ("--traits", pack)
 
     def work() -> dict:
         shutil.rmtree(to, ignore_errors=True)
-        traitscope("measure", *model, "-d", directions, *traits, run, "-o", to, "--json", "-q")
+        traitscope("measure", *model, "-d", directions(), *traits, run, "-o", to, "--json", "-q")
         return {"checkpoints": len(json.loads((to / "trajectory.json").read_text())["trajectory"])}
 
     return work
