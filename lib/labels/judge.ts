@@ -1,3 +1,4 @@
+import { TraitscopeError } from '../errors.js'
 import type { Grade } from './grade.js'
 import type { JudgeCheck } from './judge-check.js'
 import type { JudgeIdentity } from './judge-identity.js'
@@ -42,4 +43,23 @@ export interface Judge extends AsyncDisposable {
    * is not there); ABORTED. A reply that says nothing usable is a grade of UNKNOWN, not an error.
    */
   grade(answer: Answer, signal?: AbortSignal): Promise<Grade>
+}
+
+/**
+ * Grades that are there are by one judge, and so must those be that come.
+ *
+ * @param known what endpoints said that they were
+ * @throws TraitscopeError JUDGE when there were two
+ */
+export function goOnWith(judge: Judge, known: Iterable<{ served_by?: string }>): void {
+  if (judge.identity.kind !== 'endpoint') return
+  for (const { served_by: servedBy } of known) {
+    if (servedBy === undefined) continue
+    judge.servedBy ??= servedBy
+    if (judge.servedBy === servedBy) continue
+    throw new TraitscopeError(
+      'JUDGE',
+      `expected grades of one judge, found grades of ${servedBy} beside ${judge.servedBy} behind ${judge.identity.name}; name another folder, or label with --no-cache`,
+    )
+  }
 }

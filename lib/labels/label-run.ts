@@ -15,11 +15,11 @@ import { chatTokens } from '../prompts/prompt-tokens.js'
 import { rubricsSha256 } from './check-judge.js'
 import { countGrades } from './counting-rule.js'
 import { type GradedStep, gradesDocument } from './grades-document.js'
-import type { Judge } from './judge.js'
+import { goOnWith } from './judge.js'
 import { type JudgeCheck, judgeFaults } from './judge-check.js'
 import { beforeReplies } from './judge-identity.js'
 import { GRADES_FILE, holdSettings, refuseOtherGrades, settingsOf } from './label-folder.js'
-import { type JudgementRecord, openJudgements, openResponses } from './label-log.js'
+import { openJudgements, openResponses } from './label-log.js'
 import type { LabelledStep, LabelRunOptions, RunLabels } from './label-options.js'
 import type { LabelSource } from './label-source.js'
 import { Labelling } from './labelling.js'
@@ -161,20 +161,6 @@ export function refuseInside(out: string, folders: readonly string[]): void {
     'USAGE',
     `expected a folder for the labels that is none of the trainer's (-o), found ${out} in ${inside}; name another one`,
   )
-}
-
-/** Grades that are there are by one judge, and so must those be that come. @throws JUDGE */
-function goOnWith(judge: Judge, records: Iterable<JudgementRecord>): void {
-  if (judge.identity.kind !== 'endpoint') return
-  for (const { served_by: servedBy } of records) {
-    if (servedBy === undefined) continue
-    judge.servedBy ??= servedBy
-    if (judge.servedBy === servedBy) continue
-    throw new TraitscopeError(
-      'JUDGE',
-      `expected grades of one judge, found grades of ${servedBy} beside ${judge.servedBy} behind ${judge.identity.name}; name another folder, or label with --no-cache`,
-    )
-  }
 }
 
 function checkRemarks({ check }: LabelSource, { judge, questions }: LabelRunOptions): string[] {

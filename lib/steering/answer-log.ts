@@ -13,6 +13,8 @@ export interface SteeringRecord {
   id: string
   text?: string
   judgement?: PairJudgement
+  /** What the endpoint that judged said that it was. */
+  served_by?: string
 }
 
 /** What one record is known by. */

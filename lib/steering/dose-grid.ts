@@ -4,7 +4,7 @@ import { Mt19937 } from '../estimators/mt19937.js'
 import { quantile } from '../estimators/quantile.js'
 import { sha256 } from '../formats/files/hash.js'
 import { inParallel } from '../labels/in-parallel.js'
-import type { Judge } from '../labels/judge.js'
+import { goOnWith, type Judge } from '../labels/judge.js'
 import { beforeReplies } from '../labels/judge-identity.js'
 import type { SteeringItem, SteeringSuite } from '../prompts/steering-suite.js'
 import { recordKey } from './answer-log.js'
@@ -140,10 +140,14 @@ async function judgePairs(
     const pair = { item, poles: poles.get(item.trait)!, baseline, steered, swapped }
     const asked = [beforeReplies(judge.identity), comparisonRubric(pair.poles), pair]
     const key = { basis: sha256(JSON.stringify(asked)).slice(0, 24), id: `judged|${arm.id}` }
-    const known = log?.records.get(recordKey(key))?.judgement
-    const judgement = known ?? (await judgePair(judge, pair, signal))
+    const known = log?.records.get(recordKey(key))
+    if (known) goOnWith(judge, [known])
+    const judgement = known?.judgement ?? (await judgePair(judge, pair, signal))
     if (judgement) judgements.set(arm.id, judgement)
-    if (judgement && !known) await log?.append({ ...key, judgement })
+    if (judgement && !known) {
+      const { servedBy } = judge
+      await log?.append({ ...key, judgement, ...(servedBy !== undefined && { served_by: servedBy }) })
+    }
     report(++done / pairs.length)
   })
   return judgements

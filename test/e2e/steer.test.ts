@@ -126,14 +126,14 @@ describe('traitscope directions --layer auto', () => {
     const places = (text: string) =>
       /First answer: (.*?)\n\nSecond answer: (.*?)\n\nAnswers of kind P/s.exec(text)!.slice(1)
     let coherenceCalls = 0
-    const limits = { calls: 10 }
+    const limits = { calls: 10, model: 'judge-1' }
     await using server = await judgeServer((call, n, response) => {
       if (n > limits.calls) response.writeHead(401).end()
       else if (isComparison(call)) {
         // The longer answer is nearer, wherever it stands.
         const [first, second] = places(call.prompt).map(({ length }) => length)
-        says(response, first === second ? '50' : second! > first! ? '100' : '0')
-      } else says(response, coherenceCalls++ < 12 ? '20' : '90')
+        says(response, first === second ? '50' : second! > first! ? '100' : '0', { model: limits.model })
+      } else says(response, coherenceCalls++ < 12 ? '20' : '90', { model: limits.model })
     })
     const args = [
       ...['-l', 'auto', '--candidates', '1,3', '--no-probes', '-o', 'judged', '--doses', '0.05,0.1,0.4'],
@@ -155,6 +155,11 @@ describe('traitscope directions --layer auto', () => {
     expect(refused.stderr).toContain('status 401')
     expect(existsSync(work.path('judged'))).toBe(false)
     limits.calls = Number.POSITIVE_INFINITY
+    limits.model = 'judge-2'
+    const changed = await auto(...args)
+    expect(changed.code).toBe(1)
+    expect(changed.stderr).toMatch(/judge-1 and then judge-2 behind judge-1/)
+    limits.model = 'judge-1'
     const asked = server.calls.length
     const { code, stdout } = await auto(...args)
     expect(code).toBe(0)
