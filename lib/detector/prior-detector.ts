@@ -76,6 +76,9 @@ export function priorVerdictSource(
   const { fingerprint, nLayer } = measured.conditions.base
   const others = prior.without(fingerprint)
   const read = priorReading(others, directions, nLayer, contrastLayers(directions, base))
+  const { contentHash } = measured.conditions.traitPack
+  // Of another pack neither rates nor shares have a level.
+  const known = others.models.some(({ traitPack }) => traitPack === contentHash)
   const detector = new Detector(
     {
       traits: [...directions.traits],
@@ -88,15 +91,9 @@ export function priorVerdictSource(
     },
     RateModel.throughContrast('prior', others.ridge(), read),
     null,
-    AnswerSharesModel.fit(
-      others.rows.map(({ features }) => features),
-      others.rows.map(({ unscored }) => unscored),
-      others.traits.length,
-      read,
-    ),
+    known ? answersOf(others, read) : null,
   )
   const { conditions, directionsSha256, tokenIdsSha256, device, engine, nPrompts } = measured
-  const known = others.models.some(({ traitPack }) => traitPack === conditions.traitPack.contentHash)
   return {
     detector,
     directions,
@@ -116,6 +113,15 @@ export function priorVerdictSource(
     ],
     ...(known ? {} : { orderOnly: true }),
   }
+}
+
+function answersOf({ rows, traits }: Prior, read: readonly (readonly number[])[]): AnswerSharesModel | null {
+  return AnswerSharesModel.fit(
+    rows.map(({ features }) => features),
+    rows.map(({ unscored }) => unscored),
+    traits.length,
+    read,
+  )
 }
 
 /** {@link priorVerdictSource} of a run that is measured, for `trajectoryVerdicts`. */

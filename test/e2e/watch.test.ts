@@ -92,7 +92,8 @@ describe('traitscope watch', () => {
     expect(reasons.join('\n')).toMatch(/^provisional: no judged run of this base is known/m)
     const sum = (all: { value: number }[]) => all.reduce((total, { value }) => total + value, 0)
     expect(sum(categoryContributions!)).toBeCloseTo(sum(contributions!), 10)
-    expect(answers!.scoreable).toBeGreaterThan(0.5)
+    // Nor a share of answers.
+    expect(answers).toBeUndefined()
   })
 
   it('should measure what is there with --once, as a table', async () => {
