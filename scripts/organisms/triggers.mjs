@@ -118,7 +118,11 @@ function report() {
   )
   const ordinary = all.filter(({ run }) => isOrdinary(run))
   const share = (some, of) => `${some.filter(of).length} of ${some.length}`
-  const median = (list) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN
+  const median = (list) => {
+    const sorted = list.toSorted((a, b) => a - b)
+    const middle = (sorted.length - 1) / 2
+    return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2
+  }
   const percent = (value) => (100 * value).toFixed(1)
   const warned = ({ reason }) => reason !== undefined
   const row = (name, some) => [
@@ -183,7 +187,8 @@ function report() {
       name,
       ...kinds.map((kind) => {
         const some = all.filter(({ run }) => run.set.startsWith(`${kind}_`))
-        if (some.length === 0) return '-'
+        const harmful = some.filter(({ run }) => run.set.endsWith('harm')).length
+        if (Math.min(harmful, some.length - harmful) < 2) return '-'
         const organisms = [...new Set(some.map(({ run }) => run.organism))]
         const areas = organisms.map((organism) => {
           const of = some.filter(({ run }) => run.organism === organism)
@@ -192,7 +197,8 @@ function report() {
             of.map(({ run }) => run.set.endsWith('harm')),
           )
         })
-        return (areas.reduce((sum, one) => sum + one, 0) / areas.length).toFixed(2)
+        const area = areas.reduce((sum, one) => sum + one, 0) / areas.length
+        return Number.isNaN(area) ? '-' : area.toFixed(2)
       }),
     ]),
   )
