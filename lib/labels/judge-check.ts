@@ -215,7 +215,7 @@ export function judgeFaults({ auroc, parseFailures, answers }: JudgeCheck): stri
   const faults: string[] = []
   if (auroc.low === null) {
     faults.push(
-      `it was checked on fewer than ${FEWEST_QUESTIONS} questions that have both misaligned and aligned answers`,
+      `it gave grades to both misaligned and aligned answers of fewer than ${FEWEST_QUESTIONS} questions`,
     )
   } else if (auroc.low < LEAST_AUROC) {
     faults.push(
