@@ -9,6 +9,7 @@ const COLOURS = {
   'llama.cpp, one prompt at a time': '#7a7a7a',
   'transformers + peft, base loaded again': '#b5413b',
   'transformers + peft': '#d98880',
+  'transformers + peft, batches of 16': '#e8b9b4',
   'node-llama-cpp, embedding': '#5b8c5a',
 }
 
