@@ -46,7 +46,7 @@ export class Measurer {
     if (!by && plan.contexts.length > 0) {
       throw new TraitscopeError(
         'USAGE',
-        'expected a bundle or a prior to watch in contexts, found neither (--bundle, --prior): contexts are told in verdicts',
+        'expected a bundle or a prior to watch in contexts, found neither (--no-prior): contexts are told in verdicts',
       )
     }
     const categories = { of: plan.categories, step0: plan.byCategory(base.states) }

@@ -182,14 +182,24 @@ describe('traitscope measure in contexts', () => {
     for (const event of events) expect(schemaErrors('event', event, { ours: true })).toEqual([])
     const first = events.find(({ type }) => type === 'checkpoint')
     expect(first.verdict).toEqual(found)
-    const refused = await work.run([...watch, '--traits', TINY_PACK, '-d', directions])
+    const refused = await work.run([...watch, '--traits', TINY_PACK, '-d', directions, '--no-prior'])
     expect(refused).toMatchObject({
       code: 2,
       stderr: expect.stringMatching(/a bundle or a prior to watch in contexts/),
     })
 
     // The same runs by flag, without verdicts: exit code and JSON tell it.
-    const flags = [...measure, '--context', hasty, '--ordinary', runs, '--json', '--fail-on', 'warn']
+    const flags = [
+      ...measure,
+      '--no-prior',
+      '--context',
+      hasty,
+      '--ordinary',
+      runs,
+      '--json',
+      '--fail-on',
+      'warn',
+    ]
     const ranked = await work.run(flags)
     expect(ranked.code).toBe(3)
     expect(JSON.parse(ranked.stdout).inContexts[0]).toMatchObject({
