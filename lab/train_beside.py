@@ -27,6 +27,8 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# A thread that waits for another takes no CPU time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -68,12 +70,14 @@ class Watch:
         self.flags = flags or "(no flag)"
         command = ["node", str(CLI), "watch", "-m", str(BASE), "--bundle", str(BUNDLE), "--no-state", "--jsonl", "-q"]
         command += ["--cache-dir", str(work / "cache"), *shlex.split(flags), str(run)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        for line in self.process.stdout:
-            if json.loads(line)["type"] == "checkpoint":
-                break
-        else:
-            raise SystemExit(f"the watch with {self.flags} ended before its first checkpoint")
+        # Into a file: a pipe that nobody reads would hold the watch up.
+        told = work / f"events-{len(list(work.iterdir()))}.jsonl"
+        with told.open("w") as out:
+            self.process = subprocess.Popen(command, stdout=out)
+        while '"type":"checkpoint"' not in told.read_text():
+            if self.process.poll() is not None:
+                raise SystemExit(f"the watch with {self.flags} ended before its first checkpoint")
+            time.sleep(0.2)
         self.process.send_signal(signal.SIGSTOP)
 
     def cpu(self) -> float:
