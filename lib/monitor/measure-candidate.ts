@@ -101,7 +101,7 @@ async function whatIsKnown(
 ): Promise<Outcome | undefined> {
   const { step, path } = seen
   const before = memory.sha256Of(step)
-  if (step !== 'final' && (secured !== undefined || before === undefined)) return undefined
+  if (step !== 'final' && before === undefined) return undefined
   const sha256 = secured?.adapterSha256 ?? (await hashCheckpoint(path))
   if (sha256 === before) {
     // Files that were only touched, or copied over themselves.

@@ -101,8 +101,11 @@ export class RunMemory {
 
   /** What is secured and not measured yet; final weights that a measured step has are no checkpoint of their own. */
   get secured(): readonly SecuredEvent[] {
-    return [...this.#secured.values()].filter(
-      ({ step, adapterSha256 }) => step !== 'final' || this.stepsOf(adapterSha256).length === 0,
+    return [...this.#secured.values()].filter(({ step, adapterSha256 }) =>
+      step === 'final'
+        ? this.stepsOf(adapterSha256).length === 0
+        : // It may have been measured from where it lay before it could be secured.
+          this.sha256Of(step) !== adapterSha256,
     )
   }
 

@@ -1,5 +1,5 @@
 // What the system answers a watch: the calls of node:fs/promises are the real ones, but for those that a test lets fail.
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -111,6 +111,30 @@ describe('an error of the environment', () => {
       expect(await readdir(join(state!.folder, 'secured')).catch(() => [])).toEqual([])
     },
   )
+
+  it('should measure once what could not be secured at first, and is secured before its turn', async () => {
+    for (const step of [10, 20]) await writeCheckpoint(run, step, step)
+    const log = async () => new EventReader((await listStates(stateDir))[0]!.folder).next()
+    const script = {
+      baseline: () => {
+        disk.fails = (name, at) => (name === 'mkdir' && at.includes('secured') ? errno('ENOSPC') : undefined)
+      },
+      'checkpoint 10': async () => {
+        works()
+        const later = new Date(Date.now() + 60_000)
+        await utimes(join(run, 'checkpoint-20', 'adapter_model.safetensors'), later, later)
+        while (!(await log()).some((event) => event.type === 'secured' && event.step === 20))
+          await new Promise((resolve) => setTimeout(resolve, 5))
+      },
+    }
+    const events = await watched([run], { stateDir, order: 'oldest', idleMs: 300 }, script)
+    expect(story(events).filter((one) => one.startsWith('checkpoint'))).toEqual([
+      'checkpoint 10',
+      'checkpoint 20',
+    ])
+    const again = await watched([run], { stateDir, once: true })
+    expect(story(again)).toEqual(['baseline', 'end: once'])
+  })
 
   it.each([
     ['stat', 'ELOOP'],
