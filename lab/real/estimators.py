@@ -103,6 +103,22 @@ def curve(positive: np.ndarray, negative: np.ndarray) -> list[float]:
     return values
 
 
+# The pack that ships has so many wordings a pole; a candidate begins with them (pack.py).
+SHIPPED = 5
+
+
+def crossed(positive: np.ndarray, negative: np.ndarray) -> dict[str, float]:
+    """AUROC within a question: directions of the wordings that ship order the others, and the other way round."""
+    sides = {"shipped, on the new": slice(SHIPPED), "new, on the shipped": slice(SHIPPED, None)}
+    found = {}
+    for name, made in sides.items():
+        tested = slice(SHIPPED, None) if made.stop else slice(SHIPPED)
+        direction = mean_difference(positive[:, made], negative[:, made])
+        above, below = positive[:, tested] @ direction, negative[:, tested] @ direction
+        found[name] = float((above[:, :, None] > below[:, None, :]).mean())
+    return found
+
+
 def main() -> None:
     stem, name = sys.argv[1:3]
     about = json.loads(Path(f"{stem}.json").read_text())
@@ -114,6 +130,9 @@ def main() -> None:
         auroc = {kind: [round(held_out(estimate, *pole), 3) for pole in poles] for kind, estimate in ESTIMATORS.items()}
         curves = np.mean([curve(*pole) for pole in poles], axis=0)
         found["layers"][layer] = {"auroc": auroc, "curve": [round(float(value), 3) for value in curves]}
+        if states.shape[3] > SHIPPED:
+            each = [crossed(*pole) for pole in poles]
+            found["layers"][layer]["crossed"] = {side: [round(one[side], 3) for one in each] for side in each[0]}
         print(layer, json.dumps(found["layers"][layer]), flush=True)
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
     write_json(FILE, {**known, name: found})

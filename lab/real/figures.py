@@ -153,7 +153,8 @@ are tested; `lab/real/estimators.py`, layers and estimators not chosen by it. .5
             f"| --- |{' ---: |' * (len(traits) + 2)}",
         ]
         for layer, each in found["layers"].items():
-            for kind, values in each["auroc"].items():
+            rows = {**each["auroc"], **each.get("crossed", {})}
+            for kind, values in rows.items():
                 cells = [short(value) for value in [*values, sum(values) / len(values)]]
                 lines.append(f"| {layer}, {kind} | {' | '.join(cells)} | {sum(value >= 0.8 for value in values)} |")
         curves = "; ".join(
