@@ -80,7 +80,7 @@ function printLook(output: Output, look: FirstLook): void {
   )
   output.print([
     '',
-    `directions: AUROC within a ${look.read.slice(0, -1)}, ${look.read.slice(0, -1)} and ${under} left out; 95 % intervals`,
+    `directions: AUROC within ${look.read === 'openers' ? 'an' : 'a'} ${look.read.slice(0, -1)}, ${look.read.slice(0, -1)} and ${under} left out; 95 % intervals`,
   ])
   output.print(
     table(
