@@ -101,8 +101,13 @@ export function metricsText(runs: readonly MetricsRun[]): string {
 }
 
 function labelText(labels: Record<string, string>): string {
+  // The name of a folder may hold what commands a terminal, where somebody looks at this with curl.
   const quoted = (value: string) =>
-    value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
+    value
+      .replaceAll('\\', '\\\\')
+      .replaceAll('"', '\\"')
+      .replaceAll('\n', '\\n')
+      .replace(/\p{Cc}/gu, (c) => `\\\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
   return `{${Object.entries(labels)
     .map(([name, value]) => `${name}="${quoted(value)}"`)
     .join(',')}}`
