@@ -7,8 +7,9 @@
  * weights, written in place), starts again in the same folder, takes the permissions of a checkpoint, its weights or the run's
  * folder away for a while, puts a link that leads in a circle in its place, and fills the disk up to a few bytes. The
  * watch is killed with SIGKILL at any moment. In the end every version of a checkpoint that was complete for an
- * interval and a margin while a watch looked is recorded exactly once or told to be lost or not readable, numbers are those of an
- * offline `measure` to the last bit, and no file is left behind. Prints what was found as JSON; exits with 1 when something is wrong.
+ * interval and a margin while a watch looked is recorded exactly once or told to be lost or not readable, numbers and verdicts are
+ * those of an offline `measure` to the last bit, and no file is left behind. Prints what was found as JSON; exits with 1 when something
+ * is wrong.
  *
  * Permissions do not bind root, and a disk of its own needs root to be mounted: started as root, it gives itself a small
  * one that nobody else sees, and goes on as nobody. Started as somebody else, it fills no disk, and says so.
@@ -90,7 +91,8 @@ const env = { ...process.env, XDG_CACHE_HOME: cache, TMPDIR: temporary }
 const base = ['-m', join(TINY, 'base.gguf'), '--traits', join(TINY, 'pack.yaml')]
 const traitscope = (...args) =>
   promisify(execFile)(process.execPath, [CLI, ...args], { env, maxBuffer: 2 ** 30 })
-await traitscope('directions', ...base, '-l', '2', '--no-probes', '-o', directions)
+// At three blocks a prior has what it reads, and gives verdicts.
+await traitscope('directions', ...base, '-l', '1,2,3', '--no-probes', '-o', directions)
 
 /** Numbers that a seed repeats. */
 let drawn = 0
@@ -364,17 +366,11 @@ for (const [i, { seq }] of events.entries())
   if (seq !== i + 1) problems.push(`event ${i + 1} has number ${seq}`)
 
 // Offline: the same weights, measured once each in a run of their own.
-const { stdout } = await traitscope(
-  'measure',
-  ...base,
-  '-d',
-  directions,
-  archive,
-  '--json',
-  '--activations',
-  'none',
-)
-const offline = JSON.parse(stdout).traitscope
+const measured = join(root, 'measured')
+await traitscope('measure', ...base, '-d', directions, archive, '-o', measured, '--activations', 'none')
+const readJson = (name) => JSON.parse(readFileSync(join(measured, name), 'utf8'))
+const offline = readJson('trajectory.json').traitscope
+const verdicts = new Map(readJson('verdicts.json').map(({ step, verdict }) => [step, verdict]))
 let compared = 0
 for (const [i, step] of offline.steps.entries()) {
   const version = versions[step.step - 1]
@@ -385,6 +381,8 @@ for (const [i, step] of offline.steps.entries()) {
     if (JSON.stringify(event.projections[l].mean) !== JSON.stringify(layer.projections[i]))
       problems.push(`step ${version.step} (${version.sha256.slice(0, 8)}) was measured otherwise offline`)
   }
+  if (!event.verdict || JSON.stringify(event.verdict) !== JSON.stringify(verdicts.get(step.step)))
+    problems.push(`step ${version.step} (${version.sha256.slice(0, 8)}) was judged otherwise offline`)
 }
 if (compared === 0) problems.push('nothing was compared with an offline measurement')
 const secured = join(found.folder, 'secured')
