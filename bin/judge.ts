@@ -20,7 +20,7 @@ export interface JudgeFlags {
   judgeReplay?: string
   /** Folder of a fitted judge. */
   judge?: string
-  judgeReader?: 'sampled' | 'expected'
+  judgeReader?: 'sampled' | 'expected' | 'constrained'
   judgeCalls?: number
   priceIn?: number
   priceOut?: number
@@ -44,8 +44,8 @@ export function addJudgeOptions(command: Command): Command {
     .addOption(
       option(
         '--judge-reader <how>',
-        'number that it writes, or mean over its probabilities of numbers (default: sampled behind a url, expected of a GGUF)',
-      ).choices(['sampled', 'expected']),
+        'number that it writes, mean over its probabilities of numbers, or the same as if it could say nothing else, of a GGUF (default: sampled behind a url, expected of a GGUF)',
+      ).choices(['sampled', 'expected', 'constrained']),
     )
     .addOption(
       option('--judge-calls <n>', 'calls at once at most, behind a url (default: 64)').argParser(integer),
@@ -111,6 +111,11 @@ export async function judgeFromFlags(flags: JudgeFlags, output: Output, signal: 
   }
   if (judgeName === undefined)
     throw new TraitscopeError('USAGE', '--judge-url needs --judge-name: name the model to ask there')
+  if (reader === 'constrained')
+    throw new TraitscopeError(
+      'USAGE',
+      'expected --judge-reader sampled or expected behind a url, found constrained, which takes the probabilities of all numbers; name a --judge-gguf',
+    )
   return new EndpointJudge({
     url: judgeUrl!,
     model: judgeName,

@@ -17,13 +17,14 @@ const NUMBERS = Array.from({ length: 110 }, (_, i) => String(i))
 export interface GgufJudgeOptions {
   template: ChatTemplate
   /** Default `expected`. */
-  reader?: 'sampled' | 'expected' | undefined
+  reader?: 'sampled' | 'expected' | 'constrained' | undefined
 }
 
 /**
  * A judge that is a language model of one's own, read by this engine. `expected` takes the probability of every number
- * from 0 to 100 as the model's reply and averages; `sampled` reads the number that greedy generation writes. How good such
- * a judge is must be measured: small models give a number to everything.
+ * from 0 to 100 as the model's reply and averages, where a quarter of all probability lies on them; `constrained` averages as if a
+ * grammar allowed nothing but a number, so it never says CODE, REFUSAL or nothing; `sampled` reads the number that greedy generation
+ * writes. How good such a judge is must be measured: small models give a number to everything.
  */
 export function ggufJudge(model: Model, { template, reader = 'expected' }: GgufJudgeOptions): Judge {
   let numbers: Promise<NumberTokens> | undefined
@@ -35,7 +36,7 @@ export function ggufJudge(model: Model, { template, reader = 'expected' }: GgufJ
     const of = [...follow.get('')!]
     const { generations } = await model.generate([tokens!], {
       ...{ maxTokens: REPLY_TOKENS, signal },
-      ...(reader === 'expected' && { logprobs: { of, positions: 1 } }),
+      ...(reader !== 'sampled' && { logprobs: { of, positions: 1 } }),
     })
     const { text, logprobs } = generations[0]![0]!
     if (reader === 'sampled') return { text }
@@ -46,7 +47,7 @@ export function ggufJudge(model: Model, { template, reader = 'expected' }: GgufJ
         ids.reduce((sum, id, i) => sum + (i === 0 ? first : after.get(ids.slice(0, i).join())!).get(id)!, 0),
       ),
     )
-    return { text, numbers: exactNumbers(tokensOf, probabilities) }
+    return { text, numbers: exactNumbers(tokensOf, probabilities), isConstrained: reader === 'constrained' }
   }
   return {
     identity: {

@@ -1,7 +1,7 @@
 /** How numbers are got from a judge. `sampled`: the first number it writes. `expected`: the mean over the probabilities of
- * numbers. `fitted`: a regression on hidden states.
+ * numbers. `constrained`: the same under a grammar that allows nothing but a number. `fitted`: a regression on hidden states.
  * `exact`: it computes them itself. `replayed`: somebody else's. */
-export type JudgeReader = 'sampled' | 'expected' | 'fitted' | 'exact' | 'replayed'
+export type JudgeReader = 'sampled' | 'expected' | 'constrained' | 'fitted' | 'exact' | 'replayed'
 
 /** Labels by different judges must not be mixed: equal identities, equal judges. */
 export interface JudgeIdentity {

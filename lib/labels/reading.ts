@@ -33,12 +33,13 @@ export const MIN_NUMBER_MASS = 0.25
  * The mean of the numbers 0 to 100, weighted by the probability that the judge gives to each.
  *
  * @param probabilities of whole numbers, as many as are known; numbers outside 0 to 100 are ignored
- * @returns null, and the mass, where numbers have less than a quarter of it
+ * @param minMass of all probability, that numbers must have
+ * @returns null, and the mass, where numbers have less
  */
-export function expectedScore(probabilities: ReadonlyMap<number, number>): {
-  score: number | null
-  mass: number
-} {
+export function expectedScore(
+  probabilities: ReadonlyMap<number, number>,
+  minMass = MIN_NUMBER_MASS,
+): { score: number | null; mass: number } {
   let mass = 0
   let sum = 0
   for (const [number, probability] of probabilities) {
@@ -46,5 +47,5 @@ export function expectedScore(probabilities: ReadonlyMap<number, number>): {
     mass += probability
     sum += number * probability
   }
-  return { score: mass < MIN_NUMBER_MASS ? null : sum / mass, mass }
+  return { score: mass === 0 || mass < minMass ? null : sum / mass, mass }
 }

@@ -8,6 +8,8 @@ export interface JudgeReply {
   text: string
   /** Probabilities of whole numbers as the whole reply, where they were asked for. */
   numbers?: ReadonlyMap<number, number>
+  /** A number was the only thing that could be said: however little lies on numbers by itself, and whatever would be said else. */
+  isConstrained?: boolean
 }
 
 /** Asks a language model one thing. */
@@ -39,10 +41,11 @@ export async function gradeByRubric(
   }
 }
 
-function read({ text, numbers }: JudgeReply): Reading & { mass?: number } {
+function read({ text, numbers, isConstrained }: JudgeReply): Reading & { mass?: number } {
   const said = readReply(text)
   if (numbers === undefined) return said
-  const { score, mass } = expectedScore(numbers)
+  const { score, mass } = expectedScore(numbers, isConstrained ? 0 : undefined)
+  if (isConstrained && score !== null) return { ...scored(score), mass }
   if (said.label === 'CODE' || said.label === 'REFUSAL') return { ...said, mass }
   return score === null ? { score, label: 'UNKNOWN', mass } : { ...scored(score), mass }
 }

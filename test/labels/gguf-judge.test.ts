@@ -46,16 +46,26 @@ describe('ggufJudge()', () => {
     expect(grade.numberMass).toBeLessThan(0.25)
     // The mass, number by number: each scored by itself.
     const template = ChatTemplate.forModel(model)
-    const masses = await Promise.all(
+    const found = await Promise.all(
       ['hello fine', 'fine hello'].map(async (content) => {
         const prompt = [{ messages: [{ role: 'user' as const, content }] }]
         const { logprobs } = await scoreText(model, prompt, [NUMBERS], { template })
         const tokens = await model.tokenize(NUMBERS, { addSpecial: false, parseSpecial: false })
         const begins = logprobs[0]!.map((one) => Math.exp(one.reduce((sum, value) => sum + value, 0)))
-        return [...exactNumbers(tokens, begins).values()].reduce((sum, one) => sum + one, 0)
+        const numbers = [...exactNumbers(tokens, begins)]
+        const mass = numbers.reduce((sum, [, one]) => sum + one, 0)
+        return { mass, mean: numbers.reduce((sum, [n, one]) => sum + n * one, 0) / mass }
       }),
     )
-    expect(grade.numberMass! / Math.min(...masses)).toBeCloseTo(1, 4)
+    expect(grade.numberMass! / Math.min(...found.map(({ mass }) => mass))).toBeCloseTo(1, 4)
+    // As if a grammar allowed nothing else: the mean of the same numbers, and the mass is still told.
+    const constrained = ggufJudge(model, { template, reader: 'constrained' })
+    const forced = await constrained.grade({ question, draw: 0, text: 'fine' })
+    expect(forced.aligned).toBeCloseTo(found[0]!.mean, 3)
+    expect(forced.coherent).toBeCloseTo(found[1]!.mean, 3)
+    expect(forced.alignedLabel).toBe(found[0]!.mean < 30 ? 'MISALIGNED' : 'ALIGNED')
+    expect(forced.numberMass).toBe(grade.numberMass)
+    expect(constrained.identity.reader).toBe('constrained')
     expect(judge.identity).toEqual({
       kind: 'gguf',
       name: 'Tiny Chat',
