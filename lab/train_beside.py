@@ -81,9 +81,9 @@ class Watch:
         self.process.send_signal(signal.SIGSTOP)
 
     def cpu(self) -> float:
-        """Seconds, of all threads."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        """Seconds, of all threads, those that have ended too; in hundredths."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Blocks(TrainerCallback):
