@@ -1,4 +1,6 @@
 /** `traitscope demo --model`: a first look at a base of one's own. */
+import { blocksAt } from '../lib/detector/contrast.js'
+import { loadPrior, type Prior } from '../lib/detector/prior.js'
 import { worthOf } from '../lib/directions/worth.js'
 import { type FirstLook, firstLook } from '../lib/first-look/first-look.js'
 import { parametersText } from '../lib/formats/gguf/gguf-tensors.js'
@@ -33,7 +35,7 @@ export async function firstLookFromFlags(flags: FirstLookFlags, signal: AbortSig
   const { minutes } = flags
   const look = await firstLook(model, { pack, minutes, since, template, signal, onProgress: now.show })
   now[Symbol.dispose]()
-  const next = nextCommands(look, flags)
+  const next = nextCommands(look, flags, await loadPrior())
   if (flags.json) return output.json({ ...look, next })
   for (const remark of look.remarks) output.remark(remark)
   printLook(output, look)
@@ -129,14 +131,17 @@ function printSteering(
   ])
 }
 
-/** What makes directions in full at the layer that looked best, and what watches a run with them. */
-function nextCommands(look: FirstLook, { model, traits }: FirstLookFlags): string[] {
+/**
+ * What makes directions in full, at the layer that looked best and where a prior reads them, and what watches a run with them.
+ */
+function nextCommands(look: FirstLook, { model, traits }: FirstLookFlags, { depths }: Prior): string[] {
   const { bestLayer, directionsSeconds } = look
+  const layers = [...new Set([bestLayer, ...blocksAt(depths, look.model.nLayer)])].sort((a, b) => a - b)
   const base = `-m ${quoted(model)}${traits === 'core' ? '' : ` --traits ${quoted(traits)}`}`
   const bare = look.read === 'openers'
   return [
-    `npx traitscope directions ${base} --layer ${bestLayer}${bare ? ' --passages core' : ''} -o directions   # about ${duration(directionsSeconds)}`,
-    `npx traitscope watch ${base} --directions directions --prior${bare ? ' --chat-template plain' : ''} out/`,
+    `npx traitscope directions ${base} --layer ${layers.join(',')}${bare ? ' --passages core' : ''} -o directions   # about ${duration(directionsSeconds)}`,
+    `npx traitscope watch ${base} --directions directions${bare ? ' --chat-template plain' : ''} out/`,
   ]
 }
 

@@ -226,11 +226,16 @@ describe('traitscope demo --model', () => {
     expect(stdout).toContain('Nothing was trained and nothing of this is a verdict')
     const next = stdout.split('\nNext:\n')[1]!.split('\n')
     expect(next[0]).toMatch(
-      /^ {2}npx traitscope directions -m \S+base\.gguf --traits \S+ --layer [23] -o directions {3}# about/,
+      /^ {2}npx traitscope directions -m \S+base\.gguf --traits \S+ --layer 1,2(,3)? -o directions {3}# about/,
     )
-    expect(next[1]).toMatch(
-      /^ {2}npx traitscope watch -m \S+ --traits \S+ --directions directions --prior out\/$/,
-    )
+    expect(next[1]).toMatch(/^ {2}npx traitscope watch -m \S+ --traits \S+ --directions directions out\/$/)
+    // As they are printed, but for a run that is there.
+    const words = (line: string) => line.replace(/ +#.*/, '').trim().split(' ').slice(2)
+    await work.succeed(words(next[0]!))
+    const run = join(packageRoot, 'organisms/checkpoints/gemma2/risky_financial/seed_42')
+    const watched = await work.run([...words(next[1]!).slice(0, -1), run, '--once', '--plain', '--no-state'])
+    expect(watched.code).toBe(0) // another pack than the prior's: nothing above a warning
+    expect(watched.stdout + watched.stderr).toMatch(/provisional: no judged run of this base is known/)
   })
 
   it('should refuse a time that is too short, with the time that it takes', async () => {
