@@ -1,4 +1,5 @@
 /** What `watch` and `serve` share: the flags of a watch, and the watch itself. */
+import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { VerdictKind } from '../lib/detector/verdict.js'
 import { asTraitscopeError } from '../lib/errors.js'
@@ -6,6 +7,8 @@ import { EventNumbers } from '../lib/events/event-numbers.js'
 import { runState } from '../lib/events/state-folder.js'
 import type { EndReason, WatchEvent } from '../lib/events/watch-events.js'
 import { defaultStateDir } from '../lib/formats/files/cache-dir.js'
+import { retryAfterMs, whenMemoryAllows } from '../lib/monitor/failures.js'
+import { isPattern } from '../lib/monitor/run-patterns.js'
 import type { SecureMode } from '../lib/monitor/secured-files.js'
 import { watchRuns } from '../lib/monitor/watch-run.js'
 import type { Step } from '../lib/trajectory/trajectory.js'
@@ -95,6 +98,12 @@ export async function watchByFlags(
     stateDir === undefined ? undefined : (await runState(stateDir, run)).folder
   await using told = new NoticesFromFlags(flags, output, stateOf)
   await using exports = liveExports(flags, output)
+  const named = () =>
+    Promise.all(
+      runs
+        .filter((run) => !isPattern(run))
+        .map(async (run) => (stateDir === undefined ? resolve(run) : (await runState(stateDir, run)).run)),
+    )
   const numbers = new EventNumbers()
   const each = async (event: WatchEvent, view: WatchView | undefined) => {
     outcome.take(event)
@@ -102,12 +111,21 @@ export async function watchByFlags(
     const numbered = numbers.take(event)
     if (numbered) view?.take(numbered)
     else view?.say(event)
-    // People first: a tracker may take its time.
-    await told.notices.take(event)
+    // People first: a tracker may take its time. What is about no run is about every one that has a name.
+    const about = event.type === 'error' && event.run === undefined ? await named() : [event.run]
+    for (const run of about) await told.notices.take(run === undefined ? event : { ...event, run })
     if (numbered) await exports.take(numbered)
   }
   try {
-    await using prepared = await measurementFromFlags(flags, output, signal)
+    const begin = () => measurementFromFlags(flags, output, signal)
+    const wait = { firstMs: retryAfterMs(1000 * flags.interval), signal }
+    await using prepared = await (flags.once
+      ? begin()
+      : whenMemoryAllows(begin, wait, (error, retryMs) => {
+          // No view is drawn yet.
+          if (show) output.error(`${error.message}; it is tried again [${error.code}]`)
+          return each({ type: 'error', time: new Date().toISOString(), error, retryMs }, undefined)
+        }))
     const { model, directions, bundle, prior, ordinary, options, reopen } = prepared
     using pass = new PassLine(output)
     using view = show?.()
@@ -181,7 +199,7 @@ class Outcome {
   #measured = 0
 
   take(event: WatchEvent): void {
-    const of = `${event.run} ${'step' in event ? event.step : ''}`
+    const of = `${event.run ?? ''} ${'step' in event ? event.step : ''}`
     if (event.type === 'error' || event.type === 'lost') this.#failed.add(of)
     if (event.type === 'baseline' && event.resumed) {
       this.#measured += event.resumed.measured
@@ -190,7 +208,7 @@ class Outcome {
     if (event.type !== 'checkpoint') return
     this.#measured++
     // A look or the base that failed has been mended.
-    for (const about of [of, `${event.run} `]) this.#failed.delete(about)
+    for (const about of [of, `${event.run} `, ' ']) this.#failed.delete(about)
     if (event.verdict) this.#verdicts.push(event.verdict.verdict)
     if (event.alarm === 'cleared') this.#alarms.delete(event.run!)
   }

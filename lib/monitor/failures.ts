@@ -1,4 +1,5 @@
-import type { TraitscopeError } from '../errors.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { asTraitscopeError, type TraitscopeError, throwIfAborted } from '../errors.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
 
 /**
@@ -19,6 +20,12 @@ export async function failureOf(error: TraitscopeError, path: string): Promise<F
 }
 
 const MOST_WAIT_MS = 5 * 60_000
+
+/** A failure that may pass is tried again after so many intervals at first. */
+const RETRY_INTERVALS = 5
+
+/** @param intervalMs between two looks at a folder */
+export const retryAfterMs = (intervalMs: number): number => RETRY_INTERVALS * intervalMs
 
 /** Doubles from one failure to the next. */
 export class Backoff {
@@ -41,6 +48,34 @@ export class Backoff {
 
   get waits(): boolean {
     return performance.now() < this.#until
+  }
+}
+
+/**
+ * Does what a watch begins with, again and ever later while it finds no memory: the trainer may have it. Meanwhile no folder is looked at.
+ *
+ * @param tell called with what is news, and how long it waits
+ * @throws as `use`, when it fails otherwise or `signal` has aborted
+ */
+export async function whenMemoryAllows<T>(
+  use: () => Promise<T>,
+  { firstMs, signal }: { firstMs: number; signal: AbortSignal },
+  tell: (error: TraitscopeError, retryMs: number) => Promise<void>,
+): Promise<T> {
+  const backoff = new Backoff(firstMs)
+  let told: string | undefined
+  for (;;) {
+    try {
+      return await use()
+    } catch (cause) {
+      throwIfAborted(signal)
+      const error = asTraitscopeError(cause, 'the beginning of the watch')
+      if (error.code !== 'OUT_OF_MEMORY') throw error
+      const retryMs = backoff.failed()
+      if (told !== error.message) await tell(error, retryMs)
+      told = error.message
+      await sleep(retryMs, undefined, { signal }).catch(() => throwIfAborted(signal))
+    }
   }
 }
 

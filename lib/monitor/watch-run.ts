@@ -9,7 +9,8 @@ import { WatchSession } from './watch-session.js'
 /**
  * Watches a run's folder and measures every checkpoint once, as it is completed; weights that change under an
  * old name are measured again. The folder is only read, by looking at it every `intervalMs`, and may not
- * exist yet. Half-written checkpoints are waited for. What cannot be read or measured is an `error` event, what the trainer
+ * exist yet. Half-written checkpoints are waited for. A base whose states find no memory at first is tried again, without `once`, and told
+ * of by an `error` event without a run. What cannot be read or measured is an `error` event, what the trainer
  * removes before it is measured is `lost`, and the watch goes on.
  *
  * @throws TraitscopeError before the first event when directions, model, pack and bundle do not belong

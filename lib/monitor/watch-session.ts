@@ -10,7 +10,7 @@ import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { sweepAbandoned } from '../formats/files/owner.js'
 import type { Model } from '../model/model.js'
 import { BaseFailures } from './base-failures.js'
-import { Backoff, BaseChanged } from './failures.js'
+import { Backoff, BaseChanged, retryAfterMs, whenMemoryAllows } from './failures.js'
 import type { Candidate } from './measure-candidate.js'
 import { ModelKeeper } from './model-keeper.js'
 import { Pace } from './pace.js'
@@ -20,8 +20,6 @@ import { RunWatch } from './run-watch.js'
 import { Turns } from './turns.js'
 import type { WatchRunOptions } from './watch-options.js'
 
-/** A failure that may pass is tried again after so many intervals at first. */
-const RETRY_INTERVALS = 5
 /** Before the next look, when there is more to read. */
 const AT_ONCE_MS = 10
 
@@ -61,7 +59,7 @@ export class WatchSession {
   }
 
   get #retryMs(): number {
-    return RETRY_INTERVALS * this.#intervalMs
+    return retryAfterMs(this.#intervalMs)
   }
 
   /** Ends the watch where it stands, without another event. */
@@ -87,16 +85,20 @@ export class WatchSession {
   }
 
   async #begin(): Promise<void> {
-    const { cacheDir = defaultCacheDir() } = this.options
+    const { cacheDir = defaultCacheDir(), once = false } = this.options
     for (const place of [tmpdir(), ...(cacheDir === false ? [] : [cacheDir])]) await sweepAbandoned(place)
     const before = async (conditions: string) => {
       // What is refused is refused before the work.
       const named = this.runDirs.filter((path) => !isPattern(path))
       for (const path of named) await refuseParent(resolve(path))
-      for (const path of named) await this.#open(path, conditions)
+      for (const path of named) if (!this.#runs.has(resolve(path))) await this.#open(path, conditions)
     }
     const parts = { signal: this.#signal, before }
-    this.#keeper = await ModelKeeper.open(this.model, this.directions, this.options, parts)
+    const open = () => ModelKeeper.open(this.model, this.directions, this.options, parts)
+    const wait = { firstMs: this.#retryMs, signal: this.#signal }
+    const tell = (error: TraitscopeError, retryMs: number) =>
+      this.#tell({ type: 'error', time: now(), error, retryMs })
+    this.#keeper = await (once ? open() : whenMemoryAllows(open, wait, tell))
     for (const run of this.#runs.values()) await this.#beginRun(run)
     this.#changedMs = performance.now()
   }

@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { writeSparseModel } from '../helpers/sparse-model.js'
 import { TINY_BASE, TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
 import { Workspace } from './workspace.js'
 
@@ -85,5 +87,38 @@ describe('the base of a watch', () => {
       'end',
     ])
     expect(code).toBe(0)
+  })
+})
+
+describe.runIf(process.platform === 'linux')('a base that finds no memory', () => {
+  it('should be opened when there is some, and be an error at once with --once', async () => {
+    const wide = work.path('wide.gguf')
+    await writeSparseModel(wide, 2 ** 19) // 1.6 GB
+    const run = work.path('waiting-run')
+    cpSync(join(TINY_RUN, 'checkpoint-10'), join(run, 'checkpoint-10'), { recursive: true })
+    const args = ['watch', '-m', wide, '--traits', TINY_PACK, '-d', directions, run, '--jsonl']
+    const addressSpaceKib = 1_900_000
+    const once = await work.run([...args, '--once', '--no-state'], { addressSpaceKib })
+    expect(once.code).toBe(1)
+    expect(once.stderr).toContain('[OUT_OF_MEMORY]')
+
+    let text = ''
+    const { stdout } = await work.run([...args, '--interval', '0.05', '--until-step', '10'], {
+      addressSpaceKib,
+      onStart: (child) =>
+        child.stdout!.on('data', (chunk) => {
+          text += chunk
+          if (text.includes('OUT_OF_MEMORY'))
+            execFileSync('prlimit', ['--pid', String(child.pid), '--as=unlimited'])
+        }),
+    })
+    const events = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Event & { run?: string })
+    expect(events[0]).toMatchObject({ type: 'error', error: { code: 'OUT_OF_MEMORY' } })
+    expect(events[0]!.run).toBe(undefined)
+    // It was opened, or nobody would know that the directions are another base's.
+    expect(events[1]).toMatchObject({ type: 'error', error: { code: 'NOT_COMPARABLE' } })
   })
 })

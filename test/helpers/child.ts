@@ -16,7 +16,7 @@ export interface ChildOptions {
   env?: NodeJS.ProcessEnv
   cwd?: string
   input?: string
-  /** Runs under `ulimit -v` with this many KiB of address space. */
+  /** Runs under `ulimit -S -v` with this many KiB of address space, which `prlimit` can lift while it runs. */
   addressSpaceKib?: number
   /** Called with the running child. */
   onStart?: (child: ChildProcess) => void
@@ -32,7 +32,7 @@ export function runNode(file: string, options: ChildOptions = {}): Promise<Finis
     addressSpaceKib === undefined ? command[0]! : 'sh',
     addressSpaceKib === undefined
       ? command.slice(1)
-      : ['-c', `ulimit -v ${addressSpaceKib}; exec "$@"`, 'sh', ...command],
+      : ['-c', `ulimit -S -v ${addressSpaceKib}; exec "$@"`, 'sh', ...command],
     { cwd: options.cwd ?? packageRoot, env: { ...env, ...options.env }, stdio: 'pipe' },
   )
   options.onStart?.(child)

@@ -1,13 +1,16 @@
-import { mkdtemp, open, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { encodeGgufHeader, type GgufInput, readGguf } from '../../lib/formats/gguf/gguf.js'
 import { runNode } from '../helpers/child.js'
+import { writeSparseModel } from '../helpers/sparse-model.js'
 import { TINY_BASE, TINY_RUN, writeTinyWithContext } from '../helpers/tiny.js'
 
 // Everything here runs in a process of its own, because what it tests for is the end of the process.
 const child = (name: string) => `test/lifecycle/children/${name}.mjs`
+
+// V8's young space of one size: it may grow by 16 MB between two readings else.
+const FLAT = ['--expose-gc', '--min-semi-space-size=1', '--max-semi-space-size=1']
 
 describe('the host process', () => {
   it('should leave with its own exit code while a pass runs', async () => {
@@ -42,8 +45,7 @@ describe('the host process', () => {
   it('should keep memory flat over 400 adapter swaps', async () => {
     const run = await runNode(child('swap-adapters'), {
       args: [TINY_BASE, TINY_RUN, '600'],
-      // V8's young space of one size: it may grow by 16 MB between the two readings else.
-      nodeFlags: ['--expose-gc', '--min-semi-space-size=1', '--max-semi-space-size=1'],
+      nodeFlags: FLAT,
     })
     expect(run).toMatchObject({ code: 0, signal: null })
     const [early, late] = JSON.parse(run.stdout) as [number, number]
@@ -53,7 +55,7 @@ describe('the host process', () => {
   })
 
   it('should free forgotten models by garbage collection', async () => {
-    const run = await runNode(child('collect-models'), { args: [TINY_BASE], nodeFlags: ['--expose-gc'] })
+    const run = await runNode(child('collect-models'), { args: [TINY_BASE], nodeFlags: FLAT })
     expect(run).toMatchObject({ code: 0, signal: null })
     const rss = JSON.parse(run.stdout) as number[]
     console.info(
@@ -74,7 +76,7 @@ describe.runIf(process.platform === 'linux')('memory that is not there', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'traitscope-'))
     huge = join(folder, 'huge.gguf')
-    await sparseModel(huge)
+    await writeSparseModel(huge, 2 ** 21)
   })
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
@@ -98,27 +100,3 @@ describe.runIf(process.platform === 'linux')('memory that is not there', () => {
     expect(run).toMatchObject({ code: 0, signal: null, stdout: 'OUT_OF_MEMORY\n5\n' })
   })
 })
-
-/** The tiny model with a feed-forward width that needs 6 GB: a valid GGUF whose tensor data is one hole. */
-async function sparseModel(path: string): Promise<void> {
-  const tiny = await readGguf(TINY_BASE)
-  const nFf = 2 ** 21
-  const tensors = [...tiny.tensors.values()].map(({ name, shape, type }) => ({
-    name,
-    type,
-    shape: /ffn_(gate|up)\./.test(name)
-      ? [shape[0]!, nFf]
-      : /ffn_down\./.test(name)
-        ? [nFf, shape[1]!]
-        : [...shape],
-  }))
-  const metadata = [...tiny.metadata].map(([key, value]) => {
-    const changed = key === 'llama.feed_forward_length' ? nFf : value
-    return [key, tiny.types.get(key)!, changed] as const
-  })
-  const { bytes, dataBytes } = encodeGgufHeader(metadata as GgufInput['metadata'], tensors)
-  const file = await open(path, 'w')
-  await file.write(bytes)
-  await file.truncate(bytes.length + dataBytes)
-  await file.close()
-}

@@ -198,6 +198,30 @@ describe('what trainers leave', () => {
 })
 
 describe('what the environment does', () => {
+  it('should begin when there is memory, and say once that there is none', async () => {
+    await writeCheckpoint(run, 10, 1)
+    let begins = 0
+    const onProgress = (step: unknown, fraction: number) => {
+      if (step !== 0 || fraction !== 0 || ++begins > 2) return
+      states.mockRejectedValueOnce(new TraitscopeError('OUT_OF_MEMORY', 'the trainer has it'))
+    }
+    const events = await watched([run], { stateDir, onProgress, idleMs: 500 })
+    expect(begins).toBe(3)
+    expect(story(events)).toEqual(['error', 'baseline', 'checkpoint 10', 'end: idle'])
+    expect(events[0]).toMatchObject({ error: { code: 'OUT_OF_MEMORY' }, retryMs: 25 })
+    expect(events[0]!.run).toBe(undefined)
+  })
+
+  it('should not wait to begin for anything else, and with once not at all', async () => {
+    const fails = (code: 'OUT_OF_MEMORY' | 'DEVICE') => (step: unknown, fraction: number) => {
+      if (step === 0 && fraction === 0) states.mockRejectedValueOnce(new TraitscopeError(code, 'not now'))
+    }
+    await expect(watched([run], { stateDir, onProgress: fails('DEVICE') })).rejects.toThrow('not now')
+    await expect(
+      watched([run], { stateDir, onProgress: fails('OUT_OF_MEMORY'), once: true }),
+    ).rejects.toThrow('not now')
+  })
+
   it.each(['OUT_OF_MEMORY', 'FILE_ACCESS', 'DEVICE'] as const)('should try again after %s', async (code) => {
     await writeCheckpoint(run, 10, 1)
     let failures = 0
