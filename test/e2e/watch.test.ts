@@ -124,19 +124,17 @@ describe('traitscope watch', () => {
   it('should follow a run while it is written, half-written checkpoints included', async () => {
     const start = onLine({
       'does not exist yet': () => {
-        mkdirSync(join(run, 'checkpoint-10'), { recursive: true })
-        cpSync(
-          join(TINY_RUN, 'checkpoint-10/adapter_config.json'),
-          join(run, 'checkpoint-10/adapter_config.json'),
-        )
-        const bytes = readFileSync(join(TINY_RUN, weights(10)))
-        writeFileSync(join(run, weights(10)), bytes.subarray(0, bytes.length / 2))
+        // All that is there at first comes at once: a look in between would wait for something else.
+        const [beside, half] = [join(run, 'tmp'), readFileSync(join(TINY_RUN, weights(10)))]
+        mkdirSync(beside, { recursive: true })
+        for (const name of ['adapter_config.json', 'trainer_state.json'])
+          cpSync(join(TINY_RUN, 'checkpoint-10', name), join(beside, name))
+        writeFileSync(join(beside, 'adapter_model.safetensors'), half.subarray(0, half.length / 2))
+        renameSync(beside, join(run, 'checkpoint-10'))
       },
       '"waiting","step":10': () => {
         const bytes = readFileSync(join(TINY_RUN, weights(10)))
         appendFileSync(join(run, weights(10)), bytes.subarray(bytes.length / 2))
-        const state = 'checkpoint-10/trainer_state.json'
-        cpSync(join(TINY_RUN, state), join(run, state))
       },
       '"checkpoint","step":10': () => {
         // A trainer that writes beside the name and renames.

@@ -6,9 +6,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { EventReader } from '../../lib/events/event-log.js'
 import { listStates } from '../../lib/events/state-folder.js'
 import { writeCheckpoint } from '../trajectory/fake-run.js'
-import { story, watched } from './fake-watch.js'
+import { story, useSteadyClock, watched } from './fake-watch.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
+useSteadyClock()
 
 const disk = vi.hoisted(() => ({
   /** What a call fails with; undefined for one that works. */

@@ -13,9 +13,10 @@ import { RunSecuring } from '../../lib/monitor/run-securing.js'
 import { schemaErrors } from '../helpers/schemas.js'
 import { Log, verdict } from '../report/events.js'
 import { writeCheckpoint } from '../trajectory/fake-run.js'
-import { story, watched } from './fake-watch.js'
+import { story, useSteadyClock, watched } from './fake-watch.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
+useSteadyClock()
 
 let folder: string
 let run: string

@@ -8,9 +8,10 @@ import { listStates } from '../../lib/events/state-folder.js'
 import { hashCheckpoint } from '../../lib/formats/run/checkpoint-folder.js'
 import { schemaErrors } from '../helpers/schemas.js'
 import { writeAdapter, writeCheckpoint } from '../trajectory/fake-run.js'
-import { story, told, watched } from './fake-watch.js'
+import { story, told, useSteadyClock, watched } from './fake-watch.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
+useSteadyClock()
 
 let folder: string
 let run: string

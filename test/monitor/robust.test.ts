@@ -17,9 +17,10 @@ import { TraitscopeError } from '../../lib/errors.js'
 import { EventReader } from '../../lib/events/event-log.js'
 import { listStates } from '../../lib/events/state-folder.js'
 import { attachedStates, attachingModel, writeAdapter, writeCheckpoint } from '../trajectory/fake-run.js'
-import { states, story, told, watched } from './fake-watch.js'
+import { states, story, told, useSteadyClock, watched } from './fake-watch.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
+useSteadyClock()
 
 let folder: string
 let run: string

@@ -22,8 +22,10 @@ import { watchRun } from '../../lib/monitor/watch-run.js'
 import { fakeDirections } from '../directions/fake-directions.js'
 import { fakePack } from '../directions/fake-model.js'
 import { attachedStates, attachingModel, writeAdapter, writeCheckpoint } from '../trajectory/fake-run.js'
+import { act, told, useSteadyClock } from './fake-watch.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
+useSteadyClock()
 const states = vi.mocked(hiddenStates)
 
 let folder: string
@@ -44,14 +46,6 @@ const watch = (options: Partial<WatchRunOptions> = {}) =>
     ...options,
   })
 
-/** `type step`, or the reason of an event that has no step: the story of a watch in words. */
-const told = (event: WatchEvent): string =>
-  'step' in event && event.step !== undefined
-    ? `${event.type} ${event.step}`
-    : 'reason' in event
-      ? `${event.type}: ${event.reason}`
-      : event.type
-
 /**
  * Runs a watch through a script: an event that reads like a key triggers the action, then the watch goes on.
  * Ends with the watch or after its last action plus `idleMs`.
@@ -66,7 +60,7 @@ async function follow(
     events.push(event)
     const action = pending.get(told(event))
     pending.delete(told(event))
-    await action?.()
+    await act(action)
   }
   expect([...pending.keys()]).toEqual([])
   // A look may come while a script still writes.
@@ -201,8 +195,8 @@ describe('watchRun', () => {
       if (event.type !== 'waiting') continue
       reasons.push(event.reason)
       if (reasons.length === 1)
-        await appendFile(join(folderOf(10), 'adapter_model.safetensors'), whole.subarray(40))
-      if (reasons.length === 2) await writeFile(join(folderOf(10), 'trainer_state.json'), state)
+        await act(() => appendFile(join(folderOf(10), 'adapter_model.safetensors'), whole.subarray(40)))
+      if (reasons.length === 2) await act(() => writeFile(join(folderOf(10), 'trainer_state.json'), state))
     }
     expect(events).toEqual(['baseline', 'waiting 10', 'waiting 10', 'checkpoint 10', 'end: idle'])
     expect(reasons[0]).not.toBe(reasons[1])
@@ -304,14 +298,13 @@ describe('watchRun', () => {
     await rm(join(run, 'checkpoint-10', 'trainer_state.json'))
     let length = whole.length - 30
     await writeFile(path, whole.subarray(0, length))
-    const timer = setInterval(() => void appendFile(path, whole.subarray(length, ++length)), 10)
-    let grows = true
-    setTimeout(() => {
-      clearInterval(timer)
-      grows = false
-    }, 200)
-    expect((await follow({})).events.map(told)).toEqual(['baseline', 'waiting 10', 'end: idle'])
-    expect(grows).toBe(false)
+    const timer = setInterval(() => {
+      void appendFile(path, whole.subarray(length, ++length))
+      if (length === whole.length - 1) clearInterval(timer)
+    }, 10)
+    const { events } = await follow({}, { idleMs: 150 })
+    expect(events.map(told)).toEqual(['baseline', 'waiting 10', 'end: idle'])
+    expect(length).toBe(whole.length - 1)
   })
 
   it('should not take a measured checkpoint for a lost one', async () => {
