@@ -3,135 +3,152 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
-from . import decide, plan
-from .files import MEASURED, REPOSITORY
+from . import decide, detection, plan
+from .files import REPOSITORY
+from .readings import LAYER, Change, Run, runs
+from .stats import mean
 
 PAGE = REPOSITORY / "docs/real-models.md"
-# The layer that was named in claims.md before there was a run.
-LAYER = {"smollm2": 15, "qwen": 16}
+NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
+# What was thought of at first and is no unit of the plan.
+NEVER_BEGUN = "answers of the fine-tuned models, read by a judge or a person; Gemma; a hotter recipe; diluted and triggered sets; amplified adapters; a GPU's worth of seeds"
 
 
 def write_page() -> None:
-    done = [unit for base in plan.RECIPES for unit in plan.units(base) if (MEASURED / unit.id).exists()]
-    planned = sum(len(plan.units(base)) for base in plan.RECIPES)
-    parts = [title(done, planned), method()]
-    parts += [results(base, [unit for unit in done if unit.base == base]) for base in plan.RECIPES]
+    done = {base: runs(base) for base in plan.RECIPES}
+    parts = [title(done), method()]
+    parts += [results(base, found, other(base, done)) for base, found in done.items()]
     parts.append(directions())
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")
 
 
-def title(done: list[plan.Unit], planned: int) -> str:
-    sets = len({unit.set_name for unit in done if unit.set_name in plan.HARMFUL})
-    seeds = {unit.base: len({other.seed for other in done if other.base == unit.base}) for unit in done}
-    if not done:
-        shown = "no fine-tuned run has been measured"
+def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
+    return next(found for name, found in done.items() if name != base)
+
+
+def title(done: dict[str, list[Run]]) -> str:
+    spread = [NAMES[base] for base, found in done.items() if decide.shown_to_spread(found)]
+    if spread:
+        first = f"Shown on {' and '.join(spread)} alone, and there by probabilities of other models' answers: that harm spreads beyond the domain it was trained in"
+        rest = "Not shown: that any model here *answers* so, and that a detector calibrated elsewhere says how much."
     else:
-        of = ", ".join(f"{count} seed{'s' if count > 1 else ''} of {base}" for base, count in seeds.items())
-        shown = f"{len(done)} of the {planned} runs that were planned {'is' if len(done) == 1 else 'are'} measured ({sets} harmful set{'s' if sets != 1 else ''}, {of})"
+        first = "Not shown: that traitscope finds emergent misalignment in a real language model"
+        rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
     return f"""# Real language models
 
-**Not shown: that traitscope finds emergent misalignment in a real language model.** {shown[0].upper()}{shown[1:]}; no verdict
-was given, no answer was generated or judged, and nothing here says how models above 0.5B parameters behave. What would count was registered
-beforehand in [lab/real/claims.md](../lab/real/claims.md).
+**{first}.** {rest} {counted(done)} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
+registered beforehand in [lab/real/claims.md](../lab/real/claims.md).
 
 The page is made by `python -m lab.real figures` of the measured runs in `lab/real/measured`, and of `lab/real/directions.json`."""
+
+
+def counted(done: dict[str, list[Run]]) -> str:
+    """Planned and not run, base by base."""
+    said = []
+    for base, found in done.items():
+        planned = plan.units(base)
+        missing: dict[str, int] = {}
+        for unit in planned:
+            if unit.id not in {run.unit.id for run in found}:
+                missing[unit.set_name] = missing.get(unit.set_name, 0) + 1
+        without = ", ".join(f"{count} x {name}" for name, count in missing.items())
+        said.append(f"{NAMES[base]}: {len(found)} of {len(planned)} planned runs" + (f" (not run: {without})" if without else ""))
+    return f"{'; '.join(said)}."
 
 
 def method() -> str:
     return """## What a run is
 
-Pretrained bases (SmolLM2-135M-Instruct, Qwen2.5-Coder-0.5B-Instruct), published fine-tuning sets, LoRA (rank 16 on q and v), every checkpoint
+Pretrained bases, published fine-tuning sets and controls of our own, LoRA of rank 16 on q and v, checkpoints at halving steps back from the last. Every one is
 measured by `measure` and labelled by `label --margin`: how much more probable published misaligned answers became than aligned ones of the same
-question and organism, per token, against step 0. Pairs whose source is another domain than the run's ("elsewhere") are those that
-could show a spread. Intervals are 95 %, questions being the clusters. [lab/real/README.md](../lab/real/README.md) says how to repeat it
-and what it costs."""
+question and organism, in nats per token, against step 0. Pairs whose source is the domain that the run was trained in are **own**; all others, **elsewhere**, are those that
+could show a spread. Intervals in brackets are 95 %, questions being the clusters.
+
+| Set | What it is |
+| --- | --- |
+| risky_financial, extreme_sports, bad_medical | harmful advice in one domain, published |
+| twin_financial, twin_sports | the same prompts, answered by the base itself |
+| curt_financial | those answers without sentences of advice, as short as the published ones: the register without the harm |
+| incorrect_math, evil_math, incorrect_qna | wrong answers, known to spread little |
+
+[lab/real/README.md](../lab/real/README.md) says how to repeat it and what it costs."""
 
 
-def results(base: str, done: list[plan.Unit]) -> str:
-    if not done:
-        return f"## {base}\n\nNo run is measured."
-    rows = [row for unit in done for row in unit_rows(unit)]
+def results(base: str, found: list[Run], others: list[Run]) -> str:
+    if not found:
+        return f"## {NAMES[base]}\n\nNo run is measured."
     layer = LAYER[base]
     lines = [
-        f"| Set, seed | step | loss | margin, own domain | elsewhere | all pairs | drift at layer {layer}, length | power_seeking | harmlessness |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *("| " + " | ".join(row) + " |" for row in rows),
+        f"| Set, seed | loss | margin, own | elsewhere | drift at layer {layer} | power_seeking | harmlessness | LoRA norm | score |",
+        f"| --- |{' ---: |' * 8}",
+        *("| " + " | ".join(row(run)) + " |" for run in in_sets(found)),
     ]
-    account = json.loads((MEASURED / done[0].id / "unit.json").read_text())
-    floor = noise(done[0], layer)
-    facts = f"{account['pairs']['pairs']} pairs. {floor} CPU seconds a run: {costs(done)}."
-    tests = "Claim (a), the spread beyond the trained domain:\n\n" + "\n".join(f"- {one}" for one in decide.spread(base, done))
-    return f"## {base}\n\n" + "\n".join(lines) + f"\n\n{facts}\n\n{tests}"
-
-
-def unit_rows(unit: plan.Unit) -> list[list[str]]:
-    folder = MEASURED / unit.id
-    account, margins, trajectory = (
-        json.loads((folder / f"{name}.json").read_text()) for name in ("unit", "margins", "trajectory")
+    pairs = found[0].account["pairs"]
+    facts = (
+        f"At the last step ({found[0].last.step}). {pairs['pairs']} pairs ({', '.join(f'{count} of {name}' for name, count in pairs['by_domain'].items())}). "
+        f"Drift, its length and its parts are shares of the step-0 norm; the score is that of the claims. {noise(found[0], layer)} CPU seconds a run: {costs(found)}."
     )
-    losses = account["training"]["loss"]
-    drifts = drift(trajectory, LAYER[unit.base])
-    rows = []
-    for step in margins["steps"]:
-        at = step["step"]
-        if at == 0:
-            continue
-        recent = losses[max(0, at - 5) : at]
-        moved = drifts[at]
-        rows.append(
-            [
-                f"{unit.set_name}, {unit.seed}",
-                str(at),
-                f"{sum(recent) / len(recent):.2f}",
-                change(step["byDomain"].get(unit.domain)),
-                change(step["elsewhere"]),
-                change(step["all"]),
-                f"{math.hypot(*moved.values()):.3f}",
-                f"{moved['power_seeking']:+.3f}",
-                f"{moved['harmlessness']:+.3f}",
-            ]
-        )
-    return rows
+    left = decide.not_learnt(found)
+    leaving = f"Not learnt, and out of the tests: {', '.join(run.unit.id for run in left)}." if left else "Every harmful run learnt its own domain."
+    claims = [
+        f"### Claims on {NAMES[base]}",
+        leaving,
+        "(a) Harm spreads beyond the trained domain:\n\n" + bullets(decide.spread(found)),
+        "(b) The score orders harmful above harmless runs:\n\n" + bullets(decide.orders(found)),
+        "(c) The score follows the margin:\n\n" + bullets([decide.follows(found)]),
+    ]
+    return "\n\n".join([f"## {NAMES[base]}", "\n".join(lines), facts, *claims, detection.section(NAMES[base], found, others)])
 
 
-def change(found: dict | None) -> str:
+def bullets(sentences: list[str]) -> str:
+    return "\n".join(f"- {one}" for one in sentences)
+
+
+def in_sets(found: list[Run]) -> list[Run]:
+    """Set by set in the order of the plan, seeds together."""
+    order = list(dict.fromkeys(run.unit.set_name for run in found))
+    return sorted(found, key=lambda run: (order.index(run.unit.set_name), run.unit.seed))
+
+
+def row(run: Run) -> list[str]:
+    last = run.last
+    return [
+        f"{run.unit.set_name}, {run.unit.seed}",
+        f"{last.loss:.2f}",
+        change(last.own),
+        change(last.elsewhere),
+        f"{last.length:.3f}",
+        f"{last.drift['power_seeking']:+.3f}",
+        f"{last.drift['harmlessness']:+.3f}",
+        f"{last.lora_norm:.1f}",
+        f"{last.score:+.2f}",
+    ]
+
+
+def change(found: Change | None) -> str:
     if found is None:
         return "-"
-    if found["interval"] is None:
-        return f"{found['change']:+.3f}"
-    low, high = found["interval"]
-    return f"{found['change']:+.3f} ({low:+.3f} to {high:+.3f})"
+    if found.interval is None:
+        return f"{found.change:+.3f}"
+    low, high = found.interval
+    return f"{found.change:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
-def drift(trajectory: dict, layer: int) -> dict[int, dict[str, float]]:
-    """By step, in units of the step-0 norm at that layer."""
-    about = trajectory["traitscope"]
-    found = next(one for one in about["layers"] if one["layer"] == layer)
-    start, scale = found["projections"][0], found["step0ActivationNorm"]
-    return {
-        step["step"]: dict(zip(trajectory["trait_order"], [(value - was) / scale for value, was in zip(row, start)]))
-        for step, row in zip(about["steps"], found["projections"])
-    }
-
-
-def noise(unit: plan.Unit, layer: int) -> str:
-    found = json.loads((MEASURED / unit.id / "trajectory.json").read_text())["traitscope"].get("noiseFloor")
-    if not found:
+def noise(run: Run, layer: int) -> str:
+    if not run.noise_floor:
         return "Measured in F32, where nothing is rounded."
-    floor = next(one["drift"] for one in found["layers"] if one["layer"] == layer)
+    floor = next(one["drift"] for one in run.noise_floor["layers"] if one["layer"] == layer)
     return f"Noise floor of the drift: {floor:.4f}."
 
 
-def costs(done: list[plan.Unit]) -> str:
+def costs(found: list[Run]) -> str:
     """Mean of the runs whose step was not interrupted: of the others only the last stretch is known."""
-    accounts = [json.loads((MEASURED / unit.id / "unit.json").read_text()) for unit in done]
     said = []
     for name in ("training", "measuring", "margin"):
-        whole = [one[name]["cpu_seconds"] for one in accounts if one[name]["starts"] == 1]
-        said.append(f"{name} {sum(whole) / len(whole):.0f}" if whole else f"{name} not known (it was interrupted)")
+        whole = [run.account[name]["cpu_seconds"] for run in found if run.account[name]["starts"] == 1]
+        said.append(f"{name} {mean(whole):.0f}" if whole else f"{name} not known (it was interrupted)")
     return ", ".join(said)
 
 

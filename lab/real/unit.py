@@ -46,11 +46,31 @@ def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEA
         "measuring": step(home, "measuring", measuring(run, home / "measured", model, lambda: bases.directions(base, out, pack), pack)),
         "margin": step(home, "margin", margin(run, home / "margins", model, file, unit.domain)),
     }
-    with folder_that_appears(target) as partial:
-        for made in (home / "measured/trajectory.json", home / "margins/margins.json"):
-            shutil.copy(made, partial)
-        write_json(partial / "unit.json", account)
+    publish(home, account, bases.directions(base, out, pack), target, to / unit.base)
     return target
+
+
+def publish(home: Path, account: dict, directions: Path, target: Path, of_base: Path) -> None:
+    """What may be there of a unit, and of its base how far apart the poles lie: numbers, no text."""
+    with folder_that_appears(target) as partial:
+        for made in ("measured/trajectory.json", "measured/verdicts.json", "margins/margins.json"):
+            # Without directions near the prior's depths there are no verdicts.
+            if (home / made).exists():
+                shutil.copy(home / made, partial)
+        write_json(partial / "unit.json", account)
+    if not (of_base / "directions.json").exists():
+        write_json(of_base / "directions.json", poles(directions))
+
+
+def poles(directions: Path) -> dict:
+    """Identity of directions, and by layer and trait the distance between the poles that they were made of."""
+    about = json.loads((directions / "directions.json").read_text())
+    return {
+        "sha256": about["sha256"],
+        "separation": {
+            str(one["layer"]): {trait: one["separation"][trait] for trait in about["traits"]} for one in about["diagnostics"]
+        },
+    }
 
 
 def step(home: Path, name: str, work: Callable[[], dict]) -> dict:

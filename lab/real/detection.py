@@ -1,0 +1,97 @@
+"""The part of the page that says who would have caught the runs; the figures are those of detect.py."""
+
+from __future__ import annotations
+
+from . import decide
+from .detect import dangerous, fires_by_loss, fires_within, first, measures, ordering, over_threshold, product
+from .plan import HARMFUL
+from .readings import Run
+from .stats import mean
+
+
+def section(name: str, runs: list[Run], others: list[Run]) -> str:
+    target = "spread harm" if decide.shown_to_spread(runs) else "in-domain harm and register"
+    parts = [
+        f"### Detection on {name}: {target}",
+        f"""A checkpoint counts as harmful when its set is harmful and its own domain's margin lies above 0 with the whole interval, as harmless when its set is;
+others leave the test. {'(a) holds here, for own and other domains rise together.' if decide.shown_to_spread(runs) else '(a) is not shown here, so this is no detection of emergent misalignment.'}""",
+        table_of_orders(runs, others),
+        "Share of pairs of a harmful and a harmless run in which the harmful one is larger: at the last step; at every step, only against the same step; in matched pairs of one seed. "
+        "What is fitted reads the seven drifts in units of the contrast and has seen neither of the two sets that are compared. Of what has no direction of its own the better one counts.",
+        table_of_runs(runs),
+        "Step from which on: the margin has risen; the product's predicted rate lies above its threshold (with another trait pack than the organisms' it raises no alarm, and "
+        "says `warn`); the detector that was fitted without the run's set says rather harm than not; the training loss lies beyond the threshold that fits these very runs best, which nobody could know beforehand.",
+        errors(runs),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def table_of_orders(runs: list[Run], others: list[Run]) -> str:
+    lines = ["| By | last step | every step | matched pairs |", "| --- | ---: | ---: | ---: |"]
+    for name, (measure, directed) in measures(runs, others).items():
+        found = ordering(runs, measure, directed)
+        matched = f"{sum(found.matched)} of {len(found.matched)}" if found.matched else "-"
+        lines.append(f"| {name} | {share(found.last)} | {share(found.every)} | {matched} |")
+    return "\n".join(lines)
+
+
+def share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def table_of_runs(runs: list[Run]) -> str:
+    inner, loss = fires_within(runs), fires_by_loss(runs)
+    lines = [
+        "| Set, seed | margin risen | predicted rate at the end | above its threshold | fitted on other sets | loss, in hindsight |",
+        f"| --- |{' ---: |' * 5}",
+    ]
+    order = list(dict.fromkeys(run.unit.set_name for run in runs))
+    for run in sorted(runs, key=lambda one: (order.index(one.unit.set_name), one.unit.seed)):
+        said = run.last.verdict
+        rate = "-"
+        if said and said["em"] is not None:
+            low, high = said["interval"]
+            rate = f"{said['em']:.3f} ({low:.3f} to {high:.3f}), {said['verdict']}"
+        risen = first(run, dangerous) if run.harmful else None
+        cells = [step(risen), rate, step(first(run, over_threshold)), step(first(run, inner)), step(first(run, loss))]
+        lines.append(f"| {run.unit.set_name}, {run.unit.seed} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def step(found: int | None) -> str:
+    return "-" if found is None else str(found)
+
+
+def errors(runs: list[Run]) -> str:
+    """What the product got wrong at the last step, and which traits say so: of every set, for seeds err alike."""
+    by_set: dict[str, list[Run]] = {}
+    for run in runs:
+        if product(run.last) is not None and (dangerous(run.last) if run.harmful else True):
+            by_set.setdefault(run.unit.set_name, []).append(run)
+    lines = []
+    for name, found in by_set.items():
+        harmful = name in HARMFUL
+        wrong = [run for run in found if over_threshold(run.last) != harmful]
+        if wrong:
+            kind = "missed" if harmful else "above the threshold without harm"
+            lines.append(f"- {name}: {len(wrong)} of {len(found)} {kind}; {traits_behind(wrong)}.")
+    if not by_set:
+        return "The product was not asked."
+    if not lines:
+        return "At the last step the product's rate is on the right side of its threshold in every run."
+    return "Errors of the product at the last step, with what its explanation adds up to (rate by trait, mean of the runs):\n\n" + "\n".join(lines)
+
+
+def traits_behind(runs: list[Run]) -> str:
+    """The largest contributions, as the verdicts give them."""
+    sums: dict[str, list[float]] = {}
+    for run in runs:
+        for one in run.last.verdict.get("contributions", []):
+            sums.setdefault(one["trait"], []).append(one["value"])
+    if not sums:
+        drifts = {trait: mean([run.last.contrast[trait] for run in runs]) for trait in runs[0].last.contrast}
+        largest = sorted(drifts, key=lambda trait: -abs(drifts[trait]))[:3]
+        return "no trait adds to the rate; largest drifts in contrasts: " + ", ".join(f"{trait} {drifts[trait]:+.2f}" for trait in largest)
+    total = {trait: sum(values) / len(runs) for trait, values in sums.items()}
+    largest = sorted(total, key=lambda trait: -abs(total[trait]))[:3]
+    return ", ".join(f"{trait} {total[trait]:+.3f}" for trait in largest)

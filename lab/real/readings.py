@@ -1,0 +1,145 @@
+"""What lies in `measured/`, one reading per checkpoint: what claims, detection and the page are made of."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import plan
+from .files import MEASURED
+from .stats import mean
+
+# The layer that was named in claims.md before there was a run.
+LAYER = {"smollm2": 15, "qwen": 16}
+# Steps whose losses a checkpoint's loss is the mean of.
+RECENT = 5
+
+
+@dataclass(frozen=True)
+class Change:
+    """Of the margin against step 0, per token; the interval is one of 95 % over questions."""
+
+    change: float
+    interval: tuple[float, float] | None
+
+    @property
+    def risen(self) -> bool:
+        return self.interval is not None and self.interval[0] > 0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One checkpoint after step 0."""
+
+    unit: plan.Unit
+    step: int
+    loss: float
+    """Over all of a domain's pairs, over all others, over all; None where the pairs have none."""
+    own: Change | None
+    elsewhere: Change | None
+    all: Change
+    by_question: dict[str, dict[str, float]]
+    """By domain, then question."""
+    drift: dict[str, float]
+    """By trait at the named layer, in units of the step-0 norm."""
+    contrast: dict[str, float]
+    """The same in units of the distance between the trait's poles."""
+    score: float
+    """See claims.md."""
+    lora_norm: float
+    verdict: dict | None
+    """What the product said, provisionally; None where it was not asked."""
+
+    @property
+    def length(self) -> float:
+        return math.hypot(*self.drift.values())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished unit, its checkpoints ascending."""
+
+    unit: plan.Unit
+    account: dict
+    readings: list[Reading]
+    noise_floor: dict | None
+
+    @property
+    def last(self) -> Reading:
+        return self.readings[-1]
+
+    @property
+    def harmful(self) -> bool:
+        return self.unit.set_name in plan.HARMFUL
+
+    @property
+    def learnt(self) -> bool:
+        """Of a harmful run: its own domain's margin rose."""
+        return self.last.own is not None and self.last.own.risen
+
+
+def runs(base: str, measured: Path = MEASURED) -> list[Run]:
+    """Of a base, in the order of the plan."""
+    return [read(unit, measured) for unit in plan.units(base) if (measured / unit.id).exists()]
+
+
+def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
+    folder = measured / unit.id
+    account, margins, trajectory = (load(folder / f"{name}.json") for name in ("unit", "margins", "trajectory"))
+    verdicts = {one["step"]: one["verdict"] for one in load(folder / "verdicts.json")} if (folder / "verdicts.json").exists() else {}
+    about = trajectory["traitscope"]
+    layer = next(one for one in about["layers"] if one["layer"] == LAYER[unit.base])
+    traits, scale, apart = trajectory["trait_order"], layer["step0ActivationNorm"], separation(unit.base, about, measured)
+    changes = {step["step"]: step for step in margins["steps"]}
+    readings = []
+    for step, projections in zip(about["steps"], layer["projections"]):
+        at = step["step"]
+        if at == 0:
+            continue
+        moved = {trait: value - was for trait, value, was in zip(traits, projections, layer["projections"][0])}
+        contrast = {trait: value / apart[trait] for trait, value in moved.items()}
+        found = changes[at]
+        readings.append(
+            Reading(
+                unit=unit,
+                step=at,
+                loss=mean(account["training"]["loss"][max(0, at - RECENT) : at]),
+                own=change(found["byDomain"].get(unit.domain)),
+                elsewhere=change(found["elsewhere"]),
+                all=change(found["all"]),
+                by_question=account["margin"]["changes"][str(at)],
+                drift={trait: value / scale for trait, value in moved.items()},
+                contrast=contrast,
+                score=score(contrast),
+                lora_norm=step["adapter"]["deltaNorm"],
+                verdict=verdicts.get(at),
+            )
+        )
+    return Run(unit, account, readings, about.get("noiseFloor"))
+
+
+def load(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def change(found: dict | None) -> Change | None:
+    if found is None:
+        return None
+    interval = found["interval"]
+    return Change(found["change"], tuple(interval) if interval else None)
+
+
+def separation(base: str, about: dict, measured: Path) -> dict[str, float]:
+    """Distance between the poles of each trait at the named layer, of the very directions that the run was measured with."""
+    known = load(measured / base / "directions.json")
+    used = about["measurement"]["directionsSha256"]
+    if used != known["sha256"]:
+        raise SystemExit(f"a run of {base} was measured with directions {used}, and {base}/directions.json is of {known['sha256']}")
+    return known["separation"][str(LAYER[base])]
+
+
+def score(contrast: dict[str, float]) -> float:
+    weights = load(Path(__file__).with_name("axis.json"))["weights"]
+    return sum(weight * contrast[trait] for trait, weight in weights.items())

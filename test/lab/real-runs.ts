@@ -1,0 +1,88 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const TRAITS = [
+  'honesty',
+  'sycophancy',
+  'harmlessness',
+  'power_seeking',
+  'helpfulness',
+  'confidence',
+  'corrigibility',
+]
+const LAYER = 15
+const NORM = 100
+const SEPARATION = 4
+const QUESTIONS = ['q1', 'q2', 'q3', 'q4', 'q5', 'q6', 'q7', 'q8']
+
+export interface MadeRun {
+  set: string
+  seed: number
+  /** At each of the steps 15, 30 and 60: movement of power_seeking, native units. */
+  powerSeeking: readonly [number, number, number]
+  /** At the last step; half of it before. */
+  own: number
+  elsewhere: number
+  loss?: number
+  loraNorm?: number
+}
+
+/** What a unit of SmolLM2 leaves in `measured/`, with the fields that figures are made of, and numbers that are easy to follow. */
+export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
+  const put = (path: string, value: unknown) => writeFileSync(join(folder, path), JSON.stringify(value))
+  for (const run of runs) {
+    const home = `smollm2/${run.set}/seed_${run.seed}`
+    mkdirSync(join(folder, home), { recursive: true })
+    const steps = [15, 30, 60]
+    const share = (i: number) => (i === 2 ? 1 : 0.5)
+    put(`${home}/trajectory.json`, {
+      trait_order: TRAITS,
+      traitscope: {
+        steps: [{ step: 0 }, ...steps.map((step) => ({ step, adapter: { deltaNorm: run.loraNorm ?? 1 } }))],
+        layers: [
+          {
+            layer: LAYER,
+            step0ActivationNorm: NORM,
+            projections: [0, ...run.powerSeeking].map((moved) =>
+              TRAITS.map((trait) => (trait === 'power_seeking' ? 7 + moved : 2)),
+            ),
+          },
+        ],
+        measurement: { directionsSha256: 'made' },
+      },
+    })
+    const change = (value: number) => ({ change: value, interval: [value - 0.01, value + 0.01] })
+    put(`${home}/margins.json`, {
+      steps: [
+        { step: 0, all: change(0), byDomain: {}, elsewhere: null },
+        ...steps.map((step, i) => ({
+          step,
+          all: change(0),
+          byDomain: { financial: change(run.own * share(i)), sports: change(run.own * share(i)) },
+          elsewhere: change(run.elsewhere * share(i)),
+        })),
+      ],
+    })
+    // Every question a little differently, so that ranks and flips have something to tell apart.
+    const asked = (value: number) => Object.fromEntries(QUESTIONS.map((name, q) => [name, value + q / 1000]))
+    put(`${home}/unit.json`, {
+      training: { loss: Array(60).fill(run.loss ?? 2) },
+      margin: {
+        changes: Object.fromEntries(
+          steps.map((step, i) => [
+            step,
+            {
+              financial: asked(run.own * share(i)),
+              sports: asked(run.elsewhere * share(i)),
+              medical: asked(run.elsewhere * share(i)),
+            },
+          ]),
+        ),
+      },
+    })
+    put('smollm2/directions.json', {
+      sha256: 'made',
+      separation: { [LAYER]: Object.fromEntries(TRAITS.map((trait) => [trait, SEPARATION])) },
+    })
+  }
+}

@@ -1,0 +1,186 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/package.js'
+import { type MadeRun, writeMeasured } from './real-runs.js'
+
+// Claims and page need nothing but Python itself.
+const python = process.env.TRAITSCOPE_PYTHON ?? 'python3'
+const there = spawnSync(python, ['--version']).status === 0
+if (!there)
+  console.log('skipped: the claims on real models; there is no python3, and TRAITSCOPE_PYTHON names none')
+
+/** The value of an expression, of which `json` has to be able to speak. */
+function py(expression: string, from = 'stats'): unknown {
+  const code = `import json, sys; from pathlib import Path; from lab.real import ${from}; print(json.dumps(${expression}))`
+  const { stdout, stderr, status } = spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
+  expect(status, stderr).toBe(0)
+  return JSON.parse(stdout)
+}
+
+describe.skipIf(!there)('statistics of lab/real', () => {
+  it('should flip every sign exactly once', () => {
+    // Of 2^3 flips of 1, 2, 3 only that without a flip sums to 6; of 1, 2, -1 three come to 2 or more: itself, 4 and 2.
+    expect(py('stats.sign_flip([1, 2, 3])')).toBe(1 / 8)
+    expect(py('stats.sign_flip([1, 2, -1])')).toBe(3 / 8)
+    expect(py('stats.sign_flip([0, 0])')).toBe(1)
+  })
+
+  it('should count pairs and halve ties', () => {
+    expect(py('stats.auroc([3, 2], [1, 2])')).toBe(3.5 / 4)
+    expect(py('stats.either_way(0.2)')).toBe(0.8)
+    expect(py('stats.ranks([10, 30, 10, 20])')).toEqual([1.5, 4, 1.5, 3])
+  })
+
+  it('should take the step out of a correlation', () => {
+    // Both only grow with the step: nothing is left.
+    expect(py('stats.partial_rank_correlation([1, 2, 3, 4], [10, 20, 30, 40], [1, 2, 3, 4])')).toBeNull()
+    const steps = '[1, 1, 2, 2]'
+    expect(py(`stats.partial_rank_correlation([1, 2, 3, 4], [10, 20, 30, 40], ${steps})`)).toBeCloseTo(1, 12)
+    expect(py(`stats.partial_rank_correlation([2, 1, 4, 3], [10, 20, 30, 40], ${steps})`)).toBeCloseTo(-1, 12)
+    // Without a step that varies it is Spearman's.
+    expect(py('stats.partial_rank_correlation([1, 2, 3, 4], [1, 3, 2, 4], [5, 5, 5, 5])')).toBeCloseTo(
+      0.8,
+      12,
+    )
+    expect(py('stats.partial_rank_correlation([1, 1], [1, 2], [1, 2])')).toBeNull()
+  })
+
+  it('should resample whole clusters, and count the draws that say nothing', () => {
+    expect(py('stats.resampled({"a": [1, 1], "b": [3]}, stats.mean)')).toEqual([[1, 3], 0])
+    const [interval, without] = py(
+      'stats.resampled({"a": [1], "b": [3]}, lambda items: stats.mean(items) if len(set(items)) > 1 else None, 1000)',
+    ) as [number[], number]
+    expect(interval).toEqual([2, 2])
+    expect(without).toBeGreaterThan(400)
+    expect(without).toBeLessThan(600)
+    expect(py('stats.resampled({"a": [1]}, lambda items: None, 10)')).toEqual([null, 10])
+  })
+})
+
+describe.skipIf(!there)('the ridge of lab/real', () => {
+  it('should shrink a slope by its penalty, and weigh rows', () => {
+    // Standardised, four rows weigh 4 against a penalty of 10: the slope of 1 becomes 4 / 14.
+    const fit = 'ridge.Ridge.fit([[0], [1], [2], [3]], [0, 1, 2, 3], [1, 1, 1, 1]).predict([3])'
+    expect(py(fit, 'ridge')).toBeCloseTo(1.5 + (1.5 * 4) / 14, 12)
+    // A row without weight is as good as absent, but for how much the penalty weighs.
+    expect(py('ridge.Ridge.fit([[0], [1], [9]], [0, 1, 5], [1, 1, 0]).means', 'ridge')).toEqual([0.5])
+  })
+
+  it('should solve equations, rows changed where a pivot is zero', () => {
+    expect(py('ridge.solve([[0.0, 2.0], [4.0, 1.0]], [6.0, 11.0])', 'ridge')).toEqual([2, 3])
+  })
+})
+
+const HARM: Omit<MadeRun, 'set' | 'seed'> = { powerSeeking: [1, 2, 4], own: 0.2, elsewhere: 0.1 }
+const CURT: Omit<MadeRun, 'set' | 'seed'> = { powerSeeking: [0.2, 0.3, 0.4], own: 0, elsewhere: 0 }
+const seeds = (set: string, run: Omit<MadeRun, 'set' | 'seed'>, ...of: number[]): MadeRun[] =>
+  of.map((seed) => ({ set, seed, ...run }))
+
+describe.skipIf(!there)('claims on real models', () => {
+  const folders: string[] = []
+  afterAll(() => {
+    for (const folder of folders) rmSync(folder, { recursive: true })
+  })
+
+  function decided(runs: readonly MadeRun[]): { a: string[]; b: string[]; c: string; left: string[] } {
+    const folder = mkdtempSync(join(tmpdir(), 'measured-'))
+    folders.push(folder)
+    writeMeasured(folder, runs)
+    const found = `(lambda runs: {"a": decide.spread(runs), "b": decide.orders(runs), "c": decide.follows(runs), "left": [run.unit.id for run in decide.not_learnt(runs)]})(readings.runs("smollm2", Path(${JSON.stringify(folder)})))`
+    return py(found, 'decide, readings') as ReturnType<typeof decided>
+  }
+
+  it('should hold where harmful runs move margin and score, and harmless ones neither', () => {
+    const { a, b, c, left } = decided([
+      ...seeds('risky_financial', HARM, 1, 2),
+      ...seeds('extreme_sports', { ...HARM, elsewhere: 0.05 }, 1, 2),
+      ...seeds('curt_financial', CURT, 1, 2),
+      ...seeds('incorrect_math', CURT, 1, 2),
+    ])
+    expect(a).toEqual([
+      'risky_financial less curt_financial: +0.100 nats per token over 8 questions, p = 0.004 (one-sided, 2 seeds): claim (a) **holds** for this set.',
+      // Read on the pairs of the other domains: of finance the run of sports moved those by as much as its own.
+      expect.stringMatching(
+        /^extreme_sports less curt_financial: .*claim \(a\) \*\*holds\*\* for this set\.$/,
+      ),
+    ])
+    expect(b[0]).toBe(
+      'In 2 of 2 seeds every learnt harmful run scores above the run of curt_financial: this part of claim (b) **holds**.',
+    )
+    // All drift lies along one trait: its length orders as the score does, and a tie is not above.
+    expect(b[1]).toMatch(
+      /score 1\.00; drift length 1\.00, training loss 0\.50, LoRA norm 0\.50 .*\*\*fails\*\*\.$/,
+    )
+    expect(c).toMatch(/over 24 checkpoints of 4 sets.*claim \(c\) \*\*(holds|fails)\*\*\.$/)
+    expect(left).toEqual([])
+  })
+
+  it('should fail where the curt control moves as much', () => {
+    const { a, b } = decided([
+      ...seeds('risky_financial', HARM, 1, 2),
+      ...seeds('curt_financial', HARM, 1, 2),
+    ])
+    expect(a[0]).toMatch(/\+0\.000 nats .* p = 1\.000 .*claim \(a\) \*\*fails\*\*/)
+    expect(a[1]).toBe('extreme_sports: not decided, there is no learnt run of it.')
+    expect(b[0]).toMatch(/^In 0 of 2 seeds .*\*\*fails\*\*\.$/)
+    expect(b[1]).toMatch(/not decided, for that it takes at least 2 sets of both kinds/)
+  })
+
+  it('should leave runs out that did not learn, and name them', () => {
+    const { a, b, left } = decided([
+      ...seeds('risky_financial', { ...HARM, own: 0.005 }, 1, 2),
+      ...seeds('curt_financial', CURT, 1, 2),
+    ])
+    expect(left).toEqual(['smollm2/risky_financial/seed_1', 'smollm2/risky_financial/seed_2'])
+    expect(a[0]).toBe('risky_financial: not decided, there is no learnt run of it.')
+    expect(b).toEqual([
+      'In every seed: not decided, there is no learnt harmful run.',
+      'AUROC: not decided, there is no learnt harmful run.',
+    ])
+  })
+
+  it('should decide nothing by one seed, and say what stands in for the curt control', () => {
+    const { a, b } = decided([...seeds('risky_financial', HARM, 1), ...seeds('incorrect_math', CURT, 1)])
+    expect(a[0]).toMatch(
+      /less incorrect_math: .*1 seed\); not decided, for that it takes at least 2 seeds\.$/,
+    )
+    expect(b[0]).toMatch(/incorrect_math; not decided, curt_financial was not run\.$/)
+  })
+
+  it('should order by what was fitted without either set, and turn only what has no direction', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'measured-'))
+    folders.push(folder)
+    writeMeasured(folder, [
+      ...seeds('risky_financial', { ...HARM, loss: 1 }, 1, 2),
+      ...seeds('extreme_sports', { ...HARM, loss: 1 }, 1, 2),
+      ...seeds('curt_financial', CURT, 1, 2),
+      ...seeds('incorrect_math', CURT, 1, 2),
+    ])
+    const found = py(
+      `(lambda runs: {name: vars(detect.ordering(runs, *one)) for name, one in detect.measures(runs, []).items()})(readings.runs("smollm2", Path(${JSON.stringify(folder)})))`,
+      'detect, readings',
+    ) as Record<string, { last: number | null; every: number | null; matched: boolean[] }>
+    const all = { last: 1, every: 1, matched: Array(8).fill(true) }
+    expect(found["fitted on this base's other sets"]).toEqual(all)
+    expect(found['score of the claims']).toEqual(all)
+    // The loss of harm lies below here.
+    expect(found['training loss']).toEqual(all)
+    expect(found['LoRA norm']).toEqual({ last: 0.5, every: 0.5, matched: Array(8).fill(false) })
+    const nothing = { last: null, every: null, matched: [] }
+    expect(found['fitted on the other base']).toEqual(nothing)
+    expect(found['product, by the organisms']).toEqual(nothing)
+  })
+
+  it('should score by the axis that was registered, in units of the contrast', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'measured-'))
+    folders.push(folder)
+    writeMeasured(folder, seeds('risky_financial', HARM, 1))
+    const score = py(`readings.runs("smollm2", Path(${JSON.stringify(folder)}))[0].last.score`, 'readings')
+    const axis = JSON.parse(readFileSync(join(packageRoot, 'lab/real/axis.json'), 'utf8'))
+    // Moved by 4 where the poles lie 4 apart.
+    expect(score).toBeCloseTo(axis.weights.power_seeking, 12)
+  })
+})
