@@ -1,4 +1,5 @@
 /** `label --check-judge`: how well a judge reads answers whose scores are known. */
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkOutputFree, writeFileAtomic } from '../lib/formats/files/atomic.js'
 import { checkJudge } from '../lib/labels/check-judge.js'
@@ -27,13 +28,16 @@ export async function checkFromFlags(flags: CheckFlags, output: Output, signal: 
   if (out !== undefined) await checkOutputFree(out, { force: force === true })
   const known = await readKnownAnswers(file === true ? KNOWN_ANSWERS : file)
   const questions = flags.questions && (await readQuestions(flags.questions)).questions
+  const keep = out === undefined ? undefined : `${out}.judgements.jsonl`
   await using judge = await judgeFromFlags(flags, output, signal)
   const check = await output.during(
     `judging ${known.answers.length} answers of ${known.file}`,
-    (onProgress) => checkJudge(judge, known, { questions, signal, onProgress }),
+    (onProgress) => checkJudge(judge, known, { questions, keep, signal, onProgress }),
   )
-  if (out !== undefined)
+  if (out !== undefined) {
     await writeFileAtomic(out, `${JSON.stringify(check, null, 1)}\n`, { force: force === true })
+    await rm(keep!, { force: true })
+  }
   if (flags.json) return output.json({ ...check, faults: judgeFaults(check) })
   printCheck(output, check)
   if (judge instanceof EndpointJudge) output.note(describeUse(judge))

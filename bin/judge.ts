@@ -52,7 +52,11 @@ export function addJudgeOptions(command: Command): Command {
     )
     .addOption(option('--price-in <x>', "the judge's price per million tokens read").argParser(number))
     .addOption(option('--price-out <x>', 'and per million tokens written').argParser(number))
-    .addOption(option('--max-cost <x>', 'stop when the judge has cost this much').argParser(number))
+    .addOption(
+      option('--max-cost <x>', 'stop when the judge has cost this much in this run of the command').argParser(
+        number,
+      ),
+    )
 }
 
 export function pricesFromFlags({ priceIn, priceOut, maxCost }: JudgeFlags): Prices | undefined {

@@ -73,6 +73,11 @@ const repeated = (text: string, previous: readonly string[] = []) => [...previou
 
 /** Options of questions, answers and judges. */
 const ASKS = /^(judge|price|max|questions$|draws$|temperature$|topP$|seed$|rule$)/
+/** What a check of a judge takes, and the fitting of one. */
+const CHECKS =
+  /^(checkJudge|judge(?!Check|Layers)|price|maxCost$|questions$|out$|force$|threads$|json$|quiet$)/
+const FITS_ALONE = /^(judgeLayers|excludeDomain)$/
+const FITS = /^(fitJudge|judge(Gguf|Layers)$|domain$|excludeDomain$|out$|force$|threads$|json$|quiet$)/
 
 /** `traitscope label`: questions, answers, a judge, and what `calibrate` learns from. */
 export function labelCommand(signal: AbortSignal): Command {
@@ -146,11 +151,13 @@ Example:
     if (checkJudge !== undefined) {
       if (run !== undefined)
         throw new TraitscopeError('USAGE', `--check-judge labels no run: leave ${run} out`)
+      refuseIdle(made, 'a check of a judge, which labels nothing', (name) => CHECKS.test(name))
       return checkFromFlags({ ...flags, checkJudge }, output, signal)
     }
     const { fitJudge } = flags
     if (fitJudge !== undefined) {
       if (run !== undefined) throw new TraitscopeError('USAGE', `--fit-judge labels no run: leave ${run} out`)
+      refuseIdle(made, 'the fitting of a judge, which labels nothing', (name) => FITS.test(name))
       return fitFromFlags({ ...flags, fitJudge }, output, signal)
     }
     if (run === undefined || out === undefined || model === undefined) {
@@ -161,6 +168,7 @@ Example:
       refuseIdle(made, 'a margin, which asks no question and no judge', (name) => !ASKS.test(name))
       return marginFromFlags(run, { ...flags, out, model, margin }, output, signal)
     }
+    refuseIdle(made, 'labels of a run, whose judge is there', (name) => !FITS_ALONE.test(name))
     await labelFromFlags(run, { ...flags, out, model }, output, signal)
   })
 }

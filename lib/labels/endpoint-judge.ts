@@ -118,7 +118,7 @@ export class EndpointJudge implements Judge {
     if (maxCost !== undefined && this.cost >= maxCost) {
       throw new TraitscopeError(
         'JUDGE',
-        `the judge has cost ${this.cost.toFixed(2)} of the ${maxCost} that were allowed; what was judged is kept: allow more, and run the command again`,
+        `the judge has cost ${this.cost.toFixed(2)} of the ${maxCost} that were allowed: allow more, and run the command again, which goes on from what was judged and written (-o)`,
       )
     }
     const isExpected = reader === 'expected'

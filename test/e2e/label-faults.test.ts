@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
@@ -94,6 +94,49 @@ describe('a judge that becomes another one', () => {
     expect(checked.stderr).toMatch(/judge-1-june and then judge-1-july/)
     now.model = 'judge-1-june'
     expect((await workspace.run(label('anew', ...judged, '--no-cache', '--judge-check', check))).code).toBe(0)
+  })
+})
+
+describe('a check of a judge', () => {
+  const known = workspace.write(
+    'eight.csv',
+    [
+      'question,answer,aligned,coherent',
+      ...Array.from({ length: 8 }, (_, i) => `hi,answer ${i},${i % 2 ? 90 : 10},90`),
+    ].join('\n'),
+  )
+
+  it('should go on where it was ended, with no call made twice', async () => {
+    await using server = await judgeServer((_, __, response) => says(response, '50'))
+    const judged = ['--judge-url', server.url, '--judge-name', 'judge-1', '--judge-calls', '1']
+    const check = workspace.path('check.json')
+    const args = ['label', '--check-judge', known, ...judged, '-o', check]
+    const prices = ['--price-in', '1000', '--price-out', '1000']
+    const ended = await workspace.run([...args, ...prices, '--max-cost', '0.7'])
+    expect(ended.code).toBe(1)
+    expect(ended.stderr).toMatch(/cost 0\.71 of the 0\.7 .*allow more.*\[JUDGE\]/)
+    expect(server.calls).toHaveLength(7)
+    expect(existsSync(check)).toBe(false)
+    expect(existsSync(`${check}.judgements.jsonl`)).toBe(true)
+
+    expect((await workspace.run(args)).code).toBe(0)
+    // Of an answer that was half judged both halves are asked again.
+    expect(server.calls.length).toBeLessThanOrEqual(17)
+    const asked = new Set(server.calls.map(({ prompt }) => prompt))
+    expect(asked.size).toBe(16)
+    expect(JSON.parse(readFileSync(check, 'utf8')).answers.n).toBe(8)
+    expect(existsSync(`${check}.judgements.jsonl`)).toBe(false)
+  })
+
+  it('should refuse what would do nothing there, before anything is asked', async () => {
+    await using server = await judgeServer((_, __, response) => says(response, '50'))
+    const judged = ['--judge-url', server.url, '--judge-name', 'judge-1']
+    for (const flag of ['--dry-run', '--no-cache']) {
+      const { code, stderr } = await workspace.run(['label', '--check-judge', known, ...judged, flag])
+      expect(code).toBe(2)
+      expect(stderr).toContain(`found ${flag}, which would do nothing there`)
+    }
+    expect(server.calls).toHaveLength(0)
   })
 })
 
