@@ -1,4 +1,5 @@
 /** What `traitscope watch` shows a person: every run as it stands, redrawn in place. */
+import { backlogAfter } from '../lib/events/backlog.js'
 import type { LoggedEvent } from '../lib/events/event-log.js'
 import { type WatchEvent, watchEventJson } from '../lib/events/watch-events.js'
 import { inPercent, percent } from '../lib/percent.js'
@@ -265,7 +266,10 @@ export class WatchView implements Disposable {
     const view = this.#views.get(event.run) ?? startRun(event.run)
     this.#views.set(event.run, view)
     applyEvent(view, event)
-    this.#backlog = view.backlog
+    this.#backlog =
+      event.type === 'baseline'
+        ? this.#backlog + (event.resumed?.secured ?? 0)
+        : backlogAfter(this.#backlog, event)
     this.#draw()
   }
 

@@ -1,4 +1,5 @@
 /** The page's script: puts parts in their places, draws charts, follows links, keys and what comes. */
+import { backlogAfter } from '../lib/events/backlog.js'
 import { applyEvent } from '../lib/report/apply-event.js'
 import { applyLabels } from '../lib/report/apply-labels.js'
 import { type ChartData, chartsOf } from '../lib/report/chart-data.js'
@@ -257,8 +258,8 @@ if (data.live) {
       }
       applyEvent(view, event)
       // It counts those of all runs, which come one after the other at first.
-      if ('backlog' in event && event.time >= waiting.time)
-        waiting = { time: event.time, backlog: event.backlog }
+      if (event.type !== 'baseline' && event.type !== 'end' && event.time >= waiting.time)
+        waiting = { time: event.time, backlog: backlogAfter(waiting.backlog, event) }
       for (const each of views) if (!each.ended) each.backlog = waiting.backlog
       change()
     },

@@ -136,8 +136,7 @@ export function parseEvent(value: object, where: string): LoggedEvent {
   throw new TraitscopeError('FILE_INVALID', `expected an event with type, seq, time and run in ${where}`)
 }
 
-/** Of a log at a time. */
-const CHUNK = 1 << 20
+const PIECE = 1 << 20
 
 /**
  * Reads a log that somebody else may be writing. Each {@link next} gives what has come since the one before; an event that
@@ -149,8 +148,14 @@ export class EventReader {
   #identity: string | undefined
   readonly path: string
 
-  /** @param folder the run's state folder */
-  constructor(folder: string) {
+  /**
+   * @param folder the run's state folder
+   * @param pieceBytes of the log at a time, more only for a longer line
+   */
+  constructor(
+    folder: string,
+    private readonly pieceBytes = PIECE,
+  ) {
     this.path = join(folder, EVENTS_FILE)
   }
 
@@ -184,7 +189,7 @@ export class EventReader {
     return events
   }
 
-  /** From where the last whole line ended; more than a chunk only for a line that is longer. */
+  /** From where the last whole line ended. */
   async #bytes(): Promise<Buffer> {
     try {
       const file = await open(this.path, 'r')
@@ -193,7 +198,9 @@ export class EventReader {
         // Begun anew: what was given before is in no file any more.
         if (identityOf(found) !== this.#identity || found.size < this.#offset) this.#offset = 0
         this.#identity = identityOf(found)
-        for (let length = CHUNK; ; length *= 2) {
+        const left = Number(found.size) - this.#offset
+        if (left === 0) return Buffer.alloc(0)
+        for (let length = Math.min(left, this.pieceBytes); ; length *= 2) {
           const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, this.#offset)
           if (bytesRead < length || buffer.includes(10)) return buffer.subarray(0, bytesRead)
         }

@@ -27,7 +27,7 @@ export async function runState(stateDir: string, runDir: string): Promise<Watche
   return { run, folder: join(resolve(stateDir), 'watch', `${name}-${sha256(run).slice(0, 16)}`) }
 }
 
-/** Every run whose watch has left a state, by the run's path. @throws FILE_ACCESS */
+/** Every run whose watch has left a state, by the run's path; of a log that cannot be read, by its own. @throws FILE_ACCESS */
 export async function listStates(stateDir: string): Promise<WatchedRun[]> {
   const parent = join(resolve(stateDir), 'watch')
   const found: WatchedRun[] = []
@@ -35,7 +35,7 @@ export async function listStates(stateDir: string): Promise<WatchedRun[]> {
     if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return []
     throw error
   })
-  for (const { name } of entries) {
+  for (const { name } of entries.filter((entry) => !entry.isFile())) {
     const folder = join(parent, name)
     const run = await firstRun(folder)
     if (run !== undefined) found.push({ run, folder })
@@ -43,10 +43,17 @@ export async function listStates(stateDir: string): Promise<WatchedRun[]> {
   return found.sort((a, b) => (a.run < b.run ? -1 : 1))
 }
 
-/** A log that is empty, or none of ours, names no run. */
+/** Enough for a first event of few layers; no more is wanted of a log. */
+const PIECE_BYTES = 1 << 14
+
+/** A log that is empty names no run. One that cannot be read is known by its folder, so that whoever reads it says why. */
 async function firstRun(folder: string): Promise<string | undefined> {
-  const [first] = await new EventReader(folder).next().catch(() => [])
-  return first?.run
+  try {
+    const [first] = await new EventReader(folder, PIECE_BYTES).next()
+    return first?.run
+  } catch {
+    return folder
+  }
 }
 
 /** With the links of what is there followed, and the rest as it was named. */

@@ -1,5 +1,5 @@
 import { writeFileAtomic } from '../formats/files/atomic.js'
-import type { RunView } from '../report/run-view.js'
+import type { Point, RunView } from '../report/run-view.js'
 import { lastPoint } from '../report/sentences.js'
 import { type MetricsRun, metricsText } from '../serve/metrics.js'
 import { type Exporter, figuresOf } from './exporter.js'
@@ -12,6 +12,7 @@ export function prometheusText(views: readonly RunView[]): string {
 function metricsRun(view: RunView): MetricsRun {
   const { run, traits, lost, errors, backlog, alarm, points, ended, seq } = view
   const point = lastPoint(view)
+  const latest = point && measuredLast(points)
   const raised = points.find(({ step }) => step === view.alarmAt)?.time
   return {
     run,
@@ -22,14 +23,17 @@ function metricsRun(view: RunView): MetricsRun {
     backlog,
     isWatched: seq > 0 && ended === undefined,
     alarmSince: alarm === 'raised' || alarm === 'standing' ? seconds(raised) : undefined,
-    last: point && {
-      step: point.step,
-      time: seconds(point.time),
-      milliseconds: 1000 * (point.seconds ?? Number.NaN),
-      scalars: figuresOf(view, point),
+    last: latest && {
+      time: seconds(latest.time),
+      milliseconds: 1000 * (latest.seconds ?? Number.NaN),
     },
+    newest: point && { step: point.step, scalars: figuresOf(view, point) },
   }
 }
+
+/** A backlog is measured after what is newer. */
+const measuredLast = (points: readonly Point[]): Point =>
+  points.reduce((last, one) => (one.step !== 0 && (one.seq ?? 0) >= (last.seq ?? 0) ? one : last))
 
 const seconds = (time: string | undefined): number => Date.parse(time ?? '') / 1000
 

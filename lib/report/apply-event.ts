@@ -1,5 +1,6 @@
 /** A run as it stands, made of its events one by one. */
 import type { Verdict } from '../detector/verdict.js'
+import { backlogAfter } from '../events/backlog.js'
 import type { LoggedEvent } from '../events/event-log.js'
 import { fileFact } from '../formats/run/file-fact.js'
 import type { Step } from '../trajectory/trajectory.js'
@@ -24,6 +25,7 @@ export function viewsOfEvents(events: Iterable<LoggedEvent>): RunView[] {
 export function applyEvent(view: RunView, event: LoggedEvent): void {
   if (event.seq <= view.seq) return
   view.seq = event.seq
+  view.backlog = backlogAfter(view.backlog, event)
   switch (event.type) {
     case 'baseline':
       startWatch(view, event)
@@ -45,12 +47,8 @@ export function applyEvent(view: RunView, event: LoggedEvent): void {
     case 'error':
       view.errors++
       break
-    case 'falling-behind':
-      view.backlog = event.backlog
-      break
     case 'end':
       view.ended = { time: event.time, reason: event.reason }
-      view.backlog = event.unfinished.length
   }
   for (const note of noteOf(event)) push(view, { seq: event.seq, time: event.time, ...note })
 }
@@ -58,15 +56,19 @@ export function applyEvent(view: RunView, event: LoggedEvent): void {
 type Logged<T extends LoggedEvent['type']> = Extract<LoggedEvent, { type: T }>
 
 function startWatch(view: RunView, event: Logged<'baseline'>): void {
-  const { traits, conditions, layers, verdict, time, seq } = event
-  // Drifts of other directions, or judged by another detector, do not belong into one curve.
+  const { traits, conditions, layers, verdict, time, seq, resumed } = event
+  // Drifts of other directions, or judged by another detector, do not belong into one curve, nor do their alarms stand.
   if (view.conditions !== undefined && view.conditions !== conditions) {
     const before = view.points.length - 1
     view.points = []
+    view.alarm = undefined
+    delete view.alarmAt
     const text = `measured under other conditions from here on; ${before} earlier checkpoints are left out`
     if (before > 0) push(view, { time, seq, kind: 'note', text })
   }
   view.conditions = conditions
+  // Raised under a watch of which nothing else is known here.
+  if (resumed?.alarm === 'standing' && view.alarm !== 'raised') view.alarm = 'standing'
   view.traits = traits
   view.layers = layers
   view.facts = factsOf(event)
@@ -105,7 +107,6 @@ function addCheckpoint(view: RunView, event: Logged<'checkpoint'>): void {
     remarks,
   })
   view.layer = view.layers[primary] ?? view.layer
-  view.backlog = event.backlog
   view.alarm = alarm ?? view.alarm
   if (alarm === 'raised' || (alarm === 'standing' && isItsStep(view, step, verdict))) view.alarmAt = step
   delete view.waiting

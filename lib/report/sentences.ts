@@ -23,6 +23,12 @@ export function lastPoint({ points }: Pick<RunView, 'points'>): Point | undefine
 /** The run in one sentence: verdict with interval and step. An alarm that stands comes before a later, better verdict. */
 export function headline(view: RunView): Headline {
   const point = lastPoint(view)
+  if (point === undefined && view.alarm === 'standing')
+    return {
+      standing: 'alarm',
+      text: 'An alarm that an earlier watch raised stands; nothing is measured since.',
+      reasons: [],
+    }
   if (point === undefined) {
     const text =
       view.points.length === 0

@@ -1,10 +1,13 @@
 import type { RunSummary } from './run-summary.js'
 
+type Figures = NonNullable<RunSummary['last']>
+
 /** What metrics are made of; times that are not known are NaN and left out. */
 export interface MetricsRun
   extends Pick<RunSummary, 'run' | 'traits' | 'measured' | 'lost' | 'errors' | 'backlog' | 'isWatched'> {
   alarmSince: number | undefined
-  last: Pick<NonNullable<RunSummary['last']>, 'step' | 'time' | 'milliseconds' | 'scalars'> | undefined
+  last: Pick<Figures, 'time' | 'milliseconds'> | undefined
+  newest: Pick<Figures, 'step' | 'scalars'> | undefined
 }
 
 interface Metric {
@@ -28,8 +31,8 @@ const METRICS: readonly Metric[] = [
   {
     name: 'traitscope_last_step',
     type: 'gauge',
-    help: 'Optimiser step of the last measured checkpoint.',
-    of: ({ last }) => one(typeof last?.step === 'number' ? last.step : undefined),
+    help: 'Optimiser step of the newest measured checkpoint.',
+    of: ({ newest }) => one(typeof newest?.step === 'number' ? newest.step : undefined),
   },
   {
     name: 'traitscope_checkpoints_measured_total',
@@ -52,7 +55,7 @@ const METRICS: readonly Metric[] = [
   {
     name: 'traitscope_backlog',
     type: 'gauge',
-    help: 'Complete checkpoints that wait to be measured.',
+    help: 'Complete checkpoints that are not measured yet, as far as the log tells.',
     of: ({ backlog }) => one(backlog),
   },
   {
@@ -76,15 +79,16 @@ const METRICS: readonly Metric[] = [
   {
     name: 'traitscope_predicted_em',
     type: 'gauge',
-    help: 'Predicted rate of emergent misalignment at the last checkpoint, in [0, 1].',
-    of: ({ last }) => one(last?.scalars.predicted_em),
+    help: 'Predicted rate of emergent misalignment at the newest checkpoint, in [0, 1].',
+    of: ({ newest }) => one(newest?.scalars.predicted_em),
   },
   {
     name: 'traitscope_drift',
     type: 'gauge',
-    help: 'Drift of each trait at the last checkpoint, in units of the step-0 activation norm.',
-    *of({ traits, last }) {
-      if (last) for (const trait of traits) yield [{ trait }, last.scalars[`drift_${trait}`]!]
+    help: 'Drift of each trait at the newest checkpoint, in units of the step-0 activation norm.',
+    *of({ traits, newest }) {
+      for (const trait of traits)
+        for (const [, value] of one(newest?.scalars[`drift_${trait}`])) yield [{ trait }, value]
     },
   },
 ]

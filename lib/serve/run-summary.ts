@@ -1,4 +1,5 @@
 import type { VerdictKind } from '../detector/verdict.js'
+import { backlogAfter } from '../events/backlog.js'
 import type { LoggedEvent } from '../events/event-log.js'
 import type { Step } from '../trajectory/trajectory.js'
 
@@ -36,19 +37,26 @@ export class RunSummary {
   isWatched = false
   lastEvent: string | undefined
   seq = 0
+  #newest: { checkpoint: CheckpointScalars; writtenAt: number } | undefined
 
   constructor(
     readonly id: string,
     readonly run: string,
   ) {}
 
+  /** The checkpoint that was measured last. */
   get last(): CheckpointScalars | undefined {
     return this.checkpoints.at(-1)
   }
 
-  /** Whether the last verdict is no clean one. */
+  /** How the run stands: the figures of the checkpoint that the trainer wrote last. A backlog may be measured after it. */
+  get newest(): CheckpointScalars | undefined {
+    return this.#newest?.checkpoint ?? this.last
+  }
+
+  /** Whether the run's newest verdict is no clean one. */
   get isWarned(): boolean {
-    const verdict = this.last?.verdict
+    const verdict = this.newest?.verdict
     return verdict === 'warn' || verdict === 'alarm'
   }
 
@@ -56,9 +64,10 @@ export class RunSummary {
     this.seq = event.seq
     this.lastEvent = event.time
     this.isWatched = event.type !== 'end'
+    this.backlog = backlogAfter(this.backlog, event)
     switch (event.type) {
       case 'baseline':
-        this.traits = event.traits
+        this.#begin(event)
         return
       case 'lost':
         this.lost++
@@ -66,16 +75,35 @@ export class RunSummary {
       case 'error':
         this.errors++
         return
-      case 'end':
-        this.backlog = event.unfinished.length
-        return
       case 'checkpoint':
         this.#checkpoint(event)
     }
   }
 
+  /** Where nothing is taken up from before, such as under other conditions, no figure and no alarm of before holds. */
+  #begin({ traits, resumed, time }: Extract<LoggedEvent, { type: 'baseline' }>): void {
+    if (resumed === undefined) {
+      this.checkpoints.length = 0
+      this.#newest = undefined
+      this.#clear()
+    }
+    this.traits = traits
+    if (resumed?.alarm === 'standing' && this.alarmSince === undefined)
+      this.#raise(time, 'an alarm stands from before')
+  }
+
+  #raise(time: string, message: string): void {
+    this.alarmSince = Date.parse(time) / 1000
+    this.alarmMessage = message
+  }
+
+  #clear(): void {
+    this.alarmSince = undefined
+    this.alarmMessage = undefined
+  }
+
   #checkpoint(event: Extract<LoggedEvent, { type: 'checkpoint' }>): void {
-    const { step, adapterSha256: sha256, verdict, alarm, milliseconds, backlog } = event
+    const { step, adapterSha256: sha256, verdict, alarm, milliseconds, writtenAt } = event
     const { values, norm } = event.drift[event.primary]!
     const scalars: Record<string, number> = Object.fromEntries(
       this.traits.map((trait, t) => [`drift_${trait}`, values[t]!]),
@@ -87,22 +115,22 @@ export class RunSummary {
       scalars.predicted_em_high = verdict.interval[1]
     }
     const time = Date.parse(event.time) / 1000
-    this.checkpoints.push({
+    const checkpoint: CheckpointScalars = {
       step,
       sha256,
       time,
       scalars,
       milliseconds,
       ...(verdict && { verdict: verdict.verdict }),
-    })
+    }
+    this.checkpoints.push(checkpoint)
+    const written = Date.parse(writtenAt ?? event.time)
+    if (!(written < (this.#newest?.writtenAt ?? 0))) this.#newest = { checkpoint, writtenAt: written }
     if (this.checkpoints.length > KEPT) this.checkpoints.shift()
     this.weights.set(step, sha256)
     this.measured++
-    this.backlog = backlog
-    if (alarm === 'raised' || (alarm === 'standing' && this.alarmSince === undefined)) {
-      this.alarmSince = time
-      this.alarmMessage = `alarm at step ${step}`
-    }
-    if (alarm === 'cleared' || alarm === 'quiet') this.alarmSince = undefined
+    if (alarm === 'raised' || (alarm === 'standing' && this.alarmSince === undefined))
+      this.#raise(event.time, `alarm at step ${step}`)
+    if (alarm === 'cleared' || alarm === 'quiet') this.#clear()
   }
 }

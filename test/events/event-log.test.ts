@@ -111,4 +111,17 @@ describe('runState', () => {
     await log.append(EVENTS[0]!)
     expect(await listStates(join(root, 'states'))).toEqual([own])
   })
+
+  it('should list a log that cannot be read by its folder, so that nobody takes it for absent', async () => {
+    const own = await runState(join(root, 'states'), join(root, 'run'))
+    const long: WatchEvent = { type: 'waiting', reason: 'x'.repeat(50_000) }
+    {
+      await using log = await EventLog.open(own.folder, own.run, () => {})
+      await log.append(long)
+    }
+    await writeFile(join(root, 'states', 'watch', 'notes.txt'), 'no state')
+    expect(await listStates(join(root, 'states'))).toEqual([own])
+    await writeFile(join(own.folder, EVENTS_FILE), 'damaged\n')
+    expect(await listStates(join(root, 'states'))).toEqual([{ ...own, run: own.folder }])
+  })
 })

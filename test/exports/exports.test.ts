@@ -203,6 +203,19 @@ describe('TensorBoardExporter', () => {
 })
 
 describe('prometheusText', () => {
+  it('should say that an alarm stands which an earlier watch has raised', () => {
+    const resumed = { lastEvent: '', measured: 3, secured: 0, alarm: 'standing' as const }
+    const text = prometheusText(viewsOfEvents(new Log().baseline({ resumed }).events))
+    expect(text).toContain('traitscope_alarm{run="/runs/out"} 1\n')
+  })
+
+  it('should take the newest for how the run stands, and the last measured for when', () => {
+    const text = prometheusText(viewsOfEvents(new Log().baseline().checkpoint(30).checkpoint(10).events))
+    expect(text).toContain('traitscope_last_step{run="/runs/out"} 30\n')
+    const at = Date.parse('2026-11-29T12:02:00Z') / 1000
+    expect(text).toContain(`traitscope_last_checkpoint_timestamp_seconds{run="/runs/out"} ${at}\n`)
+  })
+
   it('should say how runs stand, in the names of /metrics', () => {
     const text = prometheusText(views())
     expect(text).toContain('traitscope_alarm{run="/runs/out"} 1\n')

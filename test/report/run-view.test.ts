@@ -99,6 +99,20 @@ describe('viewsOfEvents', () => {
     )
   })
 
+  it('should let no alarm outlive the conditions under which it was raised', () => {
+    const log = new Log().baseline().checkpoint(10, { alarm: 'raised', verdict: verdict('alarm', 0.3) })
+    const anew = view(log.baseline({ conditions: 'c2' }))
+    expect([anew.alarm, anew.alarmAt, headline(anew).standing]).toEqual([undefined, undefined, 'none'])
+  })
+
+  it('should know of an alarm that stands, of which this log says nothing else', () => {
+    const resumed = { lastEvent: '', measured: 3, secured: 0, alarm: 'standing' as const }
+    const log = new Log().baseline({ resumed })
+    expect(headline(view(log))).toMatchObject({ standing: 'alarm', text: expect.stringMatching(/stands/) })
+    log.checkpoint(40, { verdict: verdict('ok', 0.01), alarm: 'standing' })
+    expect(headline(view(log))).toMatchObject({ standing: 'alarm' })
+  })
+
   it('should list what went wrong in sentences', () => {
     const log = new Log()
       .baseline()

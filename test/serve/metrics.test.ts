@@ -3,7 +3,7 @@ import { metricsText } from '../../lib/serve/metrics.js'
 
 const run = (name: string) => ({
   ...{ run: name, traits: [], measured: 3, lost: 0, errors: 0, backlog: 0, isWatched: true },
-  ...{ alarmSince: undefined, last: undefined },
+  ...{ alarmSince: undefined, last: undefined, newest: undefined },
 })
 
 describe('metricsText', () => {
@@ -15,5 +15,12 @@ describe('metricsText', () => {
 
   it('should say nothing without runs', () => {
     expect(metricsText([])).toBe('')
+  })
+
+  it('should leave out what is no number, and never write a word in its place', () => {
+    const newest = { step: 10, scalars: { drift_honesty: 0.5 } }
+    const text = metricsText([{ ...run('out'), traits: ['honesty', 'vanity'], newest }])
+    expect(text).toContain('traitscope_drift{run="out",trait="honesty"} 0.5\n')
+    expect(text).not.toMatch(/vanity|undefined|NaN/)
   })
 })

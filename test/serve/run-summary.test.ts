@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest'
+import type { LoggedEvent } from '../../lib/events/event-log.js'
+import { metricsText } from '../../lib/serve/metrics.js'
+import { RunSummary } from '../../lib/serve/run-summary.js'
+import { Log, RUN, verdict } from '../report/events.js'
+
+const alarm = { verdict: verdict('alarm', 0.4), alarm: 'raised' as const }
+const ok = { verdict: verdict('ok', 0.01), alarm: 'quiet' as const }
+
+function summaryOf({ events }: { events: readonly LoggedEvent[] }): RunSummary {
+  const summary = new RunSummary('id', RUN)
+  for (const event of events) summary.take(event)
+  return summary
+}
+
+describe('RunSummary', () => {
+  it('should let no alarm and no figure outlive the conditions that gave them', () => {
+    const log = new Log().baseline().checkpoint(10, alarm)
+    expect(summaryOf(log)).toMatchObject({ alarmMessage: 'alarm at step 10', isWarned: true })
+    log.add('end', { reason: 'aborted', unfinished: [] }).baseline({ conditions: 'c2', traits: ['vanity'] })
+    const summary = summaryOf(log)
+    expect(summary).toMatchObject({ alarmSince: undefined, alarmMessage: undefined, isWarned: false })
+    expect(summary.checkpoints).toEqual([])
+    expect(metricsText([summary])).not.toMatch(/undefined|vanity/)
+    expect(metricsText([summary])).toContain('traitscope_alarm{run="/runs/out"} 0\n')
+  })
+
+  it('should know of an alarm that a log which was begun anew says to stand', () => {
+    const resumed = { lastEvent: '', measured: 3, secured: 2, alarm: 'standing' as const }
+    const summary = summaryOf(new Log().baseline({ resumed }))
+    expect(summary).toMatchObject({ alarmSince: expect.any(Number), backlog: 2 })
+    expect(summaryOf(new Log().baseline({ resumed }).checkpoint(40, ok)).alarmSince).toBeUndefined()
+  })
+
+  it('should say how the run stands by the checkpoint that was written last, not by the one that was measured last', () => {
+    const log = new Log()
+      .baseline()
+      .checkpoint(30, { ...alarm, writtenAt: '2026-11-29T12:00:30Z' })
+      .checkpoint(10, { ...ok, alarm: 'standing', writtenAt: '2026-11-29T12:00:10Z' })
+    const summary = summaryOf(log)
+    expect(summary.isWarned).toBe(true)
+    expect([summary.newest?.step, summary.last?.step]).toEqual([30, 10])
+    expect(metricsText([summary])).toContain('traitscope_last_step{run="/runs/out"} 30\n')
+    // A training that begins anew goes on from a lower step.
+    log.checkpoint(5, { ...ok, writtenAt: '2026-11-29T12:05:00Z' })
+    expect(summaryOf(log).newest?.step).toBe(5)
+  })
+
+  it('should count what has come since the last checkpoint', () => {
+    const log = new Log().baseline().checkpoint(10, { ...ok, backlog: 1 })
+    const secured = (step: number) => log.add('secured', { step })
+    secured(30)
+    secured(40)
+    expect(summaryOf(log).backlog).toBe(3)
+    log.add('lost', { step: 20, reason: 'gone' }).add('error', { step: 30, retryMs: 5 })
+    expect(summaryOf(log).backlog).toBe(2)
+    log.add('error', { step: 30 })
+    expect(summaryOf(log).backlog).toBe(1)
+  })
+})
