@@ -115,6 +115,7 @@ export async function watchByFlags(
     const about = event.type === 'error' && event.run === undefined ? await named() : [event.run]
     for (const run of about) await told.notices.take(run === undefined ? event : { ...event, run })
     if (numbered) await exports.take(numbered)
+    else if (event.type === 'end') await exports.end(event)
   }
   try {
     const begin = () => measurementFromFlags(flags, output, signal)

@@ -1,4 +1,5 @@
 import type { LoggedEvent } from '../events/event-log.js'
+import type { EndEvent } from '../events/watch-events.js'
 import { Backoff } from '../monitor/failures.js'
 import { applyEvent } from '../report/apply-event.js'
 import { type Point, type RunView, startRun } from '../report/run-view.js'
@@ -32,6 +33,13 @@ export class LiveExports implements AsyncDisposable {
     const point = step === undefined ? undefined : view.points.find((one) => one.step === step)
     const views = [...this.#views.values()]
     await Promise.all(this.#feeds.map((feed) => feed.take(point && { view, point }, views)))
+  }
+
+  /** The watch of all runs is over: so is that of each. */
+  async end({ time = new Date().toISOString(), reason }: EndEvent): Promise<void> {
+    const views = [...this.#views.values()]
+    for (const view of views) view.ended ??= { time, reason }
+    await Promise.all(this.#feeds.map((feed) => feed.take(undefined, views)))
   }
 
   /** Sends what was missed, where that is possible now. */

@@ -116,11 +116,18 @@ export class CsvExporter implements Exporter {
           'FILE_EXISTS',
           `expected ${this.path} to be absent or to have the columns of this run, found others; name another file`,
         )
-      }
+      } else if (!(await endsLine(file))) await appendWhole(file, '\n')
       return { file, header }
     } catch (error) {
       await file?.close()
       throw error instanceof TraitscopeError ? error : fileError(error, this.path)
     }
   }
+}
+
+/** An editor, or a kill, may have left a last line without its end: another row behind it would be part of it. */
+async function endsLine(file: FileHandle): Promise<boolean> {
+  const { size } = await file.stat()
+  const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1)
+  return buffer.toString() === '\n'
 }

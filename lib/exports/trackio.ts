@@ -67,6 +67,8 @@ export class TrackioExporter implements Exporter {
       const need = token === undefined ? '; a token goes into TRAITSCOPE_TRACKIO_TOKEN' : ''
       throw this.#failed(`answers ${response.status}: ${said}${need}`, undefined)
     }
+    // A body that nobody reads keeps its connection.
+    await response.body?.cancel()
     return undefined
   }
 

@@ -8,6 +8,8 @@ export interface Channel {
   readonly tries: number
   /** Which notices it takes; all, where it does not say. */
   accepts?(notice: Notice): boolean
+  /** Of a channel that asks something of a trainer: whether this notice is such a request, which waits for no cool-down. */
+  requests?(notice: Notice): boolean
   /**
    * Delivers a notice.
    *

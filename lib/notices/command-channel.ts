@@ -6,6 +6,8 @@ import { type Channel, Undelivered } from './channel.js'
 import type { Notice } from './notice.js'
 
 const KEPT_BYTES = 2000
+/** What a program that has ended is given to be heard. */
+const LAST_WORDS_MS = 500
 
 /**
  * Looks for a program as it will be looked for: an alarm is no time to learn that there is none.
@@ -75,6 +77,11 @@ export class CommandChannel implements Channel {
       // A program that does not read its stdin closes it.
       child.stdin.on('error', () => {})
       child.on('error', (error) => fail(`it could not be run: ${error.message}`))
+      // What it has started, and left running, may hold its stderr open for hours.
+      child.on('exit', () => {
+        const late = setTimeout(() => child.stderr.destroy(), LAST_WORDS_MS)
+        child.on('close', () => clearTimeout(late))
+      })
       child.on('close', (code, by) => {
         if (code === 0) return resolve()
         const how = code === null ? `it was ended by ${by}` : `it ended with ${code}`

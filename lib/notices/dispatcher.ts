@@ -42,9 +42,17 @@ export class Dispatcher {
 
   send(notice: Notice): void {
     if (!isAtLeast(notice.level, this.#options.least ?? 'warn')) return
+    this.#through(notice, (channel) => channel.accepts?.(notice) !== false)
+  }
+
+  /** Sends it to a trainer alone. */
+  request(notice: Notice): void {
+    this.#through(notice, (channel) => channel.requests?.(notice) === true)
+  }
+
+  #through(notice: Notice, isWanted: (channel: Channel) => boolean): void {
     for (const [i, channel] of this.#channels.entries()) {
-      if (channel.accepts?.(notice) === false) continue
-      this.#queues[i] = this.#queues[i]!.then(() => this.#deliver(channel, notice))
+      if (isWanted(channel)) this.#queues[i] = this.#queues[i]!.then(() => this.#deliver(channel, notice))
     }
   }
 

@@ -23,9 +23,13 @@ export class FileChannel implements Channel {
     this.name = what
   }
 
-  accepts({ kind, repeated }: Notice): boolean {
+  accepts({ kind, repeated, heldBack }: Notice): boolean {
     // A request that was acted on is not made again.
-    return this.kinds.includes(kind) && !repeated
+    return this.kinds.includes(kind) && !repeated && !heldBack
+  }
+
+  requests({ kind }: Notice): boolean {
+    return this.kinds.includes(kind)
   }
 
   async send(notice: Notice): Promise<void> {

@@ -44,9 +44,13 @@ export class NoticePolicy {
   #isOverdue = false
   #isWarned = false
   #isOver = false
+  /** Checkpoints of this watch. */
+  measured = 0
   /** The alarm that stands, and whether anybody has been told of it. */
   #standing: CheckpointEvent | undefined
   #untold = false
+  /** Raised within the cool-down, so that a trainer was asked to stop before people were told. */
+  #isRequested = false
 
   /** @param toldOfAlarmAt when somebody was last told of this run's alarm, by an earlier watch */
   constructor(run: string, options: NoticePolicyOptions = {}, toldOfAlarmAt?: number) {
@@ -55,10 +59,18 @@ export class NoticePolicy {
     if (toldOfAlarmAt !== undefined) this.#toldAt.set('alarm', toldOfAlarmAt)
   }
 
+  /** What a trainer is asked before {@link take} tells people of the same event: it does not wait for their cool-down. */
+  requests(event: WatchEvent, now: number): Notice[] {
+    if (event.type !== 'checkpoint' || event.alarm !== 'raised' || this.#isDue('alarm', now)) return []
+    this.#isRequested = true
+    return [{ ...this.#alarmAt(event, now, 'alarm at'), heldBack: true }]
+  }
+
   /** @param now in ms since 1970, as events are stamped */
   take(event: WatchEvent, now: number): Notice[] {
     switch (event.type) {
       case 'checkpoint':
+        this.measured++
         return [...this.#arrived(now), ...this.#checkpoint(event, now)]
       case 'lost':
         return this.#once('failing', now, `step ${event.step} was lost: ${event.reason}`, {
@@ -107,6 +119,7 @@ export class NoticePolicy {
     if (alarm === 'cleared') {
       const told = !this.#untold
       this.#untold = false
+      this.#isRequested = false
       return told
         ? [this.#of('cleared', now, `step ${step} clears the alarm: ${rateOf(verdict)}`, event)]
         : []
@@ -139,10 +152,14 @@ export class NoticePolicy {
     this.#untold = false
     this.#toldStep = event
     this.#toldAt.set('alarm', now)
-    const { verdict, step } = event
-    const what = repeated ? 'the alarm stands at' : 'alarm at'
-    const notice = this.#of('alarm', now, `${what} step ${step}: ${rateOf(verdict!)}`, event)
-    return [repeated ? { ...notice, repeated } : notice]
+    const notice = this.#alarmAt(event, now, repeated ? 'the alarm stands at' : 'alarm at')
+    const heldBack = this.#isRequested && !repeated
+    this.#isRequested = false
+    return [{ ...notice, ...(repeated && { repeated }), ...(heldBack && { heldBack }) }]
+  }
+
+  #alarmAt(event: CheckpointEvent, now: number, what: string): Notice {
+    return this.#of('alarm', now, `${what} step ${event.step}: ${rateOf(event.verdict!)}`, event)
   }
 
   #toldStep: CheckpointEvent | undefined

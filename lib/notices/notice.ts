@@ -51,6 +51,8 @@ export interface Notice {
   threshold?: number
   /** Of an alarm that somebody was told of before. */
   repeated?: boolean
+  /** Of an alarm that was raised within the cool-down: people hear of it later, files that a trainer looks for are written at once. */
+  heldBack?: boolean
 }
 
 export const isAtLeast = (level: NoticeLevel, least: NoticeLevel): boolean =>

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { asTraitscopeError, TraitscopeError } from '../errors.js'
-import type { EventStamp, WatchEvent } from '../events/watch-events.js'
+import type { EndEvent, EventStamp, WatchEvent } from '../events/watch-events.js'
 import { AppendLog } from '../formats/files/append-log.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isText } from '../formats/json/json-fields.js'
@@ -58,12 +58,22 @@ export class Notices implements AsyncDisposable {
     this.#timer = setInterval(() => void this.#tick(), options.tickMs ?? 5000).unref()
   }
 
-  /** @param event with the run that it is about; one that is about none is left out */
+  /** @param event with the run that it is about; of those that are about none, the end of all alone is told */
   async take(event: WatchEvent & EventStamp): Promise<void> {
-    if (event.run === undefined) return
+    if (event.run === undefined) {
+      // The end of several runs is that of each.
+      if (event.type === 'end') for (const run of [...this.#runs.keys()]) await this.#end(event, run)
+      return
+    }
     const { policy } = await this.#run(event.run)
     const now = event.time === undefined ? Date.now() : Date.parse(event.time)
+    for (const request of policy.requests(event, now)) this.#dispatcher.request(request)
     for (const notice of policy.take(event, now)) this.#dispatcher.send(notice)
+  }
+
+  async #end(event: EndEvent, run: string): Promise<void> {
+    const { policy } = await this.#run(run)
+    await this.take({ ...event, run, measured: policy.measured })
   }
 
   async close(graceMs?: number): Promise<void> {

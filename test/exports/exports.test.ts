@@ -112,6 +112,22 @@ describe('CsvExporter', () => {
     expect(readFileSync(taken, 'utf8')).toBe('mine\n')
   })
 
+  it('should begin a line of its own behind one that has no end', async () => {
+    const path = join(folder, 'edited.csv')
+    const [view] = views()
+    {
+      await using exporter = new CsvExporter(path)
+      await exportRuns(exporter, views())
+    }
+    const before = readFileSync(path, 'utf8')
+    writeFileSync(path, before.trimEnd())
+    await using again = new CsvExporter(path)
+    await again.checkpoint(view!, { ...view!.points[1]!, step: 20 })
+    const now = readFileSync(path, 'utf8')
+    expect(now.startsWith(before)).toBe(true)
+    expect(now.slice(before.length)).toMatch(/^\/runs\/out,20,[^\n]*\n$/)
+  })
+
   it('should leave no half line where a disk is full in the middle', async () => {
     const path = join(folder, 'half.csv')
     await using file = await open(path, 'a+')
@@ -288,6 +304,17 @@ describe('LiveExports', () => {
     for (const event of log().checkpoint(20).events) await exports.take(event)
     expect(readFileSync(prom, 'utf8')).toContain('traitscope_checkpoints_measured_total{run="/runs/out"} 3\n')
     expect(said).toEqual([expect.stringMatching(/^CSV: expected .*other\.csv to be absent/)])
+  })
+
+  it('should know that the end of all runs is that of each', async () => {
+    const path = join(folder, 'ended.prom')
+    await using exports = new LiveExports([new PrometheusExporter(path)], () => {})
+    for (const run of ['/a', '/b'])
+      for (const event of new Log(run).baseline().checkpoint(10).events) await exports.take(event)
+    expect(readFileSync(path, 'utf8')).toContain('traitscope_watched{run="/a"} 1\n')
+    await exports.end({ type: 'end', reason: 'idle', measured: 2, lost: 0, unfinished: [] })
+    const text = readFileSync(path, 'utf8')
+    for (const run of ['/a', '/b']) expect(text).toContain(`traitscope_watched{run="${run}"} 0\n`)
   })
 
   it('should send what an exporter missed, in order, and say so', async () => {

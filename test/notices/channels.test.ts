@@ -70,6 +70,23 @@ describe('CommandChannel', () => {
     })
   })
 
+  it('should not wait for what the program leaves running', async () => {
+    const path = script(
+      'leave.mjs',
+      `import { spawn } from 'node:child_process'
+       const child = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 20000)'], { stdio: 'inherit', detached: true })
+       console.error(child.pid)
+       child.unref()
+       process.exitCode = 3`,
+    )
+    const failure = await new CommandChannel([process.execPath, path])
+      .send(NOTICE, signal)
+      .catch((one) => one)
+    const [, pid] = /^it ended with 3: (\d+)$/.exec(failure.message)!
+    // It still runs: ended here, and nobody has waited for it.
+    expect(process.kill(Number(pid), 'SIGKILL')).toBe(true)
+  })
+
   it('should say that there is no such program', async () => {
     await expect(new CommandChannel([join(folder, 'none')]).send(NOTICE, signal)).rejects.toThrowError(
       /could not be run: .*ENOENT/,
@@ -82,9 +99,12 @@ describe('FileChannel', () => {
     const path = join(folder, 'deep', 'stop')
     const channel = new FileChannel(async () => path, 'stop file', ['alarm'])
     expect(channel.accepts(NOTICE)).toBe(true)
-    for (const other of [{ kind: 'warn' }, { kind: 'cleared' }, { repeated: true }] as Partial<Notice>[]) {
+    const others = [{ kind: 'warn' }, { kind: 'cleared' }, { repeated: true }, { heldBack: true }]
+    for (const other of others as Partial<Notice>[]) {
       expect(channel.accepts({ ...NOTICE, ...other })).toBe(false)
     }
+    expect(channel.requests({ ...NOTICE, heldBack: true })).toBe(true)
+    expect(channel.requests({ ...NOTICE, kind: 'warn' })).toBe(false)
     await channel.send(NOTICE)
     expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(NOTICE)
     await expect(

@@ -76,6 +76,22 @@ describe('NoticePolicy', () => {
     expect(late).not.toHaveProperty('repeated')
   })
 
+  it('should ask a trainer to stop at once, whatever people were told lately, and once', () => {
+    const policy = new NoticePolicy('/runs/a', { coolDownMs: 10 * MINUTE })
+    const at = (event: WatchEvent, now: number) => [policy.requests(event, now), policy.take(event, now)]
+    const raised = (step: number) => checkpoint(step, 'alarm', 'raised')
+    // The first one is for everybody.
+    expect(at(raised(10), 0)).toMatchObject([[], [{ step: 10 }]])
+    at(checkpoint(20, 'ok', 'cleared'), MINUTE)
+    expect(at(raised(30), 2 * MINUTE)).toMatchObject([[{ kind: 'alarm', step: 30, heldBack: true }], []])
+    // People hear of it later; that is no second request.
+    expect(at(checkpoint(40, 'alarm', 'standing'), 3 * MINUTE)).toEqual([[], []])
+    expect(policy.tick(10 * MINUTE)).toMatchObject([{ kind: 'alarm', step: 40, heldBack: true }])
+    const [later] = policy.take(checkpoint(50, 'alarm', 'standing'), 30 * MINUTE)
+    expect(later).toMatchObject({ repeated: true })
+    expect(later).not.toHaveProperty('heldBack')
+  })
+
   it('should know what an earlier watch has told', () => {
     const standing = checkpoint(20, 'alarm', 'standing')
     expect(new NoticePolicy('/runs/a', {}, 0).take(standing, MINUTE)).toEqual([])

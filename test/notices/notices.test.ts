@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AlarmState, WatchEvent } from '../../lib/events/watch-events.js'
 import { type Channel, Undelivered } from '../../lib/notices/channel.js'
 import type { Delivery } from '../../lib/notices/dispatcher.js'
+import { FileChannel } from '../../lib/notices/file-channel.js'
 import { Heartbeat } from '../../lib/notices/heartbeat.js'
 import type { Notice } from '../../lib/notices/notice.js'
 import { NOTICES_FILE, Notices } from '../../lib/notices/notices.js'
@@ -99,6 +100,49 @@ describe('Notices', () => {
     const { got } = await watch([checkpoint('/a', 20, 'standing', '2026-01-01T00:00:10Z')])
     expect(got).toMatchObject([{ kind: 'alarm', step: 20 }])
     expect(got[0]).not.toHaveProperty('repeated')
+  })
+})
+
+describe('what ends several runs', () => {
+  it('should be told of each, with what was measured of it', async () => {
+    const got: Notice[] = []
+    const channel: Channel = { name: 'test', tries: 1, send: async (notice) => void got.push(notice) }
+    await using notices = new Notices([channel], { least: 'info' })
+    for (const [run, step] of [
+      ['/a', 10],
+      ['/a', 20],
+      ['/b', 10],
+    ] as const)
+      await notices.take(checkpoint(run, step, 'standing', '2026-01-01T00:00:00Z'))
+    await notices.take({ type: 'end', reason: 'idle', measured: 3, lost: 0, unfinished: [] })
+    await notices.close()
+    const ended = got.filter(({ kind }) => kind === 'ended')
+    expect(ended.map(({ run, message }) => [run, message])).toEqual([
+      ['/a', 'a: the watch has ended (idle), 2 checkpoints measured'],
+      ['/b', 'b: the watch has ended (idle), 1 checkpoints measured'],
+    ])
+  })
+})
+
+describe('a stop file', () => {
+  it('should be written again at once for an alarm that comes back, and by no later notice of it', async () => {
+    const path = join(folder, 'stop')
+    const channel = new FileChannel(async () => path, 'stop file', ['alarm'])
+    await using notices = new Notices([channel], { tickMs: 5, coolDownMs: 60_000 })
+    const at = (minute: number) => new Date(Date.now() + 60_000 * minute).toISOString()
+    const isThere = () => existsSync(path)
+    await notices.take(checkpoint('/a', 10, 'raised', at(-10)))
+    await vi.waitFor(() => expect(isThere()).toBe(true), { timeout: 60_000 })
+    rmSync(path)
+    await notices.take(checkpoint('/a', 20, 'cleared', at(-9.9)))
+    await notices.take(checkpoint('/a', 30, 'raised', at(-9.8)))
+    await vi.waitFor(() => expect(isThere()).toBe(true), { timeout: 60_000 })
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ step: 30, heldBack: true })
+    rmSync(path)
+    // The cool-down is over by the clock: people are told, the trainer has been asked.
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await notices.close()
+    expect(isThere()).toBe(false)
   })
 })
 
