@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import type { DirectionMethod } from '../../lib/directions/difference.js'
+import { DIRECTION_METHODS, type DirectionMethod } from '../../lib/directions/difference.js'
 import type { Directions, LayerDiagnostics } from '../../lib/directions/directions.js'
 import { saveDirections } from '../../lib/directions/directions-folder.js'
 import { extractDirections } from '../../lib/directions/extract-directions.js'
@@ -72,7 +72,7 @@ export function directionsCommand(signal: AbortSignal): Command {
     .addOption(new Option('--trait-set <names>', 'core, control, all, or names with commas').default('core'))
     .addOption(
       new Option('--method <name>', 'how a direction is estimated')
-        .choices(['mean-difference', 'pca'])
+        .choices([...DIRECTION_METHODS])
         .default('mean-difference'),
     )
     .addOption(
@@ -167,9 +167,9 @@ function printDiagnostics(output: Output, directions: Directions): void {
     )
   }
   output.print(
-    method === 'mean-difference'
+    method !== 'pca'
       ? `${left.join(', ')}, both: AUROC within a${left[0] === 'opener' ? 'n opener' : ' question'}, with what is named left out of the direction; 95 % intervals`
-      : `held-out AUROC is told for mean-difference directions only, so what these are worth on other prompts is unknown`,
+      : `held-out AUROC is not told for pca directions, so what these are worth on other prompts is unknown`,
   )
   for (const sentence of worthSentences(directions)) output.print(sentence)
   const probes = diagnostics.flatMap(({ probeAccuracy }) => Object.values(probeAccuracy))

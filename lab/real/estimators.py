@@ -22,6 +22,9 @@ FOLDS = 5
 DRAWS = 100
 # What is whitened is shrunk by so much of its mean eigenvalue times the width.
 SHRINK = 0.01
+# Penalty of logistic regression on states scaled to a mean inner product of 1, and the steps that it is given.
+PENALTY = 0.1
+NEWTON_STEPS = 15
 
 
 def mean_difference(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
@@ -63,13 +66,49 @@ def principal(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
     return direction * np.sign(direction @ mean_difference(positive, negative))
 
 
+def logistic(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """Weights of an L2-penalised logistic regression that tells the wordings' mean states apart, in its dual form."""
+    rows = np.concatenate([positive.mean(0), negative.mean(0)])
+    side = np.repeat([1.0, -1.0], [positive.shape[1], negative.shape[1]])
+    rows = rows - rows.mean(0)
+    inner = rows @ rows.T
+    inner /= np.trace(inner) / len(rows)
+    dual = np.zeros(len(rows))
+    for _ in range(NEWTON_STEPS):
+        score = inner @ dual
+        wrong = 1 / (1 + np.exp(side * score))
+        weight = np.maximum(wrong * (1 - wrong), 1e-6)
+        dual = np.linalg.solve(inner + PENALTY * np.diag(1 / weight), score + side * wrong / weight)
+    return rows.T @ dual
+
+
+def wording_residuals(traits: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """What distinguishes system prompts of one pole, of all poles of some traits."""
+    return np.concatenate([pole.mean(0) - pole.mean((0, 1)) for trait in traits for pole in trait])
+
+
+def whitened_by_others(others: list[tuple[np.ndarray, np.ndarray]]):
+    """Against what distinguishes the other traits' system prompts: `directions --method whitened` (lib/directions/whitening.ts)."""
+    residuals = wording_residuals(others)
+    inner = residuals @ residuals.T
+    inverse = np.linalg.inv(inner + SHRINK * np.trace(inner) * np.eye(len(inner)))
+
+    def estimate(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+        difference = mean_difference(positive, negative)
+        return difference - residuals.T @ (inverse @ (residuals @ difference))
+
+    return estimate
+
+
 ESTIMATORS = {
     "mean difference": mean_difference,
     "mean of unit differences per question": sign_of_questions,
     "principal direction of paired differences": principal,
     "whitened by wording": whitened_by_wording,
     "whitened within question": whitened_within_question,
+    "logistic regression of the wordings' means": logistic,
 }
+BY_OTHERS = "whitened by the other traits' wordings"
 
 
 def held_out(estimate, positive: np.ndarray, negative: np.ndarray) -> float:
@@ -119,22 +158,32 @@ def crossed(positive: np.ndarray, negative: np.ndarray) -> dict[str, float]:
     return found
 
 
+def made_by(kind: str, poles: list[tuple[np.ndarray, np.ndarray]], trait: int):
+    """The estimator of that name for a trait."""
+    return ESTIMATORS[kind] if kind in ESTIMATORS else whitened_by_others(poles[:trait] + poles[trait + 1 :])
+
+
 def main() -> None:
     stem, name = sys.argv[1:3]
     about = json.loads(Path(f"{stem}.json").read_text())
     shape = (len(about["traits"]), 2, about["questions"], -1, len(about["layers"]), about["nEmbd"])
     states = np.fromfile(f"{stem}.f32", dtype=np.float32).reshape(shape).astype(np.float64)
+    known = json.loads(FILE.read_text()) if FILE.exists() else {}
+    # Estimators that were tried on these states before are kept.
+    before = known[name]["layers"] if name in known and known[name]["about"] == about else {}
     found = {"about": about, "wordings": states.shape[3], "layers": {}}
     for l, layer in enumerate(about["layers"]):
         poles = [(states[t, 0, :, :, l], states[t, 1, :, :, l]) for t in range(len(about["traits"]))]
-        auroc = {kind: [round(held_out(estimate, *pole), 3) for pole in poles] for kind, estimate in ESTIMATORS.items()}
+        auroc = dict(before.get(str(layer), {}).get("auroc", {}))
+        for kind in [*ESTIMATORS, BY_OTHERS]:
+            if kind not in auroc:
+                auroc[kind] = [round(held_out(made_by(kind, poles, t), *pole), 3) for t, pole in enumerate(poles)]
         curves = np.mean([curve(*pole) for pole in poles], axis=0)
         found["layers"][layer] = {"auroc": auroc, "curve": [round(float(value), 3) for value in curves]}
         if states.shape[3] > SHIPPED:
             each = [crossed(*pole) for pole in poles]
             found["layers"][layer]["crossed"] = {side: [round(one[side], 3) for one in each] for side in each[0]}
         print(layer, json.dumps(found["layers"][layer]), flush=True)
-    known = json.loads(FILE.read_text()) if FILE.exists() else {}
     write_json(FILE, {**known, name: found})
 
 

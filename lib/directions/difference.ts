@@ -3,8 +3,11 @@ import { dot, norm } from '../estimators/linalg.js'
 import { columnMeans, type Matrix } from '../estimators/matrix.js'
 import { Pca } from '../estimators/pca.js'
 
-/** How a direction is estimated; `mean-difference` is the published method, `pca` its library variant. */
-export const DIRECTION_METHODS = ['mean-difference', 'pca'] as const
+/**
+ * How a direction is estimated; `mean-difference` is the published method, `pca` its library variant, `whitened` the mean
+ * difference divided by what wordings do to states.
+ */
+export const DIRECTION_METHODS = ['mean-difference', 'pca', 'whitened'] as const
 /** How a direction is found between the poles of a trait. */
 export type DirectionMethod = (typeof DIRECTION_METHODS)[number]
 

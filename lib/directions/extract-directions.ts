@@ -5,7 +5,7 @@ import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { gram, norm } from '../estimators/linalg.js'
 import { type Matrix, row, selectRows, stackRows } from '../estimators/matrix.js'
 import { sha256 } from '../formats/files/hash.js'
-import { hiddenStates } from '../hidden-states/hidden-states.js'
+import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
@@ -26,6 +26,7 @@ import {
 import { type Directions, directionVector, encodeDirections } from './directions.js'
 import { type HeldOut, heldOut, type PromptGrid } from './held-out.js'
 import { probeAccuracy } from './probe.js'
+import { Whitening, wordingResiduals } from './whitening.js'
 
 /** Where and how to look for directions. */
 export interface ExtractDirectionsOptions {
@@ -33,7 +34,7 @@ export interface ExtractDirectionsOptions {
   layers: readonly number[]
   /** Default `core`: the seven traits of the method. */
   traits?: TraitSelection | undefined
-  /** Default `mean-difference`, the published estimator. */
+  /** Default `mean-difference`, the published estimator. `whitened` holds the states of all traits at once. */
   method?: DirectionMethod | undefined
   /** Default `last`: the last input token. */
   pool?: 'last' | 'mean' | undefined
@@ -53,12 +54,21 @@ export interface ExtractDirectionsOptions {
   onProgress?: ((fraction: number, trait: string) => void) | undefined
 }
 
+/** One trait's states under both poles, and how they are laid out. */
+interface TraitStates {
+  trait: Trait
+  t: number
+  grid: PromptGrid
+  positive: HiddenStates
+  negative: HiddenStates
+}
+
 /**
  * Trait directions from contrasting system prompts: every question under every system prompt of both poles,
  * the states of each pole averaged, their difference scaled to unit length. Method sections 2.1 and 4.1 to 4.5.
  *
  * Each trait and pole is one pass over the model whatever the number of layers. Only one trait's states are
- * held at a time, and what the directions are worth on other prompts is told from them, without a further pass.
+ * held at a time (all of them by the method `whitened`), and what the directions are worth on other prompts is told from them, without a further pass.
  *
  * @throws TraitscopeError SHAPE naming a trait without a direction; USAGE, TEMPLATE, PROMPT_TOO_LONG,
  * COMPUTE, ABORTED
@@ -76,6 +86,13 @@ export async function extractDirections(
     )
   }
   const traits = selectTraits(pack, options.traits ?? 'core')
+  if (method === 'whitened' && traits.length < 2) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected two traits or more for the method whitened, which learns from the other traits what wordings do, found ${traits[0]!.name} alone: ` +
+        'choose more traits, or the method mean-difference',
+    )
+  }
   const { passages } = options
   const { acknowledgement } = pack
   const template =
@@ -97,9 +114,9 @@ export async function extractDirections(
   const tokens = { total: 0, computed: 0 }
   const lengths: { length: number }[] = []
 
-  for (const [t, trait] of traits.entries()) {
+  const read = async (trait: Trait, t: number): Promise<TraitStates> => {
     const { poles, grid } = promptsOf(model, pack, trait, template, passages)
-    const read = async (pole: 'positive' | 'negative') => {
+    const statesOf = async (pole: 'positive' | 'negative') => {
       throwIfAborted(signal)
       const done = t + (pole === 'positive' ? 0 : 0.5)
       const prompts = await poles[pole]()
@@ -115,17 +132,26 @@ export async function extractDirections(
       tokens.computed += states.tokens.computed
       return states
     }
-    const positive = await read('positive')
-    const negative = await read('negative')
+    return { trait, t, grid, positive: await statesOf('positive'), negative: await statesOf('negative') }
+  }
+  const make = async (
+    { trait, t, grid, positive, negative }: TraitStates,
+    others: readonly TraitStates[] | undefined,
+  ) => {
     for (const l of layers.keys()) {
       throwIfAborted(signal)
       const above = layerRows(positive, l)
       const below = layerRows(negative, l)
-      const { unit, separation } = estimate(method, above, below, grid, trait)
+      const whitening = others && whiteningBy(others, l)
+      const { unit, separation } = estimate({ method, above, below, grid, trait, whitening })
       directionVector({ vectors, traits: names, nEmbd }, l, t).set(unit)
       separations[l]!.push([trait.name, separation])
-      const inner = gram(stackRows(above, below))
-      worths[l]!.push([trait.name, method === 'mean-difference' ? heldOut(inner, grid) : null])
+      const states = stackRows(above, below)
+      const inner = gram(states)
+      worths[l]!.push([
+        trait.name,
+        method === 'pca' ? null : heldOut(whitening ? whitening.gram(states) : inner, grid),
+      ])
       const accuracy = probes ? probeAccuracy(inner, above.rows) : undefined
       accuracies[l]!.push([trait.name, accuracy ?? null])
       for (const pole of [above, below]) {
@@ -135,6 +161,17 @@ export async function extractDirections(
       // This takes a while in JavaScript; let the host's event loop breathe between layers.
       await new Promise(setImmediate)
     }
+  }
+  if (method === 'whitened') {
+    const all: TraitStates[] = []
+    for (const [t, trait] of traits.entries()) all.push(await read(trait, t))
+    for (const one of all)
+      await make(
+        one,
+        all.filter((other) => other !== one),
+      )
+  } else {
+    for (const [t, trait] of traits.entries()) await make(await read(trait, t), undefined)
   }
 
   const body = { layers, traits: names, nEmbd, vectors }
@@ -196,14 +233,41 @@ function promptsOf(
   }
 }
 
-function estimate(
-  method: DirectionMethod,
-  positive: Matrix,
-  negative: Matrix,
-  grid: PromptGrid,
-  trait: Trait,
-): Direction {
-  if (method === 'mean-difference') return meanDifference(positive, negative, trait.name)
+/**
+ * By what the other traits' wordings do to states at a layer. The trait's own are left out, so nothing of what a held-out figure
+ * tests is in it.
+ */
+function whiteningBy(others: readonly TraitStates[], l: number): Whitening {
+  const whitening = Whitening.of(
+    others.flatMap(({ positive, negative, grid }) => [
+      wordingResiduals(layerRows(positive, l), grid.positive),
+      wordingResiduals(layerRows(negative, l), grid.negative),
+    ]),
+  )
+  if (whitening !== undefined) return whitening
+  throw new TraitscopeError(
+    'USAGE',
+    'expected system prompts whose wordings differ for the method whitened, found one for each pole of the other traits, or all alike: ' +
+      'give the trait pack two or more, or take the method mean-difference',
+  )
+}
+
+function estimate(from: {
+  method: DirectionMethod
+  above: Matrix
+  below: Matrix
+  grid: PromptGrid
+  trait: Trait
+  whitening: Whitening | undefined
+}): Direction {
+  const { method, above: positive, below: negative, grid, trait, whitening } = from
+  if (method !== 'pca') {
+    const mean = meanDifference(positive, negative, trait.name)
+    if (whitening === undefined) return mean
+    const whitened = whitening.apply(mean.unit)
+    const length = norm(whitened)
+    return { unit: whitened.map((value) => value / length), separation: mean.separation }
+  }
   // Pairs are made within a question: its k-th positive with its k-th negative system prompt, as far as both
   // pools go.
   const pairs = Math.min(grid.positive, grid.negative)

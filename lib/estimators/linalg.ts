@@ -102,10 +102,16 @@ export function cholesky(a: Float64Array, n: number): boolean {
   return true
 }
 
-/** Solves `L Lᵀ x = b` for a factor of {@link cholesky}; returns a new vector. */
-export function choleskySolve(l: Float64Array, n: number, b: ArrayLike<number>): Float64Array {
+/** Solves `L x = b` for a factor of {@link cholesky}; returns a new vector. */
+export function forwardSolve(l: Float64Array, n: number, b: ArrayLike<number>): Float64Array {
   const x = new Float64Array(b)
   for (let i = 0; i < n; i++) x[i] = (x[i]! - dotAt(l, i * n, x, 0, i)) / l[i * n + i]!
+  return x
+}
+
+/** Solves `L Lᵀ x = b` for a factor of {@link cholesky}; returns a new vector. */
+export function choleskySolve(l: Float64Array, n: number, b: ArrayLike<number>): Float64Array {
+  const x = forwardSolve(l, n, b)
   for (let i = n - 1; i >= 0; i--) {
     x[i]! /= l[i * n + i]!
     const value = x[i]!

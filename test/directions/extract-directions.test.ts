@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest'
-import { directionVector, encodeDirections } from '../../lib/directions/directions.js'
+import { type Directions, directionVector, encodeDirections } from '../../lib/directions/directions.js'
 import { extractDirections } from '../../lib/directions/extract-directions.js'
 import { norm } from '../../lib/estimators/linalg.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
@@ -138,6 +138,60 @@ describe('extractDirections', () => {
     expect(norm(directionVector(directions, 0, 0))).toBeCloseTo(1, 7)
     expect(directions.diagnostics[0]!.probeAccuracy).toEqual({ 'a/b': null })
     expect(directions.diagnostics[0]!.heldOut).toEqual({ 'a/b': null })
+  })
+
+  describe('whitened', () => {
+    const words = ['be', 'show', 'more', 'quite']
+    // Every wording goes one way or the other along axis 5; the poles of courage differ in how many of them do.
+    const worded = (axis: string, ways: string) => words.map((word, i) => `${word} ${axis} ${ways[i]}5`)
+    const pack = fakePack()
+    const traits = [
+      {
+        ...pack.traits[0]!,
+        positiveSystemPrompts: worded('+1', '+++-'),
+        negativeSystemPrompts: worded('-1', '---+'),
+      },
+      {
+        ...pack.traits[1]!,
+        positiveSystemPrompts: worded('+2', '+-+-'),
+        negativeSystemPrompts: worded('-2', '-+-+'),
+      },
+    ]
+    const options = { layers: [0], traits: 'all' as const, probes: false }
+
+    it("should take out what the other traits' wordings do, and say what is left on new wordings", async () => {
+      const made = (method: 'mean-difference' | 'whitened') =>
+        extractDirections(fakeModel(), { ...pack, traits }, { ...options, method })
+      const [mean, whitened] = [await made('mean-difference'), await made('whitened')]
+      const across = (of: Directions) => directionVector(of, 0, 0)[5]! / directionVector(of, 0, 0)[1]!
+      expect(across(mean)).toBeGreaterThan(0.4)
+      expect(Math.abs(across(whitened))).toBeLessThan(0.1)
+      expect(norm(directionVector(whitened, 0, 0))).toBeCloseTo(1, 7)
+      expect(whitened.method).toBe('whitened')
+      expect(whitened.tokenIdsSha256).toBe(mean.tokenIdsSha256)
+      const separations = (of: Directions) => of.diagnostics[0]!.separation
+      expect(separations(whitened)).toEqual(separations(mean))
+      const auroc = (of: Directions) => of.diagnostics[0]!.heldOut.courage!.both!.auroc
+      expect(auroc(whitened)).toBeGreaterThan(auroc(mean))
+      expect(auroc(whitened)).toBeGreaterThan(0.95)
+    })
+
+    it('should ask for more than one trait, and for more than one wording', async () => {
+      await expect(
+        extractDirections(fakeModel(), pack, { ...options, traits: ['courage'], method: 'whitened' }),
+      ).rejects.toMatchObject({
+        code: 'USAGE',
+        message: expect.stringMatching(/two traits .* courage alone/),
+      })
+      const single = traits.map((trait) => ({
+        ...trait,
+        positiveSystemPrompts: trait.positiveSystemPrompts.slice(0, 1),
+        negativeSystemPrompts: trait.negativeSystemPrompts.slice(0, 1),
+      }))
+      await expect(
+        extractDirections(fakeModel(), { ...pack, traits: single }, { ...options, method: 'whitened' }),
+      ).rejects.toMatchObject({ code: 'USAGE', message: expect.stringMatching(/wordings differ/) })
+    })
   })
 
   it('should know which rows belong to which question and system prompt', async () => {
