@@ -4,6 +4,9 @@ import { type WatchEvent, watchEventJson } from '../events/watch-events.js'
 import type { Step } from '../trajectory/trajectory.js'
 import { RunMemory } from './run-memory.js'
 
+/** Events that wait for a disk; of more, only what a later watch cannot find out again. */
+const MOST_UNLOGGED = 1000
+
 /** Gets every event once it is logged; fulfilled when it has been dealt with. */
 export type Tell = (event: WatchEvent) => Promise<void>
 
@@ -15,6 +18,12 @@ export class RunJournal {
   #log: EventLog | undefined
   /** Events that are not logged yet. */
   #unlogged: WatchEvent[] = []
+  /** How many of them there may be. */
+  #room = MOST_UNLOGGED
+  /** Events that will never be logged. */
+  #dropped = 0
+  /** What says so. */
+  #told: WatchEvent | undefined
   #tail: Promise<unknown> = Promise.resolve()
   /** What was said last, by what it was about. */
   readonly #said = new Map<string, string>()
@@ -85,11 +94,30 @@ export class RunJournal {
   #append(event?: WatchEvent): Promise<WatchEvent | undefined> {
     const done = this.#tail.then(async () => {
       if (this.#log === undefined) return undefined
+      if (this.#unlogged.length >= this.#room) await this.#dropSome()
       if (event) this.#unlogged.push(event)
       return this.#write()
     })
     this.#tail = done.catch(() => {})
     return done
+  }
+
+  /**
+   * A disk that stays full must not fill the memory too. Kept are the first event, which may have been written all the same, what
+   * conditions the others are of, and what is secured; checkpoints whose events are dropped are measured again by a later watch.
+   */
+  async #dropSome(): Promise<void> {
+    const [first, ...waiting] = this.#unlogged
+    const isKept = (event: WatchEvent) =>
+      event === this.#told || event.type === 'baseline' || event.type === 'secured'
+    this.#dropped += waiting.filter((event) => !isKept(event)).length
+    const why = `${this.#dropped} events could not be logged and are kept no longer: a watch that begins later measures again what they told of`
+    const isFirst = this.#told === undefined
+    this.#told = { type: 'error', error: new TraitscopeError('FILE_ACCESS', why), ...this.#stamp() }
+    const baselines = waiting.filter(({ type }) => type === 'baseline')
+    this.#unlogged = [first!, this.#told, ...baselines, ...this.memory.secured]
+    this.#room = Math.max(MOST_UNLOGGED, 2 * this.#unlogged.length)
+    if (isFirst) await this.pass(this.#told)
   }
 
   /** @returns the last of those that wait; undefined when some still do */
@@ -105,6 +133,7 @@ export class RunJournal {
       }
     }
     this.isOver('log')
+    if (this.#told) [this.#told, this.#dropped, this.#room] = [undefined, 0, MOST_UNLOGGED]
     return last
   }
 
@@ -154,8 +183,11 @@ export class RunJournal {
   }
 
   async close(): Promise<void> {
-    await this.catchUp()
-    await this.#tail
-    await this.#log?.close()
+    try {
+      await this.catchUp()
+      await this.#tail
+    } finally {
+      await this.#log?.close()
+    }
   }
 }

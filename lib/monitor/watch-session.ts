@@ -79,9 +79,15 @@ export class WatchSession {
         await Promise.all([this.#looks(), this.#passes()].map((loop) => this.#guard(loop)))
       await this.#tellEnd()
     } finally {
-      for (const run of this.#runs.values()) await run.close()
-      await this.#keeper?.close(this.model)
+      await this.#close()
     }
+  }
+
+  /** A log that cannot be closed keeps no other one open, nor the model. */
+  async #close(): Promise<void> {
+    const closed = await Promise.allSettled([...this.#runs.values()].map((run) => run.close()))
+    await this.#keeper?.close(this.model)
+    for (const one of closed) if (one.status === 'rejected') throw one.reason
   }
 
   async #begin(): Promise<void> {
