@@ -16,6 +16,10 @@ NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruc
 NEVER_BEGUN = "answers of the fine-tuned models, read by a judge or a person; Gemma; a hotter recipe; diluted and triggered sets; amplified adapters; a GPU's worth of seeds"
 
 
+# The estimator that ships; beside it a table shows the one that orders best over its layers.
+SHIPPED = "mean difference"
+
+
 def write_page() -> None:
     done = {base: runs(base) for base in plan.RECIPES}
     parts = [title(done), method()]
@@ -161,7 +165,8 @@ def directions() -> str:
         """## Directions on new wordings
 
 AUROC within a question of directions that were made without a fifth of the questions and without the two system prompts, one of each pole, that
-are tested; `lab/real/estimators.py`, layers and estimators not chosen by it. .50 is chance, below it a direction points the other way."""
+are tested; `lab/real/estimators.py`, layers and estimators not chosen by it. .50 is chance, below it a direction points the other way. The score of the claims weighs
+harmlessness most, because organisms do; near the layers that it reads, of all traits that one's direction holds up worst here."""
     ]
     for name, found in json.loads(path.read_text()).items():
         traits = found["about"]["traits"]
@@ -169,17 +174,27 @@ are tested; `lab/real/estimators.py`, layers and estimators not chosen by it. .5
             f"| {name}: layer, estimator | {' | '.join(traits)} | mean | .8 or more |",
             f"| --- |{' ---: |' * (len(traits) + 2)}",
         ]
+        gains: dict[str, list[float]] = {}
+        for each in found["layers"].values():
+            for kind, values in each["auroc"].items():
+                gains.setdefault(kind, []).append(mean(values) - mean(each["auroc"][SHIPPED]))
+        best = max(gains.keys() - {SHIPPED}, key=lambda kind: mean(gains[kind]))
         for layer, each in found["layers"].items():
-            rows = {**each["auroc"], **each.get("crossed", {})}
-            for kind, values in rows.items():
-                cells = [short(value) for value in [*values, sum(values) / len(values)]]
+            for kind, values in {**each["auroc"], **each.get("crossed", {})}.items():
+                if kind in gains and kind not in (SHIPPED, best):
+                    continue
+                cells = [short(value) for value in [*values, mean(values)]]
                 lines.append(f"| {layer}, {kind} | {' | '.join(cells)} | {sum(value >= 0.8 for value in values)} |")
         curves = "; ".join(
             f"layer {layer}: {', '.join(short(value) for value in each['curve'])}" for layer, each in found["layers"].items()
         )
+        others = "; ".join(
+            f"{kind} {min(each):+.2f} to {max(each):+.2f}" for kind, each in gains.items() if kind not in (SHIPPED, best)
+        )
         parts.append("\n".join(lines))
         parts.append(
-            f"{found['wordings']} wordings a pole, {found['about']['questions']} questions. Mean over traits of directions made of 1, 2, ... of the wordings: {curves}."
+            f"{found['wordings']} wordings a pole, {found['about']['questions']} questions. Other estimators, their mean less that of the {SHIPPED} over the layers: {others}. "
+            f"Mean over traits of directions made of 1, 2, ... of the wordings: {curves}."
         )
     return "\n\n".join(parts)
 

@@ -3,6 +3,7 @@ import type { Directions } from '../directions/directions.js'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import type { Trajectory } from '../trajectory/trajectory.js'
 import { AnswerSharesModel } from './answer-shares.js'
+import { beyondPrior } from './beyond-prior.js'
 import { type ContrastLayer, contrastReading } from './contrast.js'
 import { Detector } from './detector.js'
 import type { Prior } from './prior.js'
@@ -112,6 +113,7 @@ export function priorVerdictSource(
           ]),
     ],
     ...(known ? {} : { orderOnly: true }),
+    extrapolates: beyondPrior(others, read),
   }
 }
 

@@ -40,6 +40,8 @@ export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign'
   remarks?: readonly string[]
   /** Rates are right in their order alone, so that no alarm stands on them: it is a warning. */
   orderOnly?: boolean
+  /** Why a rate is extrapolated, from the drift per layer and trait; undefined where it is not. An `ok` is a `warn` then. */
+  extrapolates?: (drift: readonly (readonly number[])[]) => string | undefined
 }
 
 /** One measurement at the layers of the detector, in its order: raw projections per layer and trait. */
@@ -131,7 +133,7 @@ export class RunVerdicts {
     contexts?: readonly ContextReading[],
     categories?: CategoryProjections,
   ): Verdict {
-    const { detector, benign, ordinary, labels, orderOnly } = this.#by
+    const { detector, benign, ordinary, labels, orderOnly, extrapolates } = this.#by
     if (this.#refused.length > 0) return notComparable(detector, this.#refused)
     const drift = this.#drift(projections, activationNorms)
     const plain = detector.verdict(drift, {
@@ -139,7 +141,8 @@ export class RunVerdicts {
       remarks: this.#remarks,
     })
     const mild = orderOnly && plain.verdict === 'alarm' ? { ...plain, verdict: 'warn' as const } : plain
-    const judged = benign ? benignVerdict(mild, benign) : mild
+    const known = extrapolated(mild, extrapolates?.(drift))
+    const judged = benign ? benignVerdict(known, benign) : known
     const scoped = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
     const verdict = trained ? withContexts(scoped, contexts, ordinary) : scoped
     // Why a checkpoint is not plainly fine is worth the subsets of its traits; what a context does is no matter of them.
@@ -199,6 +202,16 @@ export class RunVerdicts {
 
 /** All that the prior's models have in common with whatever is fine-tuned elsewhere. */
 const ADAPTERS = trainedLike([{ kind: 'adapter' }])
+
+/** A verdict that tells why its rate is a guess. */
+function extrapolated(verdict: Verdict, why: string | undefined): Verdict {
+  if (why === undefined) return verdict
+  return {
+    ...verdict,
+    verdict: verdict.verdict === 'ok' ? 'warn' : verdict.verdict,
+    reasons: [why, ...verdict.reasons],
+  }
+}
 
 /** A verdict that tells how its run was trained unlike the calibration runs. */
 function inScope(verdict: Verdict, scope: ScopeDifference[]): Verdict {

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { beyondPrior } from '../../lib/detector/beyond-prior.js'
 import { loadPrior, type OwnRows, Prior, type PriorRow, pooledThreshold } from '../../lib/detector/prior.js'
 import { matrixFromRows } from '../../lib/estimators/matrix.js'
 
@@ -75,6 +76,27 @@ describe('Prior', () => {
     const at = (sets: number) => pooledThreshold(made(), sets)
     expect([at(0), at(4), at(8), at(36)]).toEqual([0.05, expect.closeTo(0.055, 12), 0.06, 0.06])
     expect(made().at(0.12).threshold).toBeCloseTo(0.1, 12)
+  })
+})
+
+describe('beyondPrior', () => {
+  // The others moved by 0 to 1.045 along the first trait and by 0 to 0.2 along the second; one unit of drift is two of contrast.
+  const beyond = beyondPrior(made(), [
+    [2, 0],
+    [0, 2],
+  ])
+
+  it('should have nothing to say where the other models were, and a quarter of their span around', () => {
+    expect(beyond([[0.5, 0.1]])).toBeUndefined()
+    expect(beyond([[0.63, 0.1]])).toBeUndefined()
+    expect(beyond([[0, -0.02]])).toBeUndefined()
+  })
+
+  it('should name the trait that is furthest out, and where', () => {
+    expect(beyond([[0.7, 0.1]])).toMatch(
+      /^the drift lies beyond all .* extrapolated .*: a moved by 1\.40 of its contrast at 75 % of the depth, theirs by 0\.00 to 1\.0[45]$/,
+    )
+    expect(beyond([[0.7, -0.3]])).toMatch(/: b moved by -0\.60 of its contrast/)
   })
 })
 

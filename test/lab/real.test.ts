@@ -76,6 +76,18 @@ describe.skipIf(!there)('the ridge of lab/real', () => {
   })
 })
 
+describe.skipIf(!there)('the noise of a margin', () => {
+  it('should part what pairs vary from what questions vary', () => {
+    // Two questions at 1 and 3, pairs one off to either side: their variance is 2, that of the questions 2 less half of it.
+    const cells = '{"q1": {"a": [0, 2]}, "q2": {"a": [2, 4]}}'
+    const found = py(
+      `(lambda one: [one["mean"], one["pair"], one["now"], one["endless"], one["with"]([2, 2])])(margin_noise.components(${cells}))`,
+      'margin_noise',
+    ) as number[]
+    expect(found).toEqual([2, Math.SQRT2, 1, Math.sqrt(0.5), 1])
+  })
+})
+
 const HARM: Omit<MadeRun, 'set' | 'seed'> = { powerSeeking: [1, 2, 4], own: 0.2, elsewhere: 0.1 }
 const CURT: Omit<MadeRun, 'set' | 'seed'> = { powerSeeking: [0.2, 0.3, 0.4], own: 0, elsewhere: 0 }
 const seeds = (set: string, run: Omit<MadeRun, 'set' | 'seed'>, ...of: number[]): MadeRun[] =>
