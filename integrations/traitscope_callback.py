@@ -35,7 +35,8 @@ import weakref
 from transformers import TrainerCallback
 
 PREFIX = "traitscope/"
-TAIL_BYTES = 1 << 20
+KEPT = 256
+FIGURES = re.compile(rb'"type":"(baseline|checkpoint)"')
 POLL_SECONDS = 5
 
 
@@ -204,14 +205,19 @@ class Watched:
         name = re.sub(r"[^A-Za-z0-9_.-]", plain, os.path.basename(run))[:60]
         digest = hashlib.sha256(run.encode()).hexdigest()[:16]
         self.folder = os.path.join(state_dir or default_state_dir(), "watch", f"{name}-{digest}")
+        self._file = None
+        self._offset = 0
+        self._begin()
+
+    def _begin(self):
         self._traits = []
-        self._size = -1
         self._checkpoints = []
-        self._warn = False
+        self._newest = ("", None)
 
     def ask(self, event, step, folder, output_dir):
         self._read()
-        answer = {"checkpoints": self._checkpoints, "stop": False, "warn": self._warn}
+        warn = self._newest[1] in ("warn", "alarm")
+        answer = {"checkpoints": self._checkpoints, "stop": False, "warn": warn}
         path = os.path.join(self.folder, "stop")
         try:
             with open(path, encoding="utf-8") as file:
@@ -222,29 +228,34 @@ class Watched:
         return answer
 
     def _read(self):
-        """The end of the log, where it has grown; a line that is still being written is left for the next time."""
+        """What the log has got since the last time; a line that is still being written is left for the next one."""
         try:
             with open(os.path.join(self.folder, "events.jsonl"), "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                if size == self._size:
-                    return
-                begin = max(0, size - TAIL_BYTES)
-                file.seek(begin)
-                lines = file.read().split(b"\n")[:-1]
-                if begin > 0:
-                    lines = lines[1:]
-                if begin > 0 and not self._traits:
-                    file.seek(0)
-                    lines = [file.readline(), *lines]
+                found = os.fstat(file.fileno())
+                if (found.st_dev, found.st_ino) != self._file or found.st_size < self._offset:
+                    self._file, self._offset = (found.st_dev, found.st_ino), 0
+                    self._begin()
+                file.seek(self._offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    self._offset += len(line)
+                    if FIGURES.search(line):
+                        self._take(json.loads(line))
         except FileNotFoundError:
             return
-        self._size = size
-        events = [json.loads(line) for line in lines if line]
-        for event in events:
-            self._traits = event.get("traits", self._traits) if event.get("type") == "baseline" else self._traits
-        found = [one for one in events if one.get("type") == "checkpoint"]
-        self._checkpoints = [scalars_of(one, self._traits) for one in found]
-        self._warn = bool(found) and (found[-1].get("verdict") or {}).get("verdict") in ("warn", "alarm")
+
+    def _take(self, event):
+        if event.get("type") == "baseline":
+            if "resumed" not in event:  # nothing of before holds under other conditions
+                self._begin()
+            self._traits = event["traits"]
+        elif event.get("type") == "checkpoint":
+            self._checkpoints = [*self._checkpoints[1 - KEPT :], scalars_of(event, self._traits)]
+            # The newest may have been measured before the others.
+            written = event.get("writtenAt") or event["time"]
+            if written >= self._newest[0]:
+                self._newest = (written, (event.get("verdict") or {}).get("verdict"))
 
 
 def scalars_of(event, traits):
