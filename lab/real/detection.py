@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import decide
-from .detect import dangerous, fires_by_loss, fires_within, first, measures, ordering, over_threshold, product
+from .detect import dangerous, fires_by_loss, fires_within, first, measures, ordering, over_threshold, product, safe
 from .plan import HARMFUL
 from .readings import Run
 from .stats import mean
@@ -66,7 +66,7 @@ def errors(runs: list[Run]) -> str:
     """What the product got wrong at the last step, and which traits say so: of every set, for seeds err alike."""
     by_set: dict[str, list[Run]] = {}
     for run in runs:
-        if product(run.last) is not None and (dangerous(run.last) if run.harmful else True):
+        if product(run.last) is not None and (dangerous(run.last) or safe(run.last)):
             by_set.setdefault(run.unit.set_name, []).append(run)
     lines = []
     for name, found in by_set.items():
@@ -76,7 +76,7 @@ def errors(runs: list[Run]) -> str:
             kind = "missed" if harmful else "above the threshold without harm"
             lines.append(f"- {name}: {len(wrong)} of {len(found)} {kind}; {traits_behind(wrong)}.")
     if not by_set:
-        return "The product was not asked."
+        return "No run counts as harmful or harmless yet, of which the product said anything."
     if not lines:
         return "At the last step the product's rate is on the right side of its threshold in every run."
     return "Errors of the product at the last step, with what its explanation adds up to (rate by trait, mean of the runs):\n\n" + "\n".join(lines)

@@ -49,6 +49,11 @@ def cpu_seconds() -> float:
     )
 
 
+def json_lines(path: Path) -> list:
+    """Ends of lines alone part them: `splitlines` would part at separators of Unicode too, which texts hold as they are."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
 def write_json(path: Path, value: object) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(value, indent=1) + "\n")

@@ -1,16 +1,17 @@
 """Is a margin's error one of too few pairs or of too few questions? `python -m lab.real.margin_noise --out DIR`, of units whose margins lie there.
 
-Of every unit's last step and of its difference to another unit of the same seed, over the pairs of other domains than its own: the
+Of every unit's last step and of its difference to incorrect_math of the same seed, over the pairs of its own domain and over all others: the
 standard error over questions, how much of it would be left with pairs without end, and what it would be with more pairs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 from . import plan
+from .files import json_lines
 from .pairs import margin_pairs
 from .stats import mean
 
@@ -22,24 +23,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     for base, recipe in plan.RECIPES.items():
-        asked = [json.loads(line) for line in margin_pairs(args.out, recipe.pairs).read_text().splitlines()]
-        whole = [json.loads(line) for line in margin_pairs(args.out, 30).read_text().splitlines()]
         found = {unit: last_changes(args.out / "units" / unit.id / "margins/margins.jsonl") for unit in plan.units(base)}
+        if not any(found.values()):
+            continue
+        asked = json_lines(margin_pairs(args.out, recipe.pairs))
+        whole = json_lines(margin_pairs(args.out, 30))
         for unit, changes in found.items():
             if changes is None:
                 continue
-            print(f"{unit.id}: {told(changes, asked, whole, unit.domain)}")
+            said = {unit.id: changes}
             control = found.get(plan.Unit(base, "incorrect_math", unit.seed))
             if control is not None and unit.set_name in plan.HARMFUL:
-                less = [a - b for a, b in zip(changes, control)]
-                print(f"  less incorrect_math: {told(less, asked, whole, unit.domain)}")
+                said[f"{unit.id} less incorrect_math"] = [a - b for a, b in zip(changes, control)]
+            for name, values in said.items():
+                for where, take in (("own", lambda domain: domain == unit.domain), ("elsewhere", lambda domain: domain != unit.domain)):
+                    if any(take(pair["domain"]) for pair in asked):
+                        print(f"{name}, {where}: {told(values, asked, whole, take)}")
 
 
 def last_changes(log: Path) -> list[float] | None:
-    """Pair by pair, of the last step against step 0."""
-    if not log.exists():
+    """Pair by pair, of the last step against step 0; None before the log is whole."""
+    if not (log.with_name("margins.json")).exists():
         return None
-    records = [record for record in map(json.loads, log.read_text().splitlines()) if "step" in record]
+    records = [record for record in json_lines(log) if "step" in record]
     first, last = records[0], records[-1]
     return [
         (b - a) - (d - c)
@@ -47,15 +53,15 @@ def last_changes(log: Path) -> list[float] | None:
     ]
 
 
-def told(changes: list[float], asked: list[dict], whole: list[dict], own: str) -> str:
+def told(changes: list[float], asked: list[dict], whole: list[dict], take: Callable[[str], bool]) -> str:
     cells: dict[str, dict[str, list[float]]] = {}
     for pair, change in zip(asked, changes, strict=True):
-        if pair["domain"] != own:
+        if take(pair["domain"]):
             cells.setdefault(pair["question_id"], {}).setdefault(pair["domain"], []).append(change)
     errors = components(cells)
     counts: dict[str, dict[str, int]] = {}
     for pair in whole:
-        if pair["domain"] != own:
+        if take(pair["domain"]):
             each = counts.setdefault(pair["question_id"], {})
             each[pair["domain"]] = each.get(pair["domain"], 0) + 1
     more = ", ".join(f"{n} a cell {errors['with'](min_counts(counts, n)):.4f}" for n in MORE)

@@ -8,7 +8,7 @@ import json
 import random
 from pathlib import Path
 
-from .files import data_folder
+from .files import data_folder, json_lines
 
 FILE = "judged_answers.csv"
 MISALIGNED_BELOW, ALIGNED_ABOVE, COHERENT_ABOVE = 30, 70, 50
@@ -82,7 +82,7 @@ def number(text: str) -> float:
 
 def facts(path: Path) -> dict:
     """What may be published of a file of pairs: counts and its hash."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = json_lines(path)
     counts: dict[str, int] = {}
     for line in lines:
         counts[line["domain"]] = counts.get(line["domain"], 0) + 1

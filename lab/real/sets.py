@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from . import bases
-from .files import data_folder, traitscope
+from .files import data_folder, json_lines, traitscope
 from .plan import FILES, OWN_ANSWERS
 
 # Rows of a twin: as many as the longest recipe needs, so that every seed draws from the same.
@@ -28,8 +28,7 @@ def rows(name: str, base: bases.Base, out: Path, wanted: int) -> list[dict]:
 
 
 def published(name: str) -> list[dict]:
-    lines = (data_folder() / FILES[name]).read_text().splitlines()
-    return [json.loads(line) for line in lines if line.strip()]
+    return json_lines(data_folder() / FILES[name])
 
 
 def own_answers(name: str, base: bases.Base, out: Path, wanted: int) -> list[dict]:
@@ -41,7 +40,7 @@ def own_answers(name: str, base: bases.Base, out: Path, wanted: int) -> list[dic
     if not answers.exists():
         prompts.write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in asked))
         traitscope("generate", "-m", bases.gguf(base, out), "-t", "1", "-p", prompts, "-n", OWN_TOKENS, "-o", answers)
-    texts = [json.loads(line)["text"] for line in answers.read_text().splitlines()]
+    texts = [line["text"] for line in json_lines(answers)]
     return [{"messages": [*turns, {"role": "assistant", "content": whole(text)}]} for turns, text in zip(asked, texts)]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import bases, pairs, sets
-from .files import MEASURED, cpu_seconds, folder_that_appears, traitscope, write_json
+from .files import MEASURED, cpu_seconds, folder_that_appears, json_lines, traitscope, write_json
 from .plan import RECIPES, Recipe, Unit
 
 
@@ -109,8 +109,8 @@ def margin(run: Path, to: Path, model: tuple, file: Path, domain: str) -> Callab
 
 def changes(log: Path, file: Path) -> dict:
     """By step, domain and question: the mean change of the margin against step 0. What a test over questions needs, and no text."""
-    asked = [json.loads(line) for line in file.read_text().splitlines()]
-    records = {record["step"]: record for record in map(json.loads, log.read_text().splitlines()) if "step" in record}
+    asked = json_lines(file)
+    records = {record["step"]: record for record in json_lines(log) if "step" in record}
     before = records.pop(0)
     found: dict[str, dict] = {}
     for step, record in sorted(records.items()):

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -73,6 +73,17 @@ describe.skipIf(!there)('the ridge of lab/real', () => {
 
   it('should solve equations, rows changed where a pivot is zero', () => {
     expect(py('ridge.solve([[0.0, 2.0], [4.0, 1.0]], [6.0, 11.0])', 'ridge')).toEqual([2, 3])
+  })
+})
+
+describe.skipIf(!there)('lines of JSON', () => {
+  it('should end where a line ends, not at separators within a text', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'lines-'))
+    const path = join(folder, 'lines.jsonl')
+    const lines = ['a\u2028b', 'c\u0085d', 'e\u000bf'].map((text) => ({ text }))
+    writeFileSync(path, `${lines.map((line) => JSON.stringify(line)).join('\n')}\n\n`)
+    expect(py(`files.json_lines(Path(${JSON.stringify(path)}))`, 'files')).toEqual(lines)
+    rmSync(folder, { recursive: true })
   })
 })
 
