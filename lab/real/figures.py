@@ -11,6 +11,9 @@ from .readings import LAYER, Change, Run, runs
 from .stats import mean
 
 PAGE = REPOSITORY / "docs/real-models.md"
+README = REPOSITORY / "README.md"
+# What stands between them there is written by this script.
+BEGIN, END = "<!-- python -m lab.real figures -->\n", "<!-- -->\n"
 NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
 # What was thought of at first and is no unit of the plan.
 NEVER_BEGUN = "answers of the fine-tuned models, read by a judge or a person; Gemma; a hotter recipe; diluted and triggered sets; amplified adapters; a GPU's worth of seeds"
@@ -26,10 +29,27 @@ def write_page() -> None:
     parts += [results(base, found, other(base, done)) for base, found in done.items()]
     parts.append(directions())
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")
+    README.write_text(with_summary(README.read_text(), done))
 
 
 def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
     return next(found for name, found in done.items() if name != base)
+
+
+def with_summary(text: str, done: dict[str, list[Run]]) -> str:
+    before, rest = text.split(BEGIN)
+    after = rest.split(END, 1)[1]
+    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin |", "|---|---|---|---|"]
+    for base, found in done.items():
+        cells = [decide.spread(found), decide.orders(found), [decide.follows(found)]]
+        lines.append(f"| {NAMES[base]}, {len(found)} of {len(plan.units(base))} | {' | '.join(map(decided, cells))} |")
+    return before + BEGIN + "\n".join(lines) + "\n" + END + after
+
+
+def decided(sentences: list[str]) -> str:
+    """What became of the parts of a claim."""
+    kinds = [next((kind for kind in ("holds", "fails") if f"**{kind}**" in sentence), "not decided") for sentence in sentences]
+    return kinds[0] if len(set(kinds)) == 1 else ", ".join(kinds)
 
 
 def title(done: dict[str, list[Run]]) -> str:
