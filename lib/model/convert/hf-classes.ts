@@ -86,6 +86,7 @@ export const INERT_CONFIG_KEYS: InertKeys = Object.fromEntries([
     'transformers_version',
     '_name_or_path',
     'name_or_path',
+    '_model_name_or_path',
   ),
   ...keys(FORMAT, '_commit_hash', 'auto_map', 'unsloth_version', 'unsloth_fixed', 'is_llama_config'),
   ...keys('for a program in JavaScript', 'transformers.js_config'),

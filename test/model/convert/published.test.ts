@@ -205,6 +205,7 @@ describe('published folders', () => {
 
   it.each([
     ['Unsloth', { unsloth_version: '2025.3', unsloth_fixed: true, pad_token_id: 380 }],
+    ['transformers, which had read it from a GGUF', { _model_name_or_path: 'Llama 1B' }],
     ['Axolotl', { _name_or_path: 'base', attn_implementation: 'sdpa', use_cache: false }],
     [
       'transformers 4 with everything',
