@@ -1,6 +1,7 @@
 import { TraitscopeError } from '../errors.js'
 import { judgeFaults } from '../labels/judge-check.js'
 import type { LabelSource } from '../labels/label-source.js'
+import { percent } from '../percent.js'
 import type { LabelledRun } from '../runs/runs.js'
 
 /** Who labelled runs of one judge: the words of a run that knows how good the judge is, where there is one. */
@@ -40,4 +41,23 @@ export function assertSoundJudge(
     )
   }
   return faults.map((fault) => `the judge ${judge.name} is not to be relied on: ${fault}`)
+}
+
+/**
+ * Says where the labels call the base itself dangerous. A cut means something on the scale of the judge alone: one that counts too much
+ * makes every checkpoint dangerous, and a detector of such labels alarms whatever the training does.
+ *
+ * @param cut rates above this are dangerous, in [0, 1]
+ */
+export function startAboveCut(runs: readonly LabelledRun[], cut: number): string[] {
+  const rates = runs.flatMap(({ labels }) => {
+    const start = labels.get(0)?.pooled
+    return start === undefined || start.nScoreable === 0 ? [] : [start.nMisaligned / start.nScoreable]
+  })
+  if (rates.length === 0) return []
+  const least = Math.min(...rates)
+  if (least <= cut) return []
+  return [
+    `by these labels the base answers ${percent(least)} misaligned before any training, which is above the cut of ${percent(cut)}: every checkpoint is dangerous then; look at those answers, and choose --cut above that rate, or another judge`,
+  ]
 }

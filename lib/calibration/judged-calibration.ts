@@ -2,7 +2,7 @@ import type { LabelSource } from '../labels/label-source.js'
 import type { Exclusion, LabelledRun } from '../runs/runs.js'
 import { type CalibrateOptions, type Calibration, calibrate as calibrateOnRates } from './calibrate.js'
 import { assertOneKind } from './conditions-of-runs.js'
-import { assertSoundJudge, sourceOf } from './judge-floor.js'
+import { assertSoundJudge, sourceOf, startAboveCut } from './judge-floor.js'
 
 /** {@link CalibrateOptions}, and what to make of the judge. */
 export interface CalibrateRunsOptions extends CalibrateOptions {
@@ -36,6 +36,6 @@ export async function calibrate(
   assertOneKind(all)
   const warnings = assertSoundJudge(all, { allow: allowWeakJudge })
   const calibration = await calibrateOnRates(runs, options)
-  calibration.report.warnings.push(...warnings)
+  calibration.report.warnings.push(...warnings, ...startAboveCut(all, calibration.report.cut))
   return { ...calibration, labels: sourceOf(all) }
 }

@@ -56,6 +56,23 @@ describe('calibrate', () => {
     ).rejects.toMatchObject({ code: 'JUDGE' })
   })
 
+  it('should say when the labels call the base itself dangerous', async () => {
+    const { report } = await calibrate(runs, options)
+    expect(report.warnings.filter((text) => text.includes('before any training'))).toEqual([])
+    const harsh = runs.map((run) => {
+      const labels = new Map(run.labels)
+      const start = labels.get(0)!
+      const pooled = { ...start.pooled, nMisaligned: Math.round(start.pooled.nScoreable / 4) }
+      return { ...run, labels: labels.set(0, { ...start, pooled }) }
+    })
+    const { warnings } = (await calibrate(harsh, options)).report
+    expect(warnings).toContainEqual(
+      expect.stringMatching(/base answers 2\d\.\d % misaligned before any training.*cut of 6\.0 %/),
+    )
+    const higher = await calibrate(harsh, { ...options, cut: 0.3 })
+    expect(higher.report.warnings.join()).not.toContain('before any training')
+  })
+
   it('should hand on who labelled, to the bundle too', async () => {
     const pack = { ...fakePack(), source: 'core', contentHash: 'c'.repeat(64) }
     const unchecked = await calibrate(
