@@ -13,7 +13,6 @@ import type { Model } from '../lib/model/model.js'
 import type { ChatTemplate } from '../lib/prompts/chat-template.js'
 import { loadTraitPack } from '../lib/prompts/trait-pack.js'
 import type { TraitPack } from '../lib/prompts/trait-pack-yaml.js'
-import type { ModelFlags } from './options.js'
 import type { Output } from './output.js'
 
 export interface DirectionFlags {
@@ -86,10 +85,10 @@ export async function givenDirections(
  * @throws TraitscopeError USAGE where there is neither
  */
 export async function layersToMake(
-  { layer, model }: DirectionFlags & Pick<ModelFlags, 'model'>,
+  { layer, model }: { layer?: readonly number[] | undefined; model: string },
   prior: Prior | undefined,
 ): Promise<number[]> {
-  if (layer !== undefined) return layer
+  if (layer !== undefined) return [...layer]
   if (prior !== undefined) return blocksAt(prior.depths, await blocksInFile(model))
   throw new TraitscopeError(
     'USAGE',

@@ -104,7 +104,7 @@ export function refuseLayerChoiceFlags(flags: LayerChoiceFlags): void {
   const given = AUTO_ONLY.find((name) => flags[name] !== undefined)
   if (given === undefined) return
   const flag = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-  throw new TraitscopeError('USAGE', `--${flag} belongs to --layer auto, found layers named: leave it out`)
+  throw new TraitscopeError('USAGE', `--${flag} belongs to --layer auto: say that too, or leave it out`)
 }
 
 interface Context {

@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { loadPrior } from '../../lib/detector/prior.js'
 import { DIRECTION_METHODS, type DirectionMethod } from '../../lib/directions/difference.js'
 import type { Directions, LayerDiagnostics } from '../../lib/directions/directions.js'
 import { saveDirections } from '../../lib/directions/directions-folder.js'
@@ -10,6 +11,7 @@ import { loadPassages, type Passages, passageTexts } from '../../lib/prompts/pas
 import { loadTraitPack, selectTraits, type TraitSelection } from '../../lib/prompts/trait-pack.js'
 import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
 import { aurocCell } from '../auroc-cell.js'
+import { layersToMake } from '../directions.js'
 import {
   addLayerChoiceOptions,
   chooseFromFlags,
@@ -21,7 +23,7 @@ import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option
 import { createOutput, type Output, table } from '../output.js'
 
 interface Flags extends ModelFlags, LayerChoiceFlags {
-  layer: number[] | 'auto'
+  layer?: number[] | 'auto'
   passages?: string
   traits: string
   traitSet: string
@@ -57,9 +59,10 @@ export function directionsCommand(signal: AbortSignal): Command {
   const command = new Command('directions')
     .description('extract the trait directions of a base model into a folder')
     .addOption(
-      option('-l, --layer <n[,n]>', 'blocks to read, 0-based, or auto: the one that steering speaks for')
-        .argParser((text) => (text === 'auto' ? text : integerList(text)))
-        .makeOptionMandatory(),
+      option(
+        '-l, --layer <n[,n]>',
+        'blocks to read, 0-based, or auto: the one that steering speaks for (default: where the prior reads, 65 and 75 % of the depth)',
+      ).argParser((text) => (text === 'auto' ? text : integerList(text))),
     )
     .requiredOption('-o, --out <dir>', 'folder to make')
     .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
@@ -84,6 +87,7 @@ export function directionsCommand(signal: AbortSignal): Command {
       'after',
       `
 Example:
+  $ traitscope directions -m base.gguf -o directions
   $ traitscope directions -m base.gguf --layer 14 -o directions
   $ traitscope directions -m base.gguf --layer auto --judge-url http://localhost:8000/v1 --judge-name judge -o directions`,
     )
@@ -94,14 +98,11 @@ Example:
       await checkOutputFree(flags.out, { force: flags.force === true, marker: 'directions.json' })
     const pack = await loadTraitPack(flags.traits)
     const passages = flags.passages === undefined ? undefined : await loadPassages(flags.passages)
-    const isAuto = flags.layer === 'auto'
+    const { layer: asked } = flags
+    const isAuto = asked === 'auto'
     if (!isAuto) refuseLayerChoiceFlags(flags)
-    await using model = await openFromFlags(
-      flags,
-      output,
-      signal,
-      isAuto ? undefined : (flags.layer as number[]),
-    )
+    const layers = isAuto ? [] : await layersToMake({ layer: asked, model: flags.model }, await loadPrior())
+    await using model = await openFromFlags(flags, output, signal, isAuto ? undefined : layers)
     const bare = passages && flags.chatTemplate === undefined && model.chatTemplate === undefined
     const template = bare
       ? ChatTemplate.plain(model, { acknowledgement: pack.acknowledgement })
@@ -113,7 +114,6 @@ Example:
     const { method, pool, probes } = flags
     if (isAuto)
       return await chooseFromFlags({ flags, model, pack, passages, template, traits, output, signal })
-    const layers = flags.layer as number[]
     const directions = await output.during(
       'reading trait prompts',
       (update) =>

@@ -1,6 +1,9 @@
 import { cpSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { blocksAt } from '../../lib/detector/contrast.js'
+import { loadPrior } from '../../lib/detector/prior.js'
+import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
 import { readSafetensors } from '../../lib/formats/safetensors/safetensors.js'
 import { readTrajectory } from '../../lib/trajectory/read-trajectory.js'
@@ -96,6 +99,13 @@ describe('traitscope directions', () => {
     const { probeAccuracy } = document.diagnostics[0]
     expect(probeAccuracy.sycophancy).toBeGreaterThan(0.5)
     expect(probeAccuracy.sycophancy).toBeLessThanOrEqual(1)
+  })
+
+  it('should read where the prior does when no layer is named, so that `calibrate --prior` takes the directions', async () => {
+    const args = ['--trait-set', 'honesty', '--no-probes', '-o', work.path('unnamed'), '--json']
+    const { stdout } = await work.succeed(['directions', ...MODEL_AND_PACK, ...args])
+    const { nLayer } = (await loadDirections(directions)).conditions.base
+    expect(JSON.parse(stdout).layers).toEqual(blocksAt((await loadPrior()).depths, nLayer))
   })
 
   it('should say what the directions are worth at every layer', async () => {
