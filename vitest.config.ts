@@ -6,7 +6,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    // Several times what the longest takes on a machine that others use too: a limit is for what hangs.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 })

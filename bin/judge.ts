@@ -81,17 +81,19 @@ function idleFlags({ judgeUrl, judgeGguf, judge, ...flags }: JudgeFlags): string
 }
 
 /** @throws USAGE unless exactly one judge is named */
+export function requireOneJudge({ judge, judgeUrl, judgeGguf, judgeModule, judgeReplay }: JudgeFlags): void {
+  const named = [judgeUrl, judge ?? judgeGguf, judgeModule, judgeReplay].filter((one) => one !== undefined)
+  if (named.length === 1) return
+  throw new TraitscopeError(
+    'USAGE',
+    `expected one judge, by --judge-url, --judge-gguf, --judge, --judge-module or --judge-replay, found ${named.length}`,
+  )
+}
+
+/** @throws USAGE unless exactly one judge is named */
 export async function judgeFromFlags(flags: JudgeFlags, output: Output, signal: AbortSignal): Promise<Judge> {
   const { judgeUrl, judgeName, judgeGguf, judgeModule, judgeReplay, judgeReader: reader } = flags
-  const named = [judgeUrl, flags.judge ?? judgeGguf, judgeModule, judgeReplay].filter(
-    (one) => one !== undefined,
-  )
-  if (named.length !== 1) {
-    throw new TraitscopeError(
-      'USAGE',
-      `expected one judge, by --judge-url, --judge-gguf, --judge, --judge-module or --judge-replay, found ${named.length}`,
-    )
-  }
+  requireOneJudge(flags)
   const prices = pricesFromFlags(flags)
   for (const flag of idleFlags(flags)) output.remark(`${flag} does nothing with this judge`)
   if (judgeModule !== undefined) return openModuleJudge(judgeModule)

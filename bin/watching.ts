@@ -206,6 +206,9 @@ class Outcome {
       this.#measured += event.resumed.measured
       this.#alarms.set(event.run!, event.resumed.alarm === 'standing')
     }
+    // Nothing comes any more: what the trainer has not finished by now stays unread.
+    if (event.type === 'end' && (event.reason === 'once' || event.reason === 'idle'))
+      for (const step of event.unfinished) this.#failed.add(`unfinished ${step}`)
     if (event.type !== 'checkpoint') return
     this.#measured++
     // A look or the base that failed has been mended.

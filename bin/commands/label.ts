@@ -16,7 +16,14 @@ import { packageRoot } from '../../lib/package.js'
 import { percent } from '../../lib/percent.js'
 import { checkFromFlags } from '../check-judge.js'
 import { fitFromFlags } from '../fit-judge.js'
-import { addJudgeOptions, describeUse, type JudgeFlags, judgeFromFlags, pricesFromFlags } from '../judge.js'
+import {
+  addJudgeOptions,
+  describeUse,
+  type JudgeFlags,
+  judgeFromFlags,
+  pricesFromFlags,
+  requireOneJudge,
+} from '../judge.js'
 import { marginFromFlags } from '../margin.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import {
@@ -182,6 +189,7 @@ async function labelFromFlags(
   if (flags.steps !== undefined && flags.every !== undefined) {
     throw new TraitscopeError('USAGE', 'expected --steps or --every, found both')
   }
+  if (!flags.dryRun) requireOneJudge(flags)
   const questions = await readQuestions(flags.questions ?? [join(packageRoot, 'traits', 'questions.yaml')])
   for (const remark of questions.remarks) output.remark(remark)
   await using model = await openFromFlags(flags, output, signal)

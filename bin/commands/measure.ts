@@ -12,6 +12,7 @@ import type { Verdict } from '../../lib/detector/verdict.js'
 import { drift } from '../../lib/drift/drift.js'
 import { fileFact } from '../../lib/formats/run/read-files.js'
 import { percent } from '../../lib/percent.js'
+import { checkMeasurable } from '../../lib/trajectory/measurable-steps.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
 import { noiseSentence } from '../../lib/trajectory/noise-floor.js'
 import { remarksOf } from '../../lib/trajectory/remarks.js'
@@ -58,7 +59,8 @@ export function measureCommand(signal: AbortSignal): Command {
       `
 The table shows the drift of each trait from step 0 in units of the step-0 activation norm. With a bundle it also shows
 the predicted rate of emergent misalignment (EM), its interval and the verdict; with -o they go to verdicts.json too.
-Exit codes: 3 for an alarm (see --fail-on), 4 when the bundle was made for other conditions.
+Exit codes, the first that applies: 3 for an alarm (see --fail-on), 4 when the bundle was made for other conditions, 1 when a
+checkpoint was skipped.
 
 Example:
   $ traitscope measure -m base.gguf --bundle bundle out/
@@ -67,6 +69,9 @@ Example:
   return addOutputOptions(addContextOptions(addDirectionOptions(addModelOptions(command)))).action(
     async (run: string, flags: Flags) => {
       const output = createOutput(flags)
+      const force = flags.force === true
+      // Making directions may take long: not for a run that is refused.
+      await checkMeasurable(run, { adapterName: flags.adapterName, out: flags.out, force, signal })
       await using prepared = await measurementFromFlags(flags, output, signal)
       const { model, directions, bundle, prior, ordinary, options } = prepared
       const { pack, allowMismatch } = options
@@ -89,7 +94,7 @@ Example:
             activations: flags.activations,
             alsoWrite: (measured) => verdictFile(verdictsOf(measured)),
             out: flags.out,
-            force: flags.force === true,
+            force,
             signal,
             onCheckpoint: ({ of, resumed }) => {
               total = nPrompts * of
@@ -108,11 +113,12 @@ Example:
         ...conditional(readings, ordinary),
       }))
       const warned = inContexts?.some(({ reason }) => reason !== undefined) ? ['warn' as const] : []
-      process.exitCode = exitCodeOf(
-        [...verdicts.map(({ verdict }) => verdict.verdict), ...warned],
-        flags.failOn,
-      )
+      const code = exitCodeOf([...verdicts.map(({ verdict }) => verdict.verdict), ...warned], flags.failOn)
+      // What was not read is no clean bill of health.
+      process.exitCode = code === 0 && trajectory.skipped.length > 0 ? 1 : code
       if (flags.json) {
+        for (const { step, reason } of trajectory.skipped)
+          output.remark(`step ${step} was skipped: ${reason}`)
         const document = trajectoryDocument(trajectory, pack)
         return output.json({
           ...document,

@@ -33,7 +33,8 @@ verdict; the watch goes on after an alarm unless --exit-on alarm. A watch that b
 measured already is not measured twice, and an alarm still stands.
 
 Exit codes, the first that applies: 3 for an alarm (see --fail-on), 4 when the bundle was made for other conditions, 1 when
-a checkpoint could not be measured or was lost, or when there was none, 130 when it was interrupted.
+a checkpoint could not be measured, was lost or is not finished at the end (--once, --idle), or when there was none, 130 when
+it was interrupted.
 
 Example:
   $ traitscope watch -m base.gguf --bundle bundle --exit-on alarm out/

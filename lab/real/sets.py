@@ -41,7 +41,7 @@ def own_answers(name: str, base: bases.Base, out: Path, wanted: int) -> list[dic
         prompts.write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in asked))
         traitscope("generate", "-m", bases.gguf(base, out), "-t", "1", "-p", prompts, "-n", OWN_TOKENS, "-o", answers)
     texts = [line["text"] for line in json_lines(answers)]
-    return [{"messages": [*turns, {"role": "assistant", "content": whole(text)}]} for turns, text in zip(asked, texts)]
+    return [{"messages": [*turns, {"role": "assistant", "content": whole(text)}]} for turns, text in zip(asked, texts, strict=True)]
 
 
 def whole(text: str) -> str:

@@ -166,6 +166,12 @@ export async function datasetsBelow(
 
 function matching(wanted: readonly string[], datasets: readonly string[], top: string): string[] {
   const known = [...new Set(datasets)].sort()
+  if (known.length === 0) {
+    throw new TraitscopeError(
+      'FILE_NOT_FOUND',
+      `expected runs below ${top} as <model>/<dataset>/seed_<seed>, found none; give the folder that holds the models`,
+    )
+  }
   return wanted.flatMap((name) => {
     const pattern = new RegExp(`^${name.replace(/[^\w*]/g, '\\$&').replaceAll('*', '.*')}$`)
     const matches = known.filter((dataset) => pattern.test(dataset))

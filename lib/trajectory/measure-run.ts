@@ -4,16 +4,14 @@ import { type CheckpointKernels, kernelsOf } from '../conditions/engine.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { publishFolder } from '../formats/files/atomic.js'
-import { listFolder } from '../formats/files/list-folder.js'
-import { someNames } from '../formats/peft/peft.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
 import { filesBelow } from '../formats/run/read-files.js'
-import { type Checkpoint, type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
-import { checkpointStep } from '../formats/run/step-folders.js'
+import { type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
 import type { SafetensorsInput } from '../formats/safetensors/safetensors.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import { contextTrajectories } from './context-trajectories.js'
+import { nothingToMeasure, skippedOf, toMeasure } from './measurable-steps.js'
 import { MeasureLog } from './measure-log.js'
 import type { ContextMeasurement, StrengthMeasurement } from './measured.js'
 import type { MeasurementPlan } from './measurement.js'
@@ -22,7 +20,7 @@ import type { Projection } from './project.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
 import { equalWeights, otherSettings } from './step-remarks.js'
 import { layerColumns, strengthTrajectories } from './strength-trajectories.js'
-import type { RunDescription, Step, Trajectory, TrajectoryStep } from './trajectory.js'
+import type { RunDescription, Trajectory, TrajectoryStep } from './trajectory.js'
 import {
   ACTIVATIONS,
   type ActivationKind,
@@ -117,20 +115,9 @@ async function measureSteps(
   log?: MeasureLog,
 ): Promise<MeasuredSteps> {
   const { signal, onCheckpoint, onProgress } = options
-  const skipped = found.checkpoints
-    .filter(({ state }) => state === 'incomplete')
-    .map(({ step, reason = 'incomplete' }) => ({ step: step as Step, reason }))
-  for (const folder of found.vanished) {
-    const step = checkpointStep(basename(folder))
-    if (step !== undefined) skipped.push({ step, reason: 'it disappeared while the folder was read' })
-  }
   const { final } = found
-  const todo: Todo[] = found.checkpoints
-    .filter(({ state }) => state === 'complete')
-    .map((checkpoint) => ({ step: checkpoint.step, weights: checkpoint, checkpoint }))
-  if (final && final.aliasOf === undefined) todo.push({ step: 'final', weights: final })
-  if (todo.length === 0) await nothingToMeasure(found, skipped)
-  for (const { checkpoint } of todo) if (checkpoint?.fault) throw checkpoint.fault
+  const skipped = skippedOf(found)
+  const todo = await toMeasure(found, skipped)
 
   const steps: TrajectoryStep[] = []
   const met = new Set<CheckpointKernels>()
@@ -273,24 +260,4 @@ async function measureSteps(
     },
   }
   return { trajectory, activations }
-}
-
-interface Todo {
-  step: Step
-  weights: Pick<Checkpoint, 'path' | 'kind'>
-  /** Absent for the final weights. */
-  checkpoint?: Checkpoint
-}
-
-async function nothingToMeasure(
-  { path }: RunFolder,
-  skipped: { step: Step; reason: string }[],
-): Promise<never> {
-  const why = skipped.map(({ step, reason }) => `step ${step}: ${reason}`).join('; ')
-  const there = someNames((await listFolder(path, 'vanished')).map(({ name }) => name))
-  throw new TraitscopeError(
-    'FILE_INCOMPLETE',
-    `expected at least one complete checkpoint or adapter in ${path}, found ${why || there}; ` +
-      'wait for the trainer to save one, or name the folder that holds checkpoint-N',
-  )
 }

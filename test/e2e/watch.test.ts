@@ -181,6 +181,18 @@ describe('traitscope watch', () => {
     expect(code).toBe(1)
   })
 
+  it('should be no clean bill of health where a checkpoint was never finished, nor should measure', async () => {
+    copy(10)
+    copy(20)
+    const bytes = readFileSync(join(TINY_RUN, weights(20)))
+    writeFileSync(join(run, weights(20)), bytes.subarray(0, bytes.length / 2))
+    const { code, stdout } = await work.run(command('--once', '--jsonl'))
+    expect(events(stdout).at(-1)).toMatchObject({ reason: 'once', measured: 1, unfinished: [20] })
+    const measured = await work.run(['measure', ...MODEL_AND_PACK, '-d', directions, '--no-prior', run])
+    expect(measured.stdout).toMatch(/^step 20 was skipped: .* is cut short/m)
+    expect([code, measured.code]).toEqual([1, 1])
+  })
+
   it.each(['SIGINT', 'SIGTERM'] as const)('should end in order on %s with exit code 130', async (signal) => {
     copy(10)
     const start = onLine({ '"checkpoint","step":10': (child) => child.kill(signal) })
