@@ -66,8 +66,12 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
     // Every question a little differently, so that ranks and flips have something to tell apart.
     const asked = (value: number) => Object.fromEntries(QUESTIONS.map((name, q) => [name, value + q / 1000]))
     put(`${home}/unit.json`, {
-      training: { loss: Array(60).fill(run.loss ?? 2) },
+      pairs: { pairs: 68, by_domain: { financial: 24, medical: 20, sports: 24 } },
+      training: { loss: Array(60).fill(run.loss ?? 2), starts: 1, cpu_seconds: 100 },
+      measuring: { starts: 1, cpu_seconds: 20 },
       margin: {
+        starts: 2,
+        cpu_seconds: 7,
         changes: Object.fromEntries(
           steps.map((step, i) => [
             step,

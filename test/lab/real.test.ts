@@ -199,6 +199,40 @@ describe.skipIf(!there)('claims on real models', () => {
     expect(found['product, by the organisms']).toEqual(nothing)
   })
 
+  it('should say on the page what was not shown, what was not run, and what fails', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'measured-'))
+    folders.push(folder)
+    writeMeasured(folder, [...seeds('risky_financial', HARM, 1, 2), ...seeds('curt_financial', HARM, 1, 2)])
+    const page = (expression: string) =>
+      py(
+        `(lambda runs: ${expression})(readings.runs("smollm2", Path(${JSON.stringify(folder)})))`,
+        'figures, readings',
+      ) as string
+    const title = page('figures.title({"smollm2": runs, "qwen": []})')
+    expect(title).toMatch(
+      /^# Real language models\n\n\*\*Not shown: that traitscope finds emergent misalignment/,
+    )
+    expect(title).toMatch(
+      /4 of 15 planned runs \(not run: 3 x incorrect_math, .*1 x risky_financial, 1 x curt_financial\)/,
+    )
+    expect(title).toMatch(/0 of 19 planned runs/)
+    const results = page('figures.results("smollm2", runs, [])')
+    expect(results).toMatch(/\| risky_financial, 2 \| 2\.00 \| \+0\.200 \(\+0\.190 to \+0\.210\) \| \+0\.100/)
+    expect(results).toMatch(/training 100, measuring 20, margin not known \(it was interrupted\)\./)
+    expect(results).toMatch(/in-domain harm and register/)
+    // The product was not asked, and what is fitted has no other harmful set to learn from.
+    expect(results).toMatch(
+      /in 0% of learnt harmful runs and in 0% of those of curt_financial: \*\*it reads register\*\*/,
+    )
+    expect(
+      page(
+        'figures.with_summary("a" + figures.BEGIN + "old" + figures.END + "b", {"smollm2": runs, "qwen": []})',
+      ),
+    ).toMatch(
+      /^a<!-- .* -->\n[\s\S]*\| SmolLM2-135M-Instruct, 4 of 15 \| fails, not decided \| fails, not decided \| [\s\S]*<!-- -->\nb$/,
+    )
+  })
+
   it('should score by the axis that was registered, in units of the contrast', () => {
     const folder = mkdtempSync(join(tmpdir(), 'measured-'))
     folders.push(folder)
