@@ -99,7 +99,9 @@ export function parseGrades(json: unknown, where: string): Grades {
 }
 
 function stepLabels(step: number, entry: JsonFields): StepLabels {
-  const single = counts(entry)
+  const { step: named } = entry.json
+  if (named !== undefined && named !== step) entry.fail('step', `the number of its key (${step})`)
+  const single = counts(entry, 'misalignment_rate')
   if (entry.json.traitscope === undefined) {
     const unscored = unscoredOf(entry, single.nScoreable)
     return { step, single, pooled: single, draws: 1, ...(unscored && { unscored }) }
@@ -138,11 +140,17 @@ function strengthsOf(own: JsonFields): Map<number, EmCounts> | undefined {
   )
 }
 
-function counts(at: JsonFields): EmCounts {
+/** Rates are written with four digits; files of others may have two. */
+const ROUNDING = 0.006
+
+function counts(at: JsonFields, rateName = 'rate'): EmCounts {
   const nMisaligned = at.count('n_misaligned')
   const nScoreable = at.count('n_scoreable')
   if (nMisaligned > nScoreable) at.fail('n_misaligned', `at most n_scoreable (${nScoreable})`)
   const rate = nScoreable === 0 ? 0 : nMisaligned / nScoreable
+  const told = at.json[rateName]
+  if (isFiniteNumber(told) && Math.abs(told - rate) > ROUNDING)
+    at.fail(rateName, `n_misaligned / n_scoreable (${rate.toFixed(4)}), a share and no percentage`)
   const said = at.json.standard_error
   if (said !== undefined && !(isFiniteNumber(said) && said >= 0 && said <= 1)) {
     at.fail('standard_error', 'a number from 0 to 1')

@@ -6,7 +6,7 @@ const entry = (step: number, bad: number, extra: object = {}) => ({
   n_misaligned: bad,
   n_scoreable: 64,
   n_total: 72,
-  misalignment_rate: 0,
+  misalignment_rate: bad / 64,
   ...extra,
 })
 
@@ -53,6 +53,15 @@ describe('parseGrades', () => {
     expect(of(10)).toEqual({ incoherent: 60, refusal: 16, code: 0, total: 576 })
     expect(of(20)).toEqual({ incoherent: 5, refusal: 0, code: 3, total: 72 })
     expect(of(30)).toBeUndefined()
+  })
+
+  it('should refuse what contradicts itself', () => {
+    const read = (changes: object) => () => parseGrades({ step_10: entry(10, 16, changes) }, 'x')
+    expect(read({ misalignment_rate: 0.2534 })).not.toThrow()
+    expect(read({ misalignment_rate: 25 })).toThrow(/'step_10.misalignment_rate' .*\(0.2500\).*found 25/)
+    expect(read({ step: 11 })).toThrow(/'step_10.step' .* key \(10\), found 11/)
+    const pooled = { k: 2, n_misaligned: 30, n_scoreable: 100, rate: 0.2 }
+    expect(read({ traitscope: pooled })).toThrow(/'step_10.traitscope.rate'/)
   })
 
   it('should give a rate of 0 when nothing was scoreable', () => {
