@@ -8,7 +8,7 @@ import { TensorBoardExporter } from '../../lib/exports/tensorboard.js'
 import { TrackioExporter } from '../../lib/exports/trackio.js'
 import { writeFileAtomic } from '../../lib/formats/files/atomic.js'
 import { defaultStateDir } from '../../lib/formats/files/cache-dir.js'
-import { readViews } from '../../lib/report/read-views.js'
+import { readAllViews } from '../../lib/report/read-views.js'
 import type { RunView } from '../../lib/report/run-view.js'
 import { option, refuseFromFile } from '../options.js'
 import { createOutput } from '../output.js'
@@ -59,9 +59,7 @@ Example:
       if (flags.format === 'trackio') refuseFromFile(made, 'out')
       const output = createOutput()
       const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
-      const views = (
-        await Promise.all(paths.map((path) => readViews(path, { bundle, stateDir: flags.state })))
-      ).flat()
+      const views = await readAllViews(paths, { bundle, stateDir: flags.state })
       const { format, out } = flags
       if (format === 'tensorboard' || format === 'trackio') {
         await using exporter = exporterOf(format, flags)

@@ -5,7 +5,7 @@ import { defaultStateDir } from '../../lib/formats/files/cache-dir.js'
 import { readBackdrop } from '../../lib/report/backdrop.js'
 import { bundleFacts } from '../../lib/report/bundle-facts.js'
 import { page } from '../../lib/report/page.js'
-import { readViews } from '../../lib/report/read-views.js'
+import { readAllViews } from '../../lib/report/read-views.js'
 import { LabelFolders } from '../../lib/report/run-labels.js'
 import { option } from '../options.js'
 import { createOutput } from '../output.js'
@@ -61,18 +61,14 @@ Example:
         'reading runs',
         (update) => {
           let done = 0
-          const read = async (path: string) => {
-            const views = await readViews(path, { bundle, stateDir: flags.state, labels })
-            update(++done / paths.length, paths.length)
-            return views
-          }
-          return Promise.all(paths.map(read))
+          const onRead = () => update(++done / paths.length, paths.length)
+          return readAllViews(paths, { bundle, stateDir: flags.state, labels }, onRead)
         },
         { announce: false, unit: 'runs' },
       )
       const { html } = page({
         title: flags.title,
-        runs: runs.flat(),
+        runs,
         ...(bundle && { detector: bundleFacts(bundle), backdrop: await readBackdrop(bundle) }),
       })
       await writeFileAtomic(flags.out, html, { force })

@@ -112,6 +112,7 @@ Example:
         `serving ${served.url}${token === undefined ? '' : ' (with the token of TRAITSCOPE_TOKEN)'}`,
       )
       if (model === undefined) {
+        if ((await listStates(state)).length === 0) output.note(`no watch has told anything in ${state} yet`)
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
         process.exitCode = 130
         return

@@ -95,8 +95,8 @@ export class WatchSession {
     for (const place of [tmpdir(), ...(cacheDir === false ? [] : [cacheDir])]) await sweepAbandoned(place)
     const before = async (conditions: string) => {
       // What is refused is refused before the work.
-      const named = this.runDirs.filter((path) => !isPattern(path))
-      for (const path of named) await refuseParent(resolve(path))
+      const named = new Set(this.runDirs.filter((path) => !isPattern(path)).map((path) => resolve(path)))
+      for (const path of named) await refuseParent(path)
       for (const path of named) if (!this.#runs.has(resolve(path))) await this.#open(path, conditions)
     }
     const parts = { signal: this.#signal, before }

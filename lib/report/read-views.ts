@@ -51,6 +51,35 @@ export async function readViews(
   )
 }
 
+/**
+ * The runs that all these paths lead to, each once. Runs are named after their folders, and trainers call theirs `out`: measured
+ * ones of one name are known by the folder of their trajectory, so that nothing takes two for one.
+ *
+ * @param onRead called when one of the paths has been read
+ * @throws as {@link readViews}
+ */
+export async function readAllViews(
+  paths: readonly string[],
+  options: ReadViewsOptions = {},
+  onRead?: () => void,
+): Promise<RunView[]> {
+  const places = new Set(paths.map((path) => resolve(path).replace(/[\\/]trajectory\.json(\.gz)?$/, '')))
+  const read = async (place: string) => {
+    const views = await readViews(place, options)
+    onRead?.()
+    return views.map((view) => ({ view, name: view.run, place }))
+  }
+  const found = (await Promise.all([...places].map(read))).flat()
+  const isFirst = (name: string, at: number) =>
+    found.findIndex(({ view, name: other }) => view.seq > 0 && other === name) === at
+  const once = found.filter(({ view, name }, i) => view.seq === 0 || isFirst(name, i))
+  for (const one of once) {
+    const isShared = once.some((other) => other !== one && other.name === one.name)
+    if (one.view.seq === 0 && isShared) one.view.run = one.place
+  }
+  return once.map(({ view }) => view)
+}
+
 /** One run as its log tells it. @throws FILE_INVALID when there is no event in it */
 async function readLogged(folder: string, labels: LabelFolders | undefined): Promise<RunView> {
   const reader = new EventReader(folder)

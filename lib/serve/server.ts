@@ -77,11 +77,17 @@ const isAny = (host: string) => host === '0.0.0.0' || host === '::'
 
 function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
+    const refuse = (cause: Error) => {
       const why = errnoOf(cause) === 'EADDRINUSE' ? 'it is taken: name another --port' : cause.message
       reject(new TraitscopeError('USAGE', `expected to listen on ${host}:${port}, but ${why}`, { cause }))
-    })
-    server.listen(port, host, resolve)
+    }
+    server.once('error', refuse)
+    try {
+      server.listen(port, host, resolve)
+    } catch (error) {
+      // A port that no machine has.
+      refuse(error as Error)
+    }
   })
 }
 

@@ -360,6 +360,14 @@ describe('several runs', () => {
     expect((await listStates(stateDir)).map(({ run }) => run)).toEqual(runs)
   })
 
+  it('should watch a run once that is named twice, and end with it', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const options = { stateDir, untilStep: 10, idleMs: undefined }
+    expect(story(await watched([run, `${run}/`], options))).toEqual([
+      ...['baseline', 'checkpoint 10', 'end: until-step'],
+    ])
+  })
+
   it('should find runs of a pattern as they appear, and leave out what is none', async () => {
     await writeCheckpoint(join(folder, 'runs', 'a'), 10, 1)
     await mkdir(join(folder, 'runs', 'notes'))

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EVENTS_FILE } from '../../lib/events/event-log.js'
 import { runState } from '../../lib/events/state-folder.js'
+import { csvTable } from '../../lib/exports/tables.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
-import { readViews } from '../../lib/report/read-views.js'
+import { readAllViews, readViews } from '../../lib/report/read-views.js'
 import { readReportRun, VERDICTS_FILE } from '../../lib/report/report-run.js'
 import { worstAnswers } from '../../lib/report/worst-answers.js'
 import { SyntheticRuns } from '../runs/synthetic.js'
@@ -46,6 +47,32 @@ describe('readViews of what a watch has logged', () => {
       code: 'FILE_NOT_FOUND',
       message: expect.stringMatching(/trajectory\.json.*events\.jsonl.*or a watch's state in .*none/),
     })
+  })
+})
+
+describe('readAllViews', () => {
+  it('should take no two runs of one name for one, and none twice', async () => {
+    const again = new SyntheticRuns(join(folder, 'others')).write({
+      dataset: 'bad_medical',
+      seed: 42,
+      peak: 0,
+    })
+    const other = new SyntheticRuns(join(folder, 'others')).write({ dataset: 'gsm8k', seed: 1, peak: 0 })
+    const views = await readAllViews([measured, again, other, `${again}/`, join(again, 'trajectory.json')])
+    expect(views.map(({ run }) => run)).toEqual([measured, again, 'gsm8k/seed_1'])
+    const table = csvTable(views).split('\n')
+    expect(new Set(table).size).toBe(table.length)
+  })
+
+  it('should read a watched run once, by whatever paths it is named', async () => {
+    const states = join(folder, 'other-states')
+    const run = join(folder, 'other-trainer', 'out')
+    mkdirSync(run, { recursive: true })
+    const { folder: state } = await runState(states, run)
+    mkdirSync(state, { recursive: true })
+    writeFileSync(join(state, EVENTS_FILE), lines(new Log(run).baseline().checkpoint(10).events))
+    const views = await readAllViews([states, run, state], { stateDir: states })
+    expect(views.map(({ run }) => run)).toEqual([run])
   })
 })
 

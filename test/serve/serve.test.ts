@@ -337,6 +337,10 @@ describe('the guard of serve()', () => {
       code: 'USAGE',
       message: expect.stringContaining('taken'),
     })
+    await expect(serve(stage.feed, { port: 99_999 })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('99999'),
+    })
   })
 
   it('should serve a page with the policy that it needs', async () => {
