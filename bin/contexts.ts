@@ -92,6 +92,7 @@ export async function ordinaryFromFlags(
   assertLike(
     measurementConditions(model, template, pack, directions.conditions.pool),
     directions.sha256,
+    found.ordinary,
     runs,
   )
   return found.ordinary

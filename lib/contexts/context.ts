@@ -30,9 +30,16 @@ export function inContext(
 
 const LONGEST_NAME = 48
 
-/** Contexts with names: what each is and how it begins, and a number where several begin alike. */
-export function named(contexts: readonly (Omit<Context, 'name'> & { name?: string })[]): Context[] {
-  const taken = new Set(contexts.map(({ name }) => name))
+/**
+ * Contexts with names: what each is and how it begins, and a number where several begin alike.
+ *
+ * @param others names that are taken
+ */
+export function named(
+  contexts: readonly (Omit<Context, 'name'> & { name?: string })[],
+  others: Iterable<string> = [],
+): Context[] {
+  const taken = new Set<string | undefined>([...others, ...contexts.map(({ name }) => name)])
   return contexts.map((context) => {
     if (context.name !== undefined) return { ...context, name: context.name }
     const unrelated = context.origin === 'unrelated' ? 'unrelated ' : ''

@@ -20,14 +20,22 @@ export interface DataContexts {
   remarks: string[]
 }
 
-/** The most frequent system prompts of a fine-tuning set, and the most frequent beginnings of its first turns. */
-export function dataContexts({ openings, withoutTurn }: TrainingData): DataContexts {
+/**
+ * The most frequent system prompts of a fine-tuning set, and the most frequent beginnings of its first turns.
+ *
+ * @param others names that are taken
+ */
+export function dataContexts(
+  { openings, withoutTurn }: TrainingData,
+  others: Iterable<string> = [],
+): DataContexts {
   const systems = frequent(countOf(openings.flatMap(({ system }) => system ?? [])), 'system', openings.length)
   const prefixes = frequent(prefixesOf(openings), 'prefix', openings.length)
-  const contexts = named([
+  const taken = [
     ...systems.taken.map(({ text, share }) => ({ origin: 'data' as const, system: text, share })),
     ...prefixes.taken.map(({ text, share }) => ({ origin: 'data' as const, prefix: text, share })),
-  ])
+  ]
+  const contexts = named(taken, others)
   const without = openings.filter(({ system }) => system === undefined).length
   const rare = openings.length - without - systems.rows
   const remarks = [

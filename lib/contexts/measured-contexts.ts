@@ -3,7 +3,7 @@ import type { FileHash } from '../formats/files/hash.js'
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
-import type { Context } from './context.js'
+import { type Context, named } from './context.js'
 import { readContextFile } from './context-file.js'
 import { dataContexts } from './data-contexts.js'
 import { readTrainingData } from './training-data.js'
@@ -43,14 +43,24 @@ export async function contextsFrom(
   }
   if (data === undefined) return set
   const rows = await readTrainingData(data)
-  const own = dataContexts(rows)
+  const names = set.contexts.map(({ name }) => name)
+  const own = dataContexts(rows, names)
   const key = ({ system, prefix }: Context) => JSON.stringify([system, prefix])
   const known = new Set(set.contexts.map(key))
   const fromData = own.contexts.filter((one) => !known.has(key(one)))
   const unrelated = await unrelatedContexts(model, template, pack, fromData, rows.openings)
+  const nameless = unrelated.map(({ name: _, ...context }) => context)
   return {
-    contexts: [...set.contexts, ...fromData, ...unrelated],
+    contexts: [...set.contexts, ...fromData, ...named(nameless, names)],
     files: [...set.files, { path: basename(data), sha256: rows.sha256 }],
-    remarks: own.remarks,
+    remarks: [...own.remarks, ...twice(own.contexts.length - fromData.length)],
   }
 }
+
+/** A context counts once, as a given one. */
+const twice = (count: number): string[] =>
+  count === 0
+    ? []
+    : [
+        `${count === 1 ? 'a context of the data is' : `${count} contexts of the data are`} given too, and read as given: no unrelated one goes with ${count === 1 ? 'it' : 'them'}`,
+      ]

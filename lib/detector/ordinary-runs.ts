@@ -40,14 +40,17 @@ export function ordinaryRuns(
 /**
  * Checks that ordinary runs were measured as a run is: base, template, pack and directions.
  *
+ * @param measured all that were looked at; those that do not count among the ordinary ones are not checked
  * @throws TraitscopeError NOT_COMPARABLE naming the first that was not
  */
 export function assertLike(
   conditions: Conditions,
   directionsSha256: string,
-  ordinary: readonly MeasuredRun[],
+  { runs: counted }: OrdinaryRuns,
+  measured: readonly MeasuredRun[],
 ): void {
-  for (const { id, trajectory } of ordinary) {
+  const counts = new Set(counted.map(({ run }) => run))
+  for (const { id, trajectory } of measured.filter((one) => counts.has(one.id))) {
     const { measurement } = trajectory
     const [how] = measurement
       ? [

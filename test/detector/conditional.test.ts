@@ -5,7 +5,7 @@ import {
   contextReadings,
   type OrdinaryRuns,
 } from '../../lib/detector/conditional.js'
-import { ordinaryRuns } from '../../lib/detector/ordinary-runs.js'
+import { assertLike, ordinaryRuns } from '../../lib/detector/ordinary-runs.js'
 import { trajectoryVerdicts, type VerdictSource } from '../../lib/detector/run-verdicts.js'
 import type { ContextReading, Verdict } from '../../lib/detector/verdict.js'
 import type { MeasuredRun } from '../../lib/runs/runs.js'
@@ -143,6 +143,17 @@ describe('ordinaryRuns', () => {
       ordinary: undefined,
       exclusions: [{ run: 'x', reason: 'it was not measured at layer 7' }],
     })
+  })
+
+  it('should be measured as a run is, those that count', () => {
+    const { conditions } = fakeDirections()
+    const other = measured('other', run([1, 1], {}))
+    const like = (counted: string[]) => () =>
+      assertLike(conditions, 'd', { layers: [2], runs: counted.map((name) => ({ run: name, highest: 1 })) }, [
+        other,
+      ])
+    expect(like([])).not.toThrow()
+    expect(like(['other'])).toThrow(expect.objectContaining({ code: 'NOT_COMPARABLE' }))
   })
 })
 
