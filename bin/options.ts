@@ -169,7 +169,7 @@ export function addDirectionOptions(command: Command): Command {
     .option('--prior', 'provisional verdicts by what is known of other bases; without a bundle by itself')
     .option('--no-prior', 'without a bundle no verdicts at all')
     .addOption(
-      option('--traits <file>', "trait pack: core or a YAML file (default: the bundle's, else core)"),
+      option('--traits <file>', "trait pack: core, core-2 or a YAML file (default: the bundle's, else core)"),
     )
     .addOption(adapterNameOption())
     .addOption(residualBaseOption())

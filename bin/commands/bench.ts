@@ -27,7 +27,7 @@ export function benchCommand(signal: AbortSignal): Command {
     .addOption(
       option('-l, --layer <n>', 'block to read, 0-based (default: the middle one)').argParser(integer),
     )
-    .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
+    .addOption(option('--traits <file>', 'trait pack: core, core-2 or a YAML file').default('core'))
     .addOption(
       option('--seconds <s>', 'time for each way of computing; longer passes are sampled')
         .argParser(number)

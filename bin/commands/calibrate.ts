@@ -45,7 +45,9 @@ export function calibrateCommand(signal: AbortSignal): Command {
     .description('calibrate a detector on measured and labelled runs of one base, and write a bundle')
     .argument('<runs>', 'folder of runs: <model>/<dataset>/seed_<n>/ with trajectory.json and grades.json')
     .addOption(option('-d, --directions <dir>', 'directions that the runs were measured with; needed for -o'))
-    .addOption(option('--traits <file>', 'trait pack of the directions: core or a YAML file').default('core'))
+    .addOption(
+      option('--traits <file>', 'trait pack of the directions: core, core-2 or a YAML file').default('core'),
+    )
     .option('-o, --out <dir>', 'bundle folder to make')
     .option('--datasets <names>', 'calibrate on these fine-tuning sets only, e.g. gsm8k,bad_medical', names)
     .option('--exclude <names>', 'leave out these fine-tuning sets', names)

@@ -38,7 +38,9 @@ export function demoCommand(signal: AbortSignal): Command {
         .argParser(number)
         .default(2),
     )
-    .addOption(option('--traits <file>', 'with --model: trait pack, core or a YAML file').default('core'))
+    .addOption(
+      option('--traits <file>', 'with --model: trait pack, core, core-2 or a YAML file').default('core'),
+    )
     .addHelpText(
       'after',
       `

@@ -65,7 +65,7 @@ export function directionsCommand(signal: AbortSignal): Command {
       ).argParser((text) => (text === 'auto' ? text : integerList(text))),
     )
     .requiredOption('-o, --out <dir>', 'folder to make')
-    .addOption(option('--traits <file>', 'trait pack: core or a YAML file').default('core'))
+    .addOption(option('--traits <file>', 'trait pack: core, core-2 or a YAML file').default('core'))
     .addOption(
       option(
         '--passages <file>',

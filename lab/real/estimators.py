@@ -111,16 +111,21 @@ ESTIMATORS = {
 BY_OTHERS = "whitened by the other traits' wordings"
 
 
-def held_out(estimate, positive: np.ndarray, negative: np.ndarray) -> float:
-    """AUROC within a question over all choices of what is left out."""
+def held_out(estimate, positive: np.ndarray, negative: np.ndarray, paired: bool = False) -> float:
+    """AUROC within a question over all choices of what is left out.
+
+    Where wordings come in pairs of one form, both pairs are left out: without i of one pole and j of the other a direction would hold form j less
+    form i, and be the worse for it.
+    """
     questions, wordings = positive.shape[:2]
-    parts = np.array_split(np.arange(questions), FOLDS)
+    parts = np.array_split(np.arange(questions), min(FOLDS, questions))
     right = []
     for i in range(wordings):
         for j in range(wordings):
             for out in parts:
                 kept = np.setdiff1d(np.arange(questions), out)
-                direction = estimate(np.delete(positive[kept], i, 1), np.delete(negative[kept], j, 1))
+                above, below = ([i, j], [i, j]) if paired else (i, j)
+                direction = estimate(np.delete(positive[kept], above, 1), np.delete(negative[kept], below, 1))
                 right.append(((positive[out, i] - negative[out, j]) @ direction > 0).mean())
     return float(np.mean(right))
 
@@ -140,22 +145,6 @@ def curve(positive: np.ndarray, negative: np.ndarray) -> list[float]:
             right.append(((positive[:, i] - negative[:, j]) @ direction > 0).mean())
         values.append(float(np.mean(right)))
     return values
-
-
-# The pack that ships has so many wordings a pole; a candidate begins with them (pack.py).
-SHIPPED = 5
-
-
-def crossed(positive: np.ndarray, negative: np.ndarray) -> dict[str, float]:
-    """AUROC within a question: directions of the wordings that ship order the others, and the other way round."""
-    sides = {"shipped, on the new": slice(SHIPPED), "new, on the shipped": slice(SHIPPED, None)}
-    found = {}
-    for name, made in sides.items():
-        tested = slice(SHIPPED, None) if made.stop else slice(SHIPPED)
-        direction = mean_difference(positive[:, made], negative[:, made])
-        above, below = positive[:, tested] @ direction, negative[:, tested] @ direction
-        found[name] = float((above[:, :, None] > below[:, None, :]).mean())
-    return found
 
 
 def made_by(kind: str, poles: list[tuple[np.ndarray, np.ndarray]], trait: int):
@@ -179,10 +168,7 @@ def main() -> None:
             if kind not in auroc:
                 auroc[kind] = [round(held_out(made_by(kind, poles, t), *pole), 3) for t, pole in enumerate(poles)]
         curves = np.mean([curve(*pole) for pole in poles], axis=0)
-        found["layers"][layer] = {"auroc": auroc, "curve": [round(float(value), 3) for value in curves]}
-        if states.shape[3] > SHIPPED:
-            each = [crossed(*pole) for pole in poles]
-            found["layers"][layer]["crossed"] = {side: [round(one[side], 3) for one in each] for side in each[0]}
+        found["layers"][layer] = {**before.get(str(layer), {}), "auroc": auroc, "curve": [round(float(value), 3) for value in curves]}
         print(layer, json.dumps(found["layers"][layer]), flush=True)
     write_json(FILE, {**known, name: found})
 

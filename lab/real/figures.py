@@ -27,7 +27,7 @@ def write_page() -> None:
     done = {base: runs(base) for base in plan.RECIPES}
     parts = [title(done), method()]
     parts += [results(base, found, other(base, done)) for base, found in done.items()]
-    parts.append(directions())
+    parts += [directions(), frozen()]
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")
     README.write_text(with_summary(README.read_text(), done))
 
@@ -216,6 +216,48 @@ harmlessness most, because organisms do; near the layers that it reads, of all t
             f"{found['wordings']} wordings a pole, {found['about']['questions']} questions. Other estimators, their mean less that of the {SHIPPED} over the layers: {others}. "
             f"Mean over traits of directions made of 1, 2, ... of the wordings: {curves}."
         )
+    return "\n\n".join(parts)
+
+
+def frozen() -> str:
+    """What frozen.py chose within the pack core-2, and what the choice gave on wordings that were written afterwards."""
+    path = Path(__file__).with_name("frozen.json")
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text())
+    traits = found["about"]["traits"]
+    head = [f"| block, estimator | {' | '.join(traits)} | mean | .8 or more |", f"| --- |{' ---: |' * (len(traits) + 2)}"]
+
+    def line(name: str, cells: list[str], values: list[float]) -> str:
+        return f"| {name} | {' | '.join(cells)} | {short(sum(values) / len(values))} | {sum(value >= 0.8 for value in values)} |"
+
+    inner = [
+        line(f"{layer}, {kind}", [short(value) for value in values], values)
+        for layer, each in found["inner"].items()
+        for kind, values in each.items()
+    ]
+    parts = [
+        f"""## Directions of the pack core-2
+
+`lab/real/frozen.py`. {found["about"]["base"]["name"]}, {found["wordings"]} wordings a pole in pairs of many forms (`lab/real/pack.py`), {found["about"]["questions"]} questions:
+{2 * found["wordings"] * found["about"]["questions"]} inputs a trait. First within the pack, made and tested as above; by the mean of a row block {found["layer"]} and "{found["estimator"]}" were
+chosen and frozen.""",
+        "\n".join([*head, *inner]),
+    ]
+    if "scored" in found:
+        scored = found["scored"]
+        rows = []
+        for name, each in scored["directions"].items():
+            values = [one["auroc"] for one in each]
+            cells = [f"{short(one['auroc'])} ({short(one['interval'][0])} to {short(one['interval'][1])})" for one in each]
+            rows.append(line(name, cells, values))
+        paired = next(iter(scored["directions"].values()))
+        parts.append(
+            f"""Then on {scored["wordings"]} system prompts a pole that were written after the freeze (`lab/real/frozen-wordings.yaml`), under {scored["about"]["questions"]} questions that the pack does not
+ask, scored once: AUROC within a question over all pairs of a positive and a negative one, 95 % intervals by wordings and questions drawn again.
+Pairs of one form alone, by the frozen choice: {", ".join(f"{trait} {short(one['paired'])}" for trait, one in zip(traits, paired))}."""
+        )
+        parts.append("\n".join([*head, *rows]))
     return "\n\n".join(parts)
 
 

@@ -30,14 +30,17 @@ export const CONTROL_TRAITS = [
 /** The seven traits of the method, those of style, all of the pack, or some by name. */
 export type TraitSelection = 'core' | 'control' | 'all' | readonly string[]
 
+/** The packs that ship with traitscope, by the names that stand for them. */
+export const SHIPPED_PACKS = ['core', 'core-2'] as const
+
 /** Real packs are some 40 KB; a file a hundred times that is something else. */
 const MAX_PACK_BYTES = 4 * 1024 * 1024
 
 /**
- * Loads the pack that ships with traitscope, or a user's YAML file of the same shape (keys `traits`, `questions`,
+ * Loads a pack that ships with traitscope, or a user's YAML file of the same shape (keys `traits`, `questions`,
  * `eval_prompts`, optionally `acknowledgement`, `name`, `version`). The published code's own file loads as it is.
  *
- * @param source `core` or a path; `./core` names a file called core.
+ * @param source `core`, `core-2` or a path; `./core` names a file called core.
  * @throws TraitscopeError FILE_NOT_FOUND or FILE_INVALID; a message on content names the line.
  */
 export async function loadTraitPack(source: string): Promise<TraitPack> {
@@ -49,7 +52,9 @@ export async function loadTraitPack(source: string): Promise<TraitPack> {
 
 /** The file behind a source of {@link loadTraitPack}. */
 export function traitPackPath(source: string): string {
-  return source === 'core' ? join(packageRoot, 'traits', 'core.yaml') : source
+  return SHIPPED_PACKS.some((name) => name === source)
+    ? join(packageRoot, 'traits', `${source}.yaml`)
+    : source
 }
 
 /**

@@ -52,6 +52,7 @@ describe('schemas of docs/formats', () => {
 
   it.each([
     'traits/core.yaml',
+    'traits/core-2.yaml',
     'organisms/traits.yaml',
     'organisms/baselines/control/traits.yaml',
     'test/fixtures/tiny/pack.yaml',

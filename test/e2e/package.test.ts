@@ -42,6 +42,7 @@ describe('the published package', () => {
       'dist/lib/index.d.ts',
       'scripts/build-native.mjs',
       'traits/core.yaml',
+      'traits/core-2.yaml',
     ]
     expect(wanted.filter((name) => !names.includes(name))).toEqual([])
     // The demo's base, bundle and checkpoints are 6 MB of it.

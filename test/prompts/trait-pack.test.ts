@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '../../lib/formats/files/hash.js'
 import { packageRoot } from '../../lib/package.js'
-import { loadTraitPack, selectTraits } from '../../lib/prompts/trait-pack.js'
+import { loadTraitPack, SHIPPED_PACKS, selectTraits } from '../../lib/prompts/trait-pack.js'
 import { tempFolder } from './temp-folder.js'
 
 const small = `\
@@ -58,10 +58,10 @@ describe('loadTraitPack', () => {
     expect([pack.name, pack.version, pack.acknowledgement]).toEqual(['tides', '2', 'Aye.'])
   })
 
-  it('should load the pack that ships with the package', async () => {
-    const bytes = readFileSync(join(packageRoot, 'traits/core.yaml'))
-    const pack = await loadTraitPack('core')
-    expect([pack.name, pack.source, pack.sha256]).toEqual(['core', 'core', sha256(bytes)])
+  it.each(SHIPPED_PACKS)('should load the pack %s, which ships with the package', async (name) => {
+    const bytes = readFileSync(join(packageRoot, `traits/${name}.yaml`))
+    const pack = await loadTraitPack(name)
+    expect([pack.name, pack.source, pack.sha256]).toEqual([name, name, sha256(bytes)])
   })
 
   it('should keep the content hash when only layout and labels change', async () => {
