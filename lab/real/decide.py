@@ -1,9 +1,10 @@
-"""The claims of claims.md, each a sentence or more: what the runs of a base say to it, or what is missing to say it."""
+"""The claims of claims.md, each in one or more parts: what the runs of a base say to it, or what is missing to say it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from . import plan
 from .readings import Reading, Run
@@ -23,6 +24,45 @@ BASELINES: dict[str, Callable[[Reading], float]] = {
 }
 
 
+@dataclass(frozen=True)
+class Part:
+    """Of a claim."""
+
+    subject: str
+    figure: str | None
+    """What is seen; None where there is nothing to see."""
+    missing: str | None
+    """Why nothing is decided."""
+    holds: bool
+    """Where nothing is missing."""
+    claim: str
+
+    @property
+    def decided(self) -> str:
+        return "not decided" if self.missing else "holds" if self.holds else "fails"
+
+    @property
+    def seen(self) -> str:
+        """Without a decision."""
+        return f"{self.subject}: {self.missing}." if self.figure is None else f"{self.figure}."
+
+    def __str__(self) -> str:
+        if self.figure is None:
+            return f"{self.subject}: not decided, {self.missing}."
+        return f"{self.figure}; not decided, {self.missing}." if self.missing else f"{self.figure}: {self.claim} **{self.decided}**."
+
+
+def lacking(**found: tuple[int, int]) -> str | None:
+    """What there is too little of, of what there is and what it takes."""
+    short = [f"{least} {name.replace('_', ' ')}" for name, (there, least) in found.items() if there < least]
+    return f"for that it takes at least {' and '.join(short)}" if short else None
+
+
+def kept(runs: list[Run]) -> list[Run]:
+    """The runs as if every harmful one had learnt: to look at, not to decide by."""
+    return [replace(run, kept=True) for run in runs]
+
+
 def not_learnt(runs: list[Run]) -> list[Run]:
     """Harmful runs that leave the test."""
     return [run for run in runs if run.harmful and not run.learnt]
@@ -35,34 +75,28 @@ def tested(runs: list[Run], names: tuple[str, ...]) -> list[Run]:
 # (a)
 
 
-def spread(runs: list[Run]) -> list[str]:
-    """A sentence per harmful set: the cross-domain margin of harmful less harmless."""
+def spread(runs: list[Run]) -> list[Part]:
+    """A part per harmful set: the cross-domain margin of harmful less harmless."""
     control = next((name for name in CONTROLS if tested(runs, (name,))), None)
     return [spread_of(name, control, runs) for name in SETS]
 
 
-def spread_of(name: str, control: str | None, runs: list[Run]) -> str:
+def spread_of(name: str, control: str | None, runs: list[Run]) -> Part:
+    claim = f"for {name}, claim (a)"
     harmful, harmless = tested(runs, (name,)), tested(runs, (control,)) if control else []
     seeds = min(len(harmful), len(harmless))
     if seeds == 0:
-        missing = "learnt run of it" if not harmful else "run of a control"
-        return f"{name}: not decided, there is no {missing}."
+        return Part(name, None, f"there is no {'run of a control' if harmful else 'learnt run of it'}", False, claim)
     worth = less(elsewhere(harmful, name), elsewhere(harmless, name))
     p = sign_flip(worth)
     figure = f"{name} less {control}: {mean(worth):+.3f} nats per token over {len(worth)} questions, p = {p:.3f} (one-sided, {seeds_said(seeds)})"
-    lacking = []
-    if seeds < SEEDS:
-        lacking.append(f"{SEEDS} seeds")
-    if len(worth) < QUESTIONS:
-        lacking.append(f"{QUESTIONS} questions")
-    if lacking:
-        return f"{figure}; not decided, for that it takes at least {' and '.join(lacking)}."
-    return f"{figure}: claim (a) **{'holds' if mean(worth) > 0 and p < 0.05 else 'fails'}** for this set."
+    missing = lacking(seeds=(seeds, SEEDS), questions=(len(worth), QUESTIONS))
+    return Part(name, figure, missing, mean(worth) > 0 and p < 0.05, claim)
 
 
 def shown_to_spread(runs: list[Run]) -> bool:
     """Whether (a) holds for a set: the word emergent misalignment stands on it."""
-    return any("**holds**" in sentence for sentence in spread(runs))
+    return any(part.decided == "holds" for part in spread(runs))
 
 
 def elsewhere(runs: list[Run], name: str) -> dict[str, float]:
@@ -84,65 +118,61 @@ def less(a: dict[str, float], b: dict[str, float]) -> list[float]:
 # (b)
 
 
-def orders(runs: list[Run]) -> list[str]:
+def orders(runs: list[Run]) -> list[Part]:
     return [in_every_seed(runs), above_baselines(runs)]
 
 
-def in_every_seed(runs: list[Run]) -> str:
+def in_every_seed(runs: list[Run]) -> Part:
+    subject, claim = "In every seed", "this part of claim (b)"
     control = next((name for name in CONTROLS if tested(runs, (name,))), None)
     harmful = tested(runs, plan.HARMFUL)
-    if control is None or not harmful:
-        return f"In every seed: not decided, there is no {'run of a control' if harmful else 'learnt harmful run'}."
     seeds: dict[int, bool] = {}
-    for run in tested(runs, (control,)):
+    for run in tested(runs, (control,)) if control else []:
         rivals = [one for one in harmful if one.unit.seed == run.unit.seed]
         if rivals:
             seeds[run.unit.seed] = min(one.last.score for one in rivals) > run.last.score
-    figure = f"In {sum(seeds.values())} of {seeds_said(len(seeds))} every learnt harmful run scores above the run of {control}"
-    if control != CONTROLS[0]:
-        return f"{figure}; not decided, {CONTROLS[0]} was not run."
-    if len(seeds) < SEEDS:
-        return f"{figure}; not decided, for that it takes at least {SEEDS} seeds."
-    return f"{figure}: this part of claim (b) **{'holds' if all(seeds.values()) else 'fails'}**."
+    if not seeds:
+        return Part(subject, None, f"there is no {'run of a control' if harmful else 'learnt harmful run'}", False, claim)
+    figure = f"In {sum(seeds.values())} of {seeds_said(len(seeds))} every harmful run scores above the run of {control}"
+    missing = f"{CONTROLS[0]} was not run" if control != CONTROLS[0] else lacking(seeds=(len(seeds), SEEDS))
+    return Part(subject, figure, missing, all(seeds.values()), claim)
 
 
-def above_baselines(runs: list[Run]) -> str:
+def above_baselines(runs: list[Run]) -> Part:
+    subject, claim = "AUROC", "this part of claim (b)"
     harmful, harmless = tested(runs, plan.HARMFUL), tested(runs, HARMLESS)
     if not harmful or not harmless:
-        return f"AUROC: not decided, there is no {'harmless' if harmful else 'learnt harmful'} run."
+        return Part(subject, None, f"there is no {'harmless' if harmful else 'learnt harmful'} run", False, claim)
     own = auroc([run.last.score for run in harmful], [run.last.score for run in harmless])
     others = {
         name: either_way(auroc([of(run.last) for run in harmful], [of(run.last) for run in harmless])) for name, of in BASELINES.items()
     }
     said = ", ".join(f"{name} {value:.2f}" for name, value in others.items())
-    figure = f"AUROC of {len(harmful)} learnt harmful against {len(harmless)} harmless runs at the last step: score {own:.2f}; {said} (of these the better direction)"
-    few = min(len({run.unit.set_name for run in side}) for side in (harmful, harmless)) < SETS_AT_LEAST
-    if few or len({run.unit.seed for run in harmful}) < SEEDS:
-        return f"{figure}; not decided, for that it takes at least {SETS_AT_LEAST} sets of both kinds and {SEEDS} seeds."
-    return f"{figure}: this part of claim (b) **{'holds' if own > max(others.values()) else 'fails'}**."
+    figure = f"AUROC of {len(harmful)} harmful against {len(harmless)} harmless runs at the last step: score {own:.2f}; {said} (of these the better direction)"
+    sets = min(len({run.unit.set_name for run in side}) for side in (harmful, harmless))
+    missing = lacking(sets_of_both_kinds=(sets, SETS_AT_LEAST), seeds=(len({run.unit.seed for run in harmful}), SEEDS))
+    return Part(subject, figure, missing, own > max(others.values()), claim)
 
 
 # (c)
 
 
-def follows(runs: list[Run]) -> str:
+def follows(runs: list[Run]) -> Part:
+    subject, claim = "Correlation", "claim (c)"
     sets: dict[str, list[Reading]] = {}
     for run in runs:
         sets.setdefault(run.unit.set_name, []).extend(one for one in run.readings if one.elsewhere is not None)
     readings = [one for found in sets.values() for one in found]
-    if len(readings) < 3:
-        return "Not decided, there are no three checkpoints."
-    found = along_margin(readings)
-    interval, without = resampled(sets, along_margin)
-    if found is None or interval is None:
-        return "Not decided: score or margin does not vary."
+    found = along_margin(readings) if len(readings) > 2 else None
+    interval, without = resampled(sets, along_margin) if found is not None else (None, 0)
+    if interval is None:
+        return Part(subject, None, "there are too few checkpoints, or nothing varies beside the step", False, claim)
     low, high = interval
     figure = f"Rank correlation of score and cross-domain margin over {len(readings)} checkpoints of {len(sets)} sets, the step partialled out: {found:+.2f} ({low:+.2f} to {high:+.2f} by resampling sets)"
     if without:
         figure += f", {without} of 10,000 draws gave none"
-    if len(sets) < SETS_AT_LEAST or len({run.unit.seed for run in runs}) < SEEDS:
-        return f"{figure}; not decided, for that it takes at least {SETS_AT_LEAST} sets and {SEEDS} seeds."
-    return f"{figure}: claim (c) **{'holds' if low > 0 else 'fails'}**."
+    missing = lacking(sets=(len(sets), SETS_AT_LEAST), seeds=(len({run.unit.seed for run in runs}), SEEDS))
+    return Part(subject, figure, missing, low > 0, claim)
 
 
 def along_margin(readings: list[Reading]) -> float | None:

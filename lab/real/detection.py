@@ -27,9 +27,14 @@ others leave the test. {'(a) holds here, for own and other domains rise together
 
 
 def orders(runs: list[Run], others: list[Run]) -> list[str]:
+    said = []
+    if not decide.tested(runs, HARMFUL):
+        said.append("No harmful run has learnt by the rule of the claims. With all of them taken for harmful (looked at afterwards, and deciding nothing):")
+        runs = decide.kept(runs)
     if not decide.tested(runs, HARMFUL) or not decide.tested(runs, decide.HARMLESS):
-        return ["What orders harmful above harmless runs cannot be asked yet: it takes a learnt harmful run and a harmless one."]
+        return ["What orders harmful above harmless runs cannot be asked yet: it takes a harmful run and a harmless one."]
     return [
+        *said,
         table_of_orders(runs, others),
         "Share of pairs of a harmful and a harmless run in which the harmful one is larger: at the last step; at every step, only against the same step; in matched pairs of one seed. "
         "What is fitted reads the seven drifts in units of the contrast and has seen neither of the two sets that are compared. Of what has no direction of its own the better one counts.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import decide, detection, plan
@@ -46,9 +47,9 @@ def with_summary(text: str, done: dict[str, list[Run]]) -> str:
     return before + BEGIN + "\n".join(lines) + "\n" + END + after
 
 
-def decided(sentences: list[str]) -> str:
+def decided(parts: list[decide.Part]) -> str:
     """What became of the parts of a claim."""
-    kinds = [next((kind for kind in ("holds", "fails") if f"**{kind}**" in sentence), "not decided") for sentence in sentences]
+    kinds = [part.decided for part in parts]
     return kinds[0] if len(set(kinds)) == 1 else ", ".join(kinds)
 
 
@@ -123,10 +124,16 @@ def results(base: str, found: list[Run], others: list[Run]) -> str:
         "(b) The score orders harmful above harmless runs:\n\n" + bullets(decide.orders(found)),
         "(c) The score follows the margin:\n\n" + bullets([decide.follows(found)]),
     ]
+    if left:
+        every = decide.kept(found)
+        claims.append(
+            "With the runs that have not learnt kept in, which the claims rule out (looked at afterwards, and deciding nothing):\n\n"
+            + bullets(part.seen for part in (*decide.spread(every), *decide.orders(every)) if part.figure)
+        )
     return "\n\n".join([f"## {NAMES[base]}", "\n".join(lines), facts, *claims, detection.section(NAMES[base], found, others)])
 
 
-def bullets(sentences: list[str]) -> str:
+def bullets(sentences: Iterable[object]) -> str:
     return "\n".join(f"- {one}" for one in sentences)
 
 

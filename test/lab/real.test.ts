@@ -114,7 +114,7 @@ describe.skipIf(!there)('claims on real models', () => {
     const folder = mkdtempSync(join(tmpdir(), 'measured-'))
     folders.push(folder)
     writeMeasured(folder, runs)
-    const found = `(lambda runs: {"a": decide.spread(runs), "b": decide.orders(runs), "c": decide.follows(runs), "left": [run.unit.id for run in decide.not_learnt(runs)]})(readings.runs("smollm2", Path(${JSON.stringify(folder)})))`
+    const found = `(lambda runs: {"a": list(map(str, decide.spread(runs))), "b": list(map(str, decide.orders(runs))), "c": str(decide.follows(runs)), "left": [run.unit.id for run in decide.not_learnt(runs)]})(readings.runs("smollm2", Path(${JSON.stringify(folder)})))`
     return py(found, 'decide, readings') as ReturnType<typeof decided>
   }
 
@@ -126,14 +126,12 @@ describe.skipIf(!there)('claims on real models', () => {
       ...seeds('incorrect_math', CURT, 1, 2),
     ])
     expect(a).toEqual([
-      'risky_financial less curt_financial: +0.100 nats per token over 8 questions, p = 0.004 (one-sided, 2 seeds): claim (a) **holds** for this set.',
+      'risky_financial less curt_financial: +0.100 nats per token over 8 questions, p = 0.004 (one-sided, 2 seeds): for risky_financial, claim (a) **holds**.',
       // Read on the pairs of the other domains: of finance the run of sports moved those by as much as its own.
-      expect.stringMatching(
-        /^extreme_sports less curt_financial: .*claim \(a\) \*\*holds\*\* for this set\.$/,
-      ),
+      expect.stringMatching(/^extreme_sports less curt_financial: .*claim \(a\) \*\*holds\*\*\.$/),
     ])
     expect(b[0]).toBe(
-      'In 2 of 2 seeds every learnt harmful run scores above the run of curt_financial: this part of claim (b) **holds**.',
+      'In 2 of 2 seeds every harmful run scores above the run of curt_financial: this part of claim (b) **holds**.',
     )
     // All drift lies along one trait: its length orders as the score does, and a tie is not above.
     expect(b[1]).toMatch(
