@@ -36,7 +36,8 @@ def novelty() -> dict:
 
 
 def bands() -> dict:
-    """Conformal intervals of the nearest third of the sets (at least 12), one vote per set, errors over 1 + 0.3 x distance."""
+    """Intervals of the nearest third of the sets (at least 12), one vote per set, errors over 1 + 0.3 x distance, at the level
+    that holds where each set is left out."""
     z = lambda rate: 2 * math.asin(math.sqrt(rate))
     rate = lambda value: math.sin(min(max(value, 0), math.pi) / 2) ** 2
     spread = lambda distance: 1 + 0.3 * distance
@@ -51,26 +52,43 @@ def bands() -> dict:
         {"predicted": p, "actual": a, "group": g, "weight": weights[g], "distance": d}
         for p, a, g, d in zip(predicted.tolist(), actual.tolist(), groups, distances.tolist())
     ]
-    wanted = max(12, sum(weights.values()) / 3)
-    found = []
-    for at in (0.02, 0.3, 0.5, 0.97):
+    def votes_near(at: float, without: str | None = None) -> list[tuple[float, float, float]]:
+        """Size, vote and error of the nearest sets' checkpoints, by size."""
+        wanted = max(12, sum(weight for group, weight in weights.items() if group != without) / 3)
         near, taken = {}, 0.0
         for row in sorted(rows, key=lambda row: abs(z(row["predicted"]) - z(at))):
+            if row["group"] == without:
+                continue
             if row["group"] not in near:
                 if taken >= wanted:
                     break
                 near[row["group"]] = []
                 taken += row["weight"]
             near[row["group"]].append((z(row["actual"]) - z(row["predicted"])) / spread(row["distance"]))
-        votes = sorted(
-            (abs(error), weights[group] / len(errors), error) for group, errors in near.items() for error in errors
-        )
+        return sorted((abs(e), weights[group] / len(errors), e) for group, errors in near.items() for e in errors)
+
+    # Of every checkpoint the share of votes, one more for the new set, that lie below its own error without its set.
+    ranks, shares = [], []
+    for row in rows:
+        size = abs(z(row["actual"]) - z(row["predicted"])) / spread(row["distance"])
+        others = votes_near(row["predicted"], row["group"])
+        ranks.append(sum(v for s, v, _ in others if s < size) / (1 + sum(v for _, v, _ in others)))
+        shares.append(weights[row["group"]] / groups.count(row["group"]))
+    ranks, shares = np.array(ranks), np.array(shares)
+
+    def level(coverage: float) -> float:
+        """The lowest rank with `coverage` of the checkpoints below it."""
+        enough = [r for r in sorted(set(ranks)) if shares[ranks < r].sum() >= coverage * shares.sum() - 1e-9]
+        return enough[0] if enough else 1.0
+
+    found = []
+    for at in (0.02, 0.3, 0.5, 0.97):
+        votes = votes_near(at)
         total = sum(vote for _, vote, _ in votes)
         for distance in (0.5, 2.0):
             above = sum(vote for _, vote, e in votes if z(at) + e * spread(distance) > z(0.25)) / total
             for coverage in (0.5, 0.8, 0.9, 0.95):
-                # The new set votes for an error larger than all.
-                reached = np.cumsum([vote for _, vote, _ in votes]) >= coverage * (total + 1) - 1e-9
+                reached = np.cumsum([vote for _, vote, _ in votes]) >= level(coverage) * (total + 1) - 1e-9
                 size = votes[int(np.argmax(reached)) if reached.any() else -1][0] * spread(distance)
                 interval = [rate(z(at) - size), rate(z(at) + size)]
                 found.append({"at": at, "distance": distance, "coverage": coverage, "interval": interval, "above": above})

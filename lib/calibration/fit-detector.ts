@@ -1,7 +1,7 @@
 import { AnswerSharesModel } from '../detector/answer-shares.js'
 import { readThrough } from '../detector/contrast.js'
 import { Detector } from '../detector/detector.js'
-import { PRIOR_SETS, pooledThreshold } from '../detector/prior.js'
+import { OWN_SETS, PRIOR_SETS, pooledThreshold } from '../detector/prior.js'
 import { StepAlarm } from '../detector/step-alarm.js'
 import type { Row, Rows } from '../runs/rows.js'
 import { featuresAt } from './cross-validation.js'
@@ -39,6 +39,8 @@ export function fitDetector(
   const features = featuresAt(rows, rows.rows, layers)
   const labels = rows.rows.map(({ label }) => label.pooled)
   const datasets = rows.rows.map(({ dataset }) => dataset)
+  // Errors on other bases count by the share of the rate that other bases tell.
+  const priorWeight = (PRIOR_SETS * OWN_SETS) / (OWN_SETS + new Set(datasets).size)
   return new Detector(
     {
       traits: [...rows.traits],
@@ -51,7 +53,7 @@ export function fitDetector(
         features,
         datasets,
         errors: labels.map(({ rate }, i) => [predictions[i]!, rate]),
-        ...(pool ? { prior: pool.prior.errors(PRIOR_SETS) } : {}),
+        ...(pool ? { prior: pool.prior.errors(priorWeight) } : {}),
       },
     },
     fitRateModel({ model }, cut, { features, labels, datasets }, pool),

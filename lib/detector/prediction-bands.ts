@@ -4,6 +4,8 @@ import { stabilized, unstabilized } from './label-noise.js'
 const NEIGHBOUR_SHARE = 1 / 3
 /** Fewer sets than this say too little, so more distant ones are added. */
 const FEWEST_SETS = 12
+/** Fewer sets than this cannot tell at which level intervals hold. */
+const LEVEL_SETS = 15
 /** How fast errors grow with the distance from calibration, in multiples of its median. */
 const GROWTH = 0.3
 
@@ -24,8 +26,8 @@ interface PredictionError {
   predicted: number
   /** Label minus prediction, in units of {@link spread}. */
   error: number
-  group: string
-  weight: number
+  /** Number of its set. */
+  set: number
 }
 
 /**
@@ -34,19 +36,32 @@ interface PredictionError {
  * for the new set, whose error may be any. Errors are larger where rates are high, so the sets that vote are those with the
  * nearest predictions; and larger far from calibration, so they are divided by a spread that grows with the distance.
  *
+ * Checkpoints of a set share its vote and are no copies of each other, and those of other bases err by base: counted so, intervals
+ * hold more than they should, or less. So the level that the votes have to reach is told by the sets themselves: each is
+ * left out in turn, and the level is the one at which the others' intervals hold the nominal share.
+ *
  * Errors are taken on the scale of `stabilized` and include the labels' own noise: the interval is for a rate that would be
  * measured, not for the mean of the model. The coverage that is reached on sets left out is reported beside the nominal one.
  */
 export class PredictionBands {
+  /** Ascending by prediction. */
   readonly #errors: readonly PredictionError[]
+  /** Of every set: its weight, and how many errors it has. */
+  readonly #weights: number[] = []
+  readonly #counts: number[] = []
+  readonly #levels = new Map<number, number>()
 
   constructor(errors: readonly HeldOutError[]) {
-    this.#errors = errors.map(({ predicted, actual, group, weight = 1, distance = 1 }) => ({
-      predicted: stabilized(predicted),
-      error: (stabilized(actual) - stabilized(predicted)) / spread(distance),
-      group,
-      weight,
-    }))
+    const sets = new Map<string, number>()
+    const all = errors.map(({ predicted, actual, group, weight = 1, distance = 1 }) => {
+      const set = sets.get(group) ?? sets.size
+      sets.set(group, set)
+      this.#weights[set] = weight
+      this.#counts[set] = (this.#counts[set] ?? 0) + 1
+      const z = stabilized(predicted)
+      return { predicted: z, error: (stabilized(actual) - z) / spread(distance), set }
+    })
+    this.#errors = all.sort((a, b) => a.predicted - b.predicted)
   }
 
   /**
@@ -63,7 +78,7 @@ export class PredictionBands {
     const sizes = near
       .map(({ error, vote }) => ({ size: Math.abs(error), vote }))
       .sort((a, b) => a.size - b.size)
-    const needed = coverage * (1 + sizes.reduce((sum, { vote }) => sum + vote, 0))
+    const needed = this.#level(coverage) * (1 + votesOf(near))
     let votes = 0
     const reached = sizes.find(({ vote }) => {
       votes += vote
@@ -76,36 +91,83 @@ export class PredictionBands {
   /** Probability that the rate is above `cut`: the share of the near errors that would carry it there. */
   probabilityAbove(predicted: number, cut: number, distance = 1): number {
     const z = stabilized(predicted)
-    let above = 0
-    let all = 0
-    for (const { error, vote } of this.#near(z)) {
-      if (z + error * spread(distance) > stabilized(cut)) above += vote
-      all += vote
-    }
-    return all === 0 ? 0.5 : above / all
+    const near = this.#near(z)
+    if (near.length === 0) return 0.5
+    const limit = stabilized(cut)
+    return votesOf(near.filter(({ error }) => z + error * spread(distance) > limit)) / votesOf(near)
   }
 
-  /** The errors of the nearest sets; those of a set share its vote. */
-  #near(z: number): { error: number; vote: number }[] {
-    const weights = new Map(this.#errors.map(({ group, weight }) => [group, weight]))
-    const total = [...weights.values()].reduce((sum, weight) => sum + weight, 0)
+  /** Share of the votes, that of the new set among them, which an interval has to reach. */
+  #level(coverage: number): number {
+    if (sumOf(this.#weights) < LEVEL_SETS) return coverage
+    const known = this.#levels.get(coverage) ?? this.#levelThatHolds(coverage)
+    this.#levels.set(coverage, known)
+    return known
+  }
+
+  #levelThatHolds(coverage: number): number {
+    // At any level above its rank the interval of the other sets holds an error.
+    const ranks = this.#errors
+      .map(({ predicted, error, set }) => {
+        const near = this.#near(predicted, set)
+        const smaller = near.filter((other) => Math.abs(other.error) < Math.abs(error))
+        return { rank: votesOf(smaller) / (1 + votesOf(near)), vote: this.#vote(set) }
+      })
+      .sort((a, b) => a.rank - b.rank)
+    const needed = coverage * sumOf(this.#weights)
+    let held = 0
+    const last = ranks.find(({ vote }) => {
+      held += vote
+      return held >= needed - 1e-9
+    })
+    return ranks.find(({ rank }) => rank > last!.rank)?.rank ?? 1
+  }
+
+  /** The errors of the nearest sets, of which one may be left out; those of a set share its vote. */
+  #near(z: number, without?: number): { error: number; vote: number }[] {
+    const errors = this.#errors
+    const total = sumOf(this.#weights) - (without === undefined ? 0 : this.#weights[without]!)
     const wanted = Math.max(FEWEST_SETS, NEIGHBOUR_SHARE * total)
-    const nearest = [...this.#errors].sort((a, b) => Math.abs(a.predicted - z) - Math.abs(b.predicted - z))
-    const counts = new Map<string, number>()
-    let taken = 0
+    const counts = new Float64Array(this.#weights.length)
     const near: PredictionError[] = []
-    for (const one of nearest) {
-      const seen = counts.get(one.group)
-      if (seen === undefined) {
+    let taken = 0
+    let above = firstAtLeast(errors, z)
+    let below = above - 1
+    while (below >= 0 || above < errors.length) {
+      const down =
+        below >= 0 && (above >= errors.length || z - errors[below]!.predicted <= errors[above]!.predicted - z)
+      const one = errors[down ? below-- : above++]!
+      if (one.set === without) continue
+      if (counts[one.set] === 0) {
         if (taken >= wanted - 1e-9) break
-        taken += one.weight
+        taken += this.#weights[one.set]!
       }
-      counts.set(one.group, (seen ?? 0) + 1)
+      counts[one.set]!++
       near.push(one)
     }
-    return near.map(({ error, group, weight }) => ({ error, vote: weight / counts.get(group)! }))
+    return near.map(({ error, set }) => ({ error, vote: this.#weights[set]! / counts[set]! }))
+  }
+
+  /** What one error counts where all of its set are there. */
+  #vote(set: number): number {
+    return this.#weights[set]! / this.#counts[set]!
   }
 }
 
 /** How much larger errors are at a distance than those next to calibration. */
 const spread = (distance: number): number => 1 + GROWTH * (Number.isFinite(distance) ? distance : 1)
+
+const sumOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
+const votesOf = (errors: readonly { vote: number }[]): number =>
+  errors.reduce((sum, { vote }) => sum + vote, 0)
+
+/** Index of the first error whose prediction is not below `z`; their number where there is none. */
+function firstAtLeast(errors: readonly PredictionError[], z: number): number {
+  let [from, to] = [0, errors.length]
+  while (from < to) {
+    const middle = (from + to) >> 1
+    if (errors[middle]!.predicted < z) from = middle + 1
+    else to = middle
+  }
+  return from
+}

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { stabilized, unstabilized } from '../../lib/detector/label-noise.js'
 import { type HeldOutError, PredictionBands } from '../../lib/detector/prediction-bands.js'
+import { Mt19937 } from '../../lib/estimators/mt19937.js'
 import { golden } from './golden.js'
 
 /** One set per error, all predicted alike. */
@@ -18,7 +19,7 @@ const around = (at: number, size: number) => [
 ]
 
 describe('PredictionBands', () => {
-  it('should hold the conformal interval of the nearest sets (oracle: NumPy)', () => {
+  it('should hold the interval of the nearest sets at the level that sets left out tell (oracle: NumPy)', () => {
     const { rows, cut, expected } = golden.bands
     const bands = new PredictionBands(rows)
     for (const { at, distance, coverage, interval, above } of expected) {
@@ -47,6 +48,28 @@ describe('PredictionBands', () => {
     // Four of six votes; of rows it would be four of 55.
     expect(bands.interval(0.5, 0.66)).toEqual(around(0.5, 0.1))
     expect(bands.interval(0.5, 0.7)).toEqual(around(0.5, 0.9))
+  })
+
+  it('should hold the nominal share of the checkpoints of sets that are left out, whatever makes them err', () => {
+    const random = new Mt19937(3)
+    const uniform = () => random.rand() - 0.5
+    // Checkpoints that err one by one, and sets that err as a whole: votes counted alike would hold too many of the first.
+    for (const [bySet, byCheckpoint] of [
+      [0, 0.2],
+      [0.2, 0.05],
+    ] as const) {
+      const errors = Array.from({ length: 40 }, (_, set) => {
+        const own = bySet * uniform()
+        const sizes = Array.from({ length: 6 }, () => own + byCheckpoint * uniform())
+        return sizes.flatMap((size) => setsOf([size]).map((one) => ({ ...one, group: `${set}` })))
+      }).flat()
+      const held = errors.filter(({ group, actual }) => {
+        const others = new PredictionBands(errors.filter((one) => one.group !== group))
+        const [low, high] = others.interval(0.5, 0.9)
+        return actual >= low && actual <= high
+      })
+      expect(Math.abs(held.length / errors.length - 0.9)).toBeLessThan(0.03)
+    }
   })
 
   it('should look at the nearest third of the sets, and at twelve at least', () => {
