@@ -42,6 +42,8 @@ export interface CalibrateOptions extends ErrorTargets {
    * Learn from other bases too. One model is fitted then, on all blocks that were measured, and one run is enough.
    */
   pool?: PriorOfBase | undefined
+  /** Whether the report tells what all of it, choices included, does on unseen sets (default): that is eight ninths of the work. */
+  nested?: boolean | undefined
   signal?: AbortSignal | undefined
   /** Fraction done, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
@@ -62,7 +64,7 @@ export interface CalibrationReport {
   candidates: Candidate[]
   /** Of the chosen one, at the threshold, held out by set. Seeds repeat their set: leaving one out would tell nothing. */
   byDataset: Agreement
-  /** Every set held out in turn and everything chosen without it; null with fewer than three sets. */
+  /** Every set held out in turn and everything chosen without it; null with fewer than three sets, or where it was not asked for. */
   nested: NestedFigures | null
   /** How well the share of scoreable answers is told; null where labels do not say. */
   answers: AnswerShareError | null
@@ -109,7 +111,7 @@ export async function calibrate(
   const pool = options.pool && poolOf(runs, layers, options.pool, cut)
   const specs: RateModelSpec[] = pool ? [{ model: 'pooled', layers }] : rateModelSpecs(layers, options.models)
   // Ranking is done once for all sets, and once without each fold of them.
-  const total = 1 + foldsOf(rows.rows, 'dataset').length
+  const total = 1 + (options.nested === false ? 0 : foldsOf(rows.rows, 'dataset').length)
   const progress = (done: number) => options.onProgress?.(done / total)
   const candidates = await rankRateModels(rows, specs, cut, signal, pool)
   progress(1)
@@ -124,13 +126,16 @@ export async function calibrate(
     stepAlarm,
     pool,
   })
-  const nested = await nestedFigures(rows, specs, {
-    cut,
-    nominalCoverage,
-    options,
-    pool,
-    onFold: (fold) => progress(1 + fold),
-  })
+  const nested =
+    options.nested === false
+      ? null
+      : await nestedFigures(rows, specs, {
+          cut,
+          nominalCoverage,
+          options,
+          pool,
+          onFold: (fold) => progress(1 + fold),
+        })
   const sets = new Set(rows.rows.map(({ dataset }) => dataset)).size
   if (pool === undefined && sets / (sets + 1) < nominalCoverage) {
     warnings.push(

@@ -153,7 +153,7 @@ async function calibrated(model) {
     datasets: CALIBRATION,
   })
   const directions = await loadDirections(join(ORGANISMS, 'models', model, 'directions'))
-  const calibration = await calibrate(runs, { exclusions })
+  const calibration = await calibrate(runs, { exclusions, nested: false })
   await saveBundle(calibration, { directions, pack: await loadTraitPack(PACK) }, out)
 }
 

@@ -99,6 +99,18 @@ describe('calibrate', () => {
     expect(await once()).toBe(await once())
   })
 
+  it('should make the same detector without the figures of unseen sets', async () => {
+    const fractions: number[] = []
+    const { detector, report } = await calibrate(runs, {
+      nested: false,
+      onProgress: (fraction) => fractions.push(fraction),
+    })
+    expect(detector.toJSON()).toEqual(calibration.detector.toJSON())
+    expect({ ...report, nested: calibration.report.nested }).toEqual(calibration.report)
+    expect(report.nested).toBeNull()
+    expect(fractions).toEqual([1])
+  })
+
   it('should let other work through, say how far it is, and stop when asked', async () => {
     const fractions: number[] = []
     let turns = 0
