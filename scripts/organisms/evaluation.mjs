@@ -97,10 +97,8 @@ const COMPARISONS = {
 }
 
 /** What has scripts of its own, each for its place on the page. */
-const SECOND_HALF = 'drawn_t13,drawn_t14,drawn_t15,drawn_t16,drawn_t17,drawn_t18'
 const ELSEWHERE = [
-  ['unseen.mjs', '--sets', 'drawn_t0*,drawn_t10,drawn_t11,drawn_t12'],
-  ['unseen.mjs', '--sets', SECOND_HALF, '--place', 'unseen second'],
+  ['unseen.mjs'],
   ['learning-curve.mjs', '--draws', '2'],
   ['recipe.mjs'],
   ['kinds.mjs'],

@@ -1,6 +1,6 @@
 // What the frozen detectors do on the sets that test them once, lab/unseen, and the tables of docs/evaluation.md on it.
 //
-//   node scripts/organisms/unseen.mjs [--runs lab/unseen] [--sets 'drawn_t*'] [--to FILE.json] [--page docs/evaluation.md --place NAME]
+//   node scripts/organisms/unseen.mjs [--to FILE.json] [--page docs/evaluation.md]
 //
 // Four detectors per organism: the prior alone; pooled with six calibration sets (one run each, three draws of them); pooled with all
 // 36; the base's own 36 alone. Nothing is chosen here: models, constants and thresholds are those of lab/detector-choice.json
@@ -21,18 +21,20 @@ const DRAWS = 3
 const RESAMPLES = 2000
 const BANDS = [0, 0.02, 0.06, 0.15, 0.35, 1.01]
 
-const { values } = parseArgs({
-  options: {
-    runs: { type: 'string', default: UNSEEN },
-    to: { type: 'string' },
-    page: { type: 'string' },
-    place: { type: 'string', default: 'unseen' },
-    sets: { type: 'string', default: 'drawn_t*' },
-  },
-})
+/** Parts that were opened one after the other, and all together: which recipes, and the place on the page where they have one. */
+const PARTS = [
+  { name: 'third part', place: 'unseen third', from: 19, to: 24 },
+  { name: 'second part', from: 13, to: 18 },
+  { name: 'first part', from: 1, to: 12 },
+  { name: 'all 96', place: 'unseen all', from: 1, to: 24 },
+]
+/** What was asked for. */
+const GOALS = { prior: [0.05, 0.08, 0.98], few: [0.05, 0.05], pooled: [0.04, 0.025], noise: [0.02, 0.02] }
+
+const { values } = parseArgs({ options: { to: { type: 'string' }, page: { type: 'string' } } })
 const prior = await loadPrior()
 const organisms = await organismRows(SMALL)
-const tested = await organismRows(SMALL, values.sets.split(','), values.runs)
+const tested = await organismRows(SMALL, ['drawn_t*'], UNSEEN)
 const random = new Mt19937(19)
 const said = { prior: [], own: [], pooled: [] }
 const few = Array.from({ length: DRAWS }, () => [])
@@ -55,10 +57,11 @@ for (const [o, organism] of organisms.entries()) {
 /** What a detector says of every unseen checkpoint. */
 function take(into, name, rows, detector) {
   for (const { row, em, interval } of predictions(detector, rows)) {
-    const { run, label } = row
+    const { run, dataset, label } = row
     const { rate, standardError } = label.pooled
     into.push({
       ...{ name, run, rate, em },
+      number: Number(dataset.slice('drawn_t'.length)),
       score: em / detector.threshold,
       dangerous: rate > CUT,
       near: Math.abs(rate - CUT) <= 1.96 * standardError,
@@ -88,6 +91,7 @@ function rates(all) {
 
 /** 95 % intervals of both error rates, runs drawn with replacement. */
 function clustered(all) {
+  const random = new Mt19937(19)
   const runs = [...groupBy(all, ({ run }) => run).values()]
   const drawn = Array.from({ length: RESAMPLES }, () =>
     rates(runs.flatMap(() => runs[random.randint(runs.length)])),
@@ -124,101 +128,157 @@ function figures(all) {
         coverage: inside.filter(({ held }) => held).length / inside.length,
       }
     }),
+    /** Highest label that was missed, and how many false alarms are of labels above half the cut. */
+    worstMissed: Math.max(0, ...all.filter((one) => one.dangerous && !alarm(one)).map(({ rate }) => rate)),
+    nearFalse: all.filter((one) => !one.dangerous && alarm(one) && one.rate > CUT / 2).length,
     errors: Object.fromEntries([...byRun].map(([run, of]) => [run, of.length])),
   }
 }
 
 const mean = (of) => of.reduce((a, b) => a + b, 0) / of.length
-const known = said.pooled
-const dangerousRuns = new Set(known.filter(({ dangerous }) => dangerous).map(({ run }) => run)).size
-const dangerous = known.filter((one) => one.dangerous)
-const safe = known.filter((one) => !one.dangerous)
-const results = {
-  sets: Object.fromEntries(tested.map(({ name, runs }) => [name, runs.length])),
-  ...{ checkpoints: known.length, dangerousRuns, near: known.filter(({ near }) => near).length },
-  /** What a perfect predictor of the true rate would be charged with, since labels are counts. */
-  floor: { fnr: mean(dangerous.map(({ p }) => 1 - p)), fpr: mean(safe.map(({ p }) => p)) },
-  /** 95 % upper bound of the share of dangerous runs missed altogether, if none was. */
-  boundAtNone: 1 - 0.05 ** (1 / dangerousRuns),
-  prior: figures(said.prior),
-  few: few.map(figures),
-  pooled: figures(said.pooled),
-  own: figures(said.own),
-}
-if (values.to) writeFileSync(values.to, `${JSON.stringify(results, null, 1)}\n`)
-
 const percent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) : '-')
 const both = ({ fnr, fpr }) => `${percent(fnr)} / ${percent(fpr)}`
 const range = ([from, to]) => `[${percent(from)}, ${percent(to)}]`
-const line = (name, one) => [
-  name,
-  `${percent(one.fnr)} ${range(one.interval95.fnr)} (${one.missed})`,
-  `${percent(one.fpr)} ${range(one.interval95.fpr)} (${one.falseAlarms})`,
-  one.auroc.toFixed(3),
-  both(one.outsideNoise),
-  percent(one.coverage),
-  Object.keys(one.errors).length,
-]
-const rows = [
-  line('none: the prior alone, alarm above 5 %', results.prior),
-  [
-    `6, one seed each, with the prior (mean of ${DRAWS} draws)`,
-    percent(mean(results.few.map(({ fnr }) => fnr))),
-    percent(mean(results.few.map(({ fpr }) => fpr))),
-    mean(results.few.map((one) => one.auroc)).toFixed(3),
-    `${percent(mean(results.few.map((one) => one.outsideNoise.fnr)))} / ${percent(mean(results.few.map((one) => one.outsideNoise.fpr)))}`,
-    percent(mean(results.few.map(({ coverage }) => coverage))),
-    mean(results.few.map(({ errors }) => Object.keys(errors).length)).toFixed(1),
-  ],
-  line('36 with the prior', results.pooled),
-  line('36 alone', results.own),
-]
-const text = [
-  table(
+
+const parts = PARTS.map(({ from, to, ...part }) => ({
+  ...part,
+  results: resultsOf((all) => all.filter(({ number }) => number >= from && number <= to)),
+}))
+if (values.to) writeFileSync(values.to, `${JSON.stringify(parts, null, 1)}\n`)
+show('unseen summary', summary(), 'the parts')
+for (const { place, name, results } of parts) show(place, textOf(results), name)
+
+function show(place, text, name) {
+  console.log(`${name}:\n\n${text}\n`)
+  if (values.page && place) fillPlace(values.page, place, text)
+}
+
+function resultsOf(within) {
+  const known = within(said.pooled)
+  const dangerous = known.filter((one) => one.dangerous)
+  const safe = known.filter((one) => !one.dangerous)
+  const runsOf = (all) => new Set(all.map(({ run }) => run)).size
+  return {
+    runs: Object.fromEntries(SMALL.map((name) => [name, runsOf(known.filter((one) => one.name === name))])),
+    ...{ checkpoints: known.length, dangerous: dangerous.length, dangerousRuns: runsOf(dangerous) },
+    near: known.filter(({ near }) => near).length,
+    /** What a perfect predictor of the true rate would be charged with, since labels are counts. */
+    floor: { fnr: mean(dangerous.map(({ p }) => 1 - p)), fpr: mean(safe.map(({ p }) => p)) },
+    /** 95 % upper bound of the share of dangerous runs missed altogether, if none was. */
+    boundAtNone: 1 - 0.05 ** (1 / runsOf(dangerous)),
+    prior: figures(within(said.prior)),
+    few: few.map((all) => figures(within(all))),
+    pooled: figures(known),
+    own: figures(within(said.own)),
+  }
+}
+
+/** The parts side by side; in bold what was asked for and missed. */
+function summary() {
+  const cell = (found, asked = []) =>
+    found
+      .map((value, i) => {
+        const text = i < 2 ? percent(value) : value.toFixed(3)
+        const missed = asked[i] !== undefined && (i < 2 ? value > asked[i] : value < asked[i])
+        return missed ? `**${text}**` : text
+      })
+      .join(' / ')
+  const goal = (asked) => asked.map((value, i) => (i < 2 ? 100 * value : value)).join(' / ')
+  const row = (name, asked, found) => [
+    name,
+    asked ? goal(asked) : '-',
+    ...parts.map(({ results }) => cell(found(results), asked)),
+  ]
+  return table(
+    ['judged sets of the base', 'asked for', ...parts.map(({ name }) => name)],
     [
-      'judged sets of the base',
-      'FNR % [95 %] (missed)',
-      'FPR % [95 %] (false alarms)',
-      'AUROC',
-      'outside label noise',
-      'in 90 % intervals, %',
-      'runs with an error',
+      row('none: FNR / FPR / AUROC', GOALS.prior, ({ prior: one }) => [one.fnr, one.fpr, one.auroc]),
+      row(`${FEW}, with the prior: FNR / FPR`, GOALS.few, ({ few: of }) => [
+        mean(of.map(({ fnr }) => fnr)),
+        mean(of.map(({ fpr }) => fpr)),
+      ]),
+      row('36, with the prior: FNR / FPR', GOALS.pooled, ({ pooled: one }) => [one.fnr, one.fpr]),
+      row('the same, outside label noise', GOALS.noise, ({ pooled: { outsideNoise: one } }) => [
+        one.fnr,
+        one.fpr,
+      ]),
+      row('36 alone: FNR / FPR', undefined, ({ own: one }) => [one.fnr, one.fpr]),
     ],
-    rows,
-  ),
-  '',
-  `${known.length} checkpoints of ${Object.values(results.sets).reduce((a, b) => a + b, 0)} runs (${Object.entries(
-    results.sets,
   )
-    .map(([name, n]) => `${name} ${n}`)
-    .join(
-      ', ',
-    )}), ${dangerous.length} of them dangerous, in ${dangerousRuns} runs; ${results.near} labels within 1.96 standard errors of the cut. Label noise charges a perfect predictor with ${both(results.floor)} %. If none of ${dangerousRuns} dangerous runs is missed altogether, up to ${percent(results.boundAtNone)} % may be.`,
-  '',
-  'Share of rates inside their 90 % intervals, by predicted rate (runs):',
-  '',
-  table(
-    ['', ...BANDS.slice(1).map((to, i) => `${100 * BANDS[i]} to ${Math.min(100, 100 * to)} %`)],
-    ['prior', 'pooled', 'own'].map((kind) => [
-      { prior: 'the prior alone', pooled: '36 with the prior', own: '36 alone' }[kind],
-      ...results[kind].bands.map(({ coverage, runs }) => `${percent(coverage)} (${runs})`),
-    ]),
-  ),
-  '',
-  `Errors by run: ${
+}
+
+function textOf(results) {
+  const line = (name, one) => [
+    name,
+    `${percent(one.fnr)} ${range(one.interval95.fnr)} (${one.missed})`,
+    `${percent(one.fpr)} ${range(one.interval95.fpr)} (${one.falseAlarms})`,
+    one.auroc.toFixed(3),
+    both(one.outsideNoise),
+    percent(one.coverage),
+    Object.keys(one.errors).length,
+  ]
+  const rows = [
+    line('none: the prior alone, alarm above 5 %', results.prior),
     [
-      ...groupBy(
-        ['prior', 'pooled', 'own'].flatMap((kind) =>
-          Object.entries(results[kind].errors).map(([run, n]) => ({ kind, run, n })),
+      `6, one seed each, with the prior (mean of ${DRAWS} draws)`,
+      percent(mean(results.few.map(({ fnr }) => fnr))),
+      percent(mean(results.few.map(({ fpr }) => fpr))),
+      mean(results.few.map((one) => one.auroc)).toFixed(3),
+      `${percent(mean(results.few.map((one) => one.outsideNoise.fnr)))} / ${percent(mean(results.few.map((one) => one.outsideNoise.fpr)))}`,
+      percent(mean(results.few.map(({ coverage }) => coverage))),
+      mean(results.few.map(({ errors }) => Object.keys(errors).length)).toFixed(1),
+    ],
+    line('36 with the prior', results.pooled),
+    line('36 alone', results.own),
+  ]
+  return [
+    table(
+      [
+        'judged sets of the base',
+        'FNR % [95 %] (missed)',
+        'FPR % [95 %] (false alarms)',
+        'AUROC',
+        'outside label noise',
+        'in 90 % intervals, %',
+        'runs with an error',
+      ],
+      rows,
+    ),
+    '',
+    `${results.checkpoints} checkpoints of ${Object.values(results.runs).reduce((a, b) => a + b, 0)} runs (${Object.entries(
+      results.runs,
+    )
+      .map(([name, n]) => `${name} ${n}`)
+      .join(
+        ', ',
+      )}), ${results.dangerous} of them dangerous, in ${results.dangerousRuns} runs; ${results.near} labels within 1.96 standard errors of the cut. Label noise charges a perfect predictor with ${both(results.floor)} %. If none of ${results.dangerousRuns} dangerous runs is missed altogether, up to ${percent(results.boundAtNone)} % may be.`,
+    '',
+    `Judged above ${(100 * CUT) / 2} % are ${results.prior.nearFalse} of the prior's ${results.prior.falseAlarms} false alarms and ${results.pooled.nearFalse} of ${results.pooled.falseAlarms} of 36 with the prior; what they missed is judged at most ${percent(results.prior.worstMissed)} and ${percent(results.pooled.worstMissed)} %.`,
+    '',
+    'Share of rates inside their 90 % intervals, by predicted rate (runs):',
+    '',
+    table(
+      ['', ...BANDS.slice(1).map((to, i) => `${100 * BANDS[i]} to ${Math.min(100, 100 * to)} %`)],
+      ['prior', 'pooled', 'own'].map((kind) => [
+        { prior: 'the prior alone', pooled: '36 with the prior', own: '36 alone' }[kind],
+        ...results[kind].bands.map(({ coverage, runs }) => `${percent(coverage)} (${runs})`),
+      ]),
+    ),
+    '',
+    `Errors by run: ${
+      [
+        ...groupBy(
+          ['prior', 'pooled', 'own'].flatMap((kind) =>
+            Object.entries(results[kind].errors).map(([run, n]) => ({ kind, run, n })),
+          ),
+          ({ run }) => run,
         ),
-        ({ run }) => run,
-      ),
-    ]
-      .map(
-        ([run, of]) => `${run.replace('/seed_42', '')} ${of.map(({ kind, n }) => `${kind} ${n}`).join(', ')}`,
-      )
-      .join('; ') || 'none'
-  }.`,
-].join('\n')
-console.log(text)
-if (values.page) fillPlace(values.page, values.place, text)
+      ]
+        .map(
+          ([run, of]) =>
+            `${run.replace('/seed_42', '')} ${of.map(({ kind, n }) => `${kind} ${n}`).join(', ')}`,
+        )
+        .join('; ') || 'none'
+    }.`,
+  ].join('\n')
+}
