@@ -1,5 +1,6 @@
 // A watch of runs with a fake model: what it tells, in words.
 import { afterAll, beforeAll, vi } from 'vitest'
+import { EventReader, type LoggedEvent } from '../../lib/events/event-log.js'
 import type { WatchEvent } from '../../lib/events/watch-events.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { WatchRunOptions } from '../../lib/monitor/watch-options.js'
@@ -76,3 +77,11 @@ export async function watched(
 /** What was told of checkpoints, without what a script's own writing makes of them for a moment. */
 export const story = (events: readonly WatchEvent[]): string[] =>
   events.map(told).filter((one) => !/^(waiting \d|secured)/.test(one))
+
+/** All that a log holds. @param folder the run's state */
+export async function loggedIn(folder: string): Promise<LoggedEvent[]> {
+  const reader = new EventReader(folder)
+  const events: LoggedEvent[] = []
+  for (let more = await reader.next(); more.length > 0; more = await reader.next()) events.push(...more)
+  return events
+}

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { EVENTS_FILE, EventReader, type LoggedEvent } from '../../lib/events/event-log.js'
+import { EVENTS_FILE } from '../../lib/events/event-log.js'
 import { listStates } from '../../lib/events/state-folder.js'
 import { type WatchEvent, watchEventJson } from '../../lib/events/watch-events.js'
 import { RunJournal } from '../../lib/monitor/run-journal.js'
@@ -13,7 +13,7 @@ import { RunSecuring } from '../../lib/monitor/run-securing.js'
 import { schemaErrors } from '../helpers/schemas.js'
 import { Log, verdict } from '../report/events.js'
 import { writeCheckpoint } from '../trajectory/fake-run.js'
-import { story, useSteadyClock, watched } from './fake-watch.js'
+import { loggedIn, story, useSteadyClock, watched } from './fake-watch.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
 useSteadyClock()
@@ -31,12 +31,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }))
 const state = async () => (await listStates(stateDir))[0]!.folder
 const log = async () => join(await state(), EVENTS_FILE)
 
-async function logged(): Promise<LoggedEvent[]> {
-  const reader = new EventReader(await state())
-  const events: LoggedEvent[] = []
-  for (let more = await reader.next(); more.length > 0; more = await reader.next()) events.push(...more)
-  return events
-}
+const logged = async () => loggedIn(await state())
 
 const messages = (events: Awaited<ReturnType<typeof watched>>) =>
   events.flatMap((event) => (event.type === 'error' ? [event.error.message] : []))

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { EVENTS_FILE, EventReader, type LoggedEvent } from '../../lib/events/event-log.js'
+import { EVENTS_FILE } from '../../lib/events/event-log.js'
 import { listStates } from '../../lib/events/state-folder.js'
 import { hashCheckpoint } from '../../lib/formats/run/checkpoint-folder.js'
 import { schemaErrors } from '../helpers/schemas.js'
 import { writeAdapter, writeCheckpoint } from '../trajectory/fake-run.js'
-import { story, told, useSteadyClock, watched } from './fake-watch.js'
+import { loggedIn, story, told, useSteadyClock, watched } from './fake-watch.js'
 
 vi.mock('../../lib/hidden-states/hidden-states.js')
 useSteadyClock()
@@ -25,12 +25,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }))
 
 const state = async () => (await listStates(stateDir))[0]!.folder
 
-async function logged(): Promise<LoggedEvent[]> {
-  const reader = new EventReader(await state())
-  const events: LoggedEvent[] = []
-  for (let more = await reader.next(); more.length > 0; more = await reader.next()) events.push(...more)
-  return events
-}
+const logged = async () => loggedIn(await state())
 
 const once = { once: true } as const
 const adapterFile = (step: number) => join(run, `checkpoint-${step}`, 'adapter_model.safetensors')

@@ -2,10 +2,10 @@ import { type FileHandle, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { EventReader, type LoggedEvent } from '../../lib/events/event-log.js'
 import type { WatchEvent } from '../../lib/events/watch-events.js'
 import { RunJournal } from '../../lib/monitor/run-journal.js'
 import { Log } from '../report/events.js'
+import { loggedIn } from './fake-watch.js'
 
 let folder: string
 beforeEach(async () => {
@@ -26,12 +26,7 @@ async function fillDisk(): Promise<void> {
   vi.spyOn(prototype, 'write').mockRejectedValue(Object.assign(new Error('no space'), { code: 'ENOSPC' }))
 }
 
-async function logged(): Promise<LoggedEvent[]> {
-  const reader = new EventReader(join(folder, 'state'))
-  const events: LoggedEvent[] = []
-  for (let more = await reader.next(); more.length > 0; more = await reader.next()) events.push(...more)
-  return events
-}
+const logged = () => loggedIn(join(folder, 'state'))
 
 describe('a journal whose disk is full', () => {
   it('should keep so many events and no more, say so, and forget nothing that is secured', async () => {
