@@ -2,7 +2,8 @@
 /** Entry of the command line: the only file that ends the process. */
 import { CommanderError } from 'commander'
 import { isTraitscopeError } from '../lib/errors.js'
-import { applyConfigFile, CONFIG_FILE, translateLlamaFlags } from './options.js'
+import { applyConfigFile, CONFIG_FILE } from './config-file.js'
+import { translateLlamaFlags } from './options.js'
 import { clearLine, createOutput } from './output.js'
 import { buildProgram } from './program.js'
 import { EXIT_NOT_COMPARABLE } from './verdicts.js'

@@ -10,7 +10,8 @@ import { writeFileAtomic } from '../../lib/formats/files/atomic.js'
 import { defaultStateDir } from '../../lib/formats/files/cache-dir.js'
 import { readAllViews } from '../../lib/report/read-views.js'
 import type { RunView } from '../../lib/report/run-view.js'
-import { option, refuseFromFile } from '../options.js'
+import { refuseFromFile } from '../config-file.js'
+import { option } from '../options.js'
 import { createOutput } from '../output.js'
 
 interface Flags {

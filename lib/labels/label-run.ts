@@ -9,7 +9,7 @@ import { type Checkpoint, type RunFolder, refuseParent, scanRunFolder } from '..
 import { checkLength } from '../model/base/prompt-limits.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
-import { checkSampling } from '../model/generate-request.js'
+import { checkSampling } from '../model/generation-checks.js'
 import type { Model } from '../model/model.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import { rubricsSha256 } from './check-judge.js'

@@ -1,6 +1,6 @@
 /** The numbers of the page's charts: pure, so that what is drawn can be tested without a browser. */
 import { percent } from '../percent.js'
-import { bandAt, behind } from './page-parts.js'
+import { bandAt, behind } from './benign-band.js'
 import type { Backdrop, Point, RunView } from './run-view.js'
 
 export type Values = (number | null)[]

@@ -5,6 +5,7 @@
 import { why } from '../detector/driven-by.js'
 import { describeVerdictLabels } from '../labels/label-words.js'
 import { inPercent, percent } from '../percent.js'
+import { behind, outsideBand } from './benign-band.js'
 import { escapeXml } from './escape.js'
 import type { Backdrop, Note, Point, RunView } from './run-view.js'
 import {
@@ -195,46 +196,6 @@ export const labelFacts = (point: Point | undefined): [string, string][] =>
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 export const signed = (share: number): string => `${share < 0 ? '−' : '+'}${percent(Math.abs(share))}`
-
-/** Whether a drift lies outside the benign runs' band at its step; undefined where nobody knows. */
-function outsideBand(
-  backdrop: Backdrop | undefined,
-  view: RunView,
-  trait: number,
-  { step, drift }: Point,
-): string | undefined {
-  const benign = behind(backdrop, view)?.benign
-  if (!benign || step === 'final') return undefined
-  const edges = bandAt(benign.steps, benign.traits[trait]!, step)
-  if (edges === undefined) return undefined
-  const value = drift[trait]!
-  return value < edges[0] || value > edges[1] ? 'outside the benign band' : 'inside the benign band'
-}
-
-/** The band's edges at a step, straight between the calibration's; undefined beyond them. */
-export function bandAt(
-  steps: readonly number[],
-  edges: readonly (readonly [number, number])[],
-  step: number,
-): [number, number] | undefined {
-  const after = steps.findIndex((one) => one >= step)
-  if (after === -1) return undefined
-  if (steps[after] === step) return [...edges[after]!]
-  if (after === 0) return undefined
-  const [a, b] = [steps[after - 1]!, steps[after]!]
-  const share = (step - a) / (b - a)
-  const between = (i: 0 | 1) => edges[after - 1]![i] + share * (edges[after]![i] - edges[after - 1]![i])
-  return [between(0), between(1)]
-}
-
-/** The calibration's background, if it was drawn at the layer and traits that the run is shown at. */
-export function behind(
-  backdrop: Backdrop | undefined,
-  { layer, traits }: Pick<RunView, 'layer' | 'traits'>,
-): Backdrop | undefined {
-  if (backdrop?.layer !== layer || backdrop?.traits.join() !== traits.join()) return undefined
-  return backdrop
-}
 
 export function notesHtml({ notes, notesDropped }: Pick<RunView, 'notes' | 'notesDropped'>): string {
   if (notes.length === 0) return '<p class="quiet">Nothing beside the measurements.</p>'

@@ -1,5 +1,5 @@
+import { behind } from './benign-band.js'
 import { escapeXml } from './escape.js'
-import { behind } from './page-parts.js'
 import { type Backdrop, onPlane, type Point, type RunView } from './run-view.js'
 
 const WIDTH = 480
