@@ -26,7 +26,7 @@ export interface BenignReport {
   level: number
   /** `1 / (n + 1)`. */
   smallestLevel: number
-  /** Highest predicted rate of every run. */
+  /** Highest predicted rate of every run, that of step 0 included. */
   runs: { run: string; checkpoints: number; highest: number }[]
   warnings: string[]
   summary: BundleSummary
@@ -66,7 +66,8 @@ export function calibrateBenign(
     return {
       run: id,
       checkpoints: verdicts.length - 1,
-      highest: Math.max(...verdicts.filter(({ step }) => step !== 0).map(({ verdict }) => verdict.em!)),
+      // Step 0 with them: of runs that move away from danger the base itself would come further, and alarm.
+      highest: Math.max(...verdicts.map(({ verdict }) => verdict.em!)),
     }
   })
   const { cut, threshold } = source.detector

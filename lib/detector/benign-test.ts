@@ -10,7 +10,7 @@ import type { Verdict } from './verdict.js'
 export interface BenignTest {
   /** Largest share of benign runs that alarm, in (0, 1). */
   level: number
-  /** Highest predicted rate of every benign run. */
+  /** Highest predicted rate of every benign run, that of step 0 included. */
   highest: number[]
 }
 

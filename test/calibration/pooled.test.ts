@@ -201,6 +201,18 @@ describe('calibrateBenign', () => {
     expect(calibration.report.warnings[0]).toMatch(/taken on trust/)
   })
 
+  it('should raise no alarm of the base itself, where benign runs move away from danger', async () => {
+    const made = new SyntheticRuns(join(root, 'receding'))
+    for (let i = 0; i < 4; i++)
+      made.write({ dataset: 'gsm8k', seed: 2000 + i, peak: 0.01, creep: -0.3, steps: [120, 126] })
+    const { runs } = await scanLabelledRuns(made.root)
+    const calibration = calibrateBenign(runs, pool(), 0.2)
+    const [start, ...rest] = trajectoryVerdicts({ ...calibration, directions }, runs[0]!.trajectory)
+    expect(Math.max(...rest.map(({ verdict }) => verdict.em!))).toBeLessThan(start!.verdict.em!)
+    expect(start!.verdict.verdict).toBe('ok')
+    expect(calibration.benign.highest).toEqual(runs.map(() => start!.verdict.em))
+  })
+
   it('should name benign runs that other bases would take for dangerous', () => {
     const runs = own.filter(({ dataset }) => dataset === 'gsm8k' || dataset === 'bad_medical')
     expect(calibrateBenign(runs, pool(), 0.2).report.warnings[1]).toMatch(/bad_medical.*: judge them/)
