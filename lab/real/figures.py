@@ -1,4 +1,4 @@
-"""docs/real-models.md, out of what lies in lab/real/measured: nothing of it is written by hand."""
+"""docs/real-models.md, out of what lies in lab/real/measured; by hand is live.md alone, which the page includes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_page() -> None:
     done = {base: runs(base) for base in plan.RECIPES}
     parts = [title(done), method()]
     parts += [results(base, found, other(base, done)) for base, found in done.items()]
-    parts += [directions(), frozen()]
+    parts += [live(), directions(), frozen()]
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")
     README.write_text(with_summary(README.read_text(), done))
 
@@ -181,6 +181,12 @@ def costs(found: list[Run]) -> str:
         whole = [run.account[name]["cpu_seconds"] for run in found if run.account[name]["starts"] == 1]
         said.append(f"{name} {mean(whole):.0f}" if whole else f"{name} not known (it was interrupted)")
     return ", ".join(said)
+
+
+def live() -> str:
+    """How one run was watched while it trained: told once, since it cannot be made again of anything that is kept."""
+    path = Path(__file__).with_name("live.md")
+    return path.read_text().strip() if path.exists() else ""
 
 
 def directions() -> str:
