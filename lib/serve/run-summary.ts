@@ -22,8 +22,8 @@ const KEPT = 32
 /** What is to be said of a run, from its events; a few strings per checkpoint. */
 export class RunSummary {
   traits: readonly string[] = []
-  /** Of the last checkpoints, the newest last. */
-  readonly checkpoints: CheckpointScalars[] = []
+  /** Of the last checkpoints, in the order in which they were measured. */
+  checkpoints: CheckpointScalars[] = []
   /** Identity of the weights that were measured last, by step. */
   readonly weights = new Map<Step, string>()
   measured = 0
@@ -69,6 +69,12 @@ export class RunSummary {
       case 'baseline':
         this.#begin(event)
         return
+      case 'secured':
+        // Weights that a trainer has put in the place of others have no figures yet.
+        this.checkpoints = this.checkpoints.filter(
+          ({ step, sha256 }) => step !== event.step || sha256 === event.adapterSha256,
+        )
+        return
       case 'lost':
         this.lost++
         return
@@ -83,7 +89,7 @@ export class RunSummary {
   /** Where nothing is taken up from before, such as under other conditions, no figure and no alarm of before holds. */
   #begin({ traits, resumed, time }: Extract<LoggedEvent, { type: 'baseline' }>): void {
     if (resumed === undefined) {
-      this.checkpoints.length = 0
+      this.checkpoints = []
       this.#newest = undefined
       this.#clear()
     }

@@ -166,12 +166,12 @@ export class BrowserPage {
     return (result as { value: T }).value
   }
 
-  /** @throws when the expression does not become true within ten seconds */
+  /** @throws when the expression does not become true within a minute */
   async until(expression: string): Promise<void> {
-    for (const deadline = Date.now() + 10_000; Date.now() < deadline; await sleep(25)) {
+    for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(25)) {
       if (await this.run<boolean>(`Boolean(${expression})`).catch(() => false)) return
     }
-    throw new Error(`expected ${expression} to become true within ten seconds`)
+    throw new Error(`expected ${expression} to become true within a minute`)
   }
 
   async press(key: string): Promise<void> {

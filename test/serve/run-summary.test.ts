@@ -46,6 +46,15 @@ describe('RunSummary', () => {
     expect(summaryOf(log).newest?.step).toBe(5)
   })
 
+  it('should give no figures of weights that others have replaced', () => {
+    const log = new Log().baseline().checkpoint(10, ok).checkpoint(20, ok)
+    const steps = () => summaryOf(log).checkpoints.map(({ step }) => step)
+    log.add('secured', { step: 20, adapterSha256: 'a'.repeat(64) })
+    expect(steps()).toEqual([10, 20])
+    log.add('secured', { step: 10, adapterSha256: 'b'.repeat(64) })
+    expect(steps()).toEqual([20])
+  })
+
   it('should count what has come since the last checkpoint', () => {
     const log = new Log().baseline().checkpoint(10, { ...ok, backlog: 1 })
     const secured = (step: number) => log.add('secured', { step })
