@@ -103,6 +103,7 @@ const ELSEWHERE = [
   ['recipe.mjs'],
   ['kinds.mjs'],
   ['steps.mjs'],
+  ['adaptive.mjs'],
 ]
 
 mkdirSync(bundles, { recursive: true })
