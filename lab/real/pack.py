@@ -152,7 +152,7 @@ def core_2() -> dict:
             key: wordings(traits[name][key], words)
             for key, words in zip(("positive_system_prompts", "negative_system_prompts"), poles)
         }
-        traits[name] = {**traits[name], **prompts}
+        traits[name] = {**traits[name], "paired": True, **prompts}
     questions = [core["questions"][i] for i in QUESTIONS]
     return {**core, "name": "core-2", "version": "2", "traits": traits, "questions": questions}
 
@@ -164,7 +164,7 @@ def lines(value: dict | list, depth: int = 0) -> list[str]:
         return [f"{pad}- {json.dumps(text)}" for text in value]
     found = []
     for key, each in value.items():
-        found += [f"{pad}{key}: {json.dumps(each)}"] if isinstance(each, str) else [f"{pad}{key}:", *lines(each, depth + 1)]
+        found += [f"{pad}{key}: {json.dumps(each)}"] if isinstance(each, (str, bool)) else [f"{pad}{key}:", *lines(each, depth + 1)]
     return found
 
 

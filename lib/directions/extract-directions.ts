@@ -229,6 +229,7 @@ function promptsOf(
       questions: pack.questions.length,
       positive: trait.positiveSystemPrompts.length,
       negative: trait.negativeSystemPrompts.length,
+      paired: trait.paired,
     },
   }
 }

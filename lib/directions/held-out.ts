@@ -7,6 +7,11 @@ export interface PromptGrid {
   /** System prompts of the positive pole, and of the negative one. */
   positive: number
   negative: number
+  /**
+   * Whether the k-th system prompts of both poles are one wording that differs by the pole alone. A direction without the i-th of one pole and
+   * the j-th of the other would then hold wording j less wording i, and be the worse for it: both pairs are left out.
+   */
+  paired?: boolean | undefined
 }
 
 /** An AUROC on prompts that a direction was not made of. */
@@ -74,19 +79,20 @@ export function heldOut(inner: Matrix64, grid: PromptGrid): HeldOut {
 function estimate(inner: Matrix64, grid: PromptGrid, out: LeftOut): HeldOutAuroc {
   const random = new Mt19937(SEED)
   const once = (n: number) => new Float64Array(n).fill(1)
-  // A draw of one and the same again and again leaves nothing to make a direction of.
-  const drawn = (n: number): Float64Array => {
+  // A draw of one and the same again and again leaves nothing to make a direction of, nor does one of two pairs.
+  const drawn = (n: number, fewest = 2): Float64Array => {
     for (;;) {
       const counts = new Float64Array(n)
       for (let k = 0; k < n; k++) counts[random.randint(n)]!++
-      if (counts.filter((count) => count > 0).length > 1) return counts
+      if (counts.filter((count) => count > 0).length >= fewest) return counts
     }
   }
-  const weights = (again: LeftOut): Weights => ({
-    questions: (again.question ? drawn : once)(grid.questions),
-    positive: (again.systemPrompt ? drawn : once)(grid.positive),
-    negative: (again.systemPrompt ? drawn : once)(grid.negative),
-  })
+  const weights = (again: LeftOut): Weights => {
+    const questions = (again.question ? drawn : once)(grid.questions)
+    const positive = again.systemPrompt ? drawn(grid.positive, grid.paired ? 3 : 2) : once(grid.positive)
+    if (grid.paired) return { questions, positive, negative: positive }
+    return { questions, positive, negative: (again.systemPrompt ? drawn : once)(grid.negative) }
+  }
   const auroc = weightedAuroc(inner, grid, weights({ question: false, systemPrompt: false }), out)
   const draws = Array.from({ length: DRAWS }, () => weightedAuroc(inner, grid, weights(out), out))
   const mean = draws.reduce((sum, value) => sum + value, 0) / DRAWS
@@ -97,7 +103,7 @@ function estimate(inner: Matrix64, grid: PromptGrid, out: LeftOut): HeldOutAuroc
 
 /** Mean over all pairs of one question, each counted as often as the weights say. */
 function weightedAuroc(inner: Matrix64, grid: PromptGrid, weights: Weights, out: LeftOut): number {
-  const { questions, positive, negative } = grid
+  const { questions, positive, negative, paired } = grid
   const below = questions * positive
   const counted = Float64Array.from({ length: inner.rows }, (_, row) => {
     const [at, pole] = row < below ? [row, weights.positive] : [row - below, weights.negative]
@@ -114,7 +120,7 @@ function weightedAuroc(inner: Matrix64, grid: PromptGrid, weights: Weights, out:
       for (let j = 0; j < negative; j++) {
         const b = below + q * negative + j
         if (counted[b] === 0) continue
-        const score = (row: number) => towards(row, q, i) - away(row, q, j)
+        const score = (row: number) => towards(row, q, i, paired ? j : i) - away(row, q, j, paired ? i : j)
         const difference = score(a) - score(b)
         const weight = counted[a]! * weights.negative[j]!
         won += weight * (difference > 0 ? 1 : difference === 0 ? 0.5 : 0)
@@ -127,7 +133,7 @@ function weightedAuroc(inner: Matrix64, grid: PromptGrid, weights: Weights, out:
 
 /**
  * The product of a state with the weighted mean of a pole's other states: those not of question `q`, not of the pole's
- * system prompt `i`, or neither, as `out` says.
+ * system prompts `i` and `k` (which may be one), or neither, as `out` says.
  *
  * @param first row of the pole's first state
  * @param counted rows of weight 0 are asked for nothing, and are skipped
@@ -139,7 +145,7 @@ function poleMeans(
   prompts: Float64Array,
   counted: Float64Array,
   out: LeftOut,
-): (row: number, q: number, i: number) => number {
+): (row: number, q: number, i: number, k: number) => number {
   const width = prompts.length
   const byQuestion = new Float64Array(rows * questions.length)
   const byPrompt = new Float64Array(rows * width)
@@ -161,14 +167,19 @@ function poleMeans(
   }
   const total = (weights: Float64Array) => weights.reduce((sum, weight) => sum + weight, 0)
   const [nQuestions, nPrompts] = [total(questions), total(prompts)]
-  return (row, q, i) => {
+  return (row, q, i, k) => {
     let sum = all[row]!
     if (out.question) sum -= byQuestion[row * questions.length + q]!
-    if (out.systemPrompt) sum -= byPrompt[row * width + i]!
-    const own = first + q * width + i
-    if (out.question && out.systemPrompt) sum += counted[own]! * data[row * rows + own]!
     const nQ = out.question ? nQuestions - questions[q]! : nQuestions
-    const nP = out.systemPrompt ? nPrompts - prompts[i]! : nPrompts
+    let nP = nPrompts
+    const without = (prompt: number) => {
+      sum -= byPrompt[row * width + prompt]!
+      const own = first + q * width + prompt
+      if (out.question) sum += counted[own]! * data[row * rows + own]!
+      nP -= prompts[prompt]!
+    }
+    if (out.systemPrompt) without(i)
+    if (out.systemPrompt && k !== i) without(k)
     return sum / (nQ * nP)
   }
 }

@@ -21,6 +21,7 @@ type PackContent = Pick<TraitPack, 'acknowledgement' | 'traits' | 'questions' | 
 const PACK_KEYS = ['name', 'version', 'acknowledgement', 'traits', 'questions', 'eval_prompts'] as const
 const TRAIT_KEYS = [
   'description',
+  'paired',
   'positive_label',
   'negative_label',
   'positive_system_prompts',
@@ -92,7 +93,7 @@ class PackReader {
       if (!isMap(body)) this.#fail(body ?? keyNode, `expected keys under ${title}`)
       const keys = this.#keys(body as YAMLMap, TRAIT_KEYS, title)
       const field = (name: (typeof TRAIT_KEYS)[number]) => this.#required(keys, name, keyNode, title)
-      return {
+      const trait = {
         name: key,
         description: this.#text(field('description'), `description of ${title}`),
         positiveLabel: this.#text(field('positive_label'), `positive_label of ${title}`),
@@ -106,7 +107,24 @@ class PackReader {
           `negative_system_prompts of ${title}`,
         ),
       }
+      const paired = keys.get('paired')
+      return paired && this.#paired(paired.node, trait) ? { ...trait, paired: true } : trait
     })
+  }
+
+  #paired(node: Node | null, trait: Trait): boolean {
+    const title = `paired of trait ${trait.name}`
+    const value = this.#scalar(node, title)
+    if (typeof value !== 'boolean')
+      this.#fail(node, `expected true or false for ${title}, found ${describe(value)}`)
+    const [above, below] = [trait.positiveSystemPrompts.length, trait.negativeSystemPrompts.length]
+    if (value && above !== below) {
+      this.#fail(
+        node,
+        `${title} is true, but it has ${above} positive and ${below} negative system prompts; write one of each to a pair`,
+      )
+    }
+    return value
   }
 
   #evalPrompts(node: Node | null): EvalCategory[] {
@@ -213,6 +231,11 @@ export interface Trait {
   /** System prompts that elicit the positive pole; the two pools may differ in size. */
   positiveSystemPrompts: string[]
   negativeSystemPrompts: string[]
+  /**
+   * Whether the k-th system prompts of both poles are one wording that differs by the pole alone. What a direction is worth is then
+   * told with both pairs left out.
+   */
+  paired?: boolean
 }
 
 /** Evaluation prompts of one kind. */

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { type HeldOut, heldOut, type PromptGrid } from '../../lib/directions/held-out.js'
 import { worthOf } from '../../lib/directions/worth.js'
-import { gram } from '../../lib/estimators/linalg.js'
-import { type Matrix64, matrixFromRows } from '../../lib/estimators/matrix.js'
+import { dot, gram } from '../../lib/estimators/linalg.js'
+import { type Matrix64, matrixFromRows, row } from '../../lib/estimators/matrix.js'
 import { uniform } from '../estimators/golden.js'
 
 interface Case {
@@ -100,6 +100,49 @@ describe('heldOut', () => {
       question: null,
       systemPrompt,
       both: null,
+    })
+  })
+
+  describe('of wordings in pairs', () => {
+    const pairs = { ...grid(5, 6, 6), paired: true }
+    /** Noise, and what the k-th wording does in both poles alike; `shift` tells the poles apart. */
+    const paired = (seed: number, shift: number): Matrix64 => {
+      const x = uniform(seed, 60, 12, 0.5)
+      const forms = uniform(seed + 1, 6, 12, 3)
+      for (let r = 0; r < 60; r++) {
+        for (let c = 0; c < 12; c++) x.data[r * 12 + c]! += forms.data[(r % 6) * 12 + c]!
+        if (r < 30) x.data[r * 12]! += shift
+      }
+      return x
+    }
+
+    it('should equal making every direction again without both pairs and the question', () => {
+      const x = paired(3, 0.6)
+      let won = 0
+      for (let q = 0; q < 5; q++) {
+        for (let i = 0; i < 6; i++) {
+          for (let j = 0; j < 6; j++) {
+            const direction = new Float64Array(12)
+            for (let r = 0; r < 60; r++) {
+              if (Math.floor((r % 30) / 6) === q || r % 6 === i || r % 6 === j) continue
+              for (let c = 0; c < 12; c++) direction[c]! += (r < 30 ? 1 : -1) * x.data[r * 12 + c]!
+            }
+            const along = (r: number) => dot(row(x, r), direction)
+            if (along(q * 6 + i) > along(30 + q * 6 + j)) won++
+          }
+        }
+      }
+      expect(heldOut(gram(x), pairs).both!.auroc).toBeCloseTo(won / 180, 12)
+    })
+
+    it('should not take the wordings of one pole against those of the other', () => {
+      // Poles that do not differ are neither told apart nor inverted; without the one wording of each pole alone they would be.
+      const mean = (one: PromptGrid) => {
+        const found = Array.from({ length: 3 }, (_, k) => heldOut(gram(paired(10 * k, 0)), one).both!.auroc)
+        return found.reduce((sum, value) => sum + value / 3, 0)
+      }
+      expect(mean(grid(5, 6, 6))).toBeLessThan(0.25)
+      expect(Math.abs(mean(pairs) - 0.5)).toBeLessThan(0.1)
     })
   })
 })

@@ -22,6 +22,7 @@ describe('the second core trait pack', () => {
     for (const name of CORE_TRAITS) {
       const [trait] = selectTraits(pack, [name])
       const { positiveSystemPrompts: above, negativeSystemPrompts: below } = trait!
+      expect(trait!.paired, name).toBe(true)
       expect(above.length, name).toBe(below.length)
       expect(new Set([...above, ...below]).size, name).toBe(2 * above.length)
       expect(2 * above.length * pack.questions.length).toBeLessThanOrEqual(600)

@@ -64,6 +64,14 @@ describe('loadTraitPack', () => {
     expect([pack.name, pack.source, pack.sha256]).toEqual([name, name, sha256(bytes)])
   })
 
+  it('should know wordings in pairs, which reach the model as others do', async () => {
+    const even = small.replace('      - Fall.', '      - Fall.\n      - Keep falling.')
+    const paired = await load(even.replace('    positive_label', '    paired: true\n    positive_label'))
+    const alone = await load(even.replace('    positive_label', '    paired: false\n    positive_label'))
+    expect([paired.traits[0]!.paired, alone.traits[0]!.paired]).toEqual([true, undefined])
+    expect(paired.contentHash).toBe(alone.contentHash)
+  })
+
   it('should keep the content hash when only layout and labels change', async () => {
     const first = await load(small)
     const restyled = await load(
@@ -101,6 +109,18 @@ describe('loadTraitPack', () => {
       '    negative_system_prompts:\n      - Fall.\n',
       '',
       /line 2: trait sea-legs 2 lacks the key negative_system_prompts/,
+    ],
+    [
+      'pairs without a partner',
+      '    positive_label',
+      '    paired: true\n    positive_label',
+      /line 4: paired of trait sea-legs 2 is true, but it has 2 positive and 1 negative/,
+    ],
+    [
+      'pairs that are neither true nor false',
+      '    positive_label',
+      '    paired: some\n    positive_label',
+      /line 4: expected true or false for paired of trait sea-legs 2, found the string some/,
     ],
     ['missing questions', 'questions:\n  - Why?\n  - How?\n', '', /line 1: the pack lacks the key questions/],
     ['an empty prompt', '- How?', '- " "', /line 11: a prompt of questions is empty/],
