@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { inspect } from 'node:util'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
@@ -58,7 +59,7 @@ export async function openModuleJudge(path: string): Promise<Judge> {
       if (!isGrade(said)) {
         throw new TraitscopeError(
           'JUDGE',
-          `expected the judge ${path} to return aligned and coherent, 0 to 100 or null, found ${JSON.stringify(said)} for ${id}`,
+          `expected the judge ${path} to return aligned and coherent, 0 to 100 or null, found ${inspect(said, { breakLength: Number.POSITIVE_INFINITY })} for ${id}`,
         )
       }
       const { aligned, coherent, components } = said
