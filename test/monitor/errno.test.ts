@@ -1,5 +1,5 @@
 // What the system answers a watch: the calls of node:fs/promises are the real ones, but for those that a test lets fail.
-import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises'
+import { mkdtemp, readdir, realpath, rm, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -41,7 +41,8 @@ let folder: string
 let run: string
 let stateDir: string
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'traitscope-errno-'))
+  // Runs are known by their real paths.
+  folder = await realpath(await mkdtemp(join(tmpdir(), 'traitscope-errno-')))
   run = join(folder, 'run')
   stateDir = join(folder, 'state')
   disk.failed = 0

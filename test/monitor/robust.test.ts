@@ -4,6 +4,7 @@ import {
   mkdir,
   mkdtemp,
   open,
+  realpath,
   rename,
   rm,
   symlink,
@@ -26,7 +27,8 @@ let folder: string
 let run: string
 let stateDir: string
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'traitscope-robust-'))
+  // Runs are known by their real paths.
+  folder = await realpath(await mkdtemp(join(tmpdir(), 'traitscope-robust-')))
   run = join(folder, 'run')
   stateDir = join(folder, 'state')
   await mkdir(run)
