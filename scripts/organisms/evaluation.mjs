@@ -157,7 +157,9 @@ async function calibrated(model) {
 }
 
 async function compared(name, options) {
-  const file = join(values.work, `${name.replaceAll(/\W+/g, '-')}.json`)
+  // A comparison of other options is another one, whatever it is called.
+  const asked = createHash('sha256').update(JSON.stringify(options)).digest('hex').slice(0, 8)
+  const file = join(values.work, `${name.replaceAll(/\W+/g, '-')}-${asked}.json`)
   if (!existsSync(file)) {
     console.error(name)
     const evaluation = await evaluateRuns(join(ORGANISMS, 'runs'), options)
