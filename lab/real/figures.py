@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from . import decide, detection, plan
+from .directions_page import directions, frozen
 from .files import REPOSITORY
 from .readings import LAYER, Change, Run, runs
 from .stats import mean
@@ -18,10 +18,6 @@ BEGIN, END = "<!-- python -m lab.real figures -->\n", "<!-- -->\n"
 NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
 # What was thought of at first and is no unit of the plan.
 NEVER_BEGUN = "answers of the fine-tuned models, read by a judge or a person; Gemma; a hotter recipe; diluted and triggered sets; amplified adapters; a GPU's worth of seeds"
-
-
-# The estimator that ships; beside it a table shows the one that orders best over its layers.
-SHIPPED = "mean difference"
 
 
 def write_page() -> None:
@@ -187,92 +183,3 @@ def live() -> str:
     """How one run was watched while it trained: told once, since it cannot be made again of anything that is kept."""
     path = Path(__file__).with_name("live.md")
     return path.read_text().strip() if path.exists() else ""
-
-
-def directions() -> str:
-    """What estimators.py found: which estimator holds up on new wordings, and what more wordings would do."""
-    path = Path(__file__).with_name("directions.json")
-    if not path.exists():
-        return ""
-    parts = [
-        """## Directions on new wordings
-
-AUROC within a question of directions that were made without a fifth of the questions and without the two system prompts, one of each pole, that
-are tested; `lab/real/estimators.py`, layers and estimators not chosen by it. .50 is chance, below it a direction points the other way. The score of the claims weighs
-harmlessness most, because organisms do; near the layers that it reads, of all traits that one's direction holds up worst here."""
-    ]
-    for name, found in json.loads(path.read_text()).items():
-        traits = found["about"]["traits"]
-        lines = [
-            f"| {name}: layer, estimator | {' | '.join(traits)} | mean | .8 or more |",
-            f"| --- |{' ---: |' * (len(traits) + 2)}",
-        ]
-        gains: dict[str, list[float]] = {}
-        for each in found["layers"].values():
-            for kind, values in each["auroc"].items():
-                gains.setdefault(kind, []).append(mean(values) - mean(each["auroc"][SHIPPED]))
-        best = max(gains.keys() - {SHIPPED}, key=lambda kind: mean(gains[kind]))
-        for layer, each in found["layers"].items():
-            for kind, values in {**each["auroc"], **each.get("crossed", {})}.items():
-                if kind in gains and kind not in (SHIPPED, best):
-                    continue
-                cells = [short(value) for value in [*values, mean(values)]]
-                lines.append(f"| {layer}, {kind} | {' | '.join(cells)} | {sum(value >= 0.8 for value in values)} |")
-        curves = "; ".join(
-            f"layer {layer}: {', '.join(short(value) for value in each['curve'])}" for layer, each in found["layers"].items()
-        )
-        others = "; ".join(
-            f"{kind} {min(each):+.2f} to {max(each):+.2f}" for kind, each in gains.items() if kind not in (SHIPPED, best)
-        )
-        parts.append("\n".join(lines))
-        parts.append(
-            f"{found['wordings']} wordings a pole, {found['about']['questions']} questions. Other estimators, their mean less that of the {SHIPPED} over the layers: {others}. "
-            f"Mean over traits of directions made of 1, 2, ... of the wordings: {curves}."
-        )
-    return "\n\n".join(parts)
-
-
-def frozen() -> str:
-    """What frozen.py chose within the pack core-2, and what the choice gave on wordings that were written afterwards."""
-    path = Path(__file__).with_name("frozen.json")
-    if not path.exists():
-        return ""
-    found = json.loads(path.read_text())
-    traits = found["about"]["traits"]
-    head = [f"| block, estimator | {' | '.join(traits)} | mean | .8 or more |", f"| --- |{' ---: |' * (len(traits) + 2)}"]
-
-    def line(name: str, cells: list[str], values: list[float]) -> str:
-        return f"| {name} | {' | '.join(cells)} | {short(sum(values) / len(values))} | {sum(value >= 0.8 for value in values)} |"
-
-    inner = [
-        line(f"{layer}, {kind}", [short(value) for value in values], values)
-        for layer, each in found["inner"].items()
-        for kind, values in each.items()
-    ]
-    parts = [
-        f"""## Directions of the pack core-2
-
-`lab/real/frozen.py`. {found["about"]["base"]["name"]}, {found["wordings"]} wordings a pole in pairs of many forms (`lab/real/pack.py`), {found["about"]["questions"]} questions:
-{2 * found["wordings"] * found["about"]["questions"]} inputs a trait. First within the pack, made and tested as above; by the mean of a row block {found["layer"]} and "{found["estimator"]}" were
-chosen and frozen.""",
-        "\n".join([*head, *inner]),
-    ]
-    if "scored" in found:
-        scored = found["scored"]
-        rows = []
-        for name, each in scored["directions"].items():
-            values = [one["auroc"] for one in each]
-            cells = [f"{short(one['auroc'])} ({short(one['interval'][0])} to {short(one['interval'][1])})" for one in each]
-            rows.append(line(name, cells, values))
-        paired = next(iter(scored["directions"].values()))
-        parts.append(
-            f"""Then on {scored["wordings"]} system prompts a pole that were written after the freeze (`lab/real/frozen-wordings.yaml`), under {scored["about"]["questions"]} questions that the pack does not
-ask, scored once: AUROC within a question over all pairs of a positive and a negative one, 95 % intervals by wordings and questions drawn again.
-Pairs of one form alone, by the frozen choice: {", ".join(f"{trait} {short(one['paired'])}" for trait, one in zip(traits, paired))}."""
-        )
-        parts.append("\n".join([*head, *rows]))
-    return "\n\n".join(parts)
-
-
-def short(value: float) -> str:
-    return f"{value:.2f}".replace("0.", ".", 1)

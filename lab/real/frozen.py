@@ -5,7 +5,7 @@
     node lab/real/states.mjs BASE.gguf LAYER[,LAYER] NEW lab/real/frozen-wordings.yaml
     python -m lab.real.frozen score STATES NEW [NAME=DIRECTIONS]
 
-`choose` writes lab/real/frozen.json and `score` adds what came of it, once: it refuses to score again. Directions of a folder are scored beside it at those
+`choose` writes what it chose for a base into lab/real/frozen.json and `score` adds what came of it, once: neither does so again. Directions of a folder are scored beside it at those
 layers that they were made at.
 """
 
@@ -38,15 +38,24 @@ def poles_at(about: dict, states: np.ndarray, layer: int) -> list[tuple[np.ndarr
     return [(trait[0, :, :, l], trait[1, :, :, l]) for trait in states]
 
 
+def known() -> dict[str, dict]:
+    """By name of the base."""
+    return json.loads(FILE.read_text()) if FILE.exists() else {}
+
+
 def choose(stem: str) -> None:
     about, states = read(stem)
+    name = about["base"]["name"]
+    if name in known():
+        sys.exit(f"{FILE.name} has what was chosen for {name}: it is frozen")
     inner = {}
     for layer in about["layers"]:
         poles = poles_at(about, states, layer)
         inner[layer] = {kind: [round(held_out(made_by(kind, poles, t), *pole, paired=True), 3) for t, pole in enumerate(poles)] for kind in TRIED}
         print(layer, json.dumps({kind: round(float(np.mean(each)), 3) for kind, each in inner[layer].items()}), flush=True)
     layer, kind = max(((layer, kind) for layer in inner for kind in TRIED), key=lambda choice: np.mean(inner[choice[0]][choice[1]]))
-    write_json(FILE, {"about": about, "wordings": states.shape[3], "inner": inner, "layer": layer, "estimator": kind})
+    found = {"about": about, "wordings": states.shape[3], "inner": inner, "layer": layer, "estimator": kind}
+    write_json(FILE, {**known(), name: found})
 
 
 def tested(positive: np.ndarray, negative: np.ndarray, direction: np.ndarray) -> dict:
@@ -60,15 +69,16 @@ def tested(positive: np.ndarray, negative: np.ndarray, direction: np.ndarray) ->
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
     paired = np.diagonal(right, axis1=1, axis2=2).mean()
-    return {"auroc": round(right.mean(), 3), "interval": [round(low, 3), round(high, 3)], "paired": round(paired, 3)}
+    return {"auroc": round(float(right.mean()), 3), "interval": [round(float(low), 3), round(float(high), 3)], "paired": round(float(paired), 3)}
 
 
 def score(stem: str, new: str, folders: list[str]) -> None:
-    found = json.loads(FILE.read_text())
-    if "scored" in found:
-        sys.exit(f"{FILE.name} has been scored: these wordings are known now, and another figure needs others")
-    layer = found["layer"]
     about, states = read(stem)
+    name = about["base"]["name"]
+    found = known()[name]
+    if "scored" in found:
+        sys.exit(f"{name} has been scored: these wordings are known now, and another figure needs others")
+    layer = found["layer"]
     if about != found["about"]:
         sys.exit(f"{FILE.name} was frozen for other states than {stem}")
     new_about, new_states = read(new)
@@ -78,18 +88,18 @@ def score(stem: str, new: str, folders: list[str]) -> None:
         f"{layer}, {kind}": [tested(*pole, made_by(kind, made, t)(*made[t])) for t, pole in enumerate(held)] for kind in kinds
     }
     for named in folders:
-        name, folder = named.split("=", 1)
+        title, folder = named.split("=", 1)
         vectors = load_file(f"{folder}/directions.safetensors")
         for at in new_about["layers"]:
             if f"{at}/{about['traits'][0]}" not in vectors:
                 continue
             poles = zip(about["traits"], poles_at(new_about, new_states, at))
-            scored[f"{at}, {name}"] = [tested(*pole, vectors[f"{at}/{trait}"].astype(np.float64)) for trait, pole in poles]
+            scored[f"{at}, {title}"] = [tested(*pole, vectors[f"{at}/{trait}"].astype(np.float64)) for trait, pole in poles]
     found["scored"] = {"about": new_about, "wordings": new_states.shape[3], "directions": scored}
-    write_json(FILE, found)
-    for name, each in scored.items():
-        values = [one["auroc"] for one in each]
-        print(f"{name}: {values} mean {np.mean(values):.3f}, {sum(value >= 0.8 for value in values)} of .8 or more")
+    write_json(FILE, {**known(), name: found})
+    for title, each in scored.items():
+        values = [float(one["auroc"]) for one in each]
+        print(f"{title}: {values} mean {np.mean(values):.3f}, {sum(value >= 0.8 for value in values)} of .8 or more")
 
 
 def main() -> None:
