@@ -110,7 +110,8 @@ function layOut(run: RunView | undefined, name: string | undefined, parts: Parts
   charts = []
   shown.clear()
   const summary = (data.summary ?? []).map((text) => `<p>${prose(text)}</p>`).join('')
-  const nothing = views.length === 0 ? '<p class="headline none">Nothing is watched yet.</p>' : ''
+  const nothing =
+    views.length === 0 ? '<p class="headline none">Nothing has come from the watch yet.</p>' : ''
   set(
     main,
     `${summary}${nothing}${views.length === 0 ? '' : `<section>${name === undefined ? '<h2>All runs</h2>' : runHeading(name)}${sectionHtml(parts)}</section>`}`,
