@@ -265,8 +265,10 @@ export class RunLook {
 
   /** Final weights that are new or have changed. */
   async #lookAtFinal(look: Look): Promise<void> {
-    if (this.#others.length === 0) return
-    const found = await findFinal(this.path, this.#others, this.facts.like, this.options.adapterName)
+    const found =
+      this.#others.length === 0
+        ? undefined
+        : await findFinal(this.path, this.#others, this.facts.like, this.options.adapterName)
     if (found === undefined) {
       this.#finalStamp = undefined
       return

@@ -125,6 +125,16 @@ describe('what trainers leave', () => {
     expect(story(await watched([run], { stateDir }))).toEqual(['baseline', 'checkpoint final', 'end: idle'])
   })
 
+  it('should say what it waits for when final weights, all that was there, are gone', async () => {
+    await writeAdapter(run, 9)
+    const gone = () =>
+      Promise.all(['adapter_model.safetensors', 'adapter_config.json'].map((name) => rm(join(run, name))))
+    const events = await watched([run], { stateDir }, { 'skipped final': gone })
+    expect(story(events)).toEqual([
+      ...['baseline', 'skipped final', 'waiting: there is no checkpoint yet', 'end: idle'],
+    ])
+  })
+
   it('should skip final weights that are older than the last checkpoint, and take them with --once alone', async () => {
     await writeAdapter(run, 9)
     expect(story(await watched([run], once))).toEqual(['baseline', 'checkpoint final', 'end: once'])
