@@ -7,9 +7,11 @@ import type { Output } from './output.js'
 import { oneLine } from './text.js'
 import { colorVerdict, READ_COLUMN, VERDICT_COLUMNS, verdictCells } from './verdicts.js'
 
-/** Lines come one by one, so the widths are set by the names. */
-function cells(texts: readonly string[], names: readonly string[]): string {
-  return texts.map((text, i) => text.padStart(2 + Math.max(7, names[i]!.length))).join('')
+/** Lines come one by one, so the widths are set by the names and by the longest interval; what is longer still stays apart. */
+export function cells(texts: readonly string[], names: readonly string[]): string {
+  return texts
+    .map((text, i) => `  ${text.padStart(Math.max(names[i] === 'interval' ? 11 : 7, names[i]!.length))}`)
+    .join('')
 }
 
 const FIRST = ['loss']
