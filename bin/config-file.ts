@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, type Option } from 'commander'
 import { parse } from 'yaml'
 import { TraitscopeError } from '../lib/errors.js'
+import { fileError } from '../lib/formats/files/file-errors.js'
 
 export const CONFIG_FILE = 'traitscope.config.yaml'
 
@@ -45,9 +46,10 @@ function neverFromFile(found: Option, path: string): string {
  */
 export function applyConfigFile(command: Command, path = CONFIG_FILE): boolean {
   if (!existsSync(path)) return false
+  const text = textOf(path)
   let config: unknown
   try {
-    config = parse(readFileSync(path, 'utf8'))
+    config = parse(text)
   } catch (error) {
     const [reason] = (error as Error).message.split(/:?\n/) // the rest quotes the file
     throw new TraitscopeError('USAGE', `${path} is not valid YAML: ${reason}`, { cause: error })
@@ -92,6 +94,14 @@ export function applyConfigFile(command: Command, path = CONFIG_FILE): boolean {
     if (isMapping(section)) apply(sub, section, true)
   }
   return true
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    throw fileError(error, path)
+  }
 }
 
 /** A YAML value as the flag would have given it: lists are the comma form, switches are true or false. */

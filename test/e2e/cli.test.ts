@@ -87,6 +87,12 @@ describe('where option values come from', () => {
     expect(layers(found)).toEqual([1])
   })
 
+  it('should say why a config file cannot be read', async () => {
+    mkdirSync(join(work.folder, 'folder', 'traitscope.config.yaml'), { recursive: true })
+    const { code, stderr } = await extract('folder', {})
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/EISDIR.*\[FILE_ACCESS\]/) })
+  })
+
   it('should take options from the config file, for all commands or for one', async () => {
     const config = `${model}layer: 3\nextract:\n  layer: [1, 2]\n`
     const file = await extract('file', { config })
