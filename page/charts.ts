@@ -229,10 +229,13 @@ function drawMarks(plot: uPlot, marks: ChartData['marks'], selected: number | nu
   if ((plot.scales.y?.min ?? 0) < 0) across(0, ink('quiet'), [])
   ctx.font = `${11 * ratio}px system-ui, sans-serif`
   ctx.textAlign = 'right'
-  for (const { label, value } of marks) {
+  // From below: where two lie close, the upper one's words go above the lower one's.
+  let words = Number.POSITIVE_INFINITY
+  for (const { label, value } of [...marks].sort((a, b) => a.value - b.value)) {
     const y = across(value, ink('mark'), [5, 4])
+    words = Math.min(y - 5 * ratio, words - 13 * ratio)
     ctx.fillStyle = ink('mark')
-    ctx.fillText(label, bbox.left + bbox.width - 4 * ratio, y - 5 * ratio)
+    ctx.fillText(label, bbox.left + bbox.width - 4 * ratio, words)
   }
   if (selected !== null) {
     const x = Math.round(plot.valToPos(selected, 'x', true))
