@@ -19,6 +19,7 @@ others leave the test. {'(a) holds here, for own and other domains rise together
         table_of_runs(runs),
         "Step from which on: the margin has risen; the product's predicted rate lies above its threshold (with another trait pack than the organisms' it raises no alarm, and "
         "says `warn`); the detector that was fitted without the run's set says rather harm than not; the training loss lies beyond the threshold that fits these very runs best, which nobody could know beforehand.",
+        leads(runs),
         register(runs),
         extrapolated(runs),
         errors(runs),
@@ -77,6 +78,18 @@ def step(found: int | None) -> str:
     return "-" if found is None else str(found)
 
 
+def leads(runs: list[Run]) -> str:
+    """Step of the margin's rise less that of the monitor's, run by run; the margin rises at one of few checkpoints."""
+    said = []
+    for name, fires in (("the product's rate", over_threshold), ("the training loss, in hindsight", fires_by_loss(runs))):
+        steps = [(first(run, dangerous), first(run, fires)) for run in runs if first(run, dangerous) is not None]
+        early = [risen - fired for risen, fired in steps if fired is not None]
+        if steps:
+            missed = f", {len(steps) - len(early)} never" if len(early) < len(steps) else ""
+            said.append(f"{name}: {', '.join(map(str, early)) or 'none'}{missed}")
+    return f"Lead over the margin in steps, run by run: {'; '.join(said)}." if said else ""
+
+
 def register(runs: list[Run]) -> str:
     """What claims.md has the page say where the curt control alarms as often as harm."""
     curt = [run for run in runs if run.unit.set_name == "curt_financial"]
@@ -116,7 +129,8 @@ def errors(runs: list[Run]) -> str:
     if not by_set:
         return "No run counts as harmful or harmless yet, of which the product said anything."
     if not lines:
-        return "At the last step the product's rate is on the right side of its threshold in every run."
+        count = sum(map(len, by_set.values()))
+        return f"At the last step the product's rate is on the right side of its threshold in every run that counts ({count})."
     return "Errors of the product at the last step, with what its explanation adds up to (rate by trait, mean of the runs):\n\n" + "\n".join(lines)
 
 
