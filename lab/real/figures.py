@@ -17,7 +17,7 @@ README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- python -m lab.real figures -->\n", "<!-- -->\n"
 NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
 # What was thought of at first and is no unit of the plan.
-NEVER_BEGUN = "answers of the fine-tuned models, read by a judge or a person; Gemma; a hotter recipe; diluted and triggered sets; amplified adapters; a GPU's worth of seeds"
+NEVER_BEGUN = "answers of the fine-tuned models, read by a judge or a person; Gemma; a hotter recipe; diluted and triggered sets; amplified adapters"
 
 
 def write_page() -> None:
@@ -76,7 +76,11 @@ def counted(done: dict[str, list[Run]]) -> str:
                 missing[unit.set_name] = missing.get(unit.set_name, 0) + 1
         without = ", ".join(f"{count} x {name}" for name, count in missing.items())
         said.append(f"{NAMES[base]}: {len(found)} of {len(planned)} planned runs" + (f" (not run: {without})" if without else ""))
-    return f"{'; '.join(said)}."
+    parts = [part for found in done.values() for part in (*decide.spread(found), *decide.orders(found), decide.follows(found))]
+    decided = [part for part in parts if not part.missing]
+    held = sum(part.holds for part in decided)
+    claims = f"of the {len(parts)} parts of the claims {len(decided)} are decided, and {held} hold" if decided else "no claim is decided"
+    return f"{'; '.join(said)}; {claims}."
 
 
 def method() -> str:
