@@ -278,8 +278,11 @@ describe('an interrupted command', () => {
       const { code, stdout, stderr } = await work.run(args, {
         cwd,
         onStart: (child) => {
+          let isTold = false
           child.stderr!.on('data', (chunk) => {
-            if (String(chunk).includes('measuring')) setTimeout(() => child.kill(signal), 100)
+            if (isTold || !String(chunk).includes('measuring')) return
+            isTold = true
+            child.kill(signal)
           })
         },
       })
