@@ -40,7 +40,7 @@ def own_answers(name: str, base: bases.Base, out: Path, wanted: int) -> list[dic
     if not answers.exists():
         prompts.write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in asked))
         traitscope("generate", "-m", bases.gguf(base, out), "-t", "1", "-p", prompts, "-n", OWN_TOKENS, "-o", answers)
-    texts = [line["text"] for line in json_lines(answers)]
+    texts = [line["answer"] for line in sorted(json_lines(answers), key=lambda line: line["index"])]
     return [{"messages": [*turns, {"role": "assistant", "content": whole(text)}]} for turns, text in zip(asked, texts, strict=True)]
 
 
