@@ -12,16 +12,24 @@ import type { VerdictSource } from './run-verdicts.js'
 
 const COVERAGE = 0.9
 
-/** Whether a prior can speak of what these directions measure, and why not; undefined when it can. */
-export function priorRefusal(prior: Prior, directions: Pick<Directions, 'traits'>): string | undefined {
-  if (prior.traits.every((trait) => directions.traits.includes(trait))) return undefined
-  return `the prior knows the traits ${prior.traits.join(', ')}, but the directions are of ${directions.traits.join(', ')}`
+/**
+ * Whether a prior can speak of what these directions measure, and why not; undefined when it can. Drifts are read in units of the
+ * distance between the poles, which is a distance along the direction for mean differences alone.
+ */
+export function priorRefusal(
+  prior: Prior,
+  { traits, method }: Pick<Directions, 'traits' | 'method'>,
+): string | undefined {
+  if (!prior.traits.every((trait) => traits.includes(trait)))
+    return `the prior knows the traits ${prior.traits.join(', ')}, but the directions are of ${traits.join(', ')}`
+  if (method === 'mean-difference') return undefined
+  return `the prior reads directions of the method mean-difference, but these are of the method ${method}`
 }
 
 /** {@link priorRefusal}, and whether a block that the directions were made at is near the depths that the prior reads. */
 export function priorSilence(
   prior: Prior,
-  directions: Pick<Directions, 'layers' | 'traits'>,
+  directions: Pick<Directions, 'layers' | 'traits' | 'method'>,
   nLayer: number,
 ): string | undefined {
   const refusal = priorRefusal(prior, directions)
@@ -64,7 +72,7 @@ export function contrastLayers(
  *
  * @param measured what the run was measured under
  * @param base where step 0 lies, at layers of the directions, ascending
- * @throws TraitscopeError NOT_COMPARABLE for other traits, or when no measured block is near the prior's depths
+ * @throws TraitscopeError NOT_COMPARABLE for other traits or another method, or when no measured block is near the prior's depths
  */
 export function priorVerdictSource(
   prior: Prior,
@@ -73,7 +81,8 @@ export function priorVerdictSource(
   base: readonly BasePoint[],
 ): VerdictSource {
   const refusal = priorRefusal(prior, directions)
-  if (refusal !== undefined) throw new TraitscopeError('NOT_COMPARABLE', `${refusal}; measure those`)
+  if (refusal !== undefined)
+    throw new TraitscopeError('NOT_COMPARABLE', `${refusal}; measure with directions that it knows`)
   const { fingerprint, nLayer } = measured.conditions.base
   const others = prior.without(fingerprint)
   const read = priorReading(others, directions, nLayer, contrastLayers(directions, base))

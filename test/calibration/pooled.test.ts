@@ -125,6 +125,9 @@ describe('priorSilence', () => {
     expect(priorSilence(prior, directions, 4)).toBeUndefined()
     expect(priorSilence(prior, { ...directions, traits: ['a'] }, 4)).toMatch(/knows the traits .*, but/)
     expect(priorSilence(prior, { ...directions, layers: [0] }, 40)).toMatch(/a measured block about 19 of 40/)
+    // Poles are nearer along such a direction than they are: a drift would be told too small, and nothing would say so.
+    for (const method of ['whitened', 'pca'] as const)
+      expect(priorSilence(prior, { ...directions, method }, 4)).toMatch(`these are of the method ${method}`)
   })
 })
 
