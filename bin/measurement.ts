@@ -4,6 +4,7 @@ import type { OrdinaryRuns } from '../lib/detector/conditional.js'
 import type { Prior } from '../lib/detector/prior.js'
 import { priorSilence } from '../lib/detector/prior-detector.js'
 import type { Directions } from '../lib/directions/directions.js'
+import { TraitscopeError } from '../lib/errors.js'
 import { describeSource } from '../lib/labels/label-source.js'
 import type { Model } from '../lib/model/model.js'
 import type { MeasurementOptions } from '../lib/trajectory/prepare-measurement.js'
@@ -82,7 +83,7 @@ export async function measurementFromFlags(
   }
 }
 
-/** A prior that nobody asked for gives way, in words, where it cannot speak; one that was asked for says so as an error later. */
+/** A prior that nobody asked for gives way, in words, where it cannot speak; one that was asked for refuses before the work. */
 function speaking(
   prior: Prior | undefined,
   flags: MeasurementFlags,
@@ -90,8 +91,9 @@ function speaking(
   model: Model,
   output: Output,
 ): Prior | undefined {
-  const silence = prior && flags.prior !== true && priorSilence(prior, directions, model.info.nLayer)
+  const silence = prior && priorSilence(prior, directions, model.info.nLayer)
   if (!silence) return prior
+  if (flags.prior === true) throw new TraitscopeError('NOT_COMPARABLE', silence)
   output.note(`no verdicts without a bundle: ${silence}`)
   return undefined
 }

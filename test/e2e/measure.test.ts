@@ -101,6 +101,15 @@ describe('traitscope directions', () => {
     expect(probeAccuracy.sycophancy).toBeLessThanOrEqual(1)
   })
 
+  it('should refuse a prior that cannot read the directions before anything is measured', async () => {
+    const out = work.path('unread')
+    const args = ['-d', work.path('pca'), '--prior', TINY_RUN, '-o', out]
+    const { code, stderr } = await work.run(['measure', ...MODEL_AND_PACK, ...args])
+    expect([code, stderr]).toEqual([4, expect.stringMatching(/the prior knows the traits .*NOT_COMPARABLE/s)])
+    expect(stderr).not.toMatch('measuring')
+    expect(existsSync(out)).toBe(false)
+  })
+
   it('should read where the prior does when no layer is named, so that `calibrate --prior` takes the directions', async () => {
     const args = ['--trait-set', 'honesty', '--no-probes', '-o', work.path('unnamed'), '--json']
     const { stdout } = await work.succeed(['directions', ...MODEL_AND_PACK, ...args])
