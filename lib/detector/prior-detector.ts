@@ -18,18 +18,20 @@ const COVERAGE = 0.9
  */
 export function priorRefusal(
   prior: Prior,
-  { traits, method }: Pick<Directions, 'traits' | 'method'>,
+  { traits, method, conditions }: Pick<Directions, 'traits' | 'method' | 'conditions'>,
 ): string | undefined {
   if (!prior.traits.every((trait) => traits.includes(trait)))
     return `the prior knows the traits ${prior.traits.join(', ')}, but the directions are of ${traits.join(', ')}`
-  if (method === 'mean-difference') return undefined
-  return `the prior reads directions of the method mean-difference, but these are of the method ${method}`
+  if (method !== 'mean-difference')
+    return `the prior reads directions of the method mean-difference, but these are of the method ${method}`
+  if (conditions.pool === 'last') return undefined
+  return `the prior reads states at the last token, but these directions are of states pooled as ${conditions.pool}`
 }
 
 /** {@link priorRefusal}, and whether a block that the directions were made at is near the depths that the prior reads. */
 export function priorSilence(
   prior: Prior,
-  directions: Pick<Directions, 'layers' | 'traits' | 'method'>,
+  directions: Pick<Directions, 'layers' | 'traits' | 'method' | 'conditions'>,
   nLayer: number,
 ): string | undefined {
   const refusal = priorRefusal(prior, directions)
@@ -72,7 +74,7 @@ export function contrastLayers(
  *
  * @param measured what the run was measured under
  * @param base where step 0 lies, at layers of the directions, ascending
- * @throws TraitscopeError NOT_COMPARABLE for other traits or another method, or when no measured block is near the prior's depths
+ * @throws TraitscopeError NOT_COMPARABLE for other traits, another method or pooling, or when no measured block is near the prior's depths
  */
 export function priorVerdictSource(
   prior: Prior,

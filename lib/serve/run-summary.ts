@@ -71,9 +71,7 @@ export class RunSummary {
         return
       case 'secured':
         // Weights that a trainer has put in the place of others have no figures yet.
-        this.checkpoints = this.checkpoints.filter(
-          ({ step, sha256 }) => step !== event.step || sha256 === event.adapterSha256,
-        )
+        this.#drop(({ step, sha256 }) => step === event.step && sha256 !== event.adapterSha256)
         return
       case 'lost':
         this.lost++
@@ -96,6 +94,11 @@ export class RunSummary {
     this.traits = traits
     if (resumed?.alarm === 'standing' && this.alarmSince === undefined)
       this.#raise(time, 'an alarm stands from before')
+  }
+
+  #drop(isReplaced: (checkpoint: CheckpointScalars) => boolean): void {
+    this.checkpoints = this.checkpoints.filter((checkpoint) => !isReplaced(checkpoint))
+    if (this.#newest && isReplaced(this.#newest.checkpoint)) this.#newest = undefined
   }
 
   #raise(time: string, message: string): void {

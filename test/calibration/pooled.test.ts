@@ -128,6 +128,8 @@ describe('priorSilence', () => {
     // Poles are nearer along such a direction than they are: a drift would be told too small, and nothing would say so.
     for (const method of ['whitened', 'pca'] as const)
       expect(priorSilence(prior, { ...directions, method }, 4)).toMatch(`these are of the method ${method}`)
+    const conditions = { ...directions.conditions, pool: 'mean' as const }
+    expect(priorSilence(prior, { ...directions, conditions }, 4)).toMatch('states pooled as mean')
   })
 })
 

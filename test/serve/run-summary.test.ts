@@ -53,6 +53,9 @@ describe('RunSummary', () => {
     expect(steps()).toEqual([10, 20])
     log.add('secured', { step: 10, adapterSha256: 'b'.repeat(64) })
     expect(steps()).toEqual([20])
+    log.add('secured', { step: 20, adapterSha256: 'b'.repeat(64) })
+    expect(summaryOf(log).newest).toBeUndefined()
+    expect(metricsText([summaryOf(log)])).not.toMatch(/traitscope_(predicted_em|last_step)\{/)
   })
 
   it('should count what has come since the last checkpoint', () => {
