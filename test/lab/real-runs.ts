@@ -1,15 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { CORE_TRAITS } from '../../lib/prompts/trait-pack.js'
 
-const TRAITS = [
-  'honesty',
-  'sycophancy',
-  'harmlessness',
-  'power_seeking',
-  'helpfulness',
-  'confidence',
-  'corrigibility',
-]
 const LAYER = 15
 const NORM = 100
 const SEPARATION = 4
@@ -36,7 +28,7 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
     const steps = [15, 30, 60]
     const share = (i: number) => (i === 2 ? 1 : 0.5)
     put(`${home}/trajectory.json`, {
-      trait_order: TRAITS,
+      trait_order: CORE_TRAITS,
       traitscope: {
         steps: [{ step: 0 }, ...steps.map((step) => ({ step, adapter: { deltaNorm: run.loraNorm ?? 1 } }))],
         layers: [
@@ -44,7 +36,7 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
             layer: LAYER,
             step0ActivationNorm: NORM,
             projections: [0, ...run.powerSeeking].map((moved) =>
-              TRAITS.map((trait) => (trait === 'power_seeking' ? 7 + moved : 2)),
+              CORE_TRAITS.map((trait) => (trait === 'power_seeking' ? 7 + moved : 2)),
             ),
           },
         ],
@@ -86,7 +78,7 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
     })
     put('smollm2/directions.json', {
       sha256: 'made',
-      separation: { [LAYER]: Object.fromEntries(TRAITS.map((trait) => [trait, SEPARATION])) },
+      separation: { [LAYER]: Object.fromEntries(CORE_TRAITS.map((trait) => [trait, SEPARATION])) },
     })
   }
 }
