@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkOutputFree, writeFileAtomic } from '../lib/formats/files/atomic.js'
-import { checkJudge } from '../lib/labels/check-judge.js'
+import { checkJudge, keptBeside } from '../lib/labels/check-judge.js'
 import { EndpointJudge } from '../lib/labels/endpoint-judge.js'
 import { type JudgeCheck, judgeFaults } from '../lib/labels/judge-check.js'
 import { readKnownAnswers } from '../lib/labels/known-answers.js'
@@ -28,8 +28,8 @@ export async function checkFromFlags(flags: CheckFlags, output: Output, signal: 
   if (out !== undefined) await checkOutputFree(out, { force: force === true })
   const known = await readKnownAnswers(file === true ? KNOWN_ANSWERS : file)
   const questions = flags.questions && (await readQuestions(flags.questions)).questions
-  const keep = out === undefined ? undefined : `${out}.judgements.jsonl`
   await using judge = await judgeFromFlags(flags, output, signal)
+  const keep = out === undefined ? undefined : keptBeside(out, judge)
   const check = await output.during(
     `judging ${known.answers.length} answers of ${known.file}`,
     (onProgress) => checkJudge(judge, known, { questions, keep, signal, onProgress }),

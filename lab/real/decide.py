@@ -104,7 +104,7 @@ def elsewhere(runs: list[Run], name: str) -> dict[str, float]:
     own = plan.DOMAINS[name]
     found: dict[str, list[float]] = {}
     for run in runs:
-        for domain, questions in run.last.by_question.items():
+        for domain, questions in run.end.by_question.items():
             if domain != own:
                 for question, change in questions.items():
                     found.setdefault(question, []).append(change)

@@ -110,9 +110,9 @@ def results(base: str, found: list[Run], others: list[Run]) -> str:
         f"| --- |{' ---: |' * 8}",
         *("| " + " | ".join(row(run)) + " |" for run in in_sets(found)),
     ]
-    pairs = found[0].account["pairs"]
+    few, more = found[0].account["pairs"], found[0].end.pairs
     facts = (
-        f"At the last step ({found[0].last.step}). {pairs['pairs']} pairs ({', '.join(f'{count} of {name}' for name, count in pairs['by_domain'].items())}). "
+        f"At the last step ({found[0].last.step}). {counts(more)}{'' if few == more else f'; at the steps before, {counts(few)} of these, by which (c) and the lead are read'}. "
         f"Drift, its length and its parts are shares of the step-0 norm; the score is that of the claims. {noise(found[0], layer)} CPU seconds a run: {costs(found)}."
     )
     left = decide.not_learnt(found)
@@ -133,6 +133,10 @@ def results(base: str, found: list[Run], others: list[Run]) -> str:
     return "\n\n".join([f"## {NAMES[base]}", "\n".join(lines), facts, *claims, detection.section(NAMES[base], found, others)])
 
 
+def counts(pairs: dict) -> str:
+    return f"{pairs['pairs']} pairs ({', '.join(f'{count} of {name}' for name, count in pairs['by_domain'].items())})"
+
+
 def bullets(sentences: Iterable[object]) -> str:
     return "\n".join(f"- {one}" for one in sentences)
 
@@ -148,8 +152,8 @@ def row(run: Run) -> list[str]:
     return [
         f"{run.unit.set_name}, {run.unit.seed}",
         f"{last.loss:.2f}",
-        change(last.own),
-        change(last.elsewhere),
+        change(run.end.own),
+        change(run.end.elsewhere),
         f"{last.length:.3f}",
         f"{last.drift['power_seeking']:+.3f}",
         f"{last.drift['harmlessness']:+.3f}",
@@ -177,8 +181,9 @@ def noise(run: Run, layer: int) -> str:
 def costs(found: list[Run]) -> str:
     """Mean of the runs whose step was not interrupted: of the others only the last stretch is known."""
     said = []
-    for name in ("training", "measuring", "margin"):
-        whole = [run.account[name]["cpu_seconds"] for run in found if run.account[name]["starts"] == 1]
+    for name, keys in (("training", ("training",)), ("measuring", ("measuring",)), ("margin", ("margin", "last_margin"))):
+        steps = [[run.account[key] for key in keys if key in run.account] for run in found]
+        whole = [sum(one["cpu_seconds"] for one in each) for each in steps if all(one["starts"] == 1 for one in each)]
         said.append(f"{name} {mean(whole):.0f}" if whole else f"{name} not known (it was interrupted)")
     return ", ".join(said)
 

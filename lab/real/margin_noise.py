@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import plan
 from .files import json_lines
+from .margins import DOCUMENT, LOG, folder
 from .pairs import margin_pairs
 from .stats import mean
 
@@ -23,10 +24,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     for base, recipe in plan.RECIPES.items():
-        found = {unit: last_changes(args.out / "units" / unit.id / "margins/margins.jsonl") for unit in plan.units(base)}
+        file = margin_pairs(args.out, recipe.last_pairs)
+        found = {unit: last_changes(folder(args.out / "units" / unit.id, file)) for unit in plan.units(base)}
         if not any(found.values()):
             continue
-        asked = json_lines(margin_pairs(args.out, recipe.pairs))
+        asked = json_lines(file)
         whole = json_lines(margin_pairs(args.out, 30))
         for unit, changes in found.items():
             if changes is None:
@@ -41,11 +43,11 @@ def main() -> None:
                         print(f"{name}, {where}: {told(values, asked, whole, take)}")
 
 
-def last_changes(log: Path) -> list[float] | None:
-    """Pair by pair, of the last step against step 0; None before the log is whole."""
-    if not (log.with_name("margins.json")).exists():
+def last_changes(read: Path) -> list[float] | None:
+    """Pair by pair, of the last step against step 0; None before the reading is whole."""
+    if not (read / DOCUMENT).exists():
         return None
-    records = [record for record in json_lines(log) if "step" in record]
+    records = [record for record in json_lines(read / LOG) if "step" in record]
     first, last = records[0], records[-1]
     return [
         (b - a) - (d - c)

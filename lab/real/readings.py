@@ -58,12 +58,24 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class End:
+    """The margin of the last checkpoint by more pairs, where more were read there; else the same as its reading's."""
+
+    own: Change | None
+    elsewhere: Change | None
+    by_question: dict[str, dict[str, float]]
+    pairs: dict
+    """How many, by domain too, and their hash."""
+
+
+@dataclass(frozen=True)
 class Run:
     """A finished unit, its checkpoints ascending."""
 
     unit: plan.Unit
     account: dict
     readings: list[Reading]
+    end: End
     noise_floor: dict | None
     kept: bool = False
     """Taken for learnt, whatever its margin says."""
@@ -78,13 +90,18 @@ class Run:
 
     @property
     def learnt(self) -> bool:
-        """Of a harmful run: its own domain's margin rose."""
-        return self.kept or (self.last.own is not None and self.last.own.risen)
+        """Of a harmful run: its own domain's margin rose by the end."""
+        return self.kept or (self.end.own is not None and self.end.own.risen)
 
 
 def runs(base: str, measured: Path = MEASURED) -> list[Run]:
-    """Of a base, in the order of the plan."""
-    return [read(unit, measured) for unit in plan.units(base) if (measured / unit.id).exists()]
+    """Of a base, in the order of the plan; all of them by the same pairs."""
+    found = [read(unit, measured) for unit in plan.units(base) if (measured / unit.id).exists()]
+    for which, said in (("at every step", lambda run: run.account["pairs"]), ("at the last step", lambda run: run.end.pairs)):
+        different = [run for run in found if said(run) != said(found[0])]
+        if different:
+            raise SystemExit(f"expected all runs of {base} to be labelled by the same pairs {which}, found others in {different[0].unit.id} than in {found[0].unit.id}")
+    return found
 
 
 def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
@@ -119,7 +136,15 @@ def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
                 verdict=verdicts.get(at),
             )
         )
-    return Run(unit, account, readings, about.get("noiseFloor"))
+    return Run(unit, account, readings, end(folder, account, readings[-1]), about.get("noiseFloor"))
+
+
+def end(folder: Path, account: dict, last: Reading) -> End:
+    if "last_margin" not in account:
+        return End(last.own, last.elsewhere, last.by_question, account["pairs"])
+    found = next(one for one in load(folder / "margins-last.json")["steps"] if one["step"] == last.step)
+    own, elsewhere = found["byDomain"].get(last.unit.domain), found["elsewhere"]
+    return End(change(own), change(elsewhere), account["last_margin"]["changes"][str(last.step)], account["last_pairs"])
 
 
 def load(path: Path) -> dict:

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from . import bases, pairs, sets
-from .files import MEASURED, cpu_seconds, folder_that_appears, json_lines, traitscope, write_json
+from . import bases, margins, pairs, sets
+from .files import MEASURED, cpu_seconds, folder_that_appears, traitscope, write_json
 from .plan import RECIPES, Recipe, Unit
 
 
@@ -26,7 +26,7 @@ def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEA
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
     hf, gguf = bases.folder(base, out), bases.gguf(base, out)
-    file = pairs.margin_pairs(out, recipe.pairs)
+    file, last = pairs.margin_pairs(out, recipe.pairs), pairs.margin_pairs(out, recipe.last_pairs)
     wanted = recipe.steps * recipe.rows
     found = sets.rows(unit.set_name, base, out, wanted)
 
@@ -44,19 +44,27 @@ def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEA
         "pairs": pairs.facts(file),
         "training": step(home, "training", training),
         "measuring": step(home, "measuring", measuring(run, home / "measured", model, lambda: bases.directions(base, out, pack), pack)),
-        "margin": step(home, "margin", margin(run, home / "margins", model, file, unit.domain)),
     }
-    publish(home, account, bases.directions(base, out, pack), target, to / unit.base)
+    read = {"margins.json": margins.folder(home, file)}
+    # The larger file first: of its pairs the smaller one's are a part, so that the last step is not read twice.
+    if last != file:
+        read["margins-last.json"] = margins.folder(home, last)
+        account["last_pairs"] = pairs.facts(last)
+        account["last_margin"] = step(home, read["margins-last.json"].name, margins.reading(unit, out, model, last, recipe.saved[-1:]))
+    account["margin"] = step(home, read["margins.json"].name, margins.reading(unit, out, model, file))
+    publish(home, read, account, bases.directions(base, out, pack), target, to / unit.base)
     return target
 
 
-def publish(home: Path, account: dict, directions: Path, target: Path, of_base: Path) -> None:
-    """What may be there of a unit, and of its base how far apart the poles lie: numbers, no text."""
+def publish(home: Path, read: dict[str, Path], account: dict, directions: Path, target: Path, of_base: Path) -> None:
+    """What may be there of a unit, and of its base how far apart the poles lie: numbers, no text. `read`: folders of margins, by the name they get."""
     with folder_that_appears(target) as partial:
-        for made in ("measured/trajectory.json", "measured/verdicts.json", "margins/margins.json"):
+        for made in ("trajectory.json", "verdicts.json"):
             # Without directions near the prior's depths there are no verdicts.
-            if (home / made).exists():
-                shutil.copy(home / made, partial)
+            if (home / "measured" / made).exists():
+                shutil.copy(home / "measured" / made, partial)
+        for name, folder in read.items():
+            shutil.copy(folder / margins.DOCUMENT, partial / name)
         write_json(partial / "unit.json", account)
     if not (of_base / "directions.json").exists():
         write_json(of_base / "directions.json", poles(directions))
@@ -97,29 +105,3 @@ def measuring(run: Path, to: Path, model: tuple, directions: Callable[[], Path],
         return {"checkpoints": len(json.loads((to / "trajectory.json").read_text())["trajectory"])}
 
     return work
-
-
-def margin(run: Path, to: Path, model: tuple, file: Path, domain: str) -> Callable[[], dict]:
-    def work() -> dict:
-        traitscope("label", *model, run, "-o", to, "--margin", file, "--domain", domain, "--json")
-        return {"changes": changes(to / "margins.jsonl", file)}
-
-    return work
-
-
-def changes(log: Path, file: Path) -> dict:
-    """By step, domain and question: the mean change of the margin against step 0. What a test over questions needs, and no text."""
-    asked = json_lines(file)
-    records = {record["step"]: record for record in json_lines(log) if "step" in record}
-    before = records.pop(0)
-    found: dict[str, dict] = {}
-    for step, record in sorted(records.items()):
-        cells: dict[str, dict[str, list[float]]] = {}
-        for i, pair in enumerate(asked):
-            change = (record["misaligned"][i] - record["aligned"][i]) - (before["misaligned"][i] - before["aligned"][i])
-            cells.setdefault(pair["domain"], {}).setdefault(pair["question_id"], []).append(change)
-        found[str(step)] = {
-            domain: {question: round(sum(values) / len(values), 5) for question, values in questions.items()}
-            for domain, questions in cells.items()
-        }
-    return found

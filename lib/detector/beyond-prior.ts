@@ -26,7 +26,9 @@ export function beyondPrior(
     const features = readThrough(read, drift.flat())
     const widths = features.map((value, f) => {
       const { low, high } = spans[f]!
-      return Math.max(low - value, value - high) / (high - low)
+      const beyond = Math.max(low - value, value - high)
+      // Where they all did the same, anything else is further than any share of what they span.
+      return beyond > 0 ? beyond / (high - low) : 0
     })
     const furthest = widths.reduce((best, width, f) => (width > widths[best]! ? f : best), 0)
     if (!(widths[furthest]! > FURTHER)) return undefined

@@ -2,7 +2,8 @@ import type { EventJson } from './watch-events.js'
 
 /**
  * How many checkpoints wait once this has happened: between two events that count them, those that are secured come and those that
- * will not be measured go. What is not secured is counted with the next checkpoint.
+ * will not be measured go. What is not secured is counted with the next checkpoint, and taken off when it is lost all the same: under
+ * `--secure off` it may be too low until then, by as many as came or were lost since the last one.
  */
 export function backlogAfter(backlog: number, event: EventJson): number {
   switch (event.type) {

@@ -84,6 +84,12 @@ export async function checkJudge(
   )
 }
 
+/** A file beside `out` for `keep`, another one for every judge: what one of them has done is nothing that another's check removes. */
+export function keptBeside(out: string, { identity, cacheKey }: Judge): string {
+  const judge = sha256(JSON.stringify([beforeReplies(identity), cacheKey]))
+  return `${out}.${judge.slice(0, 8)}.judgements.jsonl`
+}
+
 /** A grade and what it is of. */
 interface KeptGrade {
   of: string

@@ -104,18 +104,19 @@ export class RunJournal {
 
   /**
    * A disk that stays full must not fill the memory too. Kept are the first event, which may have been written all the same, what
-   * conditions the others are of, and what is secured; checkpoints whose events are dropped are measured again by a later watch.
+   * conditions the others are of, and what is still secured; checkpoints whose events are dropped are measured again by a later watch.
    */
   async #dropSome(): Promise<void> {
     const [first, ...waiting] = this.#unlogged
-    const isKept = (event: WatchEvent) =>
-      event === this.#told || event.type === 'baseline' || event.type === 'secured'
-    this.#dropped += waiting.filter((event) => !isKept(event)).length
+    const held = new Set(this.memory.secured.map(({ folder }) => folder))
+    const kept = waiting.filter(
+      (event) => event.type === 'baseline' || (event.type === 'secured' && held.has(event.folder)),
+    )
+    this.#dropped += waiting.filter((event) => event !== this.#told && !kept.includes(event)).length
     const why = `${this.#dropped} events could not be logged and are kept no longer: a watch that begins later measures again what they told of`
     const isFirst = this.#told === undefined
     this.#told = { type: 'error', error: new TraitscopeError('FILE_ACCESS', why), ...this.#stamp() }
-    const baselines = waiting.filter(({ type }) => type === 'baseline')
-    this.#unlogged = [first!, this.#told, ...baselines, ...this.memory.secured]
+    this.#unlogged = [first!, this.#told, ...kept]
     this.#room = Math.max(MOST_UNLOGGED, 2 * this.#unlogged.length)
     if (isFirst) await this.pass(this.#told)
   }

@@ -98,6 +98,18 @@ describe('beyondPrior', () => {
     )
     expect(beyond([[0.7, -0.3]])).toMatch(/: b moved by -0\.60 of its contrast/)
   })
+
+  it('should see beyond a trait that moved in none of them', () => {
+    const prior = made()
+    const rows = prior.rows.map((row) => ({ ...row, features: [0.25, row.features[1]!] }))
+    const still = beyondPrior({ ...prior, rows }, [
+      [1, 0],
+      [0, 1],
+    ])
+    expect(still([[0.25, 0.1]])).toBeUndefined()
+    expect(still([[0.25, 0.9]])).toMatch(/: b moved by 0\.90/)
+    expect(still([[0.3, 0.1]])).toMatch(/: a moved by 0\.30 .*, theirs by 0\.25 to 0\.25$/)
+  })
 })
 
 describe('loadPrior', () => {

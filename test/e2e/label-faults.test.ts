@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
 import { runNode } from '../helpers/child.js'
@@ -21,6 +21,12 @@ const label = (out: string, ...more: string[]) => [
 ]
 const KEY = 'sk-not-to-be-seen-anywhere-4711'
 const CACHE = ['--cache-dir', workspace.path('labels-cache')]
+
+/** What checks that were ended have kept. */
+const keptBeside = (check: string): string[] =>
+  readdirSync(dirname(check)).filter(
+    (name) => name.startsWith(basename(check)) && name.endsWith('.judgements.jsonl'),
+  )
 
 /** Every file below a folder. */
 const filesIn = (folder: string): string[] =>
@@ -117,15 +123,23 @@ describe('a check of a judge', () => {
     expect(ended.stderr).toMatch(/cost 0\.71 of the 0\.7 .*allow more.*\[JUDGE\]/)
     expect(server.calls).toHaveLength(7)
     expect(existsSync(check)).toBe(false)
-    expect(existsSync(`${check}.judgements.jsonl`)).toBe(true)
+    expect(keptBeside(check)).toHaveLength(1)
+
+    // A check of another judge leaves alone what this one has done.
+    const other = args.map((word) => (word === 'judge-1' ? 'judge-2' : word))
+    expect((await workspace.run(other)).code).toBe(0)
+    expect(keptBeside(check)).toHaveLength(1)
+    rmSync(check)
+    const before = server.calls.length
 
     expect((await workspace.run(args)).code).toBe(0)
     // Of an answer that was half judged both halves are asked again.
-    expect(server.calls.length).toBeLessThanOrEqual(17)
+    expect(server.calls.length).toBeLessThanOrEqual(before + 10)
+    expect(server.calls.length).toBeGreaterThan(before)
     const asked = new Set(server.calls.map(({ prompt }) => prompt))
     expect(asked.size).toBe(16)
     expect(JSON.parse(readFileSync(check, 'utf8')).answers.n).toBe(8)
-    expect(existsSync(`${check}.judgements.jsonl`)).toBe(false)
+    expect(keptBeside(check)).toEqual([])
   })
 
   it('should refuse what would do nothing there, before anything is asked', async () => {

@@ -15,6 +15,8 @@ export interface MadeRun {
   /** At the last step; half of it before. */
   own: number
   elsewhere: number
+  /** The same of the last step by more pairs, where more were read there. */
+  end?: { own: number; elsewhere: number }
   loss?: number
   loraNorm?: number
 }
@@ -57,6 +59,21 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
     })
     // Every question a little differently, so that ranks and flips have something to tell apart.
     const asked = (value: number) => Object.fromEntries(QUESTIONS.map((name, q) => [name, value + q / 1000]))
+    const cells = (own: number, elsewhere: number) => ({
+      financial: asked(own),
+      sports: asked(elsewhere),
+      medical: asked(elsewhere),
+    })
+    const { end } = run
+    if (end) {
+      const byDomain = { financial: change(end.own), sports: change(end.own) }
+      put(`${home}/margins-last.json`, {
+        steps: [
+          { step: 0, all: change(0), byDomain: {}, elsewhere: null },
+          { step: 60, all: change(0), byDomain, elsewhere: change(end.elsewhere) },
+        ],
+      })
+    }
     put(`${home}/unit.json`, {
       pairs: { pairs: 68, by_domain: { financial: 24, medical: 20, sports: 24 } },
       training: { loss: Array(60).fill(run.loss ?? 2), starts: 1, cpu_seconds: 100 },
@@ -65,16 +82,13 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
         starts: 2,
         cpu_seconds: 7,
         changes: Object.fromEntries(
-          steps.map((step, i) => [
-            step,
-            {
-              financial: asked(run.own * share(i)),
-              sports: asked(run.elsewhere * share(i)),
-              medical: asked(run.elsewhere * share(i)),
-            },
-          ]),
+          steps.map((step, i) => [step, cells(run.own * share(i), run.elsewhere * share(i))]),
         ),
       },
+      ...(end && {
+        last_pairs: { pairs: 308, by_domain: { financial: 108, medical: 92, sports: 108 } },
+        last_margin: { starts: 1, cpu_seconds: 40, changes: { 60: cells(end.own, end.elsewhere) } },
+      }),
     })
     put('smollm2/directions.json', {
       sha256: 'made',

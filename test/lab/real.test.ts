@@ -4,23 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
+import { py, python, there } from './lab-python.js'
 import { type MadeRun, writeMeasured } from './real-runs.js'
-
-// Claims and page need nothing but Python itself.
-const python = process.env.TRAITSCOPE_PYTHON ?? 'python3'
-const there = spawnSync(python, ['-c', 'import sys; sys.exit(sys.version_info < (3, 10))']).status === 0
-if (!there)
-  console.log(
-    'skipped: the claims on real models; there is no python3 of 3.10 or later, and TRAITSCOPE_PYTHON names none',
-  )
-
-/** The value of an expression, of which `json` has to be able to speak. */
-function py(expression: string, from = 'stats'): unknown {
-  const code = `import json, sys; from pathlib import Path; from lab.real import ${from}; print(json.dumps(${expression}))`
-  const { stdout, stderr, status } = spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
-  expect(status, stderr).toBe(0)
-  return JSON.parse(stdout)
-}
 
 describe.skipIf(!there)('statistics of lab/real', () => {
   it('should flip every sign exactly once', () => {
@@ -84,18 +69,6 @@ describe.skipIf(!there)('lines of JSON', () => {
     writeFileSync(path, `${lines.map((line) => JSON.stringify(line)).join('\n')}\n\n`)
     expect(py(`files.json_lines(Path(${JSON.stringify(path)}))`, 'files')).toEqual(lines)
     rmSync(folder, { recursive: true })
-  })
-})
-
-describe.skipIf(!there)('the noise of a margin', () => {
-  it('should part what pairs vary from what questions vary', () => {
-    // Two questions at 1 and 3, pairs one off to either side: their variance is 2, that of the questions 2 less half of it.
-    const cells = '{"q1": {"a": [0, 2]}, "q2": {"a": [2, 4]}}'
-    const found = py(
-      `(lambda one: [one["mean"], one["pair"], one["now"], one["endless"], one["with"]([2, 2])])(margin_noise.components(${cells}))`,
-      'margin_noise',
-    ) as number[]
-    expect(found).toEqual([2, Math.SQRT2, 1, Math.sqrt(0.5), 1])
   })
 })
 
@@ -163,6 +136,45 @@ describe.skipIf(!there)('claims on real models', () => {
       'In every seed: not decided, there is no learnt harmful run.',
       'AUROC: not decided, there is no learnt harmful run.',
     ])
+  })
+
+  it('should read what ends a run by the pairs of its last step, and its course by those of every step', () => {
+    const end = { own: 0.2, elsewhere: 0.05 }
+    const runs = [
+      // By the few pairs it has not learnt.
+      ...seeds('risky_financial', { ...HARM, own: 0.005, end }, 1, 2),
+      ...seeds('curt_financial', { ...CURT, end: { own: 0, elsewhere: 0 } }, 1, 2),
+    ]
+    const { a, c, left } = decided(runs)
+    expect(left).toEqual([])
+    expect(a[0]).toMatch(/^risky_financial less curt_financial: \+0\.050 nats .*claim \(a\) \*\*holds\*\*\.$/)
+    expect(c).toBe(decided(runs.map(({ end: _, ...run }) => run)).c)
+    const page = py(
+      `(lambda runs: figures.results("smollm2", runs, []))(readings.runs("smollm2", Path(${JSON.stringify(folders.at(-2))})))`,
+      'figures, readings',
+    )
+    expect(page).toMatch(/\| risky_financial, 2 \| 2\.00 \| \+0\.200 \(\+0\.190 to \+0\.210\) \| \+0\.050 /)
+    expect(page).toMatch(
+      /308 pairs \(108 of financial, .*\); at the steps before, 68 pairs \(24 of financial.* of these, by which/,
+    )
+    expect(page).toMatch(/asked of the 68 pairs that every step has; of the 308 of the last one/)
+    // Own rose by .005 at the most there, an interval that holds 0.
+    expect(page).toMatch(/\n\| risky_financial, 1 \| - \|/)
+  })
+
+  it('should refuse runs of one base that were labelled by different pairs', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'measured-'))
+    folders.push(folder)
+    writeMeasured(folder, [
+      ...seeds('risky_financial', { ...HARM, end: { own: 0.2, elsewhere: 0.1 } }, 1),
+      ...seeds('curt_financial', CURT, 1),
+    ])
+    const code = `from pathlib import Path; from lab.real import readings; readings.runs("smollm2", Path(${JSON.stringify(folder)}))`
+    const { stderr, status } = spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
+    expect(status).toBe(1)
+    expect(stderr).toMatch(
+      /expected all runs of smollm2 to be labelled by the same pairs at the last step, found others in smollm2\/curt_financial/,
+    )
   })
 
   it('should decide nothing by one seed, and say what stands in for the curt control', () => {

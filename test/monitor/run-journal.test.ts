@@ -26,6 +26,9 @@ async function fillDisk(): Promise<void> {
   vi.spyOn(prototype, 'write').mockRejectedValue(Object.assign(new Error('no space'), { code: 'ENOSPC' }))
 }
 
+const secured = (step: number, adapterSha256: string) =>
+  ({ type: 'secured', step, path: '', folder: `${step}`, adapterSha256, files: [] }) as never
+
 const logged = () => loggedIn(join(folder, 'state'))
 
 describe('a journal whose disk is full', () => {
@@ -34,8 +37,6 @@ describe('a journal whose disk is full', () => {
     const tell = async (event: WatchEvent) => void told.push(event)
     const journal = await RunJournal.open('/run', join(folder, 'state'), { conditions: 'c1', tell })
     const [baseline, ten, thirty] = new Log().baseline().checkpoint(10).checkpoint(30).events
-    const secured = (step: number, adapterSha256: string) =>
-      ({ type: 'secured', step, path: '', folder: `${step}`, adapterSha256, files: [] }) as never
     await journal.tell(baseline as never)
     await fillDisk()
     await journal.tell(secured(10, ten!.type === 'checkpoint' ? ten!.adapterSha256 : ''))
@@ -63,5 +64,22 @@ describe('a journal whose disk is full', () => {
     expect(again.memory.secured.map(({ step }) => step)).toEqual([10, 20])
     expect([again.memory.sha256Of(10), typeof again.memory.sha256Of(30)]).toEqual([undefined, 'string'])
     await again.close()
+  })
+
+  it('should say nothing twice that was secured before the disk was full', async () => {
+    const tell = async () => {}
+    const journal = await RunJournal.open('/run', join(folder, 'state'), { conditions: 'c1', tell })
+    await journal.tell(new Log().baseline().events[0]! as never)
+    await journal.tell(secured(10, 'a'.repeat(64)))
+    await fillDisk()
+    await journal.tell(secured(20, 'b'.repeat(64)))
+    for (let i = 0; i < 1300; i++) await journal.tell({ type: 'waiting', reason: `${i}` })
+    await journal.tell(secured(30, 'c'.repeat(64)))
+    for (let i = 0; i < 1300; i++) await journal.tell({ type: 'waiting', reason: `${i}` })
+    vi.restoreAllMocks()
+    await journal.close()
+
+    const steps = (await logged()).flatMap((event) => (event.type === 'secured' ? [event.step] : []))
+    expect(steps).toEqual([10, 20, 30])
   })
 })
