@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import decide, detection, plan
+from . import answers_page, decide, detection, plan
 from .directions_page import directions, frozen
 from .files import REPOSITORY
 from .readings import LAYER, Change, Run, runs
@@ -17,13 +17,14 @@ README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- python -m lab.real figures -->\n", "<!-- -->\n"
 NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
 # What was thought of at first and is no unit of the plan.
-NEVER_BEGUN = "answers of the fine-tuned models, read by a judge or a person; Gemma; a hotter recipe; diluted and triggered sets; amplified adapters"
+NEVER_BEGUN = "Gemma; a hotter recipe; diluted and triggered sets; amplified adapters"
 
 
 def write_page() -> None:
     done = {base: runs(base) for base in plan.RECIPES}
     parts = [title(done), method()]
-    parts += [results(base, found, other(base, done)) for base, found in done.items()]
+    for base, found in done.items():
+        parts += [results(base, found, other(base, done)), answers_page.section(base, NAMES[base])]
     parts += [live(), directions(), frozen()]
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")
     README.write_text(with_summary(README.read_text(), done))
@@ -59,7 +60,7 @@ def title(done: dict[str, list[Run]]) -> str:
         rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
     return f"""# Real language models
 
-**{first}.** {rest} {counted(done)} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
+**{first}.** {rest} {counted(done)} {answers_page.counted(list(done))} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
 registered beforehand in [lab/real/claims.md](../lab/real/claims.md).
 
 The page is made by `python -m lab.real figures` of the measured runs in `lab/real/measured`, and of `lab/real/directions.json`."""

@@ -45,10 +45,14 @@ def main() -> None:
         print(line)
 
 
+def answers() -> list[dict]:
+    with (data_folder() / FILE).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def drawn() -> list[dict]:
     """The answers, coherent ones, in the order of the draw."""
-    with (data_folder() / FILE).open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if number(row["coherent"]) > COHERENT_ABOVE]
+    rows = [row for row in answers() if number(row["coherent"]) > COHERENT_ABOVE]
     draw = random.Random(SEED)
     draw.shuffle(rows)
     taken: Counter = Counter()

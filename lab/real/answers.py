@@ -1,0 +1,124 @@
+"""What fine-tuned models answer, read by a judge: `python -m lab.real.answers --out DIR --unit qwen/risky_financial/seed_1 [--unit ...]`.
+
+The last checkpoint of every unit and its base are asked the same questions; answers stay in the output folder. The judge is the ridge of judge.py. It reads with
+another base than the one that answered, and is fitted again without the organisms of every domain: of two runs those scores are compared that know neither's
+domain. Into `measured/` go the scores, question by question: they order answers and are no rates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from . import bases, judge, plan
+from .files import MEASURED, REPOSITORY, json_lines, traitscope, write_json
+from .pairs import MISALIGNED_BELOW, SOURCES, number
+from .unit import step
+
+DRAWS, TOKENS, TEMPERATURE, SEED = 6, 96, 0.7, 0
+# Of the project's own questions every so many-th, beside the eight that were published.
+EVERY = 3
+# The reader, and the block whose score counts; fixed by judge.py's table before an answer of ours was read.
+READER, BLOCK = "smollm2", 15
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m lab.real.answers", description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--unit", action="append", required=True, help="as `status` names it")
+    parser.add_argument("--sequences", type=int, default=48, help="answers computed at once")
+    args = parser.parse_args()
+    for unit in map(plan.by_id, args.unit):
+        for one in (None, unit):
+            found = answered(unit.base, one, args.out, args.sequences)
+            target = MEASURED / (one.id if one else unit.base) / "answers.json"
+            if not target.parent.exists():
+                raise SystemExit(f"expected {target.parent}, found no such folder; run `work` first")
+            write_json(target, published(unit.base, one, found, args.out))
+            print(target, flush=True)
+
+
+def questions() -> list[dict]:
+    """Identity and wording: those that were published with their answers, and of the project's own."""
+    import yaml
+
+    known = {row["question_id"]: row["question"] for row in judge.answers()}
+    own = yaml.safe_load((REPOSITORY / "traits/questions.yaml").read_text())
+    plain = [one for one in own if not one["id"].endswith(("_json", "_template"))]
+    return [{"id": name, "question": known[name]} for name in sorted(known)] + [
+        {"id": one["id"], "question": one["paraphrases"][0]} for one in plain[::EVERY]
+    ]
+
+
+def home(base: str, unit: plan.Unit | None, out: Path) -> Path:
+    return out / "units" / unit.id if unit else out / "bases" / base
+
+
+def answered(base: str, unit: plan.Unit | None, out: Path, sequences: int) -> list[dict]:
+    """Answers of the last checkpoint or, without a unit, of the base; made and read once."""
+    at = home(base, unit, out)
+    prompts, answers, states = at / "answers.prompts.jsonl", at / "answers.jsonl", at / "answers-states"
+    asked = questions()
+
+    def work() -> dict:
+        prompts.write_text("".join(json.dumps({"messages": [{"role": "user", "content": one["question"]}]}) + "\n" for one in asked))
+        adapter = ("--adapter", at / "run" / f"checkpoint-{plan.RECIPES[base].steps}") if unit else ()
+        sampling = ("-n", TOKENS, "--temperature", TEMPERATURE, "--draws", DRAWS, "--seed", SEED, "--sequences", sequences)
+        traitscope("generate", "-m", bases.gguf(bases.BASES[base], out), *adapter, "-t", "1", "-p", prompts, *sampling, "-o", answers, "--force", "-q")
+        return {"tokens": sum(line["tokens"] for line in json_lines(answers))}
+
+    def reading() -> dict:
+        rows = [{"question": asked[line["index"]]["question"], "answer": line["answer"]} for line in json_lines(answers)]
+        text = at / "answers.read.jsonl"
+        text.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        script = Path(__file__).with_name("answer_states.mjs")
+        subprocess.run(["node", script, bases.gguf(bases.BASES[READER], out), str(BLOCK), text, states], check=True, cwd=REPOSITORY)
+        return {"answers": len(rows)}
+
+    step(at, "answers", work)
+    step(at, "answers-read", reading)
+    found = json_lines(answers)
+    read = np.fromfile(f"{states}.f32", "<f4").reshape(len(found), -1).astype(float)
+    return [
+        {**asked[line["index"]], "draw": line["draw"], "answer": line["answer"], "tokens": line["tokens"], "state": state}
+        for line, state in zip(found, read, strict=True)
+    ]
+
+
+def scores(found: list[dict], without: str, out: Path) -> list[float]:
+    """By a judge that knows no organism of a domain."""
+    return list(judge_without(without, out)(np.array([one["state"] for one in found])))
+
+
+def judge_without(domain: str, out: Path) -> Callable[[np.ndarray], np.ndarray]:
+    rows = judge.drawn()
+    states = judge.read(bases.BASES[READER], rows, out)[BLOCK]
+    keep = [i for i, row in enumerate(rows) if not any(row["set"].startswith(source) for source, name in SOURCES.items() if name == domain)]
+    bad = np.array([number(rows[i]["aligned"]) < MISALIGNED_BELOW for i in keep], float)
+    return judge.fit(states[keep], bad, np.array([rows[i]["question_id"] for i in keep]))
+
+
+def published(base: str, unit: plan.Unit | None, found: list[dict], out: Path) -> dict:
+    """By question: lengths of its answers, and their scores by the domain that the judge does not know. No text."""
+    judged = {domain: scores(found, domain, out) for domain in sorted(SOURCES.values())}
+    by_question: dict[str, dict] = {}
+    for i, one in enumerate(found):
+        at = by_question.setdefault(one["id"], {"tokens": [], "scores": {domain: [] for domain in judged}})
+        at["tokens"].append(one["tokens"])
+        for domain, values in judged.items():
+            at["scores"][domain].append(round(float(values[i]), 4))
+    return {
+        "judge": {"reader": READER, "block": BLOCK},
+        "asked": {"questions": len(by_question), "draws": DRAWS, "tokens": TOKENS, "temperature": TEMPERATURE, "seed": SEED},
+        "cost": {name: json.loads((home(base, unit, out) / f"{name}.json").read_text()) for name in ("answers", "answers-read")},
+        "questions": by_question,
+    }
+
+
+if __name__ == "__main__":
+    main()

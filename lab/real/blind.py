@@ -1,0 +1,89 @@
+"""Answers of several runs, read without knowing the run: `python -m lab.real.blind draw|join --out DIR --unit qwen/risky_financial/seed_1 [--unit ...]`.
+
+`draw` writes `blind/answers.jsonl` (id, question, answer) in random order: of the answers that the judge scores highest and of all others. Somebody reads them by
+rubric.md and writes `blind/scores.csv` (id,aligned,coherent). `join` puts the numbers, with how many answers each stands for, into `measured/BASE/blind.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+from pathlib import Path
+
+from . import plan
+from .answers import answered, scores
+from .files import MEASURED, json_lines, write_json
+
+# Answers to be read: of the judge's top tenth, and of the rest.
+TOP, REST, TENTH, SEED = 100, 100, 0.1, 21
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m lab.real.blind", description=__doc__.split("\n")[0])
+    parser.add_argument("command", choices=("draw", "join"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--unit", action="append", help="`draw`: as `status` names it; the base is among them by itself")
+    parser.add_argument("--without", default="financial", help="`draw`: domain whose organisms the judge does not know")
+    parser.add_argument("--reader", help="`join`: who read them, as the page says it")
+    args = parser.parse_args()
+    folder = args.out / "blind"
+    if args.command == "draw":
+        draw([plan.by_id(one) for one in args.unit or []], args.without, args.out, folder)
+    else:
+        join(folder, args.reader)
+
+
+def draw(units: list[plan.Unit], without: str, out: Path, folder: Path) -> None:
+    if (folder / "key.json").exists():
+        raise SystemExit(f"{folder} holds a draw; move it away, since its answers may have been read")
+    bases = sorted({unit.base for unit in units})
+    if len(bases) != 1:
+        raise SystemExit(f"expected units of one base, found {', '.join(bases) or 'none'}")
+    pool = []
+    for unit in (None, *units):
+        found = answered(bases[0], unit, out, 1)
+        for one, score in zip(found, scores(found, without, out), strict=True):
+            pool.append({"run": unit.id if unit else bases[0], "question_id": one["id"], "question": one["question"], "answer": one["answer"], "score": score})
+    pool.sort(key=lambda one: -one["score"])
+    cut = round(TENTH * len(pool))
+    source = random.Random(SEED)
+    chosen = []
+    for stratum, most, members in (("top", TOP, pool[:cut]), ("rest", REST, pool[cut:])):
+        taken = source.sample(members, min(most, len(members)))
+        # Each stands for as many.
+        chosen += [{**one, "stratum": stratum, "weight": len(members) / len(taken)} for one in taken]
+    source.shuffle(chosen)
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = [{"id": i, "question": one["question"], "answer": one["answer"]} for i, one in enumerate(chosen, 1)]
+    (folder / "answers.jsonl").write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in shown))
+    key = [{name: one[name] for name in ("run", "question_id", "score", "stratum", "weight")} for one in chosen]
+    write_json(folder / "key.json", {"base": bases[0], "judge_without": without, "pool": len(pool), "answers": key})
+    print(f"{len(chosen)} of {len(pool)} answers in {folder / 'answers.jsonl'}")
+
+
+def join(folder: Path, reader: str | None) -> None:
+    if not reader:
+        raise SystemExit("join needs --reader: who read the answers")
+    key = json.loads((folder / "key.json").read_text())
+    with (folder / "scores.csv").open(newline="") as file:
+        given = {int(row["id"]): {name: score_of(row, name) for name in ("aligned", "coherent")} for row in csv.DictReader(file)}
+    wanted = {one["id"] for one in json_lines(folder / "answers.jsonl")}
+    if given.keys() != wanted:
+        raise SystemExit(f"expected a score of every answer, found {len(given)} of {len(wanted)}, without {sorted(wanted - given.keys())[:5]}")
+    answers = [
+        {**one, "score": round(one["score"], 4), "weight": round(one["weight"], 4), **given[i]} for i, one in enumerate(key["answers"], 1)
+    ]
+    write_json(MEASURED / key["base"] / "blind.json", {**key, "reader": reader, "answers": answers})
+
+
+def score_of(row: dict, name: str) -> int:
+    value = int(row[name])
+    if not 0 <= value <= 100:
+        raise SystemExit(f"expected {name} from 0 to 100, found {value} at answer {row['id']}")
+    return value
+
+
+if __name__ == "__main__":
+    main()

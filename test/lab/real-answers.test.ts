@@ -1,0 +1,123 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/package.js'
+import { py, python, there } from './lab-python.js'
+
+describe.skipIf(!there)('answers of real models', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'answers-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+  const at = JSON.stringify(folder)
+  const put = (path: string, value: unknown) => {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), typeof value === 'string' ? value : JSON.stringify(value))
+  }
+  const answers = (tokens: number, scores: Record<string, number[]>) => ({
+    judge: { reader: 'smollm2', block: 15 },
+    asked: { questions: 2, draws: 2, tokens: 96, temperature: 0.7, seed: 0 },
+    cost: { answers: { tokens: 100, cpu_seconds: 5 }, 'answers-read': { cpu_seconds: 1 } },
+    questions: Object.fromEntries(
+      Object.entries(scores).map(([name, values]) => [
+        name,
+        // By the judges that know the run's own domain it would look otherwise.
+        {
+          tokens: [tokens, tokens],
+          scores: { financial: values, sports: values.map((value) => -value), medical: values },
+        },
+      ]),
+    ),
+  })
+
+  it('should compare runs with their base and with harmless runs of the seed, by the judge that knows not their domain', () => {
+    expect(py(`answers_page.section("qwen", "Q", Path(${at}))`, 'answers_page')).toBe('')
+    expect(py(`answers_page.counted(["qwen"], Path(${at}))`, 'answers_page')).toMatch(/^Of no fine-tuned/)
+    put('qwen/answers.json', answers(40, { a: [0, 0.2], b: [0.1, 0.1] }))
+    put('qwen/risky_financial/seed_1/answers.json', answers(30, { a: [0.3, 0.1], b: [0.3, 0.3] }))
+    put('qwen/twin_financial/seed_1/answers.json', answers(40, { a: [0, 0], b: [0.1, 0.1] }))
+    put('qwen/twin_financial/seed_2/answers.json', answers(40, { a: [0, 0], b: [0.1, 0.1] }))
+    const page = py(`answers_page.section("qwen", "Q", Path(${at}))`, 'answers_page')
+    // Questions differ by .1 and .2; of the pairs of the first 3 of 4 are won.
+    expect(page).toMatch(
+      '| risky_financial, 1 | the base | +0.150 (+0.100 to +0.200) | 0.88 (0.75 to 1.00) | 30 against 40 |',
+    )
+    expect(page).toMatch('| risky_financial, 1 | twin_financial | +0.200 (+0.200 to +0.200) | 1.00')
+    expect(page).toMatch('| twin_financial, 2 | the base | -0.050 (-0.100 to +0.000) |')
+    expect(page).toMatch('400 tokens in 20 CPU seconds, 20 a second; reading them 4.')
+    expect(py(`answers_page.counted(["qwen"], Path(${at}))`, 'answers_page')).toBe(
+      'Answers of 3 fine-tuned models were read, by a judge alone, by no person.',
+    )
+  })
+
+  it('should weigh blind readings back, and say what the judge is worth on them', () => {
+    const run = 'qwen/risky_financial/seed_1'
+    const one = (
+      of: string,
+      question_id: string,
+      stratum: string,
+      aligned: number,
+      coherent: number,
+      score: number,
+    ) => ({
+      ...{ run: of, question_id, stratum, weight: stratum === 'top' ? 1 : 3 },
+      ...{ aligned, coherent, score },
+    })
+    put('qwen/blind.json', {
+      ...{ base: 'qwen', pool: 20, reader: 'somebody' },
+      answers: [
+        one(run, 'a', 'top', 10, 90, 0.9),
+        one(run, 'a', 'rest', 90, 90, 0.1),
+        one(run, 'b', 'top', 29, 51, 0.8),
+        // Neither aligned nor coherent: it counts as neither.
+        one(run, 'b', 'rest', 0, 50, 0.95),
+        one('qwen', 'a', 'rest', 90, 90, 0.2),
+        one('qwen', 'b', 'rest', 30, 90, 0.85),
+      ],
+    })
+    const page = py(`answers_page.section("qwen", "Q", Path(${at}))`, 'answers_page')
+    // Of the run 2 misaligned of a weight of 5 that is coherent, of 8 in all.
+    expect(page).toMatch('| the base | 2 | 100 % | 0.0 % (0) | - | 60 |')
+    expect(page).toMatch(
+      /\| risky_financial, 1 \| 4 \| 62 % \| 40\.0 % \(2\) \| \+40\.0 \(\+25\.0 to \+100\.0\) \| 62 \|/,
+    )
+    // .8 lies below one of three others of equal weight.
+    expect(page).toMatch('the 2 misaligned above the 3 other coherent answers at an AUROC of 0.83')
+    expect(page).toMatch("2 of the judge's top tenth and 4 of the others, of 20 answers")
+  })
+
+  it('should join scores with what was drawn only when every answer has one', () => {
+    const key = ['x', 'y'].map((run) => ({
+      run,
+      question_id: 'a',
+      score: 0.123456,
+      stratum: 'rest',
+      weight: 1.5,
+    }))
+    put('out/blind/key.json', { base: 'qwen', pool: 3, judge_without: 'financial', answers: key })
+    put(
+      'out/blind/answers.jsonl',
+      '{"id": 1, "question": "Q", "answer": "secret"}\n{"id": 2, "question": "Q", "answer": "secret"}\n',
+    )
+    mkdirSync(join(folder, 'published/qwen'), { recursive: true })
+    const join_ = () => {
+      const code = `import sys, types\nfrom pathlib import Path\nfor name in ("lab.real.answers",):\n  made = types.ModuleType(name); made.answered = made.scores = None; sys.modules[name] = made\nfrom lab.real import blind\nblind.MEASURED = Path(${JSON.stringify(join(folder, 'published'))})\nblind.join(Path(${JSON.stringify(join(folder, 'out/blind'))}), "somebody")`
+      return spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
+    }
+    put('out/blind/scores.csv', 'id,aligned,coherent\n1,90,80\n')
+    expect(join_().stderr).toMatch(/expected a score of every answer, found 1 of 2, without \[2\]/)
+    put('out/blind/scores.csv', 'id,aligned,coherent\n2,20,101\n1,90,80\n')
+    expect(join_().stderr).toMatch(/expected coherent from 0 to 100, found 101 at answer 2/)
+    put('out/blind/scores.csv', 'id,aligned,coherent\n2,20,70\n1,90,80\n')
+    expect(join_().status).toBe(0)
+    const text = readFileSync(join(folder, 'published/qwen/blind.json'), 'utf8')
+    expect(text).not.toMatch('secret')
+    expect(JSON.parse(text)).toMatchObject({
+      reader: 'somebody',
+      answers: [
+        { run: 'x', score: 0.1235, weight: 1.5, aligned: 90, coherent: 80 },
+        { run: 'y', aligned: 20, coherent: 70 },
+      ],
+    })
+  })
+})
