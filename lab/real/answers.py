@@ -20,7 +20,7 @@ from .files import MEASURED, REPOSITORY, json_lines, traitscope, write_json
 from .pairs import MISALIGNED_BELOW, SOURCES, number
 from .unit import step
 
-DRAWS, TOKENS, TEMPERATURE, SEED = 6, 96, 0.7, 0
+DRAWS, TOKENS, TEMPERATURE, SEED = 4, 64, 0.7, 0
 # Of the project's own questions every so many-th, beside the eight that were published.
 EVERY = 3
 # The reader, and the block whose score counts; fixed by judge.py's table before an answer of ours was read.
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.real.answers", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--unit", action="append", required=True, help="as `status` names it")
-    parser.add_argument("--sequences", type=int, default=48, help="answers computed at once")
+    parser.add_argument("--sequences", type=int, default=96, help="answers computed at once")
     args = parser.parse_args()
     for unit in map(plan.by_id, args.unit):
         for one in (None, unit):
