@@ -1,9 +1,10 @@
 """What `traitscope watch` costs the trainer beside it: a real transformers Trainer, alone and beside a watch, in turns.
 
     npm run build:ts && python lab/train_beside.py [--rounds 3] [--steps 16] [--watch "--nice 19"]...
+    python lab/train_beside.py --train HF_FOLDER --watched RUN --watching "-m BASE.gguf -d DIRECTIONS"    a pretrained base on both sides
 
-One LoRA training on all cores of a small model with random weights, which do not change what a step costs. Beside it one watch per
-variant measures a packed run of the organisms without an end; all of them are stopped (SIGSTOP) but in the blocks of steps that
+One LoRA training on all cores, by default of a small model with random weights, which do not change what a step costs. Beside it one watch per
+variant measures a run without an end, by default a packed one of the organisms; all of them are stopped (SIGSTOP) but in the blocks of steps that
 are theirs, and between two such blocks the trainer has one alone; the first step of each block is left out. Printed per variant:
 
 - `step time`: (CPU time of trainer and watch) / (CPU time of the trainer) over the variant's steps: how much longer a step takes on
@@ -33,7 +34,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 ROOT = Path(__file__).resolve().parent.parent
 CLI = ROOT / "dist/bin/traitscope.js"
@@ -44,16 +45,18 @@ VOCABULARY = 8192
 WEIGHTS = "adapter_model.safetensors"
 
 
-def make_model(hidden: int, layers: int):
+def make_model(args: argparse.Namespace):
     set_seed(1)
-    shape = dict(hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers, vocab_size=VOCABULARY)
     lora = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    if args.train:
+        return get_peft_model(AutoModelForCausalLM.from_pretrained(args.train, dtype=torch.float32), lora)
+    shape = dict(hidden_size=args.hidden, intermediate_size=4 * args.hidden, num_hidden_layers=args.layers, vocab_size=VOCABULARY)
     return get_peft_model(LlamaForCausalLM(LlamaConfig(num_attention_heads=8, **shape)), lora)
 
 
-def write_backlog(run: Path, count: int) -> None:
+def write_backlog(watched: Path, run: Path, count: int) -> None:
     """Checkpoints of other weights each, so that none is taken for another."""
-    sources = sorted(RUN.glob("checkpoint-*"))
+    sources = sorted(watched.glob("checkpoint-*"))
     for step in range(1, count + 1):
         source, folder = sources[step % len(sources)], run / f"checkpoint-{step}"
         folder.mkdir(parents=True)
@@ -66,9 +69,9 @@ def write_backlog(run: Path, count: int) -> None:
 class Watch:
     """A watch that has begun to measure, and is stopped."""
 
-    def __init__(self, flags: str, run: Path, work: Path):
+    def __init__(self, flags: str, watching: str, run: Path, work: Path):
         self.flags = flags or "(no flag)"
-        command = ["node", str(CLI), "watch", "-m", str(BASE), "--bundle", str(BUNDLE), "--no-state", "--jsonl", "-q"]
+        command = ["node", str(CLI), "watch", *shlex.split(watching), "--no-state", "--jsonl", "-q"]
         command += ["--cache-dir", str(work / "cache"), *shlex.split(flags), str(run)]
         # Into a file: a pipe that nobody reads would hold the watch up.
         told = work / f"events-{len(list(work.iterdir()))}.jsonl"
@@ -118,22 +121,26 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--backlog", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=1, help="of a step")
     parser.add_argument("--watch", action="append", help="flags of a variant; repeatable")
+    parser.add_argument("--train", type=Path, help="folder of a pretrained model to train")
+    parser.add_argument("--watched", type=Path, default=RUN, help="run whose checkpoints are measured")
+    parser.add_argument("--watching", default=f"-m {BASE} --bundle {BUNDLE}", help="flags of every watch")
     args = parser.parse_args()
     variants = args.watch or ["", "--threads 1", "--nice 19", "--nice 19 --threads 1"]
     work = Path(tempfile.mkdtemp(prefix="traitscope-beside-"))
     watches = []
     try:
-        write_backlog(work / "run", args.backlog)
-        watches = [Watch(flags, work / "run", work) for flags in variants]
+        write_backlog(args.watched, work / "run", args.backlog)
+        watches = [Watch(flags, args.watching, work / "run", work) for flags in variants]
         blocks = Blocks(watches, args.rounds, args.steps)
         ids = torch.randint(0, VOCABULARY, (args.tokens,)).tolist()
         trainer = Trainer(
-            model=make_model(args.hidden, args.layers),
+            model=make_model(args),
             args=TrainingArguments(
                 output_dir=str(work / "out"),
                 max_steps=len(blocks.plan) * args.steps,
-                per_device_train_batch_size=1,
+                per_device_train_batch_size=args.rows,
                 save_strategy="no",
                 logging_strategy="no",
                 report_to=[],
