@@ -35,9 +35,13 @@ describe.skipIf(!there)('answers of real models', () => {
     expect(py(`answers_page.counted(["qwen"], Path(${at}))`, 'answers_page')).toMatch(/^Of no fine-tuned/)
     put('qwen/answers.json', answers(40, { a: [0, 0.2], b: [0.1, 0.1] }))
     put('qwen/risky_financial/seed_1/answers.json', answers(30, { a: [0.3, 0.1], b: [0.3, 0.3] }))
+    expect(py(`answers_page.section("qwen", "Q", Path(${at}))`, 'answers_page')).toMatch(
+      /No harmless run of the same seed/,
+    )
     put('qwen/twin_financial/seed_1/answers.json', answers(40, { a: [0, 0], b: [0.1, 0.1] }))
     put('qwen/twin_financial/seed_2/answers.json', answers(40, { a: [0, 0], b: [0.1, 0.1] }))
     const page = py(`answers_page.section("qwen", "Q", Path(${at}))`, 'answers_page')
+    expect(page).not.toMatch(/No harmless run/)
     // Questions differ by .1 and .2; of the pairs of the first 3 of 4 are won.
     expect(page).toMatch(
       '| risky_financial, 1 | the base | +0.150 (+0.100 to +0.200) | 0.88 (0.75 to 1.00) | 30 against 40 |',
