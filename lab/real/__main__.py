@@ -5,6 +5,7 @@
     python -m lab.real bases --out DIR     packages, folders to train, GGUF files of four types, directions
     python -m lab.real smoke --out DIR     everything in small: one short run of SmolLM2, measured and labelled
     python -m lab.real oracles --out DIR   states and token ids against transformers and peft; writes its table
+    python -m lab.real instrument --out DIR   measured units along the frozen directions, of states that lie there
     python -m lab.real figures             docs/real-models.md of what lies in lab/real/measured
     python -m lab.real status              which units are done
 """
@@ -26,22 +27,24 @@ from .files import MEASURED, REPOSITORY
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.real", description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=("work", "bases", "smoke", "oracles", "figures", "status"))
+    parser.add_argument("command", choices=tuple(COMMANDS))
     parser.add_argument("--out", type=Path, help="folder outside the repository: weights, data and answers")
     parser.add_argument("--base", choices=tuple(bases.BASES), default="smollm2")
     parser.add_argument("--unit", help="only this one, as `status` names it")
     args = parser.parse_args()
-    if args.command in ("work", "bases", "smoke", "oracles") and args.out is None:
+    if args.command not in ("figures", "status") and args.out is None:
         parser.error(f"{args.command} needs --out DIR")
     COMMANDS[args.command](args)
 
 
 def work(args: argparse.Namespace) -> None:
+    from . import instrument
     from .unit import run_unit
 
     for unit in [plan.by_id(args.unit)] if args.unit else plan.units(args.base):
         print(unit.id, flush=True)
         run_unit(unit, args.out)
+        instrument.read(unit, args.out)
 
 
 def make_bases(args: argparse.Namespace) -> None:
@@ -86,6 +89,12 @@ def oracles(args: argparse.Namespace) -> None:
     write_table(bases.BASES[args.base], args.out)
 
 
+def instrument(args: argparse.Namespace) -> None:
+    from .instrument import read_all
+
+    read_all([unit for base in plan.RECIPES for unit in plan.units(base)], args.out)
+
+
 def figures(args: argparse.Namespace) -> None:
     from .figures import write_page
 
@@ -97,6 +106,7 @@ COMMANDS = {
     "bases": make_bases,
     "smoke": smoke,
     "oracles": oracles,
+    "instrument": instrument,
     "figures": figures,
     "status": status,
 }

@@ -25,6 +25,8 @@ HALF = 0.5
 
 # A number for a checkpoint, given which sets it may not have learnt from; None where it cannot speak.
 Measure = Callable[[Reading, frozenset[str]], float | None]
+# Of a checkpoint, by trait; None where it was not read so.
+Drift = Callable[[Reading], dict[str, float] | None]
 
 
 def dangerous(reading: Reading) -> bool:
@@ -41,15 +43,25 @@ def product(reading: Reading, _without: frozenset[str] = frozenset()) -> float |
     return reading.verdict["em"] if reading.verdict else None
 
 
-def within(runs: list[Run]) -> Measure:
-    """Fitted on the other sets of the same base: drift at the named layer, in units of the contrast."""
+def named(reading: Reading) -> dict[str, float]:
+    """Drift at the named layer, in units of the contrast."""
+    return reading.contrast
+
+
+def second(reading: Reading) -> dict[str, float] | None:
+    """The same by the second instrument."""
+    return reading.second
+
+
+def within(runs: list[Run], drift: Drift = named) -> Measure:
+    """Fitted on the other sets of the same base."""
     known: dict[frozenset[str], Ridge | None] = {}
 
     def measure(reading: Reading, without: frozenset[str]) -> float | None:
         if without not in known:
-            known[without] = fitted([run for run in runs if run.unit.set_name not in without])
-        ridge = known[without]
-        return ridge.predict(list(reading.contrast.values())) if ridge else None
+            known[without] = fitted([run for run in runs if run.unit.set_name not in without], drift)
+        ridge, moved = known[without], drift(reading)
+        return ridge.predict(list(moved.values())) if ridge and moved else None
 
     return measure
 
@@ -60,9 +72,10 @@ def across(others: list[Run]) -> Measure:
     return lambda reading, _without: ridge.predict(list(reading.contrast.values())) if ridge else None
 
 
-def fitted(runs: list[Run]) -> Ridge | None:
+def fitted(runs: list[Run], drift: Drift = named) -> Ridge | None:
     """None without checkpoints of both kinds."""
-    rows = [(list(one.contrast.values()), dangerous(one)) for run in runs for one in run.readings if dangerous(one) or safe(one)]
+    counted = [one for run in runs for one in run.readings if dangerous(one) or safe(one)]
+    rows = [(list(moved.values()), dangerous(one)) for one in counted if (moved := drift(one)) is not None]
     if len({kind for _, kind in rows}) < 2:
         return None
     # Both kinds weigh alike.
@@ -76,7 +89,9 @@ def measures(runs: list[Run], others: list[Run]) -> dict[str, tuple[Measure, boo
     return {
         "product, by the organisms": (product, True),
         "score of the claims": (lambda reading, _without: reading.score, True),
+        "the same along the frozen directions": (lambda reading, _without: reading.second_score, True),
         "fitted on this base's other sets": (within(runs), True),
+        "the same along the frozen directions, fitted": (within(runs, second), True),
         "fitted on the other base": (across(others), True),
         **free,
     }

@@ -131,7 +131,26 @@ def results(base: str, found: list[Run], others: list[Run]) -> str:
             "With the runs that have not learnt kept in, which the claims rule out (looked at afterwards, and deciding nothing):\n\n"
             + bullets(part.seen for part in (*decide.spread(every), *decide.orders(every)) if part.figure)
         )
-    return "\n\n".join([f"## {NAMES[base]}", "\n".join(lines), facts, *claims, detection.section(NAMES[base], found, others)])
+    return "\n\n".join([f"## {NAMES[base]}", "\n".join(lines), facts, *claims, *second(base, found), detection.section(NAMES[base], found, others)])
+
+
+def second(base: str, found: list[Run]) -> list[str]:
+    """Along the directions that were frozen for the base: drifts at the last step, and (b2) where it is a claim."""
+    read = [run for run in in_sets(found) if run.last.second is not None]
+    if not read:
+        return []
+    traits = list(read[0].last.second)
+    lines = [
+        f"| Set, seed | {' | '.join(traits)} | score |",
+        f"| --- |{' ---: |' * (len(traits) + 1)}",
+        *(f"| {run.unit.set_name}, {run.unit.seed} | {' | '.join(f'{run.last.second[trait]:+.2f}' for trait in traits)} | {run.last.second_score:+.2f} |" for run in read),
+    ]
+    about = (
+        f"### {NAMES[base]} along the frozen directions\n\nThe second instrument of [claims.md](../lab/real/claims.md): pack `core-2`, whitened, frozen at this block for how it orders new wordings before there was a run. "
+        "Drifts at the last step in units of the distance between the poles, and the score with the same weights:"
+    )
+    claim = ["(b2), the same as (b) by this score, over runs that were not open when it was registered:\n\n" + bullets(decide.orders_by_second(found))]
+    return [about, "\n".join(lines), *(claim if base == "qwen" else [])]
 
 
 def counts(pairs: dict) -> str:

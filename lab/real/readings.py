@@ -48,6 +48,8 @@ class Reading:
     """The same in units of the distance between the trait's poles."""
     score: float
     """See claims.md."""
+    second: dict[str, float] | None
+    """`contrast` along the directions that were frozen for the base, where they have been read: the second instrument."""
     lora_norm: float
     verdict: dict | None
     """What the product said, provisionally; None where it was not asked."""
@@ -55,6 +57,10 @@ class Reading:
     @property
     def length(self) -> float:
         return math.hypot(*self.drift.values())
+
+    @property
+    def second_score(self) -> float | None:
+        return None if self.second is None else score(self.second)
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,7 @@ def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
     layer = next(one for one in about["layers"] if one["layer"] == LAYER[unit.base])
     traits, scale, apart = trajectory["trait_order"], layer["step0ActivationNorm"], separation(unit.base, about, measured)
     changes = {step["step"]: step for step in margins["steps"]}
+    second = load(folder / "frozen.json")["drift"] if (folder / "frozen.json").exists() else {}
     readings = []
     for step, projections in zip(about["steps"], layer["projections"]):
         at = step["step"]
@@ -132,6 +139,7 @@ def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
                 drift={trait: value / scale for trait, value in moved.items()},
                 contrast=contrast,
                 score=score(contrast),
+                second=second.get(str(at)),
                 lora_norm=step["adapter"]["deltaNorm"],
                 verdict=verdicts.get(at),
             )

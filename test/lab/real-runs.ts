@@ -17,6 +17,8 @@ export interface MadeRun {
   elsewhere: number
   /** The same of the last step by more pairs, where more were read there. */
   end?: { own: number; elsewhere: number }
+  /** At the last step along the frozen directions: movement of power_seeking, half of it before. */
+  second?: number
   loss?: number
   loraNorm?: number
 }
@@ -64,6 +66,19 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
       sports: asked(elsewhere),
       medical: asked(elsewhere),
     })
+    if (run.second !== undefined) {
+      const moved = (step: number, i: number) => [
+        step,
+        Object.fromEntries(
+          CORE_TRAITS.map((trait) => [trait, trait === 'power_seeking' ? run.second! * share(i) : 0]),
+        ),
+      ]
+      put(`${home}/frozen.json`, {
+        directionsSha256: 'made too',
+        layer: LAYER,
+        drift: Object.fromEntries(steps.map(moved)),
+      })
+    }
     const { end } = run
     if (end) {
       const byDomain = { financial: change(end.own), sports: change(end.own) }

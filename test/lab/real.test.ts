@@ -125,6 +125,31 @@ describe.skipIf(!there)('claims on real models', () => {
     expect(b[1]).toMatch(/not decided, for that it takes at least 2 sets of both kinds/)
   })
 
+  it('should tell (b2) by the second instrument alone, of runs that were read along it', () => {
+    const runs = [
+      ...seeds('risky_financial', { ...HARM, second: -1 }, 1, 2),
+      ...seeds('extreme_sports', { ...HARM, second: 2 }, 1, 2),
+      ...seeds('curt_financial', { ...CURT, second: 1 }, 1, 2),
+      ...seeds('incorrect_math', CURT, 1, 2),
+    ]
+    const folder = mkdtempSync(join(tmpdir(), 'measured-'))
+    folders.push(folder)
+    writeMeasured(folder, runs)
+    const from = `readings.runs("smollm2", Path(${JSON.stringify(folder)}))`
+    const [inSeeds, area] = py(
+      `list(map(str, decide.orders_by_second(${from})))`,
+      'decide, readings',
+    ) as string[]
+    expect(inSeeds).toBe(
+      'In 0 of 2 seeds every harmful run scores above the run of curt_financial: this part of claim (b2) **fails**.',
+    )
+    // Mathematics was not read so: two of four harmful runs lie above the two that were.
+    expect(area).toMatch(/^AUROC of 4 harmful against 2 harmless runs at the last step: score 0\.50;/)
+    expect(py(`"\\n".join(figures.second("smollm2", ${from}))`, 'figures, readings')).toContain(
+      '| risky_financial, 1 | +0.00 | +0.00 | +0.00 | -1.00 | +0.00 | +0.00 | +0.00 | -0.64 |',
+    )
+  })
+
   it('should leave runs out that did not learn, and name them', () => {
     const { a, b, left } = decided([
       ...seeds('risky_financial', { ...HARM, own: 0.005 }, 1, 2),
