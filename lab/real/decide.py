@@ -14,8 +14,14 @@ CONTROLS = ("curt_financial", "incorrect_math")
 SETS = ("risky_financial", "extreme_sports")
 # What claims.md lists as harmless.
 HARMLESS = ("incorrect_math", "twin_financial", "twin_sports", "curt_financial")
-# Of the second instrument's own test: what was open when it was registered is no part of it.
-OPEN_BEFORE = ("qwen/risky_financial/seed_1",)
+# What was open when (b2), and when (b3) and (c3), were registered is no part of their tests.
+OPEN_BEFORE_SECOND = ("qwen/risky_financial/seed_1",)
+OPEN_BEFORE_PLAIN = (
+    *OPEN_BEFORE_SECOND,
+    *(f"smollm2/{name}/seed_1" for name in (*SETS, "incorrect_math", "twin_financial", "curt_financial")),
+    "smollm2/risky_financial/seed_2",
+    "smollm2/incorrect_math/seed_2",
+)
 # Below these no claim is decided.
 QUESTIONS, SETS_AT_LEAST, SEEDS = 8, 2, 2
 
@@ -128,8 +134,19 @@ def orders(runs: list[Run]) -> list[Part]:
 
 def orders_by_second(runs: list[Run]) -> list[Part]:
     """(b2): the same by the second instrument, of runs that were not open when it was registered."""
-    left = [run for run in runs if run.unit.id not in OPEN_BEFORE and run.last.second is not None]
+    left = unopened(runs, OPEN_BEFORE_SECOND)
     return [in_every_seed(left, second, "claim (b2)"), above_baselines(left, second, "claim (b2)")]
+
+
+def by_plain(runs: list[Run]) -> list[Part]:
+    """(b3) and (c3): the same by the plain score."""
+    left = unopened(runs, OPEN_BEFORE_PLAIN)
+    return [in_every_seed(left, plain, "claim (b3)"), above_baselines(left, plain, "claim (b3)"), follows(left, plain, "claim (c3)")]
+
+
+def unopened(runs: list[Run], before: tuple[str, ...]) -> list[Run]:
+    """Runs that have been read along the frozen directions, without those that were open before."""
+    return [run for run in runs if run.unit.id not in before and run.last.second is not None]
 
 
 def first(reading: Reading) -> float:
@@ -138,6 +155,10 @@ def first(reading: Reading) -> float:
 
 def second(reading: Reading) -> float:
     return reading.second_score
+
+
+def plain(reading: Reading) -> float:
+    return reading.plain_score
 
 
 def in_every_seed(runs: list[Run], score: Score = first, of: str = "claim (b)") -> Part:
@@ -175,8 +196,16 @@ def above_baselines(runs: list[Run], score: Score = first, of: str = "claim (b)"
 # (c)
 
 
-def follows(runs: list[Run]) -> Part:
-    subject, claim = "Correlation", "claim (c)"
+def follows(runs: list[Run], score: Score = first, claim: str = "claim (c)") -> Part:
+    subject = "Correlation"
+
+    def along_margin(readings: list[Reading]) -> float | None:
+        return partial_rank_correlation(
+            [score(one) for one in readings],
+            [one.elsewhere.change for one in readings],
+            [math.log(one.step) for one in readings],
+        )
+
     sets: dict[str, list[Reading]] = {}
     for run in runs:
         sets.setdefault(run.unit.set_name, []).extend(one for one in run.readings if one.elsewhere is not None)
@@ -191,14 +220,6 @@ def follows(runs: list[Run]) -> Part:
         figure += f", {without} of 10,000 draws gave none"
     missing = lacking(sets=(len(sets), SETS_AT_LEAST), seeds=(len({run.unit.seed for run in runs}), SEEDS))
     return Part(subject, figure, missing, low > 0, claim)
-
-
-def along_margin(readings: list[Reading]) -> float | None:
-    return partial_rank_correlation(
-        [one.score for one in readings],
-        [one.elsewhere.change for one in readings],
-        [math.log(one.step) for one in readings],
-    )
 
 
 def seeds_said(count: int) -> str:

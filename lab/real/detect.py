@@ -90,6 +90,7 @@ def measures(runs: list[Run], others: list[Run]) -> dict[str, tuple[Measure, boo
         "product, by the organisms": (product, True),
         "score of the claims": (lambda reading, _without: reading.score, True),
         "the same along the frozen directions": (lambda reading, _without: reading.second_score, True),
+        "plain score": (lambda reading, _without: reading.plain_score, True),
         "fitted on this base's other sets": (within(runs), True),
         "the same along the frozen directions, fitted": (within(runs, second), True),
         "fitted on the other base": (across(others), True),

@@ -141,16 +141,17 @@ def second(base: str, found: list[Run]) -> list[str]:
         return []
     traits = list(read[0].last.second)
     lines = [
-        f"| Set, seed | {' | '.join(traits)} | score |",
-        f"| --- |{' ---: |' * (len(traits) + 1)}",
-        *(f"| {run.unit.set_name}, {run.unit.seed} | {' | '.join(f'{run.last.second[trait]:+.2f}' for trait in traits)} | {run.last.second_score:+.2f} |" for run in read),
+        f"| Set, seed | {' | '.join(traits)} | score | plain |",
+        f"| --- |{' ---: |' * (len(traits) + 2)}",
+        *(f"| {run.unit.set_name}, {run.unit.seed} | {' | '.join(f'{run.last.second[trait]:+.2f}' for trait in traits)} | {run.last.second_score:+.2f} | {run.last.plain_score:+.2f} |" for run in read),
     ]
     about = (
         f"### {NAMES[base]} along the frozen directions\n\nThe second instrument of [claims.md](../lab/real/claims.md): pack `core-2`, whitened, frozen at this block for how it orders new wordings before there was a run. "
-        "Drifts at the last step in units of the distance between the poles, and the score with the same weights:"
+        "Drifts at the last step in units of the distance between the poles; the score with the same weights; and the plain one, their mean with every trait signed towards its misaligned pole."
     )
+    plain = "(b3) and (c3), the same as (b) and (c) by the plain score, over runs that were not open when it was registered:\n\n" + bullets(decide.by_plain(found))
     claim = ["(b2), the same as (b) by this score, over runs that were not open when it was registered:\n\n" + bullets(decide.orders_by_second(found))]
-    return [about, "\n".join(lines), *(claim if base == "qwen" else [])]
+    return [about, "\n".join(lines), *(claim if base == "qwen" else []), plain]
 
 
 def counts(pairs: dict) -> str:

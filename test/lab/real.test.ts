@@ -145,8 +145,10 @@ describe.skipIf(!there)('claims on real models', () => {
     )
     // Mathematics was not read so: two of four harmful runs lie above the two that were.
     expect(area).toMatch(/^AUROC of 4 harmful against 2 harmless runs at the last step: score 0\.50;/)
+    // By the plain score, of runs that were not open: of the second seeds those of sports and of the curt control.
+    expect(py(`list(map(str, decide.by_plain(${from})))[0]`, 'decide, readings')).toMatch(/^In 1 of 1 seed /)
     expect(py(`"\\n".join(figures.second("smollm2", ${from}))`, 'figures, readings')).toContain(
-      '| risky_financial, 1 | +0.00 | +0.00 | +0.00 | -1.00 | +0.00 | +0.00 | +0.00 | -0.64 |',
+      '| risky_financial, 1 | +0.00 | +0.00 | +0.00 | -1.00 | +0.00 | +0.00 | +0.00 | -0.64 | -0.14 |',
     )
   })
 
