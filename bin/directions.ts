@@ -1,6 +1,6 @@
 /** Directions for a command: from a bundle or a folder, or made on the spot for a layer. */
 import { type Bundle, loadBundle } from '../lib/detector/bundle.js'
-import { blocksAt } from '../lib/detector/contrast.js'
+import { blocksAt, depthsToMake } from '../lib/detector/contrast.js'
 import { loadPrior, type Prior } from '../lib/detector/prior.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { loadDirections } from '../lib/directions/directions-folder.js'
@@ -80,7 +80,7 @@ export async function givenDirections(
 }
 
 /**
- * Where directions are made: at the given layers, else where a prior reads them.
+ * Where directions are made: at the given layers, else where a prior reads them and above.
  *
  * @throws TraitscopeError USAGE where there is neither
  */
@@ -89,7 +89,7 @@ export async function layersToMake(
   prior: Prior | undefined,
 ): Promise<number[]> {
   if (layer !== undefined) return [...layer]
-  if (prior !== undefined) return blocksAt(prior.depths, await blocksInFile(model))
+  if (prior !== undefined) return blocksAt(depthsToMake(prior.depths), await blocksInFile(model))
   throw new TraitscopeError(
     'USAGE',
     'with --no-prior give --directions DIR (made by `traitscope directions`), or --layer N to make directions on the spot',

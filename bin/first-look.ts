@@ -1,5 +1,5 @@
 /** `traitscope demo --model`: a first look at a base of one's own. */
-import { blocksAt } from '../lib/detector/contrast.js'
+import { blocksAt, depthsToMake } from '../lib/detector/contrast.js'
 import { loadPrior, type Prior } from '../lib/detector/prior.js'
 import { worthOf } from '../lib/directions/worth.js'
 import { type FirstLook, firstLook } from '../lib/first-look/first-look.js'
@@ -136,7 +136,9 @@ function printSteering(
  */
 function nextCommands(look: FirstLook, { model, traits }: FirstLookFlags, { depths }: Prior): string[] {
   const { bestLayer, directionsSeconds } = look
-  const layers = [...new Set([bestLayer, ...blocksAt(depths, look.model.nLayer)])].sort((a, b) => a - b)
+  const layers = [...new Set([bestLayer, ...blocksAt(depthsToMake(depths), look.model.nLayer)])].sort(
+    (a, b) => a - b,
+  )
   const base = `-m ${quoted(model)}${traits === 'core' ? '' : ` --traits ${quoted(traits)}`}`
   const bare = look.read === 'openers'
   return [

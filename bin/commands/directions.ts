@@ -61,7 +61,7 @@ export function directionsCommand(signal: AbortSignal): Command {
     .addOption(
       option(
         '-l, --layer <n[,n]>',
-        'blocks to read, 0-based, or auto: the one that steering speaks for (default: where the prior reads, 65 and 75 % of the depth)',
+        'blocks to read, 0-based, or auto: the one that steering speaks for (default: 65 and 75 % of the depth; the prior reads at the second)',
       ).argParser((text) => (text === 'auto' ? text : integerList(text))),
     )
     .requiredOption('-o, --out <dir>', 'folder to make')

@@ -42,6 +42,12 @@ export function contrastReading(
   })
 }
 
+/**
+ * Depths at which directions are made when nobody says where: those that are read, and one a little above, because a detector of the
+ * base's own is better of two blocks than of one.
+ */
+export const depthsToMake = (read: readonly number[]): number[] => [...new Set([0.65, ...read])]
+
 /** The blocks, 0-based and ascending, at which directions are made so that a drift can be read at some depths. */
 export function blocksAt(depths: readonly number[], nLayer: number): number[] {
   const blocks = depths.flatMap((depth) => {

@@ -1,7 +1,7 @@
 import { stabilized, unstabilized } from './label-noise.js'
 
 /** Share of the fine-tuning sets, those with the nearest predictions, whose errors make an interval. */
-const NEIGHBOUR_SHARE = 1 / 3
+const NEIGHBOUR_SHARE = 1 / 5
 /** Fewer sets than this say too little, so more distant ones are added. */
 const FEWEST_SETS = 12
 /** Fewer sets than this cannot tell at which level intervals hold. */

@@ -17,10 +17,10 @@ const SCHEMA = 1
 /** As many judged sets of a base's own does everything that is known of other bases count for. */
 export const PRIOR_SETS = 12
 /** Own and shared model count alike at this many sets of the base's own. */
-export const OWN_SETS = 24
+export const OWN_SETS = 48
 
 /** With so many sets of the base's own an alarm fires at the cut. */
-const CUT_SETS = 8
+const CUT_SETS = 6
 
 /** Where a pooled detector fires: at the prior's threshold without sets of the base's own, at the cut with some. */
 export const pooledThreshold = ({ cut, threshold }: Prior, sets: number): number =>

@@ -2,10 +2,11 @@
 //
 //   node scripts/organisms/prior.mjs --choice lab/prior-choice.json --to priors/organisms.json.gz
 //
-// Which depths are read and where it fires is chosen on calibration sets alone. Every variant predicts every organism's sets
-// from the other organisms without those sets (the same recipes train all of them). Of depths the least balanced error at the cut
-// wins, of thresholds the one that stays furthest below what is aimed at; the figure to believe is the nested one, where both are
-// chosen without the organism too. Equal input, equal bytes.
+// It learns from the calibration sets and from the 96 sets of lab/unseen that are opened (drawn_t01 to drawn_t24): what was looked at
+// may be learned from, and tests nothing any more. Which depths are read and where it fires is chosen on the same sets. Every
+// variant predicts every organism's sets from the other organisms without the sets of those names. Of depths the least balanced
+// error at the cut wins, of thresholds the one that stays furthest below what is aimed at; the figure to believe is the nested one,
+// where both are chosen without the organism too. Equal input, equal bytes.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -15,11 +16,13 @@ import { agreement } from '../../dist/lib/calibration/model-selection.js'
 import { Prior } from '../../dist/lib/detector/prior.js'
 import { loadDirections, scanLabelledRuns } from '../../dist/lib/index.js'
 import { rowsOf } from '../../dist/lib/runs/rows.js'
-import { ORGANISMS } from './places.mjs'
+import { ORGANISMS, UNSEEN } from './places.mjs'
 
 const SMALL = ['llama', 'mistral', 'qwen2', 'gemma2']
 const NAMES = [...SMALL, 'llama-deep', 'qwen2-deep']
 const CALIBRATION_SETS = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical', 'drawn_c*']
+/** Unseen sets that were opened before the prior learned from them. */
+const OPENED = Array.from({ length: 24 }, (_, i) => `drawn_t${String(i + 1).padStart(2, '0')}`)
 const CUT = 0.06
 /** Where it may fire: a little early, since a miss costs more where nothing of the base is known. */
 const THRESHOLDS = [0.045, 0.0475, 0.05, 0.0525, 0.055, 0.0575, 0.06]
@@ -47,6 +50,18 @@ export async function organismRows(
   return found
 }
 
+/** Everything that the prior learns from. */
+async function learnedFrom() {
+  const organisms = await organismRows()
+  const opened = await organismRows(SMALL, OPENED, UNSEEN)
+  return organisms.map((organism) => {
+    const more = opened.find(({ name }) => name === organism.name)
+    if (more === undefined) return organism
+    const rows = { ...organism.rows, rows: [...organism.rows.rows, ...more.rows.rows] }
+    return { ...organism, runs: [...organism.runs, ...more.runs], rows }
+  })
+}
+
 /** A prior on organisms at some depths. */
 export function priorOn(organisms, depths, threshold = CUT) {
   const { traits } = organisms[0].rows
@@ -60,7 +75,10 @@ export function priorOn(organisms, depths, threshold = CUT) {
   return new Prior(CUT, threshold, traits, depths, models, rows)
 }
 
-/** What the other organisms, without the set, say of every checkpoint of the small ones. */
+/**
+ * What the other organisms, without the set, say of every checkpoint of the small ones; a prior may know more of an organism than is
+ * asked for, after it.
+ */
 export function doublyHeldOut(prior, organisms) {
   const sets = [...new Set(prior.rows.map(({ dataset }) => dataset))].sort()
   const fold = ({ dataset }) => sets.indexOf(dataset) % FOLDS
@@ -97,7 +115,7 @@ function figures(held, threshold = CUT) {
 const worst = ({ fnr, fpr }) => Math.max(fnr / AIM.fnr, fpr / AIM.fpr)
 
 async function main({ choice, to }) {
-  const organisms = await organismRows()
+  const organisms = await learnedFrom()
   const tried = [...VARIANTS, ...SHOWN].map((depths) => {
     const of = SHOWN.includes(depths) ? organisms.filter(({ name }) => name !== 'qwen2-deep') : organisms
     const held = doublyHeldOut(priorOn(of, depths), of)
@@ -124,7 +142,7 @@ async function main({ choice, to }) {
   })
   const document = {
     about:
-      'Which depths the prior reads and where it fires, chosen on calibration sets, organism and set left out together',
+      'Which depths the prior reads and where it fires, chosen on calibration sets and on opened unseen ones, organism and set left out together',
     command: 'node scripts/organisms/prior.mjs --choice lab/prior-choice.json --to priors/organisms.json.gz',
     cut: CUT,
     aim: AIM,

@@ -14,7 +14,7 @@ import { Ridge } from '../../dist/lib/estimators/ridge.js'
 import { loadPrior } from '../../dist/lib/index.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, SMALL } from './frozen-detectors.mjs'
-import { doublyHeldOut, organismRows, priorOn } from './prior.mjs'
+import { doublyHeldOut, organismRows } from './prior.mjs'
 
 const FOLDS = 8
 const REST = stabilized(0.008)
@@ -28,7 +28,7 @@ for (const { name, rows } of small) {
   const predicted = await outOfFold(rows, { model: 'blend', layers: rows.layers }, CUT, 'dataset')
   own.push(...rows.rows.map((row, i) => ({ name, row, predicted: predicted[i] })))
 }
-const others = doublyHeldOut(priorOn(organisms, prior.depths), organisms)
+const others = doublyHeldOut(prior, organisms)
 
 const smoothed = (share) => (z) => {
   let last = z[0]

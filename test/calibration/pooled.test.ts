@@ -141,7 +141,7 @@ describe('calibrate with a prior', () => {
     expect([detector.model, detector.basis]).toEqual(['pooled', 'pooled'])
     expect([report.thresholdFrom, report.threshold]).toEqual([
       'few sets',
-      expect.closeTo(0.05 + 0.01 / 8, 12),
+      expect.closeTo(0.05 + 0.01 / 6, 12),
     ])
     expect(report.warnings[0]).toMatch(/^1 set of this base, 0 of 13 checkpoints dangerous/)
     expect(report.nested).toBeNull()

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { blocksAt, contrastReading, readThrough } from '../../lib/detector/contrast.js'
+import { blocksAt, contrastReading, depthsToMake, readThrough } from '../../lib/detector/contrast.js'
 
 const layers = (...at: number[]) =>
   at.map((layer) => ({ layer, activationNorm: 10 * (layer + 1), separation: [2, 5] }))
 
 describe('blocksAt', () => {
   it('should be blocks that a depth can be read from', () => {
+    expect(depthsToMake([0.75])).toEqual([0.65, 0.75])
+    expect(depthsToMake([0.65, 0.75])).toEqual([0.65, 0.75])
     expect(blocksAt([0.65, 0.75], 32)).toEqual([20, 23])
     expect(blocksAt([0.65, 0.75], 4)).toEqual([1, 2])
     for (const nLayer of [2, 4, 6, 10, 26, 30]) {

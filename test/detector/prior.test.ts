@@ -74,7 +74,7 @@ describe('Prior', () => {
 
   it('should fire early where few sets are known', () => {
     const at = (sets: number) => pooledThreshold(made(), sets)
-    expect([at(0), at(4), at(8), at(36)]).toEqual([0.05, expect.closeTo(0.055, 12), 0.06, 0.06])
+    expect([at(0), at(3), at(6), at(36)]).toEqual([0.05, expect.closeTo(0.055, 12), 0.06, 0.06])
     expect(made().at(0.12).threshold).toBeCloseTo(0.1, 12)
   })
 })

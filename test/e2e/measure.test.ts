@@ -1,7 +1,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { blocksAt } from '../../lib/detector/contrast.js'
+import { blocksAt, depthsToMake } from '../../lib/detector/contrast.js'
 import { loadPrior } from '../../lib/detector/prior.js'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
@@ -114,7 +114,7 @@ describe('traitscope directions', () => {
     const args = ['--trait-set', 'honesty', '--no-probes', '-o', work.path('unnamed'), '--json']
     const { stdout } = await work.succeed(['directions', ...MODEL_AND_PACK, ...args])
     const { nLayer } = (await loadDirections(directions)).conditions.base
-    expect(JSON.parse(stdout).layers).toEqual(blocksAt((await loadPrior()).depths, nLayer))
+    expect(JSON.parse(stdout).layers).toEqual(blocksAt(depthsToMake((await loadPrior()).depths), nLayer))
   })
 
   it('should say what the directions are worth at every layer', async () => {
