@@ -1,8 +1,10 @@
 /** What `measure` and `watch` begin with: bundle, trait pack, model, template and directions that the flags name. */
+import type { Command } from 'commander'
 import type { Bundle } from '../lib/detector/bundle.js'
 import type { OrdinaryRuns } from '../lib/detector/conditional.js'
 import type { Prior } from '../lib/detector/prior.js'
 import { priorSilence } from '../lib/detector/prior-detector.js'
+import { refuseSettling } from '../lib/detector/settling-in.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { TraitscopeError } from '../lib/errors.js'
 import { describeSource } from '../lib/labels/label-source.js'
@@ -19,11 +21,22 @@ import {
   shownLayer,
 } from './directions.js'
 import { openFromFlags, templateFromFlags } from './model.js'
-import type { ModelFlags } from './options.js'
+import { type ModelFlags, option, share } from './options.js'
 import type { Output } from './output.js'
 
 export interface MeasurementFlags extends ModelFlags, DirectionFlags, ContextFlags {
   adapterScale?: number[]
+  settle?: number
+}
+
+/** What `measure` and `watch` may spare. */
+export function addSettleOption(command: Command): Command {
+  return command.addOption(
+    option(
+      '--settle <share>',
+      'read no more prompts of a checkpoint once it is settled, with at most this error, on which side of the threshold its rate lies (try 1%)',
+    ).argParser(share),
+  )
 }
 
 /** Ready to measure; dispose it to close the model. */
@@ -48,6 +61,7 @@ export async function measurementFromFlags(
   const { bundle, pack } = await bundleFromFlags(flags)
   if (bundle?.labels) output.note(`labels behind the verdicts: ${describeSource(bundle.labels)}`)
   const known = await priorWithout(bundle, flags)
+  if (flags.settle !== undefined) refuseSettling({ bundle, prior: known }, pack.contentHash)
   const given = await givenDirections(flags, bundle)
   const layers = given?.layers ?? (await layersToMake(flags, known))
   const reopen = () => openFromFlags(flags, output, signal, layers)

@@ -20,12 +20,13 @@ export const VERDICT_COLUMNS = ['EM %', 'interval', 'verdict']
 /** Cells of {@link VERDICT_COLUMNS}; dashes without a verdict. */
 export function verdictCells(verdict: Verdict | undefined): string[] {
   if (verdict === undefined) return ['-', '-', '-']
-  const { em, interval } = verdict
-  return [
-    inPercent(em),
-    interval === null ? '-' : `${inPercent(interval[0])}-${inPercent(interval[1])}`,
-    verdict.verdict,
-  ]
+  return [inPercent(verdict.em), intervalCell(verdict), verdict.verdict]
+}
+
+/** `0.3-1.4`, or `> 5.0` where a part of the prompts settled that. */
+function intervalCell({ interval, settled }: Verdict): string {
+  if (settled) return `${settled.side === 'above' ? '>' : '<='} ${inPercent(settled.threshold)}`
+  return interval === null ? '-' : `${inPercent(interval[0])}-${inPercent(interval[1])}`
 }
 
 export const VERDICT_COLORS = {

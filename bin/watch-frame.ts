@@ -1,4 +1,5 @@
 /** The runs of a watch as lines for a terminal. */
+import { sideWords } from '../lib/detector/settled-words.js'
 import { inPercent, percent } from '../lib/percent.js'
 import type { Note, RunView } from '../lib/report/run-view.js'
 import {
@@ -123,9 +124,11 @@ function runLines(
     0,
     scales.em,
   )
-  const interval = verdict?.interval
-    ? ` (${inPercent(verdict.interval[0])} to ${inPercent(verdict.interval[1])})`
-    : ''
+  const interval = verdict?.settled
+    ? ` (${sideWords(verdict.settled)})`
+    : verdict?.interval
+      ? ` (${inPercent(verdict.interval[0])} to ${inPercent(verdict.interval[1])})`
+      : ''
   const rate = verdict?.em == null ? '' : `predicted EM ${percent(verdict.em)}${interval}`
   const losses = view.points.map(({ loss }) => loss ?? undefined)
   const finite = losses.filter((loss): loss is number => loss !== undefined && Number.isFinite(loss))

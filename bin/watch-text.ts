@@ -131,9 +131,11 @@ export class WatchText {
       this.#note(event, `step ${event.step}: ${verdict.reasons.join('; ')}`)
   }
 
-  #end({ reason, measured, lost, unfinished, finalAliasOf }: Extract<WatchEvent, { type: 'end' }>): void {
+  #end(event: Extract<WatchEvent, { type: 'end' }>): void {
+    const { reason, measured, lost, unfinished, finalAliasOf, prompts } = event
     this.output.note(
       `ended (${reason}): ${measured} checkpoints measured` +
+        (prompts ? `, by ${prompts.read} of ${prompts.of} prompts` : '') +
         (lost === 0 ? '' : `, ${lost} lost`) +
         (unfinished.length === 0 ? '' : `; not finished: step ${unfinished.join(', ')}`) +
         (finalAliasOf === undefined ? '' : `; the final adapter has the weights of step ${finalAliasOf}`),

@@ -14,7 +14,7 @@ import { watchRuns } from '../lib/monitor/watch-run.js'
 import type { Step } from '../lib/trajectory/trajectory.js'
 import { addContextOptions } from './contexts.js'
 import { addExporterOptions, type ExporterFlags, liveExports } from './exporters.js'
-import { type MeasurementFlags, measurementFromFlags } from './measurement.js'
+import { addSettleOption, type MeasurementFlags, measurementFromFlags } from './measurement.js'
 import { addNoticeOptions, type NoticeFlags, NoticesFromFlags } from './notices.js'
 import { addDirectionOptions, addModelOptions, failOnOption, integer, option, seconds } from './options.js'
 import type { Output, ProgressLine } from './output.js'
@@ -74,7 +74,9 @@ export function addWatchOptions(command: Command, needsModel = true): Command {
     )
   return addExporterOptions(
     addNoticeOptions(
-      addContextOptions(addDirectionOptions(addModelOptions(command, { mandatory: needsModel }))),
+      addSettleOption(
+        addContextOptions(addDirectionOptions(addModelOptions(command, { mandatory: needsModel }))),
+      ),
     ),
   )
 }
@@ -136,6 +138,7 @@ export async function watchByFlags(
       bundle,
       prior,
       ordinary,
+      settle: flags.settle,
       endOnAlarm: flags.exitOn === 'alarm',
       intervalMs: 1000 * flags.interval,
       once: flags.once === true,

@@ -142,6 +142,7 @@ export type {
   NoiseFloor,
   PromptCategory,
   RunDescription,
+  Settled,
   SkippedCheckpoint,
   Step,
   StrengthTrajectory,
@@ -169,6 +170,7 @@ export type {
   BaselineEvent,
   CheckpointEvent,
   EndEvent,
+  PromptsRead,
   EndReason,
   EventJson,
   EventStamp,
@@ -234,6 +236,7 @@ export type { MarginPair, MarginPairs } from './labels/margin-pairs.js'
 
 export { loadBundle } from './detector/bundle.js'
 export { trajectoryVerdicts } from './detector/run-verdicts.js'
+export { settlingIn } from './detector/settling-in.js'
 export { conditional, contextReadings } from './detector/conditional.js'
 export { ordinaryRuns } from './detector/ordinary-runs.js'
 export { loadPrior } from './detector/prior.js'
@@ -257,6 +260,8 @@ export type {
 export type { ScopeDifference, TrainedBy, TrainedLike } from './conditions/training.js'
 export type { Conditional, OrdinaryRuns } from './detector/conditional.js'
 export type { StepVerdict, VerdictSource } from './detector/run-verdicts.js'
+export type { PromptScores, SettledBy } from './detector/settling.js'
+export type { MeasuredBase, Stopping, StopRule } from './trajectory/stopping.js'
 export type { BasePoint, CalibratedFor } from './conditions/calibrated-for.js'
 export type { CheckpointKernels, EngineConditions } from './conditions/engine.js'
 export type {

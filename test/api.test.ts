@@ -23,7 +23,7 @@ const VALUES: Record<string, { names: string; module: object }> = {
       watchRun watchRuns watchEventJson EventReader listStates defaultStateDir
       labelRun readQuestions EndpointJudge ggufJudge openFittedJudge checkJudge readKnownAnswers assertSoundJudge readGrades
       marginRun readMarginPairs
-      loadBundle trajectoryVerdicts conditional contextReadings ordinaryRuns loadPrior priorVerdictSource
+      loadBundle trajectoryVerdicts settlingIn conditional contextReadings ordinaryRuns loadPrior priorVerdictSource
       trajectoryPrior
       scanLabelledRuns calibrate calibrateBenign saveBundle
       htmlReport readReportRun

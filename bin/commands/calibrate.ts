@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import type { Calibration } from '../../lib/calibration/calibrate.js'
 import { calibrateBenign } from '../../lib/calibration/calibrate-benign.js'
 import { calibrate } from '../../lib/calibration/judged-calibration.js'
+import { promptScoresOf } from '../../lib/calibration/prompt-scores.js'
 import { saveBundle } from '../../lib/calibration/save-bundle.js'
 import type { OrdinaryRuns } from '../../lib/detector/conditional.js'
 import { ordinaryRuns } from '../../lib/detector/ordinary-runs.js'
@@ -122,7 +123,17 @@ Example:
     const { labels } = calibration
     if (out !== undefined) {
       const ordinary = ordinaryOf(runs, calibration, output)
-      await saveBundle(calibration, { ...parts!, ordinary }, out, { force: flags.force === true })
+      const promptScores = await promptScoresOf(runs, calibration.detector, parts!.directions)
+      if (typeof promptScores === 'string')
+        output.note(
+          `no --settle by this bundle: ${promptScores}, so nobody knows how far the score of one goes`,
+        )
+      await saveBundle(
+        calibration,
+        { ...parts!, ordinary, ...(typeof promptScores === 'object' && { promptScores }) },
+        out,
+        { force: flags.force === true },
+      )
     }
     if (flags.json) {
       const { rows: _, ...report } = calibration.report

@@ -8,6 +8,7 @@ import {
 import { drivenBy } from '../../lib/detector/driven-by.js'
 import { trajectoryPrior } from '../../lib/detector/prior-detector.js'
 import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
+import { measuredPrior, settlingIn } from '../../lib/detector/settling-in.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
 import { drift } from '../../lib/drift/drift.js'
 import { fileFact } from '../../lib/formats/run/read-files.js'
@@ -16,10 +17,11 @@ import { checkMeasurable } from '../../lib/trajectory/measurable-steps.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
 import { noiseSentence } from '../../lib/trajectory/noise-floor.js'
 import { remarksOf } from '../../lib/trajectory/remarks.js'
+import type { MeasuredBase } from '../../lib/trajectory/stopping.js'
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
 import { addContextOptions, printContexts } from '../contexts.js'
-import { type MeasurementFlags, measurementFromFlags } from '../measurement.js'
+import { addSettleOption, type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import { addDirectionOptions, addModelOptions, addOutputOptions, failOnOption } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 import { oneLine } from '../text.js'
@@ -34,7 +36,7 @@ import {
 
 interface Flags extends MeasurementFlags {
   out?: string
-  activations: 'prompts' | 'means' | 'none'
+  activations?: 'prompts' | 'means' | 'none'
   failOn: FailOn
   force?: boolean
   json?: boolean
@@ -48,9 +50,10 @@ export function measureCommand(signal: AbortSignal): Command {
     .argument('<run>', "the trainer's output folder, one checkpoint, or an adapter")
     .option('-o, --out <dir>', 'write trajectory.json, activations.safetensors and run_manifest.json here')
     .addOption(
-      new Option('--activations <what>', 'states to write per step: of all prompts, their means, or none')
-        .choices(['prompts', 'means', 'none'])
-        .default('prompts'),
+      new Option(
+        '--activations <what>',
+        'states to write per step: of all prompts, their means, or none (default: prompts; none with --settle)',
+      ).choices(['prompts', 'means', 'none']),
     )
     .addOption(failOnOption())
     .option('--force', 'replace an earlier measurement in the output folder')
@@ -66,79 +69,86 @@ Example:
   $ traitscope measure -m base.gguf --bundle bundle out/
   $ traitscope measure -m base.gguf --directions directions out/ -o measured`,
     )
-  return addOutputOptions(addContextOptions(addDirectionOptions(addModelOptions(command)))).action(
-    async (run: string, flags: Flags) => {
-      const output = createOutput(flags)
-      const force = flags.force === true
-      // Making directions may take long: not for a run that is refused.
-      await checkMeasurable(run, { adapterName: flags.adapterName, out: flags.out, force, signal })
-      await using prepared = await measurementFromFlags(flags, output, signal)
-      const { model, directions, bundle, prior, ordinary, options } = prepared
-      const { pack, allowMismatch } = options
-      const { layers } = directions
-      const verdictsOf = (measured: Trajectory): Verdicts => {
-        const by = bundle ?? (prior && trajectoryPrior(prior, directions, measured))
-        return by
-          ? trajectoryVerdicts({ ...by, ...(ordinary && { ordinary }) }, measured, { allowMismatch })
-          : []
-      }
-      const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
-      let total: number | undefined
-      let takenOver = 0
-      const started = performance.now()
-      const trajectory = await output.during(
-        `measuring ${run}`,
-        (update) =>
-          measureRun(model, directions, run, {
-            ...options,
-            activations: flags.activations,
-            alsoWrite: (measured) => verdictFile(verdictsOf(measured)),
-            out: flags.out,
-            force,
-            signal,
-            onCheckpoint: ({ of, resumed }) => {
-              total = nPrompts * of
-              if (resumed) takenOver++
-            },
-            onProgress: (fraction) => update(fraction, total),
-          }),
-        { unit: 'prompts' },
-      )
-      const seconds = (performance.now() - started) / 1000
-      if (takenOver > 0)
-        output.note(`${takenOver} checkpoints are taken over from a measurement that was cut short`)
-      const verdicts = verdictsOf(trajectory)
-      const inContexts = contextReadings(trajectory, layers)?.map(({ step, readings }) => ({
-        step,
-        ...conditional(readings, ordinary),
-      }))
-      const warned = inContexts?.some(({ reason }) => reason !== undefined) ? ['warn' as const] : []
-      const code = exitCodeOf([...verdicts.map(({ verdict }) => verdict.verdict), ...warned], flags.failOn)
-      // What was not read is no clean bill of health.
-      process.exitCode = code === 0 && trajectory.skipped.length > 0 ? 1 : code
-      if (flags.json) {
-        for (const { step, reason } of trajectory.skipped)
-          output.remark(`step ${step} was skipped: ${reason}`)
-        const document = trajectoryDocument(trajectory, pack)
-        return output.json({
-          ...document,
-          ...(verdicts.length > 0 ? { verdicts } : inContexts && { inContexts }),
-        })
-      }
-      printTrajectory(
-        output,
-        trajectory,
-        verdicts.map(({ verdict }) => verdict),
-      )
-      printContexts(output, trajectory, inContexts, layers)
-      if (verdicts.length === 0) printConditional(output, trajectory, inContexts, ordinary !== undefined)
-      const { tokens } = trajectory.measurement!
+  return addOutputOptions(
+    addSettleOption(addContextOptions(addDirectionOptions(addModelOptions(command)))),
+  ).action(async (run: string, flags: Flags) => {
+    const output = createOutput(flags)
+    const force = flags.force === true
+    // Making directions may take long: not for a run that is refused.
+    await checkMeasurable(run, { adapterName: flags.adapterName, out: flags.out, force, signal })
+    await using prepared = await measurementFromFlags(flags, output, signal)
+    const { model, directions, bundle, prior, ordinary, options } = prepared
+    const { pack, allowMismatch } = options
+    const { layers } = directions
+    const { settle } = flags
+    const settling = (base: MeasuredBase) =>
+      settlingIn(base, bundle ?? (prior && measuredPrior(prior, base)), settle!)
+    const verdictsOf = (measured: Trajectory): Verdicts => {
+      const by = bundle ?? (prior && trajectoryPrior(prior, directions, measured))
+      return by
+        ? trajectoryVerdicts({ ...by, ...(ordinary && { ordinary }) }, measured, { allowMismatch })
+        : []
+    }
+    const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
+    let total: number | undefined
+    let takenOver = 0
+    const started = performance.now()
+    const trajectory = await output.during(
+      `measuring ${run}`,
+      (update) =>
+        measureRun(model, directions, run, {
+          ...options,
+          activations: flags.activations,
+          settle: settle === undefined ? undefined : settling,
+          alsoWrite: (measured) => verdictFile(verdictsOf(measured)),
+          out: flags.out,
+          force,
+          signal,
+          onCheckpoint: ({ of, resumed }) => {
+            total = nPrompts * of
+            if (resumed) takenOver++
+          },
+          onProgress: (fraction) => update(fraction, total),
+        }),
+      { unit: 'prompts' },
+    )
+    const seconds = (performance.now() - started) / 1000
+    if (takenOver > 0)
+      output.note(`${takenOver} checkpoints are taken over from a measurement that was cut short`)
+    const verdicts = verdictsOf(trajectory)
+    const inContexts = contextReadings(trajectory, layers)?.map(({ step, readings }) => ({
+      step,
+      ...conditional(readings, ordinary),
+    }))
+    const warned = inContexts?.some(({ reason }) => reason !== undefined) ? ['warn' as const] : []
+    const code = exitCodeOf([...verdicts.map(({ verdict }) => verdict.verdict), ...warned], flags.failOn)
+    // What was not read is no clean bill of health.
+    process.exitCode = code === 0 && trajectory.skipped.length > 0 ? 1 : code
+    if (flags.json) {
+      for (const { step, reason } of trajectory.skipped) output.remark(`step ${step} was skipped: ${reason}`)
+      const document = trajectoryDocument(trajectory, pack)
+      return output.json({
+        ...document,
+        ...(verdicts.length > 0 ? { verdicts } : inContexts && { inContexts }),
+      })
+    }
+    printTrajectory(
+      output,
+      trajectory,
+      verdicts.map(({ verdict }) => verdict),
+    )
+    printContexts(output, trajectory, inContexts, layers)
+    if (verdicts.length === 0) printConditional(output, trajectory, inContexts, ordinary !== undefined)
+    const { tokens, settle: spared } = trajectory.measurement!
+    if (spared && spared.prompts > 0)
       output.print(
-        `${trajectory.steps.length - 1} checkpoints in ${seconds.toFixed(1)} s; ${tokens.total} prompt tokens, ${tokens.computed} computed` +
-          (flags.out === undefined ? '' : `; written to ${flags.out}`),
+        `${spared.read} of ${spared.prompts} prompts of the checkpoints were read (${percent(spared.read / spared.prompts, 0)}), until each verdict was settled`,
       )
-    },
-  )
+    output.print(
+      `${trajectory.steps.length - 1} checkpoints in ${seconds.toFixed(1)} s; ${tokens.total} prompt tokens, ${tokens.computed} computed` +
+        (flags.out === undefined ? '' : `; written to ${flags.out}`),
+    )
+  })
 }
 
 type Verdicts = ReturnType<typeof trajectoryVerdicts>
@@ -254,7 +264,7 @@ function printReasons(output: Output, { steps }: Trajectory, verdicts: readonly 
     const { answers, step } = told.reduce((a, b) => (b.answers.scoreable < a.answers.scoreable ? b : a))
     const { scoreable, incoherent, refusal } = answers
     output.print(
-      `scoreable answers, predicted: ${percent(scoreable)} at step ${step}, the fewest (incoherent ${percent(incoherent)}, refused ${percent(refusal)})`,
+      `scoreable answers, predicted: ${percent(scoreable)} at step ${step}, the fewest${verdicts.some(({ settled }) => settled) ? ' of those that were read whole' : ''} (incoherent ${percent(incoherent)}, refused ${percent(refusal)})`,
     )
   }
   for (const [reason, at] of byReason) {

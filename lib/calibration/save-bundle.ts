@@ -10,6 +10,7 @@ import {
   TRAITS,
 } from '../detector/bundle.js'
 import type { OrdinaryRuns } from '../detector/conditional.js'
+import type { PromptScores } from '../detector/settling.js'
 import { type Directions, directionsAt } from '../directions/directions.js'
 import { writeDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
@@ -32,6 +33,8 @@ export interface BundleParts {
   pack: TraitPack
   /** What contexts do to the runs, at the layers of the detector, where they were measured in some. */
   ordinary?: OrdinaryRuns | undefined
+  /** How far the score of a single prompt went, see `promptScoresOf`. */
+  promptScores?: PromptScores | undefined
 }
 
 /**
@@ -43,7 +46,7 @@ export interface BundleParts {
  */
 export async function saveBundle(
   calibration: (Calibration & Partial<JudgedCalibration>) | BenignCalibration,
-  { directions, pack, ordinary }: BundleParts,
+  { directions, pack, ordinary, promptScores }: BundleParts,
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
@@ -71,6 +74,7 @@ export async function saveBundle(
     ...('labels' in calibration && calibration.labels ? { labels: sourceJson(calibration.labels) } : {}),
     ...('benign' in calibration ? { benign: calibration.benign } : {}),
     ...(ordinary && { ordinary }),
+    ...(promptScores && { promptScores }),
     summary: 'benign' in calibration ? calibration.report.summary : summarize(calibration),
     versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     files: {

@@ -15,6 +15,7 @@ import type { BenignTest } from './benign-test.js'
 import type { OrdinaryRuns } from './conditional.js'
 import { Detector } from './detector.js'
 import { parseOrdinary } from './ordinary-runs.js'
+import type { PromptScores } from './settling.js'
 
 export const BUNDLE_FILE = 'bundle.json'
 export const DETECTOR = 'detector.json'
@@ -48,6 +49,8 @@ export interface Bundle {
   calibratedFor: CalibratedFor
   /** Runs that decide about alarms where none was judged; absent in bundles with labels. */
   benign?: BenignTest
+  /** How far the score of a single prompt went in the calibration runs; absent where nobody looked. */
+  promptScores?: PromptScores
   /** What contexts do to ordinary runs; absent where calibration runs were measured in none. */
   ordinary?: OrdinaryRuns
   /** The trait pack's file inside the bundle, for `loadTraitPack`. */
@@ -135,6 +138,9 @@ export async function loadBundle(folder: string): Promise<Bundle> {
     path: folder,
     ...(description.benign === undefined ? {} : { benign: parseBenign(at.object('benign')) }),
     ...(ordinary && { ordinary }),
+    ...(description.promptScores === undefined
+      ? {}
+      : { promptScores: parsePromptScores(at.object('promptScores')) }),
     detector,
     directions,
     calibratedFor,
@@ -149,6 +155,13 @@ function parseBenign(at: JsonFields): BenignTest {
   const { level } = at.json
   if (!isFiniteNumber(level) || !(level > 0 && level < 1)) return at.fail('level', 'a number between 0 and 1')
   return { level, highest: at.list('highest', isFiniteNumber, 'predicted rates') }
+}
+
+function parsePromptScores(at: JsonFields): PromptScores {
+  const { low, high } = at.json
+  if (!isFiniteNumber(low) || !isFiniteNumber(high) || low >= high)
+    return at.fail('low', 'a number below high')
+  return { low, high }
 }
 
 async function inside(folder: string, name: string): Promise<string> {

@@ -146,7 +146,8 @@ export function withContexts(
   ordinary: OrdinaryRuns | undefined,
 ): Verdict {
   if (verdict.verdict === 'not-comparable') return verdict
-  if (readings === undefined) return { ...verdict, notLookedAt: [NO_CONTEXTS] }
+  if (readings === undefined)
+    return { ...verdict, notLookedAt: [...(verdict.notLookedAt ?? []), NO_CONTEXTS] }
   const { readings: contexts, reason } = conditional(readings, ordinary)
   return {
     ...verdict,

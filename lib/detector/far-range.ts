@@ -5,8 +5,10 @@ import { isJsonObject } from '../formats/json/json.js'
 import type { EmCounts } from '../labels/grades.js'
 import { stabilized } from './label-noise.js'
 
-/** From the first predicted rate on the far range is listened to, from the second on it alone. */
-const [BEGINS, ALONE] = [0.1, 0.25]
+/** From this predicted rate on the far range is listened to... */
+export const FAR_RANGE_BEGINS = 0.1
+/** ...and from this one on it alone. */
+const ALONE = 0.25
 /** Fewer dangerous checkpoints than this say nothing about how high a rate is. */
 const FEWEST = 20
 /** As for the saturating ridge. */
@@ -60,7 +62,7 @@ export class FarRange {
 /** Near the cut a prediction stays as it is; far above it the far range takes over. All on the scale of `stabilized`. */
 export function withFarRange(near: number, far: number | undefined): number {
   if (far === undefined) return near
-  const [from, to] = [stabilized(BEGINS), stabilized(ALONE)]
+  const [from, to] = [stabilized(FAR_RANGE_BEGINS), stabilized(ALONE)]
   const share = Math.min(1, Math.max(0, (near - from) / (to - from)))
   // Whatever it says, it does not call back what lies above its beginning.
   return share === 0 ? near : Math.max(from, (1 - share) * near + share * far)

@@ -14,6 +14,7 @@ import { type LabelSource, verdictLabels } from '../labels/label-source.js'
 import type {
   NoiseFloor,
   PromptCategory,
+  Settled,
   Step,
   Trajectory,
   TrajectoryStep,
@@ -22,6 +23,7 @@ import { benignVerdict } from './benign-test.js'
 import type { Bundle } from './bundle.js'
 import { contextReadings, withContexts } from './conditional.js'
 import { Explainer } from './contributions.js'
+import { type PromptScores, settledElsewhere, settledFor, settledVerdict } from './settling.js'
 import { trainedBy } from './trained-by.js'
 import {
   type CategoryContribution,
@@ -34,6 +36,8 @@ import {
 /** What a bundle brings to a verdict; of its directions their identity alone. */
 export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign' | 'ordinary'> & {
   directions: { sha256: string }
+  /** How far the score of a single prompt went in the calibration runs, where that is known. */
+  promptScores?: PromptScores
   /** Who labelled the runs behind the detector; every verdict says so. */
   labels?: LabelSource | null
   /** What is to be said with every verdict. */
@@ -82,6 +86,7 @@ export class RunVerdicts {
   readonly #like: TrainedLike | undefined
   readonly #categories: RunVerdictOptions['categories']
   #explainer: Explainer | undefined
+  #identity: string | undefined
   /** The drift of the run's own start from the calibrated base, per layer; null when it starts there. */
   readonly startShift: number[][] | null
 
@@ -122,6 +127,7 @@ export class RunVerdicts {
    * @param amplified the same checkpoint at other strengths, ascending; the verdict does not depend on them
    * @param contexts the same checkpoint in contexts, at the layers of the detector; absent where it was read in none
    * @param categories the same checkpoint by category of prompts
+   * @param settled where a part of the prompts was read
    * @param trained how the checkpoint was trained; what differs from the calibration runs is a warning. Absent for the base
    */
   verdict(
@@ -132,21 +138,26 @@ export class RunVerdicts {
     trained?: TrainedBy,
     contexts?: readonly ContextReading[],
     categories?: CategoryProjections,
+    settled?: Settled,
   ): Verdict {
     const { detector, benign, ordinary, labels, orderOnly, extrapolates } = this.#by
-    if (this.#refused.length > 0) return notComparable(detector, this.#refused)
+    const elsewhere = settled && settled.by !== this.#settledFor ? [settledElsewhere(settled)] : []
+    const refused = [...this.#refused, ...elsewhere]
+    if (refused.length > 0) return notComparable(detector, refused)
     const drift = this.#drift(projections, activationNorms)
     const plain = detector.verdict(drift, {
       step: typeof step === 'number' ? step : undefined,
       remarks: this.#remarks,
     })
     const mild = orderOnly && plain.verdict === 'alarm' ? { ...plain, verdict: 'warn' as const } : plain
-    const known = extrapolated(mild, extrapolates?.(drift))
+    const known = settled
+      ? settledVerdict(plain, settled, this.#remarks)
+      : extrapolated(mild, extrapolates?.(drift))
     const judged = benign ? benignVerdict(known, benign) : known
     const scoped = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
     const verdict = trained ? withContexts(scoped, contexts, ordinary) : scoped
     // Why a checkpoint is not plainly fine is worth the subsets of its traits; what a context does is no matter of them.
-    const contributions = scoped.verdict === 'ok' ? undefined : this.#contributions(drift)
+    const contributions = scoped.verdict === 'ok' || settled ? undefined : this.#contributions(drift)
     const categoryContributions = contributions && this.#byCategory(categories, activationNorms)
     const strengths = [{ strength: 1, projections }, ...amplified]
       .sort((a, b) => a.strength - b.strength)
@@ -162,6 +173,11 @@ export class RunVerdicts {
       ...(this.#noiseFloor && { noiseFloor: [...this.#noiseFloor] }),
       ...(amplified.length > 0 && { strengths }),
     }
+  }
+
+  get #settledFor(): string | undefined {
+    this.#identity ??= settledFor(this.#by) ?? 'none'
+    return this.#identity
   }
 
   #contributions(drift: readonly (readonly number[])[]): Contribution[] | undefined {
@@ -273,6 +289,7 @@ export function trajectoryVerdicts(
       i === 0 ? undefined : trainedBy(trajectory.run, one),
       i === 0 ? undefined : inContexts?.[i - 1]?.readings,
       i === 0 ? undefined : byCategoryAt(i),
+      one.settled,
     ),
   }))
 }

@@ -1,6 +1,7 @@
 import type { ScopeDifference } from '../conditions/training.js'
 import type { Context } from '../contexts/context.js'
 import type { VerdictLabels } from '../labels/label-words.js'
+import type { Settled } from '../trajectory/trajectory.js'
 import type { AnswerShares } from './answer-shares.js'
 
 /** Version of a {@link Verdict} as JSON. Within one version fields are only added, and none changes its meaning. */
@@ -75,7 +76,7 @@ export interface Verdict {
   verdict: VerdictKind
   /** Predicted emergent-misalignment rate, in [0, 1]; null when not comparable. */
   em: number | null
-  /** Of the rate; null when not comparable. */
+  /** Of the rate; null when not comparable, and where a part of the prompts was read. */
   interval: [low: number, high: number] | null
   /** Nominal coverage of the interval, e.g. 0.9. */
   nominalCoverage: number
@@ -109,6 +110,8 @@ export interface Verdict {
   contexts?: ContextReading[]
   /** What the verdict cannot speak of because nobody has looked at it, in sentences; absent where that is nothing. */
   notLookedAt?: string[]
+  /** Where a part of the prompts was read: what it settled. `em` is that of the prompts read, and what needs all of them is absent. */
+  settled?: Settled
   /** Ascending strengths. */
   strengths?: StrengthReading[]
 }

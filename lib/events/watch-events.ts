@@ -3,7 +3,7 @@ import type { DriftStep } from '../drift/drift.js'
 import type { ErrorCode, TraitscopeError } from '../errors.js'
 import type { FileHash } from '../formats/files/hash.js'
 import type { Projection } from '../trajectory/project.js'
-import type { AdapterSummary, NoiseFloor, Step } from '../trajectory/trajectory.js'
+import type { AdapterSummary, NoiseFloor, Settled, Step } from '../trajectory/trajectory.js'
 
 /** Version of an event as JSON. Within one version fields and types are only added, and none changes its meaning. */
 export const EVENT_SCHEMA = 2
@@ -91,6 +91,8 @@ export interface CheckpointEvent extends EventStamp {
     drift: readonly DriftStep[]
     stateChange: readonly number[]
   }[]
+  /** Where not all prompts were read: what they settled, see `TrajectoryStep`. */
+  settled?: Settled
   /** Index of the primary layer in `projections` and `drift`. */
   primary: number
   tokens: { total: number; computed: number }
@@ -202,6 +204,12 @@ export interface WatchErrorEvent extends EventStamp {
   retryMs?: number
 }
 
+/** How many prompts were read where a verdict may be settled by a part of them, and how many there were. */
+export interface PromptsRead {
+  read: number
+  of: number
+}
+
 /** Why a watch is over. */
 export type EndReason = 'once' | 'until-step' | 'idle' | 'alarm' | 'aborted' | 'failed'
 
@@ -219,6 +227,8 @@ export interface EndEvent extends EventStamp {
   lost: number
   /** Steps that were begun and not finished by the trainer, or not measured yet. */
   unfinished: readonly Step[]
+  /** Of all prompts of these checkpoints how many were read; absent where all had to be. */
+  prompts?: PromptsRead
   /** Step that the final adapter repeats, if it is known to. */
   finalAliasOf?: number
 }

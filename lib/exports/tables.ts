@@ -16,6 +16,7 @@ const BEFORE = [
   'predicted_em',
   'predicted_em_low',
   'predicted_em_high',
+  'prompts_read',
 ]
 const LENGTH = ['judged_em', 'loss', 'drift_length']
 

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { notRecorded } from '../conditions/engine.js'
 import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
+import { promptsWords } from '../detector/settled-words.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
@@ -14,6 +15,7 @@ import { percent } from '../percent.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
 import { readControlVector } from '../steering/control-vector-file.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
+import type { Trajectory } from '../trajectory/trajectory.js'
 import { type InspectProgress, inspectRun } from './inspect-run.js'
 import type { Inspection } from './inspection.js'
 
@@ -194,6 +196,9 @@ async function inspectTrajectory(path: string): Promise<Inspection> {
       ['steps', trajectory.steps.map(({ step }) => step).join(', ')],
       ['layers', trajectory.layers.map(({ layer }) => layer ?? 'unknown').join(', ')],
       ['traits', trajectory.traits.join(', ')],
+      ...(trajectory.steps.some(({ settled }) => settled)
+        ? [['prompts read', promptsFact(trajectory)] as [string, string]]
+        : []),
       ['contexts', trajectory.contexts?.map(({ name }) => name).join(', ') ?? 'none'],
       [
         'skipped',
@@ -202,6 +207,9 @@ async function inspectTrajectory(path: string): Promise<Inspection> {
     ],
   }
 }
+
+const promptsFact = ({ steps }: Trajectory): string =>
+  `${steps.flatMap(({ step, settled }) => (settled ? `${promptsWords(settled)} of step ${step}` : [])).join(', ')}; all of the others`
 
 async function inspectPack(path: string): Promise<Inspection> {
   const pack = await loadTraitPack(path)

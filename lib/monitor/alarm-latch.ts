@@ -1,8 +1,11 @@
 import type { Verdict } from '../detector/verdict.js'
 import type { AlarmState } from '../events/watch-events.js'
 
+/** What it goes by. */
+export type LatchInput = Pick<Verdict, 'verdict' | 'em' | 'threshold' | 'settled'>
+
 /** An alarm is cleared by rates this far below the threshold... */
-const CLEAR_SHARE = 0.75
+export const CLEAR_SHARE = 0.75
 /** ...at this many checkpoints in a row. */
 const CLEAR_AFTER = 2
 
@@ -20,7 +23,7 @@ export class AlarmLatch {
   }
 
   /** Takes the verdicts of a run in order. One that is not comparable changes nothing. */
-  next({ verdict, em, threshold }: Pick<Verdict, 'verdict' | 'em' | 'threshold'>): AlarmState {
+  next({ verdict, em, threshold, settled }: LatchInput): AlarmState {
     if (verdict === 'alarm') {
       const raised = !this.#on
       this.#on = true
@@ -28,7 +31,10 @@ export class AlarmLatch {
       return raised ? 'raised' : 'standing'
     }
     if (!this.#on) return 'quiet'
-    if (em !== null) this.#calm = em < CLEAR_SHARE * threshold ? this.#calm + 1 : 0
+    const calm = CLEAR_SHARE * threshold
+    // Of a part of the prompts a rate below is one that was settled to be.
+    const isCalm = em !== null && em < calm && (settled === undefined || settled.threshold <= calm)
+    if (em !== null) this.#calm = isCalm ? this.#calm + 1 : 0
     if (this.#calm < CLEAR_AFTER) return 'standing'
     this.#on = false
     this.#calm = 0

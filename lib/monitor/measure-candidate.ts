@@ -3,6 +3,7 @@ import type { CheckpointEvent, WatchEvent } from '../events/watch-events.js'
 import { hashCheckpoint } from '../formats/run/checkpoint-folder.js'
 import { filesBelow } from '../formats/run/read-files.js'
 import type { Step } from '../trajectory/trajectory.js'
+import { CLEAR_SHARE } from './alarm-latch.js'
 import type { Backoff } from './failures.js'
 import type { Measurer } from './measurer.js'
 import type { RunLook } from './run-look.js'
@@ -57,6 +58,8 @@ export async function measureCandidate(
     signal,
     onProgress: onProgress && ((fraction) => onProgress(step, fraction)),
     folders: [folder, run],
+    // An alarm that stands is cleared by rates well below the threshold alone: that has to be settled then.
+    ...(memory.alarm === 'standing' && { below: CLEAR_SHARE }),
   })
   await checkBase()
   const { told, files, remarks } = measured

@@ -1,8 +1,7 @@
 import { basename } from 'node:path'
 import { contextRatios, floorsAt, type ReadAt } from '../detector/conditional.js'
-import type { Prior } from '../detector/prior.js'
-import { priorVerdictSource } from '../detector/prior-detector.js'
 import { type RunVerdictOptions, RunVerdicts, type VerdictSource } from '../detector/run-verdicts.js'
+import { measuredPrior, settlingIn } from '../detector/settling-in.js'
 import { trainedBy } from '../detector/trained-by.js'
 import type { ContextReading } from '../detector/verdict.js'
 import { driftStep } from '../drift/drift.js'
@@ -12,6 +11,7 @@ import type { CheckpointKind } from '../formats/run/checkpoint-folder.js'
 import type { BaseMeasurement, CheckpointMeasurement } from '../trajectory/measured.js'
 import type { MeasurementPlan } from '../trajectory/measurement.js'
 import type { Projection } from '../trajectory/project.js'
+import type { StopRule } from '../trajectory/stopping.js'
 import type { NoiseFloor, Step } from '../trajectory/trajectory.js'
 import type { WatchRunOptions } from './watch-options.js'
 import { watchedUnder } from './watched-under.js'
@@ -25,6 +25,7 @@ type Measured = Pick<
   | 'drift'
   | 'strengths'
   | 'primary'
+  | 'settled'
   | 'tokens'
   | 'verdict'
 >
@@ -32,17 +33,21 @@ type Measured = Pick<
 /** Measures checkpoints of any run of one base, and says what they mean. */
 export class Measurer {
   readonly #verdicts: RunVerdicts | undefined
+  readonly #rule: StopRule | undefined
   readonly conditions: string
 
   constructor(
     readonly plan: MeasurementPlan,
     private readonly base: BaseMeasurement,
     private readonly noiseFloor: NoiseFloor | null,
-    private readonly options: Pick<WatchRunOptions, 'bundle' | 'prior' | 'ordinary' | 'allowMismatch'>,
+    private readonly options: Pick<
+      WatchRunOptions,
+      'bundle' | 'prior' | 'ordinary' | 'allowMismatch' | 'settle'
+    >,
   ) {
-    const { bundle, prior, ordinary, allowMismatch } = options
-    this.conditions = watchedUnder(plan, { bundle, prior })
-    const by = bundle ?? (prior && priorOf(prior, plan, base))
+    const { bundle, prior, ordinary, allowMismatch, settle } = options
+    this.conditions = watchedUnder(plan, { bundle, prior, settle })
+    const by = bundle ?? (prior && measuredPrior(prior, plan.measuredBase(base)))
     if (!by && plan.contexts.length > 0) {
       throw new TraitscopeError(
         'USAGE',
@@ -52,11 +57,17 @@ export class Measurer {
     const categories = { of: plan.categories, step0: plan.byCategory(base.states) }
     const told = { allowMismatch, noiseFloor, categories }
     this.#verdicts = by && verdictsOf({ ...by, ...(ordinary && { ordinary }) }, plan, base, told)
+    if (settle !== undefined) this.#rule = settlingIn(plan.measuredBase(base), by, settle)
   }
 
   /** The same on the base opened again: step 0 stays as it was measured. */
   with(plan: MeasurementPlan): Measurer {
     return new Measurer(plan, this.base, this.noiseFloor, this.options)
+  }
+
+  /** Whether a part of the prompts may settle a verdict. */
+  get settles(): boolean {
+    return this.#rule !== undefined
   }
 
   /** What a watch of a run begins with. */
@@ -79,15 +90,17 @@ export class Measurer {
     }
   }
 
-  /** @throws as `MeasurementPlan.measureCheckpoint` */
+  /**
+   * @param options.below what part of the threshold counts as below where a part of the prompts is to settle it; default 1
+   * @throws as `MeasurementPlan.measureCheckpoint`
+   */
   async measure(
     step: Step,
-    ...[weights, options]: [
-      Parameters<MeasurementPlan['measureCheckpoint']>[0] & { learningRate?: number | undefined },
-      Parameters<MeasurementPlan['measureCheckpoint']>[2],
-    ]
+    weights: Parameters<MeasurementPlan['measureCheckpoint']>[0] & { learningRate?: number | undefined },
+    { below, ...options }: Parameters<MeasurementPlan['measureCheckpoint']>[2] & { below?: number } = {},
   ): Promise<CheckpointMeasurement & { told: Measured }> {
-    const measured = await this.plan.measureCheckpoint(weights, this.base, options)
+    const stopping = this.#rule?.begin(this.plan.prompts.length, below)
+    const measured = await this.plan.measureCheckpoint(weights, this.base, { ...options, stopping })
     return { ...measured, told: this.#told(step, measured, weights) }
   }
 
@@ -115,7 +128,7 @@ export class Measurer {
     { kind, learningRate }: { kind: CheckpointKind; learningRate?: number | undefined },
   ): Measured {
     const { plan, base } = this
-    const { adapter, adapterSha256, layers, stateChange, strengths, tokens } = measured
+    const { adapter, adapterSha256, layers, stateChange, strengths, tokens, settled } = measured
     const driftOf = (of: readonly Projection[]) =>
       of.map(({ mean }, l) => driftStep(step, mean, base.layers[l]!.mean, base.activationNorms[l]!))
     const amplified = strengths.map(({ strength, layers }) => ({ strength, projections: meansOf(layers) }))
@@ -128,7 +141,8 @@ export class Measurer {
       amplified,
       trained,
       plan.contexts.length > 0 ? this.#inContexts(measured) : undefined,
-      plan.byCategory(measured.states),
+      settled ? undefined : plan.byCategory(measured.states),
+      settled,
     )
     return {
       adapterSha256,
@@ -145,23 +159,11 @@ export class Measurer {
         })),
       }),
       primary: plan.primary,
+      ...(settled && { settled }),
       tokens,
       ...(verdict && { verdict }),
     }
   }
-}
-
-function priorOf(
-  prior: Prior,
-  { directions, measuredUnder, prompts }: MeasurementPlan,
-  base: BaseMeasurement,
-): VerdictSource {
-  const points = directions.layers.map((layer, l) => ({
-    layer,
-    activationNorm: base.activationNorms[l]!,
-    projections: base.layers[l]!.mean,
-  }))
-  return priorVerdictSource(prior, directions, { ...measuredUnder, nPrompts: prompts.length }, points)
 }
 
 function verdictsOf(

@@ -1,7 +1,7 @@
 import type { LoggedEvent } from '../events/event-log.js'
 import type { AlarmState, EventJson, ResumedFrom, SecuredEvent } from '../events/watch-events.js'
 import type { Step } from '../trajectory/trajectory.js'
-import { AlarmLatch } from './alarm-latch.js'
+import { AlarmLatch, type LatchInput } from './alarm-latch.js'
 import type { KnownCheckpoint } from './seen-checkpoint.js'
 
 /** What is remembered of a step: a few strings, whatever its event held. */
@@ -12,8 +12,6 @@ interface StepMemory {
   writtenMs?: number
   verdict?: LatchInput
 }
-
-type LatchInput = Parameters<AlarmLatch['next']>[0]
 
 /**
  * What a run's events add up to: which weights were measured under which step, what is secured, where the alarm stands. An
@@ -57,7 +55,10 @@ export class RunMemory {
             ? {}
             : { files: { path, stamp, kind: event.adapter ? ('adapter' as const) : ('model' as const) } }),
           ...(verdict && {
-            verdict: { verdict: verdict.verdict, em: verdict.em, threshold: verdict.threshold },
+            verdict: {
+              ...{ verdict: verdict.verdict, em: verdict.em, threshold: verdict.threshold },
+              ...(verdict.settled && { settled: verdict.settled }),
+            },
           }),
         })
         return

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { asTraitscopeError, type TraitscopeError } from '../errors.js'
-import type { WatchEvent } from '../events/watch-events.js'
+import type { CheckpointEvent, PromptsRead, WatchEvent } from '../events/watch-events.js'
 import type { Step } from '../trajectory/trajectory.js'
 import { Backoff, BaseChanged, failureOf } from './failures.js'
 import {
@@ -47,6 +47,7 @@ export class RunWatch {
   #isFirst = true
   #finalAliasOf: number | undefined
   measured = 0
+  #prompts: PromptsRead | undefined
 
   private constructor(
     readonly path: string,
@@ -235,7 +236,7 @@ export class RunWatch {
       const parts = { run, look: this.#look, memory: journal.memory, measurer }
       const { event, aliasOf } = await measureCandidate(candidate, parts, options)
       if (seen.step === 'final') this.#finalAliasOf = aliasOf
-      if (event?.type === 'checkpoint') this.measured++
+      if (event?.type === 'checkpoint') this.#count(event, measurer)
       journal.isOver(`error ${seen.step}`)
       if (event) await journal.tell(event)
       // Not before: until it is told, a look must know it as one that waits.
@@ -250,6 +251,13 @@ export class RunWatch {
       this.#line.measuring = undefined
       options.onProgress?.(seen.step, 1)
     }
+  }
+
+  #count({ settled }: CheckpointEvent, { settles, plan: { prompts } }: Measurer): void {
+    this.measured++
+    if (!settles) return
+    const { read, of } = this.#prompts ?? { read: 0, of: 0 }
+    this.#prompts = { read: read + (settled?.prompts ?? prompts.length), of: of + prompts.length }
   }
 
   async #failed(candidate: Candidate, error: TraitscopeError): Promise<void> {
@@ -287,6 +295,7 @@ export class RunWatch {
       measured: this.measured,
       lost: this.journal.lost,
       unfinished: [...new Set<Step>([...this.#incomplete.keys(), ...this.#line.steps])],
+      ...(this.#prompts && { prompts: this.#prompts }),
       ...(this.#finalAliasOf === undefined ? {} : { finalAliasOf: this.#finalAliasOf }),
     }
   }

@@ -27,6 +27,11 @@ export interface WatchRunOptions extends MeasurementOptions {
   prior?: Prior | undefined
   /** Contexts are ranked against these runs instead of the bundle's, see `ordinaryRuns`. */
   ordinary?: OrdinaryRuns | undefined
+  /**
+   * Stop reading the prompts of a checkpoint once it is settled, with at most this probability of an error, on which side of the threshold
+   * its rate lies, see `settling`. Default: all are read. Not with strengths or contexts.
+   */
+  settle?: number | undefined
   /** End at the first checkpoint whose verdict is an alarm. */
   endOnAlarm?: boolean | undefined
   /**

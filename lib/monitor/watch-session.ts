@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Directions } from '../directions/directions.js'
 import { asTraitscopeError, type TraitscopeError, throwIfAborted } from '../errors.js'
 import { runState } from '../events/state-folder.js'
-import type { EndEvent, EndReason, WatchEvent } from '../events/watch-events.js'
+import type { EndEvent, EndReason, PromptsRead, WatchEvent } from '../events/watch-events.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { sweepAbandoned } from '../formats/files/owner.js'
 import type { Model } from '../model/model.js'
@@ -290,8 +290,15 @@ export class WatchSession {
       measured: summaries.reduce((sum, { measured }) => sum + measured, 0),
       lost: summaries.reduce((sum, { lost }) => sum + lost, 0),
       unfinished: summaries.flatMap(({ unfinished }) => unfinished),
+      ...promptsOf(summaries.flatMap(({ prompts }) => prompts ?? [])),
     })
   }
 }
 
 const now = (): string => new Date().toISOString()
+
+function promptsOf(each: readonly PromptsRead[]): { prompts?: PromptsRead } {
+  if (each.length === 0) return {}
+  const sum = (key: keyof PromptsRead) => each.reduce((total, one) => total + one[key], 0)
+  return { prompts: { read: sum('read'), of: sum('of') } }
+}

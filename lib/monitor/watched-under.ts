@@ -9,7 +9,15 @@ import type { MeasurementPlan } from '../trajectory/measurement.js'
  */
 export function watchedUnder(
   plan: Pick<MeasurementPlan, 'measuredUnder' | 'primary' | 'contextsSha256'>,
-  { bundle, prior }: { bundle?: Pick<Bundle, 'detector'> | undefined; prior?: Prior | undefined },
+  {
+    bundle,
+    prior,
+    settle,
+  }: {
+    bundle?: Pick<Bundle, 'detector'> | undefined
+    prior?: Prior | undefined
+    settle?: number | undefined
+  },
 ): string {
   const { conditions, directionsSha256, tokenIdsSha256 } = plan.measuredUnder
   return sha256(
@@ -20,6 +28,8 @@ export function watchedUnder(
       primary: plan.primary,
       // Absent without contexts, so that what was watched before there were any still counts.
       ...(plan.contextsSha256 === null ? {} : { contexts: plan.contextsSha256 }),
+      // A part of the prompts is another measurement than all of them.
+      ...(settle === undefined ? {} : { settle }),
       detector: (bundle?.detector ?? prior)?.toJSON() ?? null,
     }),
   )

@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict } from '../detector/verdict.js'
 import type { CheckpointEvent, WatchEvent } from '../events/watch-events.js'
 import { percent } from '../percent.js'
@@ -222,21 +223,26 @@ export class NoticePolicy {
 }
 
 function facts({ step, path, verdict }: CheckpointEvent): Partial<Notice> {
-  const { em, interval, threshold } = verdict!
+  const { em, interval, threshold, settled } = verdict!
   return {
     step,
     checkpoint: path,
     verdict: verdict!.verdict,
     ...(em === null ? {} : { em }),
     ...(interval === null ? {} : { interval }),
+    ...(settled ? { settled } : {}),
     threshold,
   }
 }
 
-function rateOf({ em, interval, threshold }: Verdict): string {
-  if (em === null || interval === null) return 'no rate can be predicted'
-  const [low, high] = interval.map((bound) => percent(bound))
-  return `predicted rate of emergent misalignment ${percent(em)} (${low} to ${high}), dangerous above ${percent(threshold)}`
+function rateOf(verdict: Verdict): string {
+  const { em, interval, threshold, settled } = verdict
+  if (em === null || (interval === null && !settled)) return 'no rate can be predicted'
+  const [low, high] = interval?.map((bound) => percent(bound)) ?? []
+  const within = settled
+    ? `of ${promptsWords(settled)}, settled to be ${sideWords(settled)}`
+    : `${low} to ${high}`
+  return `predicted rate of emergent misalignment ${percent(em)} (${within}), dangerous above ${percent(threshold)}`
 }
 
 function minutes(ms: number): string {

@@ -1,5 +1,5 @@
 import type { VerdictKind } from '../detector/verdict.js'
-import type { Step } from '../trajectory/trajectory.js'
+import type { Settled, Step } from '../trajectory/trajectory.js'
 
 /** Version of a notice as JSON. Within one version fields are only added. */
 export const NOTICE_SCHEMA = 1
@@ -48,6 +48,8 @@ export interface Notice {
   /** Predicted rate of emergent misalignment, in [0, 1], with its interval, and the threshold. */
   em?: number
   interval?: [low: number, high: number]
+  /** Instead of an interval where a part of the prompts was read. */
+  settled?: Settled
   threshold?: number
   /** Of an alarm that somebody was told of before. */
   repeated?: boolean

@@ -12,6 +12,7 @@ import {
   ageWords,
   headline,
   healthWords,
+  intervalFact,
   intervalText,
   lastPoint,
   type Standing,
@@ -77,7 +78,7 @@ export function overviewHtml(
       `<td class="left">${badge(standing)}</td>`,
       `<td>${point === undefined ? '-' : escapeXml(String(point.step))}</td>`,
       `<td>${prose(percent(point?.verdict?.em))}</td>`,
-      `<td>${prose(intervalText(point?.verdict?.interval))}</td>`,
+      `<td>${prose(intervalText(point?.verdict))}</td>`,
       `<td>${prose(percent(point?.length))}</td>`,
       ...(age === undefined ? [] : [`<td class="text">${prose(age)}</td>`]),
     ]
@@ -121,11 +122,7 @@ export function checkpointTable(
     const cells = [
       `<a href="${escapeXml(permalink(name, step))}">${escapeXml(String(step))}</a>`,
       ...(verdicts
-        ? [
-            verdict ? badge(verdict.verdict) : '-',
-            prose(percent(verdict?.em)),
-            prose(intervalText(verdict?.interval)),
-          ]
+        ? [verdict ? badge(verdict.verdict) : '-', prose(percent(verdict?.em)), prose(intervalText(verdict))]
         : []),
       ...(judged ? [prose(percent(point.judged?.rate))] : []),
       prose(percent(length)),
@@ -157,10 +154,7 @@ export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop |
     ...(verdict
       ? ([
           ['verdict', verdict.verdict],
-          [
-            'predicted EM',
-            `${percent(verdict.em)} (${percent(verdict.nominalCoverage, 0)} interval ${intervalText(verdict.interval)})`,
-          ],
+          ['predicted EM', `${percent(verdict.em)} (${intervalFact(verdict) || 'no interval'})`],
           ...why(verdict).map((reason): [string, string] => ['why', reason]),
           ...labelFacts(point),
         ] as [string, string][])

@@ -1,5 +1,6 @@
 /** What a run's state is in words: the first thing that a page, a terminal or a mail says. */
-import type { VerdictKind } from '../detector/verdict.js'
+import { promptsWords, sideWords } from '../detector/settled-words.js'
+import type { Verdict, VerdictKind } from '../detector/verdict.js'
 import { inPercent, percent } from '../percent.js'
 import type { Point, RunView } from './run-view.js'
 
@@ -44,11 +45,11 @@ export function headline(view: RunView): Headline {
       reasons: [],
     }
   }
-  const { em, reasons, nominalCoverage } = verdict
+  const { em, reasons } = verdict
   if (em === null)
     return { standing: 'not-comparable', text: `Not comparable at ${stepWords(step)}.`, reasons }
   const rate = `predicted EM ${percent(em)}`
-  const interval = intervalWords(verdict.interval, nominalCoverage)
+  const interval = intervalWords(verdict)
   const here = `${rate} at ${stepWords(step)}${interval}`
   const since = alarmSince(view)
   if (since === step && verdict.verdict === 'alarm')
@@ -71,12 +72,23 @@ function alarmSince({ alarm, alarmAt, points }: RunView): Point['step'] | undefi
 export const stepWords = (step: Point['step']): string =>
   step === 'final' ? 'the final adapter' : `step ${step}`
 
-/** `22.1 to 44.0 %`; `-` where there is none. */
-export const intervalText = (interval: readonly [number, number] | null | undefined): string =>
-  interval ? `${inPercent(interval[0])} to ${percent(interval[1])}` : '-'
+/** `22.1 to 44.0 %`, or `above 5.0 %` where a part of the prompts settled that; `-` where there is neither. */
+export function intervalText(verdict: Pick<Verdict, 'interval' | 'settled'> | undefined): string {
+  if (verdict?.settled) return sideWords(verdict.settled)
+  const interval = verdict?.interval
+  return interval ? `${inPercent(interval[0])} to ${percent(interval[1])}` : '-'
+}
 
-function intervalWords(interval: readonly [number, number] | null, coverage: number): string {
-  return interval === null ? '' : ` (${percent(coverage, 0)} interval ${intervalText(interval)})`
+/** `90 % interval 22.1 to 44.0 %`; empty where there is none. */
+export function intervalFact(verdict: Pick<Verdict, 'interval' | 'settled' | 'nominalCoverage'>): string {
+  const { interval, settled, nominalCoverage } = verdict
+  if (settled) return `of ${promptsWords(settled)}, which settle that it is ${sideWords(settled)}`
+  return interval === null ? '' : `${percent(nominalCoverage, 0)} interval ${intervalText(verdict)}`
+}
+
+const intervalWords = (verdict: Verdict): string => {
+  const fact = intervalFact(verdict)
+  return fact === '' ? '' : ` (${fact})`
 }
 
 /** When checkpoints come. */

@@ -236,11 +236,16 @@ async function readMeasuredRun(place: RunPlace): Promise<MeasuredRun | string> {
   const inside = (name: string) => plainOrGzip(join(place.path, name))
   const trajectoryFile = await inside(TRAJECTORY_FILE)
   if (trajectoryFile === undefined) return `it has no ${TRAJECTORY_FILE}: measure it`
+  const trajectory = await readTrajectory(trajectoryFile)
+  const partly = trajectory.steps.filter(({ settled }) => settled !== undefined)
+  // Until one detector's verdict was settled: that says nothing to another one, and its errors are not those of all prompts.
+  if (partly.length > 0)
+    return `of step ${partly.map(({ step }) => step).join(', ')} a part of the prompts was read (--settle): measure it without`
   const logFile = await inside('training_log.json')
   const activationsFile = await inside('activations.safetensors')
   return {
     ...place,
-    trajectory: await readTrajectory(trajectoryFile),
+    trajectory,
     log: logFile === undefined ? [] : await readLog(logFile),
     activations: activationsFile === undefined ? undefined : () => readMeanActivations(activationsFile),
   }

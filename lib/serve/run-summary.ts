@@ -118,11 +118,9 @@ export class RunSummary {
       this.traits.map((trait, t) => [`drift_${trait}`, values[t]!]),
     )
     scalars.drift_length = norm
-    if (verdict && verdict.em !== null && verdict.interval !== null) {
-      scalars.predicted_em = verdict.em
-      scalars.predicted_em_low = verdict.interval[0]
-      scalars.predicted_em_high = verdict.interval[1]
-    }
+    if (verdict && verdict.em !== null) scalars.predicted_em = verdict.em
+    if (verdict?.settled) scalars.prompts_read = verdict.settled.prompts
+    if (verdict?.interval) [scalars.predicted_em_low, scalars.predicted_em_high] = verdict.interval
     const time = Date.parse(event.time) / 1000
     const checkpoint: CheckpointScalars = {
       step,

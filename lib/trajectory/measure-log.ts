@@ -10,7 +10,9 @@ import { encodeSafetensors, readSafetensors } from '../formats/safetensors/safet
 import { packageVersion } from '../package.js'
 import type { CheckpointMeasurement } from './measured.js'
 import type { MeasurementPlan } from './measurement.js'
+import type { StopRule } from './stopping.js'
 
+type Weights = Pick<FoundWeights, 'path'>
 type Numbers = Omit<CheckpointMeasurement, 'states'>
 
 /** A checkpoint that was measured; its states lie beside the log. */
@@ -58,20 +60,20 @@ export class MeasureLog implements AsyncDisposable {
   }
 
   /** What was measured of these weights before; undefined when they must be measured. */
-  async get({ path }: Pick<FoundWeights, 'path'>): Promise<CheckpointMeasurement | undefined> {
+  async get({ path }: Weights, rule: StopRule | undefined): Promise<CheckpointMeasurement | undefined> {
     if (this.log.records.size === 0) return undefined
-    const key = this.#key(path, await hashCheckpoint(path))
+    const key = this.#key(path, await hashCheckpoint(path), rule)
     const record = this.log.records.get(key)
     if (record === undefined) return undefined
-    const states = await this.#states(key)
+    const states = await this.#states(key, record.measured)
     if (states === undefined || hashOf(states) !== record.statesSha256) return undefined
     return { ...record.measured, states }
   }
 
-  async put({ path }: Pick<FoundWeights, 'path'>, measured: CheckpointMeasurement): Promise<void> {
+  async put({ path }: Weights, measured: CheckpointMeasurement, rule: StopRule | undefined): Promise<void> {
     const { states, ...numbers } = measured
-    const key = this.#key(path, measured.adapterSha256)
-    const tensor = { name: TENSOR, dtype: 'F32' as const, shape: this.plan.shape, data: states }
+    const key = this.#key(path, measured.adapterSha256, rule)
+    const tensor = { name: TENSOR, dtype: 'F32' as const, shape: this.#shape(numbers), data: states }
     await writeFileAtomic(this.#file(key), encodeSafetensors([tensor], {}), { force: true })
     await this.log.append({ key, statesSha256: hashOf(states), measured: numbers })
   }
@@ -89,7 +91,7 @@ export class MeasureLog implements AsyncDisposable {
   }
 
   /** Everything that can change a bit of it. */
-  #key(path: string, adapterSha256: string): string {
+  #key(path: string, adapterSha256: string, rule: StopRule | undefined): string {
     const { measuredUnder, mismatches, strengths, contextsSha256 } = this.plan
     const { options } = this.plan.model
     return sha256(
@@ -102,6 +104,7 @@ export class MeasureLog implements AsyncDisposable {
           strengths,
           contextsSha256,
         },
+        ...(rule ? { settle: rule.sha256 } : {}),
         ...{ compute: options, traitscope: packageVersion },
       }),
     )
@@ -111,10 +114,16 @@ export class MeasureLog implements AsyncDisposable {
     return join(this.folder, `${key}.safetensors`)
   }
 
-  async #states(key: string): Promise<Float32Array | undefined> {
+  /** Of the prompts that were read. */
+  #shape({ settled }: Numbers): [number, number, number] {
+    const [all, ...rest] = this.plan.shape
+    return [settled?.prompts ?? all, ...rest]
+  }
+
+  async #states(key: string, measured: Numbers): Promise<Float32Array | undefined> {
     try {
       const file = await readSafetensors(this.#file(key))
-      return file.tensors.get(TENSOR)?.shape.join() === this.plan.shape.join()
+      return file.tensors.get(TENSOR)?.shape.join() === this.#shape(measured).join()
         ? file.float32(TENSOR)
         : undefined
     } catch (error) {

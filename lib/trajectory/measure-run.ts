@@ -19,6 +19,7 @@ import { type MeasurementOptions, prepareMeasurement } from './prepare-measureme
 import type { Projection } from './project.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
 import { equalWeights, otherSettings } from './step-remarks.js'
+import type { MeasuredBase, StopRule } from './stopping.js'
 import { layerColumns, strengthTrajectories } from './strength-trajectories.js'
 import type { RunDescription, Trajectory, TrajectoryStep } from './trajectory.js'
 import {
@@ -54,6 +55,11 @@ export interface MeasureRunOptions extends MeasurementOptions {
    * `[1, nLayers, nEmbd]`: enough for geometry and baselines, and a hundredth of the size), or nothing.
    */
   activations?: 'prompts' | 'means' | 'none' | undefined
+  /**
+   * Makes, once step 0 is known, what decides when enough prompts of a checkpoint were read, see `settlingIn`; default: all are. No states
+   * are written then, and nothing is read at strengths or in contexts.
+   */
+  settle?: ((base: MeasuredBase) => StopRule) | undefined
   /** Further files to publish with the measurement, as `[name, content]`. */
   alsoWrite?: ((trajectory: Trajectory) => [name: string, content: string][]) | undefined
   /** What is known of the run and cannot be read from its folder, for the files. */
@@ -84,9 +90,15 @@ export async function measureRun(
   const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
   refuseParent(found)
   const { out } = options
-  const { activations: kind = 'prompts' } = options
+  const { activations: kind = options.settle ? 'none' : 'prompts' } = options
   if (!ACTIVATIONS.includes(kind)) {
     throw new TraitscopeError('USAGE', `expected activations of ${ACTIVATIONS.join(', ')}, found ${kind}`)
+  }
+  if (options.settle !== undefined && kind !== 'none') {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected activations none where a part of the prompts may settle a verdict, found ${kind}; read all prompts (without --settle) to keep their states`,
+    )
   }
   if (out === undefined) return (await measureSteps(plan, found, options, 'none')).trajectory
   // The target is checked before anything is computed, and appears as a whole when all is done.
@@ -141,7 +153,7 @@ async function measureSteps(
   ) => {
     steps.push(step)
     for (const [l, projection] of projections.entries()) layers[l]!.push(projection)
-    categories.push(plan.byCategory(states))
+    categories.push(step.settled ? [] : plan.byCategory(states))
     amplified.push(strengths)
     inContexts.push(contexts)
     const passes = [step, ...strengths.map(() => step), ...contexts]
@@ -169,14 +181,16 @@ async function measureSteps(
     base.contexts,
   )
   const noiseFloor = await plan.measureNoise(base, { signal })
+  const rule = options.settle?.(plan.measuredBase(base))
   for (const [i, { step, weights, checkpoint }] of todo.entries()) {
     throwIfAborted(signal)
     try {
       const folders = [...(checkpoint ? [checkpoint.folder] : []), found.path]
-      const before = await log?.get(weights)
+      const before = await log?.get(weights, rule)
+      const stopping = rule?.begin(plan.prompts.length)
       const measured =
-        before ?? (await plan.measureCheckpoint(weights, base, { ...passOptions(i + 1), folders }))
-      if (!before) await log?.put(weights, measured)
+        before ?? (await plan.measureCheckpoint(weights, base, { ...passOptions(i + 1), folders, stopping }))
+      if (!before) await log?.put(weights, measured, rule)
       const { epoch, loss } = checkpoint ?? {}
       met.add(measured.how)
       record(
@@ -184,6 +198,7 @@ async function measureSteps(
           step,
           adapterSha256: measured.adapterSha256,
           ...(measured.adapter ? { adapter: measured.adapter } : {}),
+          ...(measured.settled ? { settled: measured.settled } : {}),
           files: filesBelow(found.path, measured.files),
           remarks: [...measured.remarks],
           stateChange: measured.stateChange,
@@ -209,6 +224,8 @@ async function measureSteps(
 
   const aliasOf = final?.aliasOf
   const adapter = steps.find((step) => step.adapter)?.adapter
+  // By category a part of the prompts tells too little.
+  const isWhole = steps.every(({ settled }) => settled === undefined)
   const { info } = plan.model
   const trajectory: Trajectory = {
     source: 'traitscope',
@@ -219,9 +236,9 @@ async function measureSteps(
       layer,
       step0ActivationNorm: base.activationNorms[l]!,
       ...layerColumns(layers[l]!),
-      categories: categories.map((step) => step[l]!),
+      ...(isWhole ? { categories: categories.map((step) => step[l]!) } : {}),
     })),
-    categories: plan.categories,
+    ...(isWhole ? { categories: plan.categories } : {}),
     ...strengthTrajectories(plan.directions.layers, base, amplified),
     ...contextTrajectories(plan.directions.layers, plan.contexts, base, inContexts.slice(1)),
     primary: plan.primary,
@@ -248,6 +265,7 @@ async function measureSteps(
       nPrompts: plan.prompts.length,
       tokens,
       mismatches: [...plan.mismatches],
+      ...(rule ? { settle: { error: rule.error, ...promptsRead(steps.slice(1), plan.prompts.length) } } : {}),
       ...(options.contexts ? { contextFiles: [...options.contexts.files] } : {}),
       remarks: [
         ...found.remarks,
@@ -260,4 +278,10 @@ async function measureSteps(
     },
   }
   return { trajectory, activations }
+}
+
+/** Of so many prompts of every step, how many were read in all. */
+function promptsRead(steps: readonly TrajectoryStep[], each: number): { read: number; prompts: number } {
+  const read = steps.reduce((sum, { settled }) => sum + (settled?.prompts ?? each), 0)
+  return { read, prompts: steps.length * each }
 }

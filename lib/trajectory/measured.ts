@@ -1,7 +1,7 @@
 import type { CheckpointKernels } from '../conditions/engine.js'
 import type { FileHash } from '../formats/files/hash.js'
 import type { Projection } from './project.js'
-import type { AdapterSummary } from './trajectory.js'
+import type { AdapterSummary, Settled } from './trajectory.js'
 
 /** One forward pass over the evaluation prompts, projected. */
 export interface Measurement {
@@ -32,6 +32,8 @@ export interface CheckpointMeasurement extends Measurement {
   adapter?: AdapterSummary
   /** Per layer: ‖H − H₀‖ / ‖H₀‖ over all prompts. */
   stateChange: number[]
+  /** Where not all prompts were read: the states are those of the ones that were. */
+  settled?: Settled
   /** What was read of it. */
   files: readonly FileHash[]
   /** Ascending; empty where none was asked for. */

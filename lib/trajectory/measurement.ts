@@ -6,11 +6,9 @@ import { readingRemarks } from '../conditions/reading-remarks.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
-import type { Matrix } from '../estimators/matrix.js'
 import { isTensorFile } from '../formats/peft/peft.js'
 import type { FoundWeights } from '../formats/run/find-weights.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
-import { layerRows } from '../hidden-states/layer-rows.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
 import { atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
@@ -23,10 +21,10 @@ import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 import type { ContextPrompts } from './context-prompts.js'
 import type { BaseMeasurement, CheckpointMeasurement, ContextMeasurement } from './measured.js'
 import { floorOf, noisePrompts, readNoise, roundsNothing } from './noise-floor.js'
-import { activationNorm, type Projection, project, projectGroups } from './project.js'
-import { relativeChange } from './relative-change.js'
+import { Projector } from './projector.js'
 import type { CachedStates, Step0Cache } from './step0-cache.js'
 import { step0Key } from './step0-key.js'
+import { type MeasuredBase, type PartialStates, pickRows, readInParts, type Stopping } from './stopping.js'
 import { summarize } from './summarize-adapter.js'
 import type { NoiseFloor, PromptCategory } from './trajectory.js'
 
@@ -65,6 +63,7 @@ export class MeasurementPlan {
   /** Index of the primary layer on the layer axis. */
   readonly primary: number
   readonly mismatches: readonly string[]
+  readonly #projector: Projector
   readonly #template: ChatTemplate
   readonly #cache: Step0Cache | undefined
   readonly #checkpoint: CheckpointOptions
@@ -79,6 +78,7 @@ export class MeasurementPlan {
   constructor(parts: PlanParts) {
     this.model = parts.model
     this.directions = parts.directions
+    this.#projector = new Projector(parts.directions)
     this.pack = parts.pack
     this.conditions = parts.conditions
     this.prompts = parts.prompts
@@ -144,11 +144,23 @@ export class MeasurementPlan {
     const { states, computedTokens } = known ?? (await this.#computeBase(prompts, options))
     if (!known) await this.#cache?.put(key, this.shape, { states, computedTokens })
     return {
-      ...this.#project(states),
-      activationNorms: this.directions.layers.map((_, l) => activationNorm(this.#rows(states, l))),
+      states,
+      layers: this.#projector.layers(states),
+      activationNorms: this.#projector.norms(states),
       tokens: { total: prompts.reduce((sum, ids) => sum + ids.length, 0), computed: computedTokens },
       cached: known !== undefined,
     }
+  }
+
+  /** What a stop rule is made from. */
+  measuredBase({ activationNorms, layers }: BaseMeasurement): MeasuredBase {
+    const { directions, measuredUnder, prompts } = this
+    const base = directions.layers.map((layer, l) => ({
+      layer,
+      activationNorm: activationNorms[l]!,
+      projections: layers[l]!.mean,
+    }))
+    return { directions, measured: { ...measuredUnder, nPrompts: prompts.length }, base }
   }
 
   /**
@@ -169,10 +181,10 @@ export class MeasurementPlan {
     const noise = known ?? (await readNoise(model, prompts, { layers, pool: conditions.pool, signal }))
     if (!known) await this.#cache?.put(key, shape, noise)
     const sizes = layers.map((_, l) => {
-      const { data, rows } = this.#rows(base.states, l)
+      const { data, rows } = this.#projector.rows(base.states, l)
       return { activationNorm: base.activationNorms[l]!, rms: norm(data) / Math.sqrt(rows) }
     })
-    const along = layers.map((_, l) => this.#along(l))
+    const along = layers.map((_, l) => this.#projector.along(l))
     return floorOf(noise.states, layers, along, sizes, this.prompts.length)
   }
 
@@ -180,6 +192,7 @@ export class MeasurementPlan {
    * Opens a checkpoint, measures, closes it.
    *
    * @param weights where they are, as a scan of the run has found them
+   * @param options.stopping reads prompts part by part and ends when it says so; not with strengths or contexts
    * @param options.folders that may hold the chat template of its training, beside that of its weights
    * @throws TraitscopeError ADAPTER_NO_EFFECT when the states at the primary layer are those of the base to
    * the last bit: an adapter that never reaches what is read would otherwise pass as harmless. Else as
@@ -188,7 +201,7 @@ export class MeasurementPlan {
   async measureCheckpoint(
     weights: Pick<FoundWeights, 'path' | 'kind'>,
     base: BaseMeasurement,
-    options: PassOptions & { folders?: readonly string[] } = {},
+    options: PassOptions & { folders?: readonly string[]; stopping?: Stopping | undefined } = {},
   ): Promise<CheckpointMeasurement> {
     const { path } = weights
     const open = (strength: number) =>
@@ -202,13 +215,14 @@ export class MeasurementPlan {
     const { peft, report, reason } = checkpoint
     const passes = passesOf(options, 1 + this.strengths.length + this.contexts.length)
     // The norms are computed here while the model computes elsewhere.
-    const [{ data, tokens }, norms] = await Promise.all([
-      this.#pass(checkpoint, passes(0)),
+    const [{ data, tokens, rows, settled }, norms] = await Promise.all([
+      this.#read(checkpoint, base, passes(0), options.stopping),
       peft && report ? adapterNorms(peft.modules, report.architecture, options.signal) : undefined,
     ])
     const folders = [isTensorFile(path) ? dirname(path) : path, ...(options.folders ?? [])]
     const otherTemplate = await templateRemark(folders, this.#template.source)
-    const stateChange = this.#stateChange(data, base)
+    const before = rows ? pickRows(base.states, rows, this.#projector.size) : base.states
+    const stateChange = this.#projector.stateChange(data, before)
     // Weights that are all zero count whatever the states say: a merged copy of a quantised base, for one, computes with
     // other kernels.
     if (stateChange[this.primary] === 0 || report?.allZero) {
@@ -224,17 +238,19 @@ export class MeasurementPlan {
       const amplified = await this.#pass(at, passes(1 + this.strengths.indexOf(strength)))
       return {
         strength,
-        layers: this.#project(amplified.data).layers,
-        stateChange: this.#stateChange(amplified.data, base),
+        layers: this.#projector.layers(amplified.data),
+        stateChange: this.#projector.stateChange(amplified.data, base.states),
       }
     })
     const contexts: ContextMeasurement[] = []
     for (const [c, { prompts }] of this.contexts.entries()) {
       const read = await this.#pass(checkpoint, passes(1 + this.strengths.length + c), prompts)
-      contexts.push({ layers: this.#project(read.data).layers, tokens: read.tokens })
+      contexts.push({ layers: this.#projector.layers(read.data), tokens: read.tokens })
     }
     return {
-      ...this.#project(data),
+      states: data,
+      layers: rows ? this.#projector.change(data, before, base) : this.#projector.layers(data),
+      ...(settled ? { settled } : {}),
       tokens,
       strengths,
       contexts,
@@ -242,7 +258,11 @@ export class MeasurementPlan {
       how: checkpoint.how,
       stateChange,
       files: checkpoint.files,
-      remarks: otherTemplate === undefined ? checkpoint.remarks : [...checkpoint.remarks, otherTemplate],
+      remarks: [
+        ...checkpoint.remarks,
+        ...(otherTemplate === undefined ? [] : [otherTemplate]),
+        ...(rows ? [PARTLY_READ] : []),
+      ],
       ...(peft && report
         ? {
             adapter: {
@@ -260,10 +280,32 @@ export class MeasurementPlan {
     return { states: data, computedTokens: tokens.computed }
   }
 
-  #stateChange(states: Float32Array, base: BaseMeasurement): number[] {
-    return this.directions.layers.map((_, l) =>
-      relativeChange(this.#rows(states, l), this.#rows(base.states, l)),
-    )
+  /** All prompts in one pass, or in parts until enough is known; never so little that the checkpoint seems to change nothing. */
+  async #read(
+    on: OnModel & { sha256: string },
+    base: BaseMeasurement,
+    options: PassOptions,
+    stopping: Stopping | undefined,
+  ): Promise<PartialStates> {
+    if (stopping === undefined)
+      return { ...(await this.#pass(on, options)), rows: undefined, settled: undefined }
+    let changes = false
+    const read = (at: readonly number[], done: number) => {
+      const { signal, onProgress } = options
+      const part = at.length / this.prompts.length
+      const told = onProgress && ((fraction: number) => onProgress(done + fraction * part))
+      return this.#pass(
+        on,
+        { signal, onProgress: told },
+        at.map((i) => this.prompts[i]!),
+      )
+    }
+    return readInParts(on.sha256, this.shape, read, (data, at) => {
+      const before = pickRows(base.states, at, this.#projector.size)
+      changes ||= this.#projector.stateChange(data, before)[this.primary]! > 0
+      const settled = stopping.take(this.#projector.drifts(data, before, base))
+      return changes ? settled : undefined
+    })
   }
 
   #pass(
@@ -280,11 +322,6 @@ export class MeasurementPlan {
     })
   }
 
-  #project(states: Float32Array): { layers: Projection[]; states: Float32Array } {
-    const { layers } = this.directions
-    return { states, layers: layers.map((_, l) => project(this.#rows(states, l), this.#along(l))) }
-  }
-
   /** The categories of the evaluation prompts, in the order of the states. */
   get categories(): PromptCategory[] {
     return this.pack.evalPrompts.map(({ category, prompts }) => ({ category, prompts: prompts.length }))
@@ -293,24 +330,16 @@ export class MeasurementPlan {
   /** Per layer and category the mean projections of a measurement, in trait order. */
   byCategory(states: Float32Array): number[][][] {
     const sizes = this.categories.map(({ prompts }) => prompts)
-    return this.directions.layers.map((_, l) => projectGroups(this.#rows(states, l), this.#along(l), sizes))
-  }
-
-  /** Directions of one layer, shape `[nTraits, nEmbd]`. */
-  #along(layer: number): Matrix {
-    const { traits, nEmbd, vectors } = this.directions
-    const size = traits.length * nEmbd
-    return { data: vectors.subarray(layer * size, (layer + 1) * size), rows: traits.length, cols: nEmbd }
-  }
-
-  #rows(data: Float32Array, layer: number): Matrix {
-    return layerRows({ data, shape: this.shape }, layer)
+    return this.#projector.groups(states, sizes)
   }
 
   #cacheKey(what: 'step-0' | 'noise', tokenIds: string): string {
     return step0Key(what, tokenIds, this.model, this.conditions, this.directions.layers)
   }
 }
+
+const PARTLY_READ =
+  'a part of the prompts was read, until the verdict was settled: drift, spread and state change are those of that part'
 
 const tokenHash = (prompts: readonly Int32Array[]): string => new TokenHash().add(prompts).digest()
 

@@ -45,9 +45,10 @@ export interface MeasurementOptions {
 export async function prepareMeasurement(
   model: Model,
   directions: Directions,
-  options: MeasurementOptions,
+  options: MeasurementOptions & { settle?: unknown },
 ): Promise<MeasurementPlan> {
   const { pack, layer, cacheDir } = options
+  if (options.settle !== undefined) refuseBesideSettling(options)
   const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
   const conditions = measurementConditions(model, template, pack, directions.conditions.pool)
   const mismatches = assertComparable(directions.conditions, conditions, options.allowMismatch)
@@ -82,4 +83,13 @@ export async function prepareMeasurement(
     strengths: amplifyingStrengths(options.strengths),
     contexts: await contextPrompts(model, template, messages, prompts, contexts),
   })
+}
+
+/** What is read besides is compared with all prompts of the checkpoint, so all of them have to be read. */
+function refuseBesideSettling({ strengths = [], contexts }: MeasurementOptions): void {
+  if (strengths.length === 0 && contexts === undefined) return
+  throw new TraitscopeError(
+    'USAGE',
+    `expected checkpoints that are read as trained and in no context, so that a part of the prompts can settle a verdict, found ${contexts ? 'contexts' : 'several strengths of the adapter'}; read all prompts (without --settle)`,
+  )
 }

@@ -131,7 +131,9 @@ function parseOwn(
   ) {
     invalid('steps', 'steps that ascend from 0')
   }
-  for (const { step, adapter, stateChange, files, remarks } of steps) {
+  for (const { step, adapter, stateChange, files, remarks, settled } of steps) {
+    if (settled !== undefined && !isSettled(settled))
+      invalid('steps', `a side, threshold, error and numbers of prompts in 'settled' at step ${step}`)
     if (files !== undefined && !(Array.isArray(files) && files.every(isFileHash)))
       invalid('steps', `files with path and sha256 at step ${step}`)
     if (remarks !== undefined && !(Array.isArray(remarks) && remarks.every(isText)))
@@ -279,5 +281,13 @@ function traitOrder(json: Json, entries: unknown[]): string[] | undefined {
 const order = (step: Step): number => (step === 'final' ? Number.POSITIVE_INFINITY : step)
 const isFileHash = (value: unknown): boolean =>
   isJsonObject(value) && isText(value.path) && isText(value.sha256)
+const isSettled = (value: unknown): boolean =>
+  isJsonObject(value) &&
+  (value.side === 'above' || value.side === 'below') &&
+  [value.threshold, value.error].every(isFiniteNumber) &&
+  isIndex(value.prompts) &&
+  isIndex(value.of) &&
+  value.prompts < value.of &&
+  isText(value.by)
 const isPositive = (value: unknown): value is number => isFiniteNumber(value) && value > 0
 const isStep = (value: unknown): value is Step => value === 'final' || isIndex(value)

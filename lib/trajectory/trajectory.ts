@@ -31,9 +31,29 @@ export interface AdapterSummary {
   merged?: string
 }
 
+/** What stopped the reading of a checkpoint's prompts. */
+export interface Settled {
+  /** Where the predicted rate of all prompts lies. */
+  side: 'above' | 'below'
+  /** Above or below which rate, in [0, 1]. */
+  threshold: number
+  /** It lies elsewhere with at most this probability, over the order of the prompts. */
+  error: number
+  /** Prompts that were read, and how many there are. */
+  prompts: number
+  of: number
+  /** SHA-256 of the score and the threshold of the detector that it was settled for. */
+  by: string
+}
+
 /** One measured point of a run. */
 export interface TrajectoryStep {
   step: Step
+  /**
+   * Where not all prompts were read. Projections are then those of step 0 and, added, the mean change of the prompts that were; spread,
+   * state change and tokens are of these alone. Absent where all were.
+   */
+  settled?: Settled
   /** Identity of the adapter's weights; null for the base, and where a file does not say. */
   adapterSha256: string | null
   /** Of step 0: the GGUF's file name and its identity, see `fingerprintGguf`. Absent otherwise, and in older files. */
@@ -159,6 +179,8 @@ export interface MeasurementRecord extends MeasuredUnder {
   tokens: { total: number; computed: number }
   /** Differences between directions and measurement that the caller chose to accept; normally empty. */
   mismatches: string[]
+  /** Where reading was to stop once a verdict was settled: of all prompts of the checkpoints how many were read. Absent elsewhere. */
+  settle?: { error: number; read: number; prompts: number }
   /** Where contexts were taken from; absent where there are none. */
   contextFiles?: FileHash[]
   /** What in the run's folder was not measured or seems left over, in sentences; absent in older files. */

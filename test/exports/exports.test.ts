@@ -59,10 +59,10 @@ describe('csvTable and jsonLines', () => {
   it('should have a line per point', () => {
     const [header, ...rows] = csvTable(views()).trimEnd().split('\n')
     expect(header).toBe(
-      'run,step,time,written_at,verdict,predicted_em,predicted_em_low,predicted_em_high,judged_em,loss,drift_length,drift_honesty,drift_sycophancy,drift_length_at_2',
+      'run,step,time,written_at,verdict,predicted_em,predicted_em_low,predicted_em_high,prompts_read,judged_em,loss,drift_length,drift_honesty,drift_sycophancy,drift_length_at_2',
     )
     expect(rows[1]).toBe(
-      '/runs/out,10,2026-11-29T12:01:00.000Z,2026-11-29T12:00:55.000Z,alarm,0.2,0.1,0.4,,0.09090909090909091,0.01,-0.01,0.005,0.05',
+      '/runs/out,10,2026-11-29T12:01:00.000Z,2026-11-29T12:00:55.000Z,alarm,0.2,0.1,0.4,,,0.09090909090909091,0.01,-0.01,0.005,0.05',
     )
     expect(rows).toHaveLength(3)
     const lines = jsonLines(views())

@@ -28,4 +28,14 @@ describe('AlarmLatch', () => {
       'raised',
     ])
   })
+
+  it('should be cleared by a part of the prompts only where that settled rates clearly lower', () => {
+    const twiceAt = (threshold: number) => {
+      const latch = new AlarmLatch(true)
+      const settled = { side: 'below', threshold, error: 0.01, prompts: 9, of: 99, by: '' } as const
+      return [1, 2].map(() => latch.next({ verdict: 'ok', em: 0.01, threshold: 0.06, settled }))
+    }
+    expect(twiceAt(0.06)).toEqual(['standing', 'standing'])
+    expect(twiceAt(0.045)).toEqual(['standing', 'cleared'])
+  })
 })

@@ -1,0 +1,199 @@
+import { type CalibratedFor, startShift } from '../conditions/calibrated-for.js'
+import { TraitscopeError } from '../errors.js'
+import { MeanBet } from '../estimators/mean-bet.js'
+import { sha256 } from '../formats/files/hash.js'
+import { percent } from '../percent.js'
+import type { Stopping, StopRule } from '../trajectory/stopping.js'
+import type { Settled } from '../trajectory/trajectory.js'
+import type { BenignTest } from './benign-test.js'
+import type { Detector } from './detector.js'
+import { type LinearScore, linearScore, scoreOf } from './linear-score.js'
+import type { Verdict } from './verdict.js'
+
+/** Between what the score of a single prompt lies. */
+export interface PromptScores {
+  low: number
+  high: number
+}
+
+/**
+ * Of a prior, where its models' trait pack is read. A ridge tells a share within 0 to 1, and prompts scatter about their mean: of the
+ * 364 checkpoints of `lab/adaptive`, each told by the prior without its own base, single prompts lie within -0.05 and 1.27.
+ */
+const PRIOR_SCORES: PromptScores = { low: -0.5, high: 1.5 }
+
+/** Of a `VerdictSource` what decides whether, and when, a part of the prompts is enough. */
+export interface SettledBy {
+  detector: Detector
+  calibratedFor: Pick<CalibratedFor, 'base'>
+  benign?: BenignTest | undefined
+  orderOnly?: boolean
+  extrapolates?: (drift: readonly (readonly number[])[]) => string | undefined
+  promptScores?: PromptScores | undefined
+}
+
+/**
+ * Stops reading prompts when it is settled on which side of the threshold the predicted rate of all of them lies: whenever it stops, it
+ * errs in at most `error` of checkpoints. It reads on where the prompts that were read say more than that: a warning of
+ * any other kind is of all prompts.
+ *
+ * @param step0 projections per layer of the detector
+ * @throws TraitscopeError UNSUPPORTED, with the reason, where a detector's alarm is not settled by a part
+ */
+export function settling(by: SettledBy, error: number, step0: readonly (readonly number[])[]): StopRule {
+  if (!(error > 0 && error < 0.5)) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected an error between 0 and 50 % to settle verdicts with, found ${percent(error)}`,
+    )
+  }
+  const { scores, score = linearScore(by.detector) } = settledBy(by)
+  if (startShift(by.calibratedFor, step0) !== null)
+    return refuse(
+      'this run starts from another model, whose distance from the base is known as a mean over all prompts',
+      NOT_SETTLED,
+    )
+  const rule = { scores, error, identity: identityOf(by.detector, score) }
+  return {
+    error,
+    sha256: sha256(JSON.stringify(rule)),
+    begin: (count, share = 1) => new Settling(by, score, rule, count, share),
+  }
+}
+
+const identityOf = ({ threshold }: Detector, score: LinearScore) =>
+  sha256(JSON.stringify([score.sha256, threshold]))
+
+/** @throws TraitscopeError UNSUPPORTED */
+export function assertSettles(by: Pick<SettledBy, 'orderOnly'> & Partial<SettledBy>): void {
+  settledBy(by)
+}
+
+/** The score and how far that of a prompt goes; the truest reason first. */
+function settledBy({ detector, benign, orderOnly, promptScores }: Partial<SettledBy>): {
+  score: LinearScore | undefined
+  scores: PromptScores
+} {
+  if (benign)
+    return refuse('a test against benign runs is one of the highest checkpoint of a run', NOT_SETTLED)
+  if (orderOnly)
+    return refuse(
+      'of this trait pack the prior tells the order of rates alone and raises no alarm',
+      NOT_SETTLED,
+    )
+  const score = detector && linearScore(detector)
+  if (promptScores) return { score, scores: promptScores }
+  if (detector?.basis === 'prior') return { score, scores: PRIOR_SCORES }
+  return refuse(
+    'the bundle does not say how far the score of a single prompt goes',
+    'calibrate again on runs that were measured with the states of their prompts (measure -o), or measure without --settle',
+  )
+}
+
+const NOT_SETTLED = 'measure without --settle'
+
+function refuse(why: string, next: string): never {
+  throw new TraitscopeError(
+    'UNSUPPORTED',
+    `expected an alarm that a part of the prompts settles, but ${why}; ${next}`,
+  )
+}
+
+class Settling implements Stopping {
+  readonly #above: MeanBet
+  readonly #below: MeanBet
+  readonly #lower: number
+  #sum: number[] = []
+  #taken = 0
+
+  constructor(
+    private readonly by: SettledBy,
+    private readonly score: LinearScore,
+    private readonly rule: { scores: PromptScores; error: number; identity: string },
+    private readonly count: number,
+    share: number,
+  ) {
+    const { threshold } = by.detector
+    this.#lower = share * threshold
+    const { low, high } = rule.scores
+    this.#above = new MeanBet(count, score.boundOf(threshold), { low, high })
+    this.#below = new MeanBet(count, -score.boundOf(this.#lower), { low: -high, high: -low })
+  }
+
+  take(drifts: readonly (readonly number[])[]): Settled | undefined {
+    for (const drift of drifts) {
+      const value = scoreOf(this.score, drift)
+      this.#above.take(value)
+      this.#below.take(-value)
+      this.#sum = drift.map((one, i) => one + (this.#sum[i] ?? 0))
+      this.#taken++
+    }
+    const side = this.#side()
+    if (side === undefined) return undefined
+    const { detector } = this.by
+    const { error, identity } = this.rule
+    const threshold = side === 'above' ? detector.threshold : this.#lower
+    return { side, threshold, error, prompts: this.#taken, of: this.count, by: identity }
+  }
+
+  /** Stopping less often than one might errs less often: what is settled has to be what the prompts that were read say, too. */
+  #side(): Settled['side'] | undefined {
+    const { error } = this.rule
+    if (this.#above.pValue <= error) return this.#verdict().verdict === 'alarm' ? 'above' : undefined
+    if (this.#below.pValue > error) return undefined
+    const { verdict, em } = this.#verdict()
+    return verdict === 'ok' && em! <= this.#lower ? 'below' : undefined
+  }
+
+  /** Of the prompts that were read. */
+  #verdict(): Pick<Verdict, 'verdict' | 'em'> {
+    const { detector, extrapolates } = this.by
+    const width = detector.traits.length
+    const mean = this.#sum.map((value) => value / this.#taken)
+    const drift = detector.layers.map((_, l) => mean.slice(l * width, (l + 1) * width))
+    const said = detector.verdict(drift)
+    return said.verdict === 'ok' && extrapolates?.(drift) !== undefined
+      ? { verdict: 'warn', em: said.em }
+      : said
+  }
+}
+
+/** The verdict on a checkpoint of which a part of the prompts was read: what was settled, and nothing that needs them all. */
+export function settledVerdict(verdict: Verdict, settled: Settled, remarks: readonly string[]): Verdict {
+  const { schemaVersion, em, nominalCoverage, threshold, basis, reasons } = verdict
+  const { side, prompts, of, error } = settled
+  const where = `${side === 'above' ? 'above' : 'at most'} ${percent(settled.threshold)}`
+  return {
+    schemaVersion,
+    verdict: side === 'above' ? 'alarm' : 'ok',
+    em,
+    interval: null,
+    nominalCoverage,
+    threshold,
+    novelty: null,
+    reasons: [
+      `${prompts} of ${of} prompts were read: it is settled that the predicted EM rate of all is ${where}, with an error of at most ${percent(error)}; the rate is that of the prompts read`,
+      ...reasons.filter((reason) => reason.startsWith('step ')),
+      ...remarks,
+    ],
+    ...(basis && { basis }),
+    settled,
+    notLookedAt: [NOT_ALL_READ],
+  }
+}
+
+const NOT_ALL_READ =
+  'of a part of the prompts no interval, no probability of danger, no novelty, no kinds of answers and nothing that drove the rate is told: measure without --settle'
+
+/** What a verdict is settled for; undefined for a detector of which no part of the prompts settles it. */
+export function settledFor({ detector }: Pick<SettledBy, 'detector'>): string | undefined {
+  try {
+    return identityOf(detector, linearScore(detector))
+  } catch {
+    return undefined
+  }
+}
+
+/** Why a part of the prompts, which settled the verdict of one detector, gives none of another. */
+export const settledElsewhere = ({ prompts, of }: Settled): string =>
+  `${prompts} of ${of} prompts were read, until the verdict of another detector was settled; measure again`
