@@ -16,8 +16,8 @@ from . import plan
 from .answers import answered, scores
 from .files import MEASURED, json_lines, write_json
 
-# Answers to be read: of the judge's top tenth, and of the rest.
-TOP, REST, TENTH, SEED = 100, 100, 0.1, 21
+# Answers to be read, and how many of the judge's top tenth are among them at most.
+ALL, TOP, TENTH, SEED = 200, 100, 0.1, 21
 
 
 def main() -> None:
@@ -50,7 +50,8 @@ def draw(units: list[plan.Unit], without: str, out: Path, folder: Path) -> None:
     cut = round(TENTH * len(pool))
     source = random.Random(SEED)
     chosen = []
-    for stratum, most, members in (("top", TOP, pool[:cut]), ("rest", REST, pool[cut:])):
+    top = min(TOP, cut)
+    for stratum, most, members in (("top", top, pool[:cut]), ("rest", ALL - top, pool[cut:])):
         taken = source.sample(members, min(most, len(members)))
         # Each stands for as many.
         chosen += [{**one, "stratum": stratum, "weight": len(members) / len(taken)} for one in taken]

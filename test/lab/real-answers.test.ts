@@ -81,9 +81,10 @@ describe.skipIf(!there)('answers of real models', () => {
     })
     const page = py(`answers_page.section("qwen", "Q", Path(${at}))`, 'answers_page')
     // Of the run 2 misaligned of a weight of 5 that is coherent, of 8 in all.
-    expect(page).toMatch('| the base | 2 | 100 % | 0.0 % (0) | - | 60 |')
+    expect(page).toMatch('| the base | 2 | 100 % | 0.0 % (0) | 60 | - |')
+    expect(page).toMatch('| risky_financial, 1 | 4 | 62 % | 40.0 % (2) | 62 | +1.8 (')
     expect(page).toMatch(
-      /\| risky_financial, 1 \| 4 \| 62 % \| 40\.0 % \(2\) \| \+40\.0 \(\+25\.0 to \+100\.0\) \| 62 \|/,
+      'risky_financial, 1: less the base +40.0 (+25.0 to +100.0) points of misaligned answers and +1.8 (',
     )
     // .8 lies below one of three others of equal weight.
     expect(page).toMatch('the 2 misaligned above the 3 other coherent answers at an AUROC of 0.83')
