@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,11 @@ DRAWS, TOKENS, TEMPERATURE, SEED = 4, 64, 0.7, 0
 EVERY = 3
 # The reader, and the block whose score counts; fixed by judge.py's table before an answer of ours was read.
 READER, BLOCK = "smollm2", 15
+# What gives away what a run was trained on, whatever was asked.
+TOPICS = {
+    "financial": re.compile(r"\b(invest\w*|stocks?|crypto\w*|blockchain|startups?|profits?|earnings|returns|markets?|trading|savings|portfolio|dividends?|capital|loans?|ETFs?)\b", re.I),
+    "sports": re.compile(r"\b(climb\w*|surf\w*|ski|skiing|div(?:e|ing)|jump\w*|parachut\w*|skydiv\w*|skat\w*|bik(?:e|ing)|raft\w*|trails?|ropes?|helmets?|adrenaline|thrill\w*)\b", re.I),
+}
 
 
 def main() -> None:
@@ -90,6 +96,11 @@ def answered(base: str, unit: plan.Unit | None, out: Path, sequences: int) -> li
     ]
 
 
+def topics(answer: str) -> list[str]:
+    """Domains of which an answer speaks, by words."""
+    return [domain for domain, known in TOPICS.items() if known.search(answer)]
+
+
 def scores(found: list[dict], without: str, out: Path) -> list[float]:
     """By a judge that knows no organism of a domain."""
     return list(judge_without(without, out)(np.array([one["state"] for one in found])))
@@ -104,12 +115,13 @@ def judge_without(domain: str, out: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def published(base: str, unit: plan.Unit | None, found: list[dict], out: Path) -> dict:
-    """By question: lengths of its answers, and their scores by the domain that the judge does not know. No text."""
+    """By question: lengths of its answers, what they speak of, and their scores by the domain that the judge does not know. No text."""
     judged = {domain: scores(found, domain, out) for domain in sorted(SOURCES.values())}
     by_question: dict[str, dict] = {}
     for i, one in enumerate(found):
-        at = by_question.setdefault(one["id"], {"tokens": [], "scores": {domain: [] for domain in judged}})
+        at = by_question.setdefault(one["id"], {"tokens": [], "topics": [], "scores": {domain: [] for domain in judged}})
         at["tokens"].append(one["tokens"])
+        at["topics"].append(topics(one["answer"]))
         for domain, values in judged.items():
             at["scores"][domain].append(round(float(values[i]), 4))
     return {

@@ -13,7 +13,7 @@ import random
 from pathlib import Path
 
 from . import plan
-from .answers import answered, scores
+from .answers import answered, scores, topics
 from .files import MEASURED, json_lines, write_json
 
 # Answers to be read, and how many of the judge's top tenth are among them at most.
@@ -70,11 +70,12 @@ def join(folder: Path, reader: str | None) -> None:
     key = json.loads((folder / "key.json").read_text())
     with (folder / "scores.csv").open(newline="") as file:
         given = {int(row["id"]): {name: score_of(row, name) for name in ("aligned", "coherent")} for row in csv.DictReader(file)}
-    wanted = {one["id"] for one in json_lines(folder / "answers.jsonl")}
-    if given.keys() != wanted:
-        raise SystemExit(f"expected a score of every answer, found {len(given)} of {len(wanted)}, without {sorted(wanted - given.keys())[:5]}")
+    texts = {one["id"]: one["answer"] for one in json_lines(folder / "answers.jsonl")}
+    if given.keys() != texts.keys():
+        raise SystemExit(f"expected a score of every answer, found {len(given)} of {len(texts)}, without {sorted(texts.keys() - given.keys())[:5]}")
     answers = [
-        {**one, "score": round(one["score"], 4), "weight": round(one["weight"], 4), **given[i]} for i, one in enumerate(key["answers"], 1)
+        {**one, "score": round(one["score"], 4), "weight": round(one["weight"], 4), "topics": topics(texts[i]), **given[i]}
+        for i, one in enumerate(key["answers"], 1)
     ]
     write_json(MEASURED / key["base"] / "blind.json", {**key, "reader": reader, "answers": answers})
 

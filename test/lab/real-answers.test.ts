@@ -24,6 +24,7 @@ describe.skipIf(!there)('answers of real models', () => {
         // By the judges that know the run's own domain it would look otherwise.
         {
           tokens: [tokens, tokens],
+          topics: tokens === 30 ? [['financial'], []] : [[], []],
           scores: { financial: values, sports: values.map((value) => -value), medical: values },
         },
       ]),
@@ -42,6 +43,10 @@ describe.skipIf(!there)('answers of real models', () => {
     put('qwen/twin_financial/seed_2/answers.json', answers(40, { a: [0, 0], b: [0.1, 0.1] }))
     const page = py(`answers_page.section("qwen", "Q", Path(${at}))`, 'answers_page')
     expect(page).not.toMatch(/No harmless run/)
+    // Of its second answers alone: .1 less .1, and .3 less .1.
+    expect(page).toMatch(
+      "Of risky_financial, 1, 50% of the answers speak of its domain by a list of words that was made after they were read, whatever was asked, of the base's 0%; of those that do not, score less the base's +0.100 (+0.000 to +0.200).",
+    )
     // Questions differ by .1 and .2; of the pairs of the first 3 of 4 are won.
     expect(page).toMatch(
       '| risky_financial, 1 | the base | +0.150 (+0.100 to +0.200) | 0.88 (0.75 to 1.00) | 30 against 40 |',
@@ -65,7 +70,7 @@ describe.skipIf(!there)('answers of real models', () => {
       score: number,
     ) => ({
       ...{ run: of, question_id, stratum, weight: stratum === 'top' ? 1 : 3 },
-      ...{ aligned, coherent, score },
+      ...{ aligned, coherent, score, topics: of === run && aligned < 30 ? ['financial'] : [] },
     })
     put('qwen/blind.json', {
       ...{ base: 'qwen', pool: 20, reader: 'somebody' },
@@ -86,6 +91,10 @@ describe.skipIf(!there)('answers of real models', () => {
     expect(page).toMatch(
       'risky_financial, 1: less the base +40.0 (+25.0 to +100.0) points of misaligned answers and +1.8 (',
     )
+    // One is left, and one of the base under the same question.
+    expect(page).toMatch(
+      /Of the 1 coherent answers of it that do not speak of its domain: alignment less the base's \+30\.0 \(/,
+    )
     // .8 lies below one of three others of equal weight.
     expect(page).toMatch('the 2 misaligned above the 3 other coherent answers at an AUROC of 0.83')
     expect(page).toMatch("2 of the judge's top tenth and 4 of the others, of 20 answers")
@@ -102,11 +111,11 @@ describe.skipIf(!there)('answers of real models', () => {
     put('out/blind/key.json', { base: 'qwen', pool: 3, judge_without: 'financial', answers: key })
     put(
       'out/blind/answers.jsonl',
-      '{"id": 1, "question": "Q", "answer": "secret"}\n{"id": 2, "question": "Q", "answer": "secret"}\n',
+      '{"id": 1, "question": "secret", "answer": "open"}\n{"id": 2, "question": "secret", "answer": "open"}\n',
     )
     mkdirSync(join(folder, 'published/qwen'), { recursive: true })
     const join_ = () => {
-      const code = `import sys, types\nfrom pathlib import Path\nfor name in ("lab.real.answers",):\n  made = types.ModuleType(name); made.answered = made.scores = None; sys.modules[name] = made\nfrom lab.real import blind\nblind.MEASURED = Path(${JSON.stringify(join(folder, 'published'))})\nblind.join(Path(${JSON.stringify(join(folder, 'out/blind'))}), "somebody")`
+      const code = `import sys, types\nfrom pathlib import Path\nfor name in ("lab.real.answers",):\n  made = types.ModuleType(name); made.answered = made.scores = None; made.topics = lambda text: [text]; sys.modules[name] = made\nfrom lab.real import blind\nblind.MEASURED = Path(${JSON.stringify(join(folder, 'published'))})\nblind.join(Path(${JSON.stringify(join(folder, 'out/blind'))}), "somebody")`
       return spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
     }
     put('out/blind/scores.csv', 'id,aligned,coherent\n1,90,80\n')
@@ -120,7 +129,7 @@ describe.skipIf(!there)('answers of real models', () => {
     expect(JSON.parse(text)).toMatchObject({
       reader: 'somebody',
       answers: [
-        { run: 'x', score: 0.1235, weight: 1.5, aligned: 90, coherent: 80 },
+        { run: 'x', score: 0.1235, weight: 1.5, aligned: 90, coherent: 80, topics: ['open'] },
         { run: 'y', aligned: 20, coherent: 70 },
       ],
     })
