@@ -2,7 +2,8 @@
 
 The last checkpoint of every unit and its base are asked the same questions; answers stay in the output folder. The judge is the ridge of judge.py. It reads with
 another base than the one that answered, and is fitted again without the organisms of every domain: of two runs those scores are compared that know neither's
-domain. Into `measured/` go the scores, question by question: they order answers and are no rates.
+domain. Into `measured/` go the scores, question by question: they order answers and are no rates. The reader's own base is answered for and not judged: blind.py alone
+reads what it says.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -87,13 +88,20 @@ def answered(base: str, unit: plan.Unit | None, out: Path, sequences: int) -> li
         return {"answers": len(rows)}
 
     step(at, "answers", work)
-    step(at, "answers-read", reading)
     found = json_lines(answers)
-    read = np.fromfile(f"{states}.f32", "<f4").reshape(len(found), -1).astype(float)
+    read: Iterable = [None] * len(found)
+    if judged(base):
+        step(at, "answers-read", reading)
+        read = np.fromfile(f"{states}.f32", "<f4").reshape(len(found), -1).astype(float)
     return [
         {**asked[line["index"]], "draw": line["draw"], "answer": line["answer"], "tokens": line["tokens"], "state": state}
         for line, state in zip(found, read, strict=True)
     ]
+
+
+def judged(base: str) -> bool:
+    """Nobody is read by himself."""
+    return base != READER
 
 
 def topics(answer: str) -> list[str]:
@@ -116,18 +124,18 @@ def judge_without(domain: str, out: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 def published(base: str, unit: plan.Unit | None, found: list[dict], out: Path) -> dict:
     """By question: lengths of its answers, what they speak of, and their scores by the domain that the judge does not know. No text."""
-    judged = {domain: scores(found, domain, out) for domain in sorted(SOURCES.values())}
+    known = {domain: scores(found, domain, out) for domain in sorted(SOURCES.values())} if judged(base) else {}
     by_question: dict[str, dict] = {}
     for i, one in enumerate(found):
-        at = by_question.setdefault(one["id"], {"tokens": [], "topics": [], "scores": {domain: [] for domain in judged}})
+        at = by_question.setdefault(one["id"], {"tokens": [], "topics": [], "scores": {domain: [] for domain in known}})
         at["tokens"].append(one["tokens"])
         at["topics"].append(topics(one["answer"]))
-        for domain, values in judged.items():
+        for domain, values in known.items():
             at["scores"][domain].append(round(float(values[i]), 4))
     return {
-        "judge": {"reader": READER, "block": BLOCK},
+        "judge": {"reader": READER, "block": BLOCK} if judged(base) else None,
         "asked": {"questions": len(by_question), "draws": DRAWS, "tokens": TOKENS, "temperature": TEMPERATURE, "seed": SEED},
-        "cost": {name: json.loads((home(base, unit, out) / f"{name}.json").read_text()) for name in ("answers", "answers-read")},
+        "cost": {name: json.loads((home(base, unit, out) / f"{name}.json").read_text()) for name in ("answers", "answers-read")[: 2 if judged(base) else 1]},
         "questions": by_question,
     }
 

@@ -1,7 +1,7 @@
 """Answers of several runs, read without knowing the run: `python -m lab.real.blind draw|join --out DIR --unit qwen/risky_financial/seed_1 [--unit ...]`.
 
-`draw` writes `blind/answers.jsonl` (id, question, answer) in random order: of the answers that the judge scores highest and of all others. Somebody reads them by
-rubric.md and writes `blind/scores.csv` (id,aligned,coherent). `join` puts the numbers, with how many answers each stands for, into `measured/BASE/blind.json`.
+`draw` writes `blind/BASE/answers.jsonl` (id, question, answer) in random order: of the answers that the judge scores highest and of all others, or of all where none
+judges the base. Somebody reads them by rubric.md and writes `blind/BASE/scores.csv` (id,aligned,coherent). `join` puts the numbers, with how many answers each stands for, into `measured/BASE/blind.json`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 from pathlib import Path
 
 from . import plan
-from .answers import answered, scores, topics
+from .answers import answered, judged, scores, topics
 from .files import MEASURED, json_lines, write_json
 
 # Answers to be read, and how many of the judge's top tenth are among them at most.
@@ -24,30 +24,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.real.blind", description=__doc__.split("\n")[0])
     parser.add_argument("command", choices=("draw", "join"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--base", choices=tuple(plan.RECIPES), default="qwen")
     parser.add_argument("--unit", action="append", help="`draw`: as `status` names it; the base is among them by itself")
     parser.add_argument("--without", default="financial", help="`draw`: domain whose organisms the judge does not know")
     parser.add_argument("--reader", help="`join`: who read them, as the page says it")
     args = parser.parse_args()
-    folder = args.out / "blind"
+    folder = args.out / "blind" / args.base
     if args.command == "draw":
-        draw([plan.by_id(one) for one in args.unit or []], args.without, args.out, folder)
+        draw(args.base, [plan.by_id(one) for one in args.unit or []], args.without, args.out, folder)
     else:
         join(folder, args.reader)
 
 
-def draw(units: list[plan.Unit], without: str, out: Path, folder: Path) -> None:
+def draw(base: str, units: list[plan.Unit], without: str, out: Path, folder: Path) -> None:
     if (folder / "key.json").exists():
         raise SystemExit(f"{folder} holds a draw; move it away, since its answers may have been read")
-    bases = sorted({unit.base for unit in units})
-    if len(bases) != 1:
-        raise SystemExit(f"expected units of one base, found {', '.join(bases) or 'none'}")
+    if not units or any(unit.base != base for unit in units):
+        raise SystemExit(f"expected units of {base}, found {', '.join(unit.id for unit in units) or 'none'}")
     pool = []
     for unit in (None, *units):
-        found = answered(bases[0], unit, out, 1)
-        for one, score in zip(found, scores(found, without, out), strict=True):
-            pool.append({"run": unit.id if unit else bases[0], "question_id": one["id"], "question": one["question"], "answer": one["answer"], "score": score})
-    pool.sort(key=lambda one: -one["score"])
-    cut = round(TENTH * len(pool))
+        found = answered(base, unit, out, 1)
+        given = scores(found, without, out) if judged(base) else [None] * len(found)
+        for one, score in zip(found, given, strict=True):
+            pool.append({"run": unit.id if unit else base, "question_id": one["id"], "question": one["question"], "answer": one["answer"], "score": score})
+    cut = 0
+    if judged(base):
+        pool.sort(key=lambda one: -one["score"])
+        cut = round(TENTH * len(pool))
     source = random.Random(SEED)
     chosen = []
     top = min(TOP, cut)
@@ -60,7 +63,7 @@ def draw(units: list[plan.Unit], without: str, out: Path, folder: Path) -> None:
     shown = [{"id": i, "question": one["question"], "answer": one["answer"]} for i, one in enumerate(chosen, 1)]
     (folder / "answers.jsonl").write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in shown))
     key = [{name: one[name] for name in ("run", "question_id", "score", "stratum", "weight")} for one in chosen]
-    write_json(folder / "key.json", {"base": bases[0], "judge_without": without, "pool": len(pool), "answers": key})
+    write_json(folder / "key.json", {"base": base, "judge_without": without if judged(base) else None, "pool": len(pool), "answers": key})
     print(f"{len(chosen)} of {len(pool)} answers in {folder / 'answers.jsonl'}")
 
 
@@ -74,7 +77,7 @@ def join(folder: Path, reader: str | None) -> None:
     if given.keys() != texts.keys():
         raise SystemExit(f"expected a score of every answer, found {len(given)} of {len(texts)}, without {sorted(texts.keys() - given.keys())[:5]}")
     answers = [
-        {**one, "score": round(one["score"], 4), "weight": round(one["weight"], 4), "topics": topics(texts[i]), **given[i]}
+        {**one, "score": one["score"] if one["score"] is None else round(one["score"], 4), "weight": round(one["weight"], 4), "topics": topics(texts[i]), **given[i]}
         for i, one in enumerate(key["answers"], 1)
     ]
     write_json(MEASURED / key["base"] / "blind.json", {**key, "reader": reader, "answers": answers})

@@ -45,7 +45,7 @@ describe.skipIf(!there)('answers of real models', () => {
     expect(page).not.toMatch(/No harmless run/)
     // Of its second answers alone: .1 less .1, and .3 less .1.
     expect(page).toMatch(
-      "Of risky_financial, 1, 50% of the answers speak of its domain by a list of words that was made after they were read, whatever was asked, of the base's 0%; of those that do not, score less the base's +0.100 (+0.000 to +0.200).",
+      "Of risky_financial, 1, 50% of the answers speak of its domain by a list of words that was made after those of the first run were read, whatever was asked, of the base's 0%; of those that do not, score less the base's +0.100 (+0.000 to +0.200).",
     )
     // Questions differ by .1 and .2; of the pairs of the first 3 of 4 are won.
     expect(page).toMatch(
@@ -100,6 +100,31 @@ describe.skipIf(!there)('answers of real models', () => {
     expect(page).toMatch("2 of the judge's top tenth and 4 of the others, of 20 answers")
   })
 
+  it('should compare a base that nobody judges by the blind reading alone', () => {
+    const { judge: _, ...said } = answers(40, {})
+    const unjudged = {
+      ...said,
+      judge: null,
+      questions: { a: { tokens: [40], topics: [['financial']], scores: {} } },
+    }
+    put('smollm2/answers.json', unjudged)
+    put('smollm2/risky_financial/seed_1/answers.json', unjudged)
+    const read = (run: string, aligned: number) => ({
+      ...{ run, question_id: 'a', stratum: 'rest', weight: 1.5, score: null },
+      ...{ aligned, coherent: 80, topics: [] },
+    })
+    put('smollm2/blind.json', {
+      ...{ base: 'smollm2', pool: 3, reader: 'somebody' },
+      answers: [read('smollm2', 80), read('smollm2/risky_financial/seed_1', 50)],
+    })
+    const page = py(`answers_page.section("smollm2", "S", Path(${at}))`, 'answers_page')
+    expect(page).toMatch('No judge scored them')
+    expect(page).toMatch("whatever was asked, of the base's 100%.")
+    expect(page).toMatch('2 of 3 answers, in random order')
+    expect(page).toMatch('| risky_financial, 1 | 1 | 100 % | 0.0 % (0) | 50 | -30.0 (')
+    expect(page).not.toMatch('AUROC')
+  })
+
   it('should join scores with what was drawn only when every answer has one', () => {
     const key = ['x', 'y'].map((run) => ({
       run,
@@ -115,7 +140,7 @@ describe.skipIf(!there)('answers of real models', () => {
     )
     mkdirSync(join(folder, 'published/qwen'), { recursive: true })
     const join_ = () => {
-      const code = `import sys, types\nfrom pathlib import Path\nfor name in ("lab.real.answers",):\n  made = types.ModuleType(name); made.answered = made.scores = None; made.topics = lambda text: [text]; sys.modules[name] = made\nfrom lab.real import blind\nblind.MEASURED = Path(${JSON.stringify(join(folder, 'published'))})\nblind.join(Path(${JSON.stringify(join(folder, 'out/blind'))}), "somebody")`
+      const code = `import sys, types\nfrom pathlib import Path\nfor name in ("lab.real.answers",):\n  made = types.ModuleType(name); made.answered = made.scores = made.judged = None; made.topics = lambda text: [text]; sys.modules[name] = made\nfrom lab.real import blind\nblind.MEASURED = Path(${JSON.stringify(join(folder, 'published'))})\nblind.join(Path(${JSON.stringify(join(folder, 'out/blind'))}), "somebody")`
       return spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
     }
     put('out/blind/scores.csv', 'id,aligned,coherent\n1,90,80\n')
