@@ -113,7 +113,8 @@ const DOCUMENTS: Record<string, FormatCase> = {
   detector: {
     valid: () => bundle('detector.json.gz'),
     read: (value) => Detector.fromJSON(value, 'it'),
-    beyond: /^levelModel\.members\.|^stepAlarm/,
+    // States of estimators, which these check themselves.
+    beyond: /^levelModel\.members\.|^stepAlarm|^answers\.(standardizer|ridges)/,
   },
   'trait-pack': {
     valid: () => pack('test/fixtures/tiny/pack.yaml'),
