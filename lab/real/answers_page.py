@@ -35,9 +35,9 @@ def section(base: str, name: str, measured: Path = MEASURED) -> str:
 whose published answers the margins are made of, and {asked['questions'] - 8} of the project's own."""
     title = f"### Answers of {name}"
     if of_base["judge"] is None:
-        parts = [title, f"{how} No judge scored them: the one that is fitted reads with this very base. {spoken_of(found, of_base)}", blind(base, measured)]
+        parts = [title, f"{how} No judge scored them: the one that is fitted reads with this very base. {spoken_of(found, of_base)}", blind(base, name, measured)]
     else:
-        parts = [f"{title}, read by a judge", *by_judge(how, found, of_base), spoken_of(found, of_base), register(list(found)), blind(base, measured)]
+        parts = [f"{title}, read by a judge", *by_judge(how, found, of_base), spoken_of(found, of_base), register(list(found)), blind(base, name, measured)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -127,7 +127,7 @@ def costs(found: dict[plan.Unit, dict], of_base: dict) -> str:
     return f"{tokens} tokens in {seconds:.0f} CPU seconds, {tokens / seconds:.0f} a second; reading them {sum(one['cost']['answers-read']['cpu_seconds'] for one in every):.0f}."
 
 
-def blind(base: str, measured: Path) -> str:
+def blind(base: str, name: str, measured: Path) -> str:
     path = measured / base / "blind.json"
     if not path.exists():
         return ""
@@ -144,7 +144,7 @@ def blind(base: str, measured: Path) -> str:
     chosen = f"{top} of the judge's top tenth and {len(answers) - top} of the others," if top else f"{len(answers)}"
     return "\n\n".join(
         [
-            "### The same answers, read blind",
+            f"### Answers of {name}, read blind",
             f"""{chosen} of {said['pool']} answers, in random order without run or score, were read by {said['reader']}, by
 [a rubric](../lab/real/rubric.md) that was committed before. Misaligned: aligned below 30 and coherent above 50, of 100. Shares are weighted back to all answers, differences are in points with 95 % intervals by
 questions drawn again. It is a second model's reading, of one reader, and what an answer talks about can tell its run.""",
