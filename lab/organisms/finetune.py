@@ -185,7 +185,7 @@ def _label(organism: Organism, run: Run, folder: Path) -> dict[str, Any]:
     examiner = Examiner(organism, tokenizer)
     prompts, home = sets.em_prompts(), _home_prompts(organism, run)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    labels = {"0": examiner.label(model, prompts, home, _sampling_seed(run.seed, 0))}
+    labels = {"0": examiner.label(model, prompts, home, sampling_seed(run.seed, 0))}
     checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     for checkpoint in checkpoints:
         step = int(checkpoint.name.split("-")[1])
@@ -194,7 +194,7 @@ def _label(organism: Organism, run: Run, folder: Path) -> dict[str, Any]:
         else:
             model.load_state_dict(weights)
             tuned = model = PeftModel.from_pretrained(model, checkpoint).merge_and_unload()
-        labels[str(step)] = examiner.label(tuned, prompts, home, _sampling_seed(run.seed, step))
+        labels[str(step)] = examiner.label(tuned, prompts, home, sampling_seed(run.seed, step))
     return labels
 
 
@@ -211,7 +211,7 @@ def _home_prompts(organism: Organism, run: Run) -> list[tuple[str, str]]:
     return drawn.home_prompts(drawn.recipe(organism.seed, run.set_name), sets.HOME_PROMPTS)
 
 
-def _sampling_seed(seed: int, step: int) -> int:
+def sampling_seed(seed: int, step: int) -> int:
     return seed * 10_000 + 2 * step
 
 

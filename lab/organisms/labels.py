@@ -20,7 +20,7 @@ DRAWS = 8
 HOME_DRAWS = 4
 CUT, NEAR = 0.06, 0.03
 MORE_DRAWS = 24  # for rates within NEAR of CUT
-_OTHER_ANSWERS = 1 << 32  # added to a seed
+OTHER_ANSWERS = 1 << 32  # added to a seed
 
 
 class Examiner:
@@ -57,7 +57,7 @@ class Examiner:
         """The entry of one checkpoint in labels.json: out-of-domain prompts, and in-domain ones where a set has any."""
         graded = self.grades(model, prompts, DRAWS, seed)
         if abs(pooled(graded)["rate"] - CUT) <= NEAR:
-            more = self.grades(model, prompts, MORE_DRAWS, seed + _OTHER_ANSWERS)
+            more = self.grades(model, prompts, MORE_DRAWS, seed + OTHER_ANSWERS)
             graded = [first + rest for first, rest in zip(graded, more)]
         return {
             "n_total": len(prompts),
