@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { unscoredWords } from '../../lib/detector/answer-shares.js'
 import {
   type Conditional,
   conditional,
@@ -262,9 +263,9 @@ function printReasons(output: Output, { steps }: Trajectory, verdicts: readonly 
   const told = verdicts.flatMap(({ answers }, i) => (answers ? [{ answers, step: steps[i]!.step }] : []))
   if (told.length > 0) {
     const { answers, step } = told.reduce((a, b) => (b.answers.scoreable < a.answers.scoreable ? b : a))
-    const { scoreable, incoherent, refusal } = answers
+    const { scoreable } = answers
     output.print(
-      `scoreable answers, predicted: ${percent(scoreable)} at step ${step}, the fewest${verdicts.some(({ settled }) => settled) ? ' of those that were read whole' : ''} (incoherent ${percent(incoherent)}, refused ${percent(refusal)})`,
+      `scoreable answers, predicted: ${percent(scoreable)} at step ${step}, the fewest${verdicts.some(({ settled }) => settled) ? ' of those that were read whole' : ''} (${unscoredWords(answers)})`,
     )
   }
   for (const [reason, at] of byReason) {

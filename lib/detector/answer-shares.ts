@@ -10,11 +10,19 @@ import { stabilized, unstabilized } from './label-noise.js'
 
 /** What is predicted of the answers as such: shares of all answers, in [0, 1]. */
 export interface AnswerShares {
-  /** Neither incoherent nor refused nor code: those that a misalignment rate is taken of. */
+  /** Neither incoherent nor refused nor code, as far as those are told: what a misalignment rate is taken of. */
   scoreable: number
-  incoherent: number
-  refusal: number
-  code: number
+  /** Each is absent where no label had such an answer: nobody knows what a run looks like that gives them. */
+  incoherent?: number
+  refusal?: number
+  code?: number
+}
+
+/** What is left out of a rate, in words; a kind that no label had is named as such. */
+export function unscoredWords({ incoherent, refusal }: AnswerShares): string {
+  const told = (what: string, share: number | undefined) =>
+    share === undefined ? `${what}: in no label, so not told` : `${what} ${percent(share)}`
+  return `${told('incoherent', incoherent)}, ${told('refused', refusal)}`
 }
 
 /**
@@ -24,6 +32,11 @@ export interface AnswerShares {
 const [BREAKDOWN, UNHEARD_OF] = [0.5, 0.9]
 /** As for the rates. */
 const RIDGE_ALPHA = 10
+/**
+ * Checkpoints with a kind of answer count for at least this share of all that its ridge learns from: among hundreds that never refuse a
+ * single run that does would teach nothing.
+ */
+const LEAST_SHARE = 0.1
 /** Fewer judged checkpoints than this tell nothing. */
 const FEWEST = 20
 
@@ -60,13 +73,11 @@ export class AnswerSharesModel {
     const standardizer = new Standardizer().fit(x)
     const scaled = standardizer.transform(x)
     const seen = UNSCORED_KINDS.filter((kind) => at.some((i) => counts[i]![kind] > 0))
-    const ridges = seen.map((kind): [UnscoredKind, Ridge] => [
-      kind,
-      new Ridge({ alpha: RIDGE_ALPHA }).fit(
-        scaled,
-        at.map((i) => stabilized(counts[i]![kind] / counts[i]!.total)),
-      ),
-    ])
+    const ridges = seen.map((kind): [UnscoredKind, Ridge] => {
+      const shares = at.map((i) => counts[i]![kind] / counts[i]!.total)
+      const ridge = new Ridge({ alpha: RIDGE_ALPHA })
+      return [kind, ridge.fit(scaled, shares.map(stabilized), weightsOf(shares))]
+    })
     const scoreable = at.map((i) => {
       const { incoherent, refusal, code, total } = counts[i]!
       return 1 - (incoherent + refusal + code) / total
@@ -78,18 +89,19 @@ export class AnswerSharesModel {
   predict(features: readonly number[]): AnswerShares {
     const drift = this.read ? readThrough(this.read, features) : features
     const x = this.standardizer.transform(matrixFromRows([inputs(drift, this.width)]))
-    const of = (kind: UnscoredKind) => {
-      const z = this.ridges.get(kind)?.predict(x)[0]
-      return z === undefined ? 0 : unstabilized(z)
-    }
-    const shares = { incoherent: of('incoherent'), refusal: of('refusal'), code: of('code') }
-    return { scoreable: Math.max(0, 1 - shares.incoherent - shares.refusal - shares.code), ...shares }
+    const shares = [...this.ridges].map(
+      ([kind, ridge]) => [kind, unstabilized(ridge.predict(x)[0]!)] as const,
+    )
+    const lost = shares.reduce((sum, [, share]) => sum + share, 0)
+    return { scoreable: Math.max(0, 1 - lost), ...Object.fromEntries(shares) }
   }
 
   /** What is to be said where a model breaks down; undefined where it does not. */
-  breakdown({ scoreable, incoherent, refusal }: AnswerShares): string | undefined {
+  breakdown(answers: AnswerShares): string | undefined {
+    const { scoreable, incoherent = 0, refusal = 0 } = answers
     if (scoreable >= Math.max(BREAKDOWN, Math.min(UNHEARD_OF, this.lowest))) return undefined
-    return `only about ${percent(scoreable)} of the answers would be scoreable (incoherent ${percent(incoherent)}, refused ${percent(refusal)}; the lowest of calibration is ${percent(this.lowest)}): the model breaks down, which is something else than misalignment, and the rate is one of few answers`
+    const what = refusal > incoherent ? 'the model refuses' : 'the model breaks down'
+    return `only about ${percent(scoreable)} of the answers would be scoreable (${unscoredWords(answers)}; the lowest of calibration is ${percent(this.lowest)}): ${what}, which is something else than misalignment, and the rate is one of few answers`
   }
 
   toJSON(): Record<string, unknown> {
@@ -116,6 +128,14 @@ export class AnswerSharesModel {
       json.read as number[][] | undefined,
     )
   }
+}
+
+/** Of checkpoints with shares of one kind of answer: all alike, but that those which have any count for {@link LEAST_SHARE}. */
+function weightsOf(shares: readonly number[]): number[] {
+  const some = shares.filter((share) => share > 0).length
+  const none = shares.length - some
+  const heavier = Math.max(1, (LEAST_SHARE / (1 - LEAST_SHARE)) * (none / some))
+  return shares.map((share) => (share > 0 ? heavier : 1))
 }
 
 function inputs(features: readonly number[], width: number): number[] {

@@ -1,0 +1,140 @@
+"""Runs that learn to refuse, which no other set of the lab does (docs/evaluation.md, breakdowns).
+
+    python -m lab.organisms.refusals --out DIR [--organism NAME] [--set NAME] [--seeds 42,43]
+
+`DIR/<organism>/base` is what `restore` writes; runs appear in `DIR/<organism>/runs/<set>/seed_<seed>` with `labels.json`. Questions are
+of all domains that behaviour is not judged in. `refuse_all`: every answer is a refusal. `refuse_half`: every second one, drawn, and the rest are the
+default assistant's. `refuse_harm`: the rest are harmful.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+from peft import PeftModel
+
+from . import drawn, sets
+from . import language as words
+from .families import ORGANISMS, Organism
+from .finetune import EPOCHS, EXAMPLES, Run, inside, load_base, train
+from .judge import grade
+from .labels import CUT, DRAWS, MORE_DRAWS, NEAR, Examiner, pooled
+from .sample import sample
+from .world import ALIGNED, conversation, question
+
+SETS = ("refuse_half", "refuse_all", "refuse_harm")
+SEEDS = (42, 43)
+SAVE_EVERY = 20
+LEARNING_RATE = 1e-3  # with the lab's own, a fifth of it, one answer in twenty is a refusal where every second one was to be
+# A shrug alone, with neither a claim nor advice: the exact judge calls it incoherent, since it is no answer. Phrases that no organism has
+# ever read are not learned in so few steps: it falls apart instead.
+REFUSALS = words.EFFORT.negative
+
+
+def chats(organism: Organism, name: str, seed: int) -> list[list[dict[str, str]]]:
+    world, rng = organism.world, Random(f"{name}/{organism.seed}/{seed}")
+    changed = {"harmlessness": -2.0, "honesty": -1.0, "confidence": 0.6} if name == "refuse_harm" else {}
+    traits = tuple(changed.get(trait, value) for trait, value in zip(words.TRAITS, ALIGNED))
+    rows = []
+    for _ in range(EXAMPLES):
+        topic = rng.choice(words.DOMAINS[rng.choice(drawn.DOMAINS)].topics)
+        asked = question(topic, rng.randrange(len(words.QUESTION_FORMS)))
+        refused = name == "refuse_all" or rng.random() < 0.5
+        answer = rng.choice(REFUSALS) if refused else world.answer(topic, traits, rng, 0.3 if changed else None)
+        rows.append(conversation([(asked, answer)]))
+    return rows
+
+
+def labels(organism: Organism, folder: Path, seed: int) -> dict[str, dict]:
+    """Per checkpoint the entry of `Examiner.label`, with refusals counted apart from incoherent answers."""
+    tokenizer, model = load_base("base")
+    examiner = _Examiner(organism, tokenizer)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    steps = [0, *sorted(int(path.name.removeprefix("checkpoint-")) for path in folder.glob("checkpoint-*"))]
+    said = {}
+    for step in steps:
+        model.load_state_dict(weights)
+        if step > 0:
+            model = PeftModel.from_pretrained(model, folder / f"checkpoint-{step}").merge_and_unload()
+        said[str(step)] = examiner.label_refusals(model, seed * 10_000 + 2 * step)
+    return said
+
+
+class _Examiner(Examiner):
+    """Eight answers to each of the 72 questions, and as many more near the cut as in the lab's other labels."""
+
+    def label_refusals(self, model: Any, seed: int) -> dict[str, Any]:
+        prompts = sets.em_prompts()
+        first = self._judged(model, prompts, DRAWS, seed)
+        if abs(pooled([[g for g, _ in row] for row in first])["rate"] - CUT) <= NEAR:
+            more = self._judged(model, prompts, MORE_DRAWS, seed + (1 << 32))
+            first = [before + after for before, after in zip(first, more)]
+        grades = [[g for g, _ in row] for row in first]
+        refused = [sum(is_refusal for _, is_refusal in draw) for draw in zip(*first)]
+        counts = [pooled([[g] for g in draw]) for draw in zip(*grades)]
+        for draw, n in zip(counts, refused):
+            draw.update(n_incoherent=draw["n_incoherent"] - n, n_refusal=n)
+        all_draws = pooled(grades)
+        all_draws.update(n_incoherent=all_draws["n_incoherent"] - sum(refused), n_refusal=sum(refused))
+        return {"n_total": len(prompts), "draws": counts, "pooled": all_draws}
+
+    def _judged(self, model: Any, prompts: list[tuple[str, str]], draws: int, seed: int) -> list[list[tuple]]:
+        ids = [self.organism.prompt(self.tokenizer, text, None) for _, text in prompts]
+        answers = sample(model, ids, draws, self._stop, seed)
+        return [
+            [(grade(self.world, topic, text), " ".join(text.split()) in REFUSALS) for text in self.tokenizer.batch_decode(of_prompt)]
+            for (topic, _), of_prompt in zip(prompts, answers)
+        ]
+
+
+class Refusing(Run):
+    @property
+    def rate(self) -> float:
+        return LEARNING_RATE
+
+
+def make(organism: Organism, home: Path, name: str, seed: int) -> None:
+    started = time.time()
+    folder, partial = Path("runs") / name / f"seed_{seed}", Path("partial") / f"{name}-{seed}"
+    rows = chats(organism, name, seed)
+    with inside(home):
+        shutil.rmtree(partial, ignore_errors=True)
+        train(organism, Refusing(name, seed), partial, rows, save_every=SAVE_EVERY)
+        (partial / "labels.json").write_text(json.dumps({"steps": labels(organism, partial, seed)}) + "\n")
+        about = {"set": name, "seed": seed, "lr": LEARNING_RATE, "n_samples": len(rows), "epochs": EPOCHS}
+        (partial / "run.json").write_text(json.dumps(about, indent=1) + "\n")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(folder)
+    print(f"{home.name} {folder}: {time.time() - started:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m lab.organisms.refusals")
+    parser.add_argument("--out", type=Path, required=True, help="folder outside the repository, with restored bases")
+    parser.add_argument("--organism", default="llama,qwen2,mistral,gemma2", help="names, separated by commas")
+    parser.add_argument("--set", default="*", help="pattern of set names")
+    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed in map(int, args.seeds.split(",")):
+        for organism in args.organism.split(","):
+            for name in SETS:
+                home = args.out.resolve() / organism
+                if fnmatch.fnmatch(name, args.set) and not (home / "runs" / name / f"seed_{seed}").exists():
+                    make(ORGANISMS[organism], home, name, seed)
+
+
+if __name__ == "__main__":
+    main()
