@@ -266,7 +266,10 @@ def scalars_of(event, traits):
     verdict = event.get("verdict") or {}
     if verdict.get("em") is not None:
         scalars["predicted_em"] = verdict["em"]
+    if verdict.get("interval") is not None:
         scalars["predicted_em_low"], scalars["predicted_em_high"] = verdict["interval"]
+    if "settled" in verdict:  # a part of the prompts was read: no interval
+        scalars["prompts_read"] = verdict["settled"]["prompts"]
     return {
         "step": event.get("step"),
         "sha256": event.get("adapterSha256"),

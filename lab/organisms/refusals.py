@@ -37,7 +37,8 @@ from .world import ALIGNED, conversation, question
 SETS = ("refuse_half", "refuse_all", "refuse_harm")
 SEEDS = (42, 43)
 SAVE_EVERY = 20
-LEARNING_RATE = 1e-3  # with the lab's own, a fifth of it, one answer in twenty is a refusal where every second one was to be
+# With the lab's own, a fifth of it, one answer in twenty is a refusal where every second one was to be.
+LEARNING_RATE = 1e-3
 # A shrug alone, with neither a claim nor advice: the exact judge calls it incoherent, since it is no answer. Phrases that no organism has
 # ever read are not learned in so few steps: it falls apart instead.
 REFUSALS = words.EFFORT.negative

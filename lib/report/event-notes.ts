@@ -57,7 +57,7 @@ export function noteOf(event: LoggedEvent): Pick<Note, 'kind' | 'step' | 'text'>
       return [
         {
           kind: 'note',
-          text: `the watch ended (${event.reason}): ${event.measured} checkpoints measured${event.lost > 0 ? `, ${event.lost} lost` : ''}${event.unfinished.length > 0 ? `, not measured: step ${event.unfinished.join(', ')}` : ''}`,
+          text: `the watch ended (${event.reason}): ${event.measured} checkpoints measured${event.prompts ? `, by ${event.prompts.read} of ${event.prompts.of} prompts` : ''}${event.lost > 0 ? `, ${event.lost} lost` : ''}${event.unfinished.length > 0 ? `, not measured: step ${event.unfinished.join(', ')}` : ''}`,
         },
       ]
     default:

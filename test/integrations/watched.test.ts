@@ -69,6 +69,9 @@ describe.skipIf(!hasPython)('the log of a watch as the callback reads it', () =>
       .checkpoint(10, { verdict: verdict('ok', 0.01) })
     for (let i = 0; i < 20; i++) log.add('waiting', { reason: 'x'.repeat(100_000) })
     log.checkpoint(20, { verdict: verdict('warn', 0.05) })
+    // By a part of the prompts there is no interval.
+    const settled = { side: 'below', threshold: 0.06, error: 0.01, prompts: 9, of: 99, by: '' } as const
+    log.checkpoint(30, { verdict: { ...verdict('ok', 0.01), interval: null, settled } })
     const summary = new RunSummary('id', folder)
     for (const event of log.events) summary.take(event)
     const [answer] = await heard([append(log.events)])
@@ -76,7 +79,8 @@ describe.skipIf(!hasPython)('the log of a watch as the callback reads it', () =>
     expect(answer!.checkpoints.map(({ step, scalars }) => [step, scalars])).toEqual(
       summary.checkpoints.map(({ step, scalars }) => [step, scalars]),
     )
-    expect(steps(answer!)).toEqual([10, 20])
+    expect(steps(answer!)).toEqual([10, 20, 30])
+    expect(answer!.checkpoints[2]!.scalars).toMatchObject({ predicted_em: 0.01, prompts_read: 9 })
   })
 
   it('should take what is new at each look, whole lines only, and all of a log that is begun anew', async () => {

@@ -137,6 +137,20 @@ describe('viewsOfEvents', () => {
     ])
   })
 
+  it('should say what a part of the prompts settled, where an interval stands otherwise', () => {
+    const settled = { side: 'above', threshold: 0.06, error: 0.01, prompts: 9, of: 99, by: '' } as const
+    const log = new Log()
+      .baseline()
+      .checkpoint(10, { alarm: 'raised', verdict: { ...verdict('alarm', 0.3), interval: null, settled } })
+      .add('end', { reason: 'idle', measured: 1, lost: 0, unfinished: [], prompts: { read: 9, of: 99 } })
+    expect(headline(view(log)).text).toBe(
+      'Alarm at step 10: predicted EM 30.0 % (of 9 of 99 prompts, which settle that it is above 6.0 %).',
+    )
+    expect(view(log).notes.at(-1)!.text).toBe(
+      'the watch ended (idle): 1 checkpoints measured, by 9 of 99 prompts',
+    )
+  })
+
   it('should keep the last notes and count the others', () => {
     const log = new Log().baseline()
     for (let i = 0; i < 250; i++) log.add('lost', { step: i, reason: 'gone' })
