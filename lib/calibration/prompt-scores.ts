@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Detector } from '../detector/detector.js'
 import { type LinearScore, linearScore } from '../detector/linear-score.js'
-import type { PromptScores } from '../detector/settling.js'
+import { PRIOR_SCORES, type PromptScores } from '../detector/settling.js'
 import { type Directions, directionVector } from '../directions/directions.js'
 import { isTraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
@@ -13,7 +13,7 @@ const FURTHER = 0.25
 
 /**
  * How far the score of a single prompt went in any checkpoint of some runs, and a quarter more: what verdicts by a part of the prompts
- * rest on.
+ * rest on. At least what a prior takes for it, since few runs of one kind go nowhere near what the next one does.
  *
  * @returns why nobody knows where states of single prompts were not kept; undefined for a detector that no part of the prompts settles
  */
@@ -36,8 +36,9 @@ export async function promptScoresOf(
       return `${run.id} was measured without the states of its prompts (--activations)`
     for (const value of scores) [low, high] = [Math.min(low, value), Math.max(high, value)]
   }
+  if (!(low <= high)) return undefined
   const further = FURTHER * (high - low)
-  return low < high ? { low: low - further, high: high + further } : undefined
+  return { low: Math.min(PRIOR_SCORES.low, low - further), high: Math.max(PRIOR_SCORES.high, high + further) }
 }
 
 /** Of every prompt at every checkpoint; undefined where the states are not there. */

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { promptScoresOf } from '../../lib/calibration/prompt-scores.js'
 import { linearScore, scoreOf } from '../../lib/detector/linear-score.js'
+import { PRIOR_SCORES } from '../../lib/detector/settling.js'
 import { drift } from '../../lib/drift/drift.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { MeasuredRun } from '../../lib/runs/runs.js'
@@ -44,10 +45,10 @@ describe('promptScoresOf', () => {
     const span = Math.abs(scores[1]! - scores[0]!)
     const found = await promptScoresOf([run], detector, directions)
     expect(found).toEqual({
-      low: expect.closeTo(Math.min(...scores) - span / 4, 4),
-      high: expect.closeTo(Math.max(...scores) + span / 4, 4),
+      low: expect.closeTo(Math.min(PRIOR_SCORES.low, Math.min(...scores) - span / 4), 4),
+      high: expect.closeTo(Math.max(PRIOR_SCORES.high, Math.max(...scores) + span / 4), 4),
     })
-    expect(span).toBeGreaterThan(0.01)
+    expect(Math.max(...scores) + span / 4).toBeGreaterThan(PRIOR_SCORES.high)
   })
 
   it('should name the run whose states were not kept', async () => {
