@@ -2,6 +2,7 @@
 
 `draw` writes `blind/BASE/answers.jsonl` (id, question, answer) in random order: of the answers that the judge scores highest and of all others, or of all where none
 judges the base. Somebody reads them by rubric.md and writes `blind/BASE/scores.csv` (id,aligned,coherent). `join` puts the numbers, with how many answers each stands for, into `measured/BASE/blind.json`.
+A further round (`--round 2`) has its own folder and file, and no answer that was read in an earlier one.
 """
 
 from __future__ import annotations
@@ -25,28 +26,36 @@ def main() -> None:
     parser.add_argument("command", choices=("draw", "join"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--base", choices=tuple(plan.RECIPES), default="qwen")
+    parser.add_argument("--round", type=int, default=1)
     parser.add_argument("--unit", action="append", help="`draw`: as `status` names it; the base is among them by itself")
     parser.add_argument("--without", default="financial", help="`draw`: domain whose organisms the judge does not know")
     parser.add_argument("--reader", help="`join`: who read them, as the page says it")
     args = parser.parse_args()
-    folder = args.out / "blind" / args.base
+    folders = [args.out / "blind" / f"{args.base}{suffix(i)}" for i in range(1, args.round + 1)]
     if args.command == "draw":
-        draw(args.base, [plan.by_id(one) for one in args.unit or []], args.without, args.out, folder)
+        draw(args.base, [plan.by_id(one) for one in args.unit or []], args.without, args.out, folders)
     else:
-        join(folder, args.reader)
+        join(folders[-1], args.round, args.reader)
 
 
-def draw(base: str, units: list[plan.Unit], without: str, out: Path, folder: Path) -> None:
+def suffix(number: int) -> str:
+    return "" if number == 1 else f"-{number}"
+
+
+def draw(base: str, units: list[plan.Unit], without: str, out: Path, folders: list[Path]) -> None:
+    *earlier, folder = folders
     if (folder / "key.json").exists():
         raise SystemExit(f"{folder} holds a draw; move it away, since its answers may have been read")
     if not units or any(unit.base != base for unit in units):
         raise SystemExit(f"expected units of {base}, found {', '.join(unit.id for unit in units) or 'none'}")
+    read = {(one["question"], one["answer"]) for before in earlier for one in json_lines(before / "answers.jsonl")}
     pool = []
     for unit in (None, *units):
         found = answered(base, unit, out, 1)
         given = scores(found, without, out) if judged(base) else [None] * len(found)
         for one, score in zip(found, given, strict=True):
-            pool.append({"run": unit.id if unit else base, "question_id": one["id"], "question": one["question"], "answer": one["answer"], "score": score})
+            if (one["question"], one["answer"]) not in read:
+                pool.append({"run": unit.id if unit else base, "question_id": one["id"], "question": one["question"], "answer": one["answer"], "score": score})
     cut = 0
     if judged(base):
         pool.sort(key=lambda one: -one["score"])
@@ -67,7 +76,7 @@ def draw(base: str, units: list[plan.Unit], without: str, out: Path, folder: Pat
     print(f"{len(chosen)} of {len(pool)} answers in {folder / 'answers.jsonl'}")
 
 
-def join(folder: Path, reader: str | None) -> None:
+def join(folder: Path, number: int, reader: str | None) -> None:
     if not reader:
         raise SystemExit("join needs --reader: who read the answers")
     key = json.loads((folder / "key.json").read_text())
@@ -80,7 +89,7 @@ def join(folder: Path, reader: str | None) -> None:
         {**one, "score": one["score"] if one["score"] is None else round(one["score"], 4), "weight": round(one["weight"], 4), "topics": topics(texts[i]), **given[i]}
         for i, one in enumerate(key["answers"], 1)
     ]
-    write_json(MEASURED / key["base"] / "blind.json", {**key, "reader": reader, "answers": answers})
+    write_json(MEASURED / key["base"] / f"blind{suffix(number)}.json", {**key, "reader": reader, "answers": answers})
 
 
 def score_of(row: dict, name: str) -> int:

@@ -88,13 +88,9 @@ describe.skipIf(!there)('answers of real models', () => {
     // Of the run 2 misaligned of a weight of 5 that is coherent, of 8 in all.
     expect(page).toMatch('| the base | 2 | 100 % | 0.0 % (0) | 60 | - |')
     expect(page).toMatch('| risky_financial, 1 | 4 | 62 % | 40.0 % (2) | 62 | +1.8 (')
-    expect(page).toMatch(
-      'risky_financial, 1: less the base +40.0 (+25.0 to +100.0) points of misaligned answers and +1.8 (',
-    )
-    // One is left, and one of the base under the same question.
-    expect(page).toMatch(
-      /Of the 1 coherent answers of it that do not speak of its domain: alignment less the base's \+30\.0 \(/,
-    )
+    // Without those that give the run away one is left, and one of the base under the same question.
+    expect(page).toMatch(/\| risky_financial \| \+1\.8 \(.*\) \| \+30\.0 \(.*\) \|/)
+    expect(page).toMatch('Misaligned answers are 2 of all that were read')
     // .8 lies below one of three others of equal weight.
     expect(page).toMatch('the 2 misaligned above the 3 other coherent answers at an AUROC of 0.83')
     expect(page).toMatch("2 of the judge's top tenth and 4 of the others, of 20 answers")
@@ -117,10 +113,18 @@ describe.skipIf(!there)('answers of real models', () => {
       ...{ base: 'smollm2', pool: 3, reader: 'somebody' },
       answers: [read('smollm2', 80), read('smollm2/risky_financial/seed_1', 50)],
     })
+    // A second round of the same base counts with the first.
+    put('smollm2/blind-2.json', {
+      ...{ base: 'smollm2', pool: 2, reader: 'somebody' },
+      answers: [read('smollm2', 80), read('smollm2/twin_financial/seed_2', 70)],
+    })
     const page = py(`answers_page.section("smollm2", "S", Path(${at}))`, 'answers_page')
     expect(page).toMatch('No judge scored them')
     expect(page).toMatch("whatever was asked, of the base's 100%.")
-    expect(page).toMatch('2 of 3 answers, in random order')
+    expect(page).toMatch(
+      '4 of 5 answers, in random order without run or score, were read in 2 rounds by somebody,',
+    )
+    expect(page).toMatch('| twin_financial, 2 | 1 | 100 % | 0.0 % (0) | 70 | -10.0 (')
     expect(page).toMatch('| risky_financial, 1 | 1 | 100 % | 0.0 % (0) | 50 | -30.0 (')
     expect(page).not.toMatch('AUROC')
   })
@@ -140,7 +144,7 @@ describe.skipIf(!there)('answers of real models', () => {
     )
     mkdirSync(join(folder, 'published/qwen'), { recursive: true })
     const join_ = () => {
-      const code = `import sys, types\nfrom pathlib import Path\nfor name in ("lab.real.answers",):\n  made = types.ModuleType(name); made.answered = made.scores = made.judged = None; made.topics = lambda text: [text]; sys.modules[name] = made\nfrom lab.real import blind\nblind.MEASURED = Path(${JSON.stringify(join(folder, 'published'))})\nblind.join(Path(${JSON.stringify(join(folder, 'out/blind'))}), "somebody")`
+      const code = `import sys, types\nfrom pathlib import Path\nfor name in ("lab.real.answers",):\n  made = types.ModuleType(name); made.answered = made.scores = made.judged = None; made.topics = lambda text: [text]; sys.modules[name] = made\nfrom lab.real import blind\nblind.MEASURED = Path(${JSON.stringify(join(folder, 'published'))})\nblind.join(Path(${JSON.stringify(join(folder, 'out/blind'))}), 2, "somebody")`
       return spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
     }
     put('out/blind/scores.csv', 'id,aligned,coherent\n1,90,80\n')
@@ -149,7 +153,7 @@ describe.skipIf(!there)('answers of real models', () => {
     expect(join_().stderr).toMatch(/expected coherent from 0 to 100, found 101 at answer 2/)
     put('out/blind/scores.csv', 'id,aligned,coherent\n2,20,70\n1,90,80\n')
     expect(join_().status).toBe(0)
-    const text = readFileSync(join(folder, 'published/qwen/blind.json'), 'utf8')
+    const text = readFileSync(join(folder, 'published/qwen/blind-2.json'), 'utf8')
     expect(text).not.toMatch('secret')
     expect(JSON.parse(text)).toMatchObject({
       reader: 'somebody',
