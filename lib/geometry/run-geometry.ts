@@ -43,7 +43,14 @@ export async function runGeometry(root: string, options: RunGeometryOptions = {}
   const { runs, exclusions } = await scanMeasuredRuns(root, options)
   const [first] = runs
   if (first === undefined) {
-    throw new TraitscopeError('SHAPE', `the geometry of drifts needs at least 2 runs, got 0 below ${root}`)
+    const left = exclusions
+      .slice(0, 10)
+      .map(({ run, reason }) => `; left out: ${run}: ${reason}`)
+      .join('')
+    throw new TraitscopeError(
+      'SHAPE',
+      `the geometry of drifts needs at least 2 runs, got 0 below ${root}${left}`,
+    )
   }
   const { traits } = first.trajectory
   const odd = runs.find(({ trajectory }) => trajectory.traits.join() !== traits.join())

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { drift } from '../../lib/drift/drift.js'
+import { runGeometry } from '../../lib/geometry/run-geometry.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import { scanMeasuredRuns } from '../../lib/runs/runs.js'
 import { type MeasureRunOptions, measureRun } from '../../lib/trajectory/measure-run.js'
@@ -159,6 +160,9 @@ describe('a measurement that may stop over prompts', () => {
 
   it('should be no run to calibrate, evaluate or rank by', async () => {
     await measure({ out: join(folder, 'runs/base/set/seed_1'), settle: enoughAfter(5).settle })
+    await expect(runGeometry(join(folder, 'runs'))).rejects.toThrow(
+      /got 0 below .*; left out: base\/set\/seed_1: of step 10, 20 a part of the prompts was read/,
+    )
     await measure({ out: join(folder, 'runs/base/set/seed_2') })
     const { runs, exclusions } = await scanMeasuredRuns(join(folder, 'runs'))
     expect(runs.map(({ seed }) => seed)).toEqual([2])
