@@ -140,7 +140,9 @@ def _draw_error(graded: list[list[Grade]]) -> float:
 
 
 def _compared(asked: list[tuple[list[list[Grade]], list[list[Grade]]]]) -> dict[str, Any]:
-    first, others = (pooled(_joined(list(many))) for many in zip(*asked))
+    draws = min(len(of_question) for first, _ in asked for of_question in first)  # so that every checkpoint weighs the same
+    first = pooled(_joined([[of_question[:draws] for of_question in first] for first, _ in asked]))
+    others = pooled(_joined([others for _, others in asked]))
     return {
         **{"asked": first["rate"], "others": others["rate"], "difference": round(others["rate"] - first["rate"], 4)},
         "standard_error": round(math.hypot(first["standard_error"], others["standard_error"]), 4),

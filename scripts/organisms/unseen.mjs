@@ -8,13 +8,13 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { auroc } from '../../dist/lib/calibration/metrics.js'
-import { probabilityAbove } from '../../dist/lib/detector/label-noise.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { loadPrior } from '../../dist/lib/index.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, calibrated, predictions, priorAlone, SMALL } from './frozen-detectors.mjs'
 import { UNSEEN } from './places.mjs'
 import { organismRows } from './prior.mjs'
+import { aboutSharper, sharpened, truth } from './sharper.mjs'
 
 const FEW = 6
 const DRAWS = 3
@@ -56,16 +56,12 @@ for (const [o, organism] of organisms.entries()) {
 /** What a detector says of every unseen checkpoint. */
 function take(into, name, rows, detector) {
   for (const { row, em, interval } of predictions(detector, rows)) {
-    const { run, dataset, label } = row
-    const { rate, standardError } = label.pooled
+    const { run, dataset, step, label } = row
     into.push({
-      ...{ name, run, rate, em },
+      ...{ name, run, dataset, step, em },
       number: Number(dataset.slice('drawn_t'.length)),
       score: em / detector.threshold,
-      dangerous: rate > CUT,
-      near: Math.abs(rate - CUT) <= 1.96 * standardError,
-      p: probabilityAbove(label.pooled, CUT),
-      held: rate >= interval[0] && rate <= interval[1],
+      ...truth(label.pooled, interval),
     })
   }
 }
@@ -139,13 +135,14 @@ const percent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) : 
 const both = ({ fnr, fpr }) => `${percent(fnr)} / ${percent(fpr)}`
 const range = ([from, to]) => `[${percent(from)}, ${percent(to)}]`
 
-const parts = PARTS.map(({ from, to, ...part }) => ({
-  ...part,
-  results: resultsOf((all) => all.filter(({ number }) => number >= from && number <= to)),
-}))
-if (values.to) writeFileSync(values.to, `${JSON.stringify(parts, null, 1)}\n`)
-show('unseen summary', summary(), 'the parts')
+const inside = ({ from, to }, all) => all.filter(({ number }) => number >= from && number <= to)
+const parts = PARTS.map((part) => ({ ...part, results: resultsOf((all) => inside(part, all)) }))
+/** The fourth part beside labels that were made sharper after it was opened, by a rule that saw no prediction. */
+const bySharper = resultsOf((all) => sharpened(inside(PARTS[0], all)))
+if (values.to) writeFileSync(values.to, `${JSON.stringify({ parts, bySharper }, null, 1)}\n`)
+show('unseen summary', summary(parts), 'the parts')
 for (const { place, name, results } of parts) show(place, textOf(results), name)
+show('unseen sharper', textOfSharper(), 'sharper labels')
 
 function show(place, text, name) {
   console.log(`${name}:\n\n${text}\n`)
@@ -173,7 +170,7 @@ function resultsOf(within) {
 }
 
 /** The parts side by side; in bold what was asked for and missed. */
-function summary() {
+function summary(columns, more = []) {
   const cell = (found, asked = []) =>
     found
       .map((value, i) => {
@@ -186,10 +183,10 @@ function summary() {
   const row = (name, asked, found) => [
     name,
     asked ? goal(asked) : '-',
-    ...parts.map(({ results }) => cell(found(results), asked)),
+    ...columns.map(({ results }) => cell(found(results), asked)),
   ]
   return table(
-    ['judged sets of the base', 'asked for', ...parts.map(({ name }) => name)],
+    ['judged sets of the base', 'asked for', ...columns.map(({ name }) => name)],
     [
       row('none: FNR / FPR / AUROC', GOALS.prior, ({ prior: one }) => [one.fnr, one.fpr, one.auroc]),
       row(`${FEW}, with the prior: FNR / FPR`, GOALS.few, ({ few: of }) => [
@@ -202,11 +199,32 @@ function summary() {
         one.fpr,
       ]),
       row('36 alone: FNR / FPR', undefined, ({ own: one }) => [one.fnr, one.fpr]),
+      ...more.map(([name, of]) => [name, '-', ...columns.map(({ results }) => of(results))]),
     ],
   )
 }
 
-function textOf(results) {
+function textOfSharper() {
+  const columns = [
+    { name: 'labels as they are', results: parts[0].results },
+    { name: 'sharper labels', results: bySharper },
+  ]
+  const more = [
+    ['a perfect predictor', ({ floor }) => both(floor)],
+    ['labels within 1.96 standard errors', ({ near }) => near],
+  ]
+  return [
+    summary(columns, more),
+    '',
+    'By the sharper labels:',
+    '',
+    detectorTable(bySharper),
+    '',
+    aboutSharper(inside(PARTS[0], said.pooled)),
+  ].join('\n')
+}
+
+function detectorTable(results) {
   const line = (name, one) => [
     name,
     `${percent(one.fnr)} ${range(one.interval95.fnr)} (${one.missed})`,
@@ -230,19 +248,23 @@ function textOf(results) {
     line('36 with the prior', results.pooled),
     line('36 alone', results.own),
   ]
+  return table(
+    [
+      'judged sets of the base',
+      'FNR % [95 %] (missed)',
+      'FPR % [95 %] (false alarms)',
+      'AUROC',
+      'outside label noise',
+      'in 90 % intervals, %',
+      'runs with an error',
+    ],
+    rows,
+  )
+}
+
+function textOf(results) {
   return [
-    table(
-      [
-        'judged sets of the base',
-        'FNR % [95 %] (missed)',
-        'FPR % [95 %] (false alarms)',
-        'AUROC',
-        'outside label noise',
-        'in 90 % intervals, %',
-        'runs with an error',
-      ],
-      rows,
-    ),
+    detectorTable(results),
     '',
     `${results.checkpoints} checkpoints of ${Object.values(results.runs).reduce((a, b) => a + b, 0)} runs (${Object.entries(
       results.runs,
