@@ -108,7 +108,8 @@ const ELSEWHERE = [
 
 mkdirSync(bundles, { recursive: true })
 refuseOther(join(values.work, 'made-of.txt'))
-for (const model of SMALL) await calibrated(model)
+if (values.only === undefined || COMPARISONS[values.only].bundle)
+  for (const model of SMALL) await calibrated(model)
 const results = {}
 for (const [name, options] of Object.entries(COMPARISONS)) {
   if (values.only !== undefined && values.only !== name) continue
