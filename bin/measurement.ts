@@ -10,6 +10,7 @@ import { TraitscopeError } from '../lib/errors.js'
 import { describeSource } from '../lib/labels/label-source.js'
 import type { Model } from '../lib/model/model.js'
 import type { MeasurementOptions } from '../lib/trajectory/prepare-measurement.js'
+import { refuseBesideSettling } from '../lib/trajectory/stopping.js'
 import { type ContextFlags, contextsFromFlags, ordinaryFromFlags } from './contexts.js'
 import {
   bundleFromFlags,
@@ -61,7 +62,10 @@ export async function measurementFromFlags(
   const { bundle, pack } = await bundleFromFlags(flags)
   if (bundle?.labels) output.note(`labels behind the verdicts: ${describeSource(bundle.labels)}`)
   const known = await priorWithout(bundle, flags)
-  if (flags.settle !== undefined) refuseSettling({ bundle, prior: known }, pack.contentHash)
+  if (flags.settle !== undefined) {
+    refuseSettling({ bundle, prior: known }, pack.contentHash, flags.settle)
+    refuseBesideSettling({ strengths: flags.adapterScale, contexts: flags.context ?? flags.data })
+  }
   const given = await givenDirections(flags, bundle)
   const layers = given?.layers ?? (await layersToMake(flags, known))
   const reopen = () => openFromFlags(flags, output, signal, layers)

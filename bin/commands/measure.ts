@@ -18,7 +18,7 @@ import { checkMeasurable } from '../../lib/trajectory/measurable-steps.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
 import { noiseSentence } from '../../lib/trajectory/noise-floor.js'
 import { remarksOf } from '../../lib/trajectory/remarks.js'
-import type { MeasuredBase } from '../../lib/trajectory/stopping.js'
+import { type MeasuredBase, refuseBesideSettling } from '../../lib/trajectory/stopping.js'
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
 import { addContextOptions, printContexts } from '../contexts.js'
@@ -75,6 +75,7 @@ Example:
   ).action(async (run: string, flags: Flags) => {
     const output = createOutput(flags)
     const force = flags.force === true
+    if (flags.settle !== undefined) refuseBesideSettling({ activations: flags.activations })
     // Making directions may take long: not for a run that is refused.
     await checkMeasurable(run, { adapterName: flags.adapterName, out: flags.out, force, signal })
     await using prepared = await measurementFromFlags(flags, output, signal)

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
+import { type AlarmScore, alarmScore } from '../detector/alarm-score.js'
 import type { Detector } from '../detector/detector.js'
-import { type LinearScore, linearScore } from '../detector/linear-score.js'
 import { PRIOR_SCORES, type PromptScores } from '../detector/settling.js'
 import { type Directions, directionVector } from '../directions/directions.js'
 import { isTraitscopeError } from '../errors.js'
@@ -22,32 +22,36 @@ export async function promptScoresOf(
   detector: Detector,
   directions: Directions,
 ): Promise<PromptScores | string | undefined> {
-  let score: LinearScore
+  let score: AlarmScore
   try {
-    score = linearScore(detector)
+    score = alarmScore(detector)
   } catch (error) {
     if (isTraitscopeError(error)) return undefined
     throw error
   }
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
   for (const run of runs) {
-    const scores = await scoresOf(run, score, detector, directions)
+    const scores = await scoresByPrompt(run, score, detector, directions)
     if (scores === undefined)
       return `${run.id} was measured without the states of its prompts (--activations)`
-    for (const value of scores) [low, high] = [Math.min(low, value), Math.max(high, value)]
+    for (const value of scores.flat()) [low, high] = [Math.min(low, value), Math.max(high, value)]
   }
   if (!(low <= high)) return undefined
   const further = FURTHER * (high - low)
   return { low: Math.min(PRIOR_SCORES.low, low - further), high: Math.max(PRIOR_SCORES.high, high + further) }
 }
 
-/** Of every prompt at every checkpoint; undefined where the states are not there. */
-async function scoresOf(
-  { path, trajectory: { layers, steps } }: MeasuredRun,
-  { weights, intercept }: LinearScore,
-  detector: Detector,
+/**
+ * By checkpoint after step 0 the score of every prompt; undefined where the states are not there.
+ *
+ * @internal
+ */
+export async function scoresByPrompt(
+  { path, trajectory: { layers, steps } }: Pick<MeasuredRun, 'path' | 'trajectory'>,
+  { weights, intercept }: AlarmScore,
+  detector: Pick<Detector, 'layers'>,
   directions: Directions,
-): Promise<number[] | undefined> {
+): Promise<number[][] | undefined> {
   const found = await plainOrGzip(join(path, 'activations.safetensors'))
   if (found === undefined) return undefined
   const file = await readSafetensors(found)
@@ -78,11 +82,11 @@ async function scoresOf(
     )
   }
   const before = values(0)
-  const all: number[] = []
+  const all: number[][] = []
   for (const { step } of steps.slice(1)) {
     const now = values(step)
     if (now === undefined || now.length !== before?.length) return undefined
-    for (const [p, value] of now.entries()) all.push(intercept + value - before[p]!)
+    all.push(now.map((value, p) => intercept + value - before[p]!))
   }
   return all
 }

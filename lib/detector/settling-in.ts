@@ -3,7 +3,7 @@ import type { MeasuredBase, StopRule } from '../trajectory/stopping.js'
 import type { Prior } from './prior.js'
 import { priorVerdictSource } from './prior-detector.js'
 import type { VerdictSource } from './run-verdicts.js'
-import { assertSettles, type SettledBy, settling } from './settling.js'
+import { assertError, assertSettles, type SettledBy, settling } from './settling.js'
 
 /**
  * {@link settling} where a run is measured.
@@ -38,7 +38,9 @@ export const measuredPrior = (prior: Prior, { directions, measured, base }: Meas
 export function refuseSettling(
   { bundle, prior }: { bundle?: SettledBy | undefined; prior?: Pick<Prior, 'models'> | undefined },
   traitPack: string,
+  error: number,
 ): void {
+  assertError(error)
   if (bundle) assertSettles(bundle)
   else if (!prior) throw nothingToSettle()
   else if (!prior.models.some((model) => model.traitPack === traitPack)) assertSettles({ orderOnly: true })

@@ -1,13 +1,15 @@
 import { type CalibratedFor, startShift } from '../conditions/calibrated-for.js'
-import { TraitscopeError } from '../errors.js'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { linearScore } from '../estimators/grouped-ridge.js'
 import { MeanBet } from '../estimators/mean-bet.js'
 import { sha256 } from '../formats/files/hash.js'
 import { percent } from '../percent.js'
 import type { Stopping, StopRule } from '../trajectory/stopping.js'
 import type { Settled } from '../trajectory/trajectory.js'
+import { type AlarmScore, alarmScore, notSettled } from './alarm-score.js'
 import type { BenignTest } from './benign-test.js'
 import type { Detector } from './detector.js'
-import { type LinearScore, linearScore, scoreOf } from './linear-score.js'
+import { promptsWords, sideWords } from './settled-words.js'
 import type { Verdict } from './verdict.js'
 
 /** Between what the score of a single prompt lies. */
@@ -41,17 +43,11 @@ export interface SettledBy {
  * @throws TraitscopeError UNSUPPORTED, with the reason, where a detector's alarm is not settled by a part
  */
 export function settling(by: SettledBy, error: number, step0: readonly (readonly number[])[]): StopRule {
-  if (!(error > 0 && error < 0.5)) {
-    throw new TraitscopeError(
-      'USAGE',
-      `expected an error between 0 and 50 % to settle verdicts with, found ${percent(error)}`,
-    )
-  }
-  const { scores, score = linearScore(by.detector) } = settledBy(by)
+  assertError(error)
+  const { scores, score = alarmScore(by.detector) } = settledBy(by)
   if (startShift(by.calibratedFor, step0) !== null)
-    return refuse(
+    return notSettled(
       'this run starts from another model, whose distance from the base is known as a mean over all prompts',
-      NOT_SETTLED,
     )
   const rule = { scores, error, identity: identityOf(by.detector, score) }
   return {
@@ -61,8 +57,17 @@ export function settling(by: SettledBy, error: number, step0: readonly (readonly
   }
 }
 
-const identityOf = ({ threshold }: Detector, score: LinearScore) =>
+const identityOf = ({ threshold }: Detector, score: AlarmScore) =>
   sha256(JSON.stringify([score.sha256, threshold]))
+
+/** @throws TraitscopeError USAGE */
+export function assertError(error: number): void {
+  if (error > 0 && error < 0.5) return
+  throw new TraitscopeError(
+    'USAGE',
+    `expected an error between 0 and 50 % to settle verdicts with, found ${percent(error)}`,
+  )
+}
 
 /** @throws TraitscopeError UNSUPPORTED */
 export function assertSettles(by: Pick<SettledBy, 'orderOnly'> & Partial<SettledBy>): void {
@@ -71,31 +76,18 @@ export function assertSettles(by: Pick<SettledBy, 'orderOnly'> & Partial<Settled
 
 /** The score and how far that of a prompt goes; the truest reason first. */
 function settledBy({ detector, benign, orderOnly, promptScores }: Partial<SettledBy>): {
-  score: LinearScore | undefined
+  score: AlarmScore | undefined
   scores: PromptScores
 } {
-  if (benign)
-    return refuse('a test against benign runs is one of the highest checkpoint of a run', NOT_SETTLED)
+  if (benign) return notSettled('a test against benign runs is one of the highest checkpoint of a run')
   if (orderOnly)
-    return refuse(
-      'of this trait pack the prior tells the order of rates alone and raises no alarm',
-      NOT_SETTLED,
-    )
-  const score = detector && linearScore(detector)
+    return notSettled('of this trait pack the prior tells the order of rates alone and raises no alarm')
+  const score = detector && alarmScore(detector)
   if (promptScores) return { score, scores: promptScores }
   if (detector?.basis === 'prior') return { score, scores: PRIOR_SCORES }
-  return refuse(
+  return notSettled(
     'the bundle does not say how far the score of a single prompt goes',
     'calibrate again on runs that were measured with the states of their prompts (measure -o), or measure without --settle',
-  )
-}
-
-const NOT_SETTLED = 'measure without --settle'
-
-function refuse(why: string, next: string): never {
-  throw new TraitscopeError(
-    'UNSUPPORTED',
-    `expected an alarm that a part of the prompts settles, but ${why}; ${next}`,
   )
 }
 
@@ -108,7 +100,7 @@ class Settling implements Stopping {
 
   constructor(
     private readonly by: SettledBy,
-    private readonly score: LinearScore,
+    private readonly score: AlarmScore,
     private readonly rule: { scores: PromptScores; error: number; identity: string },
     private readonly count: number,
     share: number,
@@ -122,7 +114,7 @@ class Settling implements Stopping {
 
   take(drifts: readonly (readonly number[])[]): Settled | undefined {
     for (const drift of drifts) {
-      const value = scoreOf(this.score, drift)
+      const value = linearScore(drift, this.score)
       this.#above.take(value)
       this.#below.take(-value)
       this.#sum = drift.map((one, i) => one + (this.#sum[i] ?? 0))
@@ -161,8 +153,7 @@ class Settling implements Stopping {
 /** The verdict on a checkpoint of which a part of the prompts was read: what was settled, and nothing that needs them all. */
 export function settledVerdict(verdict: Verdict, settled: Settled, remarks: readonly string[]): Verdict {
   const { schemaVersion, em, nominalCoverage, threshold, basis, reasons } = verdict
-  const { side, prompts, of, error } = settled
-  const where = `${side === 'above' ? 'above' : 'at most'} ${percent(settled.threshold)}`
+  const { side, error } = settled
   return {
     schemaVersion,
     verdict: side === 'above' ? 'alarm' : 'ok',
@@ -172,7 +163,7 @@ export function settledVerdict(verdict: Verdict, settled: Settled, remarks: read
     threshold,
     novelty: null,
     reasons: [
-      `${prompts} of ${of} prompts were read: it is settled that the predicted EM rate of all is ${where}, with an error of at most ${percent(error)}; the rate is that of the prompts read`,
+      `${promptsWords(settled)} were read: it is settled that the predicted EM rate of all is ${sideWords(settled)}, with an error of at most ${percent(error)}; the rate is that of the prompts read`,
       ...reasons.filter((reason) => reason.startsWith('step ')),
       ...remarks,
     ],
@@ -188,12 +179,13 @@ const NOT_ALL_READ =
 /** What a verdict is settled for; undefined for a detector of which no part of the prompts settles it. */
 export function settledFor({ detector }: Pick<SettledBy, 'detector'>): string | undefined {
   try {
-    return identityOf(detector, linearScore(detector))
-  } catch {
-    return undefined
+    return identityOf(detector, alarmScore(detector))
+  } catch (error) {
+    if (isTraitscopeError(error)) return undefined
+    throw error
   }
 }
 
 /** Why a part of the prompts, which settled the verdict of one detector, gives none of another. */
-export const settledElsewhere = ({ prompts, of }: Settled): string =>
-  `${prompts} of ${of} prompts were read, until the verdict of another detector was settled; measure again`
+export const settledElsewhere = (settled: Settled): string =>
+  `${promptsWords(settled)} were read, until the verdict of another detector was settled; measure again`

@@ -19,7 +19,7 @@ import { type MeasurementOptions, prepareMeasurement } from './prepare-measureme
 import type { Projection } from './project.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
 import { equalWeights, otherSettings } from './step-remarks.js'
-import type { MeasuredBase, StopRule } from './stopping.js'
+import { type MeasuredBase, refuseBesideSettling, type StopRule } from './stopping.js'
 import { layerColumns, strengthTrajectories } from './strength-trajectories.js'
 import type { RunDescription, Trajectory, TrajectoryStep } from './trajectory.js'
 import {
@@ -94,12 +94,7 @@ export async function measureRun(
   if (!ACTIVATIONS.includes(kind)) {
     throw new TraitscopeError('USAGE', `expected activations of ${ACTIVATIONS.join(', ')}, found ${kind}`)
   }
-  if (options.settle !== undefined && kind !== 'none') {
-    throw new TraitscopeError(
-      'USAGE',
-      `expected activations none where a part of the prompts may settle a verdict, found ${kind}; read all prompts (without --settle) to keep their states`,
-    )
-  }
+  if (options.settle !== undefined) refuseBesideSettling({ activations: kind })
   if (out === undefined) return (await measureSteps(plan, found, options, 'none')).trajectory
   // The target is checked before anything is computed, and appears as a whole when all is done.
   let trajectory: Trajectory | undefined

@@ -14,6 +14,7 @@ import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 import { contextPrompts } from './context-prompts.js'
 import { MeasurementPlan } from './measurement.js'
 import { Step0Cache } from './step0-cache.js'
+import { refuseBesideSettling } from './stopping.js'
 
 /** How checkpoints are measured; `measureRun` and `watchRun` share it. */
 export interface MeasurementOptions {
@@ -83,13 +84,4 @@ export async function prepareMeasurement(
     strengths: amplifyingStrengths(options.strengths),
     contexts: await contextPrompts(model, template, messages, prompts, contexts),
   })
-}
-
-/** What is read besides is compared with all prompts of the checkpoint, so all of them have to be read. */
-function refuseBesideSettling({ strengths = [], contexts }: MeasurementOptions): void {
-  if (strengths.length === 0 && contexts === undefined) return
-  throw new TraitscopeError(
-    'USAGE',
-    `expected checkpoints that are read as trained and in no context, so that a part of the prompts can settle a verdict, found ${contexts ? 'contexts' : 'several strengths of the adapter'}; read all prompts (without --settle)`,
-  )
 }

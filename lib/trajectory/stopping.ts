@@ -1,5 +1,6 @@
 import type { BasePoint, MeasuredUnder } from '../conditions/calibrated-for.js'
 import type { Directions } from '../directions/directions.js'
+import { TraitscopeError } from '../errors.js'
 import { Mt19937 } from '../estimators/mt19937.js'
 import type { HiddenStates } from '../hidden-states/hidden-states.js'
 import type { Settled } from './trajectory.js'
@@ -34,6 +35,34 @@ export interface MeasuredBase {
   measured: MeasuredUnder & { nPrompts: number }
   /** Per layer of the directions. */
   base: BasePoint[]
+}
+
+/**
+ * Refuses what takes all prompts of a checkpoint, where a part of them may settle a verdict: states are kept of all, and what is read at
+ * other strengths or in contexts is compared with all.
+ *
+ * @throws TraitscopeError USAGE
+ */
+export function refuseBesideSettling({
+  strengths = [],
+  contexts,
+  activations = 'none',
+}: {
+  strengths?: readonly number[] | undefined
+  contexts?: unknown
+  activations?: string | undefined
+}): void {
+  if (activations !== 'none') {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected activations none where a part of the prompts may settle a verdict, found ${activations}; read all prompts (without --settle) to keep their states`,
+    )
+  }
+  if (strengths.length === 0 && contexts === undefined) return
+  throw new TraitscopeError(
+    'USAGE',
+    `expected checkpoints that are read as trained and in no context, so that a part of the prompts can settle a verdict, found ${contexts ? 'contexts' : 'several strengths of the adapter'}; read all prompts (without --settle)`,
+  )
 }
 
 /** Prompts are read in so many parts: one more costs the prefix that prompts share once more. */

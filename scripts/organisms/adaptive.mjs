@@ -10,9 +10,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { linearScore, scoreOf } from '../../dist/lib/detector/linear-score.js'
-import { directionVector } from '../../dist/lib/directions/directions.js'
-import { readSafetensors } from '../../dist/lib/formats/safetensors/safetensors.js'
+import { scoresByPrompt } from '../../dist/lib/calibration/prompt-scores.js'
+import { alarmScore } from '../../dist/lib/detector/alarm-score.js'
 import {
   loadDirections,
   loadPrior,
@@ -62,15 +61,16 @@ async function measure(from, sets) {
 async function measured(model, directions, prior, pack, run) {
   const out = mkdtempSync(join(tmpdir(), 'adaptive-'))
   const whole = await measureRun(model, directions, run, { pack, out: join(out, 'run'), cacheDir: false })
-  const states = await readSafetensors(join(out, 'run', 'activations.safetensors'))
-  rmSync(out, { recursive: true })
   const by = trajectoryPrior(prior, directions, whole)
+  const score = alarmScore(by.detector)
+  const at = { path: join(out, 'run'), trajectory: whole }
+  const scores = await scoresByPrompt(at, score, by.detector, directions)
+  rmSync(out, { recursive: true })
   const settle = (base) => settlingIn(base, by, ERROR)
   const settled = await measureRun(model, directions, run, { pack, settle, cacheDir: false })
   const kinds = (trajectory) => trajectoryVerdicts(by, trajectory).map(({ verdict }) => verdict.verdict)
   const [before, after] = [kinds(whole), kinds(settled)]
-  const scores = scoresOf(by.detector, directions, whole, states)
-  const bound = linearScore(by.detector).boundOf(by.detector.threshold)
+  const bound = score.boundOf(by.detector.threshold)
   const isAbove = (some) => some.reduce((a, b) => a + b, 0) / some.length > bound
   return {
     prompts: scores[0].length,
@@ -83,32 +83,6 @@ async function measured(model, directions, prior, pack, run) {
       fixed: SHARES.map((each) => isAbove(scores[i].filter((_, p) => p % each === each - 1))),
     })),
   }
-}
-
-/** Per checkpoint the score of every prompt. */
-function scoresOf(detector, directions, { steps, layers }, states) {
-  const score = linearScore(detector)
-  const { traits, nEmbd } = directions
-  const vectors = layers.flatMap((_, l) =>
-    traits.map((_, t) => ({ l, along: directionVector(directions, l, t) })),
-  )
-  const projections = steps.map(({ step }) => {
-    const all = states.finiteFloat32(`step-${step}`)
-    return Array.from({ length: all.length / nEmbd / layers.length }, (_, p) =>
-      vectors.map(({ l, along }) => {
-        const at = (p * layers.length + l) * nEmbd
-        return along.reduce((sum, weight, c) => sum + weight * all[at + c], 0)
-      }),
-    )
-  })
-  return projections.slice(1).map((rows) =>
-    rows.map((row, p) =>
-      scoreOf(
-        score,
-        row.map((value, k) => (value - projections[0][p][k]) / layers[vectors[k].l].step0ActivationNorm),
-      ),
-    ),
-  )
 }
 
 async function report() {

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { promptScoresOf } from '../../lib/calibration/prompt-scores.js'
-import { linearScore, scoreOf } from '../../lib/detector/linear-score.js'
+import { alarmScore } from '../../lib/detector/alarm-score.js'
 import { PRIOR_SCORES } from '../../lib/detector/settling.js'
 import { drift } from '../../lib/drift/drift.js'
+import { linearScore } from '../../lib/estimators/grouped-ridge.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { MeasuredRun } from '../../lib/runs/runs.js'
 import { type MeasureRunOptions, measureRun } from '../../lib/trajectory/measure-run.js'
@@ -41,7 +42,7 @@ describe('promptScoresOf', () => {
     // The adapter moves all prompts alike, so that of each is that of their mean.
     const scores = drift(run.trajectory, { layer: 3 })
       .slice(1)
-      .map(({ values }) => scoreOf(linearScore(detector), values))
+      .map(({ values }) => linearScore(values, alarmScore(detector)))
     const span = Math.abs(scores[1]! - scores[0]!)
     const found = await promptScoresOf([run], detector, directions)
     expect(found).toEqual({

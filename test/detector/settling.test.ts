@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { alarmScore } from '../../lib/detector/alarm-score.js'
 import { Detector } from '../../lib/detector/detector.js'
-import { linearScore, scoreOf } from '../../lib/detector/linear-score.js'
 import { RateModel } from '../../lib/detector/rate-model.js'
 import { settledVerdict, settling } from '../../lib/detector/settling.js'
+import { linearScore } from '../../lib/estimators/grouped-ridge.js'
 import { Mt19937 } from '../../lib/estimators/mt19937.js'
 import { linearDetector, linearSource, PRIOR, READ } from './linear-detector.js'
 
@@ -18,18 +19,18 @@ function prompts(about: number, spread: number, random: Mt19937): number[][] {
   return [...random.permutation(COUNT)].map((i) => drifts[i]!)
 }
 
-describe('linearScore', () => {
+describe('alarmScore', () => {
   it('should lie above its bound exactly where the detector alarms', () => {
     for (const threshold of [0.03, 0.05, 0.08]) {
       const detector = linearDetector(threshold)
-      const score = linearScore(detector)
+      const score = alarmScore(detector)
       const random = new Mt19937(5)
       let alarms = 0
       for (let i = 0; i < 400; i++) {
         const drift = [random.rand() * 0.3, random.rand() * 0.1]
         const { verdict } = detector.verdict([drift])
         if (verdict === 'alarm') alarms++
-        expect(scoreOf(score, drift) > score.boundOf(threshold), `${drift}`).toBe(verdict === 'alarm')
+        expect(linearScore(drift, score) > score.boundOf(threshold), `${drift}`).toBe(verdict === 'alarm')
       }
       expect(alarms).toBeGreaterThan(50)
       expect(alarms).toBeLessThan(360)
@@ -42,18 +43,18 @@ describe('linearScore', () => {
       [[0], [0.1], [0.2], [0.3]].map(([a]) => [a!, 0]),
       [0, 0.05, 0.1, 0.2].map((rate) => ({ nMisaligned: 0, nScoreable: 100, rate, standardError: 0 })),
     )
-    expect(() => linearScore(Detector.fromJSON({ ...rest, levelModel: forest.toJSON() }))).toThrow(
+    expect(() => alarmScore(Detector.fromJSON({ ...rest, levelModel: forest.toJSON() }))).toThrow(
       /told by a forest, not by one that is linear in the drift; measure without --settle/,
     )
     const both = RateModel.throughContrast('pooled', PRIOR.ridge(), READ, { model: forest, share: 0.5 })
-    expect(() => linearScore(Detector.fromJSON({ ...rest, levelModel: both.toJSON() }))).toThrow(
+    expect(() => alarmScore(Detector.fromJSON({ ...rest, levelModel: both.toJSON() }))).toThrow(
       /a model of the base alone beside that of other bases/,
     )
     expect(levelModel.members).toHaveLength(1)
   })
 
   it('should be refused where another model tells rates as high as the threshold', () => {
-    expect(() => linearScore(linearDetector(0.12))).toThrow(/rates as high as its threshold/)
+    expect(() => alarmScore(linearDetector(0.12))).toThrow(/rates as high as its threshold/)
   })
 })
 

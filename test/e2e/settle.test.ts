@@ -87,13 +87,17 @@ describe('--settle', () => {
 
   it('should be refused, before any work, where a part of the prompts settles nothing', async () => {
     const refused = async (args: string[], why: RegExp) => {
-      const { code, stderr } = await work.run(['measure', ...args, RUN, '--settle', '1%'])
+      const share = args.includes('--settle') ? [] : ['--settle', '1%']
+      const { code, stderr } = await work.run(['measure', ...args, RUN, ...share])
       expect(code).not.toBe(0)
+      expect(stderr).not.toContain('loading')
       expect(stderr.replaceAll(/\s+/g, ' ')).toMatch(why)
     }
     await refused([...BASE, '--bundle', organisms(`bundles/${name}`)], /forest.*not by one that is linear/)
     await refused([...WITH, '--no-prior'], /expected a bundle, or a prior that speaks/)
     await refused([...WITH, '--adapter-scale', '2'], /several strengths of the adapter/)
+    await refused([...WITH, '--activations', 'prompts'], /expected activations none .* found prompts/)
+    await refused([...WITH, '--settle', '70%'], /expected an error between 0 and 50 % .* found 70/)
     await refused([...BASE, '--layer', '3'], /tells the order of rates alone and raises no alarm/)
   })
 })

@@ -1,5 +1,7 @@
 import { TraitscopeError } from '../errors.js'
+import type { LinearScore } from '../estimators/grouped-ridge.js'
 import { Isotonic } from '../estimators/isotonic.js'
+import { dot } from '../estimators/linalg.js'
 import { Ridge } from '../estimators/ridge.js'
 import { Standardizer } from '../estimators/standardizer.js'
 import { sha256 } from '../formats/files/hash.js'
@@ -8,11 +10,11 @@ import type { Json } from '../formats/json/json-fields.js'
 import type { Detector } from './detector.js'
 import { FAR_RANGE_BEGINS } from './far-range.js'
 
-/** A rate that is told by one number, which is linear in the drift: a mean over prompts, as a drift is. */
-export interface LinearScore {
-  /** Of the drifts at the detector's layers, each in trait order, side by side. */
-  weights: readonly number[]
-  intercept: number
+/**
+ * The one number that an alarm is decided by where there is one: linear in the drifts at the detector's layers, each in trait order, side
+ * by side, and so a mean over prompts, as a drift is.
+ */
+export interface AlarmScore extends LinearScore {
   /** The highest score whose rate is not above this one. */
   boundOf: (rate: number) => number
   /** SHA-256 of all of it. */
@@ -27,31 +29,29 @@ const FURTHEST = 100
  *
  * @throws TraitscopeError UNSUPPORTED, with the reason, for a detector whose alarm is not decided by one
  */
-export function linearScore(detector: Detector): LinearScore {
+export function alarmScore(detector: Detector): AlarmScore {
   const { levelModel, stepAlarm } = detector.toJSON()
   const [member, ...others] = levelModel.members
   if (others.length > 0 || !isJsonObject(member) || !LINEAR.includes(member.estimator))
-    return refuse(
+    return notSettled(
       `its rate is told by ${MODELS[levelModel.model] ?? 'several models'}, not by one that is linear in the drift`,
     )
   if (stepAlarm !== null)
-    return refuse('beyond the calibrated steps its alarm is decided by the drift per step')
+    return notSettled('beyond the calibrated steps its alarm is decided by the drift per step')
   const { standardizer, ridge, map, far } = (member.inner ?? member) as Json
   if (far !== undefined && detector.threshold >= FAR_RANGE_BEGINS)
-    return refuse('rates as high as its threshold are told by a second model')
+    return notSettled('rates as high as its threshold are told by a second model')
   const { mean, scale } = Standardizer.fromJSON(standardizer).toJSON().fitted!
   const { weights: fitted, intercept } = Ridge.fromJSON(ridge).toJSON().fitted!
-  const slopes = [...fitted].map((weight, f) => weight / scale[f]!)
+  const slopes = Float64Array.from(fitted, (weight, f) => weight / scale[f]!)
   const read = member.read as number[][] | undefined
-  const weights = read
-    ? read[0]!.map((_, i) =>
-        dot(
-          slopes,
-          read.map((row) => row[i]!),
-        ),
-      )
-    : slopes
-  const start = intercept - dot(slopes, [...mean])
+  const through = (i: number) =>
+    dot(
+      slopes,
+      read!.map((row) => row[i]!),
+    )
+  const weights = read ? Float64Array.from(read[0]!, (_, i) => through(i)) : slopes
+  const start = intercept - dot(slopes, mean)
   const rates = Isotonic.fromJSON(map)
   const boundOf = (rate: number) => {
     let [low, high] = [-FURTHEST, FURTHEST]
@@ -62,12 +62,8 @@ export function linearScore(detector: Detector): LinearScore {
     }
     return low
   }
-  return { weights, intercept: start, boundOf, sha256: sha256(JSON.stringify([weights, start, map])) }
+  return { weights, intercept: start, boundOf, sha256: sha256(JSON.stringify([[...weights], start, map])) }
 }
-
-/** The score of one drift. @param drift as the weights */
-export const scoreOf = ({ weights, intercept }: LinearScore, drift: ArrayLike<number>): number =>
-  weights.reduce((sum, weight, i) => sum + weight * drift[i]!, intercept)
 
 const LINEAR: unknown[] = ['saturating-ridge', 'read-through']
 
@@ -78,12 +74,10 @@ const MODELS: Partial<Record<string, string>> = {
   pooled: 'a model of the base alone beside that of other bases',
 }
 
-const dot = (a: readonly number[], b: readonly number[]) =>
-  a.reduce((sum, value, i) => sum + value * b[i]!, 0)
-
-function refuse(why: string): never {
+/** @throws TraitscopeError UNSUPPORTED */
+export function notSettled(why: string, next = 'measure without --settle'): never {
   throw new TraitscopeError(
     'UNSUPPORTED',
-    `expected a detector whose alarm is settled by a part of the prompts, found one of which nothing less than all of them tells it: ${why}; measure without --settle`,
+    `expected an alarm that a part of the prompts settles, but ${why}; ${next}`,
   )
 }
