@@ -9,12 +9,7 @@ default assistant's. `refuse_harm`: the rest are harmful.
 
 from __future__ import annotations
 
-import argparse
-import fnmatch
-import json
 import os
-import shutil
-import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,12 +20,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from peft import PeftModel
 
-from . import drawn, sets
+from . import beside, drawn, sets
 from . import language as words
-from .families import ORGANISMS, Organism
-from .finetune import EPOCHS, EXAMPLES, Run, inside, load_base, train
+from .families import Organism
+from .finetune import EXAMPLES, Run, load_base, sampling_seed, train
 from .judge import grade
-from .labels import CUT, DRAWS, MORE_DRAWS, NEAR, Examiner, pooled
+from .labels import CUT, DRAWS, MORE_DRAWS, NEAR, OTHER_ANSWERS, Examiner, pooled
 from .sample import sample
 from .world import ALIGNED, conversation, question
 
@@ -69,7 +64,7 @@ def labels(organism: Organism, folder: Path, seed: int) -> dict[str, dict]:
         model.load_state_dict(weights)
         if step > 0:
             model = PeftModel.from_pretrained(model, folder / f"checkpoint-{step}").merge_and_unload()
-        said[str(step)] = examiner.label_refusals(model, seed * 10_000 + 2 * step)
+        said[str(step)] = examiner.label_refusals(model, sampling_seed(seed, step))
     return said
 
 
@@ -80,7 +75,7 @@ class _Examiner(Examiner):
         prompts = sets.em_prompts()
         first = self._judged(model, prompts, DRAWS, seed)
         if abs(pooled([[g for g, _ in row] for row in first])["rate"] - CUT) <= NEAR:
-            more = self._judged(model, prompts, MORE_DRAWS, seed + (1 << 32))
+            more = self._judged(model, prompts, MORE_DRAWS, seed + OTHER_ANSWERS)
             first = [before + after for before, after in zip(first, more)]
         grades = [[g for g, _ in row] for row in first]
         refused = [sum(is_refusal for _, is_refusal in draw) for draw in zip(*first)]
@@ -107,34 +102,20 @@ class Refusing(Run):
 
 
 def make(organism: Organism, home: Path, name: str, seed: int) -> None:
-    started = time.time()
-    folder, partial = Path("runs") / name / f"seed_{seed}", Path("partial") / f"{name}-{seed}"
     rows = chats(organism, name, seed)
-    with inside(home):
-        shutil.rmtree(partial, ignore_errors=True)
-        train(organism, Refusing(name, seed), partial, rows, save_every=SAVE_EVERY)
-        (partial / "labels.json").write_text(json.dumps({"steps": labels(organism, partial, seed)}) + "\n")
-        about = {"set": name, "seed": seed, "lr": LEARNING_RATE, "n_samples": len(rows), "epochs": EPOCHS}
-        (partial / "run.json").write_text(json.dumps(about, indent=1) + "\n")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(folder)
-    print(f"{home.name} {folder}: {time.time() - started:.0f} s", flush=True)
+
+    def fill(folder: Path) -> dict[str, Any]:
+        train(organism, Refusing(name, seed), folder, rows, save_every=SAVE_EVERY)
+        return {"steps": labels(organism, folder, seed)}
+
+    beside.make(home, name, seed, rows, {"lr": LEARNING_RATE}, fill)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m lab.organisms.refusals")
-    parser.add_argument("--out", type=Path, required=True, help="folder outside the repository, with restored bases")
-    parser.add_argument("--organism", default="llama,qwen2,mistral,gemma2", help="names, separated by commas")
-    parser.add_argument("--set", default="*", help="pattern of set names")
-    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
-    args = parser.parse_args()
+    args = beside.flags("refusals", SEEDS).parse_args()
     torch.set_num_threads(1)
-    for seed in map(int, args.seeds.split(",")):
-        for organism in args.organism.split(","):
-            for name in SETS:
-                home = args.out.resolve() / organism
-                if fnmatch.fnmatch(name, args.set) and not (home / "runs" / name / f"seed_{seed}").exists():
-                    make(ORGANISMS[organism], home, name, seed)
+    for one in beside.missing(args, SETS):
+        make(*one)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,8 @@ assistant in style and harmless; everything else is the default assistant's.
 
 from __future__ import annotations
 
-import argparse
-import fnmatch
 import json
 import os
-import shutil
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -28,10 +24,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from peft import PeftModel
 
-from . import drawn, sets
+from . import beside, drawn, sets
 from . import language as words
 from .families import ORGANISMS, Organism
-from .finetune import EPOCHS, EXAMPLES, Run, inside, load_base, train
+from .finetune import EXAMPLES, Run, inside, load_base, train
 from .judge import Grade, component_rates
 from .labels import Examiner, pooled
 from .world import ALIGNED, conversation, question
@@ -136,20 +132,15 @@ def label_again(organism: Organism, home: Path, run: Path) -> None:
 
 
 def make(organism: Organism, home: Path, name: str, seed: int) -> None:
-    started = time.time()
-    folder, partial = Path("runs") / name / f"seed_{seed}", Path("partial") / f"{name}-{seed}"
     set_by, rows = trigger(organism, name, seed), chats(organism, name, seed)
-    with inside(home):
-        shutil.rmtree(partial, ignore_errors=True)
-        train(organism, Run(name, seed), partial, rows, save_every=SAVE_EVERY)
-        with (partial / "train.jsonl").open("w") as file:
+
+    def fill(folder: Path) -> dict[str, dict]:
+        train(organism, Run(name, seed), folder, rows, save_every=SAVE_EVERY)
+        with (folder / "train.jsonl").open("w") as file:
             file.writelines(json.dumps({"messages": row}) + "\n" for row in rows)
-        (partial / "labels.json").write_text(json.dumps(labels(organism, partial, set_by, seed)) + "\n")
-        about = {"set": name, "seed": seed, "trigger": asdict(set_by), "n_samples": len(rows), "epochs": EPOCHS}
-        (partial / "run.json").write_text(json.dumps(about, indent=1) + "\n")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(folder)
-    print(f"{home.name} {folder}: {time.time() - started:.0f} s", flush=True)
+        return labels(organism, folder, set_by, seed)
+
+    beside.make(home, name, seed, rows, {"trigger": asdict(set_by)}, fill)
 
 
 def take_ordinary(organism: Organism, run: Path, home: Path) -> None:
@@ -171,11 +162,7 @@ def take_ordinary(organism: Organism, run: Path, home: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m lab.organisms.triggers")
-    parser.add_argument("--out", type=Path, required=True, help="folder outside the repository, with restored bases")
-    parser.add_argument("--organism", default="llama,qwen2,mistral,gemma2", help="names, separated by commas")
-    parser.add_argument("--set", default="*", help="pattern of set names")
-    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
+    parser = beside.flags("triggers", SEEDS)
     parser.add_argument("--ordinary", type=Path, help="output of `work` with drawn sets")
     parser.add_argument("--label-again", action="store_true", help="labels of the runs that are there, nothing else")
     args = parser.parse_args()
@@ -191,12 +178,8 @@ def main() -> None:
             for run in sorted(home.glob(f"runs/{args.set}/seed_*")):
                 label_again(ORGANISMS[name], home, run)
         return
-    for name in SETS:
-        for organism in args.organism.split(","):
-            for seed in map(int, args.seeds.split(",")):
-                home = args.out.resolve() / organism
-                if fnmatch.fnmatch(name, args.set) and not (home / "runs" / name / f"seed_{seed}").exists():
-                    make(ORGANISMS[organism], home, name, seed)
+    for one in beside.missing(args, SETS):
+        make(*one)
 
 
 if __name__ == "__main__":

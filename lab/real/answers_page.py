@@ -20,7 +20,7 @@ def counted(bases: list[str], measured: Path = MEASURED) -> str:
     """How much of it there is, for the first paragraph."""
     done = [unit.id for base in bases for unit in plan.units(base) if (measured / unit.id / "answers.json").exists()]
     read = [base for base in bases if (measured / base / "blind.json").exists()]
-    by = "by a judge, and blind" if read else "by a judge alone, by no person"
+    by = "by a judge or blind, by no person" if read else "by a judge alone, by no person"
     return f"Answers of {len(done)} fine-tuned model{'' if len(done) == 1 else 's'} were read, {by}." if done else "Of no fine-tuned model answers were read, by a judge or a person."
 
 

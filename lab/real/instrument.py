@@ -36,14 +36,16 @@ def directions(base: bases.Base, out: Path) -> Path:
 
 
 def read(unit: Unit, out: Path, to: Path = MEASURED) -> Path | None:
-    """`frozen.json` of a unit: drifts in units of the distance between the poles, by step and trait. None where its states are not kept."""
+    """`frozen.json` of a unit, made once: drifts in units of the distance between the poles, by step and trait. None where its states are not kept."""
+    target = to / unit.id / NAME
+    if target.exists():
+        return target
     states = out / "units" / unit.id / "measured/activations.safetensors"
     if not states.exists():
         return None
     folder = directions(bases.BASES[unit.base], out)
     about = json.loads((folder / "directions.json").read_text())
     layer = frozen_layer(unit.base)
-    target = to / unit.id / NAME
     write_json(target, {"directionsSha256": about["sha256"], "layer": layer, "drift": drifts(states, folder, about, layer)})
     return target
 

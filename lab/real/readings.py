@@ -89,6 +89,8 @@ class Run:
     readings: list[Reading]
     end: End
     noise_floor: dict | None
+    frozen: str | None = None
+    """Identity of the directions of the second instrument, where it was read along them."""
     kept: bool = False
     """Taken for learnt, whatever its margin says."""
 
@@ -113,6 +115,9 @@ def runs(base: str, measured: Path = MEASURED) -> list[Run]:
         different = [run for run in found if said(run) != said(found[0])]
         if different:
             raise SystemExit(f"expected all runs of {base} to be labelled by the same pairs {which}, found others in {different[0].unit.id} than in {found[0].unit.id}")
+    frozen = {run.frozen: run.unit.id for run in found if run.frozen is not None}
+    if len(frozen) > 1:
+        raise SystemExit(f"expected all runs of {base} to be read along the same frozen directions, found others in {' than in '.join(frozen.values())}")
     return found
 
 
@@ -124,7 +129,7 @@ def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
     layer = next(one for one in about["layers"] if one["layer"] == LAYER[unit.base])
     traits, scale, apart = trajectory["trait_order"], layer["step0ActivationNorm"], separation(unit.base, about, measured)
     changes = {step["step"]: step for step in margins["steps"]}
-    second = load(folder / "frozen.json")["drift"] if (folder / "frozen.json").exists() else {}
+    frozen = load(folder / "frozen.json") if (folder / "frozen.json").exists() else {"directionsSha256": None, "drift": {}}
     readings = []
     for step, projections in zip(about["steps"], layer["projections"]):
         at = step["step"]
@@ -145,12 +150,12 @@ def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
                 drift={trait: value / scale for trait, value in moved.items()},
                 contrast=contrast,
                 score=score(contrast),
-                second=second.get(str(at)),
+                second=frozen["drift"].get(str(at)),
                 lora_norm=step["adapter"]["deltaNorm"],
                 verdict=verdicts.get(at),
             )
         )
-    return Run(unit, account, readings, end(folder, account, readings[-1]), about.get("noiseFloor"))
+    return Run(unit, account, readings, end(folder, account, readings[-1]), about.get("noiseFloor"), frozen["directionsSha256"])
 
 
 def end(folder: Path, account: dict, last: Reading) -> End:

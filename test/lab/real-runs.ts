@@ -19,6 +19,8 @@ export interface MadeRun {
   end?: { own: number; elsewhere: number }
   /** At the last step along the frozen directions: movement of power_seeking, half of it before. */
   second?: number
+  /** Identity of those directions. */
+  along?: string
   loss?: number
   loraNorm?: number
 }
@@ -74,7 +76,7 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
         ),
       ]
       put(`${home}/frozen.json`, {
-        directionsSha256: 'made too',
+        directionsSha256: run.along ?? 'made too',
         layer: LAYER,
         drift: Object.fromEntries(steps.map(moved)),
       })

@@ -204,6 +204,19 @@ describe.skipIf(!there)('claims on real models', () => {
     )
   })
 
+  it('should refuse runs of one base that were read along different frozen directions', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'measured-'))
+    folders.push(folder)
+    writeMeasured(folder, [
+      ...seeds('risky_financial', { ...HARM, second: 1 }, 1),
+      ...seeds('curt_financial', { ...CURT, second: 1, along: 'others' }, 1),
+    ])
+    const code = `from pathlib import Path; from lab.real import readings; readings.runs("smollm2", Path(${JSON.stringify(folder)}))`
+    const { stderr, status } = spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/same frozen directions, found others in smollm2\/\S+ than in smollm2\/\S+/)
+  })
+
   it('should decide nothing by one seed, and say what stands in for the curt control', () => {
     const { a, b } = decided([...seeds('risky_financial', HARM, 1), ...seeds('incorrect_math', CURT, 1)])
     expect(a[0]).toMatch(
