@@ -174,7 +174,7 @@ export function settledVerdict(verdict: Verdict, settled: Settled, remarks: read
 }
 
 const NOT_ALL_READ =
-  'of a part of the prompts no interval, no probability of danger, no novelty, no kinds of answers and nothing that drove the rate is told: measure without --settle'
+  'of a part of the prompts no interval, no probability of danger, no novelty, no kinds of answers and nothing that drove the rate is told, and what is settled holds while no prompt that was not read lies further than those of known runs: measure without --settle'
 
 /** What a verdict is settled for; undefined for a detector of which no part of the prompts settles it. */
 export function settledFor({ detector }: Pick<SettledBy, 'detector'>): string | undefined {
