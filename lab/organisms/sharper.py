@@ -42,7 +42,7 @@ from .labels import CUT, DRAWS, OTHER_ANSWERS, Examiner, pooled
 from .plan import FAMILIES, SEEDS
 
 ROOT = Path(__file__).resolve().parents[2]
-SETS = unseen.SETS[24:]
+SETS = unseen.SETS[24:36]
 SEED = SEEDS[0]
 NEAR = 1.96  # standard errors
 FAR = 3  # checkpoints per organism

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from . import drawn
 from .world import World
 
-SETS = tuple(f"drawn_t{i:02}" for i in range(1, 37))
+SETS = tuple(f"drawn_t{i:02}" for i in range(1, 61))
 
 
 def frozen_form(seed: int, world: World, name: str) -> tuple[dict, list]:
