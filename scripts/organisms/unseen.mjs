@@ -8,8 +8,10 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { auroc } from '../../dist/lib/calibration/metrics.js'
+import { effectiveAnswers } from '../../dist/lib/detector/label-noise.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { loadPrior } from '../../dist/lib/index.js'
+import { errorTable } from './error-parts.mjs'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, calibrated, predictions, priorAlone, SMALL } from './frozen-detectors.mjs'
 import { UNSEEN } from './places.mjs'
@@ -61,6 +63,7 @@ function take(into, name, rows, detector) {
       ...{ name, run, dataset, step, em },
       number: Number(dataset.slice('drawn_t'.length)),
       score: em / detector.threshold,
+      answers: effectiveAnswers(label.pooled),
       ...truth(label.pooled, interval),
     })
   }
@@ -143,6 +146,15 @@ if (values.to) writeFileSync(values.to, `${JSON.stringify({ parts, bySharper }, 
 show('unseen summary', summary(parts), 'the parts')
 for (const { place, name, results } of parts) show(place, textOf(results), name)
 show('unseen sharper', textOfSharper(), 'sharper labels')
+show(
+  'unseen errors',
+  errorTable([
+    ['none: the prior alone', said.prior],
+    ['36 with the prior', said.pooled],
+    ['36 alone', said.own],
+  ]),
+  'whose the errors are',
+)
 
 function show(place, text, name) {
   console.log(`${name}:\n\n${text}\n`)
