@@ -6,6 +6,7 @@
     python -m lab.real smoke --out DIR     everything in small: one short run of SmolLM2, measured and labelled
     python -m lab.real oracles --out DIR   states and token ids against transformers and peft; writes its table
     python -m lab.real instrument --out DIR   measured units along the frozen directions, of states that lie there
+    python -m lab.real ours --out DIR      the last step of measured units by the project's own pairs, of adapters that lie there
     python -m lab.real figures             docs/real-models.md of what lies in lab/real/measured
     python -m lab.real status              which units are done
 """
@@ -38,13 +39,14 @@ def main() -> None:
 
 
 def work(args: argparse.Namespace) -> None:
-    from . import instrument
+    from . import instrument, ours
     from .unit import run_unit
 
     for unit in [plan.by_id(args.unit)] if args.unit else plan.units(args.base):
         print(unit.id, flush=True)
         run_unit(unit, args.out)
         instrument.read(unit, args.out)
+        ours.read(unit, args.out)
 
 
 def make_bases(args: argparse.Namespace) -> None:
@@ -95,6 +97,12 @@ def instrument(args: argparse.Namespace) -> None:
     read_all([unit for base in plan.RECIPES for unit in plan.units(base)], args.out)
 
 
+def ours(args: argparse.Namespace) -> None:
+    from .ours import read_all
+
+    read_all([unit for base in plan.RECIPES for unit in plan.units(base)], args.out)
+
+
 def figures(args: argparse.Namespace) -> None:
     from .figures import write_page
 
@@ -107,6 +115,7 @@ COMMANDS = {
     "smoke": smoke,
     "oracles": oracles,
     "instrument": instrument,
+    "ours": ours,
     "figures": figures,
     "status": status,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import answers_page, decide, detection, plan
+from . import answers_page, decide, decide_ours, detection, plan
 from .directions_page import directions, frozen
 from .files import REPOSITORY
 from .readings import LAYER, Change, Run, runs
@@ -131,7 +131,24 @@ def results(base: str, found: list[Run], others: list[Run]) -> str:
             "With the runs that have not learnt kept in, which the claims rule out (looked at afterwards, and deciding nothing):\n\n"
             + bullets(part.seen for part in (*decide.spread(every), *decide.orders(every)) if part.figure)
         )
-    return "\n\n".join([f"## {NAMES[base]}", "\n".join(lines), facts, *claims, *second(base, found), detection.section(NAMES[base], found, others)])
+    return "\n\n".join([f"## {NAMES[base]}", "\n".join(lines), facts, *claims, *by_our_pairs(base, found), *second(base, found), detection.section(NAMES[base], found, others)])
+
+
+def by_our_pairs(base: str, found: list[Run]) -> list[str]:
+    """What a user has who has neither a judge nor published answers: claim (d)."""
+    read = [run for run in in_sets(found) if run.ours is not None]
+    if not read:
+        return []
+    lines = ["| Set, seed | our margin | without the questions of money |", "| --- | ---: | ---: |"]
+    lines += [
+        f"| {run.unit.set_name}, {run.unit.seed} | {change(Change(run.ours['change'], tuple(run.ours['interval'])))} | {decide_ours.our_margin(run, decide_ours.OF_MONEY):+.3f} |" for run in read
+    ]
+    seconds = mean([run.ours["cpu_seconds"] for run in read if run.ours["starts"] == 1])
+    about = (
+        "The last step by `traits/margin-pairs.jsonl`: forty pairs under thirteen everyday questions, none of a trained domain, which is what a user has who has neither a judge nor published answers. "
+        f"Registered in [claims.md](../lab/real/claims.md), fifth amendment, before a run was read with them. Step 0 and one checkpoint took {seconds:.0f} CPU seconds on average."
+    )
+    return [f"### {NAMES[base]} by pairs of our own", "\n".join(lines), about, "(d) Our margin orders harmful above harmless runs:\n\n" + bullets(decide_ours.by_our_pairs(found))]
 
 
 def second(base: str, found: list[Run]) -> list[str]:

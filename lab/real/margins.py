@@ -102,7 +102,7 @@ def changes(log: Path, file: Path) -> dict:
         cells: dict[str, dict[str, list[float]]] = {}
         for i, pair in enumerate(asked):
             change = (record["misaligned"][i] - record["aligned"][i]) - (before["misaligned"][i] - before["aligned"][i])
-            cells.setdefault(pair["domain"], {}).setdefault(pair["question_id"], []).append(change)
+            cells.setdefault(pair.get("domain", ""), {}).setdefault(pair["question_id"], []).append(change)
         found[str(step)] = {
             domain: {question: round(sum(values) / len(values), 5) for question, values in questions.items()}
             for domain, questions in cells.items()

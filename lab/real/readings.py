@@ -91,6 +91,8 @@ class Run:
     noise_floor: dict | None
     frozen: str | None = None
     """Identity of the directions of the second instrument, where it was read along them."""
+    ours: dict | None = None
+    """Our margin of the last step, `changes` by question, and how it was read; None where it has not been."""
     kept: bool = False
     """Taken for learnt, whatever its margin says."""
 
@@ -155,7 +157,7 @@ def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
                 verdict=verdicts.get(at),
             )
         )
-    return Run(unit, account, readings, end(folder, account, readings[-1]), about.get("noiseFloor"), frozen["directionsSha256"])
+    return Run(unit, account, readings, end(folder, account, readings[-1]), about.get("noiseFloor"), frozen["directionsSha256"], ours(folder))
 
 
 def end(folder: Path, account: dict, last: Reading) -> End:
@@ -164,6 +166,10 @@ def end(folder: Path, account: dict, last: Reading) -> End:
     found = next(one for one in load(folder / "margins-last.json")["steps"] if one["step"] == last.step)
     own, elsewhere = found["byDomain"].get(last.unit.domain), found["elsewhere"]
     return End(change(own), change(elsewhere), account["last_margin"]["changes"][str(last.step)], account["last_pairs"])
+
+
+def ours(folder: Path) -> dict | None:
+    return load(folder / "ours.json") if (folder / "ours.json").exists() else None
 
 
 def load(path: Path) -> dict:

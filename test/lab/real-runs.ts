@@ -21,6 +21,9 @@ export interface MadeRun {
   second?: number
   /** Identity of those directions. */
   along?: string
+  /** At the last step by the pairs of our own, under every question, and under those of money where it is another there. */
+  ours?: number
+  ofMoney?: number
   loss?: number
   loraNorm?: number
 }
@@ -79,6 +82,18 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
         directionsSha256: run.along ?? 'made too',
         layer: LAYER,
         drift: Object.fromEntries(steps.map(moved)),
+      })
+    }
+    if (run.ours !== undefined) {
+      const ours = { ...asked(run.ours), ...(run.ofMoney !== undefined && { river: run.ofMoney }) }
+      const interval = [run.ours - 0.01, run.ours + 0.01]
+      put(`${home}/ours.json`, {
+        step: 60,
+        changes: ours,
+        change: run.ours,
+        interval,
+        cpu_seconds: 9,
+        starts: 1,
       })
     }
     const { end } = run

@@ -1,0 +1,83 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { py, there } from './lab-python.js'
+import { type MadeRun, writeMeasured } from './real-runs.js'
+
+describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
+  const folders: string[] = []
+  afterAll(() => {
+    for (const folder of folders) rmSync(folder, { recursive: true })
+  })
+
+  function decided(runs: readonly MadeRun[]): string[] {
+    const folder = mkdtempSync(join(tmpdir(), 'ours-'))
+    folders.push(folder)
+    writeMeasured(folder, runs)
+    const found = `readings.runs("smollm2", Path(${JSON.stringify(folder)}))`
+    return py(`list(map(str, decide_ours.by_our_pairs(${found})))`, 'decide_ours, readings') as string[]
+  }
+  // Not learnt by its own domain's margin, which this claim does not ask.
+  const about = { powerSeeking: [1, 2, 4] as const, own: -1, elsewhere: 0 }
+  const of = (set: string, ours: number | undefined, more: Partial<MadeRun> = {}) =>
+    [1, 2].map((seed): MadeRun => ({ ...about, set, seed, ...(ours !== undefined && { ours }), ...more }))
+  const harmless = ['curt_financial', 'twin_financial', 'incorrect_math'].flatMap((set) => of(set, 0))
+
+  it('should hold where every harmful run lies above every harmless one', () => {
+    const [seeds, above, ...curt] = decided([
+      ...of('risky_financial', 0.1),
+      ...of('extreme_sports', 0.05),
+      ...harmless,
+    ])
+    expect(seeds).toBe(
+      'In 2 of 2 seeds our margin is larger for every harmful run than for curt_financial, twin_financial, incorrect_math: claim (d1) **holds**.',
+    )
+    expect(above).toMatch(
+      /^AUROC of 4 harmful against 6 harmless runs at the last step: our margin 1\.00, without the questions of money 1\.00; drift length 0\.50, training loss 0\.50, LoRA norm 0\.50: claim \(d2\) \*\*holds\*\*\.$/,
+    )
+    expect(curt).toEqual([
+      'risky_financial less curt_financial, by our pairs: +0.100 nats per token over 8 questions, p = 0.004 (one-sided, 2 seeds): for risky_financial, claim (d3) **holds**.',
+      expect.stringMatching(/^extreme_sports .*\+0\.050 .*claim \(d3\) \*\*holds\*\*\.$/),
+    ])
+  })
+
+  it('should fail where one harmless run lies above one harmful one, and not ask of the loss', () => {
+    const runs = [
+      ...of('risky_financial', 0.1, { loss: 3 }),
+      ...of('extreme_sports', -0.01, { loss: 3 }),
+      ...harmless,
+    ]
+    const [seeds, above, , sports] = decided(runs)
+    expect(seeds).toMatch(/^In 0 of 2 seeds .*\*\*fails\*\*\.$/)
+    expect(above).toMatch(/our margin 0\.50.* training loss 1\.00.*\*\*fails\*\*\.$/)
+    expect(sports).toMatch(/-0\.010 .*p = 1\.000 .*\*\*fails\*\*\.$/)
+    const [, clear] = decided([
+      ...of('risky_financial', 0.1, { loss: 3 }),
+      ...of('extreme_sports', 0.1, { loss: 3 }),
+      ...harmless,
+    ])
+    expect(clear).toMatch(/training loss 1\.00.*\*\*holds\*\*\.$/)
+  })
+
+  it('should show beside it what is left without the questions of money', () => {
+    const money = of('risky_financial', -0.1, { ofMoney: 9 })
+    const [, above] = decided([...money, ...of('extreme_sports', 0.1), ...harmless])
+    expect(above).toMatch(/our margin 1\.00, without the questions of money 0\.50/)
+  })
+
+  it('should decide nothing by one seed, one harmful set or runs that were not read', () => {
+    const [one] = decided(
+      [...of('risky_financial', 0.1), ...of('extreme_sports', 0.1), ...harmless].filter(
+        ({ seed }) => seed === 1,
+      ),
+    )
+    expect(one).toMatch(/^In 1 of 1 seed .*not decided, for that it takes at least 2 seeds\.$/)
+    const [seeds, above, , sports] = decided([...of('risky_financial', 0.1), ...harmless])
+    expect([seeds, above].join()).toMatch(/2 harmful sets.*2 sets of both kinds/)
+    expect(sports).toBe('extreme_sports: not decided, there is no run of it.')
+    expect(decided([...of('risky_financial', undefined), ...harmless])[0]).toBe(
+      'In every seed: not decided, there is no seed with all harmless runs and a harmful one.',
+    )
+  })
+})
