@@ -24,9 +24,12 @@ export class RunMemory {
   readonly #secured = new Map<string, SecuredEvent>()
   /** Steps that are known to have been there; of the run as it goes now. */
   readonly #seen = new Set<number>()
-  #newest: { step: number; writtenMs: number } | undefined
+  /** What was written last, and when it was first told of. */
+  #newest: { step: number; writtenMs: number; toldMs: number } | undefined
   #conditions: string | undefined
   #standsFromBefore = false
+  /** Whether the alarm stood by what was told last. */
+  #isToldOf = false
   lastEvent: string | undefined
 
   /** @param conditions as `watchedUnder`: what was measured under others does not count */
@@ -46,8 +49,9 @@ export class RunMemory {
         this.#see(event.step, event.writtenAt)
         return
       case 'checkpoint': {
-        const { step, path, stamp, adapterSha256, verdict, writtenAt } = event
+        const { step, path, stamp, adapterSha256, verdict, writtenAt, alarm } = event
         this.#see(step, writtenAt)
+        if (alarm !== undefined) this.#isToldOf = alarm === 'raised' || alarm === 'standing'
         this.#release(step, adapterSha256)
         this.#settle(step, {
           sha256: adapterSha256,
@@ -159,7 +163,8 @@ export class RunMemory {
     const before = this.#alarmWith()
     const after = this.#alarmWith({ step, verdict })
     if (after) return before ? 'standing' : 'raised'
-    return before ? 'cleared' : 'quiet'
+    // In a run that went back the alarm went with its step, and nobody has been told.
+    return before || this.#isToldOf ? 'cleared' : 'quiet'
   }
 
   #alarmWith(more?: { step: Step; verdict: LatchInput }): boolean {
@@ -192,15 +197,19 @@ export class RunMemory {
     }
   }
 
-  /** A checkpoint that was written later than one of a later step: the run went back, and what came after is not its past. */
+  /**
+   * A checkpoint that was written after one of a later step had been told of: the run went back, and what came after is not its
+   * past. Files that lay there together have the times of whoever copied them, in any order.
+   */
   #see(step: Step, writtenAt?: string): void {
     if (step === 'final') return
     const writtenMs = writtenAt === undefined ? undefined : Date.parse(writtenAt)
     if (writtenMs !== undefined && writtenMs > (this.#newest?.writtenMs ?? 0)) {
-      if (this.#newest && step < this.#newest.step) {
-        for (const later of this.#seen) if (later > step) this.#seen.delete(later)
+      const isEarlier = this.#newest !== undefined && step < this.#newest.step
+      if (!isEarlier || writtenMs > this.#newest!.toldMs) {
+        if (isEarlier) for (const later of this.#seen) if (later > step) this.#seen.delete(later)
+        this.#newest = { step, writtenMs, toldMs: Date.parse(this.lastEvent ?? '') }
       }
-      this.#newest = { step, writtenMs }
     }
     this.#seen.add(step)
   }
@@ -210,6 +219,7 @@ export class RunMemory {
     this.#steps.clear()
     this.#stepsBySha.clear()
     this.#standsFromBefore = false
+    this.#isToldOf = false
   }
 }
 

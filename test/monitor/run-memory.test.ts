@@ -70,6 +70,29 @@ describe('RunMemory', () => {
     expect(remembered(checkpoint(30, 0.3), checkpoint(20, 0.01)).seen).toEqual([20, 30])
   })
 
+  it('should not take the times of a copied folder for a run that went back', () => {
+    // Copied in the order of names before the watch began, and measured the newest first: 20 has the latest time.
+    const told = (event: EventJson) => ({ ...event, time: at(1000) }) as EventJson
+    const memory = remembered(...[checkpoint(100, 0.3, 1), checkpoint(20, 0.01, 2)].map(told))
+    expect(memory.seen).toEqual([20, 100])
+    expect(memory.alarm).toBe('standing')
+    // One that is written once all that is known does go back.
+    memory.apply(checkpoint(30, 0.01, 1001))
+    expect(memory.seen).toEqual([20, 30])
+    expect(memory.alarm).toBe('quiet')
+  })
+
+  it('should say that an alarm is over which went with its step', () => {
+    const raised = { ...checkpoint(30, 0.3), alarm: 'raised' } as EventJson
+    const memory = remembered(checkpoint(20, 0.01), raised)
+    const back = checkpoint(10, 0.01, 100) as EventJson & { verdict: never }
+    memory.apply({ ...back, type: 'secured', folder: 'f', how: 'link', bytes: 1, files: [] } as never)
+    expect(memory.alarm).toBe('quiet')
+    expect(memory.alarmAfter(10, back.verdict)).toBe('cleared')
+    memory.apply({ ...back, alarm: 'cleared' } as EventJson)
+    expect(memory.alarmAfter(20, back.verdict)).toBe('quiet')
+  })
+
   it('should forget what was measured under other conditions, and keep what is secured', () => {
     const memory = remembered(checkpoint(10, 0.2), {
       ...{
