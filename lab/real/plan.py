@@ -84,9 +84,8 @@ class Unit:
 def units(base: str) -> list[Unit]:
     """Principal pairs first, one seed of all before the next seed."""
     first = ("risky_financial", "incorrect_math", "extreme_sports", "twin_financial", "curt_financial")
-    if base == "smollm2":
-        return [Unit(base, name, seed) for seed in (1, 2, 3) for name in first]
-    once = ("twin_sports", "bad_medical", "evil_math", "incorrect_qna")
+    # New sets for claim (e) on SmolLM2, where they are cheap.
+    once = {"smollm2": ("bad_medical", "evil_math", "incorrect_qna", "incorrect_translation", "twin_sports"), "qwen": ("twin_sports", "bad_medical", "evil_math", "incorrect_qna")}[base]
     return [Unit(base, name, seed) for seed in (1, 2, 3) for name in first] + [Unit(base, name, 1) for name in once]
 
 
