@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { Option } from 'commander'
 import { TraitscopeError } from '../lib/errors.js'
+import { checkOutputFree } from '../lib/formats/files/atomic.js'
 import type { Channel } from '../lib/notices/channel.js'
 import { CommandChannel, checkProgram } from '../lib/notices/command-channel.js'
 import { commandWords } from '../lib/notices/command-words.js'
@@ -24,6 +25,9 @@ export interface NoticeFlags {
   overdue?: number
   heartbeat?: string
 }
+
+/** What telling people may take at the end before something is said. */
+const SAY_MS = 2000
 
 const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
 
@@ -68,9 +72,21 @@ export function addNoticeOptions(command: Command): Command {
     .addOption(option('--heartbeat <url>', 'call this URL every minute, or what env:NAME holds'))
 }
 
+/**
+ * Whether the files that ask something of a trainer can be written: an alarm is no time to learn that they cannot.
+ *
+ * @throws TraitscopeError FILE_EXISTS, FILE_ACCESS
+ */
+export async function checkRequestFiles({ stopFile, checkpointFile }: NoticeFlags): Promise<void> {
+  for (const path of [stopFile, checkpointFile]) {
+    if (path !== undefined) await checkOutputFree(path, { force: true })
+  }
+}
+
 /** Notices and what goes with them; dispose it to deliver what is left. */
 export class NoticesFromFlags implements AsyncDisposable {
   readonly notices: Notices
+  readonly #output: Output
   readonly #heartbeat: Heartbeat | undefined
 
   /**
@@ -78,6 +94,7 @@ export class NoticesFromFlags implements AsyncDisposable {
    * @throws USAGE for what cannot be a command or a URL, before anything is watched
    */
   constructor(flags: NoticeFlags, output: Output, stateOf: (run: string) => Promise<string | undefined>) {
+    this.#output = output
     const { webhookFormat: format, stopFile, checkpointFile } = flags
     const token = process.env.TRAITSCOPE_WEBHOOK_TOKEN
     const channels: Channel[] = [
@@ -105,6 +122,8 @@ export class NoticesFromFlags implements AsyncDisposable {
       overdueMs: flags.overdue === undefined ? undefined : 1000 * flags.overdue,
       stateOf,
       onTrouble: (text) => output.error(text),
+      onDelay: ({ notice, channel, reason }) =>
+        output.error(`not told ${channel} yet, ${reason}; it is tried again: ${notice.message}`),
       onDelivery: ({ notice, channel, isDelivered, tries, reason }) => {
         if (isDelivered) output.note(`told ${channel}: ${notice.message}`)
         else output.error(`not told ${channel} after ${tries} tries, ${reason}: ${notice.message}`)
@@ -121,7 +140,15 @@ export class NoticesFromFlags implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#heartbeat?.[Symbol.dispose]()
+    const late = setTimeout(
+      () =>
+        this.#output.note(
+          'people are still being told, which takes a minute at most; a second Ctrl-C ends it',
+        ),
+      SAY_MS,
+    )
     await this.notices.close()
+    clearTimeout(late)
   }
 }
 

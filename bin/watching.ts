@@ -15,7 +15,7 @@ import type { Step } from '../lib/trajectory/trajectory.js'
 import { addContextOptions } from './contexts.js'
 import { addExporterOptions, type ExporterFlags, liveExports } from './exporters.js'
 import { addSettleOption, type MeasurementFlags, measurementFromFlags } from './measurement.js'
-import { addNoticeOptions, type NoticeFlags, NoticesFromFlags } from './notices.js'
+import { addNoticeOptions, checkRequestFiles, type NoticeFlags, NoticesFromFlags } from './notices.js'
 import { addDirectionOptions, addModelOptions, failOnOption, integer, option, seconds } from './options.js'
 import type { Output, ProgressLine } from './output.js'
 import { makeWay } from './priority.js'
@@ -98,6 +98,7 @@ export async function watchByFlags(
   const stateDir = flags.state === false ? undefined : flags.state
   const stateOf = async (run: string) =>
     stateDir === undefined ? undefined : (await runState(stateDir, run)).folder
+  await checkRequestFiles(flags)
   await using told = new NoticesFromFlags(flags, output, stateOf)
   await using exports = liveExports(flags, output)
   const named = () =>

@@ -166,7 +166,7 @@ export class RunLook {
 
   /** New ones, those that are being written, the newest, and some of the rest. */
   #chosen(): Entry[] {
-    const now = Date.now()
+    const now = performance.now()
     const unread: Entry[] = []
     const due: Entry[] = []
     const settled: Entry[] = []
@@ -245,7 +245,7 @@ export class RunLook {
     if (entry.detail !== detail) look.changed = true
     entry.failures = state === 'unreadable' ? entry.failures + 1 : 0
     const wait = Math.min(MOST_WAIT_MS, this.options.retryMs * 2 ** (entry.failures - 1))
-    entry.nextMs = state === 'unreadable' ? Date.now() + wait : 0
+    entry.nextMs = state === 'unreadable' ? performance.now() + wait : 0
     entry.state = state
     entry.detail = detail
   }

@@ -58,14 +58,14 @@ export class CommandChannel implements Channel {
     return this.kinds?.includes(kind) ?? true
   }
 
-  send(notice: Notice, signal: AbortSignal): Promise<void> {
+  /** The end of the watch does not cut it short: what it does may not bear that either, and it has its own limit. */
+  send(notice: Notice): Promise<void> {
     const [program, ...args] = this.words
     return new Promise((resolve, reject) => {
       const fail = (reason: string) => reject(new Undelivered(reason, { isFinal: true }))
       const child = spawn(program!, args, {
         env: { ...process.env, ...environmentOf(notice) },
         stdio: ['pipe', 'ignore', 'pipe'],
-        signal,
         timeout: this.timeoutMs,
         killSignal: 'SIGKILL',
         windowsHide: true,
@@ -84,7 +84,8 @@ export class CommandChannel implements Channel {
       })
       child.on('close', (code, by) => {
         if (code === 0) return resolve()
-        const how = code === null ? `it was ended by ${by}` : `it ended with ${code}`
+        const late = `it was still running after ${this.timeoutMs / 1000} s, and was ended`
+        const how = child.killed ? late : code === null ? `it was ended by ${by}` : `it ended with ${code}`
         fail(said.trim() === '' ? how : `${how}: ${said.trim().split('\n').at(-1)}`)
       })
       child.stdin.end(`${JSON.stringify(notice)}\n`)

@@ -15,6 +15,8 @@ export interface Delivery {
 export interface DispatcherOptions {
   /** Notices below this level are not sent; default `warn`. */
   least?: NoticeLevel | undefined
+  /** Called once for a notice that did not go through at first and is tried again. */
+  onDelay?: ((delay: Omit<Delivery, 'isDelivered' | 'tries'>) => void) | undefined
   /** Called when it is settled, in the order of each channel. */
   onDelivery?: ((delivery: Delivery) => void) | undefined
   /** The first pause between two tries, in ms, default 2000; each further one is twice as long, up to five minutes. */
@@ -56,7 +58,10 @@ export class Dispatcher {
     }
   }
 
-  /** Waits until all is settled, at most so long; what is left then is given up, and said. */
+  /**
+   * Waits until all is settled; what is left after so long is given up, and said. A channel that minds no signal takes its own time
+   * over the notice that it has.
+   */
   async close(graceMs = 15_000): Promise<void> {
     // Whoever ends does not wait for long pauses: one more try each.
     this.#hurry.abort()
@@ -75,6 +80,7 @@ export class Dispatcher {
       if (isLast || this.#stop.signal.aborted) {
         return this.#options.onDelivery?.({ ...settled, isDelivered: false, reason: failure.message })
       }
+      if (tries === 1) this.#options.onDelay?.({ notice, channel: channel.name, reason: failure.message })
       const asked = Math.min(failure.retryAfterMs ?? pause, LONGEST_PAUSE_MS)
       await sleep(asked, undefined, { signal: this.#hurry.signal, ref: true }).catch(() => {})
       pause = Math.min(2 * pause, LONGEST_PAUSE_MS)

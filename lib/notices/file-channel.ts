@@ -8,7 +8,10 @@ import type { Notice } from './notice.js'
  */
 export class FileChannel implements Channel {
   readonly name: string
-  readonly tries = 5
+  /** A disk that is full for a quarter of an hour is no reason to let a training go on. */
+  readonly tries = 10
+  /** Runs of which a request could not be written. */
+  readonly #owed = new Set<string>()
 
   /**
    * @param pathOf where it goes, by the run that a notice is about; undefined for nowhere
@@ -23,9 +26,9 @@ export class FileChannel implements Channel {
     this.name = what
   }
 
-  accepts({ kind, repeated, heldBack }: Notice): boolean {
-    // A request that was acted on is not made again.
-    return this.kinds.includes(kind) && !repeated && !heldBack
+  accepts({ kind, run, repeated, heldBack }: Notice): boolean {
+    // A request that was acted on is not made again; one that never was is.
+    return this.kinds.includes(kind) && ((!repeated && !heldBack) || this.#owed.has(run))
   }
 
   requests({ kind }: Notice): boolean {
@@ -35,8 +38,10 @@ export class FileChannel implements Channel {
   async send(notice: Notice): Promise<void> {
     const path = await this.pathOf(notice.run)
     if (path === undefined) return
+    this.#owed.add(notice.run)
     try {
       await writeFileAtomic(path, `${JSON.stringify(notice)}\n`, { force: true })
+      this.#owed.delete(notice.run)
     } catch (error) {
       throw new Undelivered((error as Error).message)
     }

@@ -169,7 +169,7 @@ export class NoticePolicy {
     const last = this.#lastCheckpoint
     this.#lastCheckpoint = now
     if (last !== undefined && !this.#isOverdue) {
-      this.#intervals.push(now - last)
+      this.#intervals.push(Math.max(0, now - last))
       if (this.#intervals.length > REMEMBERED) this.#intervals.shift()
     }
     if (!this.#isOverdue) return []
@@ -181,7 +181,7 @@ export class NoticePolicy {
     const limit = this.#options.overdueMs ?? this.#usualLimit()
     if (limit === undefined || this.#isOverdue) return []
     // Without any checkpoint the time runs from the first look.
-    this.#lastCheckpoint ??= now
+    if (this.#lastCheckpoint === undefined || this.#lastCheckpoint > now) this.#lastCheckpoint = now
     const waited = now - this.#lastCheckpoint
     if (waited < limit) return []
     this.#isOverdue = true
@@ -196,7 +196,8 @@ export class NoticePolicy {
 
   #isDue(kind: NoticeKind, now: number): boolean {
     const told = this.#toldAt.get(kind)
-    return told === undefined || now - told >= (this.#options.coolDownMs ?? HOUR_MS)
+    // A time far ahead is of a clock that was wrong: nobody is kept from an alarm until it comes.
+    return told === undefined || Math.abs(now - told) >= (this.#options.coolDownMs ?? HOUR_MS)
   }
 
   #once(kind: NoticeKind, now: number, message: string, more: Partial<Notice> = {}): Notice[] {

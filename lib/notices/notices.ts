@@ -26,6 +26,8 @@ export interface NoticesOptions extends NoticePolicyOptions, Omit<DispatcherOpti
   stateOf?: ((run: string) => Promise<string | undefined>) | undefined
   /** How every delivery ended. */
   onDelivery?: ((delivery: Delivery) => void) | undefined
+  /** A notice did not go through at first. */
+  onDelay?: DispatcherOptions['onDelay']
   /** A sentence on why it cannot be remembered who was told; it goes on without. */
   onTrouble?: ((text: string) => void) | undefined
   /** Between two looks at the clock, in ms; default 5000. */

@@ -63,7 +63,8 @@ export class WebhookChannel implements Channel {
       })
       await response.body?.cancel()
     } catch (error) {
-      throw new Undelivered(whyNot(error, timeoutMs))
+      const why = signal.aborted ? 'the watch ended before it answered' : whyNot(error, timeoutMs)
+      throw new Undelivered(why)
     }
     if (response.ok) return
     const { status } = response

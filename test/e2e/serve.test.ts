@@ -154,6 +154,16 @@ describe('traitscope watch', () => {
       code: 2,
       stderr: expect.stringMatching(/none called \/no\/such\/program/),
     })
+    const unwritable = await work.run([
+      ...args,
+      '--stop-file',
+      join(run, 'checkpoint-10/adapter_config.json/x'),
+    ])
+    expect(unwritable).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/adapter_config\.json, found a file/),
+    })
+    expect(unwritable.stderr).not.toContain('step 0')
     const hook = { HOOK: 'http://127.0.0.1:9/s3cret' }
     const refused = await work.run([...args, '--webhook', 'env:HOOK'], { env: hook })
     expect(refused.code).toBe(3)

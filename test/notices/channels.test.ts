@@ -38,7 +38,7 @@ describe('CommandChannel', () => {
        const env = Object.fromEntries(Object.entries(process.env).filter(([k]) => k.startsWith('TRAITSCOPE_NOTICE_')))
        writeFileSync(process.argv[2], JSON.stringify({ stdin: JSON.parse(readFileSync(0, 'utf8')), env, args: process.argv.slice(3) }))`,
     )
-    await new CommandChannel([process.execPath, path, out, '$HOME', '*']).send(NOTICE, signal)
+    await new CommandChannel([process.execPath, path, out, '$HOME', '*']).send(NOTICE)
     const { stdin, env, args } = JSON.parse(readFileSync(out, 'utf8'))
     expect(stdin).toEqual(NOTICE)
     expect(args).toEqual(['$HOME', '*'])
@@ -60,11 +60,16 @@ describe('CommandChannel', () => {
       ['-e', 'console.error("one\\nno such job"); process.exit(3)'],
       /^it ended with 3: no such job$/,
     ],
-    ['one that hangs', ['-e', 'setInterval(() => {}, 1000)'], /^it was ended by SIGKILL$/, 500],
+    [
+      'one that hangs',
+      ['-e', 'setInterval(() => {}, 1000)'],
+      /^it was still running after 0.5 s, and was ended$/,
+      500,
+    ],
     ['one that closes its stdin', ['-e', 'process.stdin.destroy(); process.exit(1)'], /^it ended with 1$/],
   ])('should say why %s did nothing', async (_, args, reason, limitMs = 60_000) => {
     const channel = new CommandChannel([process.execPath, ...args], undefined, limitMs)
-    await expect(channel.send(NOTICE, signal)).rejects.toMatchObject({
+    await expect(channel.send(NOTICE)).rejects.toMatchObject({
       message: expect.stringMatching(reason),
       isFinal: true,
     })
@@ -79,16 +84,14 @@ describe('CommandChannel', () => {
        child.unref()
        process.exitCode = 3`,
     )
-    const failure = await new CommandChannel([process.execPath, path])
-      .send(NOTICE, signal)
-      .catch((one) => one)
+    const failure = await new CommandChannel([process.execPath, path]).send(NOTICE).catch((one) => one)
     const [, pid] = /^it ended with 3: (\d+)$/.exec(failure.message)!
     // It still runs: ended here, and nobody has waited for it.
     expect(process.kill(Number(pid), 'SIGKILL')).toBe(true)
   })
 
   it('should say that there is no such program', async () => {
-    await expect(new CommandChannel([join(folder, 'none')]).send(NOTICE, signal)).rejects.toThrowError(
+    await expect(new CommandChannel([join(folder, 'none')]).send(NOTICE)).rejects.toThrowError(
       /could not be run: .*ENOENT/,
     )
   })
@@ -110,6 +113,19 @@ describe('FileChannel', () => {
     await expect(
       new FileChannel(async () => join(path, 'below'), 'stop file', ['alarm']).send(NOTICE),
     ).rejects.toThrowError(/stop/)
+  })
+
+  it('should take a later notice of an alarm whose request could not be written', async () => {
+    writeFileSync(join(folder, 'taken'), '')
+    let path = join(folder, 'taken', 'stop')
+    const channel = new FileChannel(async () => path, 'stop file', ['alarm'])
+    const again: Notice = { ...NOTICE, repeated: true }
+    await expect(channel.send(NOTICE)).rejects.toThrowError(/taken/)
+    expect([channel.accepts(again), channel.accepts({ ...again, run: '/runs/other' })]).toEqual([true, false])
+    path = join(folder, 'owed')
+    await channel.send(again)
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(again)
+    expect(channel.accepts(again)).toBe(false)
   })
 })
 

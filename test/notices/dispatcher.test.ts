@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Channel, Undelivered } from '../../lib/notices/channel.js'
+import { CommandChannel } from '../../lib/notices/command-channel.js'
 import { type Delivery, Dispatcher } from '../../lib/notices/dispatcher.js'
 import type { Notice, NoticeLevel } from '../../lib/notices/notice.js'
 
@@ -75,6 +76,29 @@ describe('Dispatcher', () => {
     ])
     expect(refused.got).toEqual([1, 2])
     expect(dead.got).toEqual([1, 1, 1, 1, 2])
+  })
+
+  it('should say at once that a notice is delayed, and say it once', async () => {
+    const delays: object[] = []
+    const slow = new FakeChannel('slow', [new Undelivered('503'), new Undelivered('502')])
+    const dispatcher = new Dispatcher([slow], { retryMs: 1, onDelay: (one) => delays.push(one) })
+    dispatcher.send(notice(1))
+    while (slow.got.length < 3) await new Promise((resolve) => setTimeout(resolve, 5))
+    await dispatcher.close()
+    expect(delays).toEqual([{ notice: notice(1), channel: 'slow', reason: '503' }])
+  })
+
+  it('should let a program that was begun come to its end', async () => {
+    const deliveries: Delivery[] = []
+    const program = new CommandChannel([process.execPath, '-e', 'setTimeout(() => {}, 300)'])
+    const dispatcher = new Dispatcher([program], { onDelivery: (one) => deliveries.push(one) })
+    dispatcher.send(notice(1))
+    dispatcher.send(notice(2))
+    await dispatcher.close(20)
+    expect(deliveries).toMatchObject([
+      { notice: { step: 1 }, isDelivered: true },
+      { notice: { step: 2 }, isDelivered: false, reason: 'the watch has ended' },
+    ])
   })
 
   it('should send what is important enough, and what a channel takes', async () => {

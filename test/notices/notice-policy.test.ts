@@ -100,6 +100,20 @@ describe('NoticePolicy', () => {
     expect(new NoticePolicy('/runs/a').take(standing, MINUTE)[0]).not.toHaveProperty('repeated')
   })
 
+  it('should tell of an alarm whatever the clock was when another was told', () => {
+    const day = 24 * 60 * MINUTE
+    const policy = new NoticePolicy('/runs/a', { overdueMs: 30 * MINUTE })
+    expect(kinds(policy.take(checkpoint(10, 'alarm', 'raised'), 2 * day))).toEqual(['alarm'])
+    policy.take(checkpoint(20, 'ok', 'cleared'), 2 * day)
+    // Set back by a day; by a little, the cool-down holds.
+    expect(kinds(policy.take(checkpoint(30, 'alarm', 'raised'), 2 * day - MINUTE))).toEqual([])
+    expect(kinds(policy.take(checkpoint(40, 'alarm', 'standing'), day))).toEqual(['alarm'])
+    expect(kinds(policy.tick(day - MINUTE))).toEqual([])
+    expect(kinds(policy.tick(day + 30 * MINUTE))).toEqual(['overdue'])
+    const later = new NoticePolicy('/runs/a', {}, 9 * day)
+    expect(kinds(later.take(checkpoint(10, 'alarm', 'raised'), day))).toEqual(['alarm'])
+  })
+
   it('should warn once until the run is fine again', () => {
     const policy = new NoticePolicy('/runs/a', { coolDownMs: 0 })
     const [first] = policy.take(checkpoint(10, 'warn'), 0)
