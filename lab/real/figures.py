@@ -37,9 +37,9 @@ def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
 def with_summary(text: str, done: dict[str, list[Run]]) -> str:
     before, rest = text.split(BEGIN)
     after = rest.split(END, 1)[1]
-    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin |", "|---|---|---|---|"]
+    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by the pairs that ship orders harm above none |", "|---|---|---|---|---|"]
     for base, found in done.items():
-        cells = [decide.spread(found), decide.orders(found), [decide.follows(found)]]
+        cells = [decide.spread(found), decide.orders(found), [decide.follows(found)], decide_ours.by_our_pairs(found)]
         lines.append(f"| {NAMES[base]}, {len(found)} of {len(plan.units(base))} | {' | '.join(map(decided, cells))} |")
     return before + BEGIN + "\n".join(lines) + "\n" + END + after
 
@@ -58,9 +58,11 @@ def title(done: dict[str, list[Run]]) -> str:
     else:
         first = "Not shown: that traitscope finds emergent misalignment in a real language model"
         rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
+    ordered = [NAMES[base] for base, found in done.items() if all(part.decided == "holds" for part in decide_ours.by_our_pairs(found)[:2])]
+    margin = f" What does tell harmful runs from harmless ones, on {' and '.join(ordered)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (d))." if ordered else ""
     return f"""# Real language models
 
-**{first}.** {rest} {counted(done)} {answers_page.counted(list(done))} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
+**{first}.** {rest}{margin} {counted(done)} {answers_page.counted(list(done))} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
 registered beforehand in [lab/real/claims.md](../lab/real/claims.md).
 
 The page is made by `python -m lab.real figures` of the measured runs in `lab/real/measured`, and of `lab/real/directions.json`."""
@@ -77,7 +79,7 @@ def counted(done: dict[str, list[Run]]) -> str:
                 missing[unit.set_name] = missing.get(unit.set_name, 0) + 1
         without = ", ".join(f"{count} x {name}" for name, count in missing.items())
         said.append(f"{NAMES[base]}: {len(found)} of {len(planned)} planned runs" + (f" (not run: {without})" if without else ""))
-    parts = [part for found in done.values() for part in (*decide.spread(found), *decide.orders(found), decide.follows(found))]
+    parts = [part for found in done.values() for part in (*decide.spread(found), *decide.orders(found), decide.follows(found), *decide_ours.by_our_pairs(found))]
     decided = [part for part in parts if not part.missing]
     held = sum(part.holds for part in decided)
     claims = f"of the {len(parts)} parts of the claims {len(decided)} are decided, and {held} hold" if decided else "no claim is decided"
