@@ -127,6 +127,7 @@ export interface AdapterFlag {
 /** `DIR` or `DIR:0.5`; the flag may be repeated. A folder whose own name ends like that is taken as it is. */
 export function adapterFlag(text: string, previous: readonly AdapterFlag[] = []): AdapterFlag[] {
   const found = existsSync(text) ? null : /^(.+):([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)$/is.exec(text)
+  if (text === '') throw new InvalidArgumentError('expected a folder, found an empty name.')
   const [folder, strength] = found ? [found[1]!, Number(found[2])] : [text, 1]
   return [...previous, { folder, strength }]
 }
@@ -200,6 +201,31 @@ export function refuseIdle(command: Command, where: string, takes: (name: string
   throw new TraitscopeError(
     'USAGE',
     `expected ${where}, found ${flags}, which would do nothing there: leave it out`,
+  )
+}
+
+/**
+ * Refuses values that are empty: a variable of the shell that is not set, and an empty path would be the working directory.
+ *
+ * @throws TraitscopeError USAGE naming the first of them, and where it comes from
+ */
+export function refuseEmptyValues(command: Command): void {
+  const isEmpty = (value: unknown) => [value].flat().some((one) => one === '')
+  const argument = command.processedArgs.findIndex(isEmpty)
+  if (argument !== -1) throw emptyValue(`<${command.registeredArguments[argument]!.name()}>`, '')
+  for (const each of command.options) {
+    const name = each.attributeName()
+    if (!isEmpty(command.getOptionValue(name))) continue
+    const source = command.getOptionValueSource(name)
+    const from = source === 'env' ? ` in ${each.envVar}` : source === 'config' ? ' in the config file' : ''
+    throw emptyValue(each.long!, from)
+  }
+}
+
+function emptyValue(what: string, from: string): TraitscopeError {
+  return new TraitscopeError(
+    'USAGE',
+    `expected a value for ${what}, found an empty one${from}: is a variable not set? leave it out, or give it a value`,
   )
 }
 

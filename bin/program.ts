@@ -22,7 +22,7 @@ import { reportCommand } from './commands/report.js'
 import { serveCommand } from './commands/serve.js'
 import { steerCommand } from './commands/steer.js'
 import { watchCommand } from './commands/watch.js'
-import { readSwitchVariables } from './options.js'
+import { readSwitchVariables, refuseEmptyValues } from './options.js'
 import { plain } from './text.js'
 
 /** What commander says of a flag's or a configuration file's value may hold anything. */
@@ -38,7 +38,10 @@ export function buildProgram(signal: AbortSignal): Command {
     .showHelpAfterError('(run with --help for the options and an example)')
     .exitOverride()
     .configureOutput(SAFE_ERRORS)
-    .hook('preAction', (_, command) => readSwitchVariables(command))
+    .hook('preAction', (_, command) => {
+      refuseEmptyValues(command)
+      readSwitchVariables(command)
+    })
     .addHelpText(
       'after',
       `

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /**
  * The public names, grouped and ordered as docs/api.md shows them: a section is a title with a sentence, then its values, then
  * the types that they name. What is not here may change in any version; `traitscope/evaluation` and `traitscope/estimators`

@@ -1,4 +1,5 @@
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { checkNamed } from '../formats/files/named-path.js'
 import { hiddenStates } from '../hidden-states/hidden-states.js'
 import {
   type ConvertedMetadata,
@@ -29,6 +30,7 @@ export async function convertModel(
   out: string,
   options: ConvertOptions = {},
 ): Promise<ConvertReport> {
+  checkNamed(folder, 'a model folder')
   let proof: TokenizerProof = { texts: 0, ids: 0, remarks: [] }
   const report = await convertFolder(folder, out, options, {
     tokenizer: async (metadata) => {

@@ -8,6 +8,7 @@ import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { sha256 } from '../formats/files/hash.js'
+import { checkNamed } from '../formats/files/named-path.js'
 import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../formats/json/json.js'
 import { isFiniteNumber, isText, JsonFields } from '../formats/json/json-fields.js'
 import { type LabelSource, parseSource } from '../labels/label-source.js'
@@ -69,6 +70,7 @@ export interface Bundle {
  * UNSUPPORTED for a newer schema
  */
 export async function loadBundle(folder: string): Promise<Bundle> {
+  checkNamed(folder, 'a bundle')
   const path = join(folder, BUNDLE_FILE)
   const description = await readJsonFile(path)
   if (!isJsonObject(description) || description.kind !== 'traitscope-bundle') {

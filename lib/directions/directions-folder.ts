@@ -4,6 +4,7 @@ import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
 import { publishFolder } from '../formats/files/atomic.js'
 import { sha256 } from '../formats/files/hash.js'
+import { namedPath } from '../formats/files/named-path.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { readSafetensors, type SafetensorsFile } from '../formats/safetensors/safetensors.js'
 import { type Directions, directionName, encodeDirections } from './directions.js'
@@ -54,7 +55,7 @@ export async function writeDirections(directions: Directions, folder: string): P
  * UNSUPPORTED (a newer schema)
  */
 export async function loadDirections(folder: string): Promise<Directions> {
-  const path = join(folder, DESCRIPTION)
+  const path = join(namedPath(folder, 'directions'), DESCRIPTION)
   const json = await readJsonFile(path)
   if (!isJsonObject(json)) invalid(path, 'an object')
   if (!READABLE.includes(json.schemaVersion)) {

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `traitscope/estimators`: the regressors and scalers that detectors are made of, equal to scikit-learn's. */
 // biome-ignore-all assist/source/organizeImports: the order is that of docs/api.md
 

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `traitscope/evaluation`: the paper's comparison of detectors and its geometry of drift, on folders of measured runs. */
 // biome-ignore-all assist/source/organizeImports: the order is that of docs/api.md
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { AppendLog, identityOf } from '../formats/files/append-log.js'
 import { errnoOf, fileError } from '../formats/files/file-errors.js'
+import { namedPath } from '../formats/files/named-path.js'
 import { EVENT_SCHEMA, type EventJson, type WatchEvent, watchEventJson } from './watch-events.js'
 
 /** The log of a run, in the state folder of its watch. */
@@ -156,7 +157,7 @@ export class EventReader {
     folder: string,
     private readonly pieceBytes = PIECE,
   ) {
-    this.path = join(folder, EVENTS_FILE)
+    this.path = join(namedPath(folder, "a run's state"), EVENTS_FILE)
   }
 
   /** Number of the last event that was given; 0 before the first. */

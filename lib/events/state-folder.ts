@@ -1,8 +1,9 @@
 import { realpath } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { isTraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { listFolder } from '../formats/files/list-folder.js'
+import { namedPath } from '../formats/files/named-path.js'
 import { EVENTS_FILE, EventReader } from './event-log.js'
 
 /** A run that was watched, and where its state is. */
@@ -20,16 +21,23 @@ export interface WatchedRun {
  * @param stateDir the folder of all states, e.g. `defaultStateDir()`
  */
 export async function runState(stateDir: string, runDir: string): Promise<WatchedRun> {
-  const run = await realPath(resolve(runDir))
+  const run = await realPath(namedPath(runDir, 'a run'))
   const name = basename(run)
     .replaceAll(/[^\w.-]/g, '_')
     .slice(0, 60)
-  return { run, folder: join(resolve(stateDir), 'watch', `${name}-${sha256(run).slice(0, 16)}`) }
+  return {
+    run,
+    folder: join(
+      namedPath(stateDir, 'the states of watches'),
+      'watch',
+      `${name}-${sha256(run).slice(0, 16)}`,
+    ),
+  }
 }
 
 /** Every run whose watch has left a state, by the run's path; of a log that cannot be read, by its own. @throws FILE_ACCESS */
 export async function listStates(stateDir: string): Promise<WatchedRun[]> {
-  const parent = join(resolve(stateDir), 'watch')
+  const parent = join(namedPath(stateDir, 'the states of watches'), 'watch')
   const found: WatchedRun[] = []
   const entries = await listFolder(parent, 'absent').catch((error: unknown) => {
     if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return []

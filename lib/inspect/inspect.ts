@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { notRecorded } from '../conditions/engine.js'
 import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
 import { promptsWords } from '../detector/settled-words.js'
@@ -7,6 +7,7 @@ import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { listFolder } from '../formats/files/list-folder.js'
+import { namedPath } from '../formats/files/named-path.js'
 import { readGguf } from '../formats/gguf/gguf.js'
 import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
 import { describeSource } from '../labels/label-source.js'
@@ -36,7 +37,7 @@ export async function inspectPath(
     onProgress?: InspectProgress | undefined
   } = {},
 ): Promise<Inspection> {
-  const target = resolve(path)
+  const target = namedPath(path, 'a file or folder')
   const info = await stat(target).catch((error: unknown) => {
     throw fileError(error, target)
   })

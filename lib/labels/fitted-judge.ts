@@ -6,6 +6,7 @@ import { type LinearScore, linearScore } from '../estimators/grouped-ridge.js'
 import { row } from '../estimators/matrix.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
+import { checkNamed } from '../formats/files/named-path.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
 import { isFiniteNumber, isText, JsonFields } from '../formats/json/json-fields.js'
 import { openModel } from '../model/model.js'
@@ -180,6 +181,7 @@ export async function openFittedJudge(
   folder: string,
   { gguf, threads, signal, onProgress }: OpenFittedOptions = {},
 ): Promise<OpenedFittedJudge> {
+  checkNamed(folder, 'a judge')
   const fitted = await readFittedJudge(folder)
   const path = gguf ?? fitted.base.path
   const model = await openModel(path, { layers: [fitted.layer], threads, signal, onProgress })

@@ -1,4 +1,3 @@
-import { resolve } from 'node:path'
 import {
   cancellable,
   fromNative,
@@ -9,6 +8,7 @@ import {
   type NativeStates,
 } from '../binding.js'
 import { throwIfAborted } from '../errors.js'
+import { namedPath } from '../formats/files/named-path.js'
 import type { GgufFile } from '../formats/gguf/gguf.js'
 import { type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
 import { resolveWeights } from '../formats/run/find-weights.js'
@@ -141,7 +141,7 @@ export class Model implements AsyncDisposable {
    */
   async attach(adapter: string | PeftAdapter, options: AttachOptions = {}): Promise<AttachedAdapter> {
     const peft =
-      typeof adapter === 'string' ? await readPeftAdapter((await resolveWeights(adapter)).path) : adapter
+      typeof adapter === 'object' ? adapter : await readPeftAdapter((await resolveWeights(adapter)).path)
     const { gguf, report } = toGgufLora(peft, this.gguf, {
       residualBase: options.residualBase ?? false,
       readsUpTo: this.readsUpTo,
@@ -287,5 +287,5 @@ export class Model implements AsyncDisposable {
  * @throws TraitscopeError `FILE_NOT_FOUND`, `FILE_INVALID`, `UNSUPPORTED`, `MODEL_LOAD`, `DEVICE`, `OUT_OF_MEMORY`, `ABORTED`
  */
 export async function openModel(path: string, options: OpenModelOptions = {}): Promise<Model> {
-  return new Model(await loadModel(resolve(path), options))
+  return new Model(await loadModel(namedPath(path, 'a base model'), options))
 }

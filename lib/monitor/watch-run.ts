@@ -1,6 +1,7 @@
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import type { WatchEvent } from '../events/watch-events.js'
+import { checkNamed } from '../formats/files/named-path.js'
 import type { Model } from '../model/model.js'
 import { Channel } from './channel.js'
 import type { WatchRunOptions } from './watch-options.js'
@@ -39,6 +40,7 @@ export async function* watchRuns(
   checkDuration('intervalMs', options.intervalMs ?? 0)
   checkDuration('idleMs', options.idleMs ?? 0)
   if (runDirs.length === 0) throw new TraitscopeError('USAGE', 'expected the folder of a run, found none')
+  for (const path of runDirs) checkNamed(path, 'a run')
   const events = new Channel<WatchEvent>()
   const session = new WatchSession(model, directions, runDirs, options, (event) => events.push(event))
   const work = session.run().then(

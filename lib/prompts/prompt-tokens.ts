@@ -44,7 +44,7 @@ export function promptTokens(
     if (text === undefined) {
       throw new TraitscopeError(
         'USAGE',
-        '--raw takes text prompts only, but the file holds messages: leave --raw out',
+        'without a template (--raw) every prompt is a text, found messages or neither: give a template (leave --raw out)',
       )
     }
     return text

@@ -5,6 +5,7 @@ import { TraitscopeError } from '../errors.js'
 import { EVENTS_FILE, EventReader } from '../events/event-log.js'
 import { listStates, runState } from '../events/state-folder.js'
 import { fileError } from '../formats/files/file-errors.js'
+import { namedPath } from '../formats/files/named-path.js'
 import { applyEvent } from './apply-event.js'
 import { applyLabels, weightsOf } from './apply-labels.js'
 import { isMeasured, readReportRun } from './report-run.js'
@@ -31,7 +32,7 @@ export async function readViews(
   path: string,
   { bundle, stateDir, labels }: ReadViewsOptions = {},
 ): Promise<RunView[]> {
-  const target = resolve(path)
+  const target = namedPath(path, 'a run')
   const info = await stat(target).catch((error: unknown) => {
     throw fileError(error, target)
   })

@@ -1,11 +1,12 @@
 import { stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Bundle } from '../detector/bundle.js'
 import { trajectoryVerdicts } from '../detector/run-verdicts.js'
 import { VERDICT_SCHEMA, type Verdict } from '../detector/verdict.js'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
+import { namedPath } from '../formats/files/named-path.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { findGrades, readGrades } from '../labels/grades.js'
 import { readTrajectory, TRAJECTORY_FILE } from '../trajectory/read-trajectory.js'
@@ -24,7 +25,7 @@ export const VERDICTS_FILE = 'verdicts.json'
  * @throws TraitscopeError as `readTrajectory` and `readGrades`
  */
 export async function readReportRun(path: string, bundle?: Bundle): Promise<ReportRun> {
-  const target = resolve(path)
+  const target = namedPath(path, 'a measured run')
   const info = await stat(target).catch((error: unknown) => {
     throw fileError(error, target)
   })

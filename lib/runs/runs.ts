@@ -2,6 +2,7 @@ import { basename, join, resolve, sep } from 'node:path'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { listFolder } from '../formats/files/list-folder.js'
+import { namedPath } from '../formats/files/named-path.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { type LogEntry, parseTrainerState } from '../formats/run/trainer-state.js'
 import { findGrades, type Grades, readLabels } from '../labels/grades.js'
@@ -105,7 +106,7 @@ async function scan<Run extends MeasuredRun>(
   options: ScanRunsOptions,
   read: (place: RunPlace) => Promise<Run | string>,
 ): Promise<ScannedRuns<Run>> {
-  const top = resolve(root)
+  const top = namedPath(root, 'measured runs')
   const folders = await runFolders(top, 3, options.signal)
   if (folders.length === 0) {
     throw new TraitscopeError(
@@ -155,7 +156,7 @@ export async function datasetsBelow(
   wanted: readonly string[],
   signal?: AbortSignal,
 ): Promise<string[]> {
-  const top = resolve(root)
+  const top = namedPath(root, 'measured runs')
   const folders = await runFolders(top, 3, signal)
   return matching(
     wanted,

@@ -49,6 +49,10 @@ export async function prepareMeasurement(
   options: MeasurementOptions & { settle?: unknown },
 ): Promise<MeasurementPlan> {
   const { pack, layer, cacheDir } = options
+  if (pack === undefined || directions === undefined) {
+    const what = pack === undefined ? 'a trait pack, see loadTraitPack' : 'directions, see loadDirections'
+    throw new TraitscopeError('USAGE', `expected ${what}, found none`)
+  }
   if (options.settle !== undefined) refuseBesideSettling(options)
   const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
   const conditions = measurementConditions(model, template, pack, directions.conditions.pool)

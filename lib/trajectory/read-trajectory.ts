@@ -4,6 +4,7 @@ import { parseConditions } from '../conditions/conditions-json.js'
 import { parseEngine } from '../conditions/engine.js'
 import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
+import { checkNamed } from '../formats/files/named-path.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
 import { shown } from '../formats/json/json-scan.js'
@@ -35,6 +36,7 @@ const ALIAS_TOLERANCE = 1e-3
  * newer schema)
  */
 export async function readTrajectory(path: string): Promise<Trajectory> {
+  checkNamed(path, 'a trajectory')
   const isFolder = await stat(path).then(
     (found) => found.isDirectory(),
     () => false,

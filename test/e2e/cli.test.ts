@@ -48,6 +48,14 @@ describe('usage errors', () => {
     ['a missing base', ['measure', 'run'], "required option '-m, --model <gguf>'"],
     ['one argument too many', ['inspect', 'a', 'b'], 'too many arguments'],
     ['a value that is no number', ['measure', ...MODEL, '-t', 'all', 'run'], 'expected a whole number'],
+    ['an empty argument', ['inspect', ''], 'expected a value for <path>, found an empty one'],
+    ['an empty one of several', ['watch', ...MODEL, 'run', ''], 'expected a value for <run>'],
+    ['an empty option', ['watch', ...MODEL, 'run', '--stop-file='], 'expected a value for --stop-file'],
+    [
+      'an empty one of a list',
+      ['merge', ...MODEL, '--adapter', '', '-o', 'x'],
+      'expected a value for --adapter',
+    ],
   ])('should exit 2 on %s', async (_, args, message) => {
     const { code, stdout, stderr } = await work.run(args)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
@@ -85,6 +93,20 @@ describe('where option values come from', () => {
   it('should take the base from the environment', async () => {
     const found = await extract('env', { env: { TRAITSCOPE_MODEL: TINY_BASE }, args: ['-l', '1'] })
     expect(layers(found)).toEqual([1])
+  })
+
+  it('should refuse a variable or a key of the file that is empty, and name it', async () => {
+    const args = ['measure', ...MODEL, 'run']
+    const { code, stderr } = await work.run(args, { env: { TRAITSCOPE_BUNDLE: '' } })
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: expect.stringMatching(/--bundle, .* in TRAITSCOPE_BUNDLE:/),
+    })
+    const keyed = await extract('empty', { config: `${model}chat-template: ''\n`, args: ['-l', '1'] })
+    expect(keyed).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/--chat-template, .* in the config file:/),
+    })
   })
 
   it('should say why a config file cannot be read', async () => {

@@ -111,7 +111,9 @@ describe('traitscope generate', () => {
 
   it('should refuse messages with --raw, and files that hold no prompts', async () => {
     const file = work.write('messages.jsonl', '{"messages":[{"role":"user","content":"Hello"}]}\n')
-    expect((await generate('-p', file, '--raw')).stderr).toContain('--raw takes text prompts only')
+    expect((await generate('-p', file, '--raw')).stderr).toContain(
+      'without a template (--raw) every prompt is a text, found messages',
+    )
     expect(await generate('-p', work.write('empty.txt', '\n'))).toMatchObject({ code: 1, stdout: '' })
   })
 })

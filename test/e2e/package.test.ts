@@ -89,6 +89,19 @@ describe('the published package', () => {
     expect(names.filter((name) => name.startsWith('scripts/')).sort()).toEqual([...needed].sort())
   })
 
+  // Compilers load no @types by themselves any more, and the declarations name Node's.
+  it('should ask for the types of Node where it begins', () => {
+    const entries = Object.values(manifestOf(main).exports).flatMap(
+      (one) => (one as { types?: string }).types ?? [],
+    )
+    expect(entries.length).toBe(3)
+    for (const entry of entries) {
+      expect(readFileSync(join(main, entry), 'utf8')).toMatch(
+        /^\/\/\/ <reference types="node" preserve="true" \/>$/m,
+      )
+    }
+  })
+
   // npm 12 runs none of a dependency's, and a package manager compiles where it finds a binding.gyp.
   it('should run nothing when it is installed', () => {
     const manifest = manifestOf(main)

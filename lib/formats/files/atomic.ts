@@ -17,6 +17,7 @@ import {
 import { basename, dirname, join, resolve } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { errnoOf, fileError } from './file-errors.js'
+import { checkNamed } from './named-path.js'
 import { ownerTag } from './owner.js'
 
 export interface WriteOptions {
@@ -49,6 +50,7 @@ export async function writeFileAtomic(
   data: string | Uint8Array | AsyncIterable<Uint8Array>,
   options: FileOptions = {},
 ): Promise<void> {
+  checkNamed(path, 'an output')
   await refuseTakenFile(path, options)
   const parents = await makeParents(path)
   const temporary = besideName(path)
@@ -82,6 +84,7 @@ export async function publishFolder(
   writer: (folder: string) => Promise<void>,
   options: PublishOptions = {},
 ): Promise<void> {
+  checkNamed(path, 'an output')
   const target = await folderTarget(path)
   const occupied = await isOccupied(target, options)
   const parents = await makeParents(target)
@@ -133,6 +136,7 @@ function writeError(error: unknown, temporary: string): unknown {
  * @throws FILE_EXISTS when the name is taken and `force` is not set, FILE_ACCESS when nothing can be written there
  */
 export async function checkOutputFree(path: string, options: PublishOptions = {}): Promise<void> {
+  checkNamed(path, 'an output')
   const target = options.marker === undefined ? resolve(path) : await folderTarget(path)
   if (options.marker === undefined) await refuseTakenFile(target, options)
   else await isOccupied(target, options)

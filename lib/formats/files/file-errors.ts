@@ -1,4 +1,5 @@
 import { TraitscopeError } from '../../errors.js'
+import { checkNamed } from './named-path.js'
 
 /** What a missing file means: named by the user (`absent`), or seen a moment ago and gone now (`vanished`). */
 export type MissingMeans = 'absent' | 'vanished'
@@ -21,6 +22,7 @@ const ADVICE: Record<string, string> = {
 export function fileError(error: unknown, path: string, missing: MissingMeans = 'absent'): unknown {
   if (error instanceof TraitscopeError) return error
   const cause = { cause: error }
+  checkNamed(path, 'a file or folder')
   if (error instanceof RangeError) {
     return new TraitscopeError('OUT_OF_MEMORY', `${path} does not fit into memory (${error.message})`, cause)
   }

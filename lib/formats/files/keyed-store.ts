@@ -1,6 +1,7 @@
 import { readdir, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomic } from './atomic.js'
+import { checkNamed } from './named-path.js'
 import { sweepAbandoned } from './owner.js'
 
 export interface StoreOptions {
@@ -27,6 +28,7 @@ export class KeyedStore {
   readonly #options: StoreOptions
 
   constructor(folder: string, options: StoreOptions) {
+    checkNamed(folder, 'a cache')
     this.folder = folder
     this.#options = options
   }

@@ -3,6 +3,7 @@ import { TraitscopeError } from '../../errors.js'
 import type { MissingMeans } from '../files/file-errors.js'
 import { type FileHash, sha256 } from '../files/hash.js'
 import { listFolder } from '../files/list-folder.js'
+import { checkNamed } from '../files/named-path.js'
 import { namesModelWeights } from '../hf/hf-weights.js'
 import { parseTrainerJson, readUnpacked } from '../json/json.js'
 import { openSafetensors, readSafetensors } from '../safetensors/safetensors.js'
@@ -119,6 +120,7 @@ export async function adapterFiles(
   path: string,
   missing: MissingMeans = 'absent',
 ): Promise<{ config: string; tensors: string; beside: string | undefined }> {
+  checkNamed(path, 'an adapter')
   const named = isTensorFile(path) ? basename(path) : undefined
   const folder = named === undefined ? path : dirname(path)
   const names = (await listFolder(folder, missing)).map(({ name }) => name)

@@ -183,7 +183,7 @@ async function checkTrainerState(folder: string, files: readonly string[], step:
   if (!files.includes(TRAINER_STATE)) {
     throw new TraitscopeError(
       'FILE_INCOMPLETE',
-      `${folder} has no ${TRAINER_STATE} yet, which trainers write last`,
+      `${folder} has no ${TRAINER_STATE} yet, which trainers write last; of a loop of your own that writes none, call it step_N, or put an empty file ${COMPLETE_MARKER} into it last`,
     )
   }
   const state = await readTrainerState(path, 'vanished').catch((error: unknown) => {

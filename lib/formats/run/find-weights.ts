@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { fileNames, listFolder } from '../files/list-folder.js'
+import { checkNamed } from '../files/named-path.js'
 import { isTensorFile } from '../peft/peft.js'
 import { type CheckpointKind, checkpointKind } from './checkpoint-folder.js'
 import { listRuns, nestedRuns } from './nested-runs.js'
@@ -103,6 +104,7 @@ export async function resolveWeights(
   path: string,
   name?: string,
 ): Promise<Pick<FoundWeights, 'path' | 'kind'>> {
+  checkNamed(path, 'weights')
   if (isTensorFile(path)) return { path, kind: 'adapter' }
   const entries = await listFolder(path, 'absent')
   const picked = pickWeights(await findWeights(path, entries), path, name)

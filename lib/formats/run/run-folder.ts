@@ -1,7 +1,8 @@
 import type { Dirent } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { basename, join } from 'node:path'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../../errors.js'
 import { listFolder } from '../files/list-folder.js'
+import { namedPath } from '../files/named-path.js'
 import { checkFiles } from '../peft/peft.js'
 import { findAlias } from './alias.js'
 import { type Checkpoint, type CheckpointReading, readCheckpointFolder } from './checkpoint.js'
@@ -57,7 +58,7 @@ const CONCURRENCY = 8
  * name of an adapter that is not there, ABORTED.
  */
 export async function scanRunFolder(dir: string, options: ScanOptions = {}): Promise<RunFolder> {
-  const path = resolve(dir)
+  const path = namedPath(dir, 'a run')
   const entries = await listFolder(path, 'absent')
   const steps = stepFolders(path, entries)
   const ownStep = checkpointStep(basename(path))

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { throwIfAborted } from '../../errors.js'
 import { makeScratch } from '../../formats/files/scratch.js'
 import { readPeftAdapter } from '../../formats/peft/peft.js'
 import { type FoundWeights, resolveWeights } from '../../formats/run/find-weights.js'
@@ -22,8 +23,9 @@ export async function openCheckpoint(
   weights: string | Pick<FoundWeights, 'path' | 'kind'>,
   options: OpenCheckpointOptions = {},
 ): Promise<OpenCheckpoint> {
-  const { path, kind } =
-    typeof weights === 'string' ? await resolveWeights(weights, options.adapterName) : weights
+  throwIfAborted(options.signal)
+  const isFound = typeof weights === 'object' && weights !== null
+  const { path, kind } = isFound ? weights : await resolveWeights(weights, options.adapterName)
   return kind === 'model' ? openConverted(base, path, options) : openAdapter(base, path, options)
 }
 

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { TraitscopeError, throwIfAborted } from '../../errors.js'
 import { checkOutputFree } from '../../formats/files/atomic.js'
 import { type FileHash, sha256 } from '../../formats/files/hash.js'
+import { checkNamed } from '../../formats/files/named-path.js'
 import type { GgmlTypeName, GgufInput } from '../../formats/gguf/gguf.js'
 import { type GgufParts, readGgufParts } from '../../formats/gguf/gguf-split.js'
 import { storedMetadata, writeGgufStream } from '../../formats/gguf/gguf-stream.js'
@@ -75,6 +76,7 @@ export async function mergeAdapter(
   options: MergeOptions = {},
 ): Promise<MergeReport> {
   const { strength = 1, signal, onProgress, force = false } = options
+  checkNamed(base, 'a base model')
   throwIfAborted(signal)
   if (!Number.isFinite(strength)) {
     throw new TraitscopeError('USAGE', `expected a finite factor on the adapter, found ${strength}`)
@@ -83,7 +85,7 @@ export async function mergeAdapter(
   const parts = await readGgufParts(base)
   await refuseOwnBase(out, parts)
   const architecture = adapterArchitecture(parts)
-  const peft = typeof adapter === 'string' ? await readNamed(adapter, options.adapterName) : adapter
+  const peft = typeof adapter === 'object' ? adapter : await readNamed(adapter, options.adapterName)
   refuseMovedBase(peft, options.residualBase)
   const plan = planMerge(peft, parts, architecture)
   const { roundReplaced = false } = options
