@@ -59,7 +59,8 @@ Example:
         always: flags.json || flags.jsonl || false,
       })
     } finally {
-      if (flags.json) output.json(events.map(watchEventJson))
+      // Of flags that are refused there is no watch, and nothing to print.
+      if (flags.json && events.length > 0) output.json(events.map(watchEventJson))
     }
   })
 }

@@ -30,6 +30,8 @@ export interface Unsecured {
 
 /** Of copies that wait to be measured; links take no room until the trainer deletes the file. */
 const MOST_COPIED_BYTES = 8 * 2 ** 30
+/** Of what is written; what is read lies in the trainer's folder. */
+const NO_ROOM_THERE = ['ENOSPC', 'EDQUOT', 'EROFS']
 const WHOLE_MODEL =
   'whole models are not kept from rotation, since they are too large: those that the trainer removes before their turn are lost'
 const NO_ROOM =
@@ -86,7 +88,7 @@ export class SecuredFiles {
       const files = [basename(tensors), basename(config)]
       return { folder, path: join(this.parent, folder, inside), how, adapterSha256, bytes: size, files }
     } catch (error) {
-      throw fileError(error, path, 'vanished')
+      throw fileError(error, NO_ROOM_THERE.includes(errnoOf(error) ?? '') ? this.parent : path, 'vanished')
     } finally {
       await rm(temporary, { recursive: true, force: true })
     }

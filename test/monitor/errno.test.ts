@@ -107,7 +107,10 @@ describe('an error of the environment', () => {
       const events = await watched([run], { stateDir, order: 'oldest' }, script)
       expect(story(events)).toEqual(['baseline', 'error', 'checkpoint 10', 'checkpoint 20', 'end: idle'])
       expect(events.find(({ type }) => type === 'error')).toMatchObject({
-        error: { code: 'FILE_ACCESS', message: expect.stringMatching(`cannot be secured.*${code}`) },
+        error: {
+          code: 'FILE_ACCESS',
+          message: expect.stringMatching(`cannot be secured.*secured \\(${code}\\)`),
+        },
       })
       const [state] = await listStates(stateDir)
       expect(await readdir(join(state!.folder, 'secured')).catch(() => [])).toEqual([])
