@@ -6,7 +6,8 @@ export class RunGaps {
   /** Steps before which gaps were looked for. */
   readonly #placed: Set<number>
   #present: readonly number[] = []
-  #atFirst: ReadonlySet<number> | undefined
+  #atFirst: Set<number> | undefined
+  readonly #began = new Date().toISOString()
 
   /**
    * @param seen steps that were seen before
@@ -28,6 +29,7 @@ export class RunGaps {
   /** Gaps before a step that comes again are looked for again. */
   forget(step: number): void {
     this.#placed.delete(step)
+    this.#atFirst?.delete(step)
   }
 
   /**
@@ -44,13 +46,12 @@ export class RunGaps {
     const every = saveInterval(known, saveSteps, maxSteps)
     if (every === undefined) return []
     for (const step of fresh) this.#placed.add(step)
-    const now = new Date().toISOString()
     const isFirst = fresh.some((step) => this.#atFirst?.has(step))
     const reason = !isFirst
       ? 'they came and went between two looks: a shorter --interval sees more'
       : this.lastEvent === undefined
-        ? `they were saved and removed before this watch began, at ${now}`
-        : `no watch of this run was there between ${this.lastEvent} and ${now}`
+        ? `they were saved and removed before this watch began, at ${this.#began}`
+        : `no watch of this run was there between ${this.lastEvent} and ${this.#began}`
     return gapsBefore(fresh, known, every).map((gap) => ({ type: 'gap', ...gap, reason }))
   }
 }

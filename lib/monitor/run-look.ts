@@ -46,7 +46,7 @@ export class RunLook {
   #zero = false
   #finalStamp: string | undefined
   /** What the checkpoints tell of the run. */
-  readonly facts = new RunFacts()
+  #facts = new RunFacts()
   readonly #listing: FolderListing
 
   /**
@@ -77,6 +77,11 @@ export class RunLook {
       ...(unused ? [`not measured, since it is no part of this run: ${listRuns(this.#beside)}`] : []),
       ...this.facts.remarks,
     ]
+  }
+
+  /** What its checkpoints tell of the run. */
+  get facts(): RunFacts {
+    return this.#facts
   }
 
   get isEmpty(): boolean {
@@ -152,6 +157,8 @@ export class RunLook {
       this.#entries.delete(step)
       look.gone.push(step)
     }
+    // Of none that is left there may be another run's next.
+    if (present.size === 0 && look.gone.length > 0) this.#facts = new RunFacts()
     let added = false
     for (const { step, path } of folders) {
       const known = this.#entries.get(step)

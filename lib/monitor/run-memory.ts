@@ -207,11 +207,19 @@ export class RunMemory {
     if (writtenMs !== undefined && writtenMs > (this.#newest?.writtenMs ?? 0)) {
       const isEarlier = this.#newest !== undefined && step < this.#newest.step
       if (!isEarlier || writtenMs > this.#newest!.toldMs) {
-        if (isEarlier) for (const later of this.#seen) if (later > step) this.#seen.delete(later)
+        if (isEarlier) this.#goBack(step)
         this.#newest = { step, writtenMs, toldMs: Date.parse(this.lastEvent ?? '') }
       }
     }
     this.#seen.add(step)
+  }
+
+  /** Steps from here on are not the run's any more: their weights are known all the same, their verdicts are of another past. */
+  #goBack(step: number): void {
+    for (const later of this.#seen) if (later > step) this.#seen.delete(later)
+    for (const [at, { sha256, files }] of this.#steps) {
+      if (order(at) >= step) this.#steps.set(at, { sha256, ...(files && { files }) })
+    }
   }
 
   /** What was measured under other conditions says nothing of these; what is secured is measured again. */

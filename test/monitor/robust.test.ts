@@ -191,6 +191,28 @@ describe('what trainers leave', () => {
     ])
   })
 
+  it('should know nothing of the run before in one that takes the place of its folder', async () => {
+    const save = async (step: number, value: number, loss: number) => {
+      await writeCheckpoint(run, step, value)
+      const log = [{ step: 1, loss }]
+      await writeFile(
+        join(at(step), 'trainer_state.json'),
+        JSON.stringify({ global_step: step, log_history: log }),
+      )
+    }
+    for (const step of [10, 20, 30]) await save(step, step, 1)
+    const script = {
+      'checkpoint 10': () => rename(run, join(folder, 'other')),
+      'waiting: the run folder is gone': () => save(10, 5, 2),
+    }
+    const events = await watched([run], { stateDir }, script)
+    const last = events.findLast(({ type }) => type === 'checkpoint')
+    expect(last).toMatchObject({ step: 10, remeasured: true })
+    expect(last).not.toMatchObject({
+      remarks: expect.arrayContaining([expect.stringContaining('left over')]),
+    })
+  })
+
   it('should take a checkpoint that was renamed for another step with the same weights', async () => {
     await writeCheckpoint(run, 10, 1)
     const events = await watched(

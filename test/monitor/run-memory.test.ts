@@ -70,6 +70,24 @@ describe('RunMemory', () => {
     expect(remembered(checkpoint(30, 0.3), checkpoint(20, 0.01)).seen).toEqual([20, 30])
   })
 
+  it('should not count verdicts of before in a run that went back and comes to their steps again', () => {
+    const final = { ...checkpoint(0, 0.4), step: 'final', writtenAt: undefined } as unknown as EventJson
+    const memory = remembered(checkpoint(20, 0.3), checkpoint(30, 0.3), final, checkpoint(10, 0.01, 100))
+    const again = {
+      ...checkpoint(30, 0.01, 130),
+      type: 'secured',
+      folder: 'f',
+      how: 'link',
+      bytes: 1,
+      files: [],
+    }
+    memory.apply(again as never)
+    expect(memory.alarm).toBe('quiet')
+    const verdict = { verdict: 'ok' as const, em: 0.01, threshold: THRESHOLD }
+    expect(memory.alarmAfter(20, verdict)).toBe('quiet')
+    expect(memory.sha256Of(30)).toBe('sha 30 0.3')
+  })
+
   it('should not take the times of a copied folder for a run that went back', () => {
     // Copied in the order of names before the watch began, and measured the newest first: 20 has the latest time.
     const told = (event: EventJson) => ({ ...event, time: at(1000) }) as EventJson
