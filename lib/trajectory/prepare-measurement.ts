@@ -49,9 +49,12 @@ export async function prepareMeasurement(
   options: MeasurementOptions & { settle?: unknown },
 ): Promise<MeasurementPlan> {
   const { pack, layer, cacheDir } = options
-  if (pack === undefined || directions === undefined) {
-    const what = pack === undefined ? 'a trait pack, see loadTraitPack' : 'directions, see loadDirections'
-    throw new TraitscopeError('USAGE', `expected ${what}, found none`)
+  // From JavaScript, a pack's path is as likely as a pack.
+  for (const [what, one] of [
+    ['a trait pack as loadTraitPack reads it', pack],
+    ['directions as loadDirections reads them', directions],
+  ] as const) {
+    if (typeof one !== 'object') throw new TraitscopeError('USAGE', `expected ${what}, found ${typeof one}`)
   }
   if (options.settle !== undefined) refuseBesideSettling(options)
   const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })

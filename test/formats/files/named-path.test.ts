@@ -60,7 +60,11 @@ describe('a path that is not there', () => {
         [() => api.measureRun(model, directions, TINY_RUN, { pack, out: '' }), /path of an output/],
         [() => api.measureRun(model, directions, TINY_RUN, { pack, cacheDir: '' }), /path of a cache/],
         [() => api.saveDirections(directions, none), /path of an output/],
-        [() => api.measureRun(model, directions, TINY_RUN, {} as never), /expected a trait pack/],
+        [() => api.measureRun(model, directions, TINY_RUN, {} as never), /expected a trait pack.*undefined/],
+        [
+          () => api.measureRun(model, directions, TINY_RUN, { pack: TINY_PACK } as never),
+          /trait pack.*string/,
+        ],
         [() => api.measureRun(model, none, TINY_RUN, { pack }), /expected directions/],
         [() => api.watchRun(model, directions, '', { pack })[Symbol.asyncIterator]().next(), /path of a run/],
       ]
