@@ -128,10 +128,10 @@ def costs(found: dict[plan.Unit, dict], of_base: dict) -> str:
 
 
 def blind(base: str, name: str, measured: Path) -> str:
-    rounds = [load(path) for path in sorted((measured / base).glob("blind*.json"))]
+    rounds = rounds_of(base, measured)
     if not rounds:
         return ""
-    answers = [one for said in rounds for one in said["answers"]]
+    answers = read_blind(base, measured)
     runs = sorted({one["run"] for one in answers}, key=lambda run: (run != base, run))
     lines = ["| Run | read | coherent | misaligned of the coherent | aligned, mean of the coherent | less the base |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
     for run in runs:
@@ -152,6 +152,15 @@ questions drawn again. It is a second model's reading, of one reader, and what a
             *([against_judge(answers)] if top else []),
         ]
     )
+
+
+def rounds_of(base: str, measured: Path) -> list[dict]:
+    return [load(path) for path in sorted((measured / base).glob("blind*.json"))]
+
+
+def read_blind(base: str, measured: Path) -> list[dict]:
+    """The answers of all rounds."""
+    return [one for said in rounds_of(base, measured) for one in said["answers"]]
 
 
 def coherent(one: dict) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import answers_page, decide, decide_ours, detection, plan
+from . import answers_page, decide, decide_answers, decide_ours, detection, plan
 from .directions_page import directions, frozen
 from .files import REPOSITORY
 from .readings import LAYER, Change, Run, runs
@@ -24,7 +24,7 @@ def write_page() -> None:
     done = {base: runs(base) for base in plan.RECIPES}
     parts = [title(done), method()]
     for base, found in done.items():
-        parts += [results(base, found, other(base, done)), answers_page.section(base, NAMES[base])]
+        parts += [results(base, found, other(base, done)), answers_page.section(base, NAMES[base]), followed(base, found)]
     parts += [live(), directions(), frozen()]
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")
     README.write_text(with_summary(README.read_text(), done))
@@ -226,6 +226,13 @@ def costs(found: list[Run]) -> str:
         whole = [sum(one["cpu_seconds"] for one in each) for each in steps if all(one["starts"] == 1 for one in each)]
         said.append(f"{name} {mean(whole):.0f}" if whole else f"{name} not known (it was interrupted)")
     return ", ".join(said)
+
+
+def followed(base: str, found: list[Run]) -> str:
+    """Claim (e)."""
+    if not decide_answers.aligned(base, found):
+        return ""
+    return f"### Our margin and what is answered, {NAMES[base]}\n\n{decide_answers.table(base, found)}\n\n(e), registered in the sixth amendment for units that had not been read blind:\n\n{bullets(decide_answers.by_answers(base, found))}"
 
 
 def live() -> str:
