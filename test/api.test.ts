@@ -1,8 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import * as estimators from '../lib/estimators/index.js'
 import * as evaluation from '../lib/evaluation/index.js'
 import * as traitscope from '../lib/index.js'
+import { packageRoot } from '../lib/package.js'
 // @ts-expect-error a script without types
 import { apiPage, PAGE, parseComment } from '../scripts/api-page.mjs'
 // @ts-expect-error a script without types
@@ -90,6 +92,22 @@ describe('docs/api.md', () => {
   it('should be what `node scripts/api-page.mjs` writes now', () => {
     expect(existsSync(PAGE)).toBe(true)
     expect(page() === apiPage(api), 'run `node scripts/api-page.mjs`').toBe(true)
+  })
+
+  it('should send nobody to a function that the package does not export', () => {
+    const lib = join(packageRoot, 'lib')
+    const sources = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      name.endsWith('.ts'),
+    )
+    const internal = sources
+      .flatMap((name) => [
+        ...readFileSync(join(lib, name), 'utf8').matchAll(/^export (?:async )?function (\w+)/gm),
+      ])
+      .map(([, name]) => name!)
+      // One that is a word of English may be meant as one.
+      .filter((name) => /[a-z][A-Z]/.test(name) && !new RegExp(`^#### ${name}$`, 'm').test(page()))
+    expect(internal.length).toBeGreaterThan(100)
+    expect(internal.filter((name) => page().includes(`\`${name}\``))).toEqual([])
   })
 
   it('should lead to headings that it has', () => {

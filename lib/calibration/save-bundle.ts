@@ -33,7 +33,7 @@ export interface BundleParts {
   pack: TraitPack
   /** What contexts do to the runs, at the layers of the detector, where they were measured in some. */
   ordinary?: OrdinaryRuns | undefined
-  /** How far the score of a single prompt went, see `promptScoresOf`. */
+  /** How far the score of a single prompt went in any calibration run, and a quarter more. */
   promptScores?: PromptScores | undefined
 }
 

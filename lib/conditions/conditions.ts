@@ -5,7 +5,7 @@ import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 /** Everything that decides whether numbers can be compared: what was read, and how. */
 export interface Conditions {
   base: {
-    /** Identity of the GGUF; see `fingerprintGguf`. */
+    /** Identity of the GGUF, as `Model.fingerprint`. */
     fingerprint: string
     architecture: string
     name: string | null

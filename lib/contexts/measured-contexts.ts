@@ -20,7 +20,10 @@ export interface ContextSet {
 
 /** Where contexts are from; one of them at least. */
 export interface ContextSources {
-  /** A file of contexts, see `readContextFile`. */
+  /**
+   * A file of contexts. `.txt`: a system prompt a line. `.json`: a list, `.jsonl`: a line each, of texts or of objects with `system`,
+   * `prefix` or both, and a `name` if wanted.
+   */
   file?: string | undefined
   /** A fine-tuning set: its own contexts, and as many unrelated ones. */
   data?: string | undefined
@@ -29,7 +32,7 @@ export interface ContextSources {
 /**
  * The contexts that a file names and those of a fine-tuning set, with as many unrelated ones of the same length in tokens.
  *
- * @throws TraitscopeError as `readContextFile` and `readTrainingData`
+ * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming line or row; UNSUPPORTED for another extension
  */
 export async function contextsFrom(
   { file, data }: ContextSources,

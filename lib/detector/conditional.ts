@@ -52,7 +52,7 @@ export function contextRatios(
 }
 
 /**
- * {@link contextRatios} of every checkpoint of a run. Undefined where it was read in no context.
+ * How far every checkpoint of a run is drawn out in each context: the length of its drift there over that in none, per layer. Undefined where it was read in no context.
  *
  * @param layers 0-based blocks, all of them measured
  * @returns per step, step 0 left out

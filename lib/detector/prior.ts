@@ -43,7 +43,7 @@ export interface PriorRow {
   /** Index of its base, and name of its fine-tuning set. */
   model: number
   dataset: string
-  /** Drift in contrast units at the prior's depths, see `contrastReading`. */
+  /** Drift in contrast units at the prior's depths: half the way from one pole of a trait to the other is 0.5 in every base. */
   features: number[]
   label: EmCounts
   /** Answers that the rate is not taken of, where the label says. */

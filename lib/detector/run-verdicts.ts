@@ -249,7 +249,10 @@ export interface StepVerdict {
   remarks?: string[]
 }
 
-/** A verdict per step of a measured run, step 0 included; see {@link RunVerdicts}. */
+/**
+ * A verdict per step of a measured run, step 0 included. Of a run that was measured under other conditions than the detector was
+ * calibrated for, every verdict is `not-comparable` and says why; with `allowMismatch` the differences are reasons of verdicts.
+ */
 export function trajectoryVerdicts(
   by: VerdictSource,
   trajectory: Trajectory,

@@ -6,7 +6,8 @@ import type { VerdictSource } from './run-verdicts.js'
 import { assertError, assertSettles, type SettledBy, settling } from './settling.js'
 
 /**
- * {@link settling} where a run is measured.
+ * Stops reading the prompts of a checkpoint when it is settled on which side of the threshold the predicted rate of all of them lies: it
+ * errs in at most `error` of checkpoints. For `settle` of `measureRun`.
  *
  * @throws TraitscopeError USAGE without a detector, and for directions at other layers; UNSUPPORTED
  */

@@ -62,7 +62,7 @@ export interface RunsEvaluation {
 }
 
 /**
- * {@link evaluate} on a folder of runs (see `scanLabelledRuns`), traitscope's own detector first: the one of
+ * Every detector on held-out runs of a folder (see `scanLabelledRuns`), none of which it was fitted on, traitscope's own detector first: the one of
  * a bundle, or one that is calibrated on the calibration runs.
  *
  * @throws TraitscopeError USAGE for names that overlap or that nothing has; NOT_COMPARABLE for runs measured

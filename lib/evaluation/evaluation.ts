@@ -132,7 +132,7 @@ export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'o
   bases?: Readonly<Record<string, string>> | undefined
   /** Sparse autoencoder: a safetensors file, or a folder with `<model>.safetensors`. */
   sae?: string | undefined
-  /** Persona direction: a safetensors file, or a folder with `<model>.safetensors`. See `readPersona`. */
+  /** Persona direction: a safetensors file, or a folder with `<model>.safetensors`; its tensor is `persona` `[nEmbd]`. */
   persona?: string | undefined
   /** Bundle of traitscope's own detector, or a folder with one per model name; default: calibrated anew. */
   bundle?: string | undefined

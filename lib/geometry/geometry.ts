@@ -19,7 +19,7 @@ export interface FinalDrift {
   step: number
   /** Trait drift, see `DriftStep.values`. */
   values: readonly number[]
-  /** Activation drift, shape `[nEmbd]`, see `activationDrift`; null where the run has no activations. */
+  /** Drift of the whole activation, `(h̄_s − h̄_0) / N`, shape `[nEmbd]`; null where the run has no activations. */
   activation: Float64Array | null
 }
 

@@ -34,10 +34,10 @@ export interface RunGeometry extends Geometry {
 }
 
 /**
- * Geometry of a folder of runs (see `scanMeasuredRuns`): where they end and the way there.
+ * Geometry of a folder of runs (laid out as `scanLabelledRuns` wants it, labels or not): where they end and the way there.
  *
  * @throws TraitscopeError NOT_COMPARABLE when traits differ or directions are not those of the runs; the
- * errors of `scanMeasuredRuns` and `driftGeometry`, ABORTED among them
+ * errors of `scanLabelledRuns` and `driftGeometry`, ABORTED among them
  */
 export async function runGeometry(root: string, options: RunGeometryOptions = {}): Promise<RunGeometry> {
   const { runs, exclusions } = await scanMeasuredRuns(root, options)

@@ -175,7 +175,7 @@ export interface OpenedFittedJudge extends Judge {
 /**
  * Opens a judge that `label --fit-judge` made, with the model that it reads by.
  *
- * @throws TraitscopeError as `readFittedJudge` and `openModel`; NOT_COMPARABLE when the file holds another model
+ * @throws TraitscopeError FILE_NOT_FOUND, FILE_INVALID, UNSUPPORTED for a newer schema; as `openModel`; NOT_COMPARABLE when the file holds another model
  */
 export async function openFittedJudge(
   folder: string,

@@ -55,6 +55,6 @@ export interface ModelInfo extends NativeModelInfo {
   architecture: string
   /** `general.name` of the GGUF, if it has one. */
   name?: string
-  /** Numbers in all tensors of weights, see `parameterCount`. */
+  /** Numbers in all tensors of weights. */
   nParams: number
 }

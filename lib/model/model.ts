@@ -48,7 +48,7 @@ export class Model implements AsyncDisposable {
   readonly info: ModelInfo
   /** The parsed header. @internal */
   readonly gguf: GgufFile
-  /** Identity of the file; see `fingerprintGguf`. */
+  /** Identity of the file: SHA-256 over its size, its header and samples of every tensor. */
   readonly fingerprint: string
   /** How it was opened. */
   readonly options: ResolvedModelOptions

@@ -29,7 +29,7 @@ export interface WatchRunOptions extends MeasurementOptions {
   ordinary?: OrdinaryRuns | undefined
   /**
    * Stop reading the prompts of a checkpoint once it is settled, with at most this probability of an error, on which side of the threshold
-   * its rate lies, see `settling`. Default: all are read. Not with strengths or contexts.
+   * its rate lies, see `settlingIn`. Default: all are read. Not with strengths or contexts.
    */
   settle?: number | undefined
   /** End at the first checkpoint whose verdict is an alarm. */

@@ -47,7 +47,12 @@ export function encodeControlVector({ name, vectors, unit, origin }: SteeringVec
   })
 }
 
-/** Writes {@link encodeControlVector}. @throws as it and `writeFileAtomic` */
+/**
+ * Writes a control-vector GGUF, as llama.cpp reads it (`--control-vector-scaled FILE DOSE`): a tensor per block, added to the output of
+ * the block as it is read here.
+ *
+ * @throws TraitscopeError UNSUPPORTED for block 0, which the format cannot name; FILE_EXISTS unless `force`; FILE_ACCESS
+ */
 export async function writeControlVector(
   vector: SteeringVector,
   path: string,

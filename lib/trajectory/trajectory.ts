@@ -56,7 +56,7 @@ export interface TrajectoryStep {
   settled?: Settled
   /** Identity of the adapter's weights; null for the base, and where a file does not say. */
   adapterSha256: string | null
-  /** Of step 0: the GGUF's file name and its identity, see `fingerprintGguf`. Absent otherwise, and in older files. */
+  /** Of step 0: the GGUF's file name and its identity, as `Model.fingerprint`. Absent otherwise, and in older files. */
   base?: { file: string; fingerprint: string }
   adapter?: AdapterSummary
   /** Files that the weights were read from, below the run's folder; absent for the base and in older files. */

@@ -17,7 +17,7 @@ import {
   TRAINER_STATE,
 } from './trainer-state.js'
 
-/** One checkpoint of a run, in a folder such as `checkpoint-N`; see `checkpointStep` for the names. */
+/** One checkpoint of a run, in a folder such as `checkpoint-N`, `step_N`, `global_step_N` or `epoch_N`. */
 export interface Checkpoint {
   /** N of the folder's name: optimiser steps, or epochs where torchtune counts those. */
   readonly step: number

@@ -15,8 +15,8 @@ import type { OpenCheckpoint, OpenCheckpointOptions } from './opened-checkpoint.
 /**
  * Reads a checkpoint, a PEFT adapter or a whole model in safetensors, and makes it runnable on the base.
  *
- * @param weights where they are, as a scan of a run has found them; or a path, which `resolveWeights` follows
- * @throws TraitscopeError as `readPeftAdapter` and `Model.attach`, `mergeAdapter` or `convertCheckpoint`, and `openModel`
+ * @param weights where they are, as a scan of a run has found them; or a path of an adapter's or a model's folder, or of a tensor file
+ * @throws TraitscopeError as `readPeftAdapter` and `Model.attach`, `mergeAdapter`, `convertModel` and `openModel`; AMBIGUOUS for a path with several
  */
 export async function openCheckpoint(
   base: Model,
