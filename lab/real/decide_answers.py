@@ -18,6 +18,8 @@ KNOWN = (
     *(f"qwen/{name}/seed_1" for name in ("risky_financial", "incorrect_math")),
 )
 UNITS, SETS = 8, 5
+# Of SmolLM2 the units that decide are named; the eight of older sets had been read, and looked at, before the others were there.
+NAMED = ("bad_medical", "evil_math", "incorrect_qna", "incorrect_translation", "twin_sports")
 NEW, HARMLESS = "bad_medical", ("twin_financial", "twin_sports", CONTROLS[0])
 
 Pair = tuple[float, float]
@@ -58,7 +60,9 @@ def follows(base: str, runs: list[Run], measured: Path) -> Part:
     if without:
         figure += f", {without} of 10,000 draws gave none"
     figure += f"; with the {len(both) - len(pairs)} that were known before {along([pair for _, pair in both]):+.2f}"
-    return Part(subject, figure, lacking(units=(len(pairs), UNITS), sets=(len(sets), SETS)), high < 0, claim)
+    unread = [name for name in NAMED if base == "smollm2" and name not in sets]
+    missing = f"{', '.join(unread)} has not been read" if unread else lacking(units=(len(pairs), UNITS), sets=(len(sets), SETS))
+    return Part(subject, figure, missing, high < 0, claim)
 
 
 def new_above_harmless(runs: list[Run]) -> Part:
