@@ -1,6 +1,7 @@
-import { basename } from 'node:path'
+import { basename, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import { sha256 as hashOf } from '../formats/files/hash.js'
+import { packageRoot } from '../package.js'
 import type { Message } from '../prompts/messages.js'
 import { readRows } from './row-file.js'
 
@@ -25,9 +26,11 @@ export interface MarginPairs {
  * Reads pairs of answers: `.csv` with a header, or `.jsonl`, with `question`, `misaligned` and `aligned`, and where they exist
  * `question_id` (default: one per question), `system` and `domain`. Other columns are not read.
  *
+ * @param source `core`, the pairs that ship with traitscope, or a path; `./core.csv` names a file
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the row; UNSUPPORTED for another extension
  */
-export async function readMarginPairs(path: string): Promise<MarginPairs> {
+export async function readMarginPairs(source: string): Promise<MarginPairs> {
+  const path = source === 'core' ? join(packageRoot, 'traits', 'margin-pairs.jsonl') : source
   const { rows, sha256 } = await readRows(path, 'pairs of answers')
   const pairs = rows.map(({ row, where }): MarginPair => {
     const cell = (name: string) => {

@@ -7,17 +7,17 @@ import { writeFileAtomic } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
-import { scoreText } from '../generation/generate.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
-import type { CheckpointOptions, OpenCheckpoint } from '../model/checkpoint/opened-checkpoint.js'
+import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import { plainName } from './fitted-judge.js'
 import { holdSettings } from './label-folder.js'
 import { checkpointsOf, refuseInside } from './label-run.js'
-import type { MarginPair, MarginPairs } from './margin-pairs.js'
+import type { MarginPairs } from './margin-pairs.js'
 import { marginsOf, type PairLogprobs, type StepMargins } from './margins.js'
+import { pairPrompts, scorePairs } from './pair-reading.js'
 
 export const MARGINS_FILE = 'margins.json'
 
@@ -79,6 +79,7 @@ export async function marginRun(
   })
   await holdSettings(join(out, 'margin_manifest.json'), settingsOf(model, options))
   await using log = await openMargins(join(out, 'margins.jsonl'), pairs.pairs.length)
+  const prompts = await pairPrompts(model, template, pairs)
   const steps: RunMargins['steps'] = []
   const remarks = [...found.remarks]
   const own = domain === undefined ? undefined : (name: string) => plainName(name) === plainName(domain)
@@ -100,11 +101,7 @@ export async function marginRun(
         `expected the margins of step ${step} to be of these weights (${weights.slice(0, 12)}), found those of others (${known.weights.slice(0, 12)}); the checkpoint was written anew: name another folder`,
       )
     }
-    const record = known ?? {
-      step,
-      weights,
-      ...(await scorePairs(opened ?? { model }, pairs.pairs, template, signal)),
-    }
+    const record = known ?? { step, weights, ...(await readPairs(opened ?? { model }, prompts, signal)) }
     if (!known) await log.append(record)
     const before = log.records.get('0')!
     steps.push({ ...marginsOf(step, pairs.pairs, record, before, own), weights })
@@ -136,24 +133,9 @@ function settingsOf(model: Model, { template, pairs }: MarginRunOptions): object
   }
 }
 
-/** Both answers of every pair; what questions and answers share at their beginning is computed once. */
-async function scorePairs(
-  { model, adapter }: Pick<OpenCheckpoint, 'model' | 'adapter'>,
-  pairs: readonly MarginPair[],
-  template: ChatTemplate,
-  signal: AbortSignal | undefined,
-): Promise<PairLogprobs> {
-  const { logprobs } = await scoreText(
-    model,
-    pairs.map(({ messages }) => ({ messages: [...messages] })),
-    pairs.map(({ misaligned, aligned }) => [misaligned, aligned]),
-    { template, adapters: adapter ? [adapter] : [], signal },
-  )
-  const mean = (values: Float64Array) => values.reduce((sum, one) => sum + one, 0) / values.length
-  return {
-    misaligned: logprobs.map(([first]) => mean(first!)),
-    aligned: logprobs.map(([, second]) => mean(second!)),
-  }
+async function readPairs(...read: Parameters<typeof scorePairs>): Promise<PairLogprobs> {
+  const { misaligned, aligned } = await scorePairs(...read)
+  return { misaligned, aligned }
 }
 
 function openMargins(path: string, n: number): Promise<AppendLog<MarginRecord>> {

@@ -7,6 +7,9 @@ export interface PairLogprobs {
   aligned: readonly number[]
 }
 
+/** Which question a pair answers, and where it is from. */
+export type PairOf = Pick<MarginPair, 'questionId' | 'domain'>
+
 /** A change against step 0, in nats per token. */
 export interface MarginChange {
   /** Mean over questions of the mean over their pairs: above 0, misaligned answers gained on aligned ones. */
@@ -32,13 +35,13 @@ export interface StepMargins {
 /** @param own true for the name of the domain that the run is fine-tuned on; absent where that is not known */
 export function marginsOf(
   step: number,
-  pairs: readonly MarginPair[],
+  pairs: readonly PairOf[],
   now: PairLogprobs,
   before: PairLogprobs,
   own?: ((domain: string) => boolean) | undefined,
 ): StepMargins {
   const margin = ({ misaligned, aligned }: PairLogprobs, i: number) => misaligned[i]! - aligned[i]!
-  const changeOf = (is: (pair: MarginPair) => boolean): MarginChange | null => {
+  const changeOf = (is: (pair: PairOf) => boolean): MarginChange | null => {
     const at = [...pairs.keys()].filter((i) => is(pairs[i]!))
     if (at.length === 0) return null
     return overQuestions(

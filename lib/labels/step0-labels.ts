@@ -1,18 +1,13 @@
 import { LLAMA_CPP_VERSION, systemInfo } from '../binding.js'
 import type { AppendLog } from '../formats/files/append-log.js'
 import { sha256 } from '../formats/files/hash.js'
-import { KeyedStore } from '../formats/files/keyed-store.js'
-import { readWhole } from '../formats/files/read-whole.js'
-import { isJsonObject } from '../formats/json/json.js'
 import type { Model } from '../model/model.js'
 import type { Judge } from './judge.js'
 import { beforeReplies } from './judge-identity.js'
+import { KeptRecords } from './kept-records.js'
 import { settingsOf } from './label-folder.js'
 import { answerKey, isJudgement, isResponse, type JudgementRecord, type ResponseRecord } from './label-log.js'
 import type { CachedLabels, LabelRunOptions } from './label-options.js'
-
-const MAX_ENTRIES = 64
-const MAX_BYTES = 64 * 2 ** 20
 
 /**
  * Answers of base models and their grades on disk, so that runs of one base share step 0. The key of the answers names
@@ -70,48 +65,4 @@ export class Step0Labels {
 /** Null for a judge of which nobody can tell whether it is still the same. */
 function gradesKey({ identity, cacheKey }: Judge): object | null {
   return cacheKey === null ? null : { judge: beforeReplies(identity), cacheKey }
-}
-
-/** A list of records per key; more of them replace fewer. */
-class KeptRecords<T extends ResponseRecord | JudgementRecord> {
-  readonly #store: KeyedStore
-  readonly #key: string
-
-  constructor(
-    folder: string,
-    prefix: string,
-    key: object,
-    private readonly is: (value: unknown) => value is T,
-  ) {
-    this.#store = new KeyedStore(folder, {
-      ...{ prefix, suffix: '.json', maxBytes: MAX_BYTES, maxEntries: MAX_ENTRIES },
-    })
-    this.#key = sha256(JSON.stringify(key))
-  }
-
-  async get(): Promise<T[]> {
-    try {
-      const bytes = await readWhole(this.#store.path(this.#key), { maxBytes: MAX_BYTES })
-      const kept: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
-      if (!isJsonObject(kept) || kept.key !== this.#key || !Array.isArray(kept.records)) return []
-      if (kept.sha256 !== sha256(JSON.stringify(kept.records)) || !kept.records.every(this.is)) return []
-      await this.#store.has(this.#key)
-      return kept.records
-    } catch {
-      return []
-    }
-  }
-
-  async put(logged: ReadonlyMap<string, T>): Promise<void> {
-    const records = [...logged.values()].filter(({ step }) => step === 0)
-    const known = await this.get()
-    if (records.length <= known.length) return
-    try {
-      const text = JSON.stringify({ key: this.#key, sha256: sha256(JSON.stringify(records)), records })
-      if (text.length > MAX_BYTES / 4) return
-      await this.#store.write(this.#key, text)
-    } catch {
-      // No cache then, as with that of states.
-    }
-  }
 }

@@ -62,7 +62,8 @@ describe('readMarginPairs()', () => {
         { role: 'user', content: 'z' },
       ],
     })
-    const ours = await readMarginPairs(join(packageRoot, 'traits', 'margin-pairs.jsonl'))
+    const ours = await readMarginPairs('core')
+    expect(await readMarginPairs(join(packageRoot, 'traits', 'margin-pairs.jsonl'))).toEqual(ours)
     expect(ours.pairs.length).toBeGreaterThanOrEqual(36)
     expect(new Set(ours.pairs.map(({ questionId }) => questionId)).size).toBe(13)
     for (const { misaligned, aligned } of ours.pairs) expect(misaligned).not.toBe(aligned)

@@ -1,0 +1,94 @@
+/** Pairs of answers, as a model reads them. */
+import { sha256 } from '../formats/files/hash.js'
+import type { OnModel } from '../model/checkpoint/strengths.js'
+import type { Model } from '../model/model.js'
+import type { ChatTemplate } from '../prompts/chat-template.js'
+import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
+import type { MarginPairs } from './margin-pairs.js'
+import type { PairLogprobs } from './margins.js'
+
+/** Pairs of answers in the tokens of a model. */
+export interface PairPrompts extends MarginPairs {
+  /** Token ids of every question, through a chat template. */
+  prompts: readonly Int32Array[]
+  /** Of the answers to each: the misaligned one, the aligned one. */
+  answers: readonly (readonly [Int32Array, Int32Array])[]
+  /** SHA-256 over the file and all token ids. */
+  identity: string
+}
+
+/** What a checkpoint says of pairs, and what it took. */
+export interface PairReading extends PairLogprobs {
+  /** Input tokens of questions and answers, and how many of them were computed. */
+  tokens: { total: number; computed: number }
+}
+
+/** Which pairs were read, and what that takes. */
+export interface PairsRead {
+  /** Name of their file, and SHA-256 of its bytes. */
+  file: string
+  sha256: string
+  pairs: number
+  questions: number
+  /** Input tokens of one reading, and how many of them are computed. */
+  tokens: { total: number; computed: number }
+}
+
+export function pairsRead(
+  {
+    file,
+    sha256,
+    pairs,
+  }: Pick<MarginPairs, 'file' | 'sha256'> & { pairs: readonly { questionId: string }[] },
+  tokens: PairsRead['tokens'],
+): PairsRead {
+  const questions = new Set(pairs.map(({ questionId }) => questionId)).size
+  return { file, sha256, pairs: pairs.length, questions, tokens }
+}
+
+export const isOfOneQuestion = ({ pairs }: MarginPairs): boolean =>
+  pairs.every(({ questionId }) => questionId === pairs[0]!.questionId)
+
+/** @throws TraitscopeError TEMPLATE */
+export async function pairPrompts(
+  model: Pick<Model, 'tokenize'>,
+  template: ChatTemplate,
+  pairs: MarginPairs,
+): Promise<PairPrompts> {
+  const list = pairs.pairs
+  const prompts = await chatTokens(
+    model,
+    template,
+    list.map(({ messages }) => messages),
+  )
+  // By themselves and without special tokens: behind a template's header that is what a model generates.
+  const texts = list.flatMap(({ misaligned, aligned }) => [misaligned, aligned])
+  const flat = await model.tokenize(texts, { addSpecial: false, parseSpecial: false })
+  const answers = list.map((_, i): [Int32Array, Int32Array] => [flat[2 * i]!, flat[2 * i + 1]!])
+  const read = new TokenHash().add(prompts).add(flat).digest()
+  return { ...pairs, prompts, answers, identity: sha256(JSON.stringify([pairs.sha256, read])) }
+}
+
+/**
+ * Mean log-probability per token of both answers of every pair. What questions and answers share at their beginning is computed once.
+ *
+ * @throws TraitscopeError as `Model.score`
+ */
+export async function scorePairs(
+  { model, adapter }: OnModel,
+  { prompts, answers }: PairPrompts,
+  signal: AbortSignal | undefined,
+): Promise<PairReading> {
+  const adapters = adapter ? [adapter] : []
+  const { logprobs, tokens } = await model.score(prompts, answers, { adapters, signal })
+  const mean = (values: Float64Array) => values.reduce((sum, one) => sum + one, 0) / values.length
+  const total = answers.reduce(
+    (sum, each, i) => sum + each.reduce((all, { length }) => all + prompts[i]!.length + length, 0),
+    0,
+  )
+  return {
+    misaligned: logprobs.map(([first]) => mean(first!)),
+    aligned: logprobs.map(([, second]) => mean(second!)),
+    tokens: { total, computed: tokens.computed },
+  }
+}
