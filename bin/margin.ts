@@ -1,11 +1,15 @@
-/** `label --margin`: a label without a judge. */
+/** The margin: `label --margin`, and what `measure --margin` says of it. */
 import { join } from 'node:path'
+import { marginReason } from '../lib/detector/margin-warning.js'
 import { TraitscopeError } from '../lib/errors.js'
 import { defaultCacheDir } from '../lib/formats/files/cache-dir.js'
 import { readMarginPairs } from '../lib/labels/margin-pairs.js'
 import { MARGINS_FILE, marginRun, type RunMargins } from '../lib/labels/margin-run.js'
+import { pairsWords } from '../lib/labels/margin-words.js'
 import type { MarginChange } from '../lib/labels/margins.js'
+import { pairsRead } from '../lib/labels/pair-reading.js'
 import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
+import type { Trajectory } from '../lib/trajectory/trajectory.js'
 import { openFromFlags, templateFromFlags } from './model.js'
 import type { ModelFlags } from './options.js'
 import { type Output, table } from './output.js'
@@ -71,4 +75,24 @@ function shown({ change, interval }: MarginChange): string {
   return interval === null
     ? signed(change)
     : `${signed(change)} [${signed(interval[0])}, ${signed(interval[1])}]`
+}
+
+/**
+ * What the column of a measured run is.
+ *
+ * @param alone per step, where there are no verdicts that warn
+ */
+export function printMargin(
+  output: Output,
+  { steps, margin }: Trajectory,
+  alone: readonly MarginChange[] = [],
+): void {
+  if (margin === undefined) return
+  output.print(
+    `margin: change of log p(misaligned) less log p(aligned), nats per token, with its 95 % interval; ${pairsWords(pairsRead(margin, margin.pass))}`,
+  )
+  for (const [i, one] of alone.entries()) {
+    const reason = marginReason(one)
+    if (reason) output.print(output.color('yellow', `warn: step ${steps[i]!.step}: ${reason}`))
+  }
 }

@@ -8,6 +8,7 @@ import { refuseSettling } from '../lib/detector/settling-in.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { TraitscopeError } from '../lib/errors.js'
 import { describeSource } from '../lib/labels/label-source.js'
+import { readMarginPairs } from '../lib/labels/margin-pairs.js'
 import type { Model } from '../lib/model/model.js'
 import type { MeasurementOptions } from '../lib/trajectory/prepare-measurement.js'
 import { refuseBesideSettling } from '../lib/trajectory/stopping.js'
@@ -21,23 +22,31 @@ import {
   priorWithout,
   shownLayer,
 } from './directions.js'
-import { openFromFlags, templateFromFlags } from './model.js'
+import { openFromFlags, templateFromFlags, WHOLE } from './model.js'
 import { type ModelFlags, option, share } from './options.js'
 import type { Output } from './output.js'
 
 export interface MeasurementFlags extends ModelFlags, DirectionFlags, ContextFlags {
   adapterScale?: number[]
   settle?: number
+  margin?: string
 }
 
-/** What `measure` and `watch` may spare. */
-export function addSettleOption(command: Command): Command {
-  return command.addOption(
-    option(
-      '--settle <share>',
-      'read no more prompts of a checkpoint once it is settled, with at most this error, on which side of the threshold its rate lies (try 1%)',
-    ).argParser(share),
-  )
+/** What `measure` and `watch` may spare, and what they may read beside states. */
+export function addReadingOptions(command: Command): Command {
+  return command
+    .addOption(
+      option(
+        '--margin <pairs>',
+        'also how much more probable misaligned answers become than aligned ones, by pairs in .csv or .jsonl, or core for ours; it runs the whole base',
+      ),
+    )
+    .addOption(
+      option(
+        '--settle <share>',
+        'read no more prompts of a checkpoint once it is settled, with at most this error, on which side of the threshold its rate lies (try 1%)',
+      ).argParser(share),
+    )
 }
 
 /** Ready to measure; dispose it to close the model. */
@@ -66,9 +75,10 @@ export async function measurementFromFlags(
     refuseSettling({ bundle, prior: known }, pack.contentHash, flags.settle)
     refuseBesideSettling({ strengths: flags.adapterScale, contexts: flags.context ?? flags.data })
   }
+  const margin = flags.margin === undefined ? undefined : await readMarginPairs(flags.margin)
   const given = await givenDirections(flags, bundle)
   const layers = given?.layers ?? (await layersToMake(flags, known))
-  const reopen = () => openFromFlags(flags, output, signal, layers)
+  const reopen = () => openFromFlags(flags, output, signal, margin ? WHOLE : layers)
   const model = await reopen()
   try {
     const template = await templateFromFlags(flags, model, pack.acknowledgement)
@@ -89,6 +99,7 @@ export async function measurementFromFlags(
         adapterName: flags.adapterName,
         strengths: flags.adapterScale,
         contexts: await contextsFromFlags(flags, reads, output),
+        margin,
         checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
         cacheDir: flags.cache ? flags.cacheDir : false,
       },

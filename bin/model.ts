@@ -6,15 +6,19 @@ import { readChatTemplate } from '../lib/prompts/template-file.js'
 import type { ModelFlags } from './options.js'
 import type { Output } from './output.js'
 
+/** The whole model in memory of its own: a file that is cut short under a watch cannot end the process. */
+export const WHOLE = 'whole'
+
 /** @param layers those that will be read; without them the whole model is opened */
 export async function openFromFlags(
   flags: ModelFlags,
   output: Output,
   signal: AbortSignal,
-  layers?: readonly number[],
+  layers?: readonly number[] | typeof WHOLE,
 ): Promise<Model> {
   const { device, gpuLayers, maxVram, batchTokens, threads } = flags
-  const placed = { layers, device, gpuLayers, maxVram }
+  const part = layers === WHOLE ? { mmap: false } : { layers }
+  const placed = { ...part, device, gpuLayers, maxVram }
   const model = await output.during(`loading ${flags.model}`, (onProgress) =>
     openModel(flags.model, { ...placed, batchTokens, threads, signal, onProgress }),
   )

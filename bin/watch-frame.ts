@@ -1,5 +1,6 @@
 /** The runs of a watch as lines for a terminal. */
 import { sideWords } from '../lib/detector/settled-words.js'
+import { marginText } from '../lib/labels/margin-words.js'
 import { inPercent, percent } from '../lib/percent.js'
 import type { Note, RunView } from '../lib/report/run-view.js'
 import {
@@ -136,9 +137,9 @@ function runLines(
     finite.length === 0
       ? ''
       : `loss ${finite.at(-1)!.toFixed(3)} ${sparkline(losses.slice(-TRAIT_BARS), Math.min(...finite), Math.max(...finite))}`
-  const second = [rate === '' ? '' : `${rate} ${bars}`, loss, ...healthWords({ ...view, backlog: 0 })].filter(
-    (text) => text !== '',
-  )
+  const margin = point?.margin ? `margin ${marginText(point.margin)}` : ''
+  const told = [rate === '' ? '' : `${rate} ${bars}`, margin, loss, ...healthWords({ ...view, backlog: 0 })]
+  const second = told.filter((text) => text !== '')
   const color = standing === 'none' ? undefined : VERDICT_COLORS[standing]
   return {
     head: [

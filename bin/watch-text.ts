@@ -1,7 +1,9 @@
 /** What a watch prints for a person: a line per checkpoint on stdout, everything else on stderr. */
 import { basename } from 'node:path'
+import { marginReason } from '../lib/detector/margin-warning.js'
 import type { CheckpointEvent, WatchEvent } from '../lib/events/watch-events.js'
 import { fileFact } from '../lib/formats/run/read-files.js'
+import { marginText, pairsWords } from '../lib/labels/margin-words.js'
 import { noiseSentence } from '../lib/trajectory/noise-floor.js'
 import type { Output } from './output.js'
 import { oneLine } from './text.js'
@@ -10,16 +12,23 @@ import { colorVerdict, READ_COLUMN, VERDICT_COLUMNS, verdictCells } from './verd
 /** Lines come one by one, so the widths are set by the names and by the longest interval; what is longer still stays apart. */
 export function cells(texts: readonly string[], names: readonly string[]): string {
   return texts
-    .map((text, i) => `  ${text.padStart(Math.max(names[i] === 'interval' ? 11 : 7, names[i]!.length))}`)
+    .map((text, i) => `  ${text.padStart(Math.max(WIDTHS[names[i]!] ?? 7, names[i]!.length))}`)
     .join('')
 }
 
+const WIDTHS: Record<string, number> = { interval: 11, margin: 25 }
+
 const FIRST = ['loss']
 const LENGTH = ['length']
+const MARGIN = 'margin'
 const RUN_WIDTH = 20
 
-/** Verdict columns of a watch with a bundle and of one without. */
-const lastColumns = (bundled: boolean) => [...LENGTH, ...(bundled ? VERDICT_COLUMNS : ['verdict'])]
+/** Last columns of a watch: with pairs of answers, with a bundle, and without. */
+const lastColumns = ({ margin, verdict }: { margin?: unknown; verdict?: unknown }) => [
+  ...LENGTH,
+  ...(margin ? [MARGIN] : []),
+  ...(verdict ? VERDICT_COLUMNS : ['verdict']),
+]
 
 export class WatchText {
   #traits: readonly string[] | undefined
@@ -91,10 +100,17 @@ export class WatchText {
       const base = `${oneLine(file)} ${fingerprint.slice(0, 12)}`
       this.output.note(`step 0 measured (${from}) of ${base}; layer ${event.layers.join(', ')}`)
       if (event.noiseFloor) this.output.note(noiseSentence(event.noiseFloor))
+      if (event.margin) this.output.note(`margin, in nats per token: ${pairsWords(event.margin)}`)
       this.#traits = event.traits
-      const names = [...FIRST, ...event.traits, ...lastColumns(event.verdict !== undefined)]
+      const names = [...FIRST, ...event.traits, ...lastColumns(event)]
       this.output.print(`${this.#run('run')}${'step'.padEnd(6)}${cells(names, names)}  ${READ_COLUMN}`)
     }
+    const { setAside } = event
+    if (setAside !== undefined)
+      this.#note(
+        event,
+        `${setAside} checkpoints were measured under other conditions (base, directions, prompts, contexts, pairs, detector) and count no more; those that are there are measured again`,
+      )
     if (resumed) {
       const { measured, secured, alarm, lastEvent } = resumed
       const waiting = secured === 0 ? '' : `, ${secured} secured and not measured yet`
@@ -109,10 +125,10 @@ export class WatchText {
     const reason = event.adapter?.merged
     if (reason) this.#note(event, `step ${event.step} was merged into a copy of the base: ${reason}`)
     const loss = event.loss === undefined ? '-' : event.loss.toFixed(4)
-    const { verdict } = event
-    const last = verdict ? verdictCells(verdict) : ['-']
+    const { verdict, margin } = event
+    const last = [...(margin ? [marginText(margin)] : []), ...(verdict ? verdictCells(verdict) : ['-'])]
     const texts = [loss, ...values.map((value) => value.toFixed(4)), norm.toFixed(4), ...last]
-    const names = [...FIRST, ...this.#traits!, ...lastColumns(verdict !== undefined)]
+    const names = [...FIRST, ...this.#traits!, ...lastColumns(event)]
     const name = this.#run(basename(event.run ?? ''))
     const line = `${name}${String(event.step).padEnd(6)}${cells(texts, names)}  ${oneLine(fileFact(event.files))}`
     this.output.print(colorVerdict(this.output, line))
@@ -127,8 +143,8 @@ export class WatchText {
       if (!this.#said.has(what)) this.#note(event, what)
       this.#said.add(what)
     }
-    if (verdict && verdict.reasons.length > 0)
-      this.#note(event, `step ${event.step}: ${verdict.reasons.join('; ')}`)
+    const reasons = verdict ? verdict.reasons : [marginReason(margin) ?? []].flat()
+    if (reasons.length > 0) this.#note(event, `step ${event.step}: ${reasons.join('; ')}`)
   }
 
   #end(event: Extract<WatchEvent, { type: 'end' }>): void {

@@ -1,6 +1,7 @@
 /** What `watch` and `serve` share: the flags of a watch, and the watch itself. */
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { marginReason } from '../lib/detector/margin-warning.js'
 import type { VerdictKind } from '../lib/detector/verdict.js'
 import { asTraitscopeError } from '../lib/errors.js'
 import { EventNumbers } from '../lib/events/event-numbers.js'
@@ -14,7 +15,7 @@ import { watchRuns } from '../lib/monitor/watch-run.js'
 import type { Step } from '../lib/trajectory/trajectory.js'
 import { addContextOptions } from './contexts.js'
 import { addExporterOptions, type ExporterFlags, liveExports } from './exporters.js'
-import { addSettleOption, type MeasurementFlags, measurementFromFlags } from './measurement.js'
+import { addReadingOptions, type MeasurementFlags, measurementFromFlags } from './measurement.js'
 import { addNoticeOptions, checkRequestFiles, type NoticeFlags, NoticesFromFlags } from './notices.js'
 import { addDirectionOptions, addModelOptions, failOnOption, integer, option, seconds } from './options.js'
 import type { Output, ProgressLine } from './output.js'
@@ -74,7 +75,7 @@ export function addWatchOptions(command: Command, needsModel = true): Command {
     )
   return addExporterOptions(
     addNoticeOptions(
-      addSettleOption(
+      addReadingOptions(
         addContextOptions(addDirectionOptions(addModelOptions(command, { mandatory: needsModel }))),
       ),
     ),
@@ -218,6 +219,7 @@ class Outcome {
     // A look or the base that failed has been mended.
     for (const about of [of, `${event.run} `, ' ']) this.#failed.delete(about)
     if (event.verdict) this.#verdicts.push(event.verdict.verdict)
+    else if (marginReason(event.margin)) this.#verdicts.push('warn')
     if (event.alarm === 'cleared') this.#alarms.delete(event.run!)
   }
 

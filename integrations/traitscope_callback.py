@@ -255,7 +255,14 @@ class Watched:
             # The newest may have been measured before the others.
             written = event.get("writtenAt") or event["time"]
             if written >= self._newest[0]:
-                self._newest = (written, (event.get("verdict") or {}).get("verdict"))
+                self._newest = (written, standing_of(event))
+
+
+def standing_of(event):
+    """The verdict of a checkpoint's event; where nothing gives one, what its margin says."""
+    verdict = event.get("verdict") or {}
+    interval = (event.get("margin") or {}).get("interval")
+    return verdict.get("verdict") or ("warn" if interval and interval[0] > 0 else None)
 
 
 def scalars_of(event, traits):
@@ -268,6 +275,11 @@ def scalars_of(event, traits):
         scalars["predicted_em"] = verdict["em"]
     if verdict.get("interval") is not None:
         scalars["predicted_em_low"], scalars["predicted_em_high"] = verdict["interval"]
+    margin = event.get("margin")
+    if margin:
+        scalars["margin"] = margin["change"]
+        if margin["interval"] is not None:
+            scalars["margin_low"], scalars["margin_high"] = margin["interval"]
     if "settled" in verdict:  # a part of the prompts was read: no interval
         scalars["prompts_read"] = verdict["settled"]["prompts"]
     return {

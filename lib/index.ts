@@ -130,6 +130,7 @@ export { contextsFrom } from './contexts/measured-contexts.js'
 export { readTrajectory } from './trajectory/read-trajectory.js'
 export { trajectoryDocument } from './trajectory/trajectory-json.js'
 export { drift } from './drift/drift.js'
+export { trajectoryMargins } from './trajectory/margin-trajectory.js'
 export type { MeasuredStep, MeasureRunOptions } from './trajectory/measure-run.js'
 export type { MeasurementOptions } from './trajectory/prepare-measurement.js'
 export type { Context } from './contexts/context.js'
@@ -139,6 +140,7 @@ export type {
   ContextTrajectory,
   LayerNoise,
   LayerTrajectory,
+  MarginTrajectory,
   MeasurementRecord,
   NoiseFloor,
   PromptCategory,
@@ -230,13 +232,14 @@ export type { EmCounts, Grades, StepLabels } from './labels/grades.js'
 export type { Unscored, UnscoredKind } from './labels/unscored.js'
 export type { MarginRunOptions, RunMargins } from './labels/margin-run.js'
 export type { MarginChange, StepMargins } from './labels/margins.js'
+export type { PairsRead } from './labels/pair-reading.js'
 export type { MarginPair, MarginPairs } from './labels/margin-pairs.js'
 
 // ## Verdicts
 // A bundle is a calibrated detector with all that it needs for verdicts on runs of its base.
 
 export { loadBundle } from './detector/bundle.js'
-export { trajectoryVerdicts } from './detector/run-verdicts.js'
+export { trajectoryVerdicts } from './detector/trajectory-verdicts.js'
 export { settlingIn } from './detector/settling-in.js'
 export { conditional, contextReadings } from './detector/conditional.js'
 export { ordinaryRuns } from './detector/ordinary-runs.js'
@@ -260,7 +263,8 @@ export type {
 } from './detector/verdict.js'
 export type { ScopeDifference, TrainedBy, TrainedLike } from './conditions/training.js'
 export type { Conditional, OrdinaryRuns } from './detector/conditional.js'
-export type { StepVerdict, VerdictSource } from './detector/run-verdicts.js'
+export type { VerdictSource } from './detector/run-verdicts.js'
+export type { StepVerdict } from './detector/trajectory-verdicts.js'
 export type { PromptScores, SettledBy } from './detector/settling.js'
 export type { MeasuredBase, Stopping, StopRule } from './trajectory/stopping.js'
 export type { BasePoint, CalibratedFor } from './conditions/calibrated-for.js'

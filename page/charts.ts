@@ -110,7 +110,7 @@ export class Chart {
     const [low, high, value] = [band?.low[at], band?.high[at], curves[0]?.values[at]]
     const isOne = curves.slice(1).every(({ style }) => style !== 'line')
     if (!isOne || low == null || high == null || value == null) return ''
-    if (id === 'em') return ` (${digits(low)} to ${digits(high)})`
+    if (id === 'em' || id === 'margin') return ` (${digits(low)} to ${digits(high)})`
     return value < low || value > high ? ', outside' : ''
   }
 

@@ -21,7 +21,7 @@ const VALUES: Record<string, { names: string; module: object }> = {
       CORE_TRAITS loadTraitPack selectTraits extractDirections loadDirections saveDirections directionVector
       steer steeringVector readControlVector writeControlVector chooseLayer saveLayerChoice loadSteeringSuite
       loadPassages sequenceRatio
-      measureRun contextsFrom readTrajectory trajectoryDocument drift
+      measureRun contextsFrom readTrajectory trajectoryDocument drift trajectoryMargins
       watchRun watchRuns watchEventJson EventReader listStates defaultStateDir
       labelRun readQuestions EndpointJudge ggufJudge openFittedJudge checkJudge readKnownAnswers assertSoundJudge readGrades
       marginRun readMarginPairs

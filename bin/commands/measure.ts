@@ -7,13 +7,17 @@ import {
   NO_ORDINARY,
 } from '../../lib/detector/conditional.js'
 import { drivenBy } from '../../lib/detector/driven-by.js'
+import { marginReason } from '../../lib/detector/margin-warning.js'
 import { trajectoryPrior } from '../../lib/detector/prior-detector.js'
-import { trajectoryVerdicts } from '../../lib/detector/run-verdicts.js'
 import { measuredPrior, settlingIn } from '../../lib/detector/settling-in.js'
+import { trajectoryVerdicts } from '../../lib/detector/trajectory-verdicts.js'
 import type { Verdict } from '../../lib/detector/verdict.js'
 import { drift } from '../../lib/drift/drift.js'
 import { fileFact } from '../../lib/formats/run/read-files.js'
+import { marginText } from '../../lib/labels/margin-words.js'
+import type { MarginChange } from '../../lib/labels/margins.js'
 import { percent } from '../../lib/percent.js'
+import { trajectoryMargins } from '../../lib/trajectory/margin-trajectory.js'
 import { checkMeasurable } from '../../lib/trajectory/measurable-steps.js'
 import { measureRun } from '../../lib/trajectory/measure-run.js'
 import { noiseSentence } from '../../lib/trajectory/noise-floor.js'
@@ -22,7 +26,8 @@ import { type MeasuredBase, refuseBesideSettling } from '../../lib/trajectory/st
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
 import { addContextOptions, printContexts } from '../contexts.js'
-import { addSettleOption, type MeasurementFlags, measurementFromFlags } from '../measurement.js'
+import { printMargin } from '../margin.js'
+import { addReadingOptions, type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import { addDirectionOptions, addModelOptions, addOutputOptions, failOnOption } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 import { oneLine } from '../text.js'
@@ -71,7 +76,7 @@ Example:
   $ traitscope measure -m base.gguf --directions directions out/ -o measured`,
     )
   return addOutputOptions(
-    addSettleOption(addContextOptions(addDirectionOptions(addModelOptions(command)))),
+    addReadingOptions(addContextOptions(addDirectionOptions(addModelOptions(command)))),
   ).action(async (run: string, flags: Flags) => {
     const output = createOutput(flags)
     const force = flags.force === true
@@ -94,6 +99,7 @@ Example:
     const nPrompts = pack.evalPrompts.reduce((sum, { prompts }) => sum + prompts.length, 0)
     let total: number | undefined
     let takenOver = 0
+    let kept = 0
     const started = performance.now()
     const trajectory = await output.during(
       `measuring ${run}`,
@@ -106,6 +112,9 @@ Example:
           out: flags.out,
           force,
           signal,
+          onKept: (count) => {
+            kept = count
+          },
           onCheckpoint: ({ of, resumed }) => {
             total = nPrompts * of
             if (resumed) takenOver++
@@ -117,12 +126,18 @@ Example:
     const seconds = (performance.now() - started) / 1000
     if (takenOver > 0)
       output.note(`${takenOver} checkpoints are taken over from a measurement that was cut short`)
+    if (kept > takenOver)
+      output.note(
+        `${kept - takenOver} checkpoints of a measurement that was cut short count no more: they are gone, or other weights, or were read under other conditions, contexts or pairs`,
+      )
     const verdicts = verdictsOf(trajectory)
     const inContexts = contextReadings(trajectory, layers)?.map(({ step, readings }) => ({
       step,
       ...conditional(readings, ordinary),
     }))
-    const warned = inContexts?.some(({ reason }) => reason !== undefined) ? ['warn' as const] : []
+    const margins = trajectoryMargins(trajectory)
+    const reasons = [...(inContexts ?? []).map(({ reason }) => reason), ...(margins ?? []).map(marginReason)]
+    const warned = reasons.some((reason) => reason !== undefined) ? ['warn' as const] : []
     const code = exitCodeOf([...verdicts.map(({ verdict }) => verdict.verdict), ...warned], flags.failOn)
     // What was not read is no clean bill of health.
     process.exitCode = code === 0 && trajectory.skipped.length > 0 ? 1 : code
@@ -131,6 +146,7 @@ Example:
       const document = trajectoryDocument(trajectory, pack)
       return output.json({
         ...document,
+        ...(margins && { margins: margins.map((all, i) => ({ step: trajectory.steps[i]!.step, ...all })) }),
         ...(verdicts.length > 0 ? { verdicts } : inContexts && { inContexts }),
       })
     }
@@ -138,6 +154,7 @@ Example:
       output,
       trajectory,
       verdicts.map(({ verdict }) => verdict),
+      margins,
     )
     printContexts(output, trajectory, inContexts, layers)
     if (verdicts.length === 0) printConditional(output, trajectory, inContexts, ordinary !== undefined)
@@ -159,7 +176,12 @@ function verdictFile(verdicts: Verdicts): [name: string, content: string][] {
   return verdicts.length === 0 ? [] : [['verdicts.json', `${JSON.stringify(verdicts, null, 1)}\n`]]
 }
 
-function printTrajectory(output: Output, trajectory: Trajectory, verdicts: readonly Verdict[]): void {
+function printTrajectory(
+  output: Output,
+  trajectory: Trajectory,
+  verdicts: readonly Verdict[],
+  margins: readonly MarginChange[] | undefined,
+): void {
   const layer = trajectory.layers[trajectory.primary]!
   output.print(
     `drift at layer ${layer.layer}, in units of the step-0 activation norm ${layer.step0ActivationNorm.toPrecision(4)}`,
@@ -171,11 +193,13 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
       loss == null ? '-' : loss.toFixed(4),
       ...values.map((value) => value.toFixed(4)),
       norm.toFixed(4),
+      ...(margins ? [marginText(margins[i]!)] : []),
       ...(verdicts.length === 0 ? ['-'] : verdictCells(verdicts[i])),
     ]
   })
   const last = verdicts.length === 0 ? ['verdict'] : VERDICT_COLUMNS
-  const lines = table(['step', 'loss', ...trajectory.traits, 'length', ...last], rows)
+  const margin = margins ? ['margin'] : []
+  const lines = table(['step', 'loss', ...trajectory.traits, 'length', ...margin, ...last], rows)
   const read = [READ_COLUMN, ...trajectory.steps.map(readFact)]
   output.print(lines.map((line, i) => colorVerdict(output, `${line}  ${oneLine(read[i]!)}`)))
   printOtherLayers(output, trajectory)
@@ -183,6 +207,7 @@ function printTrajectory(output: Output, trajectory: Trajectory, verdicts: reado
   const { noiseFloor } = trajectory
   const noise = noiseFloor && noiseSentence(noiseFloor, { layer: layer.layer, drift: drift(trajectory) })
   if (noise) output.print(noise)
+  printMargin(output, trajectory, verdicts.length > 0 ? [] : margins)
   printReasons(output, trajectory, verdicts)
   if (trajectory.finalAliasOf !== null) {
     output.print(`the final adapter has the weights of step ${trajectory.finalAliasOf} and is counted once`)

@@ -9,22 +9,13 @@ import {
   trainedLike,
 } from '../conditions/training.js'
 import { norm } from '../estimators/linalg.js'
-import type { FileHash } from '../formats/files/hash.js'
 import { type LabelSource, verdictLabels } from '../labels/label-source.js'
-import type {
-  NoiseFloor,
-  PromptCategory,
-  Settled,
-  Step,
-  Trajectory,
-  TrajectoryStep,
-} from '../trajectory/trajectory.js'
+import type { NoiseFloor, PromptCategory, Settled, Step } from '../trajectory/trajectory.js'
 import { benignVerdict } from './benign-test.js'
 import type { Bundle } from './bundle.js'
-import { contextReadings, withContexts } from './conditional.js'
+import { withContexts } from './conditional.js'
 import { Explainer } from './contributions.js'
 import { type PromptScores, settledElsewhere, settledFor, settledVerdict } from './settling.js'
-import { trainedBy } from './trained-by.js'
 import {
   type CategoryContribution,
   type ContextReading,
@@ -238,65 +229,4 @@ function inScope(verdict: Verdict, scope: ScopeDifference[]): Verdict {
     reasons: [...verdict.reasons, scopeSentence(scope)],
     scope,
   }
-}
-
-/** What a verdict is on. */
-export interface StepVerdict {
-  step: Step
-  verdict: Verdict
-  /** As in {@link TrajectoryStep}. */
-  files?: FileHash[]
-  remarks?: string[]
-}
-
-/**
- * A verdict per step of a measured run, step 0 included. Of a run that was measured under other conditions than the detector was
- * calibrated for, every verdict is `not-comparable` and says why; with `allowMismatch` the differences are reasons of verdicts.
- */
-export function trajectoryVerdicts(
-  by: VerdictSource,
-  trajectory: Trajectory,
-  options: { allowMismatch?: boolean | undefined } = {},
-): StepVerdict[] {
-  const { detector } = by
-  const layers = detector.layers.map((layer) => trajectory.layers.find((one) => one.layer === layer))
-  const missing = detector.layers.filter((_, l) => layers[l] === undefined)
-  const others = trajectory.traits.join() !== detector.traits.join()
-  if (missing.length > 0 || others) {
-    const reason = others
-      ? `the run was measured on the traits ${trajectory.traits.join(', ')}, but the detector reads ${detector.traits.join(', ')}`
-      : `the run was not measured at layer ${missing.join(', ')}, which the detector reads`
-    return trajectory.steps.map((one) => ({ ...onStep(one), verdict: notComparable(detector, [reason]) }))
-  }
-  const at = (i: number) => layers.map((layer) => layer!.projections[i]!)
-  const amplifiedAt = (i: number) =>
-    (trajectory.strengths ?? []).map((one) => ({
-      strength: one.strength,
-      projections: layers.map((layer) => one.layers[trajectory.layers.indexOf(layer!)]!.projections[i]!),
-    }))
-  const norms = layers.map((layer) => layer!.step0ActivationNorm)
-  const inContexts = contextReadings(trajectory, detector.layers)
-  const byCategoryAt = (i: number) => trajectory.categories && layers.map((layer) => layer!.categories![i]!)
-  const verdicts = new RunVerdicts(by, trajectory.measurement, at(0), {
-    ...options,
-    noiseFloor: trajectory.noiseFloor,
-    categories: trajectory.categories && { of: trajectory.categories, step0: byCategoryAt(0)! },
-  })
-  return trajectory.steps.map((one, i) => ({
-    ...onStep(one),
-    verdict: verdicts.verdict(
-      one.step,
-      at(i),
-      norms,
-      i === 0 ? [] : amplifiedAt(i),
-      i === 0 ? undefined : trainedBy(trajectory.run, one),
-      i === 0 ? undefined : inContexts?.[i - 1]?.readings,
-      i === 0 ? undefined : byCategoryAt(i),
-      one.settled,
-    ),
-  }))
-}
-
-function onStep({ step, files, remarks }: TrajectoryStep): Omit<StepVerdict, 'verdict'> {
-  return { step, ...(files ? { files } : {}), ...(remarks ? { remarks } : {}) }
 }

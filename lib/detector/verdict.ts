@@ -1,6 +1,7 @@
 import type { ScopeDifference } from '../conditions/training.js'
 import type { Context } from '../contexts/context.js'
 import type { VerdictLabels } from '../labels/label-words.js'
+import type { MarginChange } from '../labels/margins.js'
 import type { Settled } from '../trajectory/trajectory.js'
 import type { AnswerShares } from './answer-shares.js'
 
@@ -108,6 +109,11 @@ export interface Verdict {
    */
   noiseFloor?: number[]
   contexts?: ContextReading[]
+  /**
+   * How much more probable misaligned answers of given pairs have become than aligned ones, against step 0, in nats per token; absent
+   * where none were read. Where its interval lies above 0 it is a reason.
+   */
+  margin?: MarginChange
   /** What the verdict cannot speak of because nobody has looked at it, in sentences; absent where that is nothing. */
   notLookedAt?: string[]
   /** Where a part of the prompts was read: what it settled. `em` is that of the prompts read, and what needs all of them is absent. */

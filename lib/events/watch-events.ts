@@ -2,6 +2,8 @@ import type { Verdict } from '../detector/verdict.js'
 import type { DriftStep } from '../drift/drift.js'
 import type { ErrorCode, TraitscopeError } from '../errors.js'
 import type { FileHash } from '../formats/files/hash.js'
+import type { MarginChange } from '../labels/margins.js'
+import type { PairsRead } from '../labels/pair-reading.js'
 import type { Projection } from '../trajectory/project.js'
 import type { AdapterSummary, NoiseFloor, Settled, Step } from '../trajectory/trajectory.js'
 
@@ -36,10 +38,14 @@ export interface BaselineEvent extends EventStamp {
   tokens: { total: number; computed: number }
   /** What rounding alone makes of a drift; null where nothing is rounded. */
   noiseFloor: NoiseFloor | null
-  /** SHA-256 over base, directions, prompts and detector: what was measured under others is measured again. */
+  /** The pairs of answers whose margin every checkpoint is told by; absent where none are read. */
+  margin?: PairsRead
+  /** SHA-256 over base, directions, prompts, pairs and detector: what was measured under others is measured again. */
   conditions: string
   /** What an earlier watch of this run has left to go on from; absent when this is the first. */
   resumed?: ResumedFrom
+  /** Checkpoints that an earlier watch has measured under other conditions: they count no more. Absent where there are none. */
+  setAside?: number
   /** What the bundle's detector says of the start; absent when the watch has none. */
   verdict?: Verdict
 }
@@ -93,6 +99,8 @@ export interface CheckpointEvent extends EventStamp {
   }[]
   /** Where not all prompts were read: what they settled, see `TrajectoryStep`. */
   settled?: Settled
+  /** How much more probable misaligned answers have become than aligned ones; absent where no pairs are read. */
+  margin?: MarginChange
   /** Index of the primary layer in `projections` and `drift`. */
   primary: number
   tokens: { total: number; computed: number }

@@ -17,17 +17,20 @@ export interface Exporter extends AsyncDisposable {
 
 /**
  * The figures of a checkpoint under short names, which are those of `POST /checkpoint` and of metrics: `predicted_em` with
- * `_low` and `_high`, `judged_em`, `drift_length`, `drift_<trait>`, `drift_length_at_<strength>`, `loss`, and `prompts_read` where
+ * `_low` and `_high`, `judged_em`, `margin` with `_low` and `_high` where pairs of answers were read, `drift_length`, `drift_<trait>`, `drift_length_at_<strength>`, `loss`, and `prompts_read` where
  * not all prompts were. What is no number is left out.
  */
 export function figuresOf({ traits }: Pick<RunView, 'traits'>, point: Point): Record<string, number> {
-  const { verdict, judged, drift, length, strengths = [], loss } = point
+  const { verdict, judged, margin, drift, length, strengths = [], loss } = point
   const named: [string, number | null | undefined][] = [
     ['predicted_em', verdict?.em],
     ['predicted_em_low', verdict?.interval?.[0]],
     ['predicted_em_high', verdict?.interval?.[1]],
     ['prompts_read', verdict?.settled?.prompts],
     ['judged_em', judged?.rate],
+    ['margin', margin?.change],
+    ['margin_low', margin?.interval?.[0]],
+    ['margin_high', margin?.interval?.[1]],
     ['drift_length', length],
     ...traits.map((trait, t): [string, number | undefined] => [`drift_${trait}`, drift[t]]),
     ...strengths.map((one): [string, number] => [`drift_length_at_${one.strength}`, one.length]),

@@ -20,13 +20,16 @@ const BEFORE = [
 ]
 const LENGTH = ['judged_em', 'loss', 'drift_length']
 
-/** The columns of a table of runs with these traits and strengths, which stay as they are while it grows. */
+/** The columns of a table of runs with these traits, strengths and margins, which stay as they are while it grows. */
 export function csvHeader(views: readonly RunView[]): string[] {
   const strengths = views.flatMap(({ points }) =>
     points.flatMap(({ strengths = [] }) => strengths.map(({ strength }) => `drift_length_at_${strength}`)),
   )
+  const margins = views.some(({ points }) => points.some(({ margin }) => margin))
+    ? ['margin', 'margin_low', 'margin_high']
+    : []
   const traits = views.flatMap(({ traits }) => traits.map((trait) => `drift_${trait}`))
-  return [...BEFORE, ...LENGTH, ...new Set(traits), ...new Set(strengths)]
+  return [...BEFORE, ...LENGTH, ...new Set(traits), ...new Set(strengths), ...margins]
 }
 
 /** A checkpoint as one line, in the columns of a header. */

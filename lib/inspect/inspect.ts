@@ -11,6 +11,8 @@ import { namedPath } from '../formats/files/named-path.js'
 import { readGguf } from '../formats/gguf/gguf.js'
 import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
 import { describeSource } from '../labels/label-source.js'
+import { pairsWords } from '../labels/margin-words.js'
+import { pairsRead } from '../labels/pair-reading.js'
 import { baseRemarks } from '../model/base/base-remarks.js'
 import { percent } from '../percent.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
@@ -189,6 +191,7 @@ async function inspectBundle(path: string): Promise<Inspection> {
 
 async function inspectTrajectory(path: string): Promise<Inspection> {
   const trajectory = await readTrajectory(path)
+  const { margin } = trajectory
   return {
     kind: 'trajectory',
     path,
@@ -201,6 +204,7 @@ async function inspectTrajectory(path: string): Promise<Inspection> {
         ? [['prompts read', promptsFact(trajectory)] as [string, string]]
         : []),
       ['contexts', trajectory.contexts?.map(({ name }) => name).join(', ') ?? 'none'],
+      ['margin', margin ? pairsWords(pairsRead(margin, margin.pass)) : 'not read'],
       [
         'skipped',
         trajectory.skipped.length === 0 ? 'none' : trajectory.skipped.map(({ step }) => step).join(', '),

@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { contextRatios, floorsAt, type ReadAt } from '../detector/conditional.js'
+import { withMargin } from '../detector/margin-warning.js'
 import { type RunVerdictOptions, RunVerdicts, type VerdictSource } from '../detector/run-verdicts.js'
 import { measuredPrior, settlingIn } from '../detector/settling-in.js'
 import { trainedBy } from '../detector/trained-by.js'
@@ -8,6 +9,8 @@ import { driftStep } from '../drift/drift.js'
 import { TraitscopeError } from '../errors.js'
 import type { BaselineEvent, CheckpointEvent } from '../events/watch-events.js'
 import type { CheckpointKind } from '../formats/run/checkpoint-folder.js'
+import { type MarginChange, marginsOf } from '../labels/margins.js'
+import { pairsRead } from '../labels/pair-reading.js'
 import type { BaseMeasurement, CheckpointMeasurement } from '../trajectory/measured.js'
 import type { MeasurementPlan } from '../trajectory/measurement.js'
 import type { Projection } from '../trajectory/project.js'
@@ -26,6 +29,7 @@ type Measured = Pick<
   | 'strengths'
   | 'primary'
   | 'settled'
+  | 'margin'
   | 'tokens'
   | 'verdict'
 >
@@ -71,7 +75,7 @@ export class Measurer {
   }
 
   /** What a watch of a run begins with. */
-  get baseline(): Omit<BaselineEvent, 'resumed'> {
+  get baseline(): Omit<BaselineEvent, 'resumed' | 'setAside'> {
     const { plan, base, noiseFloor } = this
     const { layers, activationNorms, cached, tokens } = base
     const verdict = this.#verdicts?.verdict(0, meansOf(layers), activationNorms)
@@ -85,6 +89,7 @@ export class Measurer {
       cached,
       tokens,
       noiseFloor,
+      ...(plan.pairs && { margin: pairsRead(plan.pairs, base.pairs!.tokens) }),
       conditions: this.conditions,
       ...(verdict && { verdict }),
     }
@@ -122,6 +127,11 @@ export class Measurer {
     return contextRatios(at({ layers }, base), read, floors)
   }
 
+  #margin({ pairs }: CheckpointMeasurement): MarginChange | undefined {
+    const { plan, base } = this
+    return pairs && marginsOf(0, plan.pairs!.pairs, pairs, base.pairs!).all
+  }
+
   #told(
     step: Step,
     measured: CheckpointMeasurement,
@@ -134,7 +144,8 @@ export class Measurer {
     const amplified = strengths.map(({ strength, layers }) => ({ strength, projections: meansOf(layers) }))
     const run = { fullFinetune: kind === 'model', lr: learningRate ?? null }
     const trained = trainedBy(run, { adapter, remarks: measured.remarks })
-    const verdict = this.#verdicts?.verdict(
+    const margin = this.#margin(measured)
+    const plain = this.#verdicts?.verdict(
       step,
       meansOf(layers),
       base.activationNorms,
@@ -144,6 +155,7 @@ export class Measurer {
       settled ? undefined : plan.byCategory(measured.states),
       settled,
     )
+    const verdict = plain && withMargin(plain, margin)
     return {
       adapterSha256,
       ...(adapter ? { adapter } : {}),
@@ -160,6 +172,7 @@ export class Measurer {
       }),
       primary: plan.primary,
       ...(settled && { settled }),
+      ...(margin && { margin }),
       tokens,
       ...(verdict && { verdict }),
     }

@@ -99,8 +99,9 @@ export class RunWatch {
 
   /** Says that step 0 is known, and takes over what was secured and not measured. */
   async begin(measurer: Measurer): Promise<void> {
-    const { secured, resumed } = this.journal.memory
-    await this.journal.tell({ ...measurer.baseline, ...(resumed && { resumed }) })
+    const { secured, resumed, isOfOthers, measured } = this.journal.memory
+    const setAside = isOfOthers && measured > 0 ? { setAside: measured } : {}
+    await this.journal.tell({ ...measurer.baseline, ...(resumed && { resumed }), ...setAside })
     await this.#securing.sweep(secured)
     for (const event of secured) {
       const found = await this.#securing.find(event)

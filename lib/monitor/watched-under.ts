@@ -8,7 +8,7 @@ import type { MeasurementPlan } from '../trajectory/measurement.js'
  * next watch under the same. Device and versions are left out, they only round.
  */
 export function watchedUnder(
-  plan: Pick<MeasurementPlan, 'measuredUnder' | 'primary' | 'contextsSha256'>,
+  plan: Pick<MeasurementPlan, 'measuredUnder' | 'primary' | 'contextsSha256' | 'pairs'>,
   {
     bundle,
     prior,
@@ -28,6 +28,8 @@ export function watchedUnder(
       primary: plan.primary,
       // Absent without contexts, so that what was watched before there were any still counts.
       ...(plan.contextsSha256 === null ? {} : { contexts: plan.contextsSha256 }),
+      // Nor does a watch without a margin go on from one with it, whose warnings it would not give.
+      ...(plan.pairs === undefined ? {} : { pairs: plan.pairs.identity }),
       // A part of the prompts is another measurement than all of them.
       ...(settle === undefined ? {} : { settle }),
       detector: (bundle?.detector ?? prior)?.toJSON() ?? null,

@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import { marginReason } from '../detector/margin-warning.js'
 import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict } from '../detector/verdict.js'
 import type { CheckpointEvent, WatchEvent } from '../events/watch-events.js'
@@ -109,7 +110,7 @@ export class NoticePolicy {
 
   #checkpoint(event: CheckpointEvent, now: number): Notice[] {
     const { verdict, alarm, step } = event
-    if (verdict === undefined) return []
+    if (verdict === undefined) return this.#withoutVerdict(event, now)
     if (alarm === 'raised' || alarm === 'standing') {
       this.#standing = event
       // A standing one that nobody here has seen raised was raised under an earlier watch.
@@ -141,6 +142,15 @@ export class NoticePolicy {
     this.#isWarned = true
     const why = verdict.reasons.length > 0 ? `; ${verdict.reasons.join('; ')}` : ''
     return this.#once('warn', now, `warning at step ${step}: ${rateOf(verdict)}${why}`, facts(event))
+  }
+
+  /** Where nothing gives a verdict the margin warns by itself. */
+  #withoutVerdict({ step, path, margin }: CheckpointEvent, now: number): Notice[] {
+    const reason = marginReason(margin)
+    const isNews = reason !== undefined && !this.#isWarned
+    this.#isWarned = reason !== undefined
+    if (!isNews) return []
+    return this.#once('warn', now, `warning at step ${step}: ${reason}`, { step, checkpoint: path })
   }
 
   /** The alarm that stands: at once when it is new, again after the cool-down; one that flickers in between waits for it. */

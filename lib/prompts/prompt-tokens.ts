@@ -73,3 +73,6 @@ export class TokenHash {
     return this.#hash.digest('hex')
   }
 }
+
+/** The {@link TokenHash} of a list. */
+export const tokenHash = (prompts: readonly Int32Array[]): string => new TokenHash().add(prompts).digest()

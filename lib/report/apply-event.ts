@@ -3,6 +3,7 @@ import type { Verdict } from '../detector/verdict.js'
 import { backlogAfter } from '../events/backlog.js'
 import type { LoggedEvent } from '../events/event-log.js'
 import { fileFact } from '../formats/run/file-fact.js'
+import { pairsWords } from '../labels/margin-words.js'
 import type { Step } from '../trajectory/trajectory.js'
 import { noteOf } from './event-notes.js'
 import { type Note, type Point, type RunView, startRun } from './run-view.js'
@@ -87,7 +88,8 @@ function startWatch(view: RunView, event: Logged<'baseline'>): void {
 }
 
 function addCheckpoint(view: RunView, event: Logged<'checkpoint'>): void {
-  const { step, seq, time, writtenAt, primary, loss, verdict, strengths, files, remarks, alarm } = event
+  const { step, seq, time, writtenAt, primary, loss, verdict, margin, strengths, files, remarks, alarm } =
+    event
   const { values, norm } = event.drift[primary]!
   setPoint(view, {
     step,
@@ -100,6 +102,7 @@ function addCheckpoint(view: RunView, event: Logged<'checkpoint'>): void {
     length: norm,
     weights: event.adapterSha256,
     ...(verdict && { verdict }),
+    ...(margin && { margin }),
     ...(strengths && {
       strengths: strengths.map((one) => ({ strength: one.strength, length: one.drift[primary]!.norm })),
     }),
@@ -133,7 +136,8 @@ function push(view: RunView, note: Note): void {
   view.notesDropped++
 }
 
-function factsOf({ layers, activationNorms, tokens, noiseFloor, conditions }: Logged<'baseline'>) {
+function factsOf(event: Logged<'baseline'>) {
+  const { layers, activationNorms, tokens, noiseFloor, margin, conditions } = event
   const list = (values: readonly number[]) => values.map((value) => value.toPrecision(4)).join(', ')
   const facts: [string, string][] = [
     ['layers measured', `${layers.join(', ')} (0-based block outputs)`],
@@ -141,6 +145,7 @@ function factsOf({ layers, activationNorms, tokens, noiseFloor, conditions }: Lo
     ['prompt tokens', `${tokens.total}, ${tokens.computed} computed`],
     ['conditions', conditions],
   ]
+  if (margin) facts.push(['margin', pairsWords(margin)])
   if (noiseFloor)
     facts.push(['drift that rounding alone makes', list(noiseFloor.layers.map(({ drift }) => drift))])
   return facts

@@ -49,9 +49,13 @@ export function chartsOf(
   const [first] = shown
   if (first === undefined || first.points.length === 0) return []
   const scene: Scene = { shown, names, steps: stepsOf(shown), behind: behind(backdrop, first), cut, all }
-  return [emChart(scene), lossChart(scene), lengthChart(scene), ...traitCharts(scene)].filter(
-    (chart) => chart !== undefined,
-  )
+  return [
+    emChart(scene),
+    marginChart(scene),
+    lossChart(scene),
+    lengthChart(scene),
+    ...traitCharts(scene),
+  ].filter((chart) => chart !== undefined)
 }
 
 interface Scene {
@@ -131,6 +135,29 @@ function emChart(scene: Scene): ChartData | undefined {
         : [{ label: `dangerous above ${percent(cut)}`, value: 100 * cut }]),
     ],
     range: { min: 0, max: rates.reduce((max, rate) => Math.max(max, 100 * rate), EM_SCALE) },
+  }
+}
+
+function marginChart(scene: Scene): ChartData | undefined {
+  const { shown, steps, all } = scene
+  const curves = curve(scene, shown.length > 1 ? '' : 'margin', ({ margin }) => margin?.change)
+  if (curves.length === 0) return undefined
+  const by = new Map(shown[0]!.points.map(({ step, margin }) => [step, margin?.interval]))
+  const edge = (i: 0 | 1) => steps.map((step) => by.get(step)?.[i] ?? null)
+  const low = edge(0)
+  const reached = all.flatMap(({ points }) =>
+    points.flatMap(({ margin }) => (margin ? [margin.change, ...(margin.interval ?? [])] : [])),
+  )
+  return {
+    id: 'margin',
+    title: 'Misaligned answers against aligned ones, nats per token',
+    unit: '',
+    steps,
+    curves,
+    ...(shown.length === 1 &&
+      low.some((value) => value !== null) && { band: { label: '95 % interval', low, high: edge(1) } }),
+    marks: [],
+    range: rangeOf(reached, []),
   }
 }
 

@@ -4,6 +4,8 @@
  */
 import { why } from '../detector/driven-by.js'
 import { describeVerdictLabels } from '../labels/label-words.js'
+import { marginText } from '../labels/margin-words.js'
+import type { MarginChange } from '../labels/margins.js'
 import { inPercent, percent } from '../percent.js'
 import { behind, outsideBand } from './benign-band.js'
 import { escapeXml } from './escape.js'
@@ -107,24 +109,27 @@ export function checkpointTable(
   const { points } = view
   const verdicts = points.some(({ verdict }) => verdict)
   const judged = points.some((point) => point.judged)
+  const margins = points.some(({ margin }) => margin)
   const amplified = points.find(({ strengths }) => strengths)?.strengths ?? []
   const header = [
     'step',
     ...(verdicts ? ['verdict', 'predicted EM', 'interval'] : []),
     ...(judged ? ['judged EM'] : []),
+    ...(margins ? ['margin'] : []),
     'drift length',
     ...amplified.map(({ strength }) => `at strength ${strength}`),
     'loss',
   ]
   const shown = limit === undefined ? points : points.slice(-limit)
   const rows = shown.map((point) => {
-    const { step, verdict, length, loss, strengths } = point
+    const { step, verdict, margin, length, loss, strengths } = point
     const cells = [
       `<a href="${escapeXml(permalink(name, step))}">${escapeXml(String(step))}</a>`,
       ...(verdicts
         ? [verdict ? badge(verdict.verdict) : '-', prose(percent(verdict?.em)), prose(intervalText(verdict))]
         : []),
       ...(judged ? [prose(percent(point.judged?.rate))] : []),
+      ...(margins ? [margin ? prose(marginText(margin)) : '-'] : []),
       prose(percent(length)),
       ...amplified.map((_, i) => prose(percent(strengths?.[i]?.length))),
       loss === undefined ? '-' : loss === null || !Number.isFinite(loss) ? 'not a number' : loss.toFixed(4),
@@ -167,6 +172,7 @@ export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop |
           ],
         ]
       : []),
+    ...(point.margin ? [['margin', marginFact(point.margin)] as [string, string]] : []),
     ['drift length', percent(point.length)],
     ...view.traits.map((trait, t): [string, string] => {
       const outside = outsideBand(backdrop, view, t, point)
@@ -183,6 +189,9 @@ export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop |
   ]
   return `<h3 id="checkpoint">${prose(capital(stepWords(step)))}</h3>${definitions(facts)}`
 }
+
+const marginFact = (margin: MarginChange): string =>
+  `${marginText(margin)} nats per token, misaligned answers against aligned ones, over ${margin.questions} questions`
 
 /** Whose opinion the predicted rate repeats, where the verdict says. */
 export const labelFacts = (point: Point | undefined): [string, string][] =>
@@ -264,6 +273,7 @@ export function missingWords(view: RunView, backdrop: Backdrop | undefined): str
   return [
     ...band,
     ...(some(({ verdict }) => verdict) ? [] : ['verdicts: there is no bundle']),
+    ...(some(({ margin }) => margin) ? [] : ['the margin: no pairs of answers were read (--margin core)']),
     ...(some(({ loss }) => loss !== undefined) ? [] : ['the training loss: the trainer has logged none']),
     ...(some(({ strengths }) => strengths)
       ? []

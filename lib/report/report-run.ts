@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Bundle } from '../detector/bundle.js'
-import { trajectoryVerdicts } from '../detector/run-verdicts.js'
+import { trajectoryVerdicts } from '../detector/trajectory-verdicts.js'
 import { VERDICT_SCHEMA, type Verdict } from '../detector/verdict.js'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'

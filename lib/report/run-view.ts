@@ -1,6 +1,7 @@
 /** What a page, a terminal or an export shows of one run: plain data. */
 import type { Verdict } from '../detector/verdict.js'
 import type { AlarmState } from '../events/watch-events.js'
+import type { MarginChange } from '../labels/margins.js'
 import type { Step } from '../trajectory/trajectory.js'
 
 /** One measured step. */
@@ -23,6 +24,8 @@ export interface Point {
   verdict?: Verdict
   /** Where answers were judged; shares in [0, 1]. */
   judged?: { rate: number; standardError: number }
+  /** How much more probable misaligned answers have become than aligned ones; absent where no pairs were read. */
+  margin?: MarginChange
   /** With the adapter's effect multiplied, ascending: lengths of the drift. */
   strengths?: readonly { strength: number; length: number }[]
   /** Identity of the weights, where a watch has told it. */

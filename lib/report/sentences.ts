@@ -1,4 +1,5 @@
 /** What a run's state is in words: the first thing that a page, a terminal or a mail says. */
+import { marginReason } from '../detector/margin-warning.js'
 import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict, VerdictKind } from '../detector/verdict.js'
 import { inPercent, percent } from '../percent.js'
@@ -39,11 +40,11 @@ export function headline(view: RunView): Headline {
   }
   const { step, verdict } = point
   if (verdict === undefined) {
-    return {
-      standing: 'none',
-      text: `Drift ${percent(point.length)} of the step-0 norm at ${stepWords(step)}; without a calibrated detector there is no verdict.`,
-      reasons: [],
-    }
+    const reason = marginReason(point.margin)
+    const drift = `drift ${percent(point.length)} of the step-0 norm at ${stepWords(step)}; without a calibrated detector there is no verdict.`
+    return reason === undefined
+      ? { standing: 'none', text: `D${drift.slice(1)}`, reasons: [] }
+      : { standing: 'warn', text: `Warning by the margin: ${drift}`, reasons: [reason] }
   }
   const { em, reasons } = verdict
   if (em === null)

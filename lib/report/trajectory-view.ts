@@ -2,6 +2,9 @@ import type { Verdict } from '../detector/verdict.js'
 import { drift } from '../drift/drift.js'
 import { fileFact } from '../formats/run/file-fact.js'
 import type { Grades } from '../labels/grades.js'
+import { pairsWords } from '../labels/margin-words.js'
+import { pairsRead } from '../labels/pair-reading.js'
+import { trajectoryMargins } from '../trajectory/margin-trajectory.js'
 import { remarksOf } from '../trajectory/remarks.js'
 import type { Step, Trajectory } from '../trajectory/trajectory.js'
 import { type JudgedAnswer, type Point, type RunView, startRun } from './run-view.js'
@@ -26,6 +29,7 @@ export function viewOfTrajectory({ name, trajectory, verdicts, labels, answers }
     steps: drift(trajectory, { strength }),
   }))
   const remarks = remarksOf(trajectory)
+  const margins = trajectoryMargins(trajectory)
   return {
     ...startRun(name),
     traits,
@@ -41,6 +45,7 @@ export function viewOfTrajectory({ name, trajectory, verdicts, labels, answers }
         drift: values,
         length: norm,
         ...(verdict && { verdict }),
+        ...(margins && step !== 0 && { margin: margins[i]! }),
         ...(judged && { judged: { rate: judged.rate, standardError: judged.standardError } }),
         ...(lengths.length > 0 && {
           strengths: lengths.map(({ strength, steps }) => ({ strength, length: steps[i]!.norm })),
@@ -62,13 +67,15 @@ export function viewOfTrajectory({ name, trajectory, verdicts, labels, answers }
   }
 }
 
-function factsOf({ layers, primary, traits, measurement }: Trajectory): (readonly [string, string])[] {
+function factsOf(trajectory: Trajectory): (readonly [string, string])[] {
+  const { layers, primary, traits, margin, measurement } = trajectory
   const layer = layers[primary]!
   const facts: (readonly [string, string])[] = [
     ['traits', traits.join(', ')],
     ['layer shown', `${layer.layer ?? 'unknown'} (0-based block output)`],
     ['layers measured', layers.map((one) => one.layer ?? 'unknown').join(', ')],
     ['step-0 norm', layer.step0ActivationNorm.toPrecision(4)],
+    ...(margin ? [['margin', pairsWords(pairsRead(margin, margin.pass))] as const] : []),
   ]
   if (measurement === undefined) return facts
   const { base, traitPack, template, pool } = measurement.conditions

@@ -83,6 +83,12 @@ const METRICS: readonly Metric[] = [
     of: ({ newest }) => one(newest?.scalars.predicted_em),
   },
   {
+    name: 'traitscope_margin',
+    type: 'gauge',
+    help: 'How much more probable misaligned answers have become, against aligned ones, at the newest checkpoint, in nats per token.',
+    of: ({ newest }) => one(newest?.scalars.margin),
+  },
+  {
     name: 'traitscope_drift',
     type: 'gauge',
     help: 'Drift of each trait at the newest checkpoint, in units of the step-0 activation norm.',

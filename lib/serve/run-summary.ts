@@ -10,7 +10,7 @@ export interface CheckpointScalars {
   sha256: string
   /** When it was measured, in seconds since 1970. */
   time: number
-  /** `drift_<trait>`, `drift_length`, and with a bundle `predicted_em`, `predicted_em_low`, `predicted_em_high`. */
+  /** `drift_<trait>`, `drift_length`; `predicted_em` and `margin`, with `_low` and `_high`, where there are any. */
   scalars: Record<string, number>
   verdict?: VerdictKind
   milliseconds: number
@@ -54,10 +54,10 @@ export class RunSummary {
     return this.#newest?.checkpoint ?? this.last
   }
 
-  /** Whether the run's newest verdict is no clean one. */
+  /** Whether the run's newest verdict is no clean one; where there is none, whether its margin is no clean one. */
   get isWarned(): boolean {
-    const verdict = this.newest?.verdict
-    return verdict === 'warn' || verdict === 'alarm'
+    const { verdict, scalars } = this.newest ?? {}
+    return verdict === 'warn' || verdict === 'alarm' || (scalars?.margin_low ?? 0) > 0
   }
 
   take(event: LoggedEvent): void {
@@ -112,13 +112,15 @@ export class RunSummary {
   }
 
   #checkpoint(event: Extract<LoggedEvent, { type: 'checkpoint' }>): void {
-    const { step, adapterSha256: sha256, verdict, alarm, milliseconds, writtenAt } = event
+    const { step, adapterSha256: sha256, verdict, margin, alarm, milliseconds, writtenAt } = event
     const { values, norm } = event.drift[event.primary]!
     const scalars: Record<string, number> = Object.fromEntries(
       this.traits.map((trait, t) => [`drift_${trait}`, values[t]!]),
     )
     scalars.drift_length = norm
     if (verdict && verdict.em !== null) scalars.predicted_em = verdict.em
+    if (margin) scalars.margin = margin.change
+    if (margin?.interval) [scalars.margin_low, scalars.margin_high] = margin.interval
     if (verdict?.settled) scalars.prompts_read = verdict.settled.prompts
     if (verdict?.interval) [scalars.predicted_em_low, scalars.predicted_em_high] = verdict.interval
     const time = Date.parse(event.time) / 1000

@@ -59,6 +59,11 @@ export class MeasureLog implements AsyncDisposable {
     return new MeasureLog(folder, run, plan, log)
   }
 
+  /** How many checkpoints it holds, of whatever conditions. */
+  get size(): number {
+    return this.log.records.size
+  }
+
   /** What was measured of these weights before; undefined when they must be measured. */
   async get({ path }: Weights, rule: StopRule | undefined): Promise<CheckpointMeasurement | undefined> {
     if (this.log.records.size === 0) return undefined
@@ -92,7 +97,7 @@ export class MeasureLog implements AsyncDisposable {
 
   /** Everything that can change a bit of it. */
   #key(path: string, adapterSha256: string, rule: StopRule | undefined): string {
-    const { measuredUnder, mismatches, strengths, contextsSha256 } = this.plan
+    const { measuredUnder, mismatches, strengths, contextsSha256, pairs } = this.plan
     const { options } = this.plan.model
     return sha256(
       JSON.stringify({
@@ -105,6 +110,7 @@ export class MeasureLog implements AsyncDisposable {
           contextsSha256,
         },
         ...(rule ? { settle: rule.sha256 } : {}),
+        ...(pairs ? { pairs: pairs.identity } : {}),
         ...{ compute: options, traitscope: packageVersion },
       }),
     )

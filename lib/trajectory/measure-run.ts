@@ -11,9 +11,10 @@ import type { SafetensorsInput } from '../formats/safetensors/safetensors.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import { contextTrajectories } from './context-trajectories.js'
+import { marginTrajectory } from './margin-trajectory.js'
 import { nothingToMeasure, skippedOf, toMeasure } from './measurable-steps.js'
 import { MeasureLog } from './measure-log.js'
-import type { ContextMeasurement, StrengthMeasurement } from './measured.js'
+import type { CheckpointMeasurement } from './measured.js'
 import type { MeasurementPlan } from './measurement.js'
 import { type MeasurementOptions, prepareMeasurement } from './prepare-measurement.js'
 import type { Projection } from './project.js'
@@ -66,6 +67,8 @@ export interface MeasureRunOptions extends MeasurementOptions {
   run?: Partial<RunDescription> | undefined
   signal?: AbortSignal | undefined
   onCheckpoint?: ((step: MeasuredStep) => void) | undefined
+  /** How many checkpoints a measurement that was cut short has left; those that still count are `resumed` at `onCheckpoint`. */
+  onKept?: ((count: number) => void) | undefined
   /** Fraction done, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
 }
@@ -100,6 +103,7 @@ export async function measureRun(
   let trajectory: Trajectory | undefined
   const write = async (folder: string) => {
     log = await MeasureLog.open(resolve(out), found.path, plan)
+    options.onKept?.(log.size)
     const measured = await measureSteps(plan, found, options, kind, log)
     trajectory = measured.trajectory
     await writeOutputs(folder, plan, measured, options.alsoWrite?.(trajectory) ?? [])
@@ -113,6 +117,9 @@ export async function measureRun(
   }
   return trajectory!
 }
+
+/** What is read of a checkpoint beside its states as trained. */
+type Reading = Pick<CheckpointMeasurement, 'strengths' | 'contexts' | 'pairs'>
 
 async function measureSteps(
   plan: MeasurementPlan,
@@ -130,8 +137,7 @@ async function measureSteps(
   const met = new Set<CheckpointKernels>()
   const layers = plan.directions.layers.map((): Projection[] => [])
   const categories: number[][][][] = []
-  const amplified: (readonly StrengthMeasurement[])[] = []
-  const inContexts: (readonly ContextMeasurement[])[] = []
+  const all: Reading[] = []
   const activations: SafetensorsInput[] = []
   const tokens = { total: 0, computed: 0 }
   const passOptions = (done: number) => ({
@@ -140,17 +146,19 @@ async function measureSteps(
   })
   const record = (
     step: TrajectoryStep,
-    projections: Projection[],
-    states: Float32Array,
-    strengths: readonly StrengthMeasurement[],
-    contexts: readonly ContextMeasurement[],
+    {
+      layers: projections,
+      states,
+      strengths,
+      contexts,
+      pairs,
+    }: Reading & Pick<CheckpointMeasurement, 'layers' | 'states'>,
     resumed = false,
   ) => {
     steps.push(step)
     for (const [l, projection] of projections.entries()) layers[l]!.push(projection)
     categories.push(step.settled ? [] : plan.byCategory(states))
-    amplified.push(strengths)
-    inContexts.push(contexts)
+    all.push({ strengths, contexts, ...(pairs && { pairs }) })
     const passes = [step, ...strengths.map(() => step), ...contexts]
     for (const { tokens: pass } of passes) {
       tokens.total += pass!.total
@@ -170,10 +178,7 @@ async function measureSteps(
   const { path, fingerprint } = plan.model
   record(
     { step: 0, adapterSha256: null, base: { file: basename(path), fingerprint }, tokens: base.tokens },
-    base.layers,
-    base.states,
-    [],
-    base.contexts,
+    { ...base, strengths: [] },
   )
   const noiseFloor = await plan.measureNoise(base, { signal })
   const rule = options.settle?.(plan.measuredBase(base))
@@ -202,10 +207,7 @@ async function measureSteps(
           ...(loss === undefined ? {} : { loss: Number.isFinite(loss) ? loss : null }),
           tokens: measured.tokens,
         },
-        measured.layers,
-        measured.states,
-        measured.strengths,
-        measured.contexts,
+        measured,
         before !== undefined,
       )
     } catch (error) {
@@ -234,8 +236,21 @@ async function measureSteps(
       ...(isWhole ? { categories: categories.map((step) => step[l]!) } : {}),
     })),
     ...(isWhole ? { categories: plan.categories } : {}),
-    ...strengthTrajectories(plan.directions.layers, base, amplified),
-    ...contextTrajectories(plan.directions.layers, plan.contexts, base, inContexts.slice(1)),
+    ...strengthTrajectories(
+      plan.directions.layers,
+      base,
+      all.map(({ strengths }) => strengths),
+    ),
+    ...contextTrajectories(
+      plan.directions.layers,
+      plan.contexts,
+      base,
+      all.slice(1).map(({ contexts }) => contexts),
+    ),
+    ...marginTrajectory(
+      plan.pairs,
+      all.map(({ pairs }) => pairs),
+    ),
     primary: plan.primary,
     skipped,
     noiseFloor,

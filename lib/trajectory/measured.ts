@@ -1,5 +1,6 @@
 import type { CheckpointKernels } from '../conditions/engine.js'
 import type { FileHash } from '../formats/files/hash.js'
+import type { PairReading } from '../labels/pair-reading.js'
 import type { Projection } from './project.js'
 import type { AdapterSummary, Settled } from './trajectory.js'
 
@@ -18,8 +19,10 @@ export interface BaseMeasurement extends Measurement {
   activationNorms: number[]
   /** True when no pass was needed; `tokens` are those of the pass that filled the cache. */
   cached: boolean
+  /** Where pairs of answers are read too. */
+  pairs?: PairReading
   /** The same in every context, in the plan's order, without states. */
-  contexts: Omit<BaseMeasurement, 'states' | 'contexts'>[]
+  contexts: Omit<BaseMeasurement, 'states' | 'contexts' | 'pairs'>[]
 }
 
 /** One checkpoint. */
@@ -40,6 +43,8 @@ export interface CheckpointMeasurement extends Measurement {
   strengths: readonly StrengthMeasurement[]
   /** In every context, in the plan's order. */
   contexts: readonly ContextMeasurement[]
+  /** Where pairs of answers are read too: as trained, in no context. */
+  pairs?: PairReading
   /** What was left out, and how base and template differ from its own, in sentences. */
   remarks: readonly string[]
 }

@@ -5,10 +5,10 @@ import { type EngineConditions, engineConditions } from '../conditions/engine.js
 import { readingRemarks } from '../conditions/reading-remarks.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
-import { norm } from '../estimators/linalg.js'
 import { isTensorFile } from '../formats/peft/peft.js'
 import type { FoundWeights } from '../formats/run/find-weights.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
+import { isOfOneQuestion, type PairPrompts, scorePairs } from '../labels/pair-reading.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
 import { atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
@@ -16,22 +16,17 @@ import { adapterNorms } from '../model/lora/lora-norm.js'
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import { templateRemark } from '../prompts/own-template.js'
-import { TokenHash } from '../prompts/prompt-tokens.js'
+import { tokenHash } from '../prompts/prompt-tokens.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 import type { ContextPrompts } from './context-prompts.js'
 import type { BaseMeasurement, CheckpointMeasurement, ContextMeasurement } from './measured.js'
-import { floorOf, noisePrompts, readNoise, roundsNothing } from './noise-floor.js'
+import { type PassOptions, passesOf } from './passes.js'
 import { Projector } from './projector.js'
-import type { CachedStates, Step0Cache } from './step0-cache.js'
-import { step0Key } from './step0-key.js'
+import { Step0 } from './step0.js'
+import type { Step0Cache } from './step0-cache.js'
 import { type MeasuredBase, type PartialStates, pickRows, readInParts, type Stopping } from './stopping.js'
 import { summarize } from './summarize-adapter.js'
 import type { NoiseFloor, PromptCategory } from './trajectory.js'
-
-interface PassOptions {
-  signal?: AbortSignal | undefined
-  onProgress?: ((fraction: number) => void) | undefined
-}
 
 /** @internal */
 interface PlanParts {
@@ -47,6 +42,7 @@ interface PlanParts {
   checkpoint: CheckpointOptions
   strengths: readonly number[]
   contexts: readonly ContextPrompts[]
+  pairs: PairPrompts | undefined
 }
 
 /**
@@ -65,7 +61,7 @@ export class MeasurementPlan {
   readonly mismatches: readonly string[]
   readonly #projector: Projector
   readonly #template: ChatTemplate
-  readonly #cache: Step0Cache | undefined
+  readonly #cacheDir: string | undefined
   readonly #checkpoint: CheckpointOptions
   /** Factors on the adapter that every checkpoint is read at besides 1. */
   readonly strengths: readonly number[]
@@ -73,6 +69,9 @@ export class MeasurementPlan {
   readonly contexts: readonly ContextPrompts[]
   /** Identity of their token ids; null where there is none. */
   readonly contextsSha256: string | null
+  /** Pairs of answers that every checkpoint is asked the probability of. */
+  readonly pairs: PairPrompts | undefined
+  readonly #step0: Step0
 
   /** @internal */
   constructor(parts: PlanParts) {
@@ -86,12 +85,15 @@ export class MeasurementPlan {
     this.primary = parts.primary
     this.mismatches = parts.mismatches
     this.#template = parts.template
-    this.#cache = parts.cache
+    this.#cacheDir = parts.cache?.folder
     this.#checkpoint = parts.checkpoint
     this.strengths = parts.strengths
     this.contexts = parts.contexts
     const ids = parts.contexts.flatMap(({ prompts }) => prompts)
     this.contextsSha256 = ids.length > 0 ? tokenHash(ids) : null
+    this.pairs = parts.pairs
+    const { model, conditions, directions, cache } = parts
+    this.#step0 = new Step0(model, conditions, directions, this.#projector, cache)
   }
 
   /** What these measurements say of themselves. */
@@ -113,7 +115,8 @@ export class MeasurementPlan {
 
   /** What a reader of the numbers has to know, in sentences. */
   get remarks(): string[] {
-    return readingRemarks(this.model, this.prompts)
+    const remarks = readingRemarks(this.model, this.prompts)
+    return this.pairs && isOfOneQuestion(this.pairs) ? [...remarks, ONE_QUESTION] : remarks
   }
 
   /** `[nPrompts, nLayers, nEmbd]` of every measurement. */
@@ -123,33 +126,15 @@ export class MeasurementPlan {
 
   /** Measures the bare base, in every context too, from the cache if the very same pass was made before. */
   async measureBase(options: PassOptions = {}): Promise<BaseMeasurement> {
-    const passes = passesOf(options, 1 + this.contexts.length)
-    const { tokenIdsSha256, prompts, contexts } = this
-    const base = await this.#measureBase(prompts, tokenIdsSha256, passes(0))
+    const passes = this.#passes(options, 0)
+    const base = await this.#step0.states(this.prompts, passes.asTrained)
     const inContexts: BaseMeasurement['contexts'] = []
-    for (const [c, { prompts }] of contexts.entries()) {
-      const { states: _, ...measured } = await this.#measureBase(prompts, tokenHash(prompts), passes(1 + c))
+    for (const [c, { prompts }] of this.contexts.entries()) {
+      const { states: _, ...measured } = await this.#step0.states(prompts, passes.inContext(c))
       inContexts.push(measured)
     }
-    return { ...base, contexts: inContexts }
-  }
-
-  async #measureBase(
-    prompts: readonly Int32Array[],
-    tokenIds: string,
-    options: PassOptions,
-  ): Promise<Omit<BaseMeasurement, 'contexts'>> {
-    const key = this.#cacheKey('step-0', tokenIds)
-    const known = await this.#cache?.get(key, this.shape)
-    const { states, computedTokens } = known ?? (await this.#computeBase(prompts, options))
-    if (!known) await this.#cache?.put(key, this.shape, { states, computedTokens })
-    return {
-      states,
-      layers: this.#projector.layers(states),
-      activationNorms: this.#projector.norms(states),
-      tokens: { total: prompts.reduce((sum, ids) => sum + ids.length, 0), computed: computedTokens },
-      cached: known !== undefined,
-    }
+    const pairs = this.pairs && (await this.#step0.pairs(this.pairs, passes.pairs))
+    return { ...base, contexts: inContexts, ...(pairs && { pairs }) }
   }
 
   /** What a stop rule is made from. */
@@ -165,27 +150,13 @@ export class MeasurementPlan {
 
   /**
    * What rounding alone makes of a drift at the layers of the directions; null where nothing is rounded. Kept in the
-   * cache as step 0 is: it is a matter of the base, the prompts and the layers, not of a run.
+   * cache as step 0 is.
    */
-  async measureNoise(
+  measureNoise(
     base: BaseMeasurement,
     { signal }: Pick<PassOptions, 'signal'> = {},
   ): Promise<NoiseFloor | null> {
-    const { model, directions, conditions } = this
-    if (roundsNothing(model)) return null
-    const { layers, nEmbd } = directions
-    const prompts = noisePrompts(this.prompts)
-    const shape = [prompts.length, layers.length, nEmbd]
-    const key = this.#cacheKey('noise', tokenHash(prompts))
-    const known = await this.#cache?.get(key, shape)
-    const noise = known ?? (await readNoise(model, prompts, { layers, pool: conditions.pool, signal }))
-    if (!known) await this.#cache?.put(key, shape, noise)
-    const sizes = layers.map((_, l) => {
-      const { data, rows } = this.#projector.rows(base.states, l)
-      return { activationNorm: base.activationNorms[l]!, rms: norm(data) / Math.sqrt(rows) }
-    })
-    const along = layers.map((_, l) => this.#projector.along(l))
-    return floorOf(noise.states, layers, along, sizes, this.prompts.length)
+    return this.#step0.noise(this.prompts, base, signal)
   }
 
   /**
@@ -208,15 +179,15 @@ export class MeasurementPlan {
       openCheckpoint(this.model, weights, {
         ...this.#checkpoint,
         strength,
-        cacheDir: this.#cache?.folder,
+        cacheDir: this.#cacheDir,
         signal: options.signal,
       })
     await using checkpoint = await open(1)
     const { peft, report, reason } = checkpoint
-    const passes = passesOf(options, 1 + this.strengths.length + this.contexts.length)
+    const passes = this.#passes(options, this.strengths.length)
     // The norms are computed here while the model computes elsewhere.
     const [{ data, tokens, rows, settled }, norms] = await Promise.all([
-      this.#read(checkpoint, base, passes(0), options.stopping),
+      this.#read(checkpoint, base, passes.asTrained, options.stopping),
       peft && report ? adapterNorms(peft.modules, report.architecture, options.signal) : undefined,
     ])
     const folders = [isTensorFile(path) ? dirname(path) : path, ...(options.folders ?? [])]
@@ -235,7 +206,7 @@ export class MeasurementPlan {
       )
     }
     const strengths = await atStrengths(checkpoint, this.strengths, open, async (at, strength) => {
-      const amplified = await this.#pass(at, passes(1 + this.strengths.indexOf(strength)))
+      const amplified = await this.#pass(at, passes.amplified(this.strengths.indexOf(strength)))
       return {
         strength,
         layers: this.#projector.layers(amplified.data),
@@ -244,9 +215,11 @@ export class MeasurementPlan {
     })
     const contexts: ContextMeasurement[] = []
     for (const [c, { prompts }] of this.contexts.entries()) {
-      const read = await this.#pass(checkpoint, passes(1 + this.strengths.length + c), prompts)
+      const read = await this.#pass(checkpoint, passes.inContext(c), prompts)
       contexts.push({ layers: this.#projector.layers(read.data), tokens: read.tokens })
     }
+    const pairs = this.pairs && (await scorePairs(checkpoint, this.pairs, options.signal))
+    if (pairs) passes.pairs.onProgress?.(1)
     return {
       states: data,
       layers: rows ? this.#projector.change(data, before, base) : this.#projector.layers(data),
@@ -254,6 +227,7 @@ export class MeasurementPlan {
       tokens,
       strengths,
       contexts,
+      ...(pairs && { pairs }),
       adapterSha256: checkpoint.sha256,
       how: checkpoint.how,
       stateChange,
@@ -273,11 +247,6 @@ export class MeasurementPlan {
           }
         : {}),
     }
-  }
-
-  async #computeBase(prompts: readonly Int32Array[], options: PassOptions): Promise<CachedStates> {
-    const { data, tokens } = await this.#pass({ model: this.model }, options, prompts)
-    return { states: data, computedTokens: tokens.computed }
   }
 
   /** All prompts in one pass, or in parts until enough is known; never so little that the checkpoint seems to change nothing. */
@@ -333,20 +302,19 @@ export class MeasurementPlan {
     return this.#projector.groups(states, sizes)
   }
 
-  #cacheKey(what: 'step-0' | 'noise', tokenIds: string): string {
-    return step0Key(what, tokenIds, this.model, this.conditions, this.directions.layers)
+  /** What each pass is told, of a measurement at so many further strengths. */
+  #passes(options: PassOptions, strengths: number) {
+    const { length: contexts } = this.contexts
+    const at = passesOf(options, 1 + strengths + contexts + (this.pairs ? 1 : 0))
+    return {
+      asTrained: at(0),
+      amplified: (s: number) => at(1 + s),
+      inContext: (c: number) => at(1 + strengths + c),
+      pairs: at(1 + strengths + contexts),
+    }
   }
 }
 
+const ONE_QUESTION = 'the pairs are of a single question: their margin has no interval, and warns of nothing'
 const PARTLY_READ =
   'a part of the prompts was read, until the verdict was settled: drift, spread and state change are those of that part'
-
-const tokenHash = (prompts: readonly Int32Array[]): string => new TokenHash().add(prompts).digest()
-
-/** Each pass reports its part of the whole. */
-function passesOf({ signal, onProgress }: PassOptions, of: number) {
-  return (pass: number): PassOptions => ({
-    signal,
-    onProgress: onProgress && ((fraction) => onProgress((pass + fraction) / of)),
-  })
-}

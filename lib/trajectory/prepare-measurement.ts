@@ -4,6 +4,8 @@ import type { ContextSet } from '../contexts/measured-contexts.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
+import type { MarginPairs } from '../labels/margin-pairs.js'
+import { pairPrompts } from '../labels/pair-reading.js'
 import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
 import { amplifyingStrengths } from '../model/checkpoint/strengths.js'
 import type { Model } from '../model/model.js'
@@ -34,6 +36,11 @@ export interface MeasurementOptions {
   strengths?: readonly number[] | undefined
   /** Read every checkpoint in these contexts too, against step 0 in the same; a pass more for each. */
   contexts?: ContextSet | undefined
+  /**
+   * Ask every checkpoint how probable it finds the answers of these pairs, too, as trained and in no context: see `trajectoryMargins`.
+   * The model has to be open whole, and all of it runs for them.
+   */
+  margin?: MarginPairs | undefined
   /** Folder of the cache of step-0 states and merged models; false for none. Default {@link defaultCacheDir}. */
   cacheDir?: string | false | undefined
 }
@@ -67,6 +74,13 @@ export async function prepareMeasurement(
       `the directions were made at layer ${directions.layers.join(', ')}, not at ${layer}; make them at that layer too`,
     )
   }
+  const { margin } = options
+  if (margin !== undefined && model.readsUpTo !== undefined) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected the whole model, whose output head tells how probable answers are, found blocks 0 to ${model.readsUpTo}; open it without \`layers\` to read a margin`,
+    )
+  }
   const messages = evaluationPrompts(pack).map((prompt) => prompt.messages)
   if (messages.length === 0) {
     throw new TraitscopeError(
@@ -90,5 +104,6 @@ export async function prepareMeasurement(
     checkpoint: options.checkpoint ?? {},
     strengths: amplifyingStrengths(options.strengths),
     contexts: await contextPrompts(model, template, messages, prompts, contexts),
+    pairs: margin && (await pairPrompts(model, template, margin)),
   })
 }

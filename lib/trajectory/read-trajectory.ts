@@ -9,6 +9,7 @@ import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
 import { shown } from '../formats/json/json-scan.js'
 import { areContexts } from './context-trajectories.js'
+import { isMargin } from './margin-trajectory.js'
 import { isNoiseFloor } from './noise-floor.js'
 import type {
   LayerTrajectory,
@@ -123,7 +124,7 @@ function parseOwn(
   }
   const { traits, points, norm } = reference
   const { steps, layers, primary, categories, strengths, contexts } = own as unknown as Trajectory
-  const { finalAliasOf, skipped, noiseFloor, measurement } = own as unknown as Trajectory
+  const { finalAliasOf, margin, skipped, noiseFloor, measurement } = own as unknown as Trajectory
   if (!Array.isArray(steps) || !steps.every((one) => isJsonObject(one) && isStep(one.step))) {
     invalid('steps', 'a list of measured steps')
   }
@@ -179,6 +180,8 @@ function parseOwn(
   }
   if (contexts !== undefined && !areContexts(contexts, layers, isLayer))
     invalid('contexts', 'a list of contexts by name, each with the layers and steps of the trajectory')
+  if (margin !== undefined && !isMargin(margin, steps.length))
+    invalid('margin', 'the log-probabilities of pairs of answers, for every pair at every step')
   const first = layers[primary]
   if (!first) return invalid('primary', `an index into ${layers.length} layers`)
   if (finalAliasOf !== null && !steps.some(({ step }) => step === finalAliasOf)) {
@@ -211,6 +214,7 @@ function parseOwn(
     ...(categories === undefined ? {} : { categories }),
     ...(strengths === undefined ? {} : { strengths }),
     ...(contexts === undefined ? {} : { contexts }),
+    ...(margin === undefined ? {} : { margin }),
     ...(noiseFloor === undefined ? {} : { noiseFloor }),
     ...(measurement == null ? {} : { measurement }),
   }

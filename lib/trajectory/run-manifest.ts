@@ -12,7 +12,7 @@ export function runManifest(
   pack: { name: string; sha256: string; contentHash: string },
   outputs: Readonly<Record<string, string>>,
 ): Record<string, unknown> {
-  const { run, measurement, traits, layers, primary, steps } = trajectory
+  const { run, measurement, traits, layers, primary, steps, margin } = trajectory
   const adapter = steps.find((step) => step.adapter)?.adapter
   return {
     schema_version: 1,
@@ -54,6 +54,7 @@ export function runManifest(
         directions: measurement?.directionsSha256 ?? null,
         tokenIds: measurement?.tokenIdsSha256 ?? null,
         engine: measurement?.engine ?? null,
+        ...(margin ? { pairs: { file: margin.file, sha256: margin.sha256 } } : {}),
         adapters: steps
           .filter(({ adapterSha256 }) => adapterSha256 !== null)
           .map(({ step, adapterSha256, files = [], remarks = [] }) => ({

@@ -5,13 +5,13 @@ import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 
 /**
- * Key of the step-0 cache: everything that can change a bit of the base's states. K and V are always F32 and flash attention is
+ * Key of the step-0 cache: everything that can change a bit of what the base says. K and V are always F32 and flash attention is
  * off.
  *
  * @param tokenIds hash of what is read
  */
 export function step0Key(
-  what: 'step-0' | 'noise',
+  what: 'step-0' | 'noise' | 'pairs',
   tokenIds: string,
   model: Pick<Model, 'options' | 'device'>,
   { base, pool, template }: Conditions,

@@ -22,7 +22,7 @@ export function trajectoryDocument(
   pack: { sha256: string },
 ): Record<string, unknown> {
   const { traits, steps, finalAliasOf, layers, primary, run, measurement } = trajectory
-  const { categories, strengths, contexts, skipped, noiseFloor } = trajectory
+  const { categories, strengths, contexts, margin, skipped, noiseFloor } = trajectory
   const first = layers[primary]!
   const entries = steps.map(({ step }, i) => referenceEntry(step, traits, first, i))
   if (finalAliasOf !== null) {
@@ -58,6 +58,7 @@ export function trajectoryDocument(
       categories,
       strengths,
       contexts,
+      margin,
       skipped,
       noiseFloor,
       measurement,

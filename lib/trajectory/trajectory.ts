@@ -122,6 +122,23 @@ export interface ContextTrajectory extends Context {
   layers: LayerTrajectory[]
 }
 
+/** How probable given answers are to every checkpoint, as trained and in no context; see `trajectoryMargins`. */
+export interface MarginTrajectory {
+  /** Name of the file of pairs, and SHA-256 of its bytes. */
+  file: string
+  sha256: string
+  /** SHA-256 over that file and the token ids of its questions and answers: equal ones were asked the same. */
+  identity: string
+  /** Which question each pair answers, and where it is from. */
+  pairs: { questionId: string; domain: string | null }[]
+  /** Input tokens of questions and answers, and how many of them one pass computes. */
+  pass: { total: number; computed: number }
+  /** Per step and pair: mean log-probability of the misaligned answer, nats per token. */
+  misaligned: number[][]
+  /** The same of the aligned one. */
+  aligned: number[][]
+}
+
 /** A checkpoint that was not measured, and why. */
 export interface SkippedCheckpoint {
   step: Step
@@ -207,6 +224,8 @@ export interface Trajectory {
   strengths?: StrengthTrajectory[]
   /** Absent where checkpoints were read in no context. */
   contexts?: ContextTrajectory[]
+  /** Absent where no pairs of answers were read. */
+  margin?: MarginTrajectory
   skipped: SkippedCheckpoint[]
   run: RunDescription
   /** What rounding alone makes of a drift; null where nothing is rounded, absent in older files. */

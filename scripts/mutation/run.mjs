@@ -23,6 +23,7 @@ const HELD = [
   'lib/detector/novelty.ts',
   'lib/detector/prediction-bands.ts',
   'lib/detector/run-verdicts.ts',
+  'lib/detector/trajectory-verdicts.ts',
   'lib/detector/step-alarm.ts',
   'lib/detector/verdict.ts',
   'lib/formats/files/keyed-store.ts',

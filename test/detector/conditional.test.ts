@@ -6,7 +6,8 @@ import {
   type OrdinaryRuns,
 } from '../../lib/detector/conditional.js'
 import { assertLike, ordinaryRuns } from '../../lib/detector/ordinary-runs.js'
-import { trajectoryVerdicts, type VerdictSource } from '../../lib/detector/run-verdicts.js'
+import type { VerdictSource } from '../../lib/detector/run-verdicts.js'
+import { trajectoryVerdicts } from '../../lib/detector/trajectory-verdicts.js'
 import type { ContextReading, Verdict } from '../../lib/detector/verdict.js'
 import type { MeasuredRun } from '../../lib/runs/runs.js'
 import type { ContextTrajectory, Trajectory } from '../../lib/trajectory/trajectory.js'

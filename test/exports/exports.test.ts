@@ -14,7 +14,7 @@ import { CsvExporter, csvTable, jsonLines } from '../../lib/exports/tables.js'
 import { TensorBoardExporter } from '../../lib/exports/tensorboard.js'
 import { TrackioExporter } from '../../lib/exports/trackio.js'
 import { viewsOfEvents } from '../../lib/report/apply-event.js'
-import { Log, verdict } from '../report/events.js'
+import { Log, margin, verdict } from '../report/events.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'traitscope-exports-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -52,6 +52,21 @@ describe('figuresOf', () => {
       drift_honesty: -0.1,
       drift_sycophancy: 0.05,
     })
+  })
+})
+
+describe('a margin', () => {
+  const [read] = viewsOfEvents(new Log().baseline().checkpoint(10, { margin: margin(0.25, 0.75) }).events)
+
+  it('should be three figures, and columns where one was read', () => {
+    expect(figuresOf(read!, read!.points[1]!)).toMatchObject({
+      ...{ margin: 0.5, margin_low: 0.25, margin_high: 0.75 },
+    })
+    const [header, , row] = csvTable([read!]).split('\n')
+    expect(header).toMatch(/,margin,margin_low,margin_high$/)
+    expect(row).toMatch(/,0.5,0.25,0.75$/)
+    expect(csvTable(views()).split('\n')[0]).not.toContain('margin')
+    expect(prometheusText([read!])).toContain('traitscope_margin{run="/runs/out"} 0.5\n')
   })
 })
 

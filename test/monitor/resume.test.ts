@@ -199,6 +199,9 @@ describe('a watch with a state', () => {
     const events = await watched([run], { stateDir, ...once, layer: 3 })
     expect(story(events)).toEqual(['baseline', 'checkpoint 10', 'end: once'])
     expect(events[0]).not.toHaveProperty('resumed')
+    expect(events[0]).toMatchObject({ setAside: 1 })
+    const again = await watched([run], { stateDir, ...once, layer: 3 })
+    expect(again[0]).not.toHaveProperty('setAside')
   })
 })
 

@@ -1,14 +1,16 @@
 import { describe, expect, it } from 'vitest'
+import type { PairPrompts } from '../../lib/labels/pair-reading.js'
 import { watchedUnder } from '../../lib/monitor/watched-under.js'
 import { fakeDirections } from '../directions/fake-directions.js'
 
-const plan = (contextsSha256: string | null) => ({
+const plan = (contextsSha256: string | null, identity?: string) => ({
   measuredUnder: {
     conditions: fakeDirections().conditions,
     ...{ directionsSha256: 'd', tokenIdsSha256: 't', device: 'cpu' },
   } as Parameters<typeof watchedUnder>[0]['measuredUnder'],
   primary: 0,
   contextsSha256,
+  pairs: identity === undefined ? undefined : ({ identity } as PairPrompts),
 })
 
 describe('watchedUnder', () => {
@@ -16,5 +18,10 @@ describe('watchedUnder', () => {
     const all = [null, 'one', 'other'].map((contexts) => watchedUnder(plan(contexts), {}))
     expect(new Set(all).size).toBe(3)
     expect(watchedUnder(plan('one'), {})).toBe(all[1])
+  })
+
+  it('should tell pairs of answers apart, and a watch with some from one without', () => {
+    const all = [undefined, 'one', 'other'].map((identity) => watchedUnder(plan(null, identity), {}))
+    expect(new Set(all).size).toBe(3)
   })
 })

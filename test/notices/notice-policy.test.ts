@@ -123,6 +123,26 @@ describe('NoticePolicy', () => {
     expect(kinds(policy.take(checkpoint(40, 'warn'), 3))).toEqual(['warn'])
   })
 
+  it('should warn by the margin where nothing gives a verdict, once until it is fine again', () => {
+    const policy = new NoticePolicy('/runs/a', { coolDownMs: 0 })
+    const at = (step: number, low: number) =>
+      ({
+        ...{ type: 'checkpoint', step, path: `/runs/a/checkpoint-${step}` },
+        margin: { change: 0.2, interval: [low, 0.4], questions: 13 },
+      }) as unknown as WatchEvent
+    expect(policy.take(at(10, -0.1), 0)).toEqual([])
+    expect(policy.take(at(20, 0.1), 1)).toMatchObject([
+      {
+        kind: 'warn',
+        step: 20,
+        message: expect.stringMatching(/step 20: misaligned answers.* 13 questions$/),
+      },
+    ])
+    expect(policy.take(at(30, 0.1), 2)).toEqual([])
+    expect(policy.take(at(40, 0), 3)).toEqual([])
+    expect(kinds(policy.take(at(50, 0.1), 4))).toEqual(['warn'])
+  })
+
   it('should tell of trouble once per cool-down', () => {
     const policy = new NoticePolicy('/runs/a', { coolDownMs: 10 * MINUTE })
     expect(policy.take(failing(10), 0)).toMatchObject([

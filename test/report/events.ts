@@ -1,5 +1,6 @@
 import type { Verdict } from '../../lib/detector/verdict.js'
 import type { LoggedEvent } from '../../lib/events/event-log.js'
+import type { MarginChange } from '../../lib/labels/margins.js'
 
 const START = Date.parse('2026-11-29T12:00:00Z')
 
@@ -18,6 +19,12 @@ export function verdict(kind: Verdict['verdict'], em: number | null, reasons: st
     reasons,
   }
 }
+
+/** A margin with its interval, in nats per token. */
+export const margin = (low: number, high: number): MarginChange => ({
+  ...{ change: (low + high) / 2, standardError: 0.01, interval: [low, high] },
+  ...{ pairs: 40, questions: 13 },
+})
 
 type Fields<T extends LoggedEvent['type']> = Partial<Extract<LoggedEvent, { type: T }>>
 

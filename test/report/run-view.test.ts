@@ -6,7 +6,7 @@ import { planeSvg } from '../../lib/report/plane.js'
 import { runParts } from '../../lib/report/run-section.js'
 import { type Backdrop, startRun } from '../../lib/report/run-view.js'
 import { ageWords, cadence, headline, shortNames } from '../../lib/report/sentences.js'
-import { Log, RUN, TRAITS, verdict } from './events.js'
+import { Log, margin, RUN, TRAITS, verdict } from './events.js'
 
 const view = (log: Log) => viewsOfEvents(log.events)[0]!
 const WARNED = verdict('warn', 0.05, ['the interval reaches 10 %'])
@@ -266,6 +266,34 @@ describe('shortNames', () => {
   })
 })
 
+describe('a margin', () => {
+  const run = (low: number, more = {}) =>
+    view(new Log().baseline().checkpoint(10, { margin: margin(low, 0.36), ...more }))
+
+  it('should be the warning where nothing gives a verdict', () => {
+    expect(headline(run(0.04))).toEqual({
+      standing: 'warn',
+      text: 'Warning by the margin: drift 1.0 % of the step-0 norm at step 10; without a calibrated detector there is no verdict.',
+      reasons: [
+        expect.stringMatching(/by 0.200 nats per token \(95 % interval 0.040 to 0.360\) over 13 questions$/),
+      ],
+    })
+    expect(headline(run(-0.04))).toMatchObject({ standing: 'none', reasons: [] })
+    // Verdicts have it among their reasons.
+    expect(headline(run(0.04, { verdict: verdict('ok', 0.01) })).standing).toBe('ok')
+  })
+
+  it('should stand in the table, and be missed by name where no pairs were read', () => {
+    const { table, missing, checkpoint } = runParts(run(0.04), 'out', { selected: 10 })
+    expect(table).toContain('<td>+0.200 (+0.040 to +0.360)</td>')
+    expect(checkpoint).toContain('misaligned answers against aligned ones, over 13 questions')
+    expect(missing).not.toContain('margin')
+    const without = runParts(view(new Log().baseline().checkpoint(10)), 'out', {})
+    expect(without.table).not.toContain('margin')
+    expect(without.missing).toContain('the margin: no pairs of answers were read (--margin core)')
+  })
+})
+
 describe('chartsOf', () => {
   const strengths = [
     {
@@ -298,6 +326,17 @@ describe('chartsOf', () => {
       low: [0, -0.5, null],
       high: [0, 0.5, null],
     })
+  })
+
+  it('should draw the margin with its interval, where pairs were read', () => {
+    const read = new Log()
+      .baseline()
+      .checkpoint(10, { margin: margin(0.25, 0.75) })
+      .checkpoint(20)
+    const chart = chartsOf([view(read)], ['out']).find(({ id }) => id === 'margin')!
+    expect(chart.curves[0]!.values).toEqual([null, 0.5, null])
+    expect(chart.band).toEqual({ label: '95 % interval', low: [null, 0.25, null], high: [null, 0.75, null] })
+    expect(chart.range).toEqual({ min: 0, max: 0.75 })
   })
 
   it('should show no band of another layer, and say why', () => {

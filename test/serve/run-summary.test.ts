@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { LoggedEvent } from '../../lib/events/event-log.js'
 import { metricsText } from '../../lib/serve/metrics.js'
 import { RunSummary } from '../../lib/serve/run-summary.js'
-import { Log, RUN, verdict } from '../report/events.js'
+import { Log, margin, RUN, verdict } from '../report/events.js'
 
 const alarm = { verdict: verdict('alarm', 0.4), alarm: 'raised' as const }
 const ok = { verdict: verdict('ok', 0.01), alarm: 'quiet' as const }
@@ -23,6 +23,14 @@ describe('RunSummary', () => {
     expect(summary.checkpoints).toEqual([])
     expect(metricsText([summary])).not.toMatch(/undefined|vanity/)
     expect(metricsText([summary])).toContain('traitscope_alarm{run="/runs/out"} 0\n')
+  })
+
+  it('should warn by the margin where nothing gives a verdict', () => {
+    const read = (low: number) =>
+      summaryOf(new Log().baseline().checkpoint(10, { margin: margin(low, 0.75) }))
+    expect(read(0.25).isWarned).toBe(true)
+    expect(read(0.25).last!.scalars).toMatchObject({ margin: 0.5, margin_low: 0.25, margin_high: 0.75 })
+    expect(read(-0.25).isWarned).toBe(false)
   })
 
   it('should know of an alarm that a log which was begun anew says to stand', () => {
