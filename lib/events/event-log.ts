@@ -1,7 +1,7 @@
-import { open, stat } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
-import { AppendLog, identityOf } from '../formats/files/append-log.js'
+import { AppendLog, identityAt, identityOf } from '../formats/files/append-log.js'
 import { errnoOf, fileError } from '../formats/files/file-errors.js'
 import { namedPath } from '../formats/files/named-path.js'
 import { EVENT_SCHEMA, type EventJson, type WatchEvent, watchEventJson } from './watch-events.js'
@@ -52,7 +52,7 @@ export class EventLog implements AsyncDisposable {
   }
 
   /**
-   * Opens the file again, or makes it anew where it was removed. Numbers go on.
+   * Opens the file again, or makes it anew where it was removed, moved or emptied. Numbers go on.
    *
    * @returns whether it was made anew, and how many events are in it beyond the last one that was appended: their appending has
    * failed, but not before they were written
@@ -61,16 +61,23 @@ export class EventLog implements AsyncDisposable {
   async reopen(): Promise<{ anew: boolean; found: number }> {
     const { path, identity, broken } = this.#log
     const there = await identityAt(path)
-    if (there === identity && isTraitscopeError(broken, 'FILE_VANISHED')) throw broken
-    if (there !== undefined && there !== identity) {
-      throw new TraitscopeError('FILE_VANISHED', `expected ${path} to be as it was left, found another file`)
+    const isOther = there !== undefined && there.identity !== identity
+    const isLost = isTraitscopeError(broken, 'FILE_VANISHED')
+    // An empty file holds nothing of anybody: whoever rotates logs leaves one.
+    if (there && !there.isEmpty) {
+      if (isOther)
+        throw new TraitscopeError(
+          'FILE_VANISHED',
+          `expected ${path} to be as it was left, found another file`,
+        )
+      if (isLost) throw broken
     }
     await this.#log.close()
     const before = this.#seq
     this.#log = await openLog(path, ({ seq }) => {
       this.#seq = Math.max(this.#seq, seq)
     })
-    return { anew: there === undefined, found: this.#seq - before }
+    return { anew: there === undefined || isOther || isLost, found: this.#seq - before }
   }
 
   get path(): string {
@@ -107,16 +114,6 @@ export class EventLog implements AsyncDisposable {
 
 const openLog = (path: string, each: (event: LoggedEvent) => void) =>
   AppendLog.open<LoggedEvent>(path, { key: () => undefined, parse: parseEvent, each })
-
-/** Undefined where there is nothing. */
-async function identityAt(path: string): Promise<string | undefined> {
-  try {
-    return identityOf(await stat(path, { bigint: true }))
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined
-    throw fileError(error, path)
-  }
-}
 
 /** @throws FILE_INVALID for what is no event of this version. */
 export function parseEvent(value: object, where: string): LoggedEvent {

@@ -168,7 +168,7 @@ export class RunJournal {
   /** A log that was removed begins with what a watch must know that finds it. */
   async #beginAnew(path: string): Promise<void> {
     const { resumed, secured } = this.memory
-    const why = `${path} was removed while the watch ran: it is begun anew, and a watch that begins later measures again what stood there alone`
+    const why = `${path} was removed, moved or emptied while the watch ran: it is begun anew, and a watch that begins later measures again what stood there alone`
     const event: WatchEvent = {
       type: 'error',
       error: new TraitscopeError('FILE_VANISHED', why),

@@ -126,9 +126,15 @@ export class Notices implements AsyncDisposable {
     const run = await this.#run(notice.run)
     if (run.folder !== undefined) run.told ??= await this.#toldIn(run.folder)
     // What cannot be remembered is told again by the next watch, which is the lesser evil.
-    await run.told
-      ?.append({ kind: notice.kind, channel, time: notice.time, isDelivered, notice })
-      .catch(() => {})
+    const { told } = run
+    const record = { kind: notice.kind, channel, time: notice.time, isDelivered, notice }
+    await told?.append(record).catch(async () => {
+      if (told.broken === undefined) return
+      // One that was rotated away is begun anew.
+      await told.close()
+      run.told = await this.#toldIn(run.folder!)
+      await run.told?.append(record).catch(() => {})
+    })
   }
 
   async #tick(): Promise<void> {

@@ -166,7 +166,7 @@ describe('an error of the environment', () => {
     const errors = events.flatMap((event) => (event.type === 'error' ? [event.error.message] : []))
     expect(errors).toEqual([
       expect.stringMatching(/^events cannot be logged.*EIO/),
-      expect.stringMatching(/was removed while the watch ran: it is begun anew/),
+      expect.stringMatching(/was removed, moved or emptied while the watch ran: it is begun anew/),
     ])
     const reader = new EventReader((await listStates(stateDir))[0]!.folder)
     const types = (await reader.next()).map(({ type }) => type)

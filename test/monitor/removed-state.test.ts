@@ -1,5 +1,5 @@
 // Somebody empties the state of a watch while it runs.
-import { appendFile, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdtemp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -37,7 +37,18 @@ const messages = (events: Awaited<ReturnType<typeof watched>>) =>
   events.flatMap((event) => (event.type === 'error' ? [event.error.message] : []))
 
 describe('a log that is removed under a running watch', () => {
-  it('should be begun anew with what is known, and be told of', async () => {
+  it.each<[string, (path: string) => Promise<void>]>([
+    ['is removed', (path) => rm(path)],
+    ['gets another name', (path) => rename(path, `${path}.1`)],
+    [
+      'is rotated, with an empty one in its place',
+      async (path) => {
+        await rename(path, `${path}.1`)
+        await writeFile(path, '')
+      },
+    ],
+    ['is copied and emptied', (path) => truncate(path)],
+  ])('should be begun anew with what is known, and be told of, when it %s', async (_, lose) => {
     for (const step of [10, 20, 30]) await writeCheckpoint(run, step, step)
     let last = 0
     const events = await watched(
@@ -46,11 +57,13 @@ describe('a log that is removed under a running watch', () => {
       {
         'checkpoint 10': async () => {
           last = (await logged()).at(-1)!.seq
-          await rm(await log())
+          await lose(await log())
         },
       },
     )
-    expect(messages(events)).toEqual([expect.stringMatching(/was removed while the watch ran/)])
+    expect(messages(events)).toEqual([
+      expect.stringMatching(/was removed, moved or emptied while the watch ran/),
+    ])
     expect(story(events).filter((one) => one.startsWith('checkpoint'))).toHaveLength(3)
     const now = await logged()
     expect(now.slice(0, 2)).toMatchObject([

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -65,6 +65,21 @@ describe('Notices', () => {
     await notices.close()
     expect(got).toHaveLength(2)
     expect(readFileSync(join(state, NOTICES_FILE), 'utf8')).toContain('"kind":"cleared"')
+  })
+
+  it('should remember on when what it remembers in was given another name', async () => {
+    const state = join(folder, 'rotated')
+    const told = join(state, NOTICES_FILE)
+    const channel: Channel = { name: 'test', tries: 1, send: async () => {} }
+    await using notices = new Notices([channel], { stateOf: async () => state })
+    await notices.take(checkpoint('/a', 10, 'raised', '2026-01-01T00:00:00Z'))
+    await vi.waitFor(() => expect(readFileSync(told, 'utf8')).toContain('"kind":"alarm"'), {
+      timeout: 60_000,
+    })
+    renameSync(told, `${told}.1`)
+    await notices.take(checkpoint('/a', 20, 'cleared', '2026-01-01T00:00:01Z'))
+    await notices.close()
+    expect(readFileSync(told, 'utf8')).toMatch(/^\{"kind":"cleared"/)
   })
 
   it('should keep the runs of a watch apart', async () => {

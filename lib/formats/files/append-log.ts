@@ -1,4 +1,4 @@
-import { constants, type FileHandle, mkdir, open } from 'node:fs/promises'
+import { constants, type FileHandle, mkdir, open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { syncFolder } from './atomic.js'
@@ -149,10 +149,12 @@ export class AppendLog<T extends object> implements AsyncDisposable {
   async #write(bytes: Uint8Array): Promise<void> {
     if (this.#broken) throw this.#broken
     const { size, nlink } = await this.#file.stat()
-    if (size !== this.#size || nlink === 0) {
+    // Whoever rotates logs gives this file another name, and readers would follow an old one.
+    const isThere = nlink > 0 && (await identityAt(this.path))?.identity === this.identity
+    if (size !== this.#size || !isThere) {
       this.#broken = new TraitscopeError(
         'FILE_VANISHED',
-        `expected ${this.path} to be as it was left, found it ${nlink === 0 ? 'removed or replaced' : 'changed by somebody else'}; open it again`,
+        `expected ${this.path} to be as it was left, found it ${isThere ? 'changed by somebody else' : 'removed, moved or replaced'}; open it again`,
       )
       throw this.#broken
     }
@@ -182,6 +184,17 @@ export async function readLog<T extends object>(
   options: LogOptions<T>,
 ): Promise<ReadonlyMap<string, T>> {
   return withFile(path, 'absent', async (file) => (await scan(file, path, options)).records)
+}
+
+/** What has a name now; undefined where nothing has. */
+export async function identityAt(path: string): Promise<{ identity: string; isEmpty: boolean } | undefined> {
+  try {
+    const found = await stat(path, { bigint: true })
+    return { identity: identityOf(found), isEmpty: found.size === 0n }
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw fileError(error, path)
+  }
 }
 
 /** A file, whatever its name. */
