@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { abortedError, TraitscopeError, throwIfAborted } from '../errors.js'
 
 /** Runs jobs one after another, in order of arrival; after `close()` no new one is taken. */
@@ -32,6 +33,8 @@ export class JobQueue {
       const leave = () => {
         if (waiting) reject(abortedError(signal))
       }
+      // Any number of jobs may wait with one signal: that is no leak, which Node would warn of.
+      setMaxListeners(0, signal)
       signal.addEventListener('abort', leave, { once: true })
       result.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
     })
