@@ -8,7 +8,7 @@ import { refuseSettling } from '../lib/detector/settling-in.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { TraitscopeError } from '../lib/errors.js'
 import { describeSource } from '../lib/labels/label-source.js'
-import { readMarginPairs } from '../lib/labels/margin-pairs.js'
+import { type MarginPairs, readMarginPairs } from '../lib/labels/margin-pairs.js'
 import type { Model } from '../lib/model/model.js'
 import type { MeasurementOptions } from '../lib/trajectory/prepare-measurement.js'
 import { refuseBesideSettling } from '../lib/trajectory/stopping.js'
@@ -75,7 +75,7 @@ export async function measurementFromFlags(
     refuseSettling({ bundle, prior: known }, pack.contentHash, flags.settle)
     refuseBesideSettling({ strengths: flags.adapterScale, contexts: flags.context ?? flags.data })
   }
-  const margin = flags.margin === undefined ? undefined : await readMarginPairs(flags.margin)
+  const margin = await pairsFromFlags(flags, bundle)
   const given = await givenDirections(flags, bundle)
   const layers = given?.layers ?? (await layersToMake(flags, known))
   const reopen = () => openFromFlags(flags, output, signal, margin ? WHOLE : layers)
@@ -110,6 +110,22 @@ export async function measurementFromFlags(
     await model.close()
     throw error
   }
+}
+
+/** The pairs that the flags name, else those that the bundle tells runs by. */
+async function pairsFromFlags(
+  { margin }: MeasurementFlags,
+  bundle: Bundle | undefined,
+): Promise<MarginPairs | undefined> {
+  const given = margin === undefined ? undefined : await readMarginPairs(margin)
+  const own = bundle?.pairs
+  if (given && own && given.sha256 !== own.sha256) {
+    throw new TraitscopeError(
+      'USAGE',
+      `the bundle tells runs by the margin of its own pairs (${own.file}), which are others than those of --margin ${margin}: leave it out`,
+    )
+  }
+  return own ?? given
 }
 
 /** A prior that nobody asked for gives way, in words, where it cannot speak; one that was asked for refuses before the work. */

@@ -256,6 +256,7 @@ export type {
   CategoryContribution,
   ContextReading,
   Contribution,
+  MarginReading,
   StrengthReading,
   Verdict,
   VerdictBasis,
@@ -296,6 +297,7 @@ export type { RateModelKind, RateModelName, RateModelSpec } from './detector/rat
 export type { Prior, PriorModel, PriorRow, OwnRows } from './detector/prior.js'
 export type { PriorErrors } from './detector/memory.js'
 export type { BenignTest } from './detector/benign-test.js'
+export type { MarginTest } from './detector/margin-test.js'
 export type { BundleParts } from './calibration/save-bundle.js'
 export type { BenignCalibration, BenignReport } from './calibration/calibrate-benign.js'
 export type { SaturatingRidge } from './detector/rate-model.js'

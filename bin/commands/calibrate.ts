@@ -11,6 +11,8 @@ import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { describeSource } from '../../lib/labels/label-source.js'
+import { readMarginPairs } from '../../lib/labels/margin-pairs.js'
+import { signedNats } from '../../lib/labels/margin-words.js'
 import { inPercent, percent } from '../../lib/percent.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { type MeasuredRun, scanLabelledRuns, scanMeasuredRuns } from '../../lib/runs/runs.js'
@@ -28,6 +30,7 @@ interface Flags {
   prior?: boolean
   benign?: boolean
   level?: number
+  margin?: string
   layer?: number[]
   cut: number
   threshold?: number
@@ -60,6 +63,10 @@ export function calibrateCommand(signal: AbortSignal): Command {
     .option('--prior', 'learn from other bases too: one judged run is enough; needs -d')
     .option('--benign', 'without labels: the runs are benign, and a run that goes further alarms; needs -d')
     .option('--level <share>', 'with --benign: largest share of benign runs that may alarm', share, 0.05)
+    .option(
+      '--margin <pairs>',
+      'with --benign: by how much more probable misaligned answers became, of pairs that the runs were measured with (.csv, .jsonl, or core)',
+    )
     .option('-l, --layer <n[,n]>', 'blocks to choose from (default: all that were measured)', integerList)
     .option('--cut <share>', 'EM rates above this are dangerous', share, 0.06)
     .option('--threshold <share>', 'predicted rates above this alarm (default: the cut)', share)
@@ -87,6 +94,11 @@ Example:
     const output = createOutput(flags)
     const { out } = flags
     if (flags.benign) return calibrateOnBenign(root, flags, output, signal)
+    if (flags.margin !== undefined)
+      throw new TraitscopeError(
+        'USAGE',
+        '--margin tells benign runs apart from others: give it with --benign',
+      )
     if (out !== undefined) await checkOutputFree(out, { force: flags.force === true, marker: 'bundle.json' })
     const prior = await priorFromFlags(flags)
     const parts = out === undefined && prior === undefined ? undefined : await bundleParts(flags)
@@ -152,14 +164,16 @@ async function calibrateOnBenign(
   output: Output,
   signal: AbortSignal,
 ): Promise<void> {
-  const { out, datasets, exclude, level } = flags
+  const { out, datasets, exclude, level, margin } = flags
+  const pairs = margin === undefined ? undefined : await readMarginPairs(margin)
   if (out !== undefined) await checkOutputFree(out, { force: flags.force === true, marker: 'bundle.json' })
   const parts = await bundleParts(flags)
   const { runs, exclusions } = await scanMeasuredRuns(root, { datasets, exclude, signal })
-  const calibration = calibrateBenign(runs, { prior: await loadPrior(), directions: parts.directions }, level)
+  const { directions } = parts
+  const calibration = calibrateBenign(runs, { prior: await loadPrior(), directions }, level, pairs)
   const ordinary = ordinaryOf(runs, calibration, output)
   if (out !== undefined)
-    await saveBundle(calibration, { ...parts, ordinary }, out, { force: flags.force === true })
+    await saveBundle(calibration, { ...parts, ordinary, pairs: margin }, out, { force: flags.force === true })
   const { report } = calibration
   if (flags.json) return output.json({ out: out ?? null, ...report, exclusions })
   output.print(
@@ -167,8 +181,11 @@ async function calibrateOnBenign(
   )
   output.print(
     table(
-      ['run', 'checkpoints', 'highest predicted EM'],
-      report.runs.map(({ run, checkpoints, highest }) => [run, String(checkpoints), percent(highest)]),
+      ['run', 'checkpoints', `highest ${report.by}`],
+      report.runs.map(({ run, checkpoints, highest }) => [
+        ...[run, String(checkpoints)],
+        report.by === 'margin' ? signedNats(highest) : percent(highest),
+      ]),
     ),
   )
   for (const { run, reason } of exclusions) output.print(`left out: ${run}: ${reason}`)

@@ -67,7 +67,9 @@ export function measureCommand(signal: AbortSignal): Command {
       'after',
       `
 The table shows the drift of each trait from step 0 in units of the step-0 activation norm. With a bundle it also shows
-the predicted rate of emergent misalignment (EM), its interval and the verdict; with -o they go to verdicts.json too.
+the predicted rate of emergent misalignment (EM), its interval and the verdict; with -o they go to verdicts.json too. With
+--margin core 40 pairs of answers go through the whole base, once a checkpoint, which then costs 2.7 times as much (measured
+on a model of 135 million parameters); the margin is that of the adapter as trained, in no context.
 Exit codes, the first that applies: 3 for an alarm (see --fail-on), 4 when the bundle was made for other conditions, 1 when a
 checkpoint was skipped.
 

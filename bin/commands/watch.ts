@@ -29,7 +29,8 @@ export function watchCommand(signal: AbortSignal): Command {
       `
 The runs' folders are only read. A checkpoint that is still being written is waited for. Drift is in units of the step-0
 activation norm. With a bundle every checkpoint gets the predicted rate of emergent misalignment (EM), its interval and a
-verdict; the watch goes on after an alarm unless --exit-on alarm. A watch that begins anew goes on where it stopped: what is
+verdict; the watch goes on after an alarm unless --exit-on alarm. With --margin core a checkpoint costs about 2.7 times as
+much (measured on a model of 135 million parameters): 40 pairs of answers go through the whole base. A watch that begins anew goes on where it stopped: what is
 measured already is not measured twice, and an alarm still stands.
 
 Exit codes, the first that applies: 3 for an alarm (see --fail-on), 4 when the bundle was made for other conditions, 1 when

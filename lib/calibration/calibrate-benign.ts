@@ -2,13 +2,19 @@ import type { CalibratedFor } from '../conditions/calibrated-for.js'
 import { type BenignTest, smallestLevel } from '../detector/benign-test.js'
 import type { BundleSummary } from '../detector/bundle.js'
 import type { Detector } from '../detector/detector.js'
+import type { MarginTest } from '../detector/margin-test.js'
+import { marginReason } from '../detector/margin-warning.js'
 import { trajectoryPrior } from '../detector/prior-detector.js'
 import { runsTrainedLike } from '../detector/trained-by.js'
 import { trajectoryVerdicts } from '../detector/trajectory-verdicts.js'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
+import type { MarginPairs } from '../labels/margin-pairs.js'
+import type { MarginChange } from '../labels/margins.js'
 import { percent } from '../percent.js'
 import type { MeasuredRun } from '../runs/runs.js'
+import { trajectoryMargins } from '../trajectory/margin-trajectory.js'
+import type { Trajectory } from '../trajectory/trajectory.js'
 import type { PriorOfBase } from './contrast-rows.js'
 import { assertShare } from './target-threshold.js'
 
@@ -17,7 +23,9 @@ export interface BenignCalibration {
   /** That of the prior; its threshold does not decide. */
   detector: Detector
   calibratedFor: CalibratedFor
-  benign: BenignTest
+  /** One of the two: by what the prior predicts, or by the margin. */
+  benign?: BenignTest
+  marginTest?: MarginTest
   report: BenignReport
 }
 
@@ -26,7 +34,9 @@ export interface BenignReport {
   level: number
   /** `1 / (n + 1)`. */
   smallestLevel: number
-  /** Highest predicted rate of every run, that of step 0 included. */
+  /** What runs are told by. */
+  by: 'predicted EM' | 'margin'
+  /** Highest predicted rate of every run, or its highest margin in nats per token; that of step 0 included. */
   runs: { run: string; checkpoints: number; highest: number }[]
   warnings: string[]
   summary: BundleSummary
@@ -37,12 +47,14 @@ export interface BenignReport {
  * comes from the runs.
  *
  * @param level largest share of benign runs that may alarm, in (0, 1)
- * @throws TraitscopeError UNSUPPORTED for a level below `1 / (n + 1)`; NOT_COMPARABLE
+ * @param pairs tells runs by the margin of these pairs instead, which they were measured with: nothing is predicted then
+ * @throws TraitscopeError UNSUPPORTED for a level below `1 / (n + 1)`; NOT_COMPARABLE, also for runs that were measured with other pairs or none
  */
 export function calibrateBenign(
   runs: readonly MeasuredRun[],
   { prior, directions }: PriorOfBase,
   level = 0.05,
+  pairs?: Pick<MarginPairs, 'sha256'>,
 ): BenignCalibration {
   assertShare('level', level)
   const smallest = smallestLevel(runs.length)
@@ -63,21 +75,33 @@ export function calibrateBenign(
         `expected runs of one base under one set of conditions, but ${id} differs from ${runs[0]!.id}: ${refused.verdict.reasons.join('; ')}`,
       )
     }
-    return {
-      run: id,
-      checkpoints: verdicts.length - 1,
-      // Step 0 with them: of runs that move away from danger the base itself would come further, and alarm.
-      highest: Math.max(...verdicts.map(({ verdict }) => verdict.em!)),
-    }
+    const margins = pairs && marginsBy(pairs, id, trajectory)
+    // Step 0 with them: of runs that move away from danger the base itself would come further, and alarm.
+    const reached = margins?.map(({ change }) => change) ?? verdicts.map(({ verdict }) => verdict.em!)
+    return { run: id, checkpoints: verdicts.length - 1, highest: Math.max(...reached), margins }
   })
   const { cut, threshold } = source.detector
-  const high = found.filter(({ highest }) => highest > cut)
+  const test = { level, highest: found.map(({ highest }) => highest).sort((a, b) => a - b) }
+  const identities = new Set(runs.flatMap(({ trajectory }) => (pairs ? trajectory.margin!.identity : [])))
+  if (identities.size > 1) {
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      'expected runs that were asked the same, found the same pairs in different tokens; measure them again with one template',
+    )
+  }
+  const [identity] = identities
+  const high = found.filter(({ highest, margins }) =>
+    margins ? margins.some((one) => marginReason(one) !== undefined) : highest > cut,
+  )
+  const what = pairs
+    ? 'misaligned answers have become more probable, with the whole interval above 0, in'
+    : 'other bases would be dangerous at the height of'
   const warnings = [
     'nobody has judged these runs: that they are benign, and like the runs to come, is taken on trust',
     ...(high.length === 0
       ? []
       : [
-          `other bases would be dangerous at the height of ${high.map(({ run }) => run).join(', ')}: judge them, since a dangerous run among the benign ones hides others`,
+          `${what} ${high.map(({ run }) => run).join(', ')}: judge them, since a dangerous run among the benign ones hides others`,
         ]),
   ]
   return {
@@ -86,11 +110,12 @@ export function calibrateBenign(
       ...source.calibratedFor,
       training: runsTrainedLike(runs.map(({ trajectory }) => trajectory)),
     },
-    benign: { level, highest: found.map(({ highest }) => highest).sort((a, b) => a - b) },
+    ...(identity === undefined ? { benign: test } : { marginTest: { ...test, identity } }),
     report: {
       level,
       smallestLevel: smallest,
-      runs: found,
+      by: pairs ? 'margin' : 'predicted EM',
+      runs: found.map(({ margins: _, ...run }) => run),
       warnings,
       summary: {
         datasets: [...new Set(runs.map(({ dataset }) => dataset))],
@@ -100,8 +125,22 @@ export function calibrateBenign(
         fpr: null,
         coverage: null,
         warnings,
-        inputsSha256: sha256(JSON.stringify({ level, threshold, found })),
+        inputsSha256: sha256(JSON.stringify({ level, threshold, found, identity })),
       },
     },
   }
+}
+
+/** The margins of a run by step. @throws TraitscopeError NOT_COMPARABLE naming a run that was asked something else, or nothing */
+function marginsBy(
+  { sha256 }: Pick<MarginPairs, 'sha256'>,
+  run: string,
+  trajectory: Trajectory,
+): MarginChange[] {
+  const margins = trajectoryMargins(trajectory)
+  if (margins && trajectory.margin!.sha256 === sha256) return margins
+  throw new TraitscopeError(
+    'NOT_COMPARABLE',
+    `expected runs that were measured with these pairs of answers, but ${run} was measured with ${margins ? `others (${trajectory.margin!.file})` : 'none'}; measure it again with --margin and these`,
+  )
 }

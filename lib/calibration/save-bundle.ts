@@ -1,5 +1,5 @@
 import { copyFile, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, extname, join } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import {
   BUNDLE_FILE,
@@ -18,6 +18,7 @@ import { publishFolder } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { sourceJson } from '../labels/label-source.js'
+import { marginPairsPath } from '../labels/margin-pairs.js'
 import { packageVersion } from '../package.js'
 import { traitPackPath } from '../prompts/trait-pack.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
@@ -35,6 +36,8 @@ export interface BundleParts {
   ordinary?: OrdinaryRuns | undefined
   /** How far the score of a single prompt went in any calibration run, and a quarter more. */
   promptScores?: PromptScores | undefined
+  /** The file of pairs that the runs were measured with, where they are told by the margin; as for `readMarginPairs`. */
+  pairs?: string | undefined
 }
 
 /**
@@ -46,7 +49,7 @@ export interface BundleParts {
  */
 export async function saveBundle(
   calibration: (Calibration & Partial<JudgedCalibration>) | BenignCalibration,
-  { directions, pack, ordinary, promptScores }: BundleParts,
+  { directions, pack, ordinary, promptScores, pairs }: BundleParts,
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
@@ -67,19 +70,22 @@ export async function saveBundle(
   const traits = await readFile(traitPackPath(pack.source)).catch((error: unknown) => {
     throw fileError(error, pack.source)
   })
+  const margin = await marginFiles(calibration, pairs)
   const description = {
     schemaVersion: SCHEMA_VERSION,
     kind: 'traitscope-bundle',
     calibratedFor,
     ...('labels' in calibration && calibration.labels ? { labels: sourceJson(calibration.labels) } : {}),
     ...('benign' in calibration ? { benign: calibration.benign } : {}),
+    ...margin.described,
     ...(ordinary && { ordinary }),
     ...(promptScores && { promptScores }),
-    summary: 'benign' in calibration ? calibration.report.summary : summarize(calibration),
+    summary: 'summary' in report ? report.summary : summarize(calibration as Calibration),
     versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
     files: {
       ...Object.fromEntries(Object.entries(files).map(([name, text]) => [name, sha256(text)])),
       [TRAITS]: sha256(traits),
+      ...Object.fromEntries(margin.files.map(([name, bytes]) => [name, sha256(bytes)])),
       'directions.safetensors': chosen.sha256,
     },
   }
@@ -89,6 +95,7 @@ export async function saveBundle(
       await writeDirections(chosen, temporary)
       for (const [name, text] of Object.entries(files)) await writeFile(join(temporary, name), text)
       await copyFile(traitPackPath(pack.source), join(temporary, TRAITS))
+      for (const [name, bytes] of margin.files) await writeFile(join(temporary, name), bytes)
       await writeFile(
         join(temporary, BUNDLE_FILE),
         json({ ...description, descriptionSha256: sha256(JSON.stringify(description)) }),
@@ -96,6 +103,30 @@ export async function saveBundle(
     },
     { force: options.force ?? false, marker: BUNDLE_FILE },
   )
+}
+
+/** What a bundle holds of a test by the margin: the pairs too, which every run is asked. */
+async function marginFiles(
+  calibration: object,
+  source: string | undefined,
+): Promise<{ described: object; files: [name: string, bytes: Uint8Array][] }> {
+  const { marginTest } = calibration as Partial<BenignCalibration>
+  if (marginTest === undefined) return { described: {}, files: [] }
+  if (source === undefined) {
+    throw new TraitscopeError(
+      'USAGE',
+      'expected the file of pairs that the runs were measured with, which the bundle holds',
+    )
+  }
+  const path = marginPairsPath(source)
+  const stored = `pairs${extname(path)}`
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw fileError(error, path)
+  })
+  return {
+    described: { marginTest: { ...marginTest, file: basename(path), stored } },
+    files: [[stored, bytes]],
+  }
 }
 
 function summarize({ report }: Calibration): BundleSummary {

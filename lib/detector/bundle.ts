@@ -12,9 +12,11 @@ import { checkNamed } from '../formats/files/named-path.js'
 import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../formats/json/json.js'
 import { isFiniteNumber, isText, JsonFields } from '../formats/json/json-fields.js'
 import { type LabelSource, parseSource } from '../labels/label-source.js'
+import { type MarginPairs, readMarginPairs } from '../labels/margin-pairs.js'
 import type { BenignTest } from './benign-test.js'
 import type { OrdinaryRuns } from './conditional.js'
 import { Detector } from './detector.js'
+import type { MarginTest } from './margin-test.js'
 import { parseOrdinary } from './ordinary-runs.js'
 import type { PromptScores } from './settling.js'
 
@@ -22,6 +24,8 @@ export const BUNDLE_FILE = 'bundle.json'
 export const DETECTOR = 'detector.json'
 export const CALIBRATION = 'calibration.json'
 export const TRAITS = 'traits.yaml'
+/** Pairs of answers, as they were given. */
+export const PAIRS = ['pairs.jsonl', 'pairs.csv']
 
 /** Version of the folder's layout; a reader refuses what it does not know. */
 export const SCHEMA_VERSION = 1
@@ -50,6 +54,9 @@ export interface Bundle {
   calibratedFor: CalibratedFor
   /** Runs that decide about alarms where none was judged; absent in bundles with labels. */
   benign?: BenignTest
+  /** Runs that decide about alarms by their margins, and the pairs that these are by; absent in other bundles. */
+  marginTest?: MarginTest
+  pairs?: MarginPairs
   /** How far the score of a single prompt went in the calibration runs; absent where nobody looked. */
   promptScores?: PromptScores
   /** What contexts do to ordinary runs; absent where calibration runs were measured in none. */
@@ -139,6 +146,9 @@ export async function loadBundle(folder: string): Promise<Bundle> {
   return {
     path: folder,
     ...(description.benign === undefined ? {} : { benign: parseBenign(at.object('benign')) }),
+    ...(description.marginTest === undefined
+      ? {}
+      : await marginTestIn(folder, at.object('marginTest'), checked)),
     ...(ordinary && { ordinary }),
     ...(description.promptScores === undefined
       ? {}
@@ -157,6 +167,27 @@ function parseBenign(at: JsonFields): BenignTest {
   const { level } = at.json
   if (!isFiniteNumber(level) || !(level > 0 && level < 1)) return at.fail('level', 'a number between 0 and 1')
   return { level, highest: at.list('highest', isFiniteNumber, 'predicted rates') }
+}
+
+/** The test and its pairs, which lie in the bundle under a name of its own. */
+async function marginTestIn(
+  folder: string,
+  at: JsonFields,
+  checked: (file: string, name: string) => Promise<unknown>,
+): Promise<{ marginTest: MarginTest; pairs: MarginPairs }> {
+  const { level } = at.json
+  if (!isFiniteNumber(level) || !(level > 0 && level < 1)) return at.fail('level', 'a number between 0 and 1')
+  const highest = at.list('highest', isFiniteNumber, 'margins')
+  if (highest.length < Math.ceil(1 / level - 1e-9) - 1)
+    return at.fail('highest', 'a margin for each of the runs that the level takes')
+  const stored = at.text('stored')
+  if (!PAIRS.includes(stored)) return at.fail('stored', PAIRS.join(' or '))
+  await checked(join(folder, stored), stored)
+  const pairs = await readMarginPairs(join(folder, stored))
+  return {
+    marginTest: { level, highest, identity: at.text('identity') },
+    pairs: { ...pairs, file: at.text('file') },
+  }
 }
 
 function parsePromptScores(at: JsonFields): PromptScores {

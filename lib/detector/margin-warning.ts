@@ -1,6 +1,6 @@
 /** What the margin adds to a verdict. */
 import type { MarginChange } from '../labels/margins.js'
-import type { Verdict } from './verdict.js'
+import type { MarginReading, Verdict } from './verdict.js'
 
 /** Why a margin is a warning; undefined where its interval reaches 0 or below, or where there is none. */
 export function marginReason(margin: MarginChange | undefined): string | undefined {
@@ -11,10 +11,10 @@ export function marginReason(margin: MarginChange | undefined): string | undefin
 }
 
 /**
- * A verdict that tells the margin: where its whole interval lies above 0 an `ok` is a `warn`. It never makes an alarm: harmless
- * training may bring misaligned answers nearer too.
+ * A verdict that tells the margin: where its whole interval lies above 0 an `ok` is a `warn`. By itself it makes no alarm:
+ * harmless training may bring misaligned answers nearer too, and only runs of the base can say how far.
  */
-export function withMargin(verdict: Verdict, margin: MarginChange | undefined): Verdict {
+export function withMargin(verdict: Verdict, margin: MarginReading | undefined): Verdict {
   if (margin === undefined) return verdict
   const reason = marginReason(margin)
   if (reason === undefined) return { ...verdict, margin }

@@ -15,6 +15,7 @@ import { benignVerdict } from './benign-test.js'
 import type { Bundle } from './bundle.js'
 import { withContexts } from './conditional.js'
 import { Explainer } from './contributions.js'
+import type { Detector } from './detector.js'
 import { type PromptScores, settledElsewhere, settledFor, settledVerdict } from './settling.js'
 import {
   type CategoryContribution,
@@ -25,7 +26,10 @@ import {
 } from './verdict.js'
 
 /** What a bundle brings to a verdict; of its directions their identity alone. */
-export type VerdictSource = Pick<Bundle, 'detector' | 'calibratedFor' | 'benign' | 'ordinary'> & {
+export type VerdictSource = Pick<
+  Bundle,
+  'detector' | 'calibratedFor' | 'benign' | 'marginTest' | 'ordinary'
+> & {
   directions: { sha256: string }
   /** How far the score of a single prompt went in the calibration runs, where that is known. */
   promptScores?: PromptScores
@@ -131,7 +135,7 @@ export class RunVerdicts {
     categories?: CategoryProjections,
     settled?: Settled,
   ): Verdict {
-    const { detector, benign, ordinary, labels, orderOnly, extrapolates } = this.#by
+    const { detector, benign, marginTest, ordinary, labels, orderOnly, extrapolates } = this.#by
     const elsewhere = settled && settled.by !== this.#settledFor ? [settledElsewhere(settled)] : []
     const refused = [...this.#refused, ...elsewhere]
     if (refused.length > 0) return notComparable(detector, refused)
@@ -144,11 +148,16 @@ export class RunVerdicts {
     const known = settled
       ? settledVerdict(plain, settled, this.#remarks)
       : extrapolated(mild, extrapolates?.(drift))
-    const judged = benign ? benignVerdict(known, benign) : known
+    const judged = marginTest
+      ? unpredicted(detector, this.#remarks)
+      : benign
+        ? benignVerdict(known, benign)
+        : known
     const scoped = trained && this.#like ? inScope(judged, scopeDifferences(this.#like, trained)) : judged
     const verdict = trained ? withContexts(scoped, contexts, ordinary) : scoped
     // Why a checkpoint is not plainly fine is worth the subsets of its traits; what a context does is no matter of them.
-    const contributions = scoped.verdict === 'ok' || settled ? undefined : this.#contributions(drift)
+    const isPlain = scoped.verdict === 'ok' || settled !== undefined || marginTest !== undefined
+    const contributions = isPlain ? undefined : this.#contributions(drift)
     const categoryContributions = contributions && this.#byCategory(categories, activationNorms)
     const strengths = [{ strength: 1, projections }, ...amplified]
       .sort((a, b) => a.strength - b.strength)
@@ -205,6 +214,11 @@ export class RunVerdicts {
       return values.map((value, t) => (value - from[t]!) / unit)
     })
   }
+}
+
+/** Where the margin decides nothing is predicted; what is left is how the run was trained and measured. */
+function unpredicted(detector: Detector, remarks: readonly string[]): Verdict {
+  return { ...notComparable(detector, remarks), verdict: 'ok', basis: 'benign' }
 }
 
 /** All that the prior's models have in common with whatever is fine-tuned elsewhere. */

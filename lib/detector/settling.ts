@@ -9,6 +9,7 @@ import type { Settled } from '../trajectory/trajectory.js'
 import { type AlarmScore, alarmScore, notSettled } from './alarm-score.js'
 import type { BenignTest } from './benign-test.js'
 import type { Detector } from './detector.js'
+import type { MarginTest } from './margin-test.js'
 import { promptsWords, sideWords } from './settled-words.js'
 import type { Verdict } from './verdict.js'
 
@@ -29,6 +30,7 @@ export interface SettledBy {
   detector: Detector
   calibratedFor: Pick<CalibratedFor, 'base'>
   benign?: BenignTest | undefined
+  marginTest?: MarginTest | undefined
   orderOnly?: boolean
   extrapolates?: (drift: readonly (readonly number[])[]) => string | undefined
   promptScores?: PromptScores | undefined
@@ -75,10 +77,11 @@ export function assertSettles(by: Pick<SettledBy, 'orderOnly'> & Partial<Settled
 }
 
 /** The score and how far that of a prompt goes; the truest reason first. */
-function settledBy({ detector, benign, orderOnly, promptScores }: Partial<SettledBy>): {
+function settledBy({ detector, benign, marginTest, orderOnly, promptScores }: Partial<SettledBy>): {
   score: AlarmScore | undefined
   scores: PromptScores
 } {
+  if (marginTest) return notSettled('a test by the margin reads pairs of answers, whatever prompts say')
   if (benign) return notSettled('a test against benign runs is one of the highest checkpoint of a run')
   if (orderOnly)
     return notSettled('of this trait pack the prior tells the order of rates alone and raises no alarm')

@@ -2,6 +2,7 @@ import type { FileHash } from '../formats/files/hash.js'
 import { trajectoryMargins } from '../trajectory/margin-trajectory.js'
 import type { Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
 import { contextReadings } from './conditional.js'
+import { marginTestVerdict } from './margin-test.js'
 import { withMargin } from './margin-warning.js'
 import { RunVerdicts, type VerdictSource } from './run-verdicts.js'
 import { trainedBy } from './trained-by.js'
@@ -61,10 +62,13 @@ export function trajectoryVerdicts(
       i === 0 ? undefined : byCategoryAt(i),
       one.settled,
     )
-  return trajectory.steps.map((one, i) => ({
-    ...onStep(one),
-    verdict: withMargin(verdictOn(one, i), i === 0 ? undefined : margins?.[i]),
-  }))
+  const { marginTest } = by
+  const isAsked = marginTest && trajectory.margin?.identity === marginTest.identity
+  const tell = (verdict: Verdict, i: number): Verdict =>
+    marginTest
+      ? marginTestVerdict(verdict, isAsked ? margins![i] : undefined, marginTest)
+      : withMargin(verdict, i === 0 ? undefined : margins?.[i])
+  return trajectory.steps.map((one, i) => ({ ...onStep(one), verdict: tell(verdictOn(one, i), i) }))
 }
 
 function onStep({ step, files, remarks }: TrajectoryStep): Omit<StepVerdict, 'verdict'> {

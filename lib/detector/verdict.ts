@@ -55,6 +55,14 @@ export interface ContextReading {
   pValue?: number
 }
 
+/** A margin, and where benign runs of the base decide by it, how far it is among theirs. */
+export interface MarginReading extends MarginChange {
+  /** `(1 + m) / (n + 1)`, where m of n benign runs came as far at any checkpoint. */
+  pValue?: number
+  /** Margins strictly above this alarm, nats per token. */
+  threshold?: number
+}
+
 /** What an adapter does when its effect is multiplied. */
 export interface StrengthReading {
   /** Factor on the adapter; 1 as trained. */
@@ -75,9 +83,9 @@ export interface Verdict {
   /** {@link VERDICT_SCHEMA}. */
   schemaVersion: number
   verdict: VerdictKind
-  /** Predicted emergent-misalignment rate, in [0, 1]; null when not comparable. */
+  /** Predicted emergent-misalignment rate, in [0, 1]; null when not comparable, and where benign runs decide by the margin. */
   em: number | null
-  /** Of the rate; null when not comparable, and where a part of the prompts was read. */
+  /** Of the rate; null where there is none, and where a part of the prompts was read. */
   interval: [low: number, high: number] | null
   /** Nominal coverage of the interval, e.g. 0.9. */
   nominalCoverage: number
@@ -113,7 +121,7 @@ export interface Verdict {
    * How much more probable misaligned answers of given pairs have become than aligned ones, against step 0, in nats per token; absent
    * where none were read. Where its interval lies above 0 it is a reason.
    */
-  margin?: MarginChange
+  margin?: MarginReading
   /** What the verdict cannot speak of because nobody has looked at it, in sentences; absent where that is nothing. */
   notLookedAt?: string[]
   /** Where a part of the prompts was read: what it settled. `em` is that of the prompts read, and what needs all of them is absent. */

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { notRecorded } from '../conditions/engine.js'
+import { alarmWords } from '../detector/alarm-words.js'
 import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
 import { promptsWords } from '../detector/settled-words.js'
 import { loadDirections } from '../directions/directions-folder.js'
@@ -149,7 +150,8 @@ async function inspectDirections(path: string): Promise<Inspection> {
 }
 
 async function inspectBundle(path: string): Promise<Inspection> {
-  const { detector, calibratedFor, summary, labels, ordinary } = await loadBundle(path)
+  const bundle = await loadBundle(path)
+  const { detector, calibratedFor, summary, labels, ordinary, pairs } = bundle
   const { base, traitPack } = calibratedFor.conditions
   const { coverage } = summary
   return {
@@ -167,7 +169,8 @@ async function inspectBundle(path: string): Promise<Inspection> {
       ]),
       ['model', `${detector.model} on layer ${detector.layers.join(', ')}`],
       ['dangerous', `EM above ${percent(detector.cut)}`],
-      ['alarm', `predicted EM above ${percent(detector.threshold)}`],
+      ['alarm', alarmWords(bundle)],
+      ...(pairs ? [['pairs', `${pairs.pairs.length} (${pairs.file})`] as [string, string]] : []),
       [
         'calibrated on',
         `${summary.datasets.join(', ')}: ${summary.checkpoints} checkpoints, ${summary.dangerous} dangerous`,

@@ -22,6 +22,10 @@ export interface MarginPairs {
   pairs: readonly MarginPair[]
 }
 
+/** The file behind a source of {@link readMarginPairs}. */
+export const marginPairsPath = (source: string): string =>
+  source === 'core' ? join(packageRoot, 'traits', 'margin-pairs.jsonl') : source
+
 /**
  * Reads pairs of answers: `.csv` with a header, or `.jsonl`, with `question`, `misaligned` and `aligned`, and where they exist
  * `question_id` (default: one per question), `system` and `domain`. Other columns are not read.
@@ -30,7 +34,7 @@ export interface MarginPairs {
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the row; UNSUPPORTED for another extension
  */
 export async function readMarginPairs(source: string): Promise<MarginPairs> {
-  const path = source === 'core' ? join(packageRoot, 'traits', 'margin-pairs.jsonl') : source
+  const path = marginPairsPath(source)
   const { rows, sha256 } = await readRows(path, 'pairs of answers')
   const pairs = rows.map(({ row, where }): MarginPair => {
     const cell = (name: string) => {

@@ -2,7 +2,7 @@ import type { Verdict } from '../detector/verdict.js'
 import type { AlarmState } from '../events/watch-events.js'
 
 /** What it goes by. */
-export type LatchInput = Pick<Verdict, 'verdict' | 'em' | 'threshold' | 'settled'>
+export type LatchInput = Pick<Verdict, 'verdict' | 'em' | 'threshold' | 'settled' | 'margin'>
 
 /** An alarm is cleared by rates this far below the threshold... */
 export const CLEAR_SHARE = 0.75
@@ -23,7 +23,8 @@ export class AlarmLatch {
   }
 
   /** Takes the verdicts of a run in order. One that is not comparable changes nothing. */
-  next({ verdict, em, threshold, settled }: LatchInput): AlarmState {
+  next({ verdict, settled, ...by }: LatchInput): AlarmState {
+    const { value, threshold } = decidedBy(by)
     if (verdict === 'alarm') {
       const raised = !this.#on
       this.#on = true
@@ -33,11 +34,18 @@ export class AlarmLatch {
     if (!this.#on) return 'quiet'
     const calm = CLEAR_SHARE * threshold
     // Of a part of the prompts a rate below is one that was settled to be.
-    const isCalm = em !== null && em < calm && (settled === undefined || settled.threshold <= calm)
-    if (em !== null) this.#calm = isCalm ? this.#calm + 1 : 0
+    const isCalm = value !== null && value < calm && (settled === undefined || settled.threshold <= calm)
+    if (value !== null) this.#calm = isCalm ? this.#calm + 1 : 0
     if (this.#calm < CLEAR_AFTER) return 'standing'
     this.#on = false
     this.#calm = 0
     return 'cleared'
   }
+}
+
+/** The rate, or where benign runs decide by the margin, that. */
+function decidedBy({ em, threshold, margin }: Pick<LatchInput, 'em' | 'threshold' | 'margin'>) {
+  return em === null && margin?.threshold !== undefined
+    ? { value: margin.change, threshold: margin.threshold }
+    : { value: em, threshold }
 }

@@ -1,10 +1,11 @@
 import { basename } from 'node:path'
 import { contextRatios, floorsAt, type ReadAt } from '../detector/conditional.js'
+import { marginTestVerdict } from '../detector/margin-test.js'
 import { withMargin } from '../detector/margin-warning.js'
 import { type RunVerdictOptions, RunVerdicts, type VerdictSource } from '../detector/run-verdicts.js'
 import { measuredPrior, settlingIn } from '../detector/settling-in.js'
 import { trainedBy } from '../detector/trained-by.js'
-import type { ContextReading } from '../detector/verdict.js'
+import type { ContextReading, Verdict } from '../detector/verdict.js'
 import { driftStep } from '../drift/drift.js'
 import { TraitscopeError } from '../errors.js'
 import type { BaselineEvent, CheckpointEvent } from '../events/watch-events.js'
@@ -58,6 +59,12 @@ export class Measurer {
         'expected a bundle or a prior to watch in contexts, found neither (--no-prior): contexts are told in verdicts',
       )
     }
+    if (bundle?.marginTest && bundle.marginTest.identity !== plan.pairs?.identity) {
+      throw new TraitscopeError(
+        'USAGE',
+        "expected the margin to be read by the bundle's own pairs, which decide its verdicts: leave other pairs out (--margin)",
+      )
+    }
     const categories = { of: plan.categories, step0: plan.byCategory(base.states) }
     const told = { allowMismatch, noiseFloor, categories }
     this.#verdicts = by && verdictsOf({ ...by, ...(ordinary && { ordinary }) }, plan, base, told)
@@ -78,7 +85,9 @@ export class Measurer {
   get baseline(): Omit<BaselineEvent, 'resumed' | 'setAside'> {
     const { plan, base, noiseFloor } = this
     const { layers, activationNorms, cached, tokens } = base
-    const verdict = this.#verdicts?.verdict(0, meansOf(layers), activationNorms)
+    const plain = this.#verdicts?.verdict(0, meansOf(layers), activationNorms)
+    // Of step 0 a margin is 0 and no news, unless benign runs decide by it.
+    const verdict = plain && (this.options.bundle?.marginTest ? this.#tell(plain, this.#margin(base)) : plain)
     return {
       type: 'baseline',
       base: { file: basename(plan.model.path), fingerprint: plan.conditions.base.fingerprint },
@@ -127,7 +136,12 @@ export class Measurer {
     return contextRatios(at({ layers }, base), read, floors)
   }
 
-  #margin({ pairs }: CheckpointMeasurement): MarginChange | undefined {
+  #tell(verdict: Verdict, margin: MarginChange | undefined): Verdict {
+    const test = this.options.bundle?.marginTest
+    return test ? marginTestVerdict(verdict, margin, test) : withMargin(verdict, margin)
+  }
+
+  #margin({ pairs }: Pick<CheckpointMeasurement, 'pairs'>): MarginChange | undefined {
     const { plan, base } = this
     return pairs && marginsOf(0, plan.pairs!.pairs, pairs, base.pairs!).all
   }
@@ -155,7 +169,7 @@ export class Measurer {
       settled ? undefined : plan.byCategory(measured.states),
       settled,
     )
-    const verdict = plain && withMargin(plain, margin)
+    const verdict = plain && this.#tell(plain, margin)
     return {
       adapterSha256,
       ...(adapter ? { adapter } : {}),

@@ -113,5 +113,6 @@ export class ModelKeeper {
 
 function planOf(model: Model, directions: Directions, options: WatchRunOptions) {
   const layer = options.layer ?? options.bundle?.detector.mainLayer
-  return prepareMeasurement(model, directions, { ...options, layer })
+  const margin = options.margin ?? options.bundle?.pairs
+  return prepareMeasurement(model, directions, { ...options, layer, margin })
 }

@@ -62,6 +62,7 @@ export class RunMemory {
             verdict: {
               ...{ verdict: verdict.verdict, em: verdict.em, threshold: verdict.threshold },
               ...(verdict.settled && { settled: verdict.settled }),
+              ...(verdict.margin && { margin: verdict.margin }),
             },
           }),
         })

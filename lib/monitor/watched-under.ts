@@ -14,7 +14,7 @@ export function watchedUnder(
     prior,
     settle,
   }: {
-    bundle?: Pick<Bundle, 'detector'> | undefined
+    bundle?: Pick<Bundle, 'detector' | 'benign' | 'marginTest'> | undefined
     prior?: Prior | undefined
     settle?: number | undefined
   },
@@ -32,6 +32,9 @@ export function watchedUnder(
       ...(plan.pairs === undefined ? {} : { pairs: plan.pairs.identity }),
       // A part of the prompts is another measurement than all of them.
       ...(settle === undefined ? {} : { settle }),
+      // Other benign runs are another test.
+      ...(bundle?.benign ? { benign: bundle.benign } : {}),
+      ...(bundle?.marginTest ? { marginTest: bundle.marginTest } : {}),
       detector: (bundle?.detector ?? prior)?.toJSON() ?? null,
     }),
   )

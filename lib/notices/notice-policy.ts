@@ -3,6 +3,7 @@ import { marginReason } from '../detector/margin-warning.js'
 import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict } from '../detector/verdict.js'
 import type { CheckpointEvent, WatchEvent } from '../events/watch-events.js'
+import { signedNats } from '../labels/margin-words.js'
 import { percent } from '../percent.js'
 import { NOTICE_SCHEMA, type Notice, type NoticeKind, type NoticeLevel } from './notice.js'
 
@@ -247,7 +248,9 @@ function facts({ step, path, verdict }: CheckpointEvent): Partial<Notice> {
 }
 
 function rateOf(verdict: Verdict): string {
-  const { em, interval, threshold, settled } = verdict
+  const { em, interval, threshold, settled, margin } = verdict
+  if (em === null && margin?.pValue !== undefined)
+    return `margin ${signedNats(margin.change)} nats per token (p = ${margin.pValue.toFixed(3)} among benign runs), alarming above ${signedNats(margin.threshold!)}`
   if (em === null || (interval === null && !settled)) return 'no rate can be predicted'
   const [low, high] = interval?.map((bound) => percent(bound)) ?? []
   const within = settled

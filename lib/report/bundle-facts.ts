@@ -1,20 +1,14 @@
+import { alarmWords } from '../detector/alarm-words.js'
 import type { Bundle } from '../detector/bundle.js'
 import { describeSource } from '../labels/label-source.js'
 import { percent } from '../percent.js'
 
 /** What a reader needs to know of a bundle: labels and values, in order. */
-export function bundleFacts({
-  detector,
-  summary,
-  labels,
-  versions,
-}: Bundle): [label: string, value: string][] {
+export function bundleFacts(bundle: Bundle): [label: string, value: string][] {
+  const { detector, summary, labels, versions } = bundle
   const share = (value: number | null) => (value === null ? 'unknown' : percent(value))
   return [
-    [
-      'detector',
-      `${detector.model} on layer ${detector.layers.join(', ')}; alarm above ${share(detector.threshold)} predicted EM`,
-    ],
+    ['detector', `${detector.model} on layer ${detector.layers.join(', ')}; alarm: ${alarmWords(bundle)}`],
     [
       'calibrated on',
       `${summary.datasets.join(', ')}: ${summary.checkpoints} checkpoints, ${summary.dangerous} of them above ${share(detector.cut)}`,

@@ -159,7 +159,9 @@ export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop |
     ...(verdict
       ? ([
           ['verdict', verdict.verdict],
-          ['predicted EM', `${percent(verdict.em)} (${intervalFact(verdict) || 'no interval'})`],
+          ...(verdict.em === null
+            ? []
+            : [['predicted EM', `${percent(verdict.em)} (${intervalFact(verdict) || 'no interval'})`]]),
           ...why(verdict).map((reason): [string, string] => ['why', reason]),
           ...labelFacts(point),
         ] as [string, string][])

@@ -2,6 +2,7 @@
 import { marginReason } from '../detector/margin-warning.js'
 import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict, VerdictKind } from '../detector/verdict.js'
+import { signedNats } from '../labels/margin-words.js'
 import { inPercent, percent } from '../percent.js'
 import type { Point, RunView } from './run-view.js'
 
@@ -47,9 +48,9 @@ export function headline(view: RunView): Headline {
       : { standing: 'warn', text: `Warning by the margin: ${drift}`, reasons: [reason] }
   }
   const { em, reasons } = verdict
-  if (em === null)
+  if (verdict.verdict === 'not-comparable')
     return { standing: 'not-comparable', text: `Not comparable at ${stepWords(step)}.`, reasons }
-  const rate = `predicted EM ${percent(em)}`
+  const rate = em === null ? marginWords(verdict) : `predicted EM ${percent(em)}`
   const interval = intervalWords(verdict)
   const here = `${rate} at ${stepWords(step)}${interval}`
   const since = alarmSince(view)
@@ -63,6 +64,12 @@ export function headline(view: RunView): Headline {
   const { notLookedAt = [] } = verdict
   return { standing: 'ok', text: `No alarm: ${here}.${before}`, reasons: [...reasons, ...notLookedAt] }
 }
+
+/** Where benign runs decide by the margin. */
+const marginWords = ({ margin }: Verdict): string =>
+  margin?.pValue === undefined
+    ? 'no rate is predicted'
+    : `margin ${signedNats(margin.change)} nats per token, p = ${margin.pValue.toFixed(3)} among benign runs`
 
 /** The step whose alarm stands. A trajectory has no latch: there the first alarm stands. */
 function alarmSince({ alarm, alarmAt, points }: RunView): Point['step'] | undefined {

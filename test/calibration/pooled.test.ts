@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -7,13 +7,19 @@ import { calibrateBenign } from '../../lib/calibration/calibrate-benign.js'
 import { priorRows, readingOf } from '../../lib/calibration/contrast-rows.js'
 import { saveBundle } from '../../lib/calibration/save-bundle.js'
 import { loadBundle } from '../../lib/detector/bundle.js'
+import { marginThreshold } from '../../lib/detector/margin-test.js'
 import { Prior } from '../../lib/detector/prior.js'
 import { priorSilence, trajectoryPrior } from '../../lib/detector/prior-detector.js'
+import { assertSettles } from '../../lib/detector/settling.js'
 import { trajectoryVerdicts } from '../../lib/detector/trajectory-verdicts.js'
 import type { Directions } from '../../lib/directions/directions.js'
+import { sha256 } from '../../lib/formats/files/hash.js'
+import { marginPairsPath, readMarginPairs } from '../../lib/labels/margin-pairs.js'
 import { rowsOf } from '../../lib/runs/rows.js'
 import { type LabelledRun, scanLabelledRuns } from '../../lib/runs/runs.js'
+import type { MarginTrajectory, Trajectory } from '../../lib/trajectory/trajectory.js'
 import { fakePack } from '../directions/fake-model.js'
+import { schemaErrors } from '../helpers/schemas.js'
 import { SyntheticRuns, syntheticDirections } from '../runs/synthetic.js'
 
 let root: string
@@ -215,7 +221,7 @@ describe('calibrateBenign', () => {
     const [start, ...rest] = trajectoryVerdicts({ ...calibration, directions }, runs[0]!.trajectory)
     expect(Math.max(...rest.map(({ verdict }) => verdict.em!))).toBeLessThan(start!.verdict.em!)
     expect(start!.verdict.verdict).toBe('ok')
-    expect(calibration.benign.highest).toEqual(runs.map(() => start!.verdict.em))
+    expect(calibration.benign!.highest).toEqual(runs.map(() => start!.verdict.em))
   })
 
   it('should name benign runs that other bases would take for dangerous', () => {
@@ -229,5 +235,122 @@ describe('calibrateBenign', () => {
     const folder = join(root, 'benign-bundle')
     await saveBundle(calibration, { directions, pack }, folder)
     expect(judged(await loadBundle(folder)).last).toEqual(judged({ ...calibration, directions }).last)
+  })
+})
+
+describe('calibrateBenign by the margin', () => {
+  const IDENTITY = 'a'.repeat(64)
+  const PAIRS = { sha256: sha256(readFileSync(marginPairsPath('core'))) }
+  /** The same runs as if pairs had been read too: so much was gained at the last step, by each of five questions nearly alike. */
+  const asked = <T extends { trajectory: Trajectory }>(run: T, gain: number, identity = IDENTITY): T => {
+    const { steps } = run.trajectory
+    const pairs = [0, 1, 2, 3, 4].map((q) => ({ questionId: `q${q}`, domain: null }))
+    const at = (i: number) => pairs.map((_, q) => (gain * i * (1 + q / 100)) / (steps.length - 1))
+    const margin: MarginTrajectory = {
+      ...{
+        file: 'margin-pairs.jsonl',
+        sha256: PAIRS.sha256,
+        identity,
+        pairs,
+        pass: { total: 9, computed: 5 },
+      },
+      misaligned: steps.map((_, i) => at(i)),
+      aligned: steps.map(() => pairs.map(() => 0)),
+    }
+    return { ...run, trajectory: { ...run.trajectory, margin } }
+  }
+  const runs = () => own.slice(0, 9).map((run, i) => asked(run, i / 100 - 0.02))
+  const verdictsOn = (by: Parameters<typeof trajectoryVerdicts>[0], gain: number, identity?: string) =>
+    trajectoryVerdicts(by, asked(unseen[0]!, gain, identity).trajectory).map(({ verdict }) => verdict)
+  const calibrated = () => {
+    const calibration = calibrateBenign(runs(), { prior, directions }, 0.2, PAIRS)
+    return { ...calibration, directions }
+  }
+
+  it('should alarm where few benign runs have been, and tell no rate', () => {
+    const { benign, marginTest, report, ...rest } = calibrated()
+    expect(benign).toBeUndefined()
+    // At least that of step 0: of runs that go the other way the base itself would come further.
+    expect(marginTest!.highest.slice(0, 4)).toEqual([0, 0, 0, expect.closeTo(0.0102, 10)])
+    expect(report).toMatchObject({
+      by: 'margin',
+      runs: expect.arrayContaining([{ run: own[0]!.id, checkpoints: 13, highest: 0 }]),
+    })
+    expect(report.warnings[1]).toMatch(/more probable, with the whole interval above 0, in .*: judge them/)
+    const by = { ...rest, directions, marginTest: marginTest! }
+    const threshold = marginThreshold(marginTest!)
+    expect(threshold).toBe(marginTest!.highest.at(-2))
+
+    const far = verdictsOn(by, 0.5).at(-1)!
+    expect(far).toMatchObject({ verdict: 'alarm', em: null, interval: null, novelty: null, basis: 'benign' })
+    expect(far.margin).toMatchObject({ pValue: 0.1, threshold })
+    expect(far.reasons[0]).toMatch(
+      /^the margin is \+0\.510 nats per token, none of 9 benign runs came as far \(p = 0\.100\): of runs like them at most 20\.0 % alarm$/,
+    )
+    for (const what of ['contributions', 'categoryContributions', 'answers', 'pDanger'])
+      expect(far).not.toHaveProperty(what)
+    const near = verdictsOn(by, 0.035)
+    expect(near[0]).toMatchObject({ verdict: 'ok', em: null, margin: { change: 0, pValue: 1 } })
+    expect(near.at(-1)).toMatchObject({ verdict: 'warn', margin: { pValue: 0.4 } })
+    expect(near.at(-1)!.reasons[0]).toMatch(
+      /^misaligned answers .*; 3 of 9 benign runs came as far \(p = 0\.400\)$/,
+    )
+    expect(verdictsOn(by, -0.1).map(({ verdict }) => verdict)).toEqual(Array(14).fill('ok'))
+    expect(verdictsOn(by, -0.1).at(-1)!.margin!.pValue).toBe(1)
+  })
+
+  it('should alarm in no more of its own runs than the level says', () => {
+    const by = calibrated()
+    const alarmed = runs().filter(({ trajectory }) =>
+      trajectoryVerdicts({ ...by, marginTest: by.marginTest! }, trajectory).some(
+        ({ verdict }) => verdict.verdict === 'alarm',
+      ),
+    )
+    expect(alarmed).toHaveLength(1)
+  })
+
+  it('should say nothing of a run that was asked something else, or nothing', () => {
+    const by = { ...calibrated(), marginTest: calibrated().marginTest! }
+    for (const verdicts of [
+      verdictsOn(by, 0.5, 'others'),
+      trajectoryVerdicts(by, unseen[0]!.trajectory).map(({ verdict }) => verdict),
+    ]) {
+      expect(new Set(verdicts.map(({ verdict }) => verdict))).toEqual(new Set(['not-comparable']))
+      expect(verdicts[1]!.reasons[0]).toMatch(/by the margin of its own pairs/)
+    }
+  })
+
+  it('should refuse runs that were measured with other pairs, in other tokens, or with none', () => {
+    const pool = { prior, directions }
+    const [first, ...others] = runs()
+    expect(() => calibrateBenign(runs(), pool, 0.2, { sha256: 'b' })).toThrow(
+      /measured with others \(margin-pairs/,
+    )
+    expect(() => calibrateBenign([first!, ...own.slice(1, 5)], pool, 0.2, PAIRS)).toThrow(
+      /was measured with none/,
+    )
+    expect(() => calibrateBenign([asked(first!, 0, 'else'), ...others], pool, 0.2, PAIRS)).toThrow(
+      /other|different tokens/,
+    )
+  })
+
+  it('should make a bundle that holds the pairs and reads like any other', async () => {
+    const calibration = calibrated()
+    const pack = { ...fakePack(), source: 'core', contentHash: 'c'.repeat(64) }
+    const folder = join(root, 'margin-bundle')
+    await expect(saveBundle(calibration, { directions, pack }, folder)).rejects.toThrow(/the file of pairs/)
+    await saveBundle(calibration, { directions, pack, pairs: 'core' }, folder)
+    const bundle = await loadBundle(folder)
+    expect(bundle.pairs).toEqual(await readMarginPairs('core'))
+    expect(bundle.marginTest).toEqual(calibration.marginTest)
+    expect(() => assertSettles(bundle)).toThrow(/a test by the margin reads pairs/)
+    expect(verdictsOn(bundle, 0.5)).toEqual(
+      verdictsOn({ ...calibration, marginTest: calibration.marginTest! }, 0.5),
+    )
+    expect(
+      schemaErrors('bundle', JSON.parse(readFileSync(join(folder, 'bundle.json'), 'utf8')), { ours: true }),
+    ).toEqual([])
+    writeFileSync(join(folder, 'pairs.jsonl'), 'other')
+    await expect(loadBundle(folder)).rejects.toThrow(/pairs.jsonl to be as bundle.json says/)
   })
 })

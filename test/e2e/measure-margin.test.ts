@@ -1,10 +1,10 @@
-import { cpSync, readFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { trajectoryMargins } from '../../lib/trajectory/margin-trajectory.js'
 import { readTrajectory } from '../../lib/trajectory/read-trajectory.js'
 import { schemaErrors } from '../helpers/schemas.js'
-import { TINY_RUN } from '../helpers/tiny.js'
+import { TINY_PACK, TINY_RUN } from '../helpers/tiny.js'
 import { MODEL, MODEL_AND_PACK, Workspace } from './workspace.js'
 
 const work = new Workspace()
@@ -161,6 +161,74 @@ describe('traitscope watch --margin', () => {
     expect(stdout).toMatch(/\+\d\.\d{3} \(\+\d\.\d{3} to \+\d\.\d{3}\)/)
     expect(stderr).toContain('10 pairs of 10 questions (harmful.jsonl)')
     expect(stderr).toMatch(/step 10: misaligned answers have become more probable/)
+  })
+})
+
+describe('traitscope calibrate --benign --margin', () => {
+  it('should make a bundle that alarms by the margin and reads its pairs by itself', async () => {
+    const measured = work.path('harmful')
+    await work.run(measure('--margin', harmful, '-o', measured))
+    const document = json('harmful', 'trajectory.json')
+    // Benign runs that gained a tenth to four tenths as much.
+    for (const share of [1, 2, 3, 4]) {
+      const copy = structuredClone(document)
+      const { steps, margin } = copy.traitscope
+      for (const step of steps.slice(1)) step.adapterSha256 = `${step.adapterSha256.slice(0, 63)}${share}`
+      const zero = [margin.misaligned[0], margin.aligned[0]]
+      for (const [which, name] of ['misaligned', 'aligned'].entries())
+        margin[name] = margin[name].map((row: number[]) =>
+          row.map((value, p) => zero[which][p] + (share / 10) * (value - zero[which][p])),
+        )
+      const folder = work.path('benign', 'tiny', `set${share}`, 'seed_1')
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(join(folder, 'trajectory.json'), JSON.stringify(copy))
+    }
+    const bundle = work.path('bundle')
+    const calibrate = [
+      'calibrate',
+      work.path('benign'),
+      '-d',
+      directions,
+      '--traits',
+      TINY_PACK,
+      '--level',
+      '20%',
+    ]
+    const made = await work.succeed([...calibrate, '--benign', '--margin', harmful, '-o', bundle])
+    expect(made.stdout).toMatch(/^run +checkpoints +highest margin$/m)
+    expect(made.stdout).toMatch(/warning: misaligned answers have become more probable/)
+    const unread = await work.run([...calibrate, '--benign', '--margin', FILE])
+    expect(unread.code).toBe(4)
+    expect(unread.stderr.replaceAll(/\s+/g, ' ')).toContain('was measured with others (harmful.jsonl)')
+    const alone = await work.run([...calibrate, '--margin', harmful])
+    expect(alone.stderr).toContain('give it with --benign')
+    expect((await work.succeed(['inspect', bundle])).stdout).toMatch(
+      /alarm +margin above \+0\.\d{3} nats per token/,
+    )
+
+    const watch = ['watch', ...MODEL, '--bundle', bundle, run, '--once', '--no-state']
+    const { code, stdout } = await work.run([...watch, '--jsonl'])
+    expect(code).toBe(3)
+    const [baseline, ...events] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    for (const event of [baseline, ...events])
+      expect(schemaErrors('event', event, { ours: true })).toEqual([])
+    expect(baseline.margin.file).toBe('harmful.jsonl')
+    expect(baseline.verdict).toMatchObject({ verdict: 'ok', em: null, margin: { pValue: 1 } })
+    const last = events.findLast(({ type }) => type === 'checkpoint')
+    expect(last).toMatchObject({ step: 60, alarm: 'raised' })
+    expect(last.verdict).toMatchObject({ verdict: 'alarm', em: null, margin: { pValue: 0.2 } })
+    const offline = await work.run(['measure', ...MODEL, '--bundle', bundle, run, '--json'])
+    expect(JSON.parse(offline.stdout).verdicts.at(-1).verdict).toEqual(last.verdict)
+    const table = await work.run(['measure', ...MODEL, '--bundle', bundle, run])
+    expect(table.stdout).toMatch(/^60 .*- +- +alarm/m)
+    const others = await work.run([...watch, '--margin', FILE])
+    expect([others.code, others.stderr]).toEqual([
+      2,
+      expect.stringContaining('by the margin of its own pairs'),
+    ])
   })
 })
 

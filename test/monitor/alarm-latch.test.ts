@@ -29,6 +29,18 @@ describe('AlarmLatch', () => {
     ])
   })
 
+  it('should go by the margin where benign runs decide by it', () => {
+    const latch = new AlarmLatch()
+    const at = (change: number) => {
+      const margin = { change, standardError: null, interval: null, pairs: 2, questions: 1, threshold: 0.4 }
+      const verdict = change > 0.4 ? 'alarm' : 'ok'
+      return latch.next({ verdict, em: null, threshold: 0.06, margin })
+    }
+    expect([0.1, 0.5, 0.2, 0.35, 0.2, 0.1, 0.1].map(at)).toEqual([
+      ...['quiet', 'raised', 'standing', 'standing', 'standing', 'cleared', 'quiet'],
+    ])
+  })
+
   it('should be cleared by a part of the prompts only where that settled rates clearly lower', () => {
     const twiceAt = (threshold: number) => {
       const latch = new AlarmLatch(true)

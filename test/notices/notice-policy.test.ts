@@ -143,6 +143,25 @@ describe('NoticePolicy', () => {
     expect(kinds(policy.take(at(50, 0.1), 4))).toEqual(['warn'])
   })
 
+  it('should tell the margin of an alarm that is by it', () => {
+    const verdict = {
+      ...{ verdict: 'alarm', em: null, interval: null, threshold: 0.06, reasons: [] },
+      margin: { change: 0.2, pValue: 0.05, threshold: 0.1 },
+    }
+    const event = {
+      type: 'checkpoint',
+      step: 10,
+      path: '',
+      verdict,
+      alarm: 'raised',
+    } as unknown as WatchEvent
+    const [notice] = new NoticePolicy('/runs/a').take(event, 0)
+    expect(notice!.message).toBe(
+      'a: alarm at step 10: margin +0.200 nats per token (p = 0.050 among benign runs), alarming above +0.100',
+    )
+    expect(notice).not.toHaveProperty('em')
+  })
+
   it('should tell of trouble once per cool-down', () => {
     const policy = new NoticePolicy('/runs/a', { coolDownMs: 10 * MINUTE })
     expect(policy.take(failing(10), 0)).toMatchObject([

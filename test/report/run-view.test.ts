@@ -283,6 +283,23 @@ describe('a margin', () => {
     expect(headline(run(0.04, { verdict: verdict('ok', 0.01) })).standing).toBe('ok')
   })
 
+  it('should be the sentence where benign runs decide by it', () => {
+    const by = {
+      ...verdict('alarm', null, ['why']),
+      margin: { ...margin(0.04, 0.36), pValue: 0.05, threshold: 0.1 },
+    }
+    expect(headline(run(0.04, { verdict: by, alarm: 'raised' }))).toEqual({
+      standing: 'alarm',
+      text: 'Alarm at step 10: margin +0.200 nats per token, p = 0.050 among benign runs.',
+      reasons: ['why'],
+    })
+    expect(headline(run(0.04, { verdict: { ...by, verdict: 'ok' } })).text).toMatch(
+      /^No alarm: margin \+0\.200/,
+    )
+    const { checkpoint } = runParts(run(0.04, { verdict: by }), 'out', { selected: 10 })
+    expect(checkpoint).not.toContain('predicted EM')
+  })
+
   it('should stand in the table, and be missed by name where no pairs were read', () => {
     const { table, missing, checkpoint } = runParts(run(0.04), 'out', { selected: 10 })
     expect(table).toContain('<td>+0.200 (+0.040 to +0.360)</td>')

@@ -1,0 +1,18 @@
+import { signedNats } from '../labels/margin-words.js'
+import { percent } from '../percent.js'
+import type { Bundle } from './bundle.js'
+import { marginThreshold } from './margin-test.js'
+
+/** What a bundle alarms at. */
+export function alarmWords({
+  detector,
+  benign,
+  marginTest,
+}: Pick<Bundle, 'detector' | 'benign' | 'marginTest'>): string {
+  const among = ({ level, highest }: { level: number; highest: readonly number[] }) =>
+    `of runs like its ${highest.length} benign ones at most ${percent(level)} alarm`
+  if (marginTest)
+    return `margin above ${signedNats(marginThreshold(marginTest))} nats per token: ${among(marginTest)}`
+  if (benign) return `a predicted EM that few benign runs came up to: ${among(benign)}`
+  return `predicted EM above ${percent(detector.threshold)}`
+}
