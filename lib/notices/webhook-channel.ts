@@ -108,7 +108,7 @@ const MARKS = { alarm: '[ALARM]', warn: '[warning]', info: '[info]' } as const
 const PRIORITIES = { alarm: 5, warn: 4, info: 2 } as const
 
 /** What went wrong, without the URL that Node's messages may repeat. */
-function whyNot(error: unknown, timeoutMs: number): string {
+export function whyNot(error: unknown, timeoutMs: number): string {
   if ((error as Error).name === 'TimeoutError') return `no answer within ${timeoutMs / 1000} s`
   const { code } = ((error as Error).cause ?? {}) as { code?: string }
   return code === undefined ? 'the connection failed' : `the connection failed (${code})`

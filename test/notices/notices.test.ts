@@ -185,4 +185,18 @@ describe('Heartbeat', () => {
     expect(said).toEqual(['it answered 500', undefined])
     await new Promise((resolve) => server.close(resolve))
   })
+
+  it('should say that nobody answers, which is no failed connection', async () => {
+    const server = createServer(() => {})
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const said: (string | undefined)[] = []
+    {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/s3cret`
+      using _ = new Heartbeat(url, (reason) => said.push(reason), 60_000, 50)
+      while (said.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    expect(said).toEqual(['no answer within 0.05 s'])
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  })
 })
