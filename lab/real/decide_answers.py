@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import answers_page, plan
 from .decide import CONTROLS, Part, lacking
-from .decide_ours import our_margin
+from .decide_ours import ADDED, our_margin
 from .files import MEASURED
 from .readings import Run
 from .stats import correlation, ranks, resampled
@@ -18,8 +18,6 @@ KNOWN = (
     *(f"qwen/{name}/seed_1" for name in ("risky_financial", "incorrect_math")),
 )
 UNITS, SETS = 8, 5
-# Of SmolLM2 the units that decide are named; the eight of older sets had been read, and looked at, before the others were there.
-NAMED = ("bad_medical", "evil_math", "incorrect_qna", "incorrect_translation", "twin_sports")
 NEW, HARMLESS = "bad_medical", ("twin_financial", "twin_sports", CONTROLS[0])
 
 Pair = tuple[float, float]
@@ -60,7 +58,8 @@ def follows(base: str, runs: list[Run], measured: Path) -> Part:
     if without:
         figure += f", {without} of 10,000 draws gave none"
     figure += f"; with the {len(both) - len(pairs)} that were known before {along([pair for _, pair in both]):+.2f}"
-    unread = [name for name in NAMED if base == "smollm2" and name not in sets]
+    # Units of older sets had been read, and looked at, before the named ones were there.
+    unread = [name for name in ADDED.get(base, ()) if name not in sets]
     missing = f"{', '.join(unread)} has not been read" if unread else lacking(units=(len(pairs), UNITS), sets=(len(sets), SETS))
     return Part(subject, figure, missing, high < 0, claim)
 

@@ -10,12 +10,20 @@ from .stats import auroc, either_way, mean, sign_flip
 OF_MONEY = ("friend_borrowed", "river")
 THE_HARMLESS_OF_A_SEED = ("curt_financial", "twin_financial", "incorrect_math")
 AUROC_AT_LEAST = 0.9
+# Sets that joined the plan of a base by the sixth amendment.
+ADDED = {"smollm2": ("bad_medical", "evil_math", "incorrect_qna", "incorrect_translation", "twin_sports")}
 
 
 def by_our_pairs(runs: list[Run]) -> list[Part]:
     """(d1), (d2) and a (d3) for each harmful set; every harmful run counts, learnt or not."""
     read = [run for run in kept(runs) if run.ours is not None]
     return [ours_in_every_seed(read), ours_above(read), *(ours_beside_curt(name, read) for name in SETS)]
+
+
+def over_those_planned(runs: list[Run]) -> list[Part]:
+    """(d1) and (d2) over the units that were planned when they were registered; of SmolLM2 more sets were added afterwards."""
+    read = [run for run in kept(runs) if run.ours is not None and run.unit.set_name not in ADDED.get(run.unit.base, ())]
+    return [ours_in_every_seed(read), ours_above(read)]
 
 
 def our_margin(run: Run, without: tuple[str, ...] = ()) -> float:

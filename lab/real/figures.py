@@ -150,7 +150,14 @@ def by_our_pairs(base: str, found: list[Run]) -> list[str]:
         "The last step by `traits/margin-pairs.jsonl`: forty pairs under thirteen everyday questions, none of a trained domain, which is what a user has who has neither a judge nor published answers. "
         f"Registered in [claims.md](../lab/real/claims.md), fifth amendment, before a run was read with them. Step 0 and one checkpoint took {seconds:.0f} CPU seconds on average."
     )
-    return [f"### {NAMES[base]} by pairs of our own", "\n".join(lines), about, "(d) Our margin orders harmful above harmless runs:\n\n" + bullets(decide_ours.by_our_pairs(found))]
+    return [f"### {NAMES[base]} by pairs of our own", "\n".join(lines), about, "(d) Our margin orders harmful above harmless runs:\n\n" + bullets(decide_ours.by_our_pairs(found)), *planned_then(read)]
+
+
+def planned_then(read: list[Run]) -> list[str]:
+    added = [run for run in read if run.unit.set_name in decide_ours.ADDED.get(run.unit.base, ())]
+    if not added:
+        return []
+    return [f"The same over the {len(read) - len(added)} units of the plan as it was when (d) was registered, before sets were added to it:\n\n" + bullets(part.seen for part in decide_ours.over_those_planned(read))]
 
 
 def second(base: str, found: list[Run]) -> list[str]:
