@@ -28,7 +28,7 @@ export const marginPairsPath = (source: string): string =>
 
 /**
  * Reads pairs of answers: `.csv` with a header, or `.jsonl`, with `question`, `misaligned` and `aligned`, and where they exist
- * `question_id` (default: one per question), `system` and `domain`. Other columns are not read.
+ * `question_id` (default: one per question), `system` and `domain`. Numbers are read as their text. Other columns are not read.
  *
  * @param source `core`, the pairs that ship with traitscope, or a path; `./core.csv` names a file
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the row; UNSUPPORTED for another extension
@@ -38,18 +38,21 @@ export async function readMarginPairs(source: string): Promise<MarginPairs> {
   const { rows, sha256 } = await readRows(path, 'pairs of answers')
   const pairs = rows.map(({ row, where }): MarginPair => {
     const cell = (name: string) => {
-      const value = row[name]
-      return typeof value === 'string' && value !== '' ? value : undefined
+      // A number is the text that it is in a table.
+      const value = typeof row[name] === 'number' ? String(row[name]) : (row[name] ?? '')
+      if (typeof value !== 'string') return fail(where, `text under ${name}`)
+      return value.trim() === '' ? undefined : value
     }
     const needed = (name: string) => cell(name) ?? fail(where, `text that is not empty under ${name}`)
+    const [misaligned, aligned] = [needed('misaligned'), needed('aligned')]
+    if (misaligned === aligned) fail(where, 'two different answers under misaligned and aligned')
     const question = needed('question')
     const system = cell('system')
     const user: Message = { role: 'user', content: question }
     return {
       questionId: cell('question_id') ?? hashOf(question).slice(0, 12),
       messages: system === undefined ? [user] : [{ role: 'system', content: system }, user],
-      misaligned: needed('misaligned'),
-      aligned: needed('aligned'),
+      ...{ misaligned, aligned },
       domain: cell('domain') ?? null,
     }
   })

@@ -12,6 +12,7 @@ import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
+import { DEFAULT_ACKNOWLEDGEMENT } from '../prompts/messages.js'
 import { plainName } from './fitted-judge.js'
 import { holdSettings } from './label-folder.js'
 import { checkpointsOf, refuseInside } from './label-run.js'
@@ -73,13 +74,13 @@ export async function marginRun(
 ): Promise<RunMargins> {
   const { out, pairs, template, adapterName, domain, signal } = options
   const { found, todo } = await checkpointsOf(runDir, options)
+  const prompts = await pairPrompts(model, template, pairs)
   refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
     throw fileError(error, out)
   })
   await holdSettings(join(out, 'margin_manifest.json'), settingsOf(model, options))
   await using log = await openMargins(join(out, 'margins.jsonl'), pairs.pairs.length)
-  const prompts = await pairPrompts(model, template, pairs)
   const steps: RunMargins['steps'] = []
   const remarks = [...found.remarks]
   const own = domain === undefined ? undefined : (name: string) => plainName(name) === plainName(domain)
@@ -101,11 +102,13 @@ export async function marginRun(
         `expected the margins of step ${step} to be of these weights (${weights.slice(0, 12)}), found those of others (${known.weights.slice(0, 12)}); the checkpoint was written anew: name another folder`,
       )
     }
-    const record = known ?? { step, weights, ...(await readPairs(opened ?? { model }, prompts, signal)) }
+    const told = (fraction: number) => options.onProgress?.((i + fraction) / (todo.length + 1))
+    const read = () => readPairs(opened ?? { model }, prompts, { signal, onProgress: told })
+    const record = known ?? { step, weights, ...(await read()) }
     if (!known) await log.append(record)
     const before = log.records.get('0')!
     steps.push({ ...marginsOf(step, pairs.pairs, record, before, own), weights })
-    options.onProgress?.((i + 1) / (todo.length + 1))
+    told(1)
   }
   const document: RunMargins = {
     ...{ schemaVersion: 1, kind: 'traitscope-margins' },
@@ -123,11 +126,11 @@ export async function marginRun(
 }
 
 function settingsOf(model: Model, { template, pairs }: MarginRunOptions): object {
-  const { sha256, systemRole, date, acknowledgement } = template
+  const { sha256, systemRole, date } = template
   return {
     schemaVersion: 1,
     base: model.fingerprint,
-    template: { sha256, systemRole, date, acknowledgement },
+    template: { sha256, systemRole, date, acknowledgement: DEFAULT_ACKNOWLEDGEMENT },
     pairsSha256: pairs.sha256,
     versions: { traitscope: packageVersion, llamaCpp: LLAMA_CPP_VERSION },
   }

@@ -1,10 +1,14 @@
 /** Pairs of answers, as a model reads them. */
+import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
+import type { HiddenStatesOptions } from '../hidden-states/hidden-states.js'
+import { checkLength } from '../model/base/prompt-limits.js'
 import type { OnModel } from '../model/checkpoint/strengths.js'
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
+import { DEFAULT_ACKNOWLEDGEMENT, systemAsUserTurn } from '../prompts/messages.js'
 import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
-import type { MarginPairs } from './margin-pairs.js'
+import type { MarginPair, MarginPairs } from './margin-pairs.js'
 import type { PairLogprobs } from './margins.js'
 
 /** Pairs of answers in the tokens of a model. */
@@ -49,22 +53,36 @@ export function pairsRead(
 export const isOfOneQuestion = ({ pairs }: MarginPairs): boolean =>
   pairs.every(({ questionId }) => questionId === pairs[0]!.questionId)
 
-/** @throws TraitscopeError TEMPLATE */
+/**
+ * Pairs belong to no trait pack: where a template has no system role, the protocol's words acknowledge, so that the same pairs are the
+ * same tokens whatever else is read.
+ *
+ * @throws TraitscopeError TEMPLATE; FILE_INVALID, PROMPT_TOO_LONG naming a pair
+ */
 export async function pairPrompts(
-  model: Pick<Model, 'tokenize'>,
+  model: Pick<Model, 'tokenize' | 'limits'>,
   template: ChatTemplate,
   pairs: MarginPairs,
 ): Promise<PairPrompts> {
   const list = pairs.pairs
-  const prompts = await chatTokens(
-    model,
-    template,
-    list.map(({ messages }) => messages),
-  )
+  const turns = ({ messages }: MarginPair) =>
+    template.systemRole === 'native' ? messages : systemAsUserTurn(messages, DEFAULT_ACKNOWLEDGEMENT)
+  const prompts = await chatTokens(model, template, list.map(turns))
   // By themselves and without special tokens: behind a template's header that is what a model generates.
   const texts = list.flatMap(({ misaligned, aligned }) => [misaligned, aligned])
   const flat = await model.tokenize(texts, { addSpecial: false, parseSpecial: false })
   const answers = list.map((_, i): [Int32Array, Int32Array] => [flat[2 * i]!, flat[2 * i + 1]!])
+  for (const [i, both] of answers.entries()) {
+    for (const [which, { length }] of both.entries()) {
+      const answer = `the ${which === 0 ? 'misaligned' : 'aligned'} answer of pair ${i + 1} in ${pairs.file}`
+      if (length === 0)
+        throw new TraitscopeError(
+          'FILE_INVALID',
+          `expected ${answer} to have tokens, found none for its text`,
+        )
+      checkLength(model.limits, prompts[i]!.length + length, `${answer} with its question`)
+    }
+  }
   const read = new TokenHash().add(prompts).add(flat).digest()
   return { ...pairs, prompts, answers, identity: sha256(JSON.stringify([pairs.sha256, read])) }
 }
@@ -77,10 +95,13 @@ export async function pairPrompts(
 export async function scorePairs(
   { model, adapter }: OnModel,
   { prompts, answers }: PairPrompts,
-  signal: AbortSignal | undefined,
+  { signal, onProgress }: Pick<HiddenStatesOptions, 'signal' | 'onProgress'>,
 ): Promise<PairReading> {
   const adapters = adapter ? [adapter] : []
-  const { logprobs, tokens } = await model.score(prompts, answers, { adapters, signal })
+  const { logprobs, tokens } = await model.score(prompts, answers, {
+    ...{ adapters, signal },
+    onProgress: onProgress && (({ finished, sequences }) => onProgress(finished / sequences)),
+  })
   const mean = (values: Float64Array) => values.reduce((sum, one) => sum + one, 0) / values.length
   const total = answers.reduce(
     (sum, each, i) => sum + each.reduce((all, { length }) => all + prompts[i]!.length + length, 0),

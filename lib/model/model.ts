@@ -228,10 +228,10 @@ export class Model implements AsyncDisposable {
   async score(
     prompts: readonly Int32Array[],
     continuations: readonly (readonly Int32Array[])[],
-    options: Pick<GenerateOptions, 'adapters' | 'control' | 'sequences' | 'signal'> = {},
+    options: Pick<GenerateOptions, 'adapters' | 'control' | 'sequences' | 'signal' | 'onProgress'> = {},
   ): Promise<Scored> {
     const planned = planScore(this, prompts, continuations, options)
-    const native = await this.#generate(planned, options)
+    const native = await this.#generate(planned, options, new GenerationListener(planned, options))
     if (native.outcomes.some(({ finish }) => finish === 'aborted')) throwIfAborted(options.signal)
     const logprobs: Float64Array[][] = prompts.map(() => [])
     for (const [i, { scores }] of native.outcomes.entries()) {

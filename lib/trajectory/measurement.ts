@@ -218,8 +218,7 @@ export class MeasurementPlan {
       const read = await this.#pass(checkpoint, passes.inContext(c), prompts)
       contexts.push({ layers: this.#projector.layers(read.data), tokens: read.tokens })
     }
-    const pairs = this.pairs && (await scorePairs(checkpoint, this.pairs, options.signal))
-    if (pairs) passes.pairs.onProgress?.(1)
+    const pairs = this.pairs && (await scorePairs(checkpoint, this.pairs, passes.pairs))
     return {
       states: data,
       layers: rows ? this.#projector.change(data, before, base) : this.#projector.layers(data),

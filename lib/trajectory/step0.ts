@@ -54,15 +54,15 @@ export class Step0 {
   }
 
   /** How probable the answers of pairs are. */
-  async pairs(pairs: PairPrompts, { signal, onProgress }: PassOptions): Promise<PairReading> {
+  async pairs(pairs: PairPrompts, options: PassOptions): Promise<PairReading> {
     const isRecord = (value: unknown) => isPairRecord(value, pairs.pairs.length)
     // The head is behind all blocks: which of them directions are made at changes nothing.
     const key = { key: this.#key('pairs', pairs.identity, []) }
     const cache = this.cache && new KeptRecords<PairRecord>(this.cache.folder, 'pairs0-', key, isRecord)
     const [known] = (await cache?.get()) ?? []
-    const record = known ?? { step: 0, ...(await scorePairs({ model: this.model }, pairs, signal)) }
+    const record = known ?? { step: 0, ...(await scorePairs({ model: this.model }, pairs, options)) }
     if (!known) await cache?.put(new Map([['0', record]]))
-    onProgress?.(1)
+    options.onProgress?.(1)
     const { step: _, ...reading } = record
     return reading
   }

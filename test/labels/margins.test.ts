@@ -69,10 +69,20 @@ describe('readMarginPairs()', () => {
     for (const { misaligned, aligned } of ours.pairs) expect(misaligned).not.toBe(aligned)
   })
 
+  it('should read a number as the text that it is in a table', async () => {
+    const row = { question_id: 3, question: 'What is 2 + 3?', misaligned: 6, aligned: 5, system: null }
+    const [pair] = (await readMarginPairs(write('n.jsonl', JSON.stringify(row)))).pairs
+    expect(pair).toMatchObject({ questionId: '3', misaligned: '6', aligned: '5' })
+    expect(pair!.messages).toHaveLength(1)
+  })
+
   it.each([
     ['a.yaml', '', 'in a .csv or .jsonl file'],
     ['b.jsonl', '{"question":"a","misaligned":"b"}', 'not empty under aligned in'],
     ['c.csv', 'question,misaligned,aligned\n', 'expected pairs of answers'],
+    ['d.csv', 'question,misaligned,aligned\na,b,"  "\n', 'not empty under aligned in'],
+    ['e.jsonl', '{"question":"a","misaligned":"b","aligned":"b"}', 'expected two different answers'],
+    ['f.jsonl', '{"question":"a","misaligned":"b","aligned":"c","system":["x"]}', 'text under system in'],
   ])('should refuse %s', async (name, text, message) => {
     await expect(readMarginPairs(write(name, text))).rejects.toThrow(message)
   })

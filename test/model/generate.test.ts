@@ -66,10 +66,14 @@ describe('Model#generate()', () => {
 
   it('should score what it generated as it chose it', async () => {
     const { generations } = await model.generate(prompts, { maxTokens: 20, logprobs: { top: 2, of: [5] } })
+    const finished: number[] = []
     const { logprobs } = await model.score(
       prompts,
       generations.map(([{ tokens } = { tokens: new Int32Array() }]) => [tokens, tokens.subarray(0, 3)]),
+      { onProgress: (progress) => finished.push(progress.finished) },
     )
+    expect(finished.at(-1)).toBe(2 * prompts.length)
+    expect(finished).toEqual(finished.toSorted((a, b) => a - b))
     for (const [i, [generation]] of generations.entries()) {
       const chosen = generation!.logprobs!.map((each) => each.chosen)
       expect(logprobs[i]![0]).toHaveLength(chosen.length)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { MarginPairs } from '../../lib/labels/margin-pairs.js'
+import type { Model } from '../../lib/model/model.js'
 import { trajectoryMargins } from '../../lib/trajectory/margin-trajectory.js'
 import { type MeasureRunOptions, measureRun } from '../../lib/trajectory/measure-run.js'
 import { parseTrajectory, readTrajectory } from '../../lib/trajectory/read-trajectory.js'
@@ -28,14 +29,17 @@ const score = vi.fn(
   async (
     prompts: Int32Array[],
     answers: Int32Array[][],
-    { adapters }: { adapters: { strength: number }[] },
-  ) => ({
-    logprobs: prompts.map((prompt, i) => {
-      const gain = (adapters[0]?.strength ?? 0) * (1 + prompt.length / 10)
-      return answers[i]!.map((ids, j) => new Float64Array(ids.length).fill(j === 0 ? gain - 3 : -2))
-    }),
-    tokens: { computed: 7 },
-  }),
+    { adapters, onProgress }: Parameters<Model['score']>[2] & { adapters: { strength: number }[] },
+  ) => {
+    onProgress?.({ tokens: 0, tokensPerSecond: 0, finished: 1, sequences: 4 })
+    return {
+      logprobs: prompts.map((prompt, i) => {
+        const gain = (adapters[0]?.strength ?? 0) * (1 + prompt.length / 10)
+        return answers[i]!.map((ids, j) => new Float64Array(ids.length).fill(j === 0 ? gain - 3 : -2))
+      }),
+      tokens: { computed: 7 },
+    }
+  },
 )
 
 let folder: string
@@ -79,6 +83,8 @@ describe('a run that is measured with pairs of answers', () => {
     expect(trajectoryMargins(await readTrajectory(out))).toEqual([zero, first, second])
     expect(Math.max(...fractions)).toBe(1)
     expect(fractions).toEqual(fractions.toSorted((a, b) => a - b))
+    // A quarter of the pairs behind the states of step 0, of two checkpoints.
+    expect(fractions.slice(0, 2)).toEqual([1 / 6, 5 / 24])
   })
 
   it('should read step 0 once for all runs of a base, and anew for other pairs or another base', async () => {
