@@ -169,6 +169,8 @@ async function calibrateOnBenign(
   if (out !== undefined) await checkOutputFree(out, { force: flags.force === true, marker: 'bundle.json' })
   const parts = await bundleParts(flags)
   const { runs, exclusions } = await scanMeasuredRuns(root, { datasets, exclude, signal })
+  // Before too few are left to calibrate on.
+  for (const { run, reason } of exclusions) output.note(`left out: ${run}: ${reason}`)
   const { directions } = parts
   const calibration = calibrateBenign(runs, { prior: await loadPrior(), directions }, level, pairs)
   const ordinary = ordinaryOf(runs, calibration, output)
@@ -188,7 +190,6 @@ async function calibrateOnBenign(
       ]),
     ),
   )
-  for (const { run, reason } of exclusions) output.print(`left out: ${run}: ${reason}`)
   for (const warning of report.warnings) output.print(output.color('yellow', `warning: ${warning}`))
   if (out !== undefined) output.print(`written to ${out}`)
 }

@@ -26,6 +26,8 @@ export interface BenignCalibration {
   /** One of the two: by what the prior predicts, or by the margin. */
   benign?: BenignTest
   marginTest?: MarginTest
+  /** SHA-256 of the file of pairs that the margin is by. */
+  pairsSha256?: string
   report: BenignReport
 }
 
@@ -110,7 +112,9 @@ export function calibrateBenign(
       ...source.calibratedFor,
       training: runsTrainedLike(runs.map(({ trajectory }) => trajectory)),
     },
-    ...(identity === undefined ? { benign: test } : { marginTest: { ...test, identity } }),
+    ...(identity === undefined
+      ? { benign: test }
+      : { marginTest: { ...test, identity }, pairsSha256: pairs!.sha256 }),
     report: {
       level,
       smallestLevel: smallest,

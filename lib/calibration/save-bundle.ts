@@ -110,7 +110,7 @@ async function marginFiles(
   calibration: object,
   source: string | undefined,
 ): Promise<{ described: object; files: [name: string, bytes: Uint8Array][] }> {
-  const { marginTest } = calibration as Partial<BenignCalibration>
+  const { marginTest, pairsSha256 } = calibration as Partial<BenignCalibration>
   if (marginTest === undefined) return { described: {}, files: [] }
   if (source === undefined) {
     throw new TraitscopeError(
@@ -119,10 +119,11 @@ async function marginFiles(
     )
   }
   const path = marginPairsPath(source)
-  const stored = `pairs${extname(path)}`
+  const stored = `pairs${extname(path).toLowerCase()}`
   const bytes = await readFile(path).catch((error: unknown) => {
     throw fileError(error, path)
   })
+  assertSame('pairs of answers', sha256(bytes), pairsSha256!)
   return {
     described: { marginTest: { ...marginTest, file: basename(path), stored } },
     files: [[stored, bytes]],

@@ -3,6 +3,10 @@ import { percent } from '../percent.js'
 import type { Bundle } from './bundle.js'
 import { marginThreshold } from './margin-test.js'
 
+/** Whether a bundle tells rates of sets that were judged; one of benign runs knows none. */
+export const isJudged = ({ benign, marginTest }: Pick<Bundle, 'benign' | 'marginTest'>): boolean =>
+  benign === undefined && marginTest === undefined
+
 /** What a bundle alarms at. */
 export function alarmWords({
   detector,

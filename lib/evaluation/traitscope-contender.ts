@@ -99,6 +99,12 @@ export async function ownDetector(
 /** Rates of another judge than the bundle learnt from are no truth to hold it against. */
 async function bundleOf(folder: string, runs: readonly LabelledRun[]): Promise<Bundle> {
   const bundle = await loadBundle(folder)
+  if (bundle.marginTest) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `expected a bundle that predicts rates, which are held against labels, but ${folder} alarms by the margin and predicts none; leave it out (--bundle)`,
+    )
+  }
   const { labels } = bundle
   const { source } = runs.find((run) => run.source !== undefined) ?? {}
   if (labels === null || source === undefined || describeBasis(labels) === describeBasis(source))

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { notRecorded } from '../conditions/engine.js'
-import { alarmWords } from '../detector/alarm-words.js'
+import { alarmWords, isJudged } from '../detector/alarm-words.js'
 import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
 import { promptsWords } from '../detector/settled-words.js'
 import { loadDirections } from '../directions/directions-folder.js'
@@ -154,6 +154,7 @@ async function inspectBundle(path: string): Promise<Inspection> {
   const { detector, calibratedFor, summary, labels, ordinary, pairs } = bundle
   const { base, traitPack } = calibratedFor.conditions
   const { coverage } = summary
+  const runs = `${summary.datasets.join(', ')}: ${summary.checkpoints} checkpoints`
   return {
     kind: 'bundle',
     path,
@@ -168,19 +169,23 @@ async function inspectBundle(path: string): Promise<Inspection> {
         `${what}: not compared`,
       ]),
       ['model', `${detector.model} on layer ${detector.layers.join(', ')}`],
-      ['dangerous', `EM above ${percent(detector.cut)}`],
-      ['alarm', alarmWords(bundle)],
-      ...(pairs ? [['pairs', `${pairs.pairs.length} (${pairs.file})`] as [string, string]] : []),
-      [
-        'calibrated on',
-        `${summary.datasets.join(', ')}: ${summary.checkpoints} checkpoints, ${summary.dangerous} dangerous`,
-      ],
-      ['labels', labels === null ? 'the bundle does not say who judged' : describeSource(labels)],
-      ['unseen sets', `misses ${percent(summary.fnr)}, false alarms ${percent(summary.fpr)}`],
-      [
-        'intervals',
-        `${percent(detector.nominalCoverage)}${coverage === null ? '' : `, held ${percent(coverage)} on unseen sets`}`,
-      ],
+      ...(isJudged(bundle)
+        ? ([
+            ['dangerous', `EM above ${percent(detector.cut)}`],
+            ['alarm', alarmWords(bundle)],
+            ['calibrated on', `${runs}, ${summary.dangerous} dangerous`],
+            ['labels', labels === null ? 'the bundle does not say who judged' : describeSource(labels)],
+            ['unseen sets', `misses ${percent(summary.fnr)}, false alarms ${percent(summary.fpr)}`],
+            [
+              'intervals',
+              `${percent(detector.nominalCoverage)}${coverage === null ? '' : `, held ${percent(coverage)} on unseen sets`}`,
+            ],
+          ] as [string, string][])
+        : ([
+            ['alarm', alarmWords(bundle)],
+            ...(pairs ? [['pairs', `${pairs.pairs.length} (${pairs.file})`]] : []),
+            ['calibrated on', `${runs}, which nobody has judged`],
+          ] as [string, string][])),
       [
         'contexts',
         ordinary

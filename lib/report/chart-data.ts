@@ -1,4 +1,5 @@
 /** The numbers of the page's charts: pure, so that what is drawn can be tested without a browser. */
+import { signedNats } from '../labels/margin-words.js'
 import { percent } from '../percent.js'
 import { bandAt, behind } from './benign-band.js'
 import type { Backdrop, Point, RunView } from './run-view.js'
@@ -115,7 +116,8 @@ function emChart(scene: Scene): ChartData | undefined {
   const rates = all.flatMap(({ points }) =>
     points.flatMap(({ verdict, judged }) => [verdict?.interval?.[1] ?? verdict?.em ?? 0, judged?.rate ?? 0]),
   )
-  const threshold = verdicts[0]?.threshold
+  // Where benign runs decide, that of the rate does not.
+  const threshold = verdicts.find(({ basis }) => basis !== 'benign')?.threshold
   return {
     id: 'em',
     title: 'Emergent misalignment',
@@ -148,6 +150,9 @@ function marginChart(scene: Scene): ChartData | undefined {
   const reached = all.flatMap(({ points }) =>
     points.flatMap(({ margin }) => (margin ? [margin.change, ...(margin.interval ?? [])] : [])),
   )
+  const thresholds = new Set(
+    shown.flatMap(({ points }) => points.flatMap(({ verdict }) => verdict?.margin?.threshold ?? [])),
+  )
   return {
     id: 'margin',
     title: 'Misaligned answers against aligned ones, nats per token',
@@ -156,8 +161,8 @@ function marginChart(scene: Scene): ChartData | undefined {
     curves,
     ...(shown.length === 1 &&
       low.some((value) => value !== null) && { band: { label: '95 % interval', low, high: edge(1) } }),
-    marks: [],
-    range: rangeOf(reached, []),
+    marks: [...thresholds].map((value) => ({ label: `alarm above ${signedNats(value)}`, value })),
+    range: rangeOf([...reached, ...thresholds], []),
   }
 }
 

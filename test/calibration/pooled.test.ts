@@ -13,8 +13,12 @@ import { priorSilence, trajectoryPrior } from '../../lib/detector/prior-detector
 import { assertSettles } from '../../lib/detector/settling.js'
 import { trajectoryVerdicts } from '../../lib/detector/trajectory-verdicts.js'
 import type { Directions } from '../../lib/directions/directions.js'
+import type { ModelRuns } from '../../lib/evaluation/read-models.js'
+import { ownDetector } from '../../lib/evaluation/traitscope-contender.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
+import { inspectPath } from '../../lib/inspect/inspect.js'
 import { marginPairsPath, readMarginPairs } from '../../lib/labels/margin-pairs.js'
+import { bundleFacts } from '../../lib/report/bundle-facts.js'
 import { rowsOf } from '../../lib/runs/rows.js'
 import { type LabelledRun, scanLabelledRuns } from '../../lib/runs/runs.js'
 import type { MarginTrajectory, Trajectory } from '../../lib/trajectory/trajectory.js'
@@ -350,7 +354,36 @@ describe('calibrateBenign by the margin', () => {
     expect(
       schemaErrors('bundle', JSON.parse(readFileSync(join(folder, 'bundle.json'), 'utf8')), { ours: true }),
     ).toEqual([])
+    // Nobody judged, so nothing is said of judged sets.
+    for (const facts of [(await inspectPath(folder)).facts, bundleFacts(bundle)]) {
+      const said = new Map(facts)
+      expect(said.get('calibrated on')).toMatch(/ checkpoints, which nobody has judged$/)
+      for (const what of ['dangerous', 'labels', 'unseen sets', 'intervals'])
+        expect(said.has(what)).toBe(false)
+      expect(facts.flat().join()).not.toMatch(/misses|above 6\.0 %/)
+    }
+    await expect(
+      ownDetector([{ model: 'own', runs: [], heldOut: [] } as unknown as ModelRuns], [], { bundle: folder }),
+    ).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringMatching(/alarms by the margin and predicts none/),
+    })
     writeFileSync(join(folder, 'pairs.jsonl'), 'other')
     await expect(loadBundle(folder)).rejects.toThrow(/pairs.jsonl to be as bundle.json says/)
+  })
+
+  it('should hold the very pairs that the margins are by, whatever their file is called', async () => {
+    const calibration = calibrated()
+    const pack = { ...fakePack(), source: 'core', contentHash: 'c'.repeat(64) }
+    const others = join(root, 'others.jsonl')
+    writeFileSync(others, '{"question":"a","misaligned":"b","aligned":"c"}')
+    const folder = join(root, 'upper-bundle')
+    await expect(saveBundle(calibration, { directions, pack, pairs: others }, folder)).rejects.toThrow(
+      /expected the pairs of answers that the calibration runs were measured with/,
+    )
+    const upper = join(root, 'PAIRS.JSONL')
+    writeFileSync(upper, readFileSync(marginPairsPath('core')))
+    await saveBundle(calibration, { directions, pack, pairs: upper }, folder)
+    expect((await loadBundle(folder)).pairs!.file).toBe('PAIRS.JSONL')
   })
 })

@@ -197,6 +197,17 @@ describe('traitscope calibrate --benign --margin', () => {
     const made = await work.succeed([...calibrate, '--benign', '--margin', harmful, '-o', bundle])
     expect(made.stdout).toMatch(/^run +checkpoints +highest margin$/m)
     expect(made.stdout).toMatch(/warning: misaligned answers have become more probable/)
+    // Why there are too few is told with it.
+    const again = work.path('twice', 'tiny')
+    for (const name of ['set1', 'set2', 'set3'])
+      cpSync(work.path('benign', 'tiny', name), join(again, name), { recursive: true })
+    cpSync(work.path('benign', 'tiny', 'set1'), join(again, 'set4'), { recursive: true })
+    const few = await work.run([
+      ...['calibrate', work.path('twice'), '-d', directions, '--traits', TINY_PACK, '--level', '20%'],
+      ...['--benign', '--margin', harmful],
+    ])
+    expect(few.code).toBe(1)
+    expect(few.stderr).toMatch(/left out: tiny\/set4\/seed_1: .*a run counts once[\s\S]*found 3/)
     const unread = await work.run([...calibrate, '--benign', '--margin', FILE])
     expect(unread.code).toBe(4)
     expect(unread.stderr.replaceAll(/\s+/g, ' ')).toContain('was measured with others (harmful.jsonl)')

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { Verdict } from '../../lib/detector/verdict.js'
 import { applyEvent, viewsOfEvents } from '../../lib/report/apply-event.js'
 import { chartsOf } from '../../lib/report/chart-data.js'
 import { checkpointTable, contributionsHtml, notesHtml } from '../../lib/report/page-parts.js'
@@ -354,6 +355,26 @@ describe('chartsOf', () => {
     expect(chart.curves[0]!.values).toEqual([null, 0.5, null])
     expect(chart.band).toEqual({ label: '95 % interval', low: [null, 0.25, null], high: [null, 0.75, null] })
     expect(chart.range).toEqual({ min: 0, max: 0.75 })
+    expect(chart.marks).toEqual([])
+  })
+
+  it('should mark the threshold that decides: of the margin or the rate, and none of a rate that benign runs rank', () => {
+    const marks = (by: Verdict) => {
+      const read = new Log().baseline().checkpoint(10, { margin: margin(0.25, 0.75), verdict: by })
+      const charts = chartsOf([view(read)], ['out'])
+      return ['em', 'margin'].map((id) => charts.find((one) => one.id === id)?.marks)
+    }
+    const benign = { basis: 'benign' as const }
+    const tested = { ...margin(0.25, 0.75), pValue: 0.2, threshold: 0.9 }
+    expect(marks(verdict('ok', 0.01))).toEqual([
+      [expect.objectContaining({ label: 'alarm above 6.0 %' })],
+      [],
+    ])
+    expect(marks({ ...verdict('ok', 0.01), ...benign })).toEqual([[], []])
+    expect(marks({ ...verdict('ok', null), ...benign, margin: tested })).toEqual([
+      undefined,
+      [{ label: 'alarm above +0.900', value: 0.9 }],
+    ])
   })
 
   it('should show no band of another layer, and say why', () => {
