@@ -41,7 +41,7 @@ def along(pairs: list[Pair]) -> float | None:
     return correlation(ranks([margin for margin, _ in pairs]), ranks([found for _, found in pairs])) if len(pairs) > 2 else None
 
 
-def follows(base: str, runs: list[Run], measured: Path) -> Part:
+def follows(base: str, runs: list[Run], measured: Path = MEASURED) -> Part:
     subject, claim = "Correlation with what is answered", "claim (e1)"
     both = [(run.unit, (our_margin(run), found)) for run, found in aligned(base, runs, measured)]
     sets: dict[str, list[Pair]] = {}

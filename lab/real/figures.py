@@ -37,9 +37,9 @@ def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
 def with_summary(text: str, done: dict[str, list[Run]]) -> str:
     before, rest = text.split(BEGIN)
     after = rest.split(END, 1)[1]
-    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by the pairs that ship orders harm above none |", "|---|---|---|---|---|"]
+    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by the pairs that ship: orders harm above none | follows how aligned answers are |", "|---|---|---|---|---|---|"]
     for base, found in done.items():
-        cells = [decide.spread(found), decide.orders(found), [decide.follows(found)], decide_ours.by_our_pairs(found)]
+        cells = [decide.spread(found), decide.orders(found), [decide.follows(found)], decide_ours.by_our_pairs(found), [decide_answers.follows(base, found)]]
         lines.append(f"| {NAMES[base]}, {len(found)} of {len(plan.units(base))} | {' | '.join(map(decided, cells))} |")
     return before + BEGIN + "\n".join(lines) + "\n" + END + after
 
@@ -58,8 +58,8 @@ def title(done: dict[str, list[Run]]) -> str:
     else:
         first = "Not shown: that traitscope finds emergent misalignment in a real language model"
         rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
-    ordered = [NAMES[base] for base, found in done.items() if all(part.decided == "holds" for part in decide_ours.by_our_pairs(found)[:2])]
-    margin = f" What does tell harmful runs from harmless ones, on {' and '.join(ordered)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (d))." if ordered else ""
+    following = [NAMES[base] for base, found in done.items() if decide_answers.follows(base, found).decided == "holds"]
+    margin = f" What does follow how aligned the answers of runs are, read blind, on {' and '.join(following)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (e1))." if following else ""
     return f"""# Real language models
 
 **{first}.** {rest}{margin} {counted(done)} {answers_page.counted(list(done))} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
@@ -79,7 +79,11 @@ def counted(done: dict[str, list[Run]]) -> str:
                 missing[unit.set_name] = missing.get(unit.set_name, 0) + 1
         without = ", ".join(f"{count} x {name}" for name, count in missing.items())
         said.append(f"{NAMES[base]}: {len(found)} of {len(planned)} planned runs" + (f" (not run: {without})" if without else ""))
-    parts = [part for found in done.values() for part in (*decide.spread(found), *decide.orders(found), decide.follows(found), *decide_ours.by_our_pairs(found))]
+    parts = [
+        part
+        for base, found in done.items()
+        for part in (*decide.spread(found), *decide.orders(found), decide.follows(found), *decide_ours.by_our_pairs(found), *decide_answers.by_answers(base, found))
+    ]
     decided = [part for part in parts if not part.missing]
     held = sum(part.holds for part in decided)
     claims = f"of the {len(parts)} parts of the claims {len(decided)} are decided, and {held} hold" if decided else "no claim is decided"
@@ -239,7 +243,9 @@ def followed(base: str, found: list[Run]) -> str:
     """Claim (e)."""
     if not decide_answers.aligned(base, found):
         return ""
-    return f"### Our margin and what is answered, {NAMES[base]}\n\n{decide_answers.table(base, found)}\n\n(e), registered in the sixth amendment for units that had not been read blind:\n\n{bullets(decide_answers.by_answers(base, found))}"
+    # What happened, and no file says.
+    looked = " (of SmolLM2 eight of them were read, and looked at, before the other five)" if base == "smollm2" else ""
+    return f"### Our margin and what is answered, {NAMES[base]}\n\n{decide_answers.table(base, found)}\n\n(e), registered in the sixth amendment for units that had not been read blind{looked}:\n\n{bullets(decide_answers.by_answers(base, found))}"
 
 
 def live() -> str:
