@@ -5,7 +5,7 @@ import { TraitscopeError } from '../lib/errors.js'
 import { defaultCacheDir } from '../lib/formats/files/cache-dir.js'
 import { readMarginPairs } from '../lib/labels/margin-pairs.js'
 import { MARGINS_FILE, marginRun, type RunMargins } from '../lib/labels/margin-run.js'
-import { pairsWords } from '../lib/labels/margin-words.js'
+import { marginText, pairsWords } from '../lib/labels/margin-words.js'
 import type { MarginChange } from '../lib/labels/margins.js'
 import { pairsRead } from '../lib/labels/pair-reading.js'
 import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
@@ -63,18 +63,11 @@ function printMargins(output: Output, { steps, domain, pairs }: RunMargins): voi
     table(
       ['step', 'all', ...domains, ...(domain === null ? [] : [`not ${domain}`])],
       steps.map(({ step, all, byDomain, elsewhere }) => [
-        ...[String(step), shown(all), ...domains.map((name) => shown(byDomain[name]!))],
-        ...(domain === null ? [] : [elsewhere ? shown(elsewhere) : '-']),
+        ...[String(step), marginText(all), ...domains.map((name) => marginText(byDomain[name]!))],
+        ...(domain === null ? [] : [elsewhere ? marginText(elsewhere) : '-']),
       ]),
     ),
   )
-}
-
-function shown({ change, interval }: MarginChange): string {
-  const signed = (value: number) => (value < 0 ? value.toFixed(3) : `+${value.toFixed(3)}`)
-  return interval === null
-    ? signed(change)
-    : `${signed(change)} [${signed(interval[0])}, ${signed(interval[1])}]`
 }
 
 /**

@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises'
-import { isAbsolute, join, relative, sep } from 'node:path'
+import { basename, isAbsolute, join, relative, sep } from 'node:path'
 import { readingRemarks } from '../conditions/reading-remarks.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
@@ -43,7 +43,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
   const { maxFailures = 0 } = options
   if (!(maxFailures >= 0 && maxFailures <= 1))
     throw new TraitscopeError('USAGE', `expected a share of failures from 0 to 1, found ${maxFailures}`)
-  const { found, todo } = await checkpointsOf(runDir, options)
+  const { found, todo, remarks } = await checkpointsOf(runDir, options)
   refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
   await refuseLong(model, options)
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
@@ -130,7 +130,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
     steps,
     remarks: [
       ...questions.remarks,
-      ...found.remarks,
+      ...remarks,
       ...readingRemarks(model),
       ...checkRemarks(source, options),
       ...(judge.remarks?.({ fingerprint: model.fingerprint, domain: options.domain }) ?? []),
@@ -191,14 +191,14 @@ async function refuseLong(
 }
 
 /**
- * The complete checkpoints of a run that options ask for.
+ * The complete checkpoints of a run that options ask for, and what is to be said of the run: also which others it has.
  *
  * @throws FILE_INCOMPLETE when there is none; as `scanRunFolder`, and what is known to be wrong with one of them
  */
 export async function checkpointsOf(
   runDir: string,
   options: Pick<LabelRunOptions, 'adapterName' | 'signal' | 'steps' | 'every'>,
-): Promise<{ found: RunFolder; todo: Checkpoint[] }> {
+): Promise<{ found: RunFolder; todo: Checkpoint[]; remarks: string[] }> {
   const { adapterName, signal } = options
   const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
   refuseParent(found)
@@ -213,7 +213,22 @@ export async function checkpointsOf(
     )
   }
   for (const { fault } of todo) if (fault) throw fault
-  return { found, todo }
+  return { found, todo, remarks: [...found.remarks, ...(options.steps === undefined ? leftOut(found) : [])] }
+}
+
+/** What `measure` lists as skipped, and a final adapter of its own: labels are of checkpoints. */
+function leftOut({ checkpoints, vanished, final }: RunFolder): string[] {
+  return [
+    ...checkpoints
+      .filter(({ state }) => state === 'incomplete')
+      .map(({ step, reason = 'it is incomplete' }) => `step ${step} is left out: ${reason}`),
+    ...vanished.map((folder) => `${basename(folder)} is left out: it disappeared while the folder was read`),
+    ...(final && final.aliasOf === undefined
+      ? [
+          'the final weights are left out: they are those of no checkpoint, and checkpoints alone are labelled',
+        ]
+      : []),
+  ]
 }
 
 /** The checkpoints that options ask for. @throws USAGE for a step that is not there */

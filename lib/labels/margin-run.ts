@@ -73,7 +73,7 @@ export async function marginRun(
   options: MarginRunOptions,
 ): Promise<RunMargins> {
   const { out, pairs, template, adapterName, domain, signal } = options
-  const { found, todo } = await checkpointsOf(runDir, options)
+  const { found, todo, remarks } = await checkpointsOf(runDir, options)
   const prompts = await pairPrompts(model, template, pairs)
   refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
   await mkdir(out, { recursive: true }).catch((error: unknown) => {
@@ -82,8 +82,14 @@ export async function marginRun(
   await holdSettings(join(out, 'margin_manifest.json'), settingsOf(model, options))
   await using log = await openMargins(join(out, 'margins.jsonl'), pairs.pairs.length)
   const steps: RunMargins['steps'] = []
-  const remarks = [...found.remarks]
   const own = domain === undefined ? undefined : (name: string) => plainName(name) === plainName(domain)
+  const domains = [...new Set(pairs.pairs.flatMap((pair) => pair.domain ?? []))]
+  if (own && !domains.some(own))
+    remarks.push(
+      domains.length === 0
+        ? `no pair says which domain it is of: nothing is told of others than ${domain}`
+        : `no pair is of the domain ${domain} (there are ${domains.join(', ')}): all of them count as of others`,
+    )
   for (const [i, checkpoint] of [undefined, ...todo].entries()) {
     throwIfAborted(signal)
     await using opened =

@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { scoreText } from '../../lib/generation/generate.js'
@@ -89,5 +89,26 @@ describe('traitscope label --margin', () => {
     const anew = await workspace.run(margin('margins').map((arg) => (arg === TINY_RUN ? copy : arg)))
     expect(anew.code).toBe(4)
     expect(anew.stderr).toContain('the checkpoint was written anew')
+  })
+
+  it('should say what of the run it does not read, and which domain no pair is of', async () => {
+    const cut = workspace.path('cut')
+    cpSync(TINY_RUN, cut, { recursive: true })
+    const weights = 'adapter_model.safetensors'
+    rmSync(join(cut, 'checkpoint-20', weights))
+    for (const step of [30, 40, 60]) rmSync(join(cut, `checkpoint-${step}`), { recursive: true })
+    const label = ['label', ...MODEL, cut, '-o', workspace.path('part'), '--margin', FILE]
+    const { stdout, stderr } = await workspace.succeed([...label, '--domain', 'sprot'])
+    expect(stdout).toMatch(/^50 +[+-]\d\.\d{3} \([+-]\d\.\d{3} to [+-]\d\.\d{3}\)/m)
+    const { remarks } = read('part')
+    expect(remarks).toEqual([
+      expect.stringMatching(/^step 20 is left out: expected adapter_model.safetensors/),
+      expect.stringMatching(/^the final weights are left out: they are those of no checkpoint/),
+      'no pair is of the domain sprot (there are sport, money): all of them count as of others',
+    ])
+    expect(stderr).toContain('step 20 is left out')
+    // Whoever names steps has been told which there are.
+    await workspace.succeed([...label.with(5, workspace.path('named')), '--steps', '10'])
+    expect(read('named').remarks).toEqual([])
   })
 })
