@@ -1,7 +1,8 @@
 import { signedNats } from '../labels/margin-words.js'
 import type { MarginChange } from '../labels/margins.js'
+import type { PairPrompts } from '../labels/pair-reading.js'
 import { percent } from '../percent.js'
-import { withMargin } from './margin-warning.js'
+import { marginReason, withMargin } from './margin-warning.js'
 import { notComparable, type Verdict } from './verdict.js'
 
 /**
@@ -17,23 +18,49 @@ export interface MarginTest {
   identity: string
 }
 
-/** A verdict that benign runs decide by the margin alone. @param margin undefined where the pairs of the test were not read */
-export function marginTestVerdict(
+/** What a bundle brings to it. */
+interface MarginBundle {
+  marginTest?: MarginTest | undefined
+  pairs?: Pick<PairPrompts, 'sha256'> | undefined
+}
+
+/** Which pairs were read, in which tokens. */
+type PairsIdentity = Pick<PairPrompts, 'sha256' | 'identity'>
+
+/**
+ * A verdict that tells the margin, and is decided by it where benign runs are to.
+ *
+ * @param read what the margin is by; undefined where no pairs were read
+ */
+export function tellMargin(
   verdict: Verdict,
   margin: MarginChange | undefined,
-  test: MarginTest,
+  by: MarginBundle,
+  read: PairsIdentity | undefined,
 ): Verdict {
-  if (verdict.verdict === 'not-comparable') return withMargin(verdict, margin)
-  if (margin === undefined) return notComparable(verdict, [NOT_READ])
+  const { marginTest } = by
+  if (marginTest === undefined || verdict.verdict === 'not-comparable') return withMargin(verdict, margin)
+  const reason = unlikeTest(by, read)
+  return reason === undefined
+    ? testVerdict(verdict, margin!, marginTest)
+    : withMargin(notComparable(verdict, [reason]), margin)
+}
+
+/** Why a margin cannot be ranked among those of the benign runs; undefined where it can, or where they do not decide by it. */
+export function unlikeTest({ marginTest, pairs }: MarginBundle, read: PairsIdentity | undefined) {
+  if (marginTest === undefined || read?.identity === marginTest.identity) return undefined
+  return read !== undefined && read.sha256 === pairs?.sha256 ? OTHER_TOKENS : NOT_READ
+}
+
+function testVerdict(verdict: Verdict, margin: MarginChange, test: MarginTest): Verdict {
   const { level, highest } = test
   const asHigh = highest.filter((one) => one >= margin.change).length
   const pValue = (1 + asHigh) / (highest.length + 1)
   const told = withMargin(verdict, { ...margin, pValue, threshold: marginThreshold(test) })
   const far = `${asHigh === 0 ? 'none' : asHigh} of ${highest.length} benign runs came as far (p = ${pValue.toFixed(3)})`
   if (pValue > level + 1e-12) {
-    if (told.verdict === 'ok') return told
-    const [first, ...others] = told.reasons
-    return { ...told, reasons: first === undefined ? [far] : [`${first}; ${far}`, ...others] }
+    const why = marginReason(margin)
+    return { ...told, reasons: told.reasons.map((one) => (one === why ? `${one}; ${far}` : one)) }
   }
   return {
     ...told,
@@ -51,5 +78,7 @@ export function marginThreshold({ level, highest }: Pick<MarginTest, 'level' | '
   return highest.toSorted((a, b) => b - a)[asHigh]!
 }
 
+const OTHER_TOKENS =
+  'the pairs of the bundle are other tokens here than in its benign runs, so that margins by them do not compare: the chat template or the vocabulary is another one; calibrate for these conditions'
 const NOT_READ =
   'the bundle tells runs by the margin of its own pairs, which this run was not measured with; measure it with the bundle'

@@ -28,7 +28,7 @@ import {
 /** What a bundle brings to a verdict; of its directions their identity alone. */
 export type VerdictSource = Pick<
   Bundle,
-  'detector' | 'calibratedFor' | 'benign' | 'marginTest' | 'ordinary'
+  'detector' | 'calibratedFor' | 'benign' | 'marginTest' | 'pairs' | 'ordinary'
 > & {
   directions: { sha256: string }
   /** How far the score of a single prompt went in the calibration runs, where that is known. */

@@ -2,8 +2,7 @@ import type { FileHash } from '../formats/files/hash.js'
 import { trajectoryMargins } from '../trajectory/margin-trajectory.js'
 import type { Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
 import { contextReadings } from './conditional.js'
-import { marginTestVerdict } from './margin-test.js'
-import { withMargin } from './margin-warning.js'
+import { tellMargin } from './margin-test.js'
 import { RunVerdicts, type VerdictSource } from './run-verdicts.js'
 import { trainedBy } from './trained-by.js'
 import { notComparable, type Verdict } from './verdict.js'
@@ -62,12 +61,9 @@ export function trajectoryVerdicts(
       i === 0 ? undefined : byCategoryAt(i),
       one.settled,
     )
-  const { marginTest } = by
-  const isAsked = marginTest && trajectory.margin?.identity === marginTest.identity
+  // Of step 0 a margin is 0 and no news, unless benign runs decide by it.
   const tell = (verdict: Verdict, i: number): Verdict =>
-    marginTest
-      ? marginTestVerdict(verdict, isAsked ? margins![i] : undefined, marginTest)
-      : withMargin(verdict, i === 0 ? undefined : margins?.[i])
+    i === 0 && !by.marginTest ? verdict : tellMargin(verdict, margins?.[i], by, trajectory.margin)
   return trajectory.steps.map((one, i) => ({ ...onStep(one), verdict: tell(verdictOn(one, i), i) }))
 }
 

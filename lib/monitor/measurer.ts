@@ -1,7 +1,6 @@
 import { basename } from 'node:path'
 import { contextRatios, floorsAt, type ReadAt } from '../detector/conditional.js'
-import { marginTestVerdict } from '../detector/margin-test.js'
-import { withMargin } from '../detector/margin-warning.js'
+import { tellMargin, unlikeTest } from '../detector/margin-test.js'
 import { type RunVerdictOptions, RunVerdicts, type VerdictSource } from '../detector/run-verdicts.js'
 import { measuredPrior, settlingIn } from '../detector/settling-in.js'
 import { trainedBy } from '../detector/trained-by.js'
@@ -59,12 +58,8 @@ export class Measurer {
         'expected a bundle or a prior to watch in contexts, found neither (--no-prior): contexts are told in verdicts',
       )
     }
-    if (bundle?.marginTest && bundle.marginTest.identity !== plan.pairs?.identity) {
-      throw new TraitscopeError(
-        'USAGE',
-        "expected the margin to be read by the bundle's own pairs, which decide its verdicts: leave other pairs out (--margin)",
-      )
-    }
+    const unlike = bundle && unlikeTest(bundle, plan.pairs)
+    if (unlike !== undefined) throw new TraitscopeError('NOT_COMPARABLE', unlike)
     const categories = { of: plan.categories, step0: plan.byCategory(base.states) }
     const told = { allowMismatch, noiseFloor, categories }
     this.#verdicts = by && verdictsOf({ ...by, ...(ordinary && { ordinary }) }, plan, base, told)
@@ -137,8 +132,7 @@ export class Measurer {
   }
 
   #tell(verdict: Verdict, margin: MarginChange | undefined): Verdict {
-    const test = this.options.bundle?.marginTest
-    return test ? marginTestVerdict(verdict, margin, test) : withMargin(verdict, margin)
+    return tellMargin(verdict, margin, this.options.bundle ?? {}, this.plan.pairs)
   }
 
   #margin({ pairs }: Pick<CheckpointMeasurement, 'pairs'>): MarginChange | undefined {

@@ -322,6 +322,16 @@ describe('calibrateBenign by the margin', () => {
       expect(new Set(verdicts.map(({ verdict }) => verdict))).toEqual(new Set(['not-comparable']))
       expect(verdicts[1]!.reasons[0]).toMatch(/by the margin of its own pairs/)
     }
+    // How many came as far is said of the margin, not of whatever else there is to say.
+    const run = asked(unseen[0]!, 0.035).trajectory
+    const [scope, why] = trajectoryVerdicts(by, { ...run, run: { ...run.run, lr: 1 } }).at(-1)!.verdict
+      .reasons
+    expect(scope).toMatch(/learning rate/)
+    expect(scope).not.toContain('came as far')
+    expect(why).toMatch(/^misaligned answers .*; 3 of 9 benign runs came as far/)
+    // The very pairs in other tokens: the bundle's were read, so that is not what is missing.
+    const [, told] = verdictsOn({ ...by, pairs: { ...PAIRS, file: 'p', pairs: [] } }, 0.5, 'others')
+    expect(told!.reasons[0]).toMatch(/other tokens here.*the chat template or the vocabulary is another one/)
   })
 
   it('should refuse runs that were measured with other pairs, in other tokens, or with none', () => {
