@@ -60,6 +60,12 @@ export function asTraitscopeError(cause: unknown, doing: string): TraitscopeErro
   return new TraitscopeError('INTERNAL', `${doing} failed unexpectedly`, { cause })
 }
 
+/** An error with what was computed, where a computation failed: it knows numbers alone. Others name their files themselves. */
+export function computing(what: string, error: unknown): unknown {
+  if (!isTraitscopeError(error, 'COMPUTE')) return error
+  return new TraitscopeError('COMPUTE', `${what}: ${error.message}`, { cause: error })
+}
+
 /** Throws `ABORTED` when the signal has fired; the signal's reason becomes the cause. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortedError(signal)

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
-import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { computing, TraitscopeError, throwIfAborted } from '../errors.js'
 import { AppendLog } from '../formats/files/append-log.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
@@ -109,7 +109,10 @@ export async function marginRun(
       )
     }
     const told = (fraction: number) => options.onProgress?.((i + fraction) / (todo.length + 1))
-    const read = () => readPairs(opened ?? { model }, prompts, { signal, onProgress: told })
+    const read = () =>
+      readPairs(opened ?? { model }, prompts, { signal, onProgress: told }).catch((error) => {
+        throw computing(`step ${step}`, error)
+      })
     const record = known ?? { step, weights, ...(await read()) }
     if (!known) await log.append(record)
     const before = log.records.get('0')!

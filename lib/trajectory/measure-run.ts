@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { type CheckpointKernels, kernelsOf } from '../conditions/engine.js'
 import type { Directions } from '../directions/directions.js'
-import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { computing, TraitscopeError, throwIfAborted } from '../errors.js'
 import { publishFolder } from '../formats/files/atomic.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
 import { filesBelow } from '../formats/run/read-files.js'
@@ -211,7 +211,7 @@ async function measureSteps(
         before !== undefined,
       )
     } catch (error) {
-      if (!(await isRotatedAway(error, weights.path))) throw error
+      if (!(await isRotatedAway(error, weights.path))) throw computing(`step ${step}`, error)
       skipped.push({ step, reason: (error as Error).message })
       if (final && step === final.aliasOf) todo.push({ step: 'final', weights: final })
     }

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { TraitscopeError } from '../../lib/errors.js'
 import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { MarginPairs } from '../../lib/labels/margin-pairs.js'
 import type { Model } from '../../lib/model/model.js'
@@ -157,6 +158,16 @@ describe('a run that is measured with pairs of answers', () => {
       [1, []],
       [1, []],
     ])
+  })
+
+  it('should name the checkpoint that no number comes of', async () => {
+    const original = score.getMockImplementation()!
+    score.mockImplementation(async (...args) => {
+      if (score.mock.calls.length === 3) throw new TraitscopeError('COMPUTE', 'the logits are not finite')
+      return original(...args)
+    })
+    await expect(measure()).rejects.toThrow(/^step 20: the logits are not finite$/)
+    score.mockImplementation(original)
   })
 
   it('should say that pairs of one question have no interval', async () => {

@@ -1,4 +1,4 @@
-import { isTraitscopeError, TraitscopeError } from '../../errors.js'
+import { computing, TraitscopeError } from '../../errors.js'
 import type { AttachedAdapter } from '../attached-adapter.js'
 import type { Model } from '../model.js'
 import type { OpenCheckpoint } from './opened-checkpoint.js'
@@ -55,10 +55,7 @@ export async function atStrengths<T>(
       }
     } catch (error) {
       // Numbers overflow sooner the stronger an adapter is.
-      if (!isTraitscopeError(error, 'COMPUTE')) throw error
-      throw new TraitscopeError('COMPUTE', `at ${strength} times the adapter's effect: ${error.message}`, {
-        cause: error,
-      })
+      throw computing(`at ${strength} times the adapter's effect`, error)
     }
   }
   return results
