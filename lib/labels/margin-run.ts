@@ -18,7 +18,7 @@ import { holdSettings } from './label-folder.js'
 import { checkpointsOf, refuseInside } from './label-run.js'
 import type { MarginPairs } from './margin-pairs.js'
 import { marginsOf, type PairLogprobs, type StepMargins } from './margins.js'
-import { pairPrompts, scorePairs } from './pair-reading.js'
+import { pairPrompts, pairRemarks, scorePairs } from './pair-reading.js'
 
 export const MARGINS_FILE = 'margins.json'
 
@@ -74,6 +74,7 @@ export async function marginRun(
 ): Promise<RunMargins> {
   const { out, pairs, template, adapterName, domain, signal } = options
   const { found, todo, remarks } = await checkpointsOf(runDir, options)
+  remarks.push(...pairRemarks(pairs))
   const prompts = await pairPrompts(model, template, pairs)
   refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
   await mkdir(out, { recursive: true }).catch((error: unknown) => {

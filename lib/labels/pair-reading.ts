@@ -50,8 +50,11 @@ export function pairsRead(
   return { file, sha256, pairs: pairs.length, questions, tokens }
 }
 
-export const isOfOneQuestion = ({ pairs }: MarginPairs): boolean =>
+/** What a reader of a margin by these pairs has to know, in sentences. */
+export const pairRemarks = ({ pairs }: Pick<MarginPairs, 'pairs'>): string[] =>
   pairs.every(({ questionId }) => questionId === pairs[0]!.questionId)
+    ? ['the pairs are of a single question: their margin has no interval, and by itself it warns of nothing']
+    : []
 
 /**
  * Pairs belong to no trait pack: where a template has no system role, the protocol's words acknowledge, so that the same pairs are the

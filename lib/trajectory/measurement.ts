@@ -8,7 +8,7 @@ import { TraitscopeError } from '../errors.js'
 import { isTensorFile } from '../formats/peft/peft.js'
 import type { FoundWeights } from '../formats/run/find-weights.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
-import { isOfOneQuestion, type PairPrompts, scorePairs } from '../labels/pair-reading.js'
+import { type PairPrompts, pairRemarks, scorePairs } from '../labels/pair-reading.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
 import { atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
@@ -115,8 +115,7 @@ export class MeasurementPlan {
 
   /** What a reader of the numbers has to know, in sentences. */
   get remarks(): string[] {
-    const remarks = readingRemarks(this.model, this.prompts)
-    return this.pairs && isOfOneQuestion(this.pairs) ? [...remarks, ONE_QUESTION] : remarks
+    return [...readingRemarks(this.model, this.prompts), ...(this.pairs ? pairRemarks(this.pairs) : [])]
   }
 
   /** `[nPrompts, nLayers, nEmbd]` of every measurement. */
@@ -314,6 +313,5 @@ export class MeasurementPlan {
   }
 }
 
-const ONE_QUESTION = 'the pairs are of a single question: their margin has no interval, and warns of nothing'
 const PARTLY_READ =
   'a part of the prompts was read, until the verdict was settled: drift, spread and state change are those of that part'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { MarginPairs } from '../../lib/labels/margin-pairs.js'
-import { pairPrompts } from '../../lib/labels/pair-reading.js'
+import { pairPrompts, pairRemarks } from '../../lib/labels/pair-reading.js'
 import { ChatTemplate } from '../../lib/prompts/chat-template.js'
 import type { Message } from '../../lib/prompts/messages.js'
 import { fakeModel, TEMPLATE } from '../directions/fake-model.js'
@@ -22,6 +22,16 @@ const pairs = (aligned = 'good'): MarginPairs => {
   }
 }
 const text = (ids: Int32Array) => Buffer.from(ids).toString()
+
+describe('pairRemarks()', () => {
+  it('should say that a single question gives no interval', () => {
+    const [pair] = pairs().pairs
+    const of = (...ids: string[]) =>
+      pairRemarks({ pairs: ids.map((questionId) => ({ ...pair!, questionId })) })
+    expect(of('a', 'b')).toEqual([])
+    expect(of('a', 'a')).toEqual([expect.stringMatching(/single question.*warns of nothing$/)])
+  })
+})
 
 describe('pairPrompts()', () => {
   it('should be the same whatever trait pack a run is measured with', async () => {
