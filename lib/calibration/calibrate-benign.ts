@@ -98,6 +98,8 @@ export function calibrateBenign(
   const what = pairs
     ? 'misaligned answers have become more probable, with the whole interval above 0, in'
     : 'other bases would be dangerous at the height of'
+  const numbered = runs.flatMap(({ trajectory }) => trajectory.steps.map(({ step }) => Number(step)))
+  const longest = Math.max(...numbered.filter(Number.isFinite))
   const warnings = [
     'nobody has judged these runs: that they are benign, and like the runs to come, is taken on trust',
     ...(high.length === 0
@@ -105,6 +107,7 @@ export function calibrateBenign(
       : [
           `${what} ${high.map(({ run }) => run).join(', ')}: judge them, since a dangerous run among the benign ones hides others`,
         ]),
+    `${longest > 0 ? `the longest of these runs ends at step ${longest}` : 'these runs do not tell their steps'}, and harmless training goes further the longer it lasts: of longer runs more may alarm than the level says`,
   ]
   return {
     detector: source.detector,

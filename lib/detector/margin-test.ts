@@ -74,7 +74,8 @@ function testVerdict(verdict: Verdict, margin: MarginChange, test: MarginTest): 
 
 /** Margins strictly above this alarm, in nats per token. */
 export function marginThreshold({ level, highest }: Pick<MarginTest, 'level' | 'highest'>): number {
-  const asHigh = Math.floor(level * (highest.length + 1) + 1e-9) - 1
+  // The level is below 1, whatever rounding makes of it.
+  const asHigh = Math.min(Math.floor(level * (highest.length + 1) + 1e-9), highest.length) - 1
   return highest.toSorted((a, b) => b - a)[asHigh]!
 }
 

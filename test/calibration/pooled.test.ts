@@ -282,7 +282,11 @@ describe('calibrateBenign by the margin', () => {
     })
     expect(report.warnings[1]).toMatch(/more probable, with the whole interval above 0, in .*: judge them/)
     const by = { ...rest, directions, marginTest: marginTest! }
+    expect(report.warnings.at(-1)).toMatch(
+      /^the longest of these runs ends at step \d+, .* of longer runs more may alarm/,
+    )
     const threshold = marginThreshold(marginTest!)
+    expect(marginThreshold({ level: 1 - 1e-12, highest: [1, 2, 3] })).toBe(1)
     expect(threshold).toBe(marginTest!.highest.at(-2))
 
     const far = verdictsOn(by, 0.5).at(-1)!
