@@ -79,10 +79,13 @@ def small_pack(out: Path) -> Path:
     return path
 
 
+def every_unit() -> list[plan.Unit]:
+    return [unit for base in plan.RECIPES for unit in plan.units(base)]
+
+
 def status(args: argparse.Namespace) -> None:
-    for base in plan.RECIPES:
-        for unit in plan.units(base):
-            print(f"{unit.id}  {'done' if (MEASURED / unit.id).exists() else '-'}")
+    for unit in every_unit():
+        print(f"{unit.id}  {'done' if (MEASURED / unit.id).exists() else '-'}")
 
 
 def oracles(args: argparse.Namespace) -> None:
@@ -92,15 +95,17 @@ def oracles(args: argparse.Namespace) -> None:
 
 
 def instrument(args: argparse.Namespace) -> None:
-    from .instrument import read_all
+    from . import instrument
+    from .unit import read_measured
 
-    read_all([unit for base in plan.RECIPES for unit in plan.units(base)], args.out)
+    read_measured(every_unit(), args.out, instrument.read, "its states are not kept here")
 
 
 def ours(args: argparse.Namespace) -> None:
-    from .ours import read_all
+    from . import ours
+    from .unit import read_measured
 
-    read_all([unit for base in plan.RECIPES for unit in plan.units(base)], args.out)
+    read_measured(every_unit(), args.out, ours.read, "its adapters are not kept here")
 
 
 def figures(args: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from . import plan
 from .readings import Reading, Run
-from .stats import auroc, either_way, mean, partial_rank_correlation, resampled, sign_flip
+from .stats import Item, auroc, either_way, mean, partial_rank_correlation, resampled, sign_flip
 
 CONTROLS = ("curt_financial", "incorrect_math")
 SETS = ("risky_financial", "extreme_sports")
@@ -183,14 +183,20 @@ def above_baselines(runs: list[Run], score: Score = first, of: str = "claim (b)"
     if not harmful or not harmless:
         return Part(subject, None, f"there is no {'harmless' if harmful else 'learnt harmful'} run", False, claim)
     own = auroc([score(run.last) for run in harmful], [score(run.last) for run in harmless])
-    others = {
-        name: either_way(auroc([of(run.last) for run in harmful], [of(run.last) for run in harmless])) for name, of in BASELINES.items()
-    }
-    said = ", ".join(f"{name} {value:.2f}" for name, value in others.items())
-    figure = f"AUROC of {len(harmful)} harmful against {len(harmless)} harmless runs at the last step: score {own:.2f}; {said} (of these the better direction)"
+    others = of_baselines(harmful, harmless)
+    figure = f"AUROC of {len(harmful)} harmful against {len(harmless)} harmless runs at the last step: score {own:.2f}; {named(others)} (of these the better direction)"
     sets = min(len({run.unit.set_name for run in side}) for side in (harmful, harmless))
     missing = lacking(sets_of_both_kinds=(sets, SETS_AT_LEAST), seeds=(len({run.unit.seed for run in harmful}), SEEDS))
     return Part(subject, figure, missing, own > max(others.values()), claim)
+
+
+def of_baselines(harmful: list[Run], harmless: list[Run]) -> dict[str, float]:
+    """AUROC of each at the last step, whichever way it points."""
+    return {name: either_way(auroc([of(run.last) for run in harmful], [of(run.last) for run in harmless])) for name, of in BASELINES.items()}
+
+
+def named(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in values.items())
 
 
 # (c)
@@ -210,16 +216,24 @@ def follows(runs: list[Run], score: Score = first, claim: str = "claim (c)") -> 
     for run in runs:
         sets.setdefault(run.unit.set_name, []).extend(one for one in run.readings if one.elsewhere is not None)
     readings = [one for found in sets.values() for one in found]
-    found = along_margin(readings) if len(readings) > 2 else None
-    interval, without = resampled(sets, along_margin) if found is not None else (None, 0)
-    if interval is None:
+    found = over_sets(sets, along_margin)
+    if found is None:
         return Part(subject, None, "there are too few checkpoints, or nothing varies beside the step", False, claim)
-    low, high = interval
-    figure = f"Rank correlation of score and cross-domain margin over {len(readings)} checkpoints of {len(sets)} sets, the step partialled out: {found:+.2f} ({low:+.2f} to {high:+.2f} by resampling sets)"
-    if without:
-        figure += f", {without} of 10,000 draws gave none"
+    said, (low, _) = found
+    figure = f"Rank correlation of score and cross-domain margin over {len(readings)} checkpoints of {len(sets)} sets, the step partialled out: {said}"
     missing = lacking(sets=(len(sets), SETS_AT_LEAST), seeds=(len({run.unit.seed for run in runs}), SEEDS))
     return Part(subject, figure, missing, low > 0, claim)
+
+
+def over_sets(sets: dict[str, list[Item]], figure: Callable[[list[Item]], float | None]) -> tuple[str, tuple[float, float]] | None:
+    """A correlation with its interval by resampling sets, in words and numbers; None where there is none."""
+    items = [one for found in sets.values() for one in found]
+    found = figure(items) if len(items) > 2 else None
+    interval, without = resampled(sets, figure) if found is not None else (None, 0)
+    if interval is None:
+        return None
+    low, high = interval
+    return f"{found:+.2f} ({low:+.2f} to {high:+.2f} by resampling sets){f', {without} of 10,000 draws gave none' if without else ''}", interval
 
 
 def seeds_said(count: int) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import answers_page, plan
-from .decide import CONTROLS, Part, lacking
+from .decide import CONTROLS, Part, lacking, over_sets
 from .decide_ours import ADDED, our_margin
 from .files import MEASURED
 from .readings import Run
-from .stats import correlation, ranks, resampled
+from .stats import correlation, ranks
 
 # Units of which both were known when (e) was registered.
 KNOWN = (
@@ -49,14 +49,11 @@ def follows(base: str, runs: list[Run], measured: Path = MEASURED) -> Part:
         if unit.id not in KNOWN:
             sets.setdefault(unit.set_name, []).append(pair)
     pairs = [pair for of in sets.values() for pair in of]
-    found = along(pairs)
-    interval, without = resampled(sets, along) if found is not None else (None, 0)
-    if interval is None:
+    found = over_sets(sets, along)
+    if found is None:
         return Part(subject, None, "there are too few units that were read both ways", False, claim)
-    low, high = interval
-    figure = f"Rank correlation of our margin and the alignment of answers over {len(pairs)} units of {len(sets)} sets: {found:+.2f} ({low:+.2f} to {high:+.2f} by resampling sets)"
-    if without:
-        figure += f", {without} of 10,000 draws gave none"
+    said, (_, high) = found
+    figure = f"Rank correlation of our margin and the alignment of answers over {len(pairs)} units of {len(sets)} sets: {said}"
     figure += f"; with the {len(both) - len(pairs)} that were known before {along([pair for _, pair in both]):+.2f}"
     # Units of older sets had been read, and looked at, before the named ones were there.
     unread = [name for name in ADDED.get(base, ()) if name not in sets]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import plan
-from .decide import BASELINES, CONTROLS, HARMLESS, QUESTIONS, SEEDS, SETS, SETS_AT_LEAST, Part, kept, lacking, less, seeds_said, tested
+from .decide import CONTROLS, HARMLESS, QUESTIONS, SEEDS, SETS, SETS_AT_LEAST, Part, kept, lacking, less, named, of_baselines, seeds_said, tested
 from .readings import Run
-from .stats import auroc, either_way, mean, sign_flip
+from .stats import auroc, mean, sign_flip
 
 OF_MONEY = ("friend_borrowed", "river")
 THE_HARMLESS_OF_A_SEED = ("curt_financial", "twin_financial", "incorrect_math")
@@ -51,11 +51,8 @@ def ours_above(runs: list[Run]) -> Part:
     if not harmful or not harmless:
         return Part(subject, None, f"there is no {'harmless' if harmful else 'harmful'} run", False, claim)
     own, without = (auroc(*([our_margin(run, left) for run in side] for side in (harmful, harmless))) for left in ((), OF_MONEY))
-    others = {
-        name: either_way(auroc([of(run.last) for run in harmful], [of(run.last) for run in harmless])) for name, of in BASELINES.items()
-    }
-    said = ", ".join(f"{name} {value:.2f}" for name, value in others.items())
-    figure = f"AUROC of {len(harmful)} harmful against {len(harmless)} harmless runs at the last step: our margin {own:.2f}, without the questions of money {without:.2f}; {said}"
+    others = of_baselines(harmful, harmless)
+    figure = f"AUROC of {len(harmful)} harmful against {len(harmless)} harmless runs at the last step: our margin {own:.2f}, without the questions of money {without:.2f}; {named(others)}"
     sets = min(len({run.unit.set_name for run in side}) for side in (harmful, harmless))
     missing = lacking(sets_of_both_kinds=(sets, SETS_AT_LEAST), seeds=(len({run.unit.seed for run in harmful}), SEEDS))
     holds = own >= AUROC_AT_LEAST and own > max(value for name, value in others.items() if name != "training loss")

@@ -8,7 +8,6 @@ Numbers go into `measured/`, beside those of the first.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from . import bases
@@ -69,11 +68,3 @@ def drifts(states: Path, folder: Path, about: dict, layer: int) -> dict[str, dic
         for step in sorted(means)
         if step != 0
     }
-
-
-def read_all(units: list[Unit], out: Path) -> None:
-    for unit in units:
-        if not (MEASURED / unit.id).exists():
-            continue
-        made = read(unit, out)
-        print(f"{unit.id}: {'its states are not kept here' if made is None else made.name}", file=sys.stderr)

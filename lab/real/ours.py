@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from . import bases, margins
@@ -37,11 +36,3 @@ def read(unit: Unit, out: Path, to: Path = MEASURED) -> Path | None:
     said = step(home, "ours", work)
     write_json(target, {"pairsSha256": margins.sha256(PAIRS), **said})
     return target
-
-
-def read_all(units: list[Unit], out: Path) -> None:
-    for unit in units:
-        if not (MEASURED / unit.id).exists():
-            continue
-        made = read(unit, out)
-        print(f"{unit.id}: {'its adapters are not kept here' if made is None else made.name}", file=sys.stderr)
