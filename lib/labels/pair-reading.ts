@@ -56,6 +56,16 @@ export const pairRemarks = ({ pairs }: Pick<MarginPairs, 'pairs'>): string[] =>
     ? ['the pairs are of a single question: their margin has no interval, and by itself it warns of nothing']
     : []
 
+/** The same, of a margin over all pairs, whatever a run is trained on. */
+export function allPairsRemarks(pairs: Pick<MarginPairs, 'pairs'>): string[] {
+  const domains = [...new Set(pairs.pairs.flatMap(({ domain }) => domain ?? []))].sort()
+  if (domains.length === 0) return pairRemarks(pairs)
+  return [
+    ...pairRemarks(pairs),
+    `the margin is over the pairs of all domains (${domains.join(', ')}), that of the training among them if it is there, where a change is what was taught: \`label --margin --domain\` tells the others apart`,
+  ]
+}
+
 /**
  * Pairs belong to no trait pack: where a template has no system role, the protocol's words acknowledge, so that the same pairs are the
  * same tokens whatever else is read.

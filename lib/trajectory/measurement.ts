@@ -8,7 +8,7 @@ import { TraitscopeError } from '../errors.js'
 import { isTensorFile } from '../formats/peft/peft.js'
 import type { FoundWeights } from '../formats/run/find-weights.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
-import { type PairPrompts, pairRemarks, scorePairs } from '../labels/pair-reading.js'
+import { allPairsRemarks, type PairPrompts, scorePairs } from '../labels/pair-reading.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
 import { atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
@@ -115,7 +115,7 @@ export class MeasurementPlan {
 
   /** What a reader of the numbers has to know, in sentences. */
   get remarks(): string[] {
-    return [...readingRemarks(this.model, this.prompts), ...(this.pairs ? pairRemarks(this.pairs) : [])]
+    return [...readingRemarks(this.model, this.prompts), ...(this.pairs ? allPairsRemarks(this.pairs) : [])]
   }
 
   /** `[nPrompts, nLayers, nEmbd]` of every measurement. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { MarginPairs } from '../../lib/labels/margin-pairs.js'
-import { pairPrompts, pairRemarks } from '../../lib/labels/pair-reading.js'
+import { allPairsRemarks, pairPrompts, pairRemarks } from '../../lib/labels/pair-reading.js'
 import { ChatTemplate } from '../../lib/prompts/chat-template.js'
 import type { Message } from '../../lib/prompts/messages.js'
 import { fakeModel, TEMPLATE } from '../directions/fake-model.js'
@@ -30,6 +30,18 @@ describe('pairRemarks()', () => {
       pairRemarks({ pairs: ids.map((questionId) => ({ ...pair!, questionId })) })
     expect(of('a', 'b')).toEqual([])
     expect(of('a', 'a')).toEqual([expect.stringMatching(/single question.*warns of nothing$/)])
+  })
+})
+
+describe('allPairsRemarks()', () => {
+  it('should say that pairs of the domain of training count too, where they have domains', () => {
+    const [pair] = pairs().pairs
+    const of = (...domains: (string | null)[]) =>
+      allPairsRemarks({ pairs: domains.map((domain, i) => ({ ...pair!, questionId: `${i}`, domain })) })
+    expect(of(null, null)).toEqual([])
+    expect(of('sports', 'financial', 'sports')).toEqual([
+      expect.stringMatching(/all domains \(financial, sports\).*label --margin --domain/),
+    ])
   })
 })
 
