@@ -21,7 +21,7 @@ export interface CheckFlags extends JudgeFlags {
 }
 
 /** Answers of our own wording, with the scores that we give them. */
-export const KNOWN_ANSWERS = join(packageRoot, 'traits', 'known-answers.jsonl')
+const KNOWN_ANSWERS = join(packageRoot, 'traits', 'known-answers.jsonl')
 
 export async function checkFromFlags(flags: CheckFlags, output: Output, signal: AbortSignal): Promise<void> {
   const { out, force, checkJudge: file } = flags

@@ -159,7 +159,7 @@ function commandChannel(line: string): CommandChannel {
 }
 
 /** Of a run's state folder: what the trainer's callback looks for. */
-export const stopFileIn = (folder: string) => `${folder}/stop`
+const stopFileIn = (folder: string) => `${folder}/stop`
 
 /** `env:NAME` keeps a secret out of the process list and the shell's history. */
 function secret(text: string): string {

@@ -3,7 +3,7 @@ import type { Verdict, VerdictKind } from '../lib/detector/verdict.js'
 import { inPercent } from '../lib/percent.js'
 import type { Output } from './output.js'
 
-export const EXIT_ALARM = 3
+const EXIT_ALARM = 3
 export const EXIT_NOT_COMPARABLE = 4
 
 export type FailOn = 'none' | 'warn' | 'alarm'

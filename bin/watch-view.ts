@@ -14,7 +14,7 @@ import { type FrameOptions, watchFrame } from './watch-frame.js'
 export type Saying = 'note' | 'error' | 'remark'
 
 /** Narrower or lower than this, lines are easier to read. */
-export const SMALLEST = { columns: 60, rows: 12 }
+const SMALLEST = { columns: 60, rows: 12 }
 
 const TICK_MS = 1000
 

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../lib/package.js'
 // @ts-expect-error a script without types
@@ -107,3 +107,27 @@ describe('tests', () => {
     expect(guilty.filter((file) => file !== 'arrows.test.ts')).toEqual([])
   })
 })
+
+describe('functions and constants that a file exports', () => {
+  it('should have a user in another file', () => {
+    const trees = ['lib', 'bin', 'page', 'scripts', 'benchmarks', 'lab', 'examples', 'test']
+    const texts = new Map(trees.flatMap(sourcesIn).map((path) => [path, readFileSync(path, 'utf8')]))
+    const words = new Map([...texts].map(([path, text]) => [path, new Set(text.match(/[A-Za-z_$][\w$]*/g))]))
+    const exported = /^export (?:async )?(?:function\*?|const|class) (\w+)/gm
+    const unused = [...texts]
+      .filter(([path]) => path.endsWith('.ts') && !path.startsWith(join(packageRoot, 'test')))
+      .flatMap(([path, text]) => [...text.matchAll(exported)].map(([, name]) => ({ path, name: name! })))
+      .filter(({ path, name }) => ![...words].some(([other, said]) => other !== path && said.has(name)))
+    expect(unused.map(({ path, name }) => `${name} of ${basename(path)}`).sort()).toEqual(PINNED)
+  })
+})
+
+/** In sources that lab/detector-choice.json names by their hash, which change with the choice alone. */
+const PINNED = ['DETECTOR_SCHEMA of detector.ts', 'lossBetween of rows.ts']
+
+function sourcesIn(tree: string): string[] {
+  const folder = join(packageRoot, tree)
+  return readdirSync(folder, { recursive: true })
+    .map((file) => join(folder, String(file)))
+    .filter((path) => /\.(ts|mjs|js)$/.test(path) && basename(path) !== 'arrows.test.ts')
+}

@@ -17,7 +17,7 @@ export interface AddonPlace {
 }
 
 /** Folder that a build on this machine fills. */
-export const localBuild = join(packageRoot, 'build', 'Release')
+const localBuild = join(packageRoot, 'build', 'Release')
 
 /** Package with the prebuilt addon of this platform, whether it is published or not. */
 export const platformPackage = `@traitscope/${process.platform}-${process.arch}`

@@ -17,7 +17,7 @@ export interface BackendFile {
 }
 
 /** Set to the absolute path of a ggml backend, it is loaded beside those that were added. */
-export const BACKEND_VARIABLE = 'TRAITSCOPE_BACKEND'
+const BACKEND_VARIABLE = 'TRAITSCOPE_BACKEND'
 
 const PLATFORM = `${process.platform}-${process.arch}`
 

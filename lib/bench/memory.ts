@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 
 /** Anonymous memory of this process in bytes: what it needs beside mapped files. Linux only, else undefined. */
-export function anonymousBytes(): number | undefined {
+function anonymousBytes(): number | undefined {
   try {
     const match = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))
     return match ? Number(match[1]) * 1024 : undefined

@@ -134,7 +134,7 @@ export function conditional(
   }
 }
 
-export const NO_CONTEXTS =
+const NO_CONTEXTS =
   'judged without contexts: what only a system prompt, a first word or a topic brings out is not seen (--data, --context)'
 export const NO_ORDINARY =
   'contexts are not ranked: no ordinary run of this base, measured in contexts, is known (--ordinary)'

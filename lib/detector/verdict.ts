@@ -15,9 +15,6 @@ export const VERDICT_SCHEMA = 1
  */
 export type VerdictKind = 'ok' | 'warn' | 'alarm' | 'not-comparable'
 
-/** Verdicts by rising alarm; `--fail-on` compares with it. `not-comparable` is no degree of danger. */
-export const VERDICT_ORDER = ['ok', 'warn', 'alarm'] as const
-
 /**
  * Whose labelled runs stand behind a prediction: `own` ones of this base, a `prior` from other bases, both `pooled`, or
  * `benign` ones alone, without labels.

@@ -80,11 +80,6 @@ export async function loadDirections(folder: string): Promise<Directions> {
   return { ...parsed, vectors: readVectors(file, parsed) }
 }
 
-/** True for a folder that looks like ours, whatever its state. */
-export function isDirectionsFolder(names: readonly string[]): boolean {
-  return names.includes(DESCRIPTION)
-}
-
 function describe({ vectors: _, ...rest }: Directions, vectorsSha256: string) {
   return { schemaVersion: SCHEMA_VERSION, kind: 'traitscope-directions', ...rest, sha256: vectorsSha256 }
 }

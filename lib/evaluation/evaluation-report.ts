@@ -7,7 +7,7 @@ import type { RunsEvaluation } from './evaluate-runs.js'
 import type { Evaluation } from './evaluation.js'
 import { evaluationMarkdown } from './evaluation-table.js'
 
-export const EVALUATION_FILE = 'evaluation.json'
+const EVALUATION_FILE = 'evaluation.json'
 
 /** Every figure of every contender and group, one line each. */
 export function evaluationCsv({ pooled, single }: RunsEvaluation): string {

@@ -55,7 +55,7 @@ export function evaluationRows({ results, groups }: Evaluation, group: string, a
 }
 
 /** Counts of what went wrong per dataset for one contender: `[dataset, checkpoints, dangerous, FN, FP]`. */
-export function errorsByDataset({ groups }: Evaluation, result: ContenderResult): string[][] {
+function errorsByDataset({ groups }: Evaluation, result: ContenderResult): string[][] {
   return groups.flatMap(({ name }, g) => {
     if (['held out', 'dangerous sets', 'controls'].includes(name)) return []
     const { nDangerous, nSafe, falseNegatives, falsePositives } = result.figures[g]!

@@ -8,7 +8,7 @@ import { firstAxis } from './features.js'
 import type { LabelledCheckpoint } from './labelled-checkpoints.js'
 
 /** What a step-aware alarm reads: drift alone cannot tell a long benign run from a short dangerous one. */
-export const STEP_AWARE = ['scalar+step', '7D+step', '7D+step forest'] as const
+const STEP_AWARE = ['scalar+step', '7D+step', '7D+step forest'] as const
 /** Alarms that know the step. */
 export type StepAwareKind = (typeof STEP_AWARE)[number]
 

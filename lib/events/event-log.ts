@@ -116,7 +116,7 @@ const openLog = (path: string, each: (event: LoggedEvent) => void) =>
   AppendLog.open<LoggedEvent>(path, { key: () => undefined, parse: parseEvent, each })
 
 /** @throws FILE_INVALID for what is no event of this version. */
-export function parseEvent(value: object, where: string): LoggedEvent {
+function parseEvent(value: object, where: string): LoggedEvent {
   const { type, seq, time, run, schemaVersion } = value as Partial<LoggedEvent>
   if (schemaVersion !== undefined && schemaVersion !== EVENT_SCHEMA) {
     throw new TraitscopeError(

@@ -21,7 +21,7 @@ const BEFORE = [
 const LENGTH = ['judged_em', 'loss', 'drift_length']
 
 /** The columns of a table of runs with these traits, strengths and margins, which stay as they are while it grows. */
-export function csvHeader(views: readonly RunView[]): string[] {
+function csvHeader(views: readonly RunView[]): string[] {
   const strengths = views.flatMap(({ points }) =>
     points.flatMap(({ strengths = [] }) => strengths.map(({ strength }) => `drift_length_at_${strength}`)),
   )
@@ -33,7 +33,7 @@ export function csvHeader(views: readonly RunView[]): string[] {
 }
 
 /** A checkpoint as one line, in the columns of a header. */
-export function csvRow(header: readonly string[], view: RunView, point: Point): string {
+function csvRow(header: readonly string[], view: RunView, point: Point): string {
   const cells: Record<string, string | number | undefined> = {
     run: shown(view.run),
     step: point.step,
@@ -49,7 +49,7 @@ export function csvRow(header: readonly string[], view: RunView, point: Point): 
 const shown = (name: string): string => (/^[=+\-@\t\r]/.test(name) ? `'${name}` : name)
 
 /** A checkpoint as a flat object: figures, and what a program may want to know beside them. */
-export function jsonRecord(view: RunView, point: Point): object {
+function jsonRecord(view: RunView, point: Point): object {
   const { step, time, writtenAt, verdict } = point
   return {
     run: view.run,

@@ -7,7 +7,7 @@ import { computedTokens, evenly } from './budget.js'
 const since = (started: number) => (performance.now() - started) / 1000
 
 /** Answers that are generated together: as the model is, and with the direction added and taken away. */
-export const ARMS = 3
+const ARMS = 3
 /** Tokens that tell the pace of an answer. */
 const PROBE_TOKENS = 4
 

@@ -18,7 +18,7 @@ export interface SteeringSample extends Omit<SteeredPrompt, 'prompt'> {
 const DOSE = 0.2
 
 /** The direction that held up best, and where: its lower bound decides. */
-export function bestDirection({ layers, traits, diagnostics }: Directions): { trait: string; layer: number } {
+function bestDirection({ layers, traits, diagnostics }: Directions): { trait: string; layer: number } {
   const all = diagnostics.flatMap(({ layer, heldOut }) =>
     traits.map((trait) => ({ trait, layer, low: heldOut[trait]?.both?.interval[0] ?? -1 })),
   )
@@ -28,7 +28,7 @@ export function bestDirection({ layers, traits, diagnostics }: Directions): { tr
 }
 
 /** The first prompt of the suite for a trait; of a pack with traits of its own, the prompt given instead. */
-export async function samplePrompt(trait: string, instead: FilePrompt): Promise<FilePrompt> {
+async function samplePrompt(trait: string, instead: FilePrompt): Promise<FilePrompt> {
   const { items } = await loadSteeringSuite('core')
   const own = items.find((item) => item.trait === trait)
   return own === undefined ? instead : { messages: own.messages }

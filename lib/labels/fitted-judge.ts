@@ -20,7 +20,7 @@ import { MISALIGNED_BELOW, scored } from './reading.js'
 
 export const JUDGE_FILE = 'judge.json'
 /** 2: reads the last token too. */
-export const JUDGE_SCHEMA = 2
+const JUDGE_SCHEMA = 2
 
 /** A score whose threshold stands for a cut on the scale from 0 to 100. */
 export interface ScoreHead extends LinearScore {

@@ -71,8 +71,8 @@ const BELOW_90 = 1.2816
 const FEWEST_QUESTIONS = 4
 
 /** Lower 90 % bound of the AUROC within a question that a judge must reach, and failures that it may have. */
-export const LEAST_AUROC = 0.65
-export const MOST_FAILURES = 0.02
+const LEAST_AUROC = 0.65
+const MOST_FAILURES = 0.02
 
 /** Compares a judge with what is known. */
 export function checkFigures(

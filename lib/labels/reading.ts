@@ -27,7 +27,7 @@ export function scored(score: number): Reading {
 }
 
 /** Numbers need this share of a judge's probability, or there is no score. */
-export const MIN_NUMBER_MASS = 0.25
+const MIN_NUMBER_MASS = 0.25
 
 /**
  * The mean of the numbers 0 to 100, weighted by the probability that the judge gives to each.

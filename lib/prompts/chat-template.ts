@@ -12,7 +12,7 @@ export type SystemRole = 'native' | 'user-turn'
  * The day that templates take for today, so that the same prompts give the same bytes on every day. It is the day that
  * Llama 3.1's template falls back to, hence what transformers renders for that family.
  */
-export const DEFAULT_TEMPLATE_DATE = '2024-07-26'
+const DEFAULT_TEMPLATE_DATE = '2024-07-26'
 
 /** What a template is rendered with. */
 export interface ChatTemplateOptions {

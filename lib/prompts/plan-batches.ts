@@ -16,7 +16,7 @@ interface SortedPrompt {
  * What one more decode costs, in tokens: every decode reads all weights once and starts all kernels, which is worth a
  * few dozen tokens of arithmetic. Keeps the cuts from buying a handful of tokens with an extra batch.
  */
-export const BATCH_COST_IN_TOKENS = 32
+const BATCH_COST_IN_TOKENS = 32
 
 /**
  * Cuts sorted prompts into contiguous batches so that `computed tokens + 32 * batches` is minimal under both limits.

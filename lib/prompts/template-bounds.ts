@@ -91,7 +91,7 @@ const MULTIPLIERS: ReadonlySet<string> = new Set(['tojson', 'indent', 'join', 'r
 
 const OVERRIDDEN = ['evaluate', 'evaluateArguments', 'evaluateMemberExpression', 'applyFilter'] as const
 
-export class TemplateOverrun extends Error {}
+class TemplateOverrun extends Error {}
 
 /** A binary expression that is being evaluated, and its left side once that is known. */
 interface Operation {

@@ -36,7 +36,7 @@ const SHAPES: Record<Standing, string> = {
 export const shape = (standing: Standing): string =>
   `<svg class="shape" viewBox="0 0 16 16" aria-hidden="true">${SHAPES[standing]}</svg>`
 
-export const badge = (standing: Standing): string =>
+const badge = (standing: Standing): string =>
   `<span class="v ${standing}">${shape(standing)}${standing === 'none' ? 'no verdict' : standing}</span>`
 
 /** Address of a run, or of a checkpoint of it, within the page. */

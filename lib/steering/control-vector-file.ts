@@ -16,7 +16,7 @@ const UNITS: readonly unknown[] = ['norm', 'file'] satisfies SteeringVector['uni
  *
  * @throws TraitscopeError UNSUPPORTED for block 0, which the format cannot name
  */
-export function encodeControlVector({ name, vectors, unit, origin }: SteeringVector): Uint8Array {
+function encodeControlVector({ name, vectors, unit, origin }: SteeringVector): Uint8Array {
   const layers = [...vectors.keys()].sort((a, b) => a - b)
   if (layers[0] === 0) {
     throw new TraitscopeError(

@@ -26,8 +26,7 @@ export const strengthText = (strength: Strength): string =>
   'alpha' in strength ? `alpha=${strength.alpha}` : `dose=${doseText(strength.dose)}`
 
 /** Two decimals, as the reference writes it, where that is the dose. */
-export const doseText = (dose: number): string =>
-  Number(dose.toFixed(2)) === dose ? dose.toFixed(2) : String(dose)
+const doseText = (dose: number): string => (Number(dose.toFixed(2)) === dose ? dose.toFixed(2) : String(dose))
 
 /** Length of the vector that is added at one layer. */
 export function lengthAt({ diagnostics }: Directions, l: number, strength: Strength): number {

@@ -9,8 +9,8 @@ import { isJsonObject, readJsonFile } from '../json/json.js'
 import { quoted, shown } from '../json/json-scan.js'
 import { readSafetensorsHeader, type TensorEntry } from '../safetensors/safetensors.js'
 
-export const MODEL_TENSORS = 'model.safetensors'
-export const MODEL_INDEX = 'model.safetensors.index.json'
+const MODEL_TENSORS = 'model.safetensors'
+const MODEL_INDEX = 'model.safetensors.index.json'
 const SHARD_NAME = /^[^/\\]+\.safetensors$/
 
 /** One tensor of a model's weight files. */
