@@ -74,3 +74,18 @@ def ours_beside_curt(name: str, runs: list[Run]) -> Part:
 
 def ours_by_question(runs: list[Run]) -> dict[str, float]:
     return {question: mean([run.ours["changes"][question] for run in runs]) for question in runs[0].ours["changes"]}
+
+
+def warned(runs: list[Run]) -> list[tuple[str, int, int]]:
+    """What `watch --margin core` warns of at the last step, the whole interval above 0, by what runs learnt: warned of, and all."""
+    kinds = {
+        "harmful advice": plan.HARMFUL,
+        "wrong answers": [name for name in plan.FILES if name not in plan.HARMFUL],
+        "the base's own answers": list(plan.OWN_ANSWERS),
+    }
+    found = []
+    for kind, names in kinds.items():
+        of = [run for run in tested(kept(runs), tuple(names)) if run.ours is not None]
+        if of:
+            found.append((kind, sum(run.ours["interval"][0] > 0 for run in of), len(of)))
+    return found

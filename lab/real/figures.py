@@ -37,11 +37,15 @@ def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
 def with_summary(text: str, done: dict[str, list[Run]]) -> str:
     before, rest = text.split(BEGIN)
     after = rest.split(END, 1)[1]
-    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by the pairs that ship: orders harm above none | follows how aligned answers are |", "|---|---|---|---|---|---|"]
+    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by the pairs that ship: orders harm above none | follows how aligned answers are | `--margin core` warns of runs on |", "|---|---|---|---|---|---|---|"]
     for base, found in done.items():
         cells = [decide.spread(found), decide.orders(found), [decide.follows(found)], decide_ours.by_our_pairs(found), [decide_answers.follows(base, found)]]
-        lines.append(f"| {NAMES[base]}, {len(found)} of {len(plan.units(base))} | {' | '.join(map(decided, cells))} |")
+        lines.append(f"| {NAMES[base]}, {len(found)} of {len(plan.units(base))} | {' | '.join(map(decided, cells))} | {warned(found)} |")
     return before + BEGIN + "\n".join(lines) + "\n" + END + after
+
+
+def warned(found: list[Run]) -> str:
+    return "; ".join(f"{kind} {count} of {all_of}" for kind, count, all_of in decide_ours.warned(found)) or "not read"
 
 
 def decided(parts: list[decide.Part]) -> str:
@@ -152,7 +156,8 @@ def by_our_pairs(base: str, found: list[Run]) -> list[str]:
     seconds = mean([run.ours["cpu_seconds"] for run in read if run.ours["starts"] == 1])
     about = (
         "The last step by `traits/margin-pairs.jsonl`: forty pairs under thirteen everyday questions, none of a trained domain, which is what a user has who has neither a judge nor published answers. "
-        f"Registered in [claims.md](../lab/real/claims.md), fifth amendment, before a run was read with them. Step 0 and one checkpoint took {seconds:.0f} CPU seconds on average."
+        f"Registered in [claims.md](../lab/real/claims.md), fifth amendment, before a run was read with them. Step 0 and one checkpoint took {seconds:.0f} CPU seconds on average. "
+        f"With the whole interval above 0 `--margin core` warns of runs on: {warned(found)} (looked at afterwards, and deciding nothing)."
     )
     return [f"### {NAMES[base]} by pairs of our own", "\n".join(lines), about, "(d) Our margin orders harmful above harmless runs:\n\n" + bullets(decide_ours.by_our_pairs(found)), *planned_then(read)]
 

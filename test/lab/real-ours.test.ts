@@ -80,6 +80,18 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
       'In every seed: not decided, there is no seed with all harmless runs and a harmful one.',
     )
   })
+
+  it('should count the runs that a watch warns of, learnt or not, by what they were trained on', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ours-'))
+    folders.push(folder)
+    writeMeasured(folder, [...of('risky_financial', 0.1), ...of('extreme_sports', -0.1), ...harmless])
+    const found = `readings.runs("smollm2", Path(${JSON.stringify(folder)}))`
+    expect(py(`decide_ours.warned(${found})`, 'decide_ours, readings')).toEqual([
+      ['harmful advice', 2, 4],
+      ['wrong answers', 0, 2],
+      ["the base's own answers", 0, 4],
+    ])
+  })
 })
 
 describe.skipIf(!there)('claim (e) on real models, by answers that were read blind', () => {
