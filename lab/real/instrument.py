@@ -34,11 +34,11 @@ def directions(base: bases.Base, out: Path) -> Path:
     return target
 
 
-def read(unit: Unit, out: Path, to: Path = MEASURED) -> Path | None:
+def read(unit: Unit, out: Path, to: Path = MEASURED) -> str | None:
     """`frozen.json` of a unit, made once: drifts in units of the distance between the poles, by step and trait. None where its states are not kept."""
     target = to / unit.id / NAME
     if target.exists():
-        return target
+        return NAME
     states = out / "units" / unit.id / "measured/activations.safetensors"
     if not states.exists():
         return None
@@ -46,7 +46,7 @@ def read(unit: Unit, out: Path, to: Path = MEASURED) -> Path | None:
     about = json.loads((folder / "directions.json").read_text())
     layer = frozen_layer(unit.base)
     write_json(target, {"directionsSha256": about["sha256"], "layer": layer, "drift": drifts(states, folder, about, layer)})
-    return target
+    return NAME
 
 
 def drifts(states: Path, folder: Path, about: dict, layer: int) -> dict[str, dict[str, float]]:

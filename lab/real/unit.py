@@ -71,12 +71,12 @@ def publish(home: Path, read: dict[str, Path], account: dict, directions: Path, 
         write_json(of_base / "directions.json", poles(directions))
 
 
-def read_measured(units: list[Unit], out: Path, read: Callable[[Unit, Path], Path | None], lacking: str) -> None:
+def read_measured(units: list[Unit], out: Path, read: Callable[[Unit, Path], str | None], lacking: str) -> None:
     """Of measured units what can be read further of that which is kept; says which."""
     for unit in units:
         if (MEASURED / unit.id).exists():
             made = read(unit, out)
-            print(f"{unit.id}: {lacking if made is None else made.name}", file=sys.stderr)
+            print(f"{unit.id}: {lacking if made is None else made}", file=sys.stderr)
 
 
 def poles(directions: Path) -> dict:
