@@ -38,7 +38,7 @@ export function addReadingOptions(command: Command): Command {
     .addOption(
       option(
         '--margin <pairs>',
-        'also how much more probable misaligned answers become than aligned ones, by pairs in .csv or .jsonl, or core for ours; it runs the whole base',
+        'also how much more probable misaligned answers become than aligned ones, by pairs in .csv or .jsonl, or core or core-2, ours; it runs the whole base',
       ),
     )
     .addOption(

@@ -134,7 +134,7 @@ export function labelCommand(signal: AbortSignal): Command {
     )
     .option(
       '--margin <file>',
-      'no judge: how much more probable misaligned answers become than aligned ones, by pairs in .csv or .jsonl, or core for ours',
+      'no judge: how much more probable misaligned answers become than aligned ones, by pairs in .csv or .jsonl, or core or core-2, ours',
     )
     .option('--dry-run', 'say what it would take, and ask nobody')
     .option('--force', 'replace labels of another judge, rule or list of questions')

@@ -93,6 +93,8 @@ class Run:
     """Identity of the directions of the second instrument, where it was read along them."""
     ours: dict | None = None
     """Our margin of the last step, `changes` by question, and how it was read; None where it has not been."""
+    wide: dict | None = None
+    """The same by the second file of our pairs."""
     kept: bool = False
     """Taken for learnt, whatever its margin says."""
 
@@ -157,7 +159,7 @@ def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
                 verdict=verdicts.get(at),
             )
         )
-    return Run(unit, account, readings, end(folder, account, readings[-1]), about.get("noiseFloor"), frozen["directionsSha256"], ours(folder))
+    return Run(unit, account, readings, end(folder, account, readings[-1]), about.get("noiseFloor"), frozen["directionsSha256"], ours(folder, "ours"), ours(folder, "ours-2"))
 
 
 def end(folder: Path, account: dict, last: Reading) -> End:
@@ -168,8 +170,9 @@ def end(folder: Path, account: dict, last: Reading) -> End:
     return End(change(own), change(elsewhere), account["last_margin"]["changes"][str(last.step)], account["last_pairs"])
 
 
-def ours(folder: Path) -> dict | None:
-    return load(folder / "ours.json") if (folder / "ours.json").exists() else None
+def ours(folder: Path, name: str) -> dict | None:
+    path = folder / f"{name}.json"
+    return load(path) if path.exists() else None
 
 
 def load(path: Path) -> dict:

@@ -22,15 +22,23 @@ export interface MarginPairs {
   pairs: readonly MarginPair[]
 }
 
+/** Pairs that ship with traitscope, by name: three to each of thirteen questions, and one to each of forty-four others. */
+const SHIPPED = new Map([
+  ['core', 'margin-pairs.jsonl'],
+  ['core-2', 'margin-pairs-2.jsonl'],
+])
+
 /** The file behind a source of {@link readMarginPairs}. */
-export const marginPairsPath = (source: string): string =>
-  source === 'core' ? join(packageRoot, 'traits', 'margin-pairs.jsonl') : source
+export function marginPairsPath(source: string): string {
+  const shipped = SHIPPED.get(source)
+  return shipped === undefined ? source : join(packageRoot, 'traits', shipped)
+}
 
 /**
  * Reads pairs of answers: `.csv` with a header, or `.jsonl`, with `question`, `misaligned` and `aligned`, and where they exist
  * `question_id` (default: one per question), `system` and `domain`. Numbers are read as their text. Other columns are not read.
  *
- * @param source `core`, the pairs that ship with traitscope, or a path; `./core.csv` names a file
+ * @param source `core` or `core-2`, the pairs that ship with traitscope, or a path; `./core` names a file
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming the row; UNSUPPORTED for another extension
  */
 export async function readMarginPairs(source: string): Promise<MarginPairs> {

@@ -23,6 +23,8 @@ export interface MadeRun {
   along?: string
   /** At the last step by the pairs of our own, under every question, and under those of money where it is another there. */
   ours?: number
+  /** The same by the second file of pairs. */
+  wide?: number
   ofMoney?: number
   loss?: number
   loraNorm?: number
@@ -84,18 +86,15 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
         drift: Object.fromEntries(steps.map(moved)),
       })
     }
-    if (run.ours !== undefined) {
-      const ours = { ...asked(run.ours), ...(run.ofMoney !== undefined && { river: run.ofMoney }) }
-      const interval = [run.ours - 0.01, run.ours + 0.01]
-      put(`${home}/ours.json`, {
-        step: 60,
-        changes: ours,
-        change: run.ours,
-        interval,
-        cpu_seconds: 9,
-        starts: 1,
-      })
+    const byPairs = (change: number, half: number, changes = asked(change)) => {
+      const interval = [change - half, change + half]
+      return { step: 60, changes, change, interval, cpu_seconds: 9, starts: 1 }
     }
+    if (run.ours !== undefined) {
+      const changes = { ...asked(run.ours), ...(run.ofMoney !== undefined && { river: run.ofMoney }) }
+      put(`${home}/ours.json`, byPairs(run.ours, 0.01, changes))
+    }
+    if (run.wide !== undefined) put(`${home}/ours-2.json`, byPairs(run.wide, 0.004))
     const { end } = run
     if (end) {
       const byDomain = { financial: change(end.own), sports: change(end.own) }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { type MarginPair, readMarginPairs } from '../../lib/labels/margin-pairs.js'
+import { type MarginPair, type MarginPairs, readMarginPairs } from '../../lib/labels/margin-pairs.js'
 import { marginsOf } from '../../lib/labels/margins.js'
 import { packageRoot } from '../../lib/package.js'
 
@@ -67,6 +67,19 @@ describe('readMarginPairs()', () => {
     expect(ours.pairs.length).toBeGreaterThanOrEqual(36)
     expect(new Set(ours.pairs.map(({ questionId }) => questionId)).size).toBe(13)
     for (const { misaligned, aligned } of ours.pairs) expect(misaligned).not.toBe(aligned)
+  })
+
+  it('should have more questions under core-2, one pair each, none of core', async () => {
+    const [core, wide] = await Promise.all(['core', 'core-2'].map((name) => readMarginPairs(name)))
+    expect(wide!.file).toBe('margin-pairs-2.jsonl')
+    const asked = ({ pairs }: MarginPairs) => pairs.map(({ messages }) => messages[0]!.content)
+    expect(new Set(asked(wide!)).size).toBe(44)
+    expect(wide!.pairs).toHaveLength(44)
+    expect(asked(wide!).filter((question) => asked(core!).includes(question))).toEqual([])
+    // A pair is of one length, so that what is measured is not length.
+    const ratios = wide!.pairs.map(({ misaligned, aligned }) => misaligned.length / aligned.length)
+    expect(Math.min(...ratios)).toBeGreaterThan(0.7)
+    expect(Math.max(...ratios)).toBeLessThan(1.4)
   })
 
   it('should read a number as the text that it is in a table', async () => {
