@@ -3,11 +3,24 @@ import { type Model, openModel } from '../lib/model/model.js'
 import { describePlacement } from '../lib/model/place-model.js'
 import { ChatTemplate } from '../lib/prompts/chat-template.js'
 import { readChatTemplate } from '../lib/prompts/template-file.js'
-import type { ModelFlags } from './options.js'
+import type { AdapterFlag, ModelFlags } from './options.js'
 import type { Output } from './output.js'
 
 /** The whole model in memory of its own: a file that is cut short under a watch cannot end the process. */
 export const WHOLE = 'whole'
+
+/** The files and folders that a command with prompts reads. */
+export function inputsOf({
+  model,
+  chatTemplate,
+  prompts,
+  adapter = [],
+}: Pick<ModelFlags, 'model' | 'chatTemplate'> & {
+  prompts?: string
+  adapter?: readonly AdapterFlag[]
+}): (string | undefined)[] {
+  return [model, chatTemplate, prompts, ...adapter.map(({ folder }) => folder)]
+}
 
 /** @param layers those that will be read; without them the whole model is opened */
 export async function openFromFlags(

@@ -41,7 +41,7 @@ Example:
   return addOutputOptions(command).action(async (folder: string, flags: Flags) => {
     const output = createOutput(flags)
     const { out, trait, force = false } = flags
-    await checkOutputFree(out, { force })
+    await checkOutputFree(out, { force, inputs: [folder] })
     const vector = steeringVector(await loadDirections(folder), trait, flags.layer)
     await writeControlVector(vector, out, { force })
     const layers = [...vector.vectors.keys()]

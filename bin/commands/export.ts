@@ -6,7 +6,7 @@ import { prometheusText } from '../../lib/exports/prometheus.js'
 import { csvTable, jsonLines } from '../../lib/exports/tables.js'
 import { TensorBoardExporter } from '../../lib/exports/tensorboard.js'
 import { TrackioExporter } from '../../lib/exports/trackio.js'
-import { writeFileAtomic } from '../../lib/formats/files/atomic.js'
+import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
 import { defaultStateDir } from '../../lib/formats/files/cache-dir.js'
 import { readAllViews } from '../../lib/report/read-views.js'
 import type { RunView } from '../../lib/report/run-view.js'
@@ -59,6 +59,10 @@ Example:
       // It is an address then, and a token goes with what is sent.
       if (flags.format === 'trackio') refuseFromFile(made, 'out')
       const output = createOutput()
+      const isFile = Object.hasOwn(TEXTS, flags.format)
+      if (flags.out !== undefined && isFile) {
+        await checkOutputFree(flags.out, { force: flags.force === true, inputs: [...paths, flags.bundle] })
+      }
       const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
       const views = await readAllViews(paths, { bundle, stateDir: flags.state })
       const { format, out } = flags

@@ -7,7 +7,7 @@ import type { Pooling } from '../../lib/prompts/plan.js'
 import { readPromptFile } from '../../lib/prompts/prompt-file.js'
 import { promptTokens } from '../../lib/prompts/prompt-tokens.js'
 import { type AdapterFlags, adaptersFromFlags, addAdapterOptions } from '../adapters.js'
-import { openFromFlags, templateFromFlags } from '../model.js'
+import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
 import { createOutput } from '../output.js'
 
@@ -50,7 +50,7 @@ Example:
   addAdapterOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput(flags)
-    await checkOutputFree(flags.out, { force: flags.force === true })
+    await checkOutputFree(flags.out, { force: flags.force === true, inputs: inputsOf(flags) })
     const prompts = await readPromptFile(flags.prompts)
     await using model = await openFromFlags(flags, output, signal, flags.layer)
     const template = flags.raw ? undefined : await templateFromFlags(flags, model)

@@ -6,7 +6,7 @@ import type { Generated } from '../../lib/model/generation.js'
 import type { GenerationMemory } from '../../lib/model/placement.js'
 import { type FilePrompt, readPromptFile } from '../../lib/prompts/prompt-file.js'
 import { type AdapterFlags, adaptersFromFlags, addAdapterOptions } from '../adapters.js'
-import { openFromFlags, templateFromFlags } from '../model.js'
+import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
 import { createOutput } from '../output.js'
 
@@ -77,7 +77,10 @@ Example:
   addAdapterOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput(flags)
-    if (flags.out !== undefined) await checkOutputFree(flags.out, { force: flags.force === true })
+    if (flags.out !== undefined) {
+      const inputs = inputsOf(flags)
+      await checkOutputFree(flags.out, { force: flags.force === true, inputs })
+    }
     const prompts = await readPromptFile(flags.prompts)
     await using model = await openFromFlags(flags, output, signal)
     const template = flags.raw ? undefined : await templateFromFlags(flags, model)

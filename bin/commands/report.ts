@@ -53,7 +53,7 @@ Example:
     )
     .action(async (paths: string[], flags: Flags) => {
       const force = flags.force === true
-      await checkOutputFree(flags.out, { force })
+      await checkOutputFree(flags.out, { force, inputs: [...paths, flags.bundle] })
       const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
       const labels = flags.labels && new LabelFolders(flags.labels)
       const output = createOutput()

@@ -9,7 +9,7 @@ import { readControlVector } from '../../lib/steering/control-vector-file.js'
 import { type SteeredAnswer, type SteeredPrompt, steer } from '../../lib/steering/steer.js'
 import { fitRemarks, type SteeringVector, steeringVector } from '../../lib/steering/steering-vector.js'
 import { type AdapterFlags, adaptersFromFlags, addAdapterOptions } from '../adapters.js'
-import { openFromFlags, templateFromFlags } from '../model.js'
+import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
 import {
   addModelOptions,
   addOutputOptions,
@@ -99,7 +99,10 @@ Example:
   addAdapterOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput(flags)
-    if (flags.out !== undefined) await checkOutputFree(flags.out, { force: flags.force === true })
+    if (flags.out !== undefined) {
+      const inputs = [...inputsOf(flags), flags.directions, flags.vector]
+      await checkOutputFree(flags.out, { force: flags.force === true, inputs })
+    }
     const vector = await vectorFromFlags(flags)
     const prompts = await promptsFromFlags(flags, vector)
     await using model = await openFromFlags(flags, output, signal)

@@ -22,6 +22,14 @@ describe('traitscope export', () => {
     expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('[FILE_EXISTS]')])
   })
 
+  it('should not write over what it reads', async () => {
+    const file = `${run}/trajectory.json`
+    const before = readFileSync(file, 'utf8')
+    const { code, stderr } = await work.run(['export', run, '-o', file, '--force'])
+    expect([code, stderr]).toEqual([1, expect.stringContaining('what it is made of')])
+    expect(readFileSync(file, 'utf8')).toBe(before)
+  })
+
   it('should write event files', async () => {
     await work.succeed(['export', run, '--format', 'tensorboard', '-o', work.path('logs')])
     expect(readdirSync(work.path('logs'))).toEqual([expect.stringMatching(/^bad_medical_seed_42-/)])

@@ -14,7 +14,7 @@ import {
   rmdir,
   stat,
 } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { errnoOf, fileError } from './file-errors.js'
 import { checkNamed } from './named-path.js'
@@ -36,14 +36,17 @@ export interface PublishOptions extends WriteOptions {
    * a mistyped output path never deletes somebody's folder.
    */
   marker?: string
+  /** Files and folders that are read for it: of a file nothing, of a folder no data is replaced, `force` or not. */
+  inputs?: readonly (string | undefined)[]
 }
 
 /**
  * Writes a file so that readers see the old content, the new content or nothing, never a part: temporary file beside
- * the name, fsync, rename. Missing parent folders are made. A failed write leaves nothing behind.
+ * the name, fsync, rename. Missing parent folders are made. A failed write leaves nothing behind. A link stays a link: the file
+ * that it leads to is replaced.
  *
- * @throws FILE_EXISTS when the name is taken and `force` is not set, is a folder's, or lies below a file; FILE_ACCESS;
- * what the data's source throws, as it is
+ * @throws FILE_EXISTS when the name is taken and `force` is not set, is a folder's, a device's or a dead link's, or lies below a
+ * file; FILE_ACCESS; what the data's source throws, as it is
  */
 export async function writeFileAtomic(
   path: string,
@@ -51,17 +54,17 @@ export async function writeFileAtomic(
   options: FileOptions = {},
 ): Promise<void> {
   checkNamed(path, 'an output')
-  await refuseTakenFile(path, options)
-  const parents = await makeParents(path)
-  const temporary = besideName(path)
+  const target = await fileTarget(path, options)
+  const parents = await makeParents(target)
+  const temporary = besideName(target)
   try {
     await writeSynced(temporary, data).catch((error) => {
       throw writeError(error, temporary)
     })
     await options.check?.(temporary)
-    const publish = options.force ? rename(temporary, path) : renameWithoutReplacing(temporary, path)
+    const publish = options.force ? rename(temporary, target) : renameWithoutReplacing(temporary, target)
     await publish.catch((error) => {
-      throw fileError(error, dirname(path))
+      throw fileError(error, dirname(target))
     })
   } catch (error) {
     await rm(temporary, { force: true })
@@ -69,7 +72,7 @@ export async function writeFileAtomic(
     throw error
   }
   await rm(temporary, { force: true }) // the other name of a hard link
-  await syncFolder(dirname(path))
+  await syncFolder(dirname(target))
 }
 
 /**
@@ -137,8 +140,9 @@ function writeError(error: unknown, temporary: string): unknown {
  */
 export async function checkOutputFree(path: string, options: PublishOptions = {}): Promise<void> {
   checkNamed(path, 'an output')
-  const target = options.marker === undefined ? resolve(path) : await folderTarget(path)
-  if (options.marker === undefined) await refuseTakenFile(target, options)
+  const isFile = options.marker === undefined
+  const target = isFile ? await fileTarget(path, options) : await folderTarget(path)
+  if (isFile) await refuseInputs(target, options.inputs ?? [])
   else await isOccupied(target, options)
   let parent = dirname(target)
   while (!(await exists(parent)) && dirname(parent) !== parent) parent = dirname(parent)
@@ -154,15 +158,43 @@ function belowFile(path: string): TraitscopeError {
   return new TraitscopeError('FILE_EXISTS', `expected a folder at ${path}, found a file; choose another name`)
 }
 
-async function refuseTakenFile(path: string, { force }: WriteOptions): Promise<void> {
+/** Where a file goes: its name, or what a link of that name leads to. */
+async function fileTarget(path: string, { force }: WriteOptions): Promise<string> {
   const found = await stat(path).catch(() => undefined)
-  if (found?.isDirectory()) {
+  const is = found ?? (await lstat(path).catch(() => undefined))
+  if (is === undefined && !/[\\/]$/.test(path)) return resolve(path)
+  if (is === undefined || is.isDirectory()) {
+    const what = is === undefined ? "a folder's" : 'the folder'
     throw new TraitscopeError(
       'FILE_EXISTS',
-      `expected a name for a file, found the folder ${path}; name a file in it`,
+      `expected a name for a file, found ${what} ${path}; name a file in it`,
     )
   }
-  if (found && !force) throw existsError(path)
+  if (!is.isFile()) {
+    const what = is.isSymbolicLink() ? 'a link that leads nowhere' : 'a device, pipe or socket'
+    throw new TraitscopeError(
+      'FILE_EXISTS',
+      `expected a name for a file, found ${what} at ${path}; it was left alone, choose another name`,
+    )
+  }
+  if (!force) throw existsError(path)
+  return realpath(path)
+}
+
+/** What programs read; a page or a table in the same folder is an earlier output. */
+const DATA = /\.(jsonl?|safetensors|bin|gz)$/i
+
+async function refuseInputs(target: string, inputs: readonly (string | undefined)[]): Promise<void> {
+  if (!(await exists(target))) return
+  for (const input of inputs) {
+    const inside = input === undefined ? '..' : relative(await realpath(input).catch(() => input), target)
+    const isBelow = inside.split(/[\\/]/)[0] !== '..' && !isAbsolute(inside)
+    if (!isBelow || (inside !== '' && !DATA.test(target))) continue
+    throw new TraitscopeError(
+      'FILE_EXISTS',
+      `expected another file for the result than what it is made of, found ${target}; it was left alone, choose another name`,
+    )
+  }
 }
 
 /** Makes the folders above a path; `remove` takes those away again that it made, as far as they are empty. */

@@ -69,7 +69,7 @@ export async function convertFolder(
   checks: ConversionChecks,
 ): Promise<Omit<ConvertReport, 'compared'>> {
   throwIfAborted(options.signal)
-  await checkOutputFree(out, { force: options.force ?? false })
+  await checkOutputFree(out, { force: options.force ?? false, inputs: [folder] })
   const where = join(folder, 'config.json')
   const config = new HfConfig(await readJsonFile(where), where)
   const { architecture, blocks } = config

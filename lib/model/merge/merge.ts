@@ -81,7 +81,7 @@ export async function mergeAdapter(
   if (!Number.isFinite(strength)) {
     throw new TraitscopeError('USAGE', `expected a finite factor on the adapter, found ${strength}`)
   }
-  await checkOutputFree(out, { force })
+  await checkOutputFree(out, { force, inputs: [typeof adapter === 'object' ? undefined : adapter] })
   const parts = await readGgufParts(base)
   await refuseOwnBase(out, parts)
   const architecture = adapterArchitecture(parts)

@@ -1,6 +1,8 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { checkOutputFree, publishFolder, writeFileAtomic } from '../../../lib/formats/files/atomic.js'
 
@@ -81,7 +83,52 @@ describe('writeFileAtomic', () => {
   })
 })
 
+describe('writeFileAtomic over something else', () => {
+  it('should write to what a link leads to, and keep the link', async () => {
+    const [real, link] = [join(folder, 'elsewhere', 'a'), join(folder, 'link')]
+    await writeFileAtomic(real, 'old')
+    await symlink(real, link)
+    await expect(writeFileAtomic(link, 'new')).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+    await writeFileAtomic(link, 'new', { force: true })
+    expect(await readFile(real, 'utf8')).toBe('new')
+    expect((await lstat(link)).isSymbolicLink()).toBe(true)
+    expect(await readdir(join(folder, 'elsewhere'))).toEqual(['a'])
+  })
+
+  it('should leave dead links and what is no file alone, with force too', async () => {
+    const [dead, pipe] = [join(folder, 'dead'), join(folder, 'pipe')]
+    await symlink(join(folder, 'nowhere'), dead)
+    await promisify(execFile)('mkfifo', [pipe])
+    for (const [path, what] of [
+      [dead, /a link that leads nowhere/],
+      [pipe, /a device, pipe or socket/],
+      [`${folder}/new/`, /name for a file/],
+    ] as const) {
+      const refused = { code: 'FILE_EXISTS', message: expect.stringMatching(what) }
+      await expect(writeFileAtomic(path, 'x', { force: true })).rejects.toMatchObject(refused)
+      await expect(checkOutputFree(path, { force: true })).rejects.toMatchObject(refused)
+    }
+    expect((await lstat(pipe)).isFIFO()).toBe(true)
+    expect((await readdir(folder)).sort()).toEqual(['dead', 'pipe'])
+  })
+})
+
 describe('checkOutputFree', () => {
+  it('should never give away what the output is made of', async () => {
+    const [prompts, run] = [join(folder, 'prompts.txt'), join(folder, 'run')]
+    const inputs = [undefined, prompts, run]
+    await writeFileAtomic(prompts, 'hello')
+    for (const name of ['trajectory.json', 'report.html']) await writeFileAtomic(join(run, name), 'x')
+    await symlink(prompts, join(folder, 'link'))
+    for (const taken of [prompts, join(folder, 'link'), join(run, 'trajectory.json')]) {
+      const check = checkOutputFree(taken, { force: true, inputs })
+      await expect(check).rejects.toMatchObject({ message: expect.stringMatching(/than what it is made of/) })
+    }
+    for (const free of ['report.html', 'new.json'])
+      await checkOutputFree(join(run, free), { force: true, inputs })
+    await checkOutputFree(prompts, { force: true, inputs: [run] })
+  })
+
   it('should take a name whose parents are missing, and refuse one that cannot be written', async () => {
     await checkOutputFree(join(folder, 'x', 'y', 'a'))
     expect(await readdir(folder)).toEqual([])
