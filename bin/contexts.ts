@@ -81,7 +81,7 @@ export async function ordinaryFromFlags(
   const { runs, exclusions } = await scanMeasuredRuns(root)
   const found = ordinaryRuns(runs, layers)
   for (const { run, reason } of [...exclusions, ...found.exclusions])
-    output.note(`not among the ordinary runs: ${run}: ${reason}`)
+    output.remark(`not among the ordinary runs: ${run}: ${reason}`)
   if (found.ordinary === undefined) {
     throw new TraitscopeError(
       'UNSUPPORTED',

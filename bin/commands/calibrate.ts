@@ -170,7 +170,7 @@ async function calibrateOnBenign(
   const parts = await bundleParts(flags)
   const { runs, exclusions } = await scanMeasuredRuns(root, { datasets, exclude, signal })
   // Before too few are left to calibrate on.
-  for (const { run, reason } of exclusions) output.note(`left out: ${run}: ${reason}`)
+  for (const { run, reason } of exclusions) output.remark(`left out: ${run}: ${reason}`)
   const { directions } = parts
   const calibration = calibrateBenign(runs, { prior: await loadPrior(), directions }, level, pairs)
   const ordinary = ordinaryOf(runs, calibration, output)
@@ -205,7 +205,7 @@ function ordinaryOf(
   output.note(
     `${ordinary.runs.length} runs were measured in contexts: checkpoints in contexts are ranked against them, as runs that depend on none`,
   )
-  for (const { run, reason } of exclusions) output.note(`not among them: ${run}: ${reason}`)
+  for (const { run, reason } of exclusions) output.remark(`not among them: ${run}: ${reason}`)
   return ordinary
 }
 

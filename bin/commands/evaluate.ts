@@ -169,8 +169,8 @@ Example:
     )
     if (out !== undefined) await saveEvaluation(evaluation, out, { force })
     for (const { run, step, reason } of evaluation.exclusions) {
-      output.note(
-        `${flags.allowMismatch ? 'remark' : 'left out'}: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`,
+      output.remark(
+        `${flags.allowMismatch ? '' : 'left out: '}${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`,
       )
     }
     if (flags.json) return output.json(evaluation)
@@ -206,6 +206,6 @@ function printEvaluation(output: Output, evaluation: RunsEvaluation): void {
   for (const [title, header, rows] of furtherTables(evaluation)) {
     output.print([title, ...table(header, rows), ''])
   }
-  for (const { features, reason } of pooled.skipped) output.note(`without ${features}: ${reason}`)
-  for (const warning of evaluationWarnings(evaluation)) output.note(`warning: ${warning}`)
+  for (const { features, reason } of pooled.skipped) output.remark(`without ${features}: ${reason}`)
+  for (const warning of evaluationWarnings(evaluation)) output.remark(warning)
 }

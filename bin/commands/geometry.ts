@@ -55,7 +55,7 @@ Example:
     )
     if (out !== undefined) await saveGeometry(geometry, out, { force })
     for (const { run, step, reason } of geometry.exclusions) {
-      output.note(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
+      output.remark(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
     }
     if (flags.json) return output.json(geometry)
     printGeometry(output, geometry)

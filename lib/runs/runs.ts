@@ -1,4 +1,5 @@
-import { basename, join, resolve, sep } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { basename, join, relative, resolve, sep } from 'node:path'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { listFolder } from '../formats/files/list-folder.js'
@@ -82,8 +83,8 @@ const SEED_ORDER = [42, 123, 789]
  * and where they exist `activations.safetensors` and `training_log.json`; all of them plain or `.gz`. `root`
  * may also be one model's folder, one dataset's or one run's: the names are those of the folders above a run.
  *
- * What cannot be used is excluded with its reason: runs without trajectory or labels, and runs whose
- * checkpoints have the weights (or, where no file says, the numbers) of an earlier one.
+ * What cannot be used is excluded with its reason: runs without trajectory or labels, trajectories in folders of other names,
+ * and runs whose checkpoints have the weights (or, where no file says, the numbers) of an earlier one.
  *
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID of a damaged file; UNSUPPORTED when no run is found;
  * USAGE for a dataset that no folder has
@@ -107,11 +108,13 @@ async function scan<Run extends MeasuredRun>(
   read: (place: RunPlace) => Promise<Run | string>,
 ): Promise<ScannedRuns<Run>> {
   const top = namedPath(root, 'measured runs')
-  const folders = await runFolders(top, 3, options.signal)
+  const found = await runFolders(top, 3, options.signal)
+  const folders = found.filter((place) => 'seed' in place)
+  const strays = found.filter((place) => !('seed' in place))
   if (folders.length === 0) {
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `expected measured runs below ${top} as <model>/<dataset>/seed_<seed>/${TRAJECTORY_FILE}, found none`,
+      `expected measured runs below ${top} as <model>/<dataset>/seed_<seed>/${TRAJECTORY_FILE}, found ${strays[0] ? `it in ${strays[0].path}` : 'none'}`,
     )
   }
   const names = folders.map(({ dataset }) => dataset)
@@ -121,7 +124,10 @@ async function scan<Run extends MeasuredRun>(
     .filter(({ dataset }) => (datasets?.includes(dataset) ?? true) && !exclude?.includes(dataset))
     .sort(compareRuns)
   const runs: Run[] = []
-  const exclusions: Exclusion[] = []
+  const exclusions: Exclusion[] = strays.map(({ path }) => ({
+    run: relative(top, path) || path,
+    reason: `it has a ${TRAJECTORY_FILE}, but its folder is none of <model>/<dataset>/seed_<seed>: rename it`,
+  }))
   const seen = new Map<string, string>()
   for (const [i, folder] of wanted.entries()) {
     throwIfAborted(options.signal)
@@ -160,7 +166,7 @@ export async function datasetsBelow(
   const folders = await runFolders(top, 3, signal)
   return matching(
     wanted,
-    folders.map(({ dataset }) => dataset),
+    folders.flatMap((place) => ('seed' in place ? place.dataset : [])),
     top,
   )
 }
@@ -202,27 +208,38 @@ function rank<T>(order: readonly T[], value: T): number {
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
-/** Folders `seed_<n>` at most `depth` folders down, with the names of the folders above them. */
+/** Folders `seed_<n>` at most `depth` folders down, with the names of the folders above them; and others with a trajectory. */
 async function runFolders(
   folder: string,
   depth: number,
   signal: AbortSignal | undefined,
-): Promise<RunPlace[]> {
+): Promise<(RunPlace | { path: string })[]> {
   throwIfAborted(signal)
   const seed = /^seed_(\d+)$/.exec(basename(folder))?.[1]
   if (seed !== undefined) {
     const [model = '', dataset = ''] = resolve(folder).split(sep).slice(-3, -1)
     return [{ id: `${model}/${dataset}/seed_${seed}`, path: folder, model, dataset, seed: Number(seed) }]
   }
-  if (depth === 0) return []
-  const found: RunPlace[] = []
+  const isStray = (await plainOrGzip(join(folder, TRAJECTORY_FILE))) !== undefined
+  const found: (RunPlace | { path: string })[] = isStray ? [{ path: folder }] : []
+  if (depth === 0) return found
   for (const entry of await listFolder(folder, 'absent')) {
+    const path = join(folder, entry.name)
     // Hidden folders are what others are still writing.
-    if (entry.isDirectory() && !entry.name.startsWith('.'))
-      found.push(...(await runFolders(join(folder, entry.name), depth - 1, signal)))
+    if (
+      !entry.name.startsWith('.') &&
+      (entry.isDirectory() || (entry.isSymbolicLink() && (await leadsToFolder(path))))
+    )
+      found.push(...(await runFolders(path, depth - 1, signal)))
   }
   return found
 }
+
+const leadsToFolder = (link: string): Promise<boolean> =>
+  stat(link).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
 
 async function readLabelledRun(place: RunPlace): Promise<LabelledRun | string> {
   const run = await readMeasuredRun(place)

@@ -42,7 +42,7 @@ describe('traitscope geometry', () => {
     const copy = work.path('copy')
     cpSync(runs, copy, { recursive: true })
     cpSync(`${runs}/toy/gsm8k/seed_42`, `${copy}/toy/gsm8k/seed_7`, { recursive: true })
-    const { stdout, stderr } = await work.succeed(['geometry', copy, '--exclude', 'bad_medical'])
+    const { stdout, stderr } = await work.succeed(['geometry', copy, '--exclude', 'bad_medical', '-q'])
     expect(stdout).toMatch(/first axis of 9 final drifts/)
     expect(stderr).toMatch(/left out: toy\/gsm8k\/seed_7: its checkpoints are those of toy\/gsm8k\/seed_42/)
   })

@@ -1,4 +1,4 @@
-import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -82,6 +82,18 @@ describe('scanLabelledRuns', () => {
     expect(activations.steps.get(20)!.slice(0, 2)).toEqual(
       Float64Array.of(Math.fround(0.2), Math.fround(0.2)),
     )
+  })
+
+  it('should follow links to runs, and say which trajectories lie in folders of other names', async () => {
+    const good = runs.write({ dataset: 'gsm8k', seed: 42, peak: 0.01 })
+    const other = new SyntheticRuns(join(root, 'elsewhere')).write({ dataset: 'gsm8k', seed: 1, peak: 0.4 })
+    symlinkSync(other, join(root, 'toy', 'gsm8k', 'seed_123'))
+    cpSync(good, join(root, 'toy', 'gsm8k', 'seed-42'), { recursive: true })
+    const { runs: found, exclusions } = await scanLabelledRuns(join(root, 'toy'))
+    expect(found.map(({ id }) => id)).toEqual(['toy/gsm8k/seed_42', 'toy/gsm8k/seed_123'])
+    expect(exclusions).toEqual([
+      { run: join('gsm8k', 'seed-42'), reason: expect.stringMatching(/trajectory\.json.*rename it/) },
+    ])
   })
 
   it('should state every run that it leaves out', async () => {
