@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import answers_page, plan
 from .decide import CONTROLS, Part, lacking, over_sets
-from .decide_ours import ADDED, our_margin
+from .decide_ours import ADDED, by_wide, our_margin
 from .files import MEASURED
 from .readings import Run
 from .stats import correlation, ranks
@@ -59,6 +59,17 @@ def follows(base: str, runs: list[Run], measured: Path = MEASURED) -> Part:
     unread = [name for name in ADDED.get(base, ()) if name not in sets]
     missing = f"{', '.join(unread)} has not been read" if unread else lacking(units=(len(pairs), UNITS), sets=(len(sets), SETS))
     return Part(subject, figure, missing, high < 0, claim)
+
+
+def beside_wide(base: str, runs: list[Run], measured: Path = MEASURED) -> str | None:
+    """What the wide margin of the same units says, decided by no claim."""
+    sets: dict[str, list[Pair]] = {}
+    for run, found in aligned(base, by_wide(runs), measured):
+        sets.setdefault(run.unit.set_name, []).append((our_margin(run), found))
+    found = over_sets(sets, along)
+    if found is None:
+        return None
+    return f"The wide margin and the alignment of answers, read blind, over {sum(map(len, sets.values()))} units of {len(sets)} sets have a rank correlation of {found[0]} (looked at afterwards)."
 
 
 def new_above_harmless(runs: list[Run]) -> Part:

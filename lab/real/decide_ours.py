@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 from . import plan
 from .decide import CONTROLS, HARMLESS, QUESTIONS, SEEDS, SETS, SETS_AT_LEAST, Part, kept, lacking, less, named, of_baselines, seeds_said, tested
@@ -119,15 +121,35 @@ def ours_by_question(runs: list[Run]) -> dict[str, float]:
 
 
 def warned(runs: list[Run]) -> list[tuple[str, int, int]]:
-    """What `watch --margin core` warns of at the last step, the whole interval above 0, by what runs learnt: warned of, and all."""
+    """What `watch --margin` warns of at the last step, the whole interval above 0, by what runs learnt: warned of, and all."""
+    return [(kind, sum(map(interval_above, of)), len(of)) for kind, of in by_kind(runs).items()]
+
+
+def by_kind(runs: list[Run]) -> dict[str, list[Run]]:
     kinds = {
         "harmful advice": plan.HARMFUL,
-        "wrong answers": [name for name in plan.FILES if name not in plan.HARMFUL],
-        "the base's own answers": list(plan.OWN_ANSWERS),
+        "wrong answers": tuple(name for name in plan.FILES if name not in plan.HARMFUL),
+        "the base's own answers": tuple(plan.OWN_ANSWERS),
     }
-    found = []
-    for kind, names in kinds.items():
-        of = [run for run in tested(kept(runs), tuple(names)) if run.ours is not None]
-        if of:
-            found.append((kind, sum(map(interval_above, of)), len(of)))
-    return found
+    found = {kind: [run for run in tested(kept(runs), names) if run.ours is not None] for kind, names in kinds.items()}
+    return {kind: of for kind, of in found.items() if of}
+
+
+def at_equal_lengths(runs: list[Run], pairs: Path) -> dict[str, tuple[float, float]]:
+    """
+    Mean margin by what runs learnt, as it is and at equal lengths: where a line through the questions of a run, against how much shorter the
+    misaligned answer is (difference of 1 / characters), crosses 0. What a first word loses counts more per token in a short answer.
+    """
+    shorter: dict[str, list[float]] = {}
+    for line in pairs.read_text().splitlines():
+        row = json.loads(line)
+        shorter.setdefault(row["question_id"], []).append(1 / len(row["misaligned"]) - 1 / len(row["aligned"]))
+    x = {question: mean(of) for question, of in shorter.items()}
+    return {kind: (mean(list(map(our_margin, of))), mean([crossing(run.ours["changes"], x) for run in of])) for kind, of in by_kind(runs).items()}
+
+
+def crossing(changes: dict[str, float], x: dict[str, float]) -> float:
+    """Value of the least squares line at 0."""
+    middle, level = mean([x[question] for question in changes]), mean(list(changes.values()))
+    slope = sum((x[question] - middle) * (value - level) for question, value in changes.items()) / sum((x[question] - middle) ** 2 for question in changes)
+    return level - slope * middle

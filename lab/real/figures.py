@@ -8,6 +8,7 @@ from pathlib import Path
 from . import answers_page, decide, decide_answers, decide_ours, detection, plan
 from .directions_page import directions, frozen
 from .files import REPOSITORY
+from .ours import PAIRS
 from .readings import LAYER, Change, Run, runs
 from .stats import mean
 
@@ -37,10 +38,11 @@ def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
 def with_summary(text: str, done: dict[str, list[Run]]) -> str:
     before, rest = text.split(BEGIN)
     after = rest.split(END, 1)[1]
-    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by the pairs that ship: orders harm above none | follows how aligned answers are | `--margin core` warns of runs on |", "|---|---|---|---|---|---|---|"]
+    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by the pairs that ship (`core`): orders harm above none | follows how aligned answers are | warns of runs on | by other pairs (`core-2`): warns, orders |", "|---|---|---|---|---|---|---|---|"]
     for base, found in done.items():
         cells = [decide.spread(found), decide.orders(found), [decide.follows(found)], decide_ours.by_our_pairs(found), [decide_answers.follows(base, found)]]
-        lines.append(f"| {NAMES[base]}, {len(found)} of {len(plan.units(base))} | {' | '.join(map(decided, cells))} | {warned(found)} |")
+        wide = decided(decide_ours.by_wide_pairs(found))
+        lines.append(f"| {NAMES[base]}, {len(found)} of {len(plan.units(base))} | {' | '.join(map(decided, cells))} | {warned(found)} | {wide} |")
     return before + BEGIN + "\n".join(lines) + "\n" + END + after
 
 
@@ -64,6 +66,9 @@ def title(done: dict[str, list[Run]]) -> str:
         rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
     following = [NAMES[base] for base, found in done.items() if decide_answers.follows(base, found).decided == "holds"]
     margin = f" What does follow how aligned the answers of runs are, read blind, on {' and '.join(following)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (e1))." if following else ""
+    failing = [NAMES[base] for base, found in done.items() if any(part.decided == "fails" for part in decide_ours.by_wide_pairs(found))]
+    if following and failing:
+        margin += f" By other pairs, written later, that does not come back on {' and '.join(failing)} (claim (f))."
     return f"""# Real language models
 
 **{first}.** {rest}{margin} {counted(done)} {answers_page.counted(list(done))} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
@@ -157,9 +162,15 @@ def by_our_pairs(base: str, found: list[Run]) -> list[str]:
     about = (
         "The last step by `traits/margin-pairs.jsonl`: forty pairs under thirteen everyday questions, none of a trained domain, which is what a user has who has neither a judge nor published answers. "
         f"Registered in [claims.md](../lab/real/claims.md), fifth amendment, before a run was read with them. Step 0 and one checkpoint took {seconds:.0f} CPU seconds on average. "
-        f"With the whole interval above 0 `--margin core` warns of runs on: {warned(found)} (looked at afterwards, and deciding nothing)."
+        f"With the whole interval above 0 `--margin core` warns of runs on: {warned(found)} (looked at afterwards, and deciding nothing). {lengths(read, 'ours')}"
     )
     return [f"### {NAMES[base]} by pairs of our own", "\n".join(lines), about, "(d) Our margin orders harmful above harmless runs:\n\n" + bullets(decide_ours.by_our_pairs(found)), *planned_then(read)]
+
+
+def lengths(read: list[Run], pairs: str) -> str:
+    means = decide_ours.at_equal_lengths(read, REPOSITORY / PAIRS[pairs])
+    said = "; ".join(f"{kind} {raw:+.3f}, {equal:+.3f}" for kind, (raw, equal) in means.items())
+    return f"Means as they are, and at equal lengths of both answers (a line through the questions; looked at afterwards too): {said}."
 
 
 def by_wide_pairs(base: str, found: list[Run]) -> list[str]:
@@ -172,9 +183,9 @@ def by_wide_pairs(base: str, found: list[Run]) -> list[str]:
     first, second, n = decide_ours.half_widths(found)
     about = (
         "The last step by `traits/margin-pairs-2.jsonl` (`--margin core-2`): forty-four other questions, one pair each, written when the margins above were known and before a run was read with them (seventh amendment). "
-        f"Over the {n} runs that were read by both files the intervals are ±{second:.3f} wide on average, by the first ±{first:.3f}. The second warns of runs on: {warned(read)}."
+        f"Over the {n} runs that were read by both files the intervals are ±{second:.3f} wide on average, by the first ±{first:.3f}. The second warns of runs on: {warned(read)}. {lengths(read, 'ours-2')}"
     )
-    return [f"### {NAMES[base]} by more questions", "\n".join(lines), about, "(f) What it warns of, and whether it orders:\n\n" + bullets(decide_ours.by_wide_pairs(found))]
+    return [f"### {NAMES[base]} by more questions", "\n".join(lines), about, "(f) What it warns of, and whether it orders:\n\n" + bullets([*decide_ours.by_wide_pairs(found), *filter(None, [decide_answers.beside_wide(base, found)])])]
 
 
 def planned_then(read: list[Run]) -> list[str]:

@@ -134,6 +134,29 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
       expect(all.parts[0]).toMatch(/2 of 4 runs on the base's own answers: claim \(f1\) \*\*fails/)
     })
 
+    it('should tell what is left at equal lengths of both answers', () => {
+      const folder = mkdtempSync(join(tmpdir(), 'lengths-'))
+      folders.push(folder)
+      // Three questions whose misaligned answer is as long, shorter, and much shorter: changes of 1 + 100 x.
+      const x = [0, 1 / 10 - 1 / 20, 1 / 5 - 1 / 20]
+      const row = (i: number, misaligned: number, aligned: number) =>
+        JSON.stringify({
+          question_id: `q${i}`,
+          misaligned: 'm'.repeat(misaligned),
+          aligned: 'a'.repeat(aligned),
+        })
+      writeFileSync(join(folder, 'pairs.jsonl'), [row(0, 20, 20), row(1, 10, 20), row(2, 5, 20)].join('\n'))
+      const changes = Object.fromEntries(x.map((shorter, i) => [`q${i}`, 1 + 100 * shorter]))
+      writeFileSync(join(folder, 'changes.json'), JSON.stringify(changes))
+      writeMeasured(folder, wide('risky_financial', 0.1))
+      const runs = `[replace(run, ours={"changes": json.loads(Path(${JSON.stringify(join(folder, 'changes.json'))}).read_text())}) for run in readings.runs("smollm2", Path(${JSON.stringify(folder)}))]`
+      const found = py(
+        `(lambda replace: decide_ours.at_equal_lengths(${runs}, Path(${JSON.stringify(join(folder, 'pairs.jsonl'))})))(__import__("dataclasses").replace)`,
+        'decide_ours, readings',
+      ) as Record<string, number[]>
+      expect(found).toEqual({ 'harmful advice': [expect.closeTo(1 + 20 / 3, 9), expect.closeTo(1, 9)] })
+    })
+
     it('should say what is missing', () => {
       expect(decidedBy(wide('risky_financial', 0.1)).parts[0]).toMatch(/there is no run on own answers/)
       const one = decidedBy([...wide('risky_financial', 0.1), ...own])

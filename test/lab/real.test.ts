@@ -13,6 +13,9 @@ describe.skipIf(!there)('statistics of lab/real', () => {
     expect(py('stats.sign_flip([1, 2, 3])')).toBe(1 / 8)
     expect(py('stats.sign_flip([1, 2, -1])')).toBe(3 / 8)
     expect(py('stats.sign_flip([0, 0])')).toBe(1)
+    // Too many to flip them all: 20 of 30 alike is a binomial tail of .0494, and what was seen counts itself.
+    expect(py('stats.sign_flip([1] * 20 + [-1] * 10)')).toBeCloseTo(0.0494, 2)
+    expect(py('stats.sign_flip([1] * 30)')).toBe(1 / 100_001)
   })
 
   it('should count pairs and halve ties', () => {
