@@ -5,6 +5,8 @@ import { type Color, columnsOf, fitted, oneLine, painted, plain, rendered, safeJ
 export interface Output {
   /** A line of the result, or several, to stdout. Control characters of names are shown, not sent, line ends too. */
   print(text: string | readonly string[]): void
+  /** What other programs read, to stdout: as it is, but where a person looks as {@link print} shows it. */
+  data(text: string): void
   /** One JSON document, to stdout. */
   json(value: unknown): void
   /** One JSON value on a line of its own, to stdout. */
@@ -157,6 +159,7 @@ export function createOutput(
       const lines = typeof text === 'string' ? [text] : text
       toStdout(lines.map((line) => rendered(line, colors)).join('\n'))
     },
+    data: (text) => (stdout.isTTY === true ? toStdout(plain(text.trimEnd())) : stdout.write(text)),
     json: (value) => toStdout(safeJson(value, 2)),
     jsonLine: (value) => toStdout(safeJson(value)),
     note: (text) => {

@@ -170,7 +170,7 @@ Example:
     if (out !== undefined) await saveEvaluation(evaluation, out, { force })
     for (const { run, step, reason } of evaluation.exclusions) {
       output.remark(
-        `${flags.allowMismatch ? '' : 'left out: '}${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`,
+        `${reason.startsWith('kept ') ? '' : 'left out: '}${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`,
       )
     }
     if (flags.json) return output.json(evaluation)

@@ -65,6 +65,11 @@ Example:
       }
       const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
       const views = await readAllViews(paths, { bundle, stateDir: flags.state })
+      for (const { run, notes } of views) {
+        for (const { kind, step, text } of notes) {
+          if (kind === 'skipped') output.remark(`${run}${step === undefined ? '' : ` step ${step}`}: ${text}`)
+        }
+      }
       const { format, out } = flags
       if (format === 'tensorboard' || format === 'trackio') {
         await using exporter = exporterOf(format, flags)
@@ -74,7 +79,7 @@ Example:
         return
       }
       const text = TEXTS[format](views)
-      if (out === undefined) return output.print(text.trimEnd().split('\n'))
+      if (out === undefined) return output.data(text)
       await writeFileAtomic(out, text, { force: flags.force === true })
       output.print(`${countWords(views)} written to ${out}`)
     })
@@ -85,7 +90,7 @@ function exporterOf(format: 'tensorboard' | 'trackio', { out, project }: Flags):
     const what = format === 'tensorboard' ? 'a folder' : "the server's address"
     throw new TraitscopeError('USAGE', `expected ${what} as --out for ${format}, found none`)
   }
-  if (format === 'tensorboard') return new TensorBoardExporter(out)
+  if (format === 'tensorboard') return new TensorBoardExporter(out, { again: true })
   return new TrackioExporter(out, { project, token: process.env.TRAITSCOPE_TRACKIO_TOKEN })
 }
 

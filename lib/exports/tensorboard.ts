@@ -19,19 +19,28 @@ export class TensorBoardExporter implements Exporter {
   readonly name = 'TensorBoard'
   readonly #files = new Map<string, FileHandle>()
 
-  /** @param now milliseconds since 1970; the time of checkpoints that have none */
+  readonly #now: () => number
+  readonly #again: boolean
+
+  /**
+   * @param options.now milliseconds since 1970; the time of checkpoints that have none
+   * @param options.again whole runs: what earlier files have of them from their first step on counts no more
+   */
   constructor(
     private readonly folder: string,
-    private readonly now: () => number = Date.now,
-  ) {}
+    { now = Date.now, again = false }: { now?: () => number; again?: boolean } = {},
+  ) {
+    this.#now = now
+    this.#again = again
+  }
 
   /** @throws FILE_ACCESS */
   async checkpoint(view: RunView, point: Point): Promise<string | undefined> {
     const { step } = point
     if (step === 'final') return 'the final adapter has no step, so it is left out'
-    const file = await this.#file(view.run)
+    const file = await this.#file(view.run, step)
     const time = Date.parse(point.time ?? point.writtenAt ?? '')
-    const seconds = (Number.isFinite(time) ? time : this.now()) / 1000
+    const seconds = (Number.isFinite(time) ? time : this.#now()) / 1000
     const values = Object.entries(figuresOf(view, point)).map(([name, value]) =>
       delimited(1, concat([delimited(1, text(`${PREFIX}/${name}`)), fixed32(2, value)])),
     )
@@ -49,17 +58,22 @@ export class TensorBoardExporter implements Exporter {
     }
   }
 
-  async #file(run: string): Promise<FileHandle> {
+  async #file(run: string, step: number): Promise<FileHandle> {
     const known = this.#files.get(run)
     if (known) return known
     const folder = join(this.folder, folderName(run))
-    const seconds = this.now() / 1000
+    const seconds = this.#now() / 1000
     const stem = `events.out.tfevents.${Math.floor(seconds)}.traitscope`
     let file: FileHandle | undefined
     try {
       await mkdir(folder, { recursive: true })
       file = await firstFree(folder, stem)
       await appendWhole(file, record(concat([fixed64(1, seconds), delimited(3, text('brain.Event:2'))])))
+      // Two values of one step are drawn as a line that turns back: a session that starts takes the place of what came later.
+      if (this.#again) {
+        const started = delimited(7, varintField(1, 1))
+        await appendWhole(file, record(concat([fixed64(1, seconds), varintField(2, step), started])))
+      }
       this.#files.set(run, file)
       return file
     } catch (error) {

@@ -1,5 +1,5 @@
-import { stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import type { Bundle } from '../detector/bundle.js'
 import { TraitscopeError } from '../errors.js'
 import { EVENTS_FILE, EventReader } from '../events/event-log.js'
@@ -28,24 +28,37 @@ export interface ReadViewsOptions {
  *
  * @throws FILE_NOT_FOUND when it leads to none of these; as `readReportRun` and `EventReader.next`
  */
-export async function readViews(
-  path: string,
-  { bundle, stateDir, labels }: ReadViewsOptions = {},
-): Promise<RunView[]> {
+export async function readViews(path: string, options: ReadViewsOptions = {}): Promise<RunView[]> {
+  return (await readPlaced(path, options)).map(({ view }) => view)
+}
+
+/** A run, and the folder or file that it was read from. */
+interface Placed {
+  view: RunView
+  place: string
+}
+
+async function readPlaced(path: string, { bundle, stateDir, labels }: ReadViewsOptions): Promise<Placed[]> {
+  const logged = async (place: string) => ({ view: await readLogged(place, labels), place })
+  const measured = async (place: string) => ({
+    view: viewOfTrajectory(await readReportRun(place, bundle)),
+    place,
+  })
   const target = namedPath(path, 'a run')
   const info = await stat(target).catch((error: unknown) => {
     throw fileError(error, target)
   })
   if (!info.isDirectory()) {
-    if (basename(target) === EVENTS_FILE) return [await readLogged(dirname(target), labels)]
-    return [viewOfTrajectory(await readReportRun(target, bundle))]
+    const folder = dirname(target)
+    if (basename(target) === EVENTS_FILE) return [await logged(folder)]
+    return [await measured(/^trajectory\.json(\.gz)?$/.test(basename(target)) ? folder : target)]
   }
-  if (await isMeasured(target)) return [viewOfTrajectory(await readReportRun(target, bundle))]
-  if (await isFile(join(target, EVENTS_FILE))) return [await readLogged(target, labels)]
+  if (await isMeasured(target)) return [await measured(target)]
+  if (await isFile(join(target, EVENTS_FILE))) return [await logged(target)]
   const states = await listStates(target)
-  if (states.length > 0) return Promise.all(states.map(({ folder }) => readLogged(folder, labels)))
+  if (states.length > 0) return Promise.all(states.map(({ folder }) => logged(folder)))
   const own = stateDir === undefined ? undefined : await runState(stateDir, target)
-  if (own && (await isFile(join(own.folder, EVENTS_FILE)))) return [await readLogged(own.folder, labels)]
+  if (own && (await isFile(join(own.folder, EVENTS_FILE)))) return [await logged(own.folder)]
   throw new TraitscopeError(
     'FILE_NOT_FOUND',
     `expected a trajectory.json (\`traitscope measure -o\`) or ${EVENTS_FILE} (\`traitscope watch\`) in ${target}${own ? `, or a watch's state in ${own.folder}` : ''}, found neither`,
@@ -53,8 +66,8 @@ export async function readViews(
 }
 
 /**
- * The runs that all these paths lead to, each once. Runs are named after their folders, and trainers call theirs `out`: measured
- * ones of one name are known by the folder of their trajectory, so that nothing takes two for one.
+ * The runs that all these paths lead to, each once. Runs are named after their folders, and trainers call theirs `out`: those of
+ * one name are known by where they were read from, so that nothing takes two for one.
  *
  * @param onRead called when one of the paths has been read
  * @throws as {@link readViews}
@@ -64,19 +77,16 @@ export async function readAllViews(
   options: ReadViewsOptions = {},
   onRead?: () => void,
 ): Promise<RunView[]> {
-  const places = new Set(paths.map((path) => resolve(path).replace(/[\\/]trajectory\.json(\.gz)?$/, '')))
-  const read = async (place: string) => {
-    const views = await readViews(place, options)
+  const read = async (path: string) => {
+    const placed = await readPlaced(path, options)
     onRead?.()
-    return views.map((view) => ({ view, name: view.run, place }))
+    return Promise.all(placed.map(async (one) => ({ ...one, file: await realpath(one.place) })))
   }
-  const found = (await Promise.all([...places].map(read))).flat()
-  const isFirst = (name: string, at: number) =>
-    found.findIndex(({ view, name: other }) => view.seq > 0 && other === name) === at
-  const once = found.filter(({ view, name }, i) => view.seq === 0 || isFirst(name, i))
-  for (const one of once) {
-    const isShared = once.some((other) => other !== one && other.name === one.name)
-    if (one.view.seq === 0 && isShared) one.view.run = one.place
+  const found = (await Promise.all(paths.map(read))).flat()
+  const once = found.filter(({ file }, i) => found.findIndex((other) => other.file === file) === i)
+  const names = once.map(({ view }) => view.run)
+  for (const { view, place } of once) {
+    if (names.indexOf(view.run) !== names.lastIndexOf(view.run)) view.run = place
   }
   return once.map(({ view }) => view)
 }

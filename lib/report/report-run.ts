@@ -22,7 +22,7 @@ export const VERDICTS_FILE = 'verdicts.json'
  * bundle's detector where one is given, else those that `measure` left.
  *
  * @param path a `trajectory.json`, or the folder that holds it
- * @throws TraitscopeError as `readTrajectory` and `readGrades`
+ * @throws TraitscopeError as `readTrajectory` and `readGrades`; FILE_INVALID for verdicts on steps that were not measured
  */
 export async function readReportRun(path: string, bundle?: Bundle): Promise<ReportRun> {
   const target = namedPath(path, 'a measured run')
@@ -39,7 +39,7 @@ export async function readReportRun(path: string, bundle?: Bundle): Promise<Repo
     answers: await worstAnswers(folder),
     verdicts: bundle
       ? new Map(trajectoryVerdicts(bundle, trajectory).map(({ step, verdict }) => [step, verdict]))
-      : await readVerdicts(join(folder, VERDICTS_FILE)),
+      : await readVerdicts(join(folder, VERDICTS_FILE), trajectory),
   }
 }
 
@@ -47,7 +47,7 @@ export async function readReportRun(path: string, bundle?: Bundle): Promise<Repo
 export const isMeasured = async (folder: string): Promise<boolean> =>
   (await plainOrGzip(join(folder, TRAJECTORY_FILE))) !== undefined
 
-async function readVerdicts(path: string): Promise<Map<Step, Verdict> | undefined> {
+async function readVerdicts(path: string, { steps }: Trajectory): Promise<Map<Step, Verdict> | undefined> {
   if ((await plainOrGzip(path)) !== path) return undefined
   const json = await readJsonFile(path)
   if (!Array.isArray(json) || !json.every(isStepVerdict)) {
@@ -56,9 +56,18 @@ async function readVerdicts(path: string): Promise<Map<Step, Verdict> | undefine
       `expected ${path} to hold verdicts of version ${VERDICT_SCHEMA} by step; measure again, or name the bundle (--bundle)`,
     )
   }
-  return new Map(json.map(({ step, verdict }) => [step, verdict]))
+  const verdicts = new Map(json.map(({ step, verdict }) => [step, verdict]))
+  const stranger = [...verdicts.keys()].find((step) => steps.every((one) => one.step !== step))
+  if (stranger !== undefined || verdicts.size < json.length) {
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected ${path} to hold verdicts on the steps of the trajectory beside it, each once, found ${stranger === undefined ? 'a step twice' : `step ${stranger}`}; measure again, or name the bundle (--bundle)`,
+    )
+  }
+  return verdicts
 }
 
+const isShare = (value: unknown) => typeof value === 'number' && value >= 0 && value <= 1
 const KINDS = ['ok', 'warn', 'alarm', 'not-comparable']
 
 function isStepVerdict(value: unknown): value is { step: Step; verdict: Verdict } {
@@ -68,9 +77,10 @@ function isStepVerdict(value: unknown): value is { step: Step; verdict: Verdict 
     (value.step === 'final' || Number.isSafeInteger(value.step)) &&
     schemaVersion === VERDICT_SCHEMA &&
     KINDS.includes(verdict as string) &&
-    (em === null || typeof em === 'number') &&
-    (interval === null || (Array.isArray(interval) && interval.length === 2)) &&
-    typeof nominalCoverage === 'number' &&
+    (em === null || isShare(em)) &&
+    (interval === null ||
+      (Array.isArray(interval) && interval.length === 2 && interval.every(Number.isFinite))) &&
+    isShare(nominalCoverage) &&
     Array.isArray(reasons)
   )
 }

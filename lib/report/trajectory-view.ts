@@ -61,6 +61,13 @@ export function viewOfTrajectory({ name, trajectory, verdicts, labels, answers }
         step,
         text: `skipped: ${reason}`,
       })),
+      ...[...(labels?.keys() ?? [])]
+        .filter((step) => steps.every((one) => one.step !== step))
+        .map((step) => ({
+          kind: 'skipped' as const,
+          step,
+          text: 'labels are left out: the step was not measured',
+        })),
     ],
     ...(answers && { answers }),
     facts: factsOf(trajectory),

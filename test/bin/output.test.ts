@@ -33,6 +33,14 @@ describe('createOutput', () => {
     expect(screen.text()).toBe(`${shown}\n`)
   })
 
+  it('should give programs data as it is, and people what is safe to look at', () => {
+    const [pipe, screen] = [stream(), stream({ isTTY: true })]
+    const text = 'a\u202eb\tc\u001b\n\n'
+    createOutput({ stdout: pipe }).data(text)
+    createOutput({ stdout: screen }).data(text)
+    expect([pipe.text(), screen.text()]).toEqual([text, 'a\\u202eb\tc\\u001b\n'])
+  })
+
   it('should never send what a name holds to the terminal', () => {
     const [out, err] = [stream({ isTTY: true }), stream()]
     const output = createOutput({ stdout: out, stderr: err, env: { TERM: 'xterm' } })

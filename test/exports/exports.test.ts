@@ -200,7 +200,7 @@ function recordsOf(bytes: Buffer): Buffer[] {
 describe('TensorBoardExporter', () => {
   it('should write records that hold scalars by step', async () => {
     const out = join(folder, 'tb')
-    await using exporter = new TensorBoardExporter(out, () => 1_700_000_000_000)
+    await using exporter = new TensorBoardExporter(out, { now: () => 1_700_000_000_000 })
     expect(await exportRuns(exporter, views())).toEqual([
       '/runs/out: the final adapter has no step, so it is left out',
     ])
@@ -220,10 +220,22 @@ describe('TensorBoardExporter', () => {
     expect([at10[value], at10.readFloatLE(value + 1)]).toEqual([0x15, Math.fround(0.2)])
   })
 
+  it('should take the place of what was exported before, from the first step on', async () => {
+    const out = join(folder, 'tb-again')
+    await using exporter = new TensorBoardExporter(out, { now: () => 0, again: true })
+    await exportRuns(exporter, viewsOfEvents(new Log().baseline().checkpoint(300).events))
+    const [run] = readdirSync(out)
+    const [file] = readdirSync(join(out, run!))
+    const [, session, ...events] = recordsOf(readFileSync(join(out, run!, file!)))
+    // step 0, and session_log (field 7) with the status START.
+    expect([...session!.subarray(9)]).toEqual([0x10, 0, 0x3a, 2, 0x08, 1])
+    expect(events).toHaveLength(2)
+  })
+
   it('should begin a new file each time, and keep runs of one name apart', async () => {
     const out = join(folder, 'tb2')
     for (let i = 0; i < 2; i++) {
-      await using exporter = new TensorBoardExporter(out, () => 0)
+      await using exporter = new TensorBoardExporter(out, { now: () => 0 })
       for (const run of ['/a/out', '/b/out'])
         await exportRuns(exporter, viewsOfEvents(new Log(run).baseline().checkpoint(300).events))
     }

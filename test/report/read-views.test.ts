@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -76,7 +76,46 @@ describe('readAllViews', () => {
   })
 })
 
+describe('readAllViews of logs', () => {
+  it('should keep two logs of one run apart', async () => {
+    const run = join(folder, 'same', 'out')
+    const logs = [10, 20].map((step) => {
+      const place = join(folder, `machine-${step}`)
+      mkdirSync(place)
+      writeFileSync(join(place, EVENTS_FILE), lines(new Log(run).baseline().checkpoint(step).events))
+      return place
+    })
+    symlinkSync(logs[0]!, join(folder, 'link'))
+    const views = await readAllViews([...logs, join(folder, 'link')])
+    expect(views.map(({ run, points }) => [run, points.at(-1)!.step])).toEqual([
+      [logs[0], 10],
+      [logs[1], 20],
+    ])
+  })
+})
+
 describe('readReportRun', () => {
+  it('should say which labels have no step, and refuse verdicts of other steps', async () => {
+    const path = new SyntheticRuns(join(folder, 'edited')).write({ dataset: 'gsm8k', seed: 5, peak: 0 })
+    const file = join(path, 'betley_eval', 'grades.json')
+    const grades = JSON.parse(readFileSync(file, 'utf8'))
+    writeFileSync(file, JSON.stringify({ ...grades, step_77: { ...grades.step_10, step: 77 } }))
+    const [view] = await readViews(path)
+    expect(view!.notes.filter(({ kind }) => kind === 'skipped')).toEqual([
+      { kind: 'skipped', step: 77, text: expect.stringMatching(/labels are left out/) },
+    ])
+    const at = (step: number, em = 0.1) => ({ step, verdict: verdict('ok', em) })
+    for (const [verdicts, what] of [
+      [[at(10), at(77)], /found step 77/],
+      [[at(10), at(10)], /found a step twice/],
+      [[at(10, 5)], /verdicts of version/],
+    ] as const) {
+      writeFileSync(join(path, VERDICTS_FILE), JSON.stringify(verdicts))
+      const message = expect.stringMatching(what)
+      await expect(readReportRun(path)).rejects.toMatchObject({ code: 'FILE_INVALID', message })
+    }
+  })
+
   it('should give the verdicts that measure left, where there is no bundle', async () => {
     expect((await readReportRun(measured)).verdicts).toBeUndefined()
     const path = join(measured, VERDICTS_FILE)
