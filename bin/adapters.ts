@@ -16,6 +16,7 @@ import {
   loraModeOption,
   number,
   option,
+  refuseIdle,
   residualBaseOption,
 } from './options.js'
 import type { Output } from './output.js'
@@ -42,6 +43,21 @@ export function addAdapterOptions(command: Command): Command {
     .addOption(residualBaseOption())
     .addOption(loraModeOption())
   return addCacheOptions(command, 'merged models (up to 20 GiB)')
+}
+
+/** Refuses flags of adapters without one, and flags of the chat template without that. @throws TraitscopeError USAGE */
+export function refuseIdlePromptFlags(
+  command: Command,
+  flags: Pick<AdapterFlags, 'adapter'> & { raw?: boolean },
+): void {
+  if (flags.adapter === undefined) {
+    const ofAdapters = ['adapterName', 'adapterScale', 'residualBase', 'loraMode']
+    refuseIdle(command, 'an --adapter for its flags', (name) => !ofAdapters.includes(name))
+  }
+  if (flags.raw) {
+    const ofTemplates = ['chatTemplate', 'systemRole']
+    refuseIdle(command, 'texts as they are (--raw)', (name) => !ofTemplates.includes(name))
+  }
 }
 
 /** Applies what the flags name, and says what was read and what it does. */
@@ -79,6 +95,8 @@ export async function adaptersFromFlags(
         () => adapterEffect(base, adapters, { signal: options.signal }),
         { announce: false },
       )
+      if (effect.firstLayer === undefined)
+        output.remark('the adapters change nothing: their weights, alpha or factor are zero')
       output.note(describeEffect(adapters, effect))
     }
     return applied
@@ -96,7 +114,7 @@ function describeEffect(adapters: readonly AttachedAdapter[], { change, firstLay
   const modules = above.some((n) => n > 0)
     ? `${matched}, ${above.join(' + ')} above the layers that are read`
     : matched
-  if (firstLayer === undefined) return `adapter: ${modules}; all zero, they change nothing`
+  if (firstLayer === undefined) return `adapter: ${modules}`
   const last = (100 * change.at(-1)!).toPrecision(2)
   return `adapter: ${modules}; a probe prompt changes from block ${firstLayer} on, block ${change.length - 1} by ${last} %`
 }

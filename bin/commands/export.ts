@@ -11,7 +11,7 @@ import { defaultStateDir } from '../../lib/formats/files/cache-dir.js'
 import { readAllViews } from '../../lib/report/read-views.js'
 import type { RunView } from '../../lib/report/run-view.js'
 import { refuseFromFile } from '../config-file.js'
-import { option } from '../options.js'
+import { option, refuseIdle } from '../options.js'
 import { createOutput } from '../output.js'
 
 interface Flags {
@@ -60,6 +60,9 @@ Example:
       if (flags.format === 'trackio') refuseFromFile(made, 'out')
       const output = createOutput()
       const isFile = Object.hasOwn(TEXTS, flags.format)
+      if (flags.format !== 'trackio') refuseIdle(made, 'trackio for a project', (name) => name !== 'project')
+      if (flags.out === undefined || !isFile)
+        refuseIdle(made, 'a file to replace (-o of csv, jsonl or prometheus)', (name) => name !== 'force')
       if (flags.out !== undefined && isFile) {
         await checkOutputFree(flags.out, { force: flags.force === true, inputs: [...paths, flags.bundle] })
       }

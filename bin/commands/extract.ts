@@ -6,7 +6,12 @@ import { hiddenStates } from '../../lib/hidden-states/hidden-states.js'
 import type { Pooling } from '../../lib/prompts/plan.js'
 import { readPromptFile } from '../../lib/prompts/prompt-file.js'
 import { promptTokens } from '../../lib/prompts/prompt-tokens.js'
-import { type AdapterFlags, adaptersFromFlags, addAdapterOptions } from '../adapters.js'
+import {
+  type AdapterFlags,
+  adaptersFromFlags,
+  addAdapterOptions,
+  refuseIdlePromptFlags,
+} from '../adapters.js'
 import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
 import { createOutput } from '../output.js'
@@ -48,8 +53,9 @@ Example:
   $ traitscope extract -m base.gguf -p prompts.txt --layer 14 -o states.safetensors`,
     )
   addAdapterOptions(command)
-  return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
+  return addOutputOptions(addModelOptions(command)).action(async (flags: Flags, made: Command) => {
     const output = createOutput(flags)
+    refuseIdlePromptFlags(made, flags)
     await checkOutputFree(flags.out, { force: flags.force === true, inputs: inputsOf(flags) })
     const prompts = await readPromptFile(flags.prompts)
     await using model = await openFromFlags(flags, output, signal, flags.layer)

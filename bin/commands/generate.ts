@@ -5,7 +5,12 @@ import { generateText } from '../../lib/generation/generate.js'
 import type { Generated } from '../../lib/model/generation.js'
 import type { GenerationMemory } from '../../lib/model/placement.js'
 import { type FilePrompt, readPromptFile } from '../../lib/prompts/prompt-file.js'
-import { type AdapterFlags, adaptersFromFlags, addAdapterOptions } from '../adapters.js'
+import {
+  type AdapterFlags,
+  adaptersFromFlags,
+  addAdapterOptions,
+  refuseIdlePromptFlags,
+} from '../adapters.js'
 import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
 import { createOutput } from '../output.js'
@@ -75,8 +80,9 @@ Example:
   $ traitscope generate -m base.gguf -p questions.txt --temperature 1 --draws 3 -o answers.jsonl`,
     )
   addAdapterOptions(command)
-  return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
+  return addOutputOptions(addModelOptions(command)).action(async (flags: Flags, made: Command) => {
     const output = createOutput(flags)
+    refuseIdlePromptFlags(made, flags)
     if (flags.out !== undefined) {
       const inputs = inputsOf(flags)
       await checkOutputFree(flags.out, { force: flags.force === true, inputs })

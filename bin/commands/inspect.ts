@@ -10,13 +10,14 @@ export function inspectCommand(_signal: AbortSignal): Command {
       'say what a GGUF, adapter, run folder, directions, bundle, trajectory or trait pack is, and check it',
     )
     .argument('<path>', 'file or folder')
-    .addOption(option('-m, --model <gguf>', 'also say whether an adapter or run fits this base'))
+    .addOption(option('-m, --model <gguf>', 'also say whether it fits this base, or was made on it'))
     .addOption(adapterNameOption())
     .addHelpText('after', '\nExample:\n  $ traitscope inspect out/ -m base.gguf')
   return addOutputOptions(command).action(
     async (
       path: string,
       flags: { model?: string; adapterName?: string; json?: boolean; quiet?: boolean },
+      made: Command,
     ) => {
       const output = createOutput(flags)
       const inspection = await output.during(
@@ -25,8 +26,11 @@ export function inspectCommand(_signal: AbortSignal): Command {
         { announce: false, unit: 'checkpoints' },
       )
       if (inspection.fits?.ok === false) process.exitCode = 1
+      if (inspection.fits === undefined && made.getOptionValueSource('model') === 'cli')
+        output.remark(`nothing is compared with ${flags.model}: ${path} is a ${inspection.kind}`)
       if (flags.json) return output.json(inspection)
-      const width = Math.max(...inspection.facts.map(([label]) => label.length))
+      const labels = [...inspection.facts.map(([label]) => label), ...(inspection.fits ? ['fits base'] : [])]
+      const width = Math.max(...labels.map(({ length }) => length))
       for (const [label, value] of inspection.facts) output.print(`${label.padEnd(width)}  ${value}`)
       if (inspection.fits) {
         const { ok, reason } = inspection.fits

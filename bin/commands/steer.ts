@@ -8,7 +8,12 @@ import { loadSteeringSuite } from '../../lib/prompts/steering-suite.js'
 import { readControlVector } from '../../lib/steering/control-vector-file.js'
 import { type SteeredAnswer, type SteeredPrompt, steer } from '../../lib/steering/steer.js'
 import { fitRemarks, type SteeringVector, steeringVector } from '../../lib/steering/steering-vector.js'
-import { type AdapterFlags, adaptersFromFlags, addAdapterOptions } from '../adapters.js'
+import {
+  type AdapterFlags,
+  adaptersFromFlags,
+  addAdapterOptions,
+  refuseIdlePromptFlags,
+} from '../adapters.js'
 import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
 import {
   addModelOptions,
@@ -18,6 +23,7 @@ import {
   type ModelFlags,
   number,
   option,
+  refuseIdle,
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
 
@@ -97,8 +103,12 @@ Example:
   $ traitscope steer -m base.gguf --vector honesty.gguf -p questions.txt -o steered.jsonl`,
     )
   addAdapterOptions(command)
-  return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
+  return addOutputOptions(addModelOptions(command)).action(async (flags: Flags, made: Command) => {
     const output = createOutput(flags)
+    refuseIdlePromptFlags(made, flags)
+    const idle = flags.vector === undefined ? 'vectorShift' : 'trait'
+    const where = flags.vector === undefined ? 'a --vector to shift' : 'a file with one vector (--vector)'
+    refuseIdle(made, where, (name) => name !== idle)
     if (flags.out !== undefined) {
       const inputs = [...inputsOf(flags), flags.directions, flags.vector]
       await checkOutputFree(flags.out, { force: flags.force === true, inputs })

@@ -9,12 +9,13 @@ import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { namedPath } from '../formats/files/named-path.js'
-import { readGguf } from '../formats/gguf/gguf.js'
+import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
 import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
 import { describeSource } from '../labels/label-source.js'
 import { pairsWords } from '../labels/margin-words.js'
 import { pairsRead } from '../labels/pair-reading.js'
 import { baseRemarks } from '../model/base/base-remarks.js'
+import { fingerprintGguf } from '../model/base/fingerprint.js'
 import { percent } from '../percent.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
 import { readControlVector } from '../steering/control-vector-file.js'
@@ -27,7 +28,7 @@ import type { Inspection } from './inspection.js'
  * Recognises a GGUF, a control vector, an adapter, a model or run folder, a directions folder, a bundle, a trajectory or a trait pack,
  * and checks it.
  *
- * @param options.base a base GGUF: also says whether an adapter or run fits it
+ * @param options.base a base GGUF: also says whether what is there fits it, or was made on it
  * @param options.adapterName the adapter to take where a folder holds several, by PEFT's name
  * @param options.onProgress is told how far a run of several checkpoints is
  * @throws TraitscopeError of whatever is wrong with the file; `UNSUPPORTED` when it is nothing of ours
@@ -44,19 +45,38 @@ export async function inspectPath(
   const info = await stat(target).catch((error: unknown) => {
     throw fileError(error, target)
   })
-  if (!info.isDirectory()) return inspectFile(target)
-  const names = (await listFolder(target, 'absent')).map(({ name }) => name)
-  if (names.includes(BUNDLE_FILE)) return inspectBundle(target)
-  if (names.includes('directions.json')) return inspectDirections(target)
-  if (names.includes('trajectory.json')) return inspectTrajectory(join(target, 'trajectory.json'))
   const base = options.base === undefined ? undefined : await readGguf(options.base)
+  const against = async ([inspection, madeOn]: Inspected): Promise<Inspection> =>
+    base === undefined || madeOn === undefined
+      ? inspection
+      : { ...inspection, fits: await madeOnBase(madeOn, base) }
+  if (!info.isDirectory()) return against(await inspectFile(target))
+  const names = (await listFolder(target, 'absent')).map(({ name }) => name)
+  if (names.includes(BUNDLE_FILE)) return against(await inspectBundle(target))
+  if (names.includes('directions.json')) return against(await inspectDirections(target))
+  if (names.includes('trajectory.json'))
+    return against(await inspectTrajectory(join(target, 'trajectory.json')))
   return inspectRun(target, base, options.adapterName, options.onProgress)
 }
 
-async function inspectControlVector(path: string): Promise<Inspection> {
+/** What something is, and the fingerprint of the base it was made on: null where it does not say, undefined where it has none. */
+type Inspected = [Inspection, madeOn: string | null | undefined]
+
+async function madeOnBase(madeOn: string | null, base: GgufFile): Promise<NonNullable<Inspection['fits']>> {
+  if (madeOn === null) return { ok: false, reason: 'it does not say on which base it was made' }
+  const found = await fingerprintGguf(base)
+  return found === madeOn
+    ? { ok: true, reason: 'it was made on this very file' }
+    : {
+        ok: false,
+        reason: `it was made on another file (${madeOn.slice(0, 12)}) than this one (${found.slice(0, 12)})`,
+      }
+}
+
+async function inspectControlVector(path: string): Promise<Inspected> {
   const { name, vectors, unit, origin, remarks } = await readControlVector(path)
   const [first] = vectors.values()
-  return {
+  const found: Inspection = {
     kind: 'control-vector',
     path,
     facts: [
@@ -72,9 +92,10 @@ async function inspectControlVector(path: string): Promise<Inspection> {
     ],
     ...(remarks.length > 0 && { remarks: [...remarks] }),
   }
+  return [found, origin.baseFingerprint]
 }
 
-async function inspectFile(path: string): Promise<Inspection> {
+async function inspectFile(path: string): Promise<Inspected> {
   if (path.endsWith('.json')) return inspectTrajectory(path)
   if (/\.ya?ml$/.test(path)) return inspectPack(path)
   if (!path.endsWith('.gguf')) {
@@ -90,7 +111,7 @@ async function inspectFile(path: string): Promise<Inspection> {
   }
   const architecture = text('general.architecture') ?? 'unknown'
   if (text('general.type') === 'adapter') {
-    return {
+    const found: Inspection = {
       kind: 'gguf-adapter',
       path,
       facts: [
@@ -99,13 +120,14 @@ async function inspectFile(path: string): Promise<Inspection> {
         ['tensors', String(gguf.tensors.size)],
       ],
     }
+    return [found, undefined]
   }
   if (architecture === 'controlvector') return inspectControlVector(path)
   const types = new Map<string, number>()
   for (const { type } of gguf.tensors.values()) types.set(type, (types.get(type) ?? 0) + 1)
   const template = gguf.metadata.get('tokenizer.chat_template')
   const remarks = baseRemarks(gguf)
-  return {
+  const found: Inspection = {
     kind: 'gguf-model',
     path,
     facts: [
@@ -129,12 +151,13 @@ async function inspectFile(path: string): Promise<Inspection> {
     ],
     remarks,
   }
+  return [found, undefined]
 }
 
-async function inspectDirections(path: string): Promise<Inspection> {
+async function inspectDirections(path: string): Promise<Inspected> {
   const directions = await loadDirections(path)
   const { base, traitPack, pool } = directions.conditions
-  return {
+  const found: Inspection = {
     kind: 'directions',
     path,
     facts: [
@@ -147,15 +170,16 @@ async function inspectDirections(path: string): Promise<Inspection> {
       ['identity', directions.sha256],
     ],
   }
+  return [found, base.fingerprint]
 }
 
-async function inspectBundle(path: string): Promise<Inspection> {
+async function inspectBundle(path: string): Promise<Inspected> {
   const bundle = await loadBundle(path)
   const { detector, calibratedFor, summary, labels, ordinary, pairs } = bundle
   const { base, traitPack } = calibratedFor.conditions
   const { coverage } = summary
   const runs = `${summary.datasets.join(', ')}: ${summary.checkpoints} checkpoints`
-  return {
+  const found: Inspection = {
     kind: 'bundle',
     path,
     facts: [
@@ -195,12 +219,13 @@ async function inspectBundle(path: string): Promise<Inspection> {
       ...summary.warnings.map((warning): [string, string] => ['warning', warning]),
     ],
   }
+  return [found, base.fingerprint]
 }
 
-async function inspectTrajectory(path: string): Promise<Inspection> {
+async function inspectTrajectory(path: string): Promise<Inspected> {
   const trajectory = await readTrajectory(path)
   const { margin } = trajectory
-  return {
+  const found: Inspection = {
     kind: 'trajectory',
     path,
     facts: [
@@ -219,14 +244,15 @@ async function inspectTrajectory(path: string): Promise<Inspection> {
       ],
     ],
   }
+  return [found, trajectory.measurement?.conditions.base.fingerprint ?? null]
 }
 
 const promptsFact = ({ steps }: Trajectory): string =>
   `${steps.flatMap(({ step, settled }) => (settled ? `${promptsWords(settled)} of step ${step}` : [])).join(', ')}; all of the others`
 
-async function inspectPack(path: string): Promise<Inspection> {
+async function inspectPack(path: string): Promise<Inspected> {
   const pack = await loadTraitPack(path)
-  return {
+  const found: Inspection = {
     kind: 'trait-pack',
     path,
     facts: [
@@ -240,4 +266,5 @@ async function inspectPack(path: string): Promise<Inspection> {
       ],
     ],
   }
+  return [found, undefined]
 }

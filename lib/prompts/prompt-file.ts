@@ -11,6 +11,8 @@ const MAX_PROMPT_FILE_BYTES = 256 * 1024 * 1024
 
 /** What trainers hand to a chat template beside roles and contents, and what is not handed on here. */
 const TEMPLATE_KEYS = ['tools', 'documents', 'chat_template_kwargs', 'chat_template', 'enable_thinking']
+/** A system prompt beside a prompt. */
+const SYSTEM_KEYS = ['system', 'system_prompt']
 const MESSAGE_KEYS = [
   'name',
   'tool_calls',
@@ -25,7 +27,7 @@ const ROLES: readonly string[] = ['system', 'user', 'assistant'] satisfies Role[
 
 /**
  * Reads prompts in file order. `.txt`: one prompt a line. `.jsonl`: one object a line with `prompt` (text) or
- * `messages` (list of `role` and `content`), other keys ignored but those that would reach a chat template. `.json`: a list
+ * `messages` (list of `role` and `content`), other keys ignored but those that would reach a chat template, which are refused. `.json`: a list
  * of such objects, which is how fine-tuning sets come. Blank lines are skipped.
  *
  * @throws TraitscopeError FILE_INVALID naming the line (or the entry of a JSON list), also when no prompt is in it;
@@ -80,12 +82,12 @@ function toPrompt(entry: unknown, where: string): FilePrompt {
       `expected one of the keys prompt and messages, found ${prompt === undefined ? 'none' : 'both'}`,
     )
   }
+  refuseKeys(entry, [...TEMPLATE_KEYS, ...SYSTEM_KEYS], where)
   if (messages === undefined) {
     if (typeof prompt !== 'string' || prompt.trim() === '')
       fail(where, 'expected prompt to be text that is not empty')
     return { text: prompt }
   }
-  refuseKeys(entry, TEMPLATE_KEYS, where)
   if (!Array.isArray(messages) || messages.length === 0)
     fail(where, 'expected messages to be a list with entries')
   return { messages: messages.map((message, index) => toMessage(message, `${where}, message ${index + 1}`)) }
@@ -108,7 +110,11 @@ function refuseKeys(json: Readonly<Record<string, unknown>>, keys: readonly stri
     const value = json[key] ?? false
     return value !== false && value !== '' && !(Array.isArray(value) && value.length === 0)
   })
-  if (found !== undefined) fail(where, `${found} is not handed to the chat template here; leave it out`)
+  if (found !== undefined)
+    fail(
+      where,
+      `${found} is not handed to the chat template here; leave it out${SYSTEM_KEYS.includes(found) ? ', or write messages' : ''}`,
+    )
 }
 
 function fail(where: string, problem: string): never {

@@ -89,6 +89,12 @@ class PackReader {
             'underscores and start with a letter or digit',
         )
       }
+      if (/^length(_at_.*)?$/.test(key)) {
+        this.#fail(
+          keyNode,
+          `the trait name ${key} is taken: figures of drift are called drift_<trait>, and drift_${key} is another one`,
+        )
+      }
       const title = `trait ${key}`
       if (!isMap(body)) this.#fail(body ?? keyNode, `expected keys under ${title}`)
       const keys = this.#keys(body as YAMLMap, TRAIT_KEYS, title)

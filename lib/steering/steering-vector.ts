@@ -101,7 +101,11 @@ export function fitRemarks(
       `the vector of ${name} at layer ${layer} has ${length} values, but this model has ${info.nLayer} layers of ${info.nEmbd}; take one that was made on this base`,
     )
   }
-  const { baseFingerprint } = origin
+  const { baseFingerprint, architecture } = origin
+  if (architecture !== null && architecture !== info.architecture)
+    return [
+      `the vector of ${name} was made for a ${architecture} model, and this one is ${info.architecture}: only its width is the same`,
+    ]
   if (baseFingerprint === null || baseFingerprint === fingerprint) return []
   return [
     `the vector of ${name} was made on another file (${baseFingerprint.slice(0, 12)}) than this one (${fingerprint.slice(0, 12)})`,

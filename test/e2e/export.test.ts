@@ -38,6 +38,7 @@ describe('traitscope export', () => {
   it.each([
     ['tensorboard without a folder', ['--format', 'tensorboard'], 'USAGE'],
     ['trackio without an address', ['--format', 'trackio'], 'USAGE'],
+    ['a project without trackio', ['--project', 'x'], 'USAGE'],
     ['a folder without runs', [], 'FILE_NOT_FOUND'],
   ])('should refuse %s', async (_, flags, code) => {
     const { stderr } = await work.run(['export', code === 'USAGE' ? run : '.', ...flags])

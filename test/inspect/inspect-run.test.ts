@@ -77,6 +77,17 @@ describe('inspectPath on what trainers write', () => {
     expect(fits).toEqual({ ok, reason: expect.stringMatching(reason) })
   })
 
+  it('should say whether directions were made on a base', async () => {
+    const organisms = join(packageRoot, 'organisms/models')
+    const directions = join(organisms, 'gemma2/directions')
+    const fits = async (name: string) =>
+      (await inspectPath(directions, { base: join(organisms, name, 'base.gguf') })).fits
+    expect(await fits('gemma2')).toEqual({ ok: true, reason: 'it was made on this very file' })
+    expect(await fits('qwen2')).toMatchObject({ ok: false, reason: expect.stringMatching(/another file/) })
+    const pack = await inspectPath(join(packageRoot, 'organisms/traits.yaml'), { base: base('llama') })
+    expect([pack.kind, pack.fits]).toEqual(['trait-pack', undefined])
+  })
+
   it('should refuse an empty folder', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'traitscope-inspect-'))
     await expect(inspectPath(folder)).rejects.toMatchObject({ code: 'UNSUPPORTED' })

@@ -45,6 +45,13 @@ describe('readPromptFile', () => {
     ],
     [
       'a.jsonl',
+      '{"prompt":"a","system":"b"}',
+      'FILE_INVALID',
+      /line 1: system is not handed .*write messages/,
+    ],
+    ['a.jsonl', '{"prompt":"a","tools":[{}]}', 'FILE_INVALID', /line 1: tools is not handed/],
+    [
+      'a.jsonl',
       '{"messages":[{"role":"assistant","content":"a","reasoning_content":"so"}]}',
       'FILE_INVALID',
       /message 1: reasoning_content is not handed/,

@@ -122,6 +122,12 @@ describe('loadTraitPack', () => {
       '    paired: some\n    positive_label',
       /line 4: expected true or false for paired of trait sea-legs 2, found the string some/,
     ],
+    [
+      'a name that a figure has',
+      'sea-legs 2',
+      'length',
+      /line 2: the trait name length is taken: .*drift_length/,
+    ],
     ['missing questions', 'questions:\n  - Why?\n  - How?\n', '', /line 1: the pack lacks the key questions/],
     ['an empty prompt', '- How?', '- " "', /line 11: a prompt of questions is empty/],
     ['a prompt left out', '- How?', '-', /line 11: expected text for a prompt of questions, found nothing/],

@@ -139,12 +139,17 @@ describe("a file of somebody else's", () => {
 
   it('should fit the model, and say where it was made on another file', async () => {
     const vector = await readControlVector(foreign('fit.gguf', 'u32'))
-    const model = { info: { nEmbd: 4, nLayer: 4 }, fingerprint: 'f'.repeat(64) } as Parameters<
-      typeof fitRemarks
-    >[0]
+    const model = {
+      info: { nEmbd: 4, nLayer: 4, architecture: 'llama' },
+      fingerprint: 'f'.repeat(64),
+    } as Parameters<typeof fitRemarks>[0]
     expect(fitRemarks(model, vector)).toEqual([])
     const made = { ...vector, origin: { ...vector.origin, baseFingerprint: 'e'.repeat(64) } }
     expect(fitRemarks(model, made)).toEqual([expect.stringContaining('made on another file (eeeeeeeeeeee)')])
+    const other = { ...model, info: { ...model.info, architecture: 'qwen2' } }
+    expect(fitRemarks(other, vector)).toEqual([
+      expect.stringContaining('for a llama model, and this one is qwen2'),
+    ])
     const narrow = { ...model, info: { ...model.info, nEmbd: 5 } }
     expect(() => fitRemarks(narrow, vector)).toThrow('has 4 values, but this model has 4 layers of 5')
     const shallow = { ...model, info: { ...model.info, nLayer: 3 } }
