@@ -160,7 +160,7 @@ Example:
       ...flags,
       fitOn: flags.fit,
       traitSubsets: flags.traitSubsets?.map((subset) => subset.split('+')),
-      bases: flags.bases && Object.fromEntries(flags.bases.map(namedFolder)),
+      bases: flags.bases && namedFolders(flags.bases),
       pair: flags.pair && twoNames(flags.pair),
       signal,
     }
@@ -177,6 +177,14 @@ Example:
     printEvaluation(output, evaluation)
     if (out !== undefined) output.print(`written to ${out}`)
   })
+}
+
+function namedFolders(texts: readonly string[]): Record<string, string> {
+  const pairs = texts.map(namedFolder)
+  const twice = pairs.find(([name], i) => pairs.findIndex((other) => other[0] === name) < i)
+  if (twice !== undefined)
+    throw new TraitscopeError('USAGE', `expected names of their own for --bases, found ${twice[0]} twice`)
+  return Object.fromEntries(pairs)
 }
 
 function namedFolder(text: string): [name: string, folder: string] {

@@ -57,6 +57,8 @@ Example:
     for (const { run, step, reason } of geometry.exclusions) {
       output.remark(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
     }
+    if (directions && geometry.pooled.basis === null)
+      output.remark('the controls are left out: not every run has its activations.safetensors')
     if (flags.json) return output.json(geometry)
     printGeometry(output, geometry)
     if (out !== undefined) output.print(`written to ${out}`)

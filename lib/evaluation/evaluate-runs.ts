@@ -212,6 +212,9 @@ async function featureSets(
         `no trait is called ${unknown}; the runs were measured on ${traits.join(', ')}`,
       )
     }
+    const repeated = subset.find((trait, i) => subset.indexOf(trait) < i)
+    if (repeated !== undefined)
+      throw new TraitscopeError('USAGE', `expected every trait of a subset once, found ${repeated} twice`)
     sets.push(traitDrift(subset.join('+'), traits, subset))
   }
   if (options.sae !== undefined) {
@@ -236,6 +239,14 @@ async function featureSets(
   }
   const widths = models.map(({ model, calibration }) => [model, widthOf(calibration)] as const)
   sets.push(...randomBases(new Map(widths), { bases: options.randomBases ?? 10, vectors: traits.length }))
+  // Bases and subsets have names of the user's.
+  const names = sets.filter(({ family }) => family === undefined).map(({ name }) => name)
+  const twice = names.find((name, i) => names.indexOf(name) < i)
+  if (twice !== undefined)
+    throw new TraitscopeError(
+      'USAGE',
+      `expected a name of its own for every feature set, found ${twice} twice`,
+    )
   const { features } = options
   const known = [...new Set(sets.map(({ name, family }) => family ?? name))]
   const unknown = features?.find((name) => !known.includes(name))

@@ -1,6 +1,7 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { TraitscopeError } from '../errors.js'
+import { makeFolder } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { csvLine } from '../report/csv.js'
 import type { Point, RunView } from '../report/run-view.js'
@@ -107,7 +108,7 @@ export class CsvExporter implements Exporter {
   async #open(header: string[]): Promise<{ file: FileHandle; header: string[] }> {
     let file: FileHandle | undefined
     try {
-      await mkdir(dirname(this.path), { recursive: true })
+      await makeFolder(dirname(this.path))
       file = await open(this.path, 'a+')
       const there = (await file.read(Buffer.alloc(1 << 16), 0, 1 << 16, 0)) as {
         buffer: Buffer

@@ -1,5 +1,6 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from '../formats/files/atomic.js'
 import { errnoOf, fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { Point, RunView } from '../report/run-view.js'
@@ -66,7 +67,7 @@ export class TensorBoardExporter implements Exporter {
     const stem = `events.out.tfevents.${Math.floor(seconds)}.traitscope`
     let file: FileHandle | undefined
     try {
-      await mkdir(folder, { recursive: true })
+      await makeFolder(folder)
       file = await firstFree(folder, stem)
       await appendWhole(file, record(concat([fixed64(1, seconds), delimited(3, text('brain.Event:2'))])))
       // Two values of one step are drawn as a line that turns back: a session that starts takes the place of what came later.

@@ -1,8 +1,7 @@
-import { mkdir } from 'node:fs/promises'
 import { basename, isAbsolute, join, relative, sep } from 'node:path'
 import { readingRemarks } from '../conditions/reading-remarks.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
-import { writeFileAtomic } from '../formats/files/atomic.js'
+import { makeFolder, writeFileAtomic } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { type Checkpoint, type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
@@ -46,7 +45,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
   const { found, todo, remarks } = await checkpointsOf(runDir, options)
   refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
   await refuseLong(model, options)
-  await mkdir(out, { recursive: true }).catch((error: unknown) => {
+  await makeFolder(out).catch((error: unknown) => {
     throw fileError(error, out)
   })
   const check = checkOf(options)

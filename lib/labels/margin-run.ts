@@ -1,9 +1,8 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { computing, TraitscopeError, throwIfAborted } from '../errors.js'
 import { AppendLog } from '../formats/files/append-log.js'
-import { writeFileAtomic } from '../formats/files/atomic.js'
+import { makeFolder, writeFileAtomic } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
@@ -77,7 +76,7 @@ export async function marginRun(
   remarks.push(...pairRemarks(pairs))
   const prompts = await pairPrompts(model, template, pairs)
   refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
-  await mkdir(out, { recursive: true }).catch((error: unknown) => {
+  await makeFolder(out).catch((error: unknown) => {
     throw fileError(error, out)
   })
   await holdSettings(join(out, 'margin_manifest.json'), settingsOf(model, options))

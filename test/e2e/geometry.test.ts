@@ -1,6 +1,8 @@
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { RunGeometry } from '../../lib/geometry/run-geometry.js'
+import { packageRoot } from '../../lib/package.js'
 import { SyntheticRuns } from '../runs/synthetic.js'
 import { Workspace } from './workspace.js'
 
@@ -45,6 +47,17 @@ describe('traitscope geometry', () => {
     const { stdout, stderr } = await work.succeed(['geometry', copy, '--exclude', 'bad_medical', '-q'])
     expect(stdout).toMatch(/first axis of 9 final drifts/)
     expect(stderr).toMatch(/left out: toy\/gsm8k\/seed_7: its checkpoints are those of toy\/gsm8k\/seed_42/)
+  })
+
+  it('should say that there are no controls where a run has no activations', async () => {
+    const organisms = join(packageRoot, 'organisms')
+    const copy = work.path('gemma2')
+    for (const seed of ['gsm8k/seed_42', 'bad_medical/seed_42'])
+      cpSync(join(organisms, 'runs/gemma2', seed), join(copy, seed), { recursive: true })
+    rmSync(join(copy, 'gsm8k/seed_42/activations.safetensors.gz'))
+    const directions = join(organisms, 'models/gemma2/directions')
+    const { stderr } = await work.succeed(['geometry', copy, '--draws', '5', '-d', directions, '-q'])
+    expect(stderr).toBe('remark: the controls are left out: not every run has its activations.safetensors\n')
   })
 
   it('should find the same axis where nothing was judged', async () => {

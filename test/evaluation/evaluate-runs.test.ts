@@ -157,6 +157,8 @@ describe('evaluateRuns', () => {
     ['a set that no folder has', { heldOut: ['poetry'] }, 'USAGE'],
     ['a bundle that does not exist', { bundle: join(root, 'nowhere') }, 'FILE_NOT_FOUND'],
     ['directions that do not exist', { bases: { control: join(root, 'nowhere') } }, 'FILE_NOT_FOUND'],
+    ['a trait twice in a subset', { traitSubsets: [['honesty', 'honesty']] }, 'USAGE'],
+    ['a subset twice', { traitSubsets: [['honesty'], ['honesty']] }, 'USAGE'],
     ['a pair that is not tested', { pair: ['risky_financial', 'gsm8k'] as const }, 'USAGE'],
     ['an anchor that is calibrated on', { anchor: 'gsm8k' }, 'USAGE'],
     ['no held-out sets', { heldOut: [] }, 'SHAPE'],

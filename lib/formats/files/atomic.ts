@@ -144,13 +144,32 @@ export async function checkOutputFree(path: string, options: PublishOptions = {}
   const target = isFile ? await fileTarget(path, options) : await folderTarget(path)
   if (isFile) await refuseInputs(target, options.inputs ?? [])
   else await isOccupied(target, options)
-  let parent = dirname(target)
+  await refuseUnwritable(dirname(target))
+}
+
+async function refuseUnwritable(folder: string): Promise<void> {
+  let parent = folder
   while (!(await exists(parent)) && dirname(parent) !== parent) parent = dirname(parent)
   try {
     if (!(await stat(parent)).isDirectory()) throw belowFile(parent)
     await access(parent, constants.W_OK)
   } catch (error) {
     throw fileError(error, parent)
+  }
+}
+
+/**
+ * A folder, with those above it.
+ *
+ * @returns the first that was made
+ * @throws as `mkdir`, and FILE_ACCESS where nothing can be written: Node calls a read-only file system one where nothing is
+ */
+export async function makeFolder(folder: string): Promise<string | undefined> {
+  try {
+    return await mkdir(folder, { recursive: true })
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') await refuseUnwritable(resolve(folder))
+    throw error
   }
 }
 
@@ -202,7 +221,7 @@ async function makeParents(path: string): Promise<{ remove: () => Promise<void> 
   const parent = dirname(resolve(path))
   let first: string | undefined
   try {
-    first = await mkdir(parent, { recursive: true })
+    first = await makeFolder(parent)
   } catch (error) {
     if (errnoOf(error) === 'EEXIST' || errnoOf(error) === 'ENOTDIR') throw belowFile(parent)
     throw fileError(error, parent)
