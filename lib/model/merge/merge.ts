@@ -21,6 +21,8 @@ import { type MergedTensor, type MergePlan, planMerge } from './merge-plan.js'
 import { mergedBytes } from './merge-stream.js'
 import { fileType, isMergeType, targetType, type WantedType } from './merge-types.js'
 
+const MERGED_ADAPTER = 'traitscope.merge.adapter'
+
 /** How to merge. */
 export interface MergeOptions {
   /** The adapter to take where a folder holds several, by PEFT's name. */
@@ -121,8 +123,15 @@ export async function mergeAdapter(
     added: plan.added,
     lost,
     files: peft.files,
-    remarks: adapterRemarks(peft, parts),
+    remarks: [...adapterRemarks(peft, parts), ...(strength > 0 ? twiceRemark(peft, parts) : [])],
   }
+}
+
+function twiceRemark({ sha256 }: PeftAdapter, { metadata }: GgufParts): string[] {
+  if (metadata.get(MERGED_ADAPTER) !== sha256) return []
+  return [
+    'this adapter is merged into the base already, which is itself a merged model: its change is there twice',
+  ]
 }
 
 async function readNamed(folder: string, name: string | undefined): Promise<PeftAdapter> {
@@ -189,7 +198,7 @@ async function mergedMetadata(
       'string',
       fingerprints.length === 1 ? fingerprints[0]! : sha256(fingerprints.join()),
     ],
-    ['traitscope.merge.adapter', 'string', adapter.sha256],
+    [MERGED_ADAPTER, 'string', adapter.sha256],
     ['traitscope.merge.strength', 'f32', strength],
   ]
   const kept = storedMetadata(base).filter(([key]) => !own.some(([name]) => name === key))

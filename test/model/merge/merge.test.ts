@@ -164,6 +164,16 @@ describe('mergeAdapter', () => {
     expect((await readGguf(back)).metadata.get('traitscope.merge.strength')).toBe(-1)
   })
 
+  it('should say of an adapter that the base has already', async () => {
+    expect((await mergeAdapter(TINY_BASE, ADAPTER, out)).remarks).toEqual([])
+    const again = await mergeAdapter(out, ADAPTER, join(folder, 'twice.gguf'))
+    expect(again.remarks).toEqual([expect.stringMatching(/merged into the base already.*twice/)])
+    const back = await mergeAdapter(out, ADAPTER, join(folder, 'back.gguf'), { strength: -1 })
+    expect(back.remarks).toEqual([])
+    const other = await mergeAdapter(out, join(TINY_RUN, 'checkpoint-40'), join(folder, 'other.gguf'))
+    expect(other.remarks).toEqual([])
+  })
+
   it('should not depend on the number of threads', async () => {
     await mergeAdapter(TINY_BASE, ADAPTER, out, { threads: 1 })
     const other = join(folder, 'other.gguf')
