@@ -66,6 +66,9 @@ Example:
         },
         { announce: false, unit: 'runs' },
       )
+      for (const folder of (await labels?.unused()) ?? []) {
+        output.remark(`the labels of ${folder} are left out: none of its answers is of a watched run here`)
+      }
       const { html } = page({
         title: flags.title,
         runs,

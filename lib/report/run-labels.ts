@@ -14,6 +14,8 @@ const RESPONSES = 'responses.jsonl'
 export class LabelFolders {
   readonly #weights = new Map<string, { stamp: string; byStep: ReadonlyMap<number, string> }>()
 
+  readonly #used = new Set<string>()
+
   constructor(private readonly folders: readonly string[]) {}
 
   /**
@@ -28,6 +30,7 @@ export class LabelFolders {
       const isOurs = (step: number) =>
         weights.get(step) !== undefined && weights.get(step) === labelled.get(step)
       if (![...labelled.keys()].some(isOurs)) continue
+      this.#used.add(folder)
       const found = await findGrades(folder)
       const grades = found === undefined ? [] : [...(await readGrades(found))]
       return {
@@ -41,6 +44,16 @@ export class LabelFolders {
       }
     }
     return undefined
+  }
+
+  /**
+   * The folders that no run asked for so far has answers in.
+   *
+   * @throws TraitscopeError as {@link of}
+   */
+  async unused(): Promise<string[]> {
+    for (const folder of this.folders) await this.#weightsIn(folder)
+    return this.folders.filter((folder) => !this.#used.has(folder))
   }
 
   async #weightsIn(folder: string): Promise<ReadonlyMap<number, string>> {
