@@ -57,24 +57,31 @@ def decided(parts: list[decide.Part]) -> str:
 
 
 def title(done: dict[str, list[Run]]) -> str:
-    spread = [NAMES[base] for base, found in done.items() if decide.shown_to_spread(found)]
+    spread = [spread_on(NAMES[base], decide.spread(found)) for base, found in done.items() if decide.shown_to_spread(found)]
     if spread:
-        first = f"Shown on {' and '.join(spread)} alone, and there by probabilities of other models' answers: that harm spreads beyond the domain it was trained in"
+        first = f"Shown on {' and '.join(spread)} alone, by probabilities of other models' answers: that harm spreads beyond the domain it was trained in"
         rest = "Not shown: that any model here *answers* so, and that a detector calibrated elsewhere says how much."
     else:
         first = "Not shown: that traitscope finds emergent misalignment in a real language model"
         rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
     following = [NAMES[base] for base, found in done.items() if decide_answers.follows(base, found).decided == "holds"]
     margin = f" What does follow how aligned the answers of runs are, read blind, on {' and '.join(following)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (e1))." if following else ""
-    failing = [NAMES[base] for base, found in done.items() if any(part.decided == "fails" for part in decide_ours.by_wide_pairs(found))]
-    if following and failing:
-        margin += f" By other pairs, written later, that does not come back on {' and '.join(failing)} (claim (f))."
+    failing = [name for base, name in NAMES.items() if name in following and decide_ours.by_wide_pairs(done[base])[1].decided == "fails"]
+    if failing:
+        margin += f" By other pairs, written later, that does not come back on {' and '.join(failing)} (claim (f2))."
     return f"""# Real language models
 
 **{first}.** {rest}{margin} {counted(done)} {answers_page.counted(list(done))} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
 registered beforehand in [lab/real/claims.md](../lab/real/claims.md).
 
 The page is made by `python -m lab.real figures` of the measured runs in `lab/real/measured`, and of `lab/real/directions.json`."""
+
+
+def spread_on(name: str, parts: list[decide.Part]) -> str:
+    """A base, for which sets (a) holds there, and what became of the others."""
+    holding = [set_name for set_name, part in zip(decide.SETS, parts) if part.decided == "holds"]
+    others = [f"of {set_name} {'nothing is decided' if part.missing else 'it fails'}" for set_name, part in zip(decide.SETS, parts) if part.decided != "holds"]
+    return f"{name} trained on {' and '.join(holding)}" + (f" ({', '.join(others)})" if others else "")
 
 
 def counted(done: dict[str, list[Run]]) -> str:

@@ -269,7 +269,7 @@ describe.skipIf(!there)('claims on real models', () => {
       /4 of 20 planned runs \(not run: 3 x incorrect_math, .*1 x risky_financial, 1 x curt_financial, .*1 x twin_sports\);/,
     )
     expect(title).toMatch(
-      /0 of 19 planned runs .*; of the 22 parts of the claims 2 are decided, and 0 hold\./,
+      /0 of 19 planned runs .*; of the 30 parts of the claims 2 are decided, and 0 hold\./,
     )
     const results = page('figures.results("smollm2", runs, [])')
     expect(results).toMatch(/\| risky_financial, 2 \| 2\.00 \| \+0\.200 \(\+0\.190 to \+0\.210\) \| \+0\.100/)
