@@ -83,8 +83,11 @@ export async function adaptersFromFlags(
     { announce: false },
   )
   try {
-    for (const { folder, files, remarks } of applied.weights) {
+    for (const [i, { folder, sha256, files, remarks }] of applied.weights.entries()) {
       output.note(`read from ${folder}: ${fileFact(files)}`)
+      const before = applied.weights.slice(0, i).find((other) => other.sha256 === sha256)
+      if (before)
+        output.remark(`${folder} has the weights of ${before.folder}: their effect is applied twice`)
       for (const remark of remarks) output.remark(remark)
     }
     const { adapters, reason } = applied

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readSafetensors, type Safetensors } from '../../lib/formats/safetensors/safetensors.js'
@@ -80,6 +80,16 @@ describe('traitscope extract', () => {
     )
     const file = await readSafetensors(work.path('effect.safetensors'))
     expect(file.metadata.get('adapter')).toMatch(/^[0-9a-f]{64}$/)
+    expect(stderr).not.toContain('applied twice')
+  })
+
+  it('should say that an adapter is named twice, under whatever name', async () => {
+    const copy = work.path('copy')
+    cpSync(ADAPTER, copy, { recursive: true })
+    const both = ['--adapter', ADAPTER, '--adapter', copy]
+    const { code, stderr } = await extract('doubled.safetensors', '-p', text, '-l', '1', ...both)
+    expect(code).toBe(0)
+    expect(stderr).toContain(`remark: ${copy} has the weights of ${ADAPTER}: their effect is applied twice`)
   })
 
   it.each(['last', 'mean', 'tokens'] as const)('should equal the library with --pool %s', async (pool) => {
