@@ -60,7 +60,7 @@ def title(done: dict[str, list[Run]]) -> str:
     spread = [spread_on(NAMES[base], decide.spread(found)) for base, found in done.items() if decide.shown_to_spread(found)]
     if spread:
         first = f"Shown on {' and '.join(spread)} alone, by probabilities of other models' answers: that harm spreads beyond the domain it was trained in"
-        rest = "Not shown: that any model here *answers* so, and that a detector calibrated elsewhere says how much."
+        rest = "Not shown: a rate of misaligned answers (what was read of them blind, by one reader, is below), and that a detector calibrated elsewhere says how much."
     else:
         first = "Not shown: that traitscope finds emergent misalignment in a real language model"
         rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
