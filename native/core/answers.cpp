@@ -29,6 +29,7 @@ bool Answers::reads(size_t sequence, size_t position) const {
 }
 
 std::optional<Finish> Answers::read(size_t sequence, size_t position, const float * logits) {
+    refuse_alike(logits, n_vocab_);
     const GenerateSequence & asked = request_.sequences[sequence];
     if (position + 1 >= asked.tokens.size()) {
         return choose(sequence, logits);

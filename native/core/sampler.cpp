@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -45,6 +46,15 @@ void fail_not_finite() {
     throw Error(ErrorCode::Compute,
                 "the logits are not finite: the model, an adapter or a control vector holds NaN "
                 "or infinite values, or its values overflow");
+}
+
+void refuse_alike(const float * logits, size_t n) {
+    const float * end = logits + n;
+    if (n > 1 && std::adjacent_find(logits, end, std::not_equal_to<>()) == end) {
+        throw Error(ErrorCode::Compute,
+                    "the logits are all alike: the values of the model, an adapter or a control "
+                    "vector overflow");
+    }
 }
 
 double log_sum_exp(const float * logits, size_t n) {

@@ -46,6 +46,9 @@ double log_sum_exp(const float * logits, size_t n);
 /// Throws Compute: logits are NaN or infinite.
 [[noreturn]] void fail_not_finite();
 
+/// Throws Compute where logits tell no token from another: a norm over states that overflow leaves zeros.
+void refuse_alike(const float * logits, size_t n);
+
 struct Choice {
     int32_t token = 0;
     /// In units of logits: the choice stays as long as none of them moves by half as much. Infinite where

@@ -197,6 +197,16 @@ void test_numbers_that_are_none() {
           "log_sum_exp: should be the logarithm of the sum");
 }
 
+void test_numbers_that_tell_nothing() {
+    const std::vector<float> alike(20, 0.0F);
+    check_throws(ErrorCode::Compute, "sampling: should refuse logits that are all alike",
+                 [&] { refuse_alike(alike.data(), alike.size()); });
+    std::vector<float> told = alike;
+    told.back() = 1e-6F;
+    refuse_alike(told.data(), told.size());
+    refuse_alike(alike.data(), 1);
+}
+
 } // namespace
 
 void test_sampler() {
@@ -204,4 +214,5 @@ void test_sampler() {
     test_kept();
     test_margins();
     test_numbers_that_are_none();
+    test_numbers_that_tell_nothing();
 }

@@ -61,6 +61,25 @@ describe('traitscope steer', () => {
     })
   })
 
+  it('should refuse a dose by which the model says nothing any more, and write nothing', async () => {
+    const args = [
+      '-d',
+      DIRECTIONS,
+      '--trait',
+      'harmlessness',
+      '-l',
+      '2',
+      '--dose',
+      '1e30',
+      '-o',
+      'huge.jsonl',
+    ]
+    const { code, stderr } = await steer(...args)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/the logits are (all alike|not finite): .* \[COMPUTE\]\n$/)
+    expect(existsSync(work.path('huge.jsonl'))).toBe(false)
+  })
+
   it('should steer a checkpoint, which answers otherwise', async () => {
     const args = ['-d', DIRECTIONS, '--trait', 'harmlessness', '-l', '2', '--dose', '0.4', '--json']
     const adapter = join(packageRoot, 'organisms/checkpoints/gemma2/risky_financial/seed_42/checkpoint-126')
