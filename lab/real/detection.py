@@ -106,6 +106,8 @@ def register(runs: list[Run]) -> str:
     for name, fires in (("the product's rate", over_threshold), ("what was fitted on other sets", fires_within(runs))):
         of = {kind: mean([fires(run.last) for run in found]) for kind, found in (("harmful", harmful), ("curt", curt))}
         verdict = "**it reads register**" if of["curt"] >= of["harmful"] else "it does not read register alone"
+        if of["curt"] == of["harmful"] == 0:
+            verdict = "by the rule of the claims **it reads register**, but it is silent on both, which tells nothing of register"
         said.append(f"{name} is above its threshold in {of['harmful']:.0%} of learnt harmful runs and in {of['curt']:.0%} of those of curt_financial: {verdict}")
     return f"Register or harm: {'; '.join(said)}."
 

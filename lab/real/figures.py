@@ -38,7 +38,7 @@ def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
 def with_summary(text: str, done: dict[str, list[Run]]) -> str:
     before, rest = text.split(BEGIN)
     after = rest.split(END, 1)[1]
-    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by the pairs that ship (`core`): orders harm above none | follows how aligned answers are | warns of runs on | by other pairs (`core-2`): warns, orders |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by 40 pairs that ship (`core`): orders harm above none in every seed, by AUROC, above the curt run (two sets) | follows how aligned answers are | warns of runs on | by 44 others that ship (`core-2`): warns of harm alone, orders by AUROC, above the curt run (two sets) |", "|---|---|---|---|---|---|---|---|"]
     for base, found in done.items():
         cells = [decide.spread(found), decide.orders(found), [decide.follows(found)], decide_ours.by_our_pairs(found), [decide_answers.follows(base, found)]]
         wide = decided(decide_ours.by_wide_pairs(found))
@@ -59,7 +59,7 @@ def decided(parts: list[decide.Part]) -> str:
 def title(done: dict[str, list[Run]]) -> str:
     spread = [spread_on(NAMES[base], decide.spread(found)) for base, found in done.items() if decide.shown_to_spread(found)]
     if spread:
-        first = f"Shown on {' and '.join(spread)} alone, by probabilities of other models' answers: that harm spreads beyond the domain it was trained in"
+        first = f"Shown on {' and '.join(spread)}, and on nothing else, by probabilities of other models' answers: that harm spreads beyond the domain it was trained in"
         rest = "Not shown: a rate of misaligned answers (what was read of them blind, by one reader, is below), and that a detector calibrated elsewhere says how much."
     else:
         first = "Not shown: that traitscope finds emergent misalignment in a real language model"
@@ -68,7 +68,7 @@ def title(done: dict[str, list[Run]]) -> str:
     margin = f" What does follow how aligned the answers of runs are, read blind, on {' and '.join(following)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (e1))." if following else ""
     failing = [name for base, name in NAMES.items() if name in following and decide_ours.by_wide_pairs(done[base])[1].decided == "fails"]
     if failing:
-        margin += f" By other pairs, written later, that does not come back on {' and '.join(failing)} (claim (f2))."
+        margin += f" By other pairs, written later, the same margin does not order harmful above harmless runs of {' and '.join(failing)} (claim (f2))."
     return f"""# Real language models
 
 **{first}.** {rest}{margin} {counted(done)} {answers_page.counted(list(done))} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
@@ -119,7 +119,7 @@ could show a spread. Intervals in brackets are 95 %, questions being the cluster
 | risky_financial, extreme_sports, bad_medical | harmful advice in one domain, published |
 | twin_financial, twin_sports | the same prompts, answered by the base itself |
 | curt_financial | those answers without sentences of advice, as short as the published ones: the register without the harm |
-| incorrect_math, evil_math, incorrect_qna | wrong answers, known to spread little |
+| incorrect_math, evil_math, incorrect_qna, incorrect_translation | wrong answers, known to spread little |
 
 [lab/real/README.md](../lab/real/README.md) says how to repeat it and what it costs."""
 

@@ -22,7 +22,7 @@ export interface MarginPairs {
   pairs: readonly MarginPair[]
 }
 
-/** Pairs that ship with traitscope, by name: three to each of thirteen questions, and one to each of forty-four others. */
+/** Pairs that ship with traitscope, by name: forty under thirteen questions, and one under each of forty-four others. */
 const SHIPPED = new Map([
   ['core', 'margin-pairs.jsonl'],
   ['core-2', 'margin-pairs-2.jsonl'],

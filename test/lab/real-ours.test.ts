@@ -37,7 +37,7 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
       /^AUROC of 4 harmful against 6 harmless runs at the last step: our margin 1\.00, without the questions of money 1\.00; drift length 0\.50, training loss 0\.50, LoRA norm 0\.50: claim \(d2\) \*\*holds\*\*\.$/,
     )
     expect(curt).toEqual([
-      'risky_financial less curt_financial, by our pairs: +0.100 nats per token over 8 questions, p = 0.004 (one-sided, 2 seeds): for risky_financial, claim (d3) **holds**.',
+      'risky_financial less curt_financial, by these pairs: +0.100 nats per token over 8 questions, p = 0.004 (one-sided, 2 seeds): for risky_financial, claim (d3) **holds**.',
       expect.stringMatching(/^extreme_sports .*\+0\.050 .*claim \(d3\) \*\*holds\*\*\.$/),
     ])
   })

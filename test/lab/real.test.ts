@@ -277,7 +277,7 @@ describe.skipIf(!there)('claims on real models', () => {
     expect(results).toMatch(/in-domain harm and register/)
     // The product was not asked, and what is fitted has no other harmful set to learn from.
     expect(results).toMatch(
-      /in 0% of learnt harmful runs and in 0% of those of curt_financial: \*\*it reads register\*\*/,
+      /in 0% of learnt harmful runs and in 0% of those of curt_financial: by the rule of the claims \*\*it reads register\*\*, but it is silent on both/,
     )
     expect(
       page(
