@@ -27,7 +27,9 @@ export function inspectCommand(_signal: AbortSignal): Command {
       )
       if (inspection.fits?.ok === false) process.exitCode = 1
       if (inspection.fits === undefined && made.getOptionValueSource('model') === 'cli')
-        output.remark(`nothing is compared with ${flags.model}: ${path} is a ${inspection.kind}`)
+        output.remark(
+          `nothing is compared with ${flags.model}: ${path} is a ${inspection.kind.replaceAll('-', ' ')}`,
+        )
       if (flags.json) return output.json(inspection)
       const labels = [...inspection.facts.map(([label]) => label), ...(inspection.fits ? ['fits base'] : [])]
       const width = Math.max(...labels.map(({ length }) => length))

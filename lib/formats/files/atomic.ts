@@ -209,9 +209,10 @@ async function refuseInputs(target: string, inputs: readonly (string | undefined
     const inside = input === undefined ? '..' : relative(await realpath(input).catch(() => input), target)
     const isBelow = inside.split(/[\\/]/)[0] !== '..' && !isAbsolute(inside)
     if (!isBelow || (inside !== '' && !DATA.test(target))) continue
+    const where = inside === '' ? '' : `, data in a folder that is read (${input})`
     throw new TraitscopeError(
       'FILE_EXISTS',
-      `expected another file for the result than what it is made of, found ${target}; it was left alone, choose another name`,
+      `expected another file for the result than what it is made of, found ${target}${where}; it was left alone, choose another name`,
     )
   }
 }

@@ -124,6 +124,8 @@ describe('checkOutputFree', () => {
       const check = checkOutputFree(taken, { force: true, inputs })
       await expect(check).rejects.toMatchObject({ message: expect.stringMatching(/than what it is made of/) })
     }
+    const earlier = checkOutputFree(join(run, 'trajectory.json'), { force: true, inputs })
+    await expect(earlier).rejects.toMatchObject({ message: expect.stringContaining(`is read (${run})`) })
     for (const free of ['report.html', 'new.json'])
       await checkOutputFree(join(run, free), { force: true, inputs })
     await checkOutputFree(prompts, { force: true, inputs: [run] })
