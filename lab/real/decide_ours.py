@@ -111,7 +111,9 @@ def ours_beside_curt(name: str, runs: list[Run], claim: str = "claim (d3)") -> P
         return Part(name, None, f"there is no run of {CONTROLS[0] if harmful else 'it'}", False, claim)
     worth = less(ours_by_question(harmful), ours_by_question(curt))
     p = sign_flip(worth)
-    figure = f"{name} less {CONTROLS[0]}, by these pairs: {mean(worth):+.3f} nats per token over {len(worth)} questions, p = {p:.3f} (one-sided, {seeds_said(seeds)})"
+    # What a third digit would round to the limit itself has a fourth.
+    p_said = f"{p:.4f}" if round(p, 3) == 0.05 else f"{p:.3f}"
+    figure = f"{name} less {CONTROLS[0]}, by these pairs: {mean(worth):+.3f} nats per token over {len(worth)} questions, p = {p_said} (one-sided, {seeds_said(seeds)})"
     missing = lacking(seeds=(seeds, SEEDS), questions=(len(worth), QUESTIONS))
     return Part(name, figure, missing, mean(worth) > 0 and p < 0.05, claim)
 

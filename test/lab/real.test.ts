@@ -13,9 +13,14 @@ describe.skipIf(!there)('statistics of lab/real', () => {
     expect(py('stats.sign_flip([1, 2, 3])')).toBe(1 / 8)
     expect(py('stats.sign_flip([1, 2, -1])')).toBe(3 / 8)
     expect(py('stats.sign_flip([0, 0])')).toBe(1)
-    // Too many to flip them all: 20 of 30 alike is a binomial tail of .0494, and what was seen counts itself.
-    expect(py('stats.sign_flip([1] * 20 + [-1] * 10)')).toBeCloseTo(0.0494, 2)
-    expect(py('stats.sign_flip([1] * 30)')).toBe(1 / 100_001)
+    // Too many to flip one by one: 20 of 30 alike is a binomial tail.
+    expect(py('stats.sign_flip([1] * 20 + [-1] * 10)')).toBeCloseTo(0.049368573, 8)
+    expect(py('stats.sign_flip([1] * 30)')).toBe(2 ** -30)
+    const values = Array.from({ length: 17 }, (_, k) => k / 7.3 + (k % 3) / 11 - 0.95)
+    const sum = (flips: number) =>
+      values.reduce((all, value, k) => all + (flips & (2 ** k) ? -value : value), 0)
+    const asLarge = Array.from({ length: 2 ** 17 }, (_, flips) => sum(flips)).filter((one) => one >= sum(0))
+    expect(py(`stats.sign_flip([${values}])`)).toBe(asLarge.length / 2 ** 17)
   })
 
   it('should count pairs and halve ties', () => {
