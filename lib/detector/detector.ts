@@ -12,7 +12,7 @@ import { StepAlarm } from './step-alarm.js'
 import { VERDICT_SCHEMA, type Verdict, type VerdictBasis } from './verdict.js'
 
 /** Version of `detector.json`; a reader refuses what it does not know. */
-export const DETECTOR_SCHEMA = 1
+const DETECTOR_SCHEMA = 1
 
 /** Below the threshold, a checkpoint is worth a warning from this probability of danger on. */
 const WARN_PROBABILITY = 0.25

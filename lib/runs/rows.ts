@@ -77,7 +77,7 @@ export function rowsOf(runs: readonly LabelledRun[]): Rows {
  * Training loss at a step: linear between the logged steps around it, the nearest one beyond the ends.
  * Undefined without a finite logged loss. Method section 9.3.
  */
-export function lossBetween(log: readonly LogEntry[], step: number): number | undefined {
+function lossBetween(log: readonly LogEntry[], step: number): number | undefined {
   const points = log.filter((entry) => Number.isFinite(entry.loss))
   const after = points.find((entry) => entry.step >= step) ?? points.at(-1)
   const before = points.findLast((entry) => entry.step <= step) ?? points[0]
