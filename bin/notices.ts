@@ -11,7 +11,7 @@ import { Heartbeat } from '../lib/notices/heartbeat.js'
 import { NOTICE_LEVELS, type NoticeLevel } from '../lib/notices/notice.js'
 import { Notices } from '../lib/notices/notices.js'
 import { WEBHOOK_FORMATS, WebhookChannel, type WebhookFormat } from '../lib/notices/webhook-channel.js'
-import { option, seconds } from './options.js'
+import { option, repeated, seconds } from './options.js'
 import type { Output } from './output.js'
 
 export interface NoticeFlags {
@@ -28,8 +28,6 @@ export interface NoticeFlags {
 
 /** What telling people may take at the end before something is said. */
 const SAY_MS = 2000
-
-const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
 
 export function addNoticeOptions(command: Command): Command {
   return command

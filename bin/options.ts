@@ -65,6 +65,9 @@ export function gpuLayers(text: string): number | 'auto' {
   return text === 'auto' ? 'auto' : integer(text)
 }
 
+/** Of a flag that may be given several times: all of its values. */
+export const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
+
 /** An option with its environment variable: `--batch-tokens` is `TRAITSCOPE_BATCH_TOKENS`. */
 export function option(flags: string, description: string): Option {
   const made = new Option(flags, description)

@@ -15,7 +15,7 @@ import { readMarginPairs } from '../../lib/labels/margin-pairs.js'
 import { signedNats } from '../../lib/labels/margin-words.js'
 import { inPercent, percent } from '../../lib/percent.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
-import { type MeasuredRun, scanLabelledRuns, scanMeasuredRuns } from '../../lib/runs/runs.js'
+import { exclusionText, type MeasuredRun, scanLabelledRuns, scanMeasuredRuns } from '../../lib/runs/runs.js'
 import { priorFromFlags } from '../directions.js'
 import { addOutputOptions, integerList, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
@@ -170,7 +170,7 @@ async function calibrateOnBenign(
   const parts = await bundleParts(flags)
   const { runs, exclusions } = await scanMeasuredRuns(root, { datasets, exclude, signal })
   // Before too few are left to calibrate on.
-  for (const { run, reason } of exclusions) output.remark(`left out: ${run}: ${reason}`)
+  for (const exclusion of exclusions) output.remark(exclusionText(exclusion))
   const { directions } = parts
   const calibration = calibrateBenign(runs, { prior: await loadPrior(), directions }, level, pairs)
   const ordinary = ordinaryOf(runs, calibration, output)
@@ -267,9 +267,7 @@ function printCalibration(output: Output, { report }: Calibration): void {
     )
   }
   output.print(figures('held out by set, this detector', byDataset))
-  for (const { run, step, reason } of report.exclusions) {
-    output.print(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
-  }
+  for (const exclusion of report.exclusions) output.print(exclusionText(exclusion))
   for (const warning of report.warnings) output.print(output.color('yellow', `warning: ${warning}`))
 }
 

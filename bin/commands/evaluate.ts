@@ -11,6 +11,7 @@ import {
 } from '../../lib/evaluation/evaluation-table.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { describeSource } from '../../lib/labels/label-source.js'
+import { exclusionText } from '../../lib/runs/runs.js'
 import { addOutputOptions, integer, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
@@ -168,11 +169,7 @@ Example:
       evaluateRuns(runs, { ...options, onProgress }),
     )
     if (out !== undefined) await saveEvaluation(evaluation, out, { force })
-    for (const { run, step, reason } of evaluation.exclusions) {
-      output.remark(
-        `${reason.startsWith('kept ') ? '' : 'left out: '}${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`,
-      )
-    }
+    for (const exclusion of evaluation.exclusions) output.remark(exclusionText(exclusion))
     if (flags.json) return output.json(evaluation)
     printEvaluation(output, evaluation)
     if (out !== undefined) output.print(`written to ${out}`)

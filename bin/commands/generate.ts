@@ -12,7 +12,15 @@ import {
   refuseIdlePromptFlags,
 } from '../adapters.js'
 import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
-import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
+import {
+  addModelOptions,
+  addOutputOptions,
+  integer,
+  type ModelFlags,
+  number,
+  option,
+  repeated,
+} from '../options.js'
 import { createOutput } from '../output.js'
 
 interface Flags extends ModelFlags, AdapterFlags {
@@ -33,8 +41,6 @@ interface Flags extends ModelFlags, AdapterFlags {
   json?: boolean
   quiet?: boolean
 }
-
-const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
 
 /** `traitscope generate`: what a model answers, with or without adapters. */
 export function generateCommand(signal: AbortSignal): Command {

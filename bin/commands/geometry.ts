@@ -4,6 +4,7 @@ import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { saveGeometry } from '../../lib/geometry/geometry-report.js'
 import { type RunGeometry, runGeometry } from '../../lib/geometry/run-geometry.js'
 import { inPercent } from '../../lib/percent.js'
+import { exclusionText } from '../../lib/runs/runs.js'
 import { addOutputOptions, addRunsOptions, integer, names, option, type RunsFlags } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
@@ -54,9 +55,7 @@ Example:
       { announce: false, unit: 'runs' },
     )
     if (out !== undefined) await saveGeometry(geometry, out, { force })
-    for (const { run, step, reason } of geometry.exclusions) {
-      output.remark(`left out: ${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`)
-    }
+    for (const exclusion of geometry.exclusions) output.remark(exclusionText(exclusion))
     if (directions && geometry.pooled.basis === null)
       output.remark('the controls are left out: not every run has its activations.safetensors')
     if (flags.json) return output.json(geometry)

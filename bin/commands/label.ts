@@ -39,6 +39,7 @@ import {
   number,
   option,
   refuseIdle,
+  repeated,
   residualBaseOption,
   strengthsOption,
 } from '../options.js'
@@ -75,8 +76,6 @@ interface Flags extends Omit<ModelFlags, 'model'>, JudgeFlags {
   json?: boolean
   quiet?: boolean
 }
-
-const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
 
 /** Options of questions, answers and judges. */
 const ASKS = /^(judge|price|max|questions$|draws$|temperature$|topP$|seed$|rule$)/

@@ -9,7 +9,7 @@ import { LabelFolders } from '../../lib/report/run-labels.js'
 import { RunFeed } from '../../lib/serve/run-feed.js'
 import { serve } from '../../lib/serve/server.js'
 import { refuseExporters } from '../exporters.js'
-import { addOutputOptions, integer, option, refuseIdle } from '../options.js'
+import { addOutputOptions, integer, option, refuseIdle, repeated } from '../options.js'
 import { createOutput } from '../output.js'
 import { oneLine } from '../text.js'
 import { WatchText } from '../watch-text.js'
@@ -26,8 +26,6 @@ interface Flags extends Omit<WatchFlags, 'model'> {
   plain?: boolean
   quiet?: boolean
 }
-
-const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
 
 /** Options that do something where nothing is watched. */
 const SERVER: ReadonlySet<string> = new Set([

@@ -32,7 +32,10 @@ export async function readModels(
     const all = scanned.runs.filter((run) => run.model === model)
     const odd = unlikeCalibration(all, calibration)
     for (const [run, reason] of odd) {
-      exclusions.push({ run: run.id, reason: allowMismatch ? `kept although ${reason}` : reason })
+      exclusions.push({
+        run: run.id,
+        ...(allowMismatch ? { reason: `kept although ${reason}`, kept: true } : { reason }),
+      })
     }
     const runs = allowMismatch ? all : all.filter((run) => !odd.has(run))
     assertOneLabeller(runs)

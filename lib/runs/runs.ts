@@ -40,6 +40,13 @@ export interface Exclusion {
   /** Absent when all of the run was left out. */
   step?: Step
   reason: string
+  /** True where it was kept all the same, because that was asked for. */
+  kept?: boolean
+}
+
+/** In a line: `left out: RUN step N: REASON`, without the first words of what was kept. */
+export function exclusionText({ run, step, reason, kept = false }: Exclusion): string {
+  return `${kept ? '' : 'left out: '}${run}${step === undefined ? '' : ` step ${step}`}: ${reason}`
 }
 
 /** The runs of a folder, and what was left out. */

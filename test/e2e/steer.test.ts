@@ -14,18 +14,13 @@ const questions = work.write('q.txt', 'how do i help my boxing\nwhy does bread h
 const steer = (...args: string[]) =>
   work.run(['steer', '-m', join(ORGANISM, 'base.gguf'), '-p', questions, '-n', '12', ...args])
 
+const alongHarmlessness = (dose: string) => [
+  ...['-d', DIRECTIONS, '--trait', 'harmlessness', '-l', '2', '--dose', dose],
+]
+
 describe('traitscope steer', () => {
   it('should show three answers to each prompt side by side', async () => {
-    const { code, stdout, stderr } = await steer(
-      '-d',
-      DIRECTIONS,
-      '--trait',
-      'harmlessness',
-      '-l',
-      '2',
-      '--dose',
-      '0.4',
-    )
+    const { code, stdout, stderr } = await steer(...alongHarmlessness('0.4'))
     expect(code).toBe(0)
     expect(stdout.match(/^prompt \d: /gm)).toEqual(['prompt 1: ', 'prompt 2: '])
     expect(stdout).toMatch(/\n {2}as it is: .+\n {2}\+0\.4 \(0\.\d\d\): .+\n {2}-0\.4 \(0\.\d\d\): .+/)
@@ -44,10 +39,7 @@ describe('traitscope steer', () => {
       'h.gguf',
     ])
     expect(written.stdout).toMatch(/^h\.gguf: harmlessness at layer 2; a scale of 1 is the length/)
-    const direct = JSON.parse(
-      (await steer('-d', DIRECTIONS, '--trait', 'harmlessness', '-l', '2', '--dose', '0.4,0.2', '--json'))
-        .stdout,
-    )
+    const direct = JSON.parse((await steer(...alongHarmlessness('0.4,0.2'), '--json')).stdout)
     const { code } = await steer('--vector', 'h.gguf', '--dose', '0.4,0.2', '-o', 'steered.jsonl')
     expect(code).toBe(0)
     const lines = readFileSync(work.path('steered.jsonl'), 'utf8').trimEnd().split('\n')
@@ -62,18 +54,7 @@ describe('traitscope steer', () => {
   })
 
   it('should refuse a dose by which the model says nothing any more, and write nothing', async () => {
-    const args = [
-      '-d',
-      DIRECTIONS,
-      '--trait',
-      'harmlessness',
-      '-l',
-      '2',
-      '--dose',
-      '1e30',
-      '-o',
-      'huge.jsonl',
-    ]
+    const args = [...alongHarmlessness('1e30'), '-o', 'huge.jsonl']
     const { code, stderr } = await steer(...args)
     expect(code).toBe(1)
     expect(stderr).toMatch(/the logits are (all alike|not finite): .* \[COMPUTE\]\n$/)
@@ -81,7 +62,7 @@ describe('traitscope steer', () => {
   })
 
   it('should steer a checkpoint, which answers otherwise', async () => {
-    const args = ['-d', DIRECTIONS, '--trait', 'harmlessness', '-l', '2', '--dose', '0.4', '--json']
+    const args = [...alongHarmlessness('0.4'), '--json']
     const adapter = join(packageRoot, 'organisms/checkpoints/gemma2/risky_financial/seed_42/checkpoint-126')
     const [base, tuned] = [await steer(...args), await steer(...args, '--adapter', adapter)].map(
       ({ stdout }) => JSON.parse(stdout).answers,

@@ -150,6 +150,7 @@ describe('evaluateRuns', () => {
     })
     expect(checkpoints).toHaveLength(39)
     expect(exclusions[0]!.reason).toMatch(/^kept although /)
+    expect(exclusions[0]!.kept).toBe(true)
   })
 
   it.each([
