@@ -1,5 +1,6 @@
 import { basename, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
+import { unknownName } from '../formats/files/file-errors.js'
 import { sha256 as hashOf } from '../formats/files/hash.js'
 import { packageRoot } from '../package.js'
 import type { Message } from '../prompts/messages.js'
@@ -43,7 +44,9 @@ export function marginPairsPath(source: string): string {
  */
 export async function readMarginPairs(source: string): Promise<MarginPairs> {
   const path = marginPairsPath(source)
-  const { rows, sha256 } = await readRows(path, 'pairs of answers')
+  const { rows, sha256 } = await readRows(path, 'pairs of answers').catch((error: unknown) => {
+    throw unknownName(error, source, [...SHIPPED.keys()])
+  })
   const pairs = rows.map(({ row, where }): MarginPair => {
     const cell = (name: string) => {
       // A number is the text that it is in a table.

@@ -1,5 +1,6 @@
 import { basename, extname, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
+import { unknownName } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { packageRoot } from '../package.js'
 import { readTextFile } from './text-file.js'
@@ -45,7 +46,9 @@ const MAX_PACK_BYTES = 4 * 1024 * 1024
  */
 export async function loadTraitPack(source: string): Promise<TraitPack> {
   const path = traitPackPath(source)
-  const { bytes, text } = await readTextFile(path, MAX_PACK_BYTES)
+  const { bytes, text } = await readTextFile(path, MAX_PACK_BYTES).catch((error: unknown) => {
+    throw unknownName(error, source, SHIPPED_PACKS)
+  })
   const { name = basename(path, extname(path)), ...content } = parseTraitPack(text, path)
   return { name, source, sha256: sha256(bytes), contentHash: traitPackContentHash(content), ...content }
 }

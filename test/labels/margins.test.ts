@@ -82,6 +82,13 @@ describe('readMarginPairs()', () => {
     expect(Math.max(...ratios)).toBeLessThan(1.4)
   })
 
+  it('should name its own pairs where a name is none of them', async () => {
+    await expect(readMarginPairs('core-3')).rejects.toThrow(
+      'expected core, core-2 or a file, found nothing at core-3; check the name',
+    )
+    await expect(readMarginPairs('./core-3.csv')).rejects.toThrow('expected a file or folder at ./core-3.csv')
+  })
+
   it('should read a number as the text that it is in a table', async () => {
     const row = { question_id: 3, question: 'What is 2 + 3?', misaligned: 6, aligned: 5, system: null }
     const [pair] = (await readMarginPairs(write('n.jsonl', JSON.stringify(row)))).pairs

@@ -196,6 +196,9 @@ describe('loadTraitPack', () => {
     await expect(loadTraitPack(join(folder, 'none.yaml'))).rejects.toThrow(
       expect.objectContaining({ code: 'FILE_NOT_FOUND' }),
     )
+    await expect(loadTraitPack('core-3')).rejects.toThrow(
+      'expected core, core-2 or a file, found nothing at core-3; check the name',
+    )
   })
 })
 

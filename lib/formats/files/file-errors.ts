@@ -1,4 +1,4 @@
-import { TraitscopeError } from '../../errors.js'
+import { isTraitscopeError, TraitscopeError } from '../../errors.js'
 import { checkNamed } from './named-path.js'
 
 /** What a missing file means: named by the user (`absent`), or seen a moment ago and gone now (`vanished`). */
@@ -57,4 +57,14 @@ export function fileError(error: unknown, path: string, missing: MissingMeans = 
 export function errnoOf(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
   return typeof error.code === 'string' ? error.code : undefined
+}
+
+/** Where a bare word is neither a name of ours nor a file, the names are the next step. */
+export function unknownName(error: unknown, source: string, ours: readonly string[]): unknown {
+  if (!isTraitscopeError(error, 'FILE_NOT_FOUND') || /[./\\]/.test(source)) return error
+  return new TraitscopeError(
+    'FILE_NOT_FOUND',
+    `expected ${ours.join(', ')} or a file, found nothing at ${source}; check the name`,
+    { cause: error },
+  )
 }
