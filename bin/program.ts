@@ -22,7 +22,9 @@ import { reportCommand } from './commands/report.js'
 import { serveCommand } from './commands/serve.js'
 import { steerCommand } from './commands/steer.js'
 import { watchCommand } from './commands/watch.js'
+import { tellGivenTwice } from './given-twice.js'
 import { readSwitchVariables, refuseEmptyValues } from './options.js'
+import { createOutput } from './output.js'
 import { plain } from './text.js'
 
 /** What commander says of a flag's or a configuration file's value may hold anything. */
@@ -67,8 +69,8 @@ Example:
     calibrateCommand(signal),
     evaluateCommand(signal),
     geometryCommand(signal),
-    reportCommand(),
-    exportCommand(),
+    reportCommand(signal),
+    exportCommand(signal),
     extractCommand(signal),
     generateCommand(signal),
     steerCommand(signal),
@@ -78,6 +80,7 @@ Example:
     benchCommand(signal),
   ]) {
     for (const each of [command, ...command.commands]) {
+      tellGivenTwice(each, createOutput().remark)
       each
         .exitOverride()
         .configureOutput(SAFE_ERRORS)

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
 import { convertModel } from '../../lib/conversion/convert-model.js'
-import { addOutputOptions } from '../options.js'
+import { addOutputOptions, repeated } from '../options.js'
 import { createOutput } from '../output.js'
 
 interface Flags {
@@ -33,7 +33,7 @@ export function convertCommand(signal: AbortSignal): Command {
       new Option(
         '--ignore-key <name>',
         'a key of its JSON files that changes nothing, by the name that a refusal gives it; repeatable',
-      ).argParser((name: string, names: string[] = []) => [...names, name]),
+      ).argParser(repeated),
     )
     .option('--force', 'replace an existing file')
     .addHelpText(

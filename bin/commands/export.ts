@@ -26,7 +26,7 @@ interface Flags {
 const TEXTS = { csv: csvTable, jsonl: jsonLines, prometheus: prometheusText }
 
 /** `traitscope export`: figures of measured and watched runs for other tools. */
-export function exportCommand(): Command {
+export function exportCommand(signal: AbortSignal): Command {
   return new Command('export')
     .description('figures of measured or watched runs for other tools')
     .argument(
@@ -67,7 +67,7 @@ Example:
         await checkOutputFree(flags.out, { force: flags.force === true, inputs: [...paths, flags.bundle] })
       }
       const bundle = flags.bundle === undefined ? undefined : await loadBundle(flags.bundle)
-      const views = await readAllViews(paths, { bundle, stateDir: flags.state })
+      const views = await readAllViews(paths, { bundle, stateDir: flags.state, signal })
       for (const { run, notes } of views) {
         for (const { kind, step, text } of notes) {
           if (kind === 'skipped') output.remark(`${run}${step === undefined ? '' : ` step ${step}`}: ${text}`)
@@ -76,7 +76,7 @@ Example:
       const { format, out } = flags
       if (format === 'tensorboard' || format === 'trackio') {
         await using exporter = exporterOf(format, flags)
-        for (const remark of await exportRuns(exporter, views)) output.remark(remark)
+        for (const remark of await exportRuns(exporter, views, signal)) output.remark(remark)
         // An address may carry a token.
         output.print(`${countWords(views)} written to ${out?.replace(/\?.*/, '')}`)
         return

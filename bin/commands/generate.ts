@@ -145,7 +145,7 @@ Example:
       await writeFileAtomic(out, jsonl, { force: flags.force === true })
     }
     if (flags.json) return output.json({ ...(out === undefined ? { answers: lines } : { out }), ...summary })
-    const words = `${lines.length} answers (${describeEnds(summary.finish)}), ${summary.tokens.generated} tokens in ${seconds.toFixed(1)} s, ${summary.tokensPerSecond} tokens/s`
+    const words = `${lines.length} answers (${describeEnds(summary.finish, flags.stop)}), ${summary.tokens.generated} tokens in ${seconds.toFixed(1)} s, ${summary.tokensPerSecond} tokens/s`
     if (out !== undefined) return output.print(`${out}: ${words}`)
     for (const line of lines) output.jsonLine(line)
     output.note(words)
@@ -168,9 +168,9 @@ function summaryOf({ generations, tokens, memory }: Generated, seconds: number) 
   }
 }
 
-function describeEnds(finish: Record<string, number>): string {
+function describeEnds(finish: Record<string, number>, stops: readonly string[] = []): string {
   const words: Record<string, string> = {
-    stop: 'ended by themselves',
+    stop: stops.length > 0 ? 'ended by themselves or at --stop' : 'ended by themselves',
     length: 'cut at --max-tokens',
     context: "cut by the model's context",
   }

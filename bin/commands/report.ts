@@ -7,7 +7,7 @@ import { bundleFacts } from '../../lib/report/bundle-facts.js'
 import { page } from '../../lib/report/page.js'
 import { readAllViews } from '../../lib/report/read-views.js'
 import { LabelFolders } from '../../lib/report/run-labels.js'
-import { option } from '../options.js'
+import { option, repeated } from '../options.js'
 import { createOutput } from '../output.js'
 
 interface Flags {
@@ -20,7 +20,7 @@ interface Flags {
 }
 
 /** `traitscope report`: measured and watched runs as one HTML page. */
-export function reportCommand(): Command {
+export function reportCommand(signal: AbortSignal): Command {
   return new Command('report')
     .description('write one offline HTML page on measured or watched runs')
     .argument(
@@ -36,7 +36,7 @@ export function reportCommand(): Command {
     .addOption(option('--state <dir>', 'where watches keep their states').default(defaultStateDir()))
     .addOption(
       option('--labels <dir>', 'for watched runs: what `label -o` has left there; repeatable').argParser(
-        (text: string, previous: readonly string[] = []) => [...previous, text],
+        repeated,
       ),
     )
     .option('-o, --out <file>', 'page to write', 'report.html')
@@ -62,7 +62,7 @@ Example:
         (update) => {
           let done = 0
           const onRead = () => update(++done / paths.length, paths.length)
-          return readAllViews(paths, { bundle, stateDir: flags.state, labels }, onRead)
+          return readAllViews(paths, { bundle, stateDir: flags.state, labels, signal }, onRead)
         },
         { announce: false, unit: 'runs' },
       )

@@ -1,4 +1,4 @@
-import { TraitscopeError } from '../errors.js'
+import { integerOption, TraitscopeError } from '../errors.js'
 
 const N = 624
 const M = 397
@@ -16,9 +16,7 @@ export class Mt19937 {
 
   /** @param seed integer in [0, 2^32) */
   constructor(seed: number) {
-    if (!(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)) {
-      throw new TraitscopeError('USAGE', `a seed must be an integer from 0 to 4294967295, got ${seed}`)
-    }
+    integerOption('seed', seed, 0, 2 ** 32 - 1)
     this.#state[0] = seed
     for (let i = 1; i < N; i++) {
       const previous = this.#state[i - 1]!
@@ -99,4 +97,9 @@ export class Mt19937 {
     }
     this.#index = 0
   }
+}
+
+/** @throws TraitscopeError USAGE for none, or more than memory holds: how often chance is drawn */
+export function checkDraws(draws: number): void {
+  integerOption('draws', draws, 1, 1_000_000)
 }

@@ -3,6 +3,7 @@ import { directionVector } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
+import { checkDraws } from '../estimators/mt19937.js'
 import type { StepLabels } from '../labels/grades.js'
 import type { LabelSource } from '../labels/label-source.js'
 import { datasetsBelow, type Exclusion, type LabelledRun } from '../runs/runs.js'
@@ -69,6 +70,7 @@ export interface RunsEvaluation {
  * differently; the errors of the readers
  */
 export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): Promise<RunsEvaluation> {
+  if (wanted.draws !== undefined) checkDraws(wanted.draws)
   const namesOf = (patterns: readonly string[]) => datasetsBelow(root, patterns, wanted.signal)
   const calibration = await namesOf(wanted.calibration)
   const heldOut = await namesOf(wanted.heldOut)

@@ -1,4 +1,4 @@
-import { Mt19937 } from '../estimators/mt19937.js'
+import { checkDraws, Mt19937 } from '../estimators/mt19937.js'
 import { quantile } from '../estimators/quantile.js'
 
 /** What is known of one checkpoint when its prediction is tested. */
@@ -22,12 +22,14 @@ export type Interval = [low: number, high: number] | null
  * Method section 9.2: the draws of NumPy's legacy generator, the same for every contender.
  *
  * @param cut rates strictly above it are dangerous
+ * @throws TraitscopeError USAGE for no draws
  */
 export function clusterBootstrap(
   tested: readonly CheckpointPrediction[],
   cut: number,
   { draws = 1000, seed = 42 }: { draws?: number | undefined; seed?: number | undefined } = {},
 ): { fnr: Interval; fpr: Interval } {
+  checkDraws(draws)
   const clusterOf = ({ run, cluster = run }: CheckpointPrediction) => cluster
   const runs = [...new Set(tested.map(clusterOf))].sort()
   const counts = new Map(runs.map((run) => [run, [0, 0, 0, 0] as [number, number, number, number]]))

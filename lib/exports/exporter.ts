@@ -1,4 +1,5 @@
 /** Figures of checkpoints for other tools: one shape for all of them, live or afterwards. */
+import { throwIfAborted } from '../errors.js'
 import type { Point, RunView } from '../report/run-view.js'
 
 /** Takes checkpoints, one by one. */
@@ -39,11 +40,22 @@ export function figuresOf({ traits }: Pick<RunView, 'traits'>, point: Point): Re
   return Object.fromEntries(named.filter((pair): pair is [string, number] => Number.isFinite(pair[1])))
 }
 
-/** Hands whole runs to an exporter. @returns what could not be exported, in sentences */
-export async function exportRuns(exporter: Exporter, views: readonly RunView[]): Promise<string[]> {
+/**
+ * Hands whole runs to an exporter.
+ *
+ * @param signal looked at before every checkpoint
+ * @returns what could not be exported, in sentences
+ * @throws TraitscopeError ABORTED
+ */
+export async function exportRuns(
+  exporter: Exporter,
+  views: readonly RunView[],
+  signal?: AbortSignal,
+): Promise<string[]> {
   const left: string[] = []
   for (const view of views) {
     for (const point of view.points) {
+      throwIfAborted(signal)
       const remark = await exporter.checkpoint?.(view, point)
       if (remark !== undefined) left.push(`${view.run}: ${remark}`)
     }

@@ -1,6 +1,7 @@
 import { TraitscopeError } from '../errors.js'
 import { cosine, dot, gram, norm } from '../estimators/linalg.js'
 import { type Matrix64, row } from '../estimators/matrix.js'
+import { checkDraws } from '../estimators/mt19937.js'
 import { quantile } from '../estimators/quantile.js'
 import { svd } from '../estimators/svd.js'
 import { type NullOptions, nativeNull, projectedNull } from './isotropic-null.js'
@@ -87,7 +88,7 @@ export interface Geometry {
  * much of its share chance would give. Method section 8. Random draws follow one stream per model and one for
  * all together.
  *
- * @throws TraitscopeError SHAPE for fewer than two runs; NOT_COMPARABLE when directions and drifts differ in
+ * @throws TraitscopeError SHAPE for fewer than two runs; USAGE for no draws; NOT_COMPARABLE when directions and drifts differ in
  * shape; ABORTED
  */
 export async function driftGeometry(
@@ -95,6 +96,7 @@ export async function driftGeometry(
   options: GeometryOptions,
 ): Promise<Geometry> {
   const { traits, draws = 1000 } = options
+  checkDraws(draws)
   if (finals.length < 2) {
     throw new TraitscopeError('SHAPE', `the geometry of drifts needs at least 2 runs, got ${finals.length}`)
   }

@@ -1,7 +1,7 @@
 import type { NativeBatch, NativeModelInfo } from '../binding.js'
-import { TraitscopeError } from '../errors.js'
+import { integerOption, TraitscopeError } from '../errors.js'
 import type { AttachedAdapter } from './attached-adapter.js'
-import { integerOption, MAX_BATCH_TOKENS, MAX_THREADS } from './placement.js'
+import { MAX_BATCH_TOKENS, MAX_THREADS } from './placement.js'
 
 /** What one pass over a plan is asked for; `hiddenStates()` is the comfortable form. */
 export interface ExtractRequest {

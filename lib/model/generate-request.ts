@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { NativeGenerateRequest, NativeOutcome, NativeSequence } from '../binding.js'
-import { TraitscopeError } from '../errors.js'
+import { integerOption, TraitscopeError } from '../errors.js'
 import { checkLength } from './base/prompt-limits.js'
 import type { GenerateOptions, Generation, TokenLogprobs } from './generation.js'
 import {
@@ -17,7 +17,7 @@ import {
   refusePart,
   samplingOf,
 } from './generation-checks.js'
-import { type GenerationMemory, integerOption, MAX_SEQUENCES, planGeneration } from './placement.js'
+import { type GenerationMemory, MAX_SEQUENCES, planGeneration } from './placement.js'
 
 /** Where a native sequence belongs in the caller's lists. */
 interface Place {

@@ -1,9 +1,9 @@
 /** What a generation may be asked for, and what of it a model can do. */
 import type { NativeSequence } from '../binding.js'
-import { TraitscopeError } from '../errors.js'
+import { integerOption, TraitscopeError } from '../errors.js'
 import { checkLength, type PromptLimits } from './base/prompt-limits.js'
 import type { GenerateOptions, LogprobOptions } from './generation.js'
-import { integerOption, type planGeneration } from './placement.js'
+import type { planGeneration } from './placement.js'
 
 /** What a request needs to know of the model. */
 export interface GeneratingModel {

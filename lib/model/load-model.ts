@@ -1,5 +1,5 @@
 import { binding, cancellable, type NativeModel } from '../binding.js'
-import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { integerOption, TraitscopeError, throwIfAborted } from '../errors.js'
 import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
 import { parameterCount } from '../formats/gguf/gguf-tensors.js'
 import { checkBase } from './base/check-base.js'
@@ -11,7 +11,6 @@ import {
   defaultBatchTokens,
   defaultThreads,
   hasRowsOfOneBlock,
-  integerOption,
   MAX_BATCH_TOKENS,
   MAX_THREADS,
 } from './placement.js'

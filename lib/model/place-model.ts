@@ -1,6 +1,5 @@
 import { backendProblems, binding, type NativeDevice, type NativeDeviceMemory } from '../binding.js'
-import { TraitscopeError } from '../errors.js'
-import { integerOption } from './placement.js'
+import { integerOption, TraitscopeError } from '../errors.js'
 
 /** Where a model computes, as asked for. */
 export interface PlacementOptions {

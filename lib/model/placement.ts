@@ -1,5 +1,4 @@
 import { availableParallelism } from 'node:os'
-import { TraitscopeError } from '../errors.js'
 import { ggmlType } from '../formats/gguf/ggml-types.js'
 import type { GgufFile } from '../formats/gguf/gguf.js'
 
@@ -43,14 +42,6 @@ function isNumbers(value: unknown): value is Iterable<number | bigint> {
 export const MAX_BATCH_TOKENS = 8192
 
 export const MAX_THREADS = 512
-
-/** @throws USAGE for what is no integer from `least` to `most`. */
-export function integerOption(name: string, value: number, least: number, most: number): number {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new TraitscopeError('USAGE', `${name} must be an integer from ${least} to ${most}, found ${value}`)
-  }
-  return value
-}
 
 /**
  * Cells of memory that a group fills on a CPU, the step in which llama.cpp counts those in use. Every token is multiplied

@@ -1,7 +1,7 @@
 import { realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Bundle } from '../detector/bundle.js'
-import { TraitscopeError } from '../errors.js'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { EVENTS_FILE, EventReader } from '../events/event-log.js'
 import { listStates, runState } from '../events/state-folder.js'
 import { fileError } from '../formats/files/file-errors.js'
@@ -20,13 +20,15 @@ export interface ReadViewsOptions {
   labels?: LabelFolders | undefined
   /** Where watches keep their states: a watched run may be named by its own folder then. */
   stateDir?: string | undefined
+  /** Looked at before every run and every piece of a log. */
+  signal?: AbortSignal | undefined
 }
 
 /**
  * The runs that a path leads to: a measured run (its folder or `trajectory.json`); a watch's log (`events.jsonl`, the folder
  * that holds it, or the folder of all states); or a run's folder that a watch has a state of.
  *
- * @throws FILE_NOT_FOUND when it leads to none of these; as `readReportRun` and `EventReader.next`
+ * @throws FILE_NOT_FOUND when it leads to none of these; ABORTED; as `readReportRun` and `EventReader.next`
  */
 export async function readViews(path: string, options: ReadViewsOptions = {}): Promise<RunView[]> {
   return (await readPlaced(path, options)).map(({ view }) => view)
@@ -38,12 +40,13 @@ interface Placed {
   place: string
 }
 
-async function readPlaced(path: string, { bundle, stateDir, labels }: ReadViewsOptions): Promise<Placed[]> {
-  const logged = async (place: string) => ({ view: await readLogged(place, labels), place })
-  const measured = async (place: string) => ({
-    view: viewOfTrajectory(await readReportRun(place, bundle)),
-    place,
-  })
+async function readPlaced(path: string, options: ReadViewsOptions): Promise<Placed[]> {
+  const { bundle, stateDir, signal } = options
+  const logged = async (place: string) => ({ view: await readLogged(place, options), place })
+  const measured = async (place: string) => {
+    throwIfAborted(signal)
+    return { view: viewOfTrajectory(await readReportRun(place, bundle)), place }
+  }
   const target = namedPath(path, 'a run')
   const info = await stat(target).catch((error: unknown) => {
     throw fileError(error, target)
@@ -92,10 +95,11 @@ export async function readAllViews(
 }
 
 /** One run as its log tells it. @throws FILE_INVALID when there is no event in it */
-async function readLogged(folder: string, labels: LabelFolders | undefined): Promise<RunView> {
+async function readLogged(folder: string, { labels, signal }: ReadViewsOptions): Promise<RunView> {
   const reader = new EventReader(folder)
   let view: RunView | undefined
   for (let events = await reader.next(); events.length > 0; events = await reader.next()) {
+    throwIfAborted(signal)
     for (const event of events) {
       view ??= startRun(event.run)
       applyEvent(view, event)

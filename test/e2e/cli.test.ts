@@ -63,6 +63,30 @@ describe('usage errors', () => {
   })
 })
 
+describe('an option that is given twice', () => {
+  const remarks = async (...args: string[]) =>
+    (await work.run(args)).stderr.split('\n').filter((line) => line.startsWith('remark: '))
+
+  it('should count as it was given last, and say so', async () => {
+    expect(await remarks('label', '--margin', 'core', '--margin', 'core-2')).toEqual([
+      'remark: --margin core-2 counts, and --margin core before it does not',
+    ])
+    expect(
+      await remarks('measure', '-t', '1', '--prior', '--threads=2', '--no-prior', '-q', '--json'),
+    ).toEqual([
+      'remark: --threads 2 counts, and --threads 1 before it does not',
+      'remark: --no-prior counts, and --prior before it does not',
+    ])
+  })
+
+  it('should be nothing to speak of where it says the same, or takes several', async () => {
+    expect(await remarks('measure', '-q', '-q', '-t', '1', '-t', '1', '--prior', '--prior')).toEqual([])
+    expect(await remarks('steer', '--adapter', 'a', '--lora', 'b:2')).toEqual([])
+    expect(await remarks('convert', 'x', '-o', 'y', '--ignore-key', 'a', '--ignore-key', 'b')).toEqual([])
+    expect(await remarks('report', 'x', '--labels', 'a', '--labels', 'b')).toEqual([])
+  })
+})
+
 describe('words that JavaScript knows', () => {
   it.each(['constructor', '__proto__', 'toString', 'hasOwnProperty'])(
     'should be just words: %s',

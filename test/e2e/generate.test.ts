@@ -90,7 +90,9 @@ describe('traitscope generate', () => {
   })
 
   it('should end answers at --stop', async () => {
-    const lines = parse((await generate('-p', text, '-n', '60', '--stop', '.', '--stop', ',')).stdout)
+    const { stdout, stderr } = await generate('-p', text, '-n', '60', '--stop', '.', '--stop', ',')
+    expect(stderr).toContain('ended by themselves or at --stop')
+    const lines = parse(stdout)
     for (const { answer, finish } of lines) {
       expect(answer).not.toMatch(/[.,]/)
       expect(finish).toBe('stop')

@@ -43,6 +43,12 @@ describe('leadTimes', () => {
 })
 
 describe('clusterBootstrap', () => {
+  it('should refuse to draw nothing', () => {
+    expect(() => clusterBootstrap(run('safe', [0], [0]), CUT, { draws: 0 })).toThrow(
+      'draws must be an integer from 1 to 1000000, found 0',
+    )
+  })
+
   it('should be wider where the seeds of a set that err alike are drawn together', () => {
     // Four safe sets with three seeds each; of one of them all seeds alarm half of the time.
     const tested = Array.from({ length: 4 }, (_, set) =>

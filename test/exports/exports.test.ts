@@ -161,6 +161,23 @@ describe('CsvExporter', () => {
     expect(readFileSync(path, 'utf8')).toBe('whole\nagain\n')
   })
 
+  it('should stop between two checkpoints when asked to', async () => {
+    const stop = new AbortController()
+    const seen: unknown[] = []
+    const exporter = {
+      name: 'one',
+      checkpoint: async (_: unknown, { step }: { step: unknown }) => {
+        seen.push(step)
+        stop.abort()
+        return undefined
+      },
+      [Symbol.asyncDispose]: async () => {},
+    }
+    await expect(exportRuns(exporter, views(), stop.signal)).rejects.toMatchObject({ code: 'ABORTED' })
+    expect(seen).toHaveLength(1)
+    expect(views().flatMap(({ points }) => points).length).toBeGreaterThan(1)
+  })
+
   it('should say what has no column', async () => {
     const other = viewsOfEvents(
       new Log('/runs/b').baseline({ traits: ['honesty', 'vanity'] }).checkpoint(5).events,

@@ -91,6 +91,13 @@ describe('driftGeometry', () => {
     expect(relativeError(space.traitCosines.flat(), traitCosines.flat())).toBeLessThan(1e-12)
   })
 
+  it.each([0, -1, 1.5, 2e6])('should refuse %s draws', async (draws) => {
+    await expect(driftGeometry(finals, { ...options, draws })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: `draws must be an integer from 1 to 1000000, found ${draws}`,
+    })
+  })
+
   // Percentiles of a thousand draws scatter by half a percentage point; 20,000 draws agree to 0.2.
   it('should draw nulls with the percentiles of whole random vectors', () => {
     const p95 = [geometry.pooled, ...geometry.models].map(({ basis }) => basis!.null.p95)
@@ -111,7 +118,7 @@ describe('driftGeometry', () => {
   it('should leave the event loop its turns, and stop when asked to', async () => {
     const stop = new AbortController()
     const timer = setTimeout(() => stop.abort(), 50)
-    const endless = driftGeometry(finals, { ...options, draws: 1e9, signal: stop.signal })
+    const endless = driftGeometry(finals, { ...options, draws: 1e6, signal: stop.signal })
     await expect(endless).rejects.toMatchObject({ code: 'ABORTED' })
     clearTimeout(timer)
   })

@@ -42,6 +42,15 @@ describe('readViews of what a watch has logged', () => {
     expect(views.map(({ run, points }) => [run, points.length])).toEqual([[run, 2]])
   })
 
+  it('should stop when asked to', async () => {
+    const reason = new Error('enough')
+    const reading = readAllViews([state, measured], { signal: AbortSignal.abort(reason) })
+    await expect(reading).rejects.toMatchObject({ code: 'ABORTED', cause: reason })
+    await expect(readViews(measured, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'ABORTED',
+    })
+  })
+
   it('should name what it looked for', async () => {
     await expect(readViews(run, { stateDir: join(folder, 'none') })).rejects.toMatchObject({
       code: 'FILE_NOT_FOUND',
