@@ -3,6 +3,7 @@
 import { CommanderError } from 'commander'
 import { isTraitscopeError } from '../lib/errors.js'
 import { applyConfigFile, CONFIG_FILE } from './config-file.js'
+import { endOfHangup, isUnread, onHangup } from './hangup.js'
 import { translateLlamaFlags } from './options.js'
 import { clearLine, createOutput } from './output.js'
 import { buildProgram } from './program.js'
@@ -18,20 +19,23 @@ const output = createOutput()
 
 // One Ctrl-C stops cleanly (temporary files go, the model is closed); a second one does not wait.
 const interrupt = new AbortController()
-for (const name of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(name, () => {
-    clearLine()
-    if (interrupt.signal.aborted) process.exit(EXIT_INTERRUPTED)
-    interrupt.abort(new Error(`interrupted by ${name}`))
-  })
+const onSignal = (name: string) => {
+  clearLine()
+  if (interrupt.signal.aborted) process.exit(EXIT_INTERRUPTED)
+  interrupt.abort(new Error(`interrupted by ${name}`))
 }
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => onSignal(name))
+onHangup(
+  () => interrupt.abort(new Error('interrupted by SIGHUP')),
+  () => output.note('SIGHUP: nothing of this is shown in a terminal, so it goes on; SIGTERM ends it'),
+)
 // A reader that closes its end early (`| head`) ends the work in order: what it would find out, nobody would read.
 // Once the outcome is known it is no failure. Without a reader of stderr the work goes on.
 let working = true
 let unread: number | undefined
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (unread !== undefined) return
-  if (error.code !== 'EPIPE') {
+  if (!isUnread(error)) {
     unread = EXIT_FAILURE
     output.error(`traitscope: cannot write the results (${error.code}); check the free space there`)
   } else unread = Number(process.exitCode ?? (working ? EXIT_PIPE : 0))
@@ -39,7 +43,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   interrupt.abort(new Error('nobody reads the results'))
 })
 process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
+  if (!isUnread(error)) throw error
 })
 
 const program = buildProgram(interrupt.signal)
@@ -56,6 +60,7 @@ try {
 }
 working = false
 process.exitCode = unread ?? process.exitCode
+endOfHangup()
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE // commander has printed it

@@ -200,4 +200,21 @@ describe('traitscope watch', () => {
     expect(code).toBe(130)
     expect(events(stdout).at(-1)).toMatchObject({ type: 'end', reason: 'aborted', measured: 1 })
   })
+
+  it('should go on at SIGHUP, as under nohup, where nothing is shown in a terminal', async () => {
+    copy(10)
+    const start = onLine({
+      '"checkpoint","step":10': (child) => {
+        child.kill('SIGHUP')
+        copy(20)
+      },
+      '"checkpoint","step":20': (child) => child.kill('SIGTERM'),
+    })
+    const { code, stdout, stderr } = await work.run(command('--jsonl'), { onStart: start })
+    expect(code).toBe(130)
+    expect(stderr).toMatch(
+      /^SIGHUP: nothing of this is shown in a terminal, so it goes on; SIGTERM ends it$/m,
+    )
+    expect(events(stdout).at(-1)).toMatchObject({ type: 'end', reason: 'aborted', measured: 2 })
+  })
 })

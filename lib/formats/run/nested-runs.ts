@@ -1,6 +1,6 @@
 import type { Dirent } from 'node:fs'
-import { readdir } from 'node:fs/promises'
-import { join, posix } from 'node:path'
+import { readdir, realpath } from 'node:fs/promises'
+import { join, posix, sep } from 'node:path'
 import { fileNames } from '../files/list-folder.js'
 import { checkpointKind } from './checkpoint-folder.js'
 import { checkpointStep, STAGING } from './step-folders.js'
@@ -19,7 +19,7 @@ const MOST_FOLDERS = 1000
 
 /**
  * Runs, adapters and models below a folder that is none itself, in the order of their paths: what the user may have
- * meant. Nothing below a run is looked at.
+ * meant. Nothing below a run is looked at; a link within the folder (`latest`) is another name of what has one.
  *
  * @returns those in the first thousand folders, level by level
  */
@@ -30,7 +30,7 @@ export async function nestedRuns(folder: string, depth = DEPTH): Promise<NestedR
   for (let down = 1; down <= depth && level.length > 0; down++) {
     const next: string[] = []
     for (const above of level) {
-      for (const name of foldersOf(await list(folder, above))) {
+      for (const name of await foldersOf(folder, above)) {
         if (++looked > MOST_FOLDERS) return found.sort(byPath)
         const path = posix.join(above, name)
         const kind = kindOf(await list(folder, path))
@@ -50,11 +50,23 @@ function kindOf(entries: readonly Dirent[]): NestedRun['kind'] | undefined {
 
 const byPath = (a: NestedRun, b: NestedRun): number => (a.path < b.path ? -1 : 1)
 
-function foldersOf(entries: readonly Dirent[]): string[] {
-  return entries
-    .filter((entry) => entry.isDirectory() && !STAGING.test(entry.name))
-    .map(({ name }) => name)
-    .filter((name) => checkpointStep(name) === undefined)
+async function foldersOf(folder: string, above: string): Promise<string[]> {
+  const entries = (await list(folder, above)).filter(
+    ({ name }) => !STAGING.test(name) && checkpointStep(name) === undefined,
+  )
+  const names: string[] = []
+  for (const entry of entries) {
+    const leadsOut = entry.isSymbolicLink() && !(await isWithin(folder, join(folder, above, entry.name)))
+    if (entry.isDirectory() || leadsOut) names.push(entry.name)
+  }
+  return names
+}
+
+/** Also for a link that leads nowhere, or to where the folder lies itself. */
+async function isWithin(folder: string, link: string): Promise<boolean> {
+  const [outer, target] = await Promise.all([realpath(folder), realpath(link)]).catch(() => [])
+  if (outer === undefined || target === undefined) return true
+  return `${target}${sep}`.startsWith(`${outer}${sep}`) || `${outer}${sep}`.startsWith(`${target}${sep}`)
 }
 
 /** A folder that may not be read, or is gone, holds nothing that could be named. */

@@ -157,6 +157,24 @@ describe('a folder of several runs', () => {
     expect(found.beside).toEqual([{ path: 'output/Qwen/v0-20260110', kind: 'run' }])
   })
 
+  it('should name what a link leads to, once', async () => {
+    const elsewhere = await mkdtemp(join(tmpdir(), 'traitscope-which-'))
+    await checkpoint(elsewhere, 10)
+    await checkpoint(join(run, 'own'), 10)
+    for (const [target, name] of [
+      [elsewhere, 'linked'],
+      [join(run, 'own'), 'latest'],
+      [tmpdir(), 'up'],
+      ['nowhere', 'dead'],
+    ] as const)
+      await symlink(target, join(run, name))
+    expect((await scanRunFolder(run)).beside).toEqual([
+      { path: 'linked', kind: 'run' },
+      { path: 'own', kind: 'run' },
+    ])
+    await rm(elsewhere, { recursive: true })
+  })
+
   it('should be refused when it is an adapter itself too', async () => {
     await adapter(run, 1)
     await adapter(join(run, 'other'), 2)
