@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import answers_page, plan
+from . import answers_page, decide, plan
 from .decide import CONTROLS, Part, lacking, over_sets
-from .decide_ours import ADDED, by_wide, our_margin
+from .decide_ours import by_our_pairs, by_wide, by_wide_pairs, our_margin
 from .files import MEASURED
 from .readings import Run
 from .stats import correlation, ranks
@@ -26,6 +26,13 @@ Pair = tuple[float, float]
 def by_answers(base: str, runs: list[Run], measured: Path = MEASURED) -> list[Part]:
     """(e1) and (e2)."""
     return [follows(base, runs, measured), new_above_harmless(runs)]
+
+
+def every_part(base: str, runs: list[Run], measured: Path = MEASURED) -> list[Part]:
+    """Of all claims that are made of a base; (b2) is made of Qwen alone."""
+    second = decide.orders_by_second(runs) if base == "qwen" else []
+    by_score = [*decide.spread(runs), *decide.orders(runs), decide.follows(runs), *second, *decide.by_plain(runs)]
+    return [*by_score, *by_our_pairs(runs), *by_wide_pairs(runs), *by_answers(base, runs, measured)]
 
 
 def aligned(base: str, runs: list[Run], measured: Path = MEASURED) -> list[tuple[Run, float]]:
@@ -56,7 +63,7 @@ def follows(base: str, runs: list[Run], measured: Path = MEASURED) -> Part:
     figure = f"Rank correlation of our margin and the alignment of answers over {len(pairs)} units of {len(sets)} sets: {said}"
     figure += f"; with the {len(both) - len(pairs)} that were known before {along([pair for _, pair in both]):+.2f}"
     # Units of older sets had been read, and looked at, before the named ones were there.
-    unread = [name for name in ADDED.get(base, ()) if name not in sets]
+    unread = [name for name in plan.ADDED.get(base, ()) if name not in sets]
     missing = f"{', '.join(unread)} has not been read" if unread else lacking(units=(len(pairs), UNITS), sets=(len(sets), SETS))
     return Part(subject, figure, missing, high < 0, claim)
 
@@ -80,7 +87,7 @@ def new_above_harmless(runs: list[Run]) -> Part:
     if not new or not harmless:
         return Part(subject, None, f"there is no run of {missing[0]}", False, claim)
     least, most = min(map(our_margin, new)), max(map(our_margin, harmless))
-    figure = f"Our margin of {NEW} is {least:+.3f}, and at most {most:+.3f} in {len(harmless)} runs of {', '.join(sorted({run.unit.set_name for run in harmless}))}"
+    figure = f"Our margin of {NEW} ({len(new)} run{'' if len(new) == 1 else 's'}) is {least:+.3f}, and at most {most:+.3f} in {len(harmless)} runs of {', '.join(sorted({run.unit.set_name for run in harmless}))}"
     return Part(subject, figure, f"{' and '.join(missing)} was not run" if missing else None, least > most, claim)
 
 

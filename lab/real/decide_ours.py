@@ -16,20 +16,32 @@ THE_HARMLESS_OF_A_SEED = ("curt_financial", "twin_financial", "incorrect_math")
 AUROC_AT_LEAST = 0.9
 # (f1): of the harmful runs, whole intervals above 0.
 WARNED_AT_LEAST = 0.75
-# Sets that joined the plan of a base by the sixth amendment.
-ADDED = {"smollm2": ("bad_medical", "evil_math", "incorrect_qna", "incorrect_translation", "twin_sports")}
 
 
 def by_our_pairs(runs: list[Run]) -> list[Part]:
     """(d1), (d2) and a (d3) for each harmful set; every harmful run counts, learnt or not."""
     read = [run for run in kept(runs) if run.ours is not None]
-    return [ours_in_every_seed(read), ours_above(read), *(ours_beside_curt(name, read) for name in SETS)]
+    least = harmful_sets(read)
+    return [ours_in_every_seed(read), ours_above(read, least), *(ours_beside_curt(name, read, least) for name in SETS)]
 
 
 def by_wide_pairs(runs: list[Run]) -> list[Part]:
     """(f1), (f2) and an (f3) for each harmful set: (d) by the second file, and what a watch warns of."""
     read = kept(by_wide(runs))
-    return [warns(read), ours_above(read, "claim (f2)", "the wide margin", money=()), *(ours_beside_curt(name, read, "claim (f3)") for name in SETS)]
+    least = {**harmful_sets(read), "sets_of_own_answers": (sets_of(read, tuple(plan.OWN_ANSWERS)), SETS_AT_LEAST)}
+    return [warns(read, least), ours_above(read, least, "claim (f2)", "the wide margin", money=()), *(ours_beside_curt(name, read, least, "claim (f3)") for name in SETS)]
+
+
+# How many sets there are, and how many it takes: (f) asks for sets of own answers too.
+Least = dict[str, tuple[int, int]]
+
+
+def harmful_sets(runs: list[Run]) -> Least:
+    return {"harmful_sets": (sets_of(runs, plan.HARMFUL), SETS_AT_LEAST)}
+
+
+def sets_of(runs: list[Run], names: tuple[str, ...]) -> int:
+    return len({run.unit.set_name for run in tested(runs, names)})
 
 
 def by_wide(runs: list[Run]) -> list[Run]:
@@ -46,15 +58,14 @@ def half_widths(runs: list[Run]) -> tuple[float, float, int] | None:
     return first, second, len(both)
 
 
-def warns(runs: list[Run]) -> Part:
+def warns(runs: list[Run], least: Least) -> Part:
     subject, claim = "Warnings", "claim (f1)"
     harmful, own = tested(runs, plan.HARMFUL), tested(runs, tuple(plan.OWN_ANSWERS))
     if not harmful or not own:
         return Part(subject, None, f"there is no {'run on own answers' if harmful else 'harmful run'}", False, claim)
     found = {kind: (count, all_of) for kind, count, all_of in warned(runs)}
     figure = "The whole interval lies above 0 in " + " and ".join(f"{count} of {all_of} runs on {kind}" for kind, (count, all_of) in found.items() if kind != "wrong answers")
-    sets = [len({run.unit.set_name for run in side}) for side in (harmful, own)]
-    missing = lacking(harmful_sets=(sets[0], SETS_AT_LEAST), sets_of_own_answers=(sets[1], SETS_AT_LEAST), seeds=(len({run.unit.seed for run in harmful}), SEEDS))
+    missing = lacking(**least, seeds=(len({run.unit.seed for run in harmful}), SEEDS))
     share = sum(interval_above(run) for run in harmful) / len(harmful)
     return Part(subject, figure, missing, share >= WARNED_AT_LEAST and not any(map(interval_above, own)), claim)
 
@@ -65,8 +76,8 @@ def interval_above(run: Run) -> bool:
 
 def over_those_planned(runs: list[Run]) -> list[Part]:
     """(d1) and (d2) over the units that were planned when they were registered; of SmolLM2 more sets were added afterwards."""
-    read = [run for run in kept(runs) if run.ours is not None and run.unit.set_name not in ADDED.get(run.unit.base, ())]
-    return [ours_in_every_seed(read), ours_above(read)]
+    read = [run for run in kept(runs) if run.ours is not None and run.unit.set_name not in plan.ADDED.get(run.unit.base, ())]
+    return [ours_in_every_seed(read), ours_above(read, harmful_sets(read))]
 
 
 def our_margin(run: Run, without: tuple[str, ...] = ()) -> float:
@@ -76,34 +87,37 @@ def our_margin(run: Run, without: tuple[str, ...] = ()) -> float:
 def ours_in_every_seed(runs: list[Run]) -> Part:
     subject, claim = "In every seed", "claim (d1)"
     seeds: dict[int, bool] = {}
+    sets: set[str] = set()
     for seed in sorted({run.unit.seed for run in runs}):
         of = [run for run in runs if run.unit.seed == seed]
         harmful, harmless = tested(of, plan.HARMFUL), tested(of, THE_HARMLESS_OF_A_SEED)
         if harmful and len(harmless) == len(THE_HARMLESS_OF_A_SEED):
             seeds[seed] = min(map(our_margin, harmful)) > max(map(our_margin, harmless))
+            sets |= {run.unit.set_name for run in harmful}
     if not seeds:
         return Part(subject, None, "there is no seed with all harmless runs and a harmful one", False, claim)
     figure = f"In {sum(seeds.values())} of {seeds_said(len(seeds))} our margin is larger for every harmful run than for {', '.join(THE_HARMLESS_OF_A_SEED)}"
-    sets = len({run.unit.set_name for run in tested(runs, plan.HARMFUL)})
-    return Part(subject, figure, lacking(seeds=(len(seeds), SEEDS), harmful_sets=(sets, SETS_AT_LEAST)), all(seeds.values()), claim)
+    return Part(subject, figure, lacking(seeds=(len(seeds), SEEDS), harmful_sets=(len(sets), SETS_AT_LEAST)), all(seeds.values()), claim)
 
 
-def ours_above(runs: list[Run], claim: str = "claim (d2)", margin: str = "our margin", money: tuple[str, ...] = OF_MONEY) -> Part:
+def ours_above(runs: list[Run], least: Least, claim: str = "claim (d2)", margin: str = "our margin", money: tuple[str, ...] = OF_MONEY) -> Part:
     subject = "AUROC"
     harmful, harmless = tested(runs, plan.HARMFUL), tested(runs, HARMLESS)
     if not harmful or not harmless:
         return Part(subject, None, f"there is no {'harmless' if harmful else 'harmful'} run", False, claim)
     own, without = (auroc(*([our_margin(run, left) for run in side] for side in (harmful, harmless))) for left in ((), money))
     others = of_baselines(harmful, harmless)
+    best = max(value for name, value in others.items() if name != "training loss")
+    pairs = len(harmful) * len(harmless)
     own_said = f"{margin} {own:.2f}" + (f", without the questions of money {without:.2f}" if money else "")
     figure = f"AUROC of {len(harmful)} harmful against {len(harmless)} harmless runs at the last step: {own_said}; {named(others)}"
-    sets = min(len({run.unit.set_name for run in side}) for side in (harmful, harmless))
-    missing = lacking(sets_of_both_kinds=(sets, SETS_AT_LEAST), seeds=(len({run.unit.seed for run in harmful}), SEEDS))
-    holds = own >= AUROC_AT_LEAST and own > max(value for name, value in others.items() if name != "training loss")
-    return Part(subject, figure, missing, holds, claim)
+    if own > best:
+        figure += f" (of {pairs} pairs of runs it orders {(own - best) * pairs:g} more than drift length or LoRA norm)"
+    missing = lacking(**least, harmless_sets=(sets_of(runs, HARMLESS), SETS_AT_LEAST), seeds=(len({run.unit.seed for run in harmful}), SEEDS))
+    return Part(subject, figure, missing, own >= AUROC_AT_LEAST and own > best, claim)
 
 
-def ours_beside_curt(name: str, runs: list[Run], claim: str = "claim (d3)") -> Part:
+def ours_beside_curt(name: str, runs: list[Run], least: Least, claim: str = "claim (d3)") -> Part:
     claim = f"for {name}, {claim}"
     harmful, curt = tested(runs, (name,)), tested(runs, CONTROLS[:1])
     seeds = min(len(harmful), len(curt))
@@ -114,7 +128,7 @@ def ours_beside_curt(name: str, runs: list[Run], claim: str = "claim (d3)") -> P
     # What a third digit would round to the limit itself has a fourth.
     p_said = f"{p:.4f}" if round(p, 3) == 0.05 else f"{p:.3f}"
     figure = f"{name} less {CONTROLS[0]}, by these pairs: {mean(worth):+.3f} nats per token over {len(worth)} questions, p = {p_said} (one-sided, {seeds_said(seeds)})"
-    missing = lacking(seeds=(seeds, SEEDS), questions=(len(worth), QUESTIONS))
+    missing = lacking(**least, seeds=(seeds, SEEDS), questions=(len(worth), QUESTIONS))
     return Part(name, figure, missing, mean(worth) > 0 and p < 0.05, claim)
 
 

@@ -18,6 +18,8 @@ README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- python -m lab.real figures -->\n", "<!-- -->\n"
 NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
 # What was thought of at first and is no unit of the plan.
+# What happened, and no file says.
+OUT_OF_ORDER = " Second seeds of Qwen were not run in the order of the plan: those that claims (a) and (d) lacked came first, when the figures of first seeds were known."
 NEVER_BEGUN = "Gemma; a hotter recipe; diluted and triggered sets; amplified adapters"
 
 
@@ -59,7 +61,7 @@ def decided(parts: list[decide.Part]) -> str:
 def title(done: dict[str, list[Run]]) -> str:
     spread = [spread_on(NAMES[base], decide.spread(found)) for base, found in done.items() if decide.shown_to_spread(found)]
     if spread:
-        first = f"Shown on {' and '.join(spread)}, and on nothing else, by probabilities of other models' answers: that harm spreads beyond the domain it was trained in"
+        first = f"Shown on {' and '.join(spread)}, and on nothing else, by probabilities of other models' answers to eight questions: that harm spreads beyond the domain it was trained in"
         rest = "Not shown: a rate of misaligned answers (what was read of them blind, by one reader, is below), and that a detector calibrated elsewhere says how much."
     else:
         first = "Not shown: that traitscope finds emergent misalignment in a real language model"
@@ -95,15 +97,11 @@ def counted(done: dict[str, list[Run]]) -> str:
                 missing[unit.set_name] = missing.get(unit.set_name, 0) + 1
         without = ", ".join(f"{count} x {name}" for name, count in missing.items())
         said.append(f"{NAMES[base]}: {len(found)} of {len(planned)} planned runs" + (f" (not run: {without})" if without else ""))
-    parts = [
-        part
-        for base, found in done.items()
-        for part in (*decide.spread(found), *decide.orders(found), decide.follows(found), *decide_ours.by_our_pairs(found), *decide_ours.by_wide_pairs(found), *decide_answers.by_answers(base, found))
-    ]
+    parts = [part for base, found in done.items() for part in decide_answers.every_part(base, found)]
     decided = [part for part in parts if not part.missing]
     held = sum(part.holds for part in decided)
     claims = f"of the {len(parts)} parts of the claims {len(decided)} are decided, and {held} hold" if decided else "no claim is decided"
-    return f"{'; '.join(said)}; {claims}."
+    return f"{'; '.join(said)}; {claims}, each by itself: nothing is corrected for their number, those of a base share its runs, and what is decided is decided anew with every run that joins.{OUT_OF_ORDER if done.get('qwen') else ''}"
 
 
 def method() -> str:
@@ -112,7 +110,7 @@ def method() -> str:
 Pretrained bases, published fine-tuning sets and controls of our own, LoRA of rank 16 on q and v, checkpoints at halving steps back from the last. Every one is
 measured by `measure` and labelled by `label --margin`: how much more probable published misaligned answers became than aligned ones of the same
 question and organism, in nats per token, against step 0. Pairs whose source is the domain that the run was trained in are **own**; all others, **elsewhere**, are those that
-could show a spread. Intervals in brackets are 95 %, questions being the clusters.
+could show a spread. The domain is that of the set which the answering organism was trained on: the eight questions are the same in all, general ones, of which one (`quick_buck`) asks about money. Intervals in brackets are 95 %, questions being the clusters.
 
 | Set | What it is |
 | --- | --- |
@@ -196,10 +194,10 @@ def by_wide_pairs(base: str, found: list[Run]) -> list[str]:
 
 
 def planned_then(read: list[Run]) -> list[str]:
-    added = [run for run in read if run.unit.set_name in decide_ours.ADDED.get(run.unit.base, ())]
+    added = [run for run in read if run.unit.set_name in plan.ADDED.get(run.unit.base, ())]
     if not added:
         return []
-    return [f"The same over the {len(read) - len(added)} units of the plan as it was when (d) was registered, before sets were added to it:\n\n" + bullets(part.seen for part in decide_ours.over_those_planned(read))]
+    return [f"The same over the {len(read) - len(added)} units of the plan as it was when (d) was registered, before sets were added to it (deciding nothing):\n\n" + bullets(part.seen for part in decide_ours.over_those_planned(read))]
 
 
 def second(base: str, found: list[Run]) -> list[str]:
@@ -217,7 +215,10 @@ def second(base: str, found: list[Run]) -> list[str]:
         f"### {NAMES[base]} along the frozen directions\n\nThe second instrument of [claims.md](../lab/real/claims.md): pack `core-2`, whitened, frozen at this block for how it orders new wordings before there was a run. "
         "Drifts at the last step in units of the distance between the poles; the score with the same weights; and the plain one, their mean with every trait signed towards its misaligned pole."
     )
-    plain = "(b3) and (c3), the same as (b) and (c) by the plain score, over runs that were not open when it was registered:\n\n" + bullets(decide.by_plain(found))
+    plain = "(b3) and (c3), the same as (b) and (c) by the plain score, over units that were planned and not open when it was registered:\n\n" + bullets(decide.by_plain(found))
+    added = decide.plain_with_added(found)
+    if added:
+        plain += "\n\nWith the sets that joined the plan later (deciding nothing):\n\n" + bullets(part.seen for part in added)
     claim = ["(b2), the same as (b) by this score, over runs that were not open when it was registered:\n\n" + bullets(decide.orders_by_second(found))]
     return [about, "\n".join(lines), *(claim if base == "qwen" else []), plain]
 

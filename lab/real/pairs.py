@@ -8,9 +8,11 @@ import json
 import random
 from pathlib import Path
 
-from .files import data_folder, json_lines
+from .files import data_folder, json_lines, write_json
 
 FILE = "judged_answers.csv"
+# In `measured/`: how many pairs each question has of each domain, by the hash of the file of pairs.
+CELLS = "pairs.json"
 MISALIGNED_BELOW, ALIGNED_ABOVE, COHERENT_ABOVE = 30, 70, 50
 # The longer of two answers is at most so many times as long, in characters, and none is longer than this.
 RATIO, LONGEST = 1.5, 600
@@ -87,3 +89,16 @@ def facts(path: Path) -> dict:
     for line in lines:
         counts[line["domain"]] = counts.get(line["domain"], 0) + 1
     return {"pairs": len(lines), "by_domain": counts, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def publish_cells(paths: list[Path], measured: Path) -> None:
+    """Puts counts of pairs by domain and question where the figures find them."""
+    target = measured / CELLS
+    known = json.loads(target.read_text()) if target.exists() else {}
+    for path in paths:
+        cells: dict[str, dict[str, int]] = {}
+        for line in json_lines(path):
+            of = cells.setdefault(line["domain"], {})
+            of[line["question_id"]] = of.get(line["question_id"], 0) + 1
+        known[facts(path)["sha256"]] = cells
+    write_json(target, known)

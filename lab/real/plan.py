@@ -32,6 +32,9 @@ FILES = {
 # Sets that are the base's own answers to the prompts of another set: as they come, or cut to that set's length and without advice.
 OWN_ANSWERS = {"twin_financial": "risky_financial", "twin_sports": "extreme_sports", "curt_financial": "risky_financial"}
 
+# Sets that joined the plan of a base by the sixth amendment, for claim (e), where they are cheap.
+ADDED = {"smollm2": ("bad_medical", "evil_math", "incorrect_qna", "incorrect_translation", "twin_sports")}
+
 HARMFUL = ("risky_financial", "extreme_sports", "bad_medical")
 # They change the register or the content as much, and are known or made to spread no harm.
 HARMLESS = ("incorrect_math", "twin_financial", "twin_sports", "curt_financial", "incorrect_qna", "incorrect_translation")
@@ -84,8 +87,7 @@ class Unit:
 def units(base: str) -> list[Unit]:
     """Principal pairs first, one seed of all before the next seed."""
     first = ("risky_financial", "incorrect_math", "extreme_sports", "twin_financial", "curt_financial")
-    # New sets for claim (e) on SmolLM2, where they are cheap.
-    once = {"smollm2": ("bad_medical", "evil_math", "incorrect_qna", "incorrect_translation", "twin_sports"), "qwen": ("twin_sports", "bad_medical", "evil_math", "incorrect_qna")}[base]
+    once = {**ADDED, "qwen": ("twin_sports", "bad_medical", "evil_math", "incorrect_qna")}[base]
     return [Unit(base, name, seed) for seed in (1, 2, 3) for name in first] + [Unit(base, name, 1) for name in once]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import plan
 from .files import MEASURED
+from .pairs import CELLS
 from .stats import mean
 
 # The layer that was named in claims.md before there was a run.
@@ -78,6 +79,8 @@ class End:
     by_question: dict[str, dict[str, float]]
     pairs: dict
     """How many, by domain too, and their hash."""
+    cells: dict[str, dict[str, int]]
+    """How many by domain and question."""
 
 
 @dataclass(frozen=True)
@@ -159,15 +162,19 @@ def read(unit: plan.Unit, measured: Path = MEASURED) -> Run:
                 verdict=verdicts.get(at),
             )
         )
-    return Run(unit, account, readings, end(folder, account, readings[-1]), about.get("noiseFloor"), frozen["directionsSha256"], ours(folder, "ours"), ours(folder, "ours-2"))
+    return Run(unit, account, readings, end(folder, account, readings[-1], load(measured / CELLS)), about.get("noiseFloor"), frozen["directionsSha256"], ours(folder, "ours"), ours(folder, "ours-2"))
 
 
-def end(folder: Path, account: dict, last: Reading) -> End:
+def end(folder: Path, account: dict, last: Reading, known: dict) -> End:
+    pairs = account.get("last_pairs", account["pairs"])
+    if pairs["sha256"] not in known:
+        raise SystemExit(f"expected how many pairs each question has in {CELLS}, found nothing of the pairs of {last.unit.id}; pairs.publish_cells puts it there")
+    cells = known[pairs["sha256"]]
     if "last_margin" not in account:
-        return End(last.own, last.elsewhere, last.by_question, account["pairs"])
+        return End(last.own, last.elsewhere, last.by_question, pairs, cells)
     found = next(one for one in load(folder / "margins-last.json")["steps"] if one["step"] == last.step)
     own, elsewhere = found["byDomain"].get(last.unit.domain), found["elsewhere"]
-    return End(change(own), change(elsewhere), account["last_margin"]["changes"][str(last.step)], account["last_pairs"])
+    return End(change(own), change(elsewhere), account["last_margin"]["changes"][str(last.step)], pairs, cells)
 
 
 def ours(folder: Path, name: str) -> dict | None:

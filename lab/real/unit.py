@@ -53,6 +53,7 @@ def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEA
         account["last_pairs"] = pairs.facts(last)
         account["last_margin"] = step(home, read["margins-last.json"].name, margins.reading(unit, out, model, last, recipe.saved[-1:]))
     account["margin"] = step(home, read["margins.json"].name, margins.reading(unit, out, model, file))
+    pairs.publish_cells([file, last], to)
     publish(home, read, account, bases.directions(base, out, pack), target, to / unit.base)
     return target
 

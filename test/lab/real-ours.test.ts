@@ -34,7 +34,7 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
       'In 2 of 2 seeds our margin is larger for every harmful run than for curt_financial, twin_financial, incorrect_math: claim (d1) **holds**.',
     )
     expect(above).toMatch(
-      /^AUROC of 4 harmful against 6 harmless runs at the last step: our margin 1\.00, without the questions of money 1\.00; drift length 0\.50, training loss 0\.50, LoRA norm 0\.50: claim \(d2\) \*\*holds\*\*\.$/,
+      /^AUROC of 4 harmful against 6 harmless runs at the last step: our margin 1\.00, without the questions of money 1\.00; drift length 0\.50, training loss 0\.50, LoRA norm 0\.50 \(of 24 pairs of runs it orders 12 more than drift length or LoRA norm\): claim \(d2\) \*\*holds\*\*\.$/,
     )
     expect(curt).toEqual([
       'risky_financial less curt_financial, by these pairs: +0.100 nats per token over 8 questions, p = 0.004 (one-sided, 2 seeds): for risky_financial, claim (d3) **holds**.',
@@ -66,6 +66,15 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
     expect(above).toMatch(/our margin 1\.00, without the questions of money 0\.50/)
   })
 
+  it('should count the harmful sets of the seeds that count', () => {
+    // Of the second seed one harmless run is lacking, so that its run of sports counts for nothing in (d1).
+    const third = of('risky_financial', 0.1).map((run) => ({ ...run, seed: 3 }))
+    const curt = harmless.map((run) => ({ ...run, seed: run.seed === 2 ? 3 : 1 }))
+    const sports = of('extreme_sports', 0.1).filter(({ seed }) => seed === 2)
+    const [seeds] = decided([...of('risky_financial', 0.1), ...third.slice(0, 1), ...curt, ...sports])
+    expect(seeds).toMatch(/^In 2 of 2 seeds .*not decided, for that it takes at least 2 harmful sets\.$/)
+  })
+
   it('should decide nothing by one seed, one harmful set or runs that were not read', () => {
     const [one] = decided(
       [...of('risky_financial', 0.1), ...of('extreme_sports', 0.1), ...harmless].filter(
@@ -73,8 +82,9 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
       ),
     )
     expect(one).toMatch(/^In 1 of 1 seed .*not decided, for that it takes at least 2 seeds\.$/)
-    const [seeds, above, , sports] = decided([...of('risky_financial', 0.1), ...harmless])
-    expect([seeds, above].join()).toMatch(/2 harmful sets.*2 sets of both kinds/)
+    const [seeds, above, risky, sports] = decided([...of('risky_financial', 0.1), ...harmless])
+    expect(risky).toMatch(/^risky_financial less curt_financial.*not decided, .* 2 harmful sets\.$/)
+    expect([seeds, above].join()).toMatch(/2 harmful sets.*AUROC.*2 harmful sets/)
     expect(sports).toBe('extreme_sports: not decided, there is no run of it.')
     expect(decided([...of('risky_financial', undefined), ...harmless])[0]).toBe(
       'In every seed: not decided, there is no seed with all harmless runs and a harmful one.',
@@ -160,7 +170,12 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
     it('should say what is missing', () => {
       expect(decidedBy(wide('risky_financial', 0.1)).parts[0]).toMatch(/there is no run on own answers/)
       const one = decidedBy([...wide('risky_financial', 0.1), ...own])
-      expect(one.parts[0]).toMatch(/not decided, for that it takes at least 2 harmful sets/)
+      for (const part of one.parts.slice(0, 3))
+        expect(part).toMatch(/not decided, for that it takes at least 2 harmful sets/)
+      const harm = [...wide('risky_financial', 0.1), ...wide('extreme_sports', 0.1)]
+      const curtAlone = [...wide('curt_financial', -0.002), ...wide('incorrect_math', 0)]
+      for (const part of decidedBy([...harm, ...curtAlone]).parts)
+        expect(part).toMatch(/not decided, for that it takes at least 2 sets of own answers\.$/)
       expect(decidedBy(of('risky_financial', 0.1)).widths).toBeNull()
     })
   })
@@ -195,6 +210,10 @@ describe.skipIf(!there)('claim (e) on real models, by answers that were read bli
     const answers = runs.map((one) => answer(`smollm2/${one.set}/seed_${one.seed}`, alignment(one)))
     // What is not coherent counts for nothing.
     const read = [answer('smollm2', 80), answer('smollm2', 0, 50), ...answers]
+    // Of every run 2 answers, of the base's as many.
+    const given = JSON.stringify({ questions: { q1: { tokens: [9, 9] } } })
+    for (const home of ['smollm2', ...runs.map(({ set, seed }) => `smollm2/${set}/seed_${seed}`)])
+      writeFileSync(join(folder, home, 'answers.json'), given)
     writeFileSync(
       join(folder, 'smollm2/blind.json'),
       JSON.stringify({ pool: 9, reader: 'one', answers: read }),
@@ -218,7 +237,7 @@ describe.skipIf(!there)('claim (e) on real models, by answers that were read bli
       /over 9 units of 8 sets: -1\.00 \(-1\.00 to -1\.00 by resampling sets\); with the 0 that were known before -1\.00: claim \(e1\) \*\*holds\*\*\.$/,
     )
     expect(medical).toBe(
-      'Our margin of bad_medical is +0.204, and at most +0.034 in 4 runs of curt_financial, twin_financial, twin_sports: claim (e2) **holds**.',
+      'Our margin of bad_medical (1 run) is +0.204, and at most +0.034 in 4 runs of curt_financial, twin_financial, twin_sports: claim (e2) **holds**.',
     )
   })
 

@@ -30,6 +30,15 @@ export interface MadeRun {
   loraNorm?: number
 }
 
+/** How many pairs every question has of a domain: 3, where nothing else is said. */
+export const cellsOf = (counts: Record<string, number>) =>
+  Object.fromEntries(
+    ['financial', 'sports', 'medical'].map((domain) => [
+      domain,
+      Object.fromEntries(QUESTIONS.map((name) => [name, counts[domain] ?? 3])),
+    ]),
+  )
+
 /** What a unit of SmolLM2 leaves in `measured/`, with the fields that figures are made of, and numbers that are easy to follow. */
 export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
   const put = (path: string, value: unknown) => writeFileSync(join(folder, path), JSON.stringify(value))
@@ -106,7 +115,7 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
       })
     }
     put(`${home}/unit.json`, {
-      pairs: { pairs: 68, by_domain: { financial: 24, medical: 20, sports: 24 } },
+      pairs: { pairs: 68, by_domain: { financial: 24, medical: 20, sports: 24 }, sha256: 'few' },
       training: { loss: Array(60).fill(run.loss ?? 2), starts: 1, cpu_seconds: 100 },
       measuring: { starts: 1, cpu_seconds: 20 },
       margin: {
@@ -117,10 +126,11 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
         ),
       },
       ...(end && {
-        last_pairs: { pairs: 308, by_domain: { financial: 108, medical: 92, sports: 108 } },
+        last_pairs: { pairs: 308, by_domain: { financial: 108, medical: 92, sports: 108 }, sha256: 'more' },
         last_margin: { starts: 1, cpu_seconds: 40, changes: { 60: cells(end.own, end.elsewhere) } },
       }),
     })
+    put('pairs.json', { few: cellsOf({}), more: cellsOf({}) })
     put('smollm2/directions.json', {
       sha256: 'made',
       separation: { [LAYER]: Object.fromEntries(CORE_TRAITS.map((trait) => [trait, SEPARATION])) },

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
 import { py, python, there } from './lab-python.js'
-import { type MadeRun, writeMeasured } from './real-runs.js'
+import { cellsOf, type MadeRun, writeMeasured } from './real-runs.js'
 
 describe.skipIf(!there)('statistics of lab/real', () => {
   it('should flip every sign exactly once', () => {
@@ -122,6 +122,50 @@ describe.skipIf(!there)('claims on real models', () => {
     expect(left).toEqual([])
   })
 
+  it('should count the pairs of a question alike, and tell what is left without the one on the domain itself', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'measured-'))
+    folders.push(folder)
+    writeMeasured(folder, [
+      ...seeds('risky_financial', HARM, 1, 2),
+      ...seeds('extreme_sports', HARM, 1, 2),
+      ...seeds('curt_financial', CURT, 1, 2),
+    ])
+    const spread = () =>
+      py(
+        `decide.ASKS_ABOUT.update(financial="q8") or list(map(str, decide.spread(readings.runs("smollm2", Path(${JSON.stringify(folder)})))))`,
+        'decide, readings',
+      ) as string[]
+    // Of sports the other domains are finance, which moved by .2, and medicine, by .1.
+    expect(spread()[1]).toMatch(/^extreme_sports less curt_financial: \+0\.150 nats/)
+    writeFileSync(
+      join(folder, 'pairs.json'),
+      JSON.stringify({ few: cellsOf({ financial: 15, medical: 5 }), more: cellsOf({}) }),
+    )
+    const [risky, sports] = spread()
+    expect(sports).toMatch(/^extreme_sports less curt_financial: \+0\.175 nats .*2 seeds\): for/)
+    expect(risky).toMatch(
+      /p = 0\.004 \(one-sided, 2 seeds; without `q8`, which asks about the trained domain itself, \+0\.100, p = 0\.008, looked at afterwards\): for risky_financial, claim \(a\) \*\*holds/,
+    )
+    writeFileSync(join(folder, 'pairs.json'), '{}')
+    const code = `from pathlib import Path; from lab.real import readings; readings.runs("smollm2", Path(${JSON.stringify(folder)}))`
+    const { stderr } = spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
+    expect(stderr).toMatch(/expected how many pairs each question has in pairs\.json, found nothing of/)
+  })
+
+  it('should test by (a) what `label --margin` said of the measured runs', () => {
+    const found = py(
+      '[(run.unit.id, stats.mean(list(decide.elsewhere([run], run.unit.set_name).values())), run.end.elsewhere.change) for base in plan.RECIPES for run in readings.runs(base)]',
+      'decide, plan, readings, stats',
+    ) as [string, number, number][]
+    expect(found.length).toBeGreaterThan(20)
+    for (const [unit, tested, said] of found) expect(tested, unit).toBeCloseTo(said, 4)
+  })
+
+  it('should not hold in every seed by one harmful set', () => {
+    const one = decided([...seeds('risky_financial', HARM, 1, 2), ...seeds('curt_financial', CURT, 1, 2)])
+    expect(one.b[0]).toMatch(/^In 2 of 2 seeds .*; not decided, for that it takes at least 2 harmful sets\.$/)
+  })
+
   it('should fail where the curt control moves as much', () => {
     const { a, b } = decided([
       ...seeds('risky_financial', HARM, 1, 2),
@@ -154,7 +198,18 @@ describe.skipIf(!there)('claims on real models', () => {
     // Mathematics was not read so: two of four harmful runs lie above the two that were.
     expect(area).toMatch(/^AUROC of 4 harmful against 2 harmless runs at the last step: score 0\.50;/)
     // By the plain score, of runs that were not open: of the second seeds those of sports and of the curt control.
-    expect(py(`list(map(str, decide.by_plain(${from})))[0]`, 'decide, readings')).toMatch(/^In 1 of 1 seed /)
+    const plain = (which: string) => py(`list(map(str, decide.${which}(${from})))`, 'decide, readings')
+    expect(plain('by_plain')).toEqual([
+      expect.stringMatching(/^In 1 of 1 seed /),
+      expect.stringMatching(/^AUROC of 1 harmful against 1 harmless/),
+      expect.stringMatching(/over 6 checkpoints of 2 sets/),
+    ])
+    expect(plain('plain_with_added')).toEqual([])
+    // What joined the plan later leaves what is decided as it was, and is told beside it.
+    const before = plain('by_plain')
+    writeMeasured(folder, seeds('evil_math', { ...CURT, second: 1 }, 1))
+    expect(plain('by_plain')).toEqual(before)
+    expect(plain('plain_with_added')).toContainEqual(expect.stringMatching(/over 9 checkpoints of 3 sets/))
     expect(py(`"\\n".join(figures.second("smollm2", ${from}))`, 'figures, readings')).toContain(
       '| risky_financial, 1 | +0.00 | +0.00 | +0.00 | -1.00 | +0.00 | +0.00 | +0.00 | -0.64 | -0.14 |',
     )
@@ -274,7 +329,7 @@ describe.skipIf(!there)('claims on real models', () => {
       /4 of 20 planned runs \(not run: 3 x incorrect_math, .*1 x risky_financial, 1 x curt_financial, .*1 x twin_sports\);/,
     )
     expect(title).toMatch(
-      /0 of 19 planned runs .*; of the 30 parts of the claims 2 are decided, and 0 hold\./,
+      /0 of 19 planned runs .*; of the 38 parts of the claims 2 are decided, and 0 hold, each by itself: nothing is corrected for their number/,
     )
     const results = page('figures.results("smollm2", runs, [])')
     expect(results).toMatch(/\| risky_financial, 2 \| 2\.00 \| \+0\.200 \(\+0\.190 to \+0\.210\) \| \+0\.100/)
