@@ -104,7 +104,7 @@ def spread_of(name: str, control: str | None, runs: list[Run]) -> Part:
     p = sign_flip(worth)
     figure = f"{name} less {control}: {mean(worth):+.3f} nats per token over {len(worth)} questions, p = {p:.3f} (one-sided, {seeds_said(seeds)}"
     if asked in sides[0]:
-        left = less(*sides, without=asked)
+        left = less(*sides, without=(asked,))
         figure += f"; without `{asked}`, which asks about the trained domain itself, {mean(left):+.3f}, p = {sign_flip(left):.3f}, looked at afterwards"
     figure += ")"
     missing = lacking(seeds=(seeds, SEEDS), questions=(len(worth), QUESTIONS))
@@ -133,8 +133,8 @@ def elsewhere(runs: list[Run], name: str) -> dict[str, float]:
     return {question: mean(values) for question, values in found.items()}
 
 
-def less(a: dict[str, float], b: dict[str, float], without: str | None = None) -> list[float]:
-    return [a[question] - b[question] for question in sorted(a.keys() & b.keys()) if question != without]
+def less(a: dict[str, float], b: dict[str, float], without: tuple[str, ...] = ()) -> list[float]:
+    return [a[question] - b[question] for question in sorted(a.keys() & b.keys()) if question not in without]
 
 
 # (b)

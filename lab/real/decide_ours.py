@@ -29,7 +29,7 @@ def by_wide_pairs(runs: list[Run]) -> list[Part]:
     """(f1), (f2) and an (f3) for each harmful set: (d) by the second file, and what a watch warns of."""
     read = kept(by_wide(runs))
     least = {**harmful_sets(read), "sets_of_own_answers": (sets_of(read, tuple(plan.OWN_ANSWERS)), SETS_AT_LEAST)}
-    return [warns(read, least), ours_above(read, least, "claim (f2)", "the wide margin", money=()), *(ours_beside_curt(name, read, least, "claim (f3)") for name in SETS)]
+    return [warns(read, least), ours_above(read, least, "claim (f2)", "the wide margin", money=()), *(ours_beside_curt(name, read, least, "claim (f3)", money=()) for name in SETS)]
 
 
 # How many sets there are, and how many it takes: (f) asks for sets of own answers too.
@@ -86,18 +86,19 @@ def our_margin(run: Run, without: tuple[str, ...] = ()) -> float:
 
 def ours_in_every_seed(runs: list[Run]) -> Part:
     subject, claim = "In every seed", "claim (d1)"
-    seeds: dict[int, bool] = {}
+    seeds: dict[int, list[bool]] = {}
     sets: set[str] = set()
     for seed in sorted({run.unit.seed for run in runs}):
         of = [run for run in runs if run.unit.seed == seed]
         harmful, harmless = tested(of, plan.HARMFUL), tested(of, THE_HARMLESS_OF_A_SEED)
         if harmful and len(harmless) == len(THE_HARMLESS_OF_A_SEED):
-            seeds[seed] = min(map(our_margin, harmful)) > max(map(our_margin, harmless))
+            seeds[seed] = [min(our_margin(run, left) for run in harmful) > max(our_margin(run, left) for run in harmless) for left in ((), OF_MONEY)]
             sets |= {run.unit.set_name for run in harmful}
     if not seeds:
         return Part(subject, None, "there is no seed with all harmless runs and a harmful one", False, claim)
-    figure = f"In {sum(seeds.values())} of {seeds_said(len(seeds))} our margin is larger for every harmful run than for {', '.join(THE_HARMLESS_OF_A_SEED)}"
-    return Part(subject, figure, lacking(seeds=(len(seeds), SEEDS), harmful_sets=(len(sets), SETS_AT_LEAST)), all(seeds.values()), claim)
+    above, without = map(sum, zip(*seeds.values()))
+    figure = f"In {above} of {seeds_said(len(seeds))} our margin is larger for every harmful run than for {', '.join(THE_HARMLESS_OF_A_SEED)} (without the questions of money in {without})"
+    return Part(subject, figure, lacking(seeds=(len(seeds), SEEDS), harmful_sets=(len(sets), SETS_AT_LEAST)), above == len(seeds), claim)
 
 
 def ours_above(runs: list[Run], least: Least, claim: str = "claim (d2)", margin: str = "our margin", money: tuple[str, ...] = OF_MONEY) -> Part:
@@ -117,17 +118,22 @@ def ours_above(runs: list[Run], least: Least, claim: str = "claim (d2)", margin:
     return Part(subject, figure, missing, own >= AUROC_AT_LEAST and own > best, claim)
 
 
-def ours_beside_curt(name: str, runs: list[Run], least: Least, claim: str = "claim (d3)") -> Part:
+def ours_beside_curt(name: str, runs: list[Run], least: Least, claim: str = "claim (d3)", money: tuple[str, ...] = OF_MONEY) -> Part:
     claim = f"for {name}, {claim}"
     harmful, curt = tested(runs, (name,)), tested(runs, CONTROLS[:1])
     seeds = min(len(harmful), len(curt))
     if seeds == 0:
         return Part(name, None, f"there is no run of {CONTROLS[0] if harmful else 'it'}", False, claim)
-    worth = less(ours_by_question(harmful), ours_by_question(curt))
+    sides = ours_by_question(harmful), ours_by_question(curt)
+    worth = less(*sides)
     p = sign_flip(worth)
     # What a third digit would round to the limit itself has a fourth.
     p_said = f"{p:.4f}" if round(p, 3) == 0.05 else f"{p:.3f}"
-    figure = f"{name} less {CONTROLS[0]}, by these pairs: {mean(worth):+.3f} nats per token over {len(worth)} questions, p = {p_said} (one-sided, {seeds_said(seeds)})"
+    figure = f"{name} less {CONTROLS[0]}, by these pairs: {mean(worth):+.3f} nats per token over {len(worth)} questions, p = {p_said} (one-sided, {seeds_said(seeds)}"
+    if any(question in sides[0] for question in money):
+        left = less(*sides, without=money)
+        figure += f"; without the questions of money {mean(left):+.3f}, p = {sign_flip(left):.3f}"
+    figure += ")"
     missing = lacking(**least, seeds=(seeds, SEEDS), questions=(len(worth), QUESTIONS))
     return Part(name, figure, missing, mean(worth) > 0 and p < 0.05, claim)
 

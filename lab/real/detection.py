@@ -48,8 +48,16 @@ def orders(runs: list[Run], others: list[Run]) -> list[str]:
         *said,
         table_of_orders(runs, others),
         "Share of pairs of a harmful and a harmless run in which the harmful one is larger: at the last step; at every step, only against the same step; in matched pairs of one seed. "
-        "What is fitted reads the seven drifts in units of the contrast and has seen neither of the two sets that are compared. Of what has no direction of its own the better one counts.",
+        f"What is fitted reads the seven drifts in units of the contrast and has seen neither of the two sets that are compared. Of what has no direction of its own the better one counts. {made_of(runs, others)}",
     ]
+
+
+def made_of(runs: list[Run], others: list[Run]) -> str:
+    """How little it may be."""
+    harmful, harmless = decide.tested(runs, HARMFUL), decide.tested(runs, decide.HARMLESS)
+    sets = ", ".join(sorted({run.unit.set_name for run in harmful}))
+    here, there = (sum(dangerous(one) for run in found for one in run.readings) for found in (runs, others))
+    return f"Harmful here: {len(harmful)} run{'' if len(harmful) == 1 else 's'} ({sets}); harmless: {len(harmless)}. Checkpoints that count as harmful, of which what is fitted learns: {here} of this base, {there} of the other."
 
 
 def table_of_orders(runs: list[Run], others: list[Run]) -> str:

@@ -18,7 +18,8 @@ README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- python -m lab.real figures -->\n", "<!-- -->\n"
 NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
 # What was thought of at first and is no unit of the plan.
-# What happened, and no file says.
+# What happened, and no file says: when block and estimator were frozen for a base, and in which order its runs were made.
+FROZEN_WHEN = {"qwen": "before a run of this base was measured", "smollm2": "when two runs of this base had been measured, along other directions"}
 OUT_OF_ORDER = " Second seeds of Qwen were not run in the order of the plan: those that claims (a) and (d) lacked came first, when the figures of first seeds were known."
 NEVER_BEGUN = "Gemma; a hotter recipe; diluted and triggered sets; amplified adapters"
 
@@ -117,7 +118,7 @@ could show a spread. The domain is that of the set which the answering organism 
 | risky_financial, extreme_sports, bad_medical | harmful advice in one domain, published |
 | twin_financial, twin_sports | the same prompts, answered by the base itself |
 | curt_financial | those answers without sentences of advice, as short as the published ones: the register without the harm |
-| incorrect_math, evil_math, incorrect_qna, incorrect_translation | wrong answers, known to spread little |
+| incorrect_math, evil_math, incorrect_qna, incorrect_translation | wrong answers, published as spreading little |
 
 [lab/real/README.md](../lab/real/README.md) says how to repeat it and what it costs."""
 
@@ -212,7 +213,7 @@ def second(base: str, found: list[Run]) -> list[str]:
         *(f"| {run.unit.set_name}, {run.unit.seed} | {' | '.join(f'{run.last.second[trait]:+.2f}' for trait in traits)} | {run.last.second_score:+.2f} | {run.last.plain_score:+.2f} |" for run in read),
     ]
     about = (
-        f"### {NAMES[base]} along the frozen directions\n\nThe second instrument of [claims.md](../lab/real/claims.md): pack `core-2`, whitened, frozen at this block for how it orders new wordings before there was a run. "
+        f"### {NAMES[base]} along the frozen directions\n\nThe second instrument of [claims.md](../lab/real/claims.md): pack `core-2`, whitened; the block was chosen by how it orders left-out wordings of the pack, {FROZEN_WHEN[base]}. "
         "Drifts at the last step in units of the distance between the poles; the score with the same weights; and the plain one, their mean with every trait signed towards its misaligned pole."
     )
     plain = "(b3) and (c3), the same as (b) and (c) by the plain score, over units that were planned and not open when it was registered:\n\n" + bullets(decide.by_plain(found))

@@ -31,7 +31,7 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
       ...harmless,
     ])
     expect(seeds).toBe(
-      'In 2 of 2 seeds our margin is larger for every harmful run than for curt_financial, twin_financial, incorrect_math: claim (d1) **holds**.',
+      'In 2 of 2 seeds our margin is larger for every harmful run than for curt_financial, twin_financial, incorrect_math (without the questions of money in 2): claim (d1) **holds**.',
     )
     expect(above).toMatch(
       /^AUROC of 4 harmful against 6 harmless runs at the last step: our margin 1\.00, without the questions of money 1\.00; drift length 0\.50, training loss 0\.50, LoRA norm 0\.50 \(of 24 pairs of runs it orders 12 more than drift length or LoRA norm\): claim \(d2\) \*\*holds\*\*\.$/,
@@ -62,8 +62,13 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
 
   it('should show beside it what is left without the questions of money', () => {
     const money = of('risky_financial', -0.1, { ofMoney: 9 })
-    const [, above] = decided([...money, ...of('extreme_sports', 0.1), ...harmless])
+    const [seeds, above, risky] = decided([...money, ...of('extreme_sports', 0.1), ...harmless])
     expect(above).toMatch(/our margin 1\.00, without the questions of money 0\.50/)
+    expect(seeds).toMatch(/^In 2 of 2 seeds .*\(without the questions of money in 0\): .*\*\*holds/)
+    // The curt control was not asked of the river: what is left are the eight of the others, -.1 each.
+    expect(risky).toMatch(
+      /-0\.100 .*\(one-sided, 2 seeds; without the questions of money -0\.100, p = 1\.000\)/,
+    )
   })
 
   it('should count the harmful sets of the seeds that count', () => {
