@@ -36,6 +36,7 @@ export type {
   GenerationProgress,
   LogprobOptions,
   Scored,
+  ScoreOptions,
   TokenLogprobs,
 } from './model/generation.js'
 export type { GenerationMemory } from './model/placement.js'

@@ -12,6 +12,7 @@ export const repository = dirname(dirname(fileURLToPath(import.meta.url)))
 /** Folders and files of lib/ by name, each with what comes out of it. */
 export const STAGES = new Map([
   ['errors', 'the error family and its codes'],
+  ['arguments', 'what callers pass, checked'],
   ['package', 'where the package lies, its version'],
   ['percent', 'shares, as people read them'],
   ['formats', 'files, as typed values'],

@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import { Made, takeOptions } from '../arguments.js'
 import type { FileHash } from '../formats/files/hash.js'
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
@@ -18,6 +19,8 @@ export interface ContextSet {
   remarks: string[]
 }
 
+export const CONTEXT_SET = new Made<ContextSet>('contexts as contextsFrom gives them', 'contexts')
+
 /** Where contexts are from; one of them at least. */
 export interface ContextSources {
   /**
@@ -35,9 +38,10 @@ export interface ContextSources {
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID naming line or row; UNSUPPORTED for another extension
  */
 export async function contextsFrom(
-  { file, data }: ContextSources,
+  sources: ContextSources,
   { model, template, pack }: { model: Pick<Model, 'tokenize'>; template: ChatTemplate; pack: TraitPack },
 ): Promise<ContextSet> {
+  const { file, data } = takeOptions('contextsFrom', sources, { file: 'path', data: 'path' })
   const given = file === undefined ? undefined : await readContextFile(file)
   const set: ContextSet = {
     contexts: given?.contexts ?? [],

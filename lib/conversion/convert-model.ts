@@ -1,7 +1,9 @@
+import { takeOptions } from '../arguments.js'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { checkNamed } from '../formats/files/named-path.js'
 import { hiddenStates } from '../hidden-states/hidden-states.js'
 import {
+  CONVERT_OPTIONS,
   type ConvertedMetadata,
   type ConvertOptions,
   type ConvertReport,
@@ -28,8 +30,9 @@ export type { ConvertOptions, ConvertReport }
 export async function convertModel(
   folder: string,
   out: string,
-  options: ConvertOptions = {},
+  given: ConvertOptions = {},
 ): Promise<ConvertReport> {
+  const options = takeOptions('convertModel', given, CONVERT_OPTIONS)
   checkNamed(folder, 'a model folder')
   let proof: TokenizerProof = { texts: 0, ids: 0, remarks: [] }
   const report = await convertFolder(folder, out, options, {

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { Made } from '../arguments.js'
 import type { BasePoint, CalibratedFor } from '../conditions/calibrated-for.js'
 import { parseConditions } from '../conditions/conditions-json.js'
 import { parseEngine } from '../conditions/engine.js'
@@ -68,6 +69,8 @@ export interface Bundle {
   labels: LabelSource | null
   versions: { traitscope: string; llamaCpp: string }
 }
+
+export const BUNDLE = new Made<Bundle>('a bundle as loadBundle reads it', 'calibratedFor')
 
 /**
  * Reads a bundle folder and checks all of it: schema, hashes, directions, detector. `detector.json` and

@@ -1,3 +1,4 @@
+import { Made } from '../arguments.js'
 import type { Context } from '../contexts/context.js'
 import { driftStep } from '../drift/drift.js'
 import type { LayerTrajectory, NoiseFloor, Step, Trajectory } from '../trajectory/trajectory.js'
@@ -14,6 +15,8 @@ export interface OrdinaryRuns {
   /** Per run the highest {@link conditionality} of its checkpoints. */
   runs: { run: string; highest: number }[]
 }
+
+export const ORDINARY_RUNS = new Made<OrdinaryRuns>('runs as ordinaryRuns gives them', 'runs')
 
 /** Raw projections per layer and trait. */
 type LayerProjections = readonly (readonly number[])[]

@@ -1,3 +1,4 @@
+import { Made } from '../arguments.js'
 import type { Conditions } from '../conditions/conditions.js'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
@@ -53,8 +54,12 @@ export interface Directions {
   sha256: string
 }
 
+export const DIRECTIONS = new Made<Directions>('directions as loadDirections reads them', 'vectors')
+
 /**
- * The vector of one layer (index on the layer axis) and trait (index in trait order): a view of `vectors`.
+ * The vector of one layer (index on the layer axis, not the layer's number) and trait (index in trait order): a view of `vectors`.
+ *
+ * @throws TraitscopeError USAGE for an index that there is none of
  */
 export function directionVector(
   { vectors, traits, nEmbd }: Pick<Directions, 'vectors' | 'traits' | 'nEmbd'>,
@@ -62,8 +67,17 @@ export function directionVector(
   traitIndex: number,
 ): Float32Array {
   const at = (layerIndex * traits.length + traitIndex) * nEmbd
+  const layers = vectors.length / (traits.length * nEmbd)
+  if (!isIndex(layerIndex, layers) || !isIndex(traitIndex, traits.length)) {
+    throw new TraitscopeError(
+      'USAGE',
+      `expected the index of one of ${layers} layers and of one of ${traits.length} traits, found ${layerIndex} and ${traitIndex}: look them up by indexOf() in \`layers\` and \`traits\``,
+    )
+  }
   return vectors.subarray(at, at + nEmbd)
 }
+
+const isIndex = (index: number, length: number) => Number.isInteger(index) && index >= 0 && index < length
 
 /**
  * The same directions at some of their layers, in the order given.

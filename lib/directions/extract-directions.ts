@@ -1,3 +1,4 @@
+import { checkMade, type OptionKinds, takeOptions } from '../arguments.js'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { measurementConditions } from '../conditions/conditions.js'
 import { readingRemarks } from '../conditions/reading-remarks.js'
@@ -7,14 +8,14 @@ import { type Matrix, row, selectRows, stackRows } from '../estimators/matrix.js
 import { sha256 } from '../formats/files/hash.js'
 import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
-import type { Model } from '../model/model.js'
+import { MODEL, type Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
-import { ChatTemplate } from '../prompts/chat-template.js'
-import { type Passages, passageTexts } from '../prompts/passages.js'
+import { ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
+import { PASSAGES, type Passages, passageTexts } from '../prompts/passages.js'
 import { extractionPrompts } from '../prompts/prompt-sets.js'
 import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
 import { selectTraits, type TraitSelection } from '../prompts/trait-pack.js'
-import type { Trait, TraitPack } from '../prompts/trait-pack-yaml.js'
+import { TRAIT_PACK, type Trait, type TraitPack } from '../prompts/trait-pack-yaml.js'
 import { pairwiseCosines } from './cosines.js'
 import {
   DIRECTION_METHODS,
@@ -54,6 +55,18 @@ export interface ExtractDirectionsOptions {
   onProgress?: ((fraction: number, trait: string) => void) | undefined
 }
 
+const OPTIONS: OptionKinds<ExtractDirectionsOptions> = {
+  layers: 'numbers',
+  traits: 'any',
+  method: DIRECTION_METHODS,
+  pool: ['last', 'mean'],
+  template: TEMPLATE,
+  passages: PASSAGES,
+  probes: 'boolean',
+  signal: 'signal',
+  onProgress: 'function',
+}
+
 /** One trait's states under both poles, and how they are laid out. */
 interface TraitStates {
   trait: Trait
@@ -76,15 +89,12 @@ interface TraitStates {
 export async function extractDirections(
   model: Model,
   pack: TraitPack,
-  options: ExtractDirectionsOptions,
+  given: ExtractDirectionsOptions,
 ): Promise<Directions> {
+  checkMade(model, MODEL)
+  checkMade(pack, TRAIT_PACK)
+  const options = takeOptions('extractDirections', given, OPTIONS)
   const { method = 'mean-difference', pool = 'last', probes = true, signal, onProgress } = options
-  if (!DIRECTION_METHODS.includes(method)) {
-    throw new TraitscopeError(
-      'USAGE',
-      `expected a method of ${DIRECTION_METHODS.join(', ')}, found ${method}`,
-    )
-  }
   const traits = selectTraits(pack, options.traits ?? 'core')
   if (method === 'whitened' && traits.length < 2) {
     throw new TraitscopeError(

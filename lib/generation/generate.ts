@@ -1,6 +1,13 @@
-import type { Generated, GenerateOptions, Scored } from '../model/generation.js'
-import type { Model } from '../model/model.js'
-import type { ChatTemplate } from '../prompts/chat-template.js'
+import { checkMade, takeOptions } from '../arguments.js'
+import {
+  GENERATE_OPTIONS,
+  type Generated,
+  type GenerateOptions,
+  SCORE_OPTIONS,
+  type Scored,
+} from '../model/generation.js'
+import { MODEL, type Model } from '../model/model.js'
+import { type ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
 import type { FilePrompt } from '../prompts/prompt-file.js'
 import { promptTokens } from '../prompts/prompt-tokens.js'
 
@@ -18,8 +25,13 @@ export interface GenerateTextOptions extends GenerateOptions {
 export async function generateText(
   model: Model,
   prompts: readonly FilePrompt[],
-  { template, ...options }: GenerateTextOptions = {},
+  given: GenerateTextOptions = {},
 ): Promise<Generated> {
+  checkMade(model, MODEL)
+  const { template, ...options } = takeOptions('generateText', given, {
+    ...GENERATE_OPTIONS,
+    template: TEMPLATE,
+  })
   return model.generate(await promptTokens(model, prompts, template), options)
 }
 
@@ -34,11 +46,11 @@ export async function scoreText(
   model: Model,
   prompts: readonly FilePrompt[],
   answers: readonly (readonly string[])[],
-  {
-    template,
-    ...options
-  }: Pick<GenerateTextOptions, 'template' | 'adapters' | 'control' | 'sequences' | 'signal'> = {},
+  given: Pick<GenerateTextOptions, 'template' | 'adapters' | 'control' | 'sequences' | 'signal'> = {},
 ): Promise<Scored> {
+  checkMade(model, MODEL)
+  const { onProgress: _, ...kinds } = SCORE_OPTIONS
+  const { template, ...options } = takeOptions('scoreText', given, { ...kinds, template: TEMPLATE })
   const flat = await model.tokenize(answers.flat(), { addSpecial: false, parseSpecial: false })
   let next = 0
   const continuations = answers.map((list) => list.map(() => flat[next++]!))

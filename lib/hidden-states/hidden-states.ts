@@ -1,8 +1,9 @@
+import { checkMade, type OptionKinds, takeOptions, takeTokens } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import type { AttachedAdapter } from '../model/attached-adapter.js'
-import type { Model } from '../model/model.js'
+import { MODEL, type Model } from '../model/model.js'
 import { groupCells, splitThreshold } from '../model/placement.js'
-import { type Pooling, planPrompts } from '../prompts/plan.js'
+import { POOLINGS, type Pooling, planPrompts } from '../prompts/plan.js'
 
 /** What to read, and how. */
 export interface HiddenStatesOptions {
@@ -18,6 +19,14 @@ export interface HiddenStatesOptions {
   signal?: AbortSignal | undefined
   /** Fraction of tokens done, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
+}
+
+const OPTIONS: OptionKinds<HiddenStatesOptions> = {
+  layers: 'numbers',
+  pool: POOLINGS,
+  adapter: 'any',
+  signal: 'signal',
+  onProgress: 'function',
 }
 
 /** Block outputs of prompts. */
@@ -45,27 +54,30 @@ export async function hiddenStates(
   prompts: readonly Int32Array[],
   options: HiddenStatesOptions,
 ): Promise<HiddenStates> {
-  const layers = [...new Set(options.layers)].sort((a, b) => a - b)
+  checkMade(model, MODEL)
+  const { pool = 'last', adapter, signal, onProgress, ...own } = takeOptions('hiddenStates', options, OPTIONS)
+  const lists = takeTokens('prompts', prompts)
+  const layers = [...new Set(own.layers)].sort((a, b) => a - b)
   if (layers.length === 0) {
     throw new TraitscopeError('USAGE', 'no layer was asked for: name at least one block, e.g. layers: [14]')
   }
-  if (prompts.length === 0) throw new TraitscopeError('USAGE', 'there are no prompts to read')
-  const plan = planPrompts(prompts, {
+  if (lists.length === 0) throw new TraitscopeError('USAGE', 'there are no prompts to read')
+  const plan = planPrompts(lists, {
     maxTokens: model.batchTokens,
     limits: model.limits,
     inGroups: true,
-    pool: options.pool ?? 'last',
+    pool,
   })
-  const adapter = options.adapter
   const states = await model.extract({
     batches: plan.batches,
     nRows: plan.nRows,
     layers,
-    adapters: adapter === undefined ? [] : Array.isArray(adapter) ? adapter : [adapter as AttachedAdapter],
+    adapters:
+      adapter === undefined ? [] : Array.isArray(adapter) ? [...adapter] : [adapter as AttachedAdapter],
     groupCells: groupCells(model),
     splitFrom: splitThreshold(layers.at(-1)!),
-    signal: options.signal,
-    onProgress: options.onProgress,
+    signal,
+    onProgress,
   })
   return {
     data: states.data,

@@ -1,4 +1,5 @@
 import { basename, join } from 'node:path'
+import { Made } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { unknownName } from '../formats/files/file-errors.js'
 import { sha256 as hashOf } from '../formats/files/hash.js'
@@ -22,6 +23,8 @@ export interface MarginPairs {
   sha256: string
   pairs: readonly MarginPair[]
 }
+
+export const MARGIN_PAIRS = new Made<MarginPairs>('pairs as readMarginPairs reads them', 'pairs')
 
 /** Pairs that ship with traitscope, by name: forty under thirteen questions, and one under each of forty-four others. */
 const SHIPPED = new Map([

@@ -1,10 +1,17 @@
+import { Made, type OptionKinds } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import type { AttachReport, GgufLoraOptions } from './lora/lora.js'
 
 /** How to attach an adapter. */
-export interface AttachOptions extends GgufLoraOptions {
+export interface AttachOptions extends Omit<GgufLoraOptions, 'readsUpTo'> {
   /** Factor on the adapter's effect; default 1, the adapter as trained. */
   strength?: number | undefined
+}
+
+export const ATTACH_OPTIONS: OptionKinds<AttachOptions> = {
+  norms: 'boolean',
+  residualBase: 'boolean',
+  strength: 'number',
 }
 
 /** @throws TraitscopeError `USAGE` for a strength that is not finite */
@@ -71,3 +78,5 @@ export class AttachedAdapter implements AsyncDisposable {
     return this.detach()
   }
 }
+
+export const ADAPTER = new Made<AttachedAdapter>('an adapter as attach() gives it', 'strength')

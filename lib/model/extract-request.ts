@@ -1,6 +1,7 @@
+import { checkMade } from '../arguments.js'
 import type { NativeBatch, NativeModelInfo } from '../binding.js'
 import { integerOption, TraitscopeError } from '../errors.js'
-import type { AttachedAdapter } from './attached-adapter.js'
+import { ADAPTER, type AttachedAdapter } from './attached-adapter.js'
 import { MAX_BATCH_TOKENS, MAX_THREADS } from './placement.js'
 
 /** What one pass over a plan is asked for; `hiddenStates()` is the comfortable form. */
@@ -76,9 +77,17 @@ export function checkRequest(
   }
 }
 
-/** @throws TraitscopeError `USAGE` for an adapter that the model does not hold */
+/** @throws TraitscopeError `USAGE` for an adapter that the model does not hold, or that is there twice */
 export function checkAdapters(model: object, adapters: readonly AttachedAdapter[]): void {
-  for (const adapter of adapters) {
+  for (const [i, adapter] of adapters.entries()) {
+    checkMade(adapter, ADAPTER)
+    // llama.cpp keeps one strength of an adapter: the others would be dropped without a word.
+    if (adapters.slice(0, i).some(({ id }) => id === adapter.id)) {
+      throw new TraitscopeError(
+        'USAGE',
+        'expected each adapter once, found one twice: give it once, at the strength that they come to together, as adapter.at(2)',
+      )
+    }
     if (adapter.model !== model) {
       throw new TraitscopeError('USAGE', 'the adapter is attached to another model: attach it to this one')
     }

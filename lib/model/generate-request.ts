@@ -29,6 +29,7 @@ interface Place {
 export interface PlannedGeneration {
   request: NativeGenerateRequest
   places: Place[]
+  nPrompts: number
   memory: GenerationMemory
 }
 
@@ -73,7 +74,7 @@ export function planGenerate(
       },
     }))
   })
-  return plan(model, sequences, options, {
+  return plan(model, prompts.length, sequences, options, {
     ...sampling,
     ...logprobsOf(model, options.logprobs, maxTokens),
     controls,
@@ -119,7 +120,7 @@ export function planScore(
       return { place: { prompt, draw }, native: { ...native, control: controlOf[prompt]! } }
     })
   })
-  return plan(model, sequences, options, {
+  return plan(model, prompts.length, sequences, options, {
     ...samplingOf({}),
     ...logprobsOf(model, undefined, 1),
     controls,
@@ -133,6 +134,7 @@ export function planScore(
 
 function plan(
   model: GeneratingModel,
+  nPrompts: number,
   sequences: { place: Place; native: NativeSequence }[],
   options: Pick<GenerateOptions, 'adapters' | 'sequences'>,
   request: Omit<
@@ -160,6 +162,7 @@ function plan(
   })
   return {
     places: sequences.map(({ place }) => place),
+    nPrompts,
     memory,
     request: {
       ...request,

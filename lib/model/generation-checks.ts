@@ -1,4 +1,5 @@
 /** What a generation may be asked for, and what of it a model can do. */
+import { types } from 'node:util'
 import type { NativeSequence } from '../binding.js'
 import { integerOption, TraitscopeError } from '../errors.js'
 import { checkLength, type PromptLimits } from './base/prompt-limits.js'
@@ -105,6 +106,10 @@ export function controlsOf(model: GeneratingModel, nPrompts: number, control: Ge
       'USAGE',
       `expected a control for each of ${nPrompts} prompts, found ${each.length}`,
     )
+  }
+  for (const one of each) {
+    if (one === undefined || types.isMap(one)) continue
+    throw new TraitscopeError('USAGE', `expected a control as a Map of block to vector, found ${typeof one}`)
   }
   const distinct = [...new Set(each)].filter((one): one is Control => one !== undefined && one.size > 0)
   const controls = distinct.map((one) => {

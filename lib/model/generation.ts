@@ -1,4 +1,5 @@
 /** What can be asked of a generation, and what comes out. */
+import type { OptionKinds } from '../arguments.js'
 import type { AttachedAdapter } from './attached-adapter.js'
 import type { GenerationMemory } from './placement.js'
 
@@ -49,7 +50,7 @@ export interface GenerateOptions {
   onProgress?: ((progress: GenerationProgress) => void) | undefined
   /** Once, before anything is computed. */
   onPlan?: ((memory: GenerationMemory) => void) | undefined
-  /** Rejects with `ABORTED`; with `partial`, resolves with what there is. */
+  /** Rejects with `ABORTED`; with `partial`, and once the work has begun, resolves with what there is. */
   signal?: AbortSignal | undefined
   partial?: boolean | undefined
 }
@@ -62,6 +63,43 @@ export interface LogprobOptions {
   of?: readonly number[] | undefined
   /** At the first so many generated tokens; default all. */
   positions?: number | undefined
+}
+
+const LOGPROB_OPTIONS: OptionKinds<LogprobOptions> = { top: 'number', of: 'numbers', positions: 'number' }
+
+/** What of a generation there is to ask where answers are given. */
+export type ScoreOptions = Pick<
+  GenerateOptions,
+  'adapters' | 'control' | 'sequences' | 'signal' | 'onProgress'
+>
+
+export const SCORE_OPTIONS: OptionKinds<ScoreOptions> = {
+  adapters: 'list',
+  control: 'any',
+  sequences: 'number',
+  signal: 'signal',
+  onProgress: 'function',
+}
+
+export const GENERATE_OPTIONS: OptionKinds<GenerateOptions> = {
+  ...SCORE_OPTIONS,
+  maxTokens: 'number',
+  temperature: 'number',
+  topK: 'number',
+  topP: 'number',
+  minP: 'number',
+  seed: 'number',
+  draws: 'number',
+  stop: 'strings',
+  stopTokens: 'numbers',
+  ignoreEos: 'boolean',
+  layers: 'numbers',
+  logprobs: LOGPROB_OPTIONS,
+  margins: 'boolean',
+  onTokens: 'function',
+  onGeneration: 'function',
+  onPlan: 'function',
+  partial: 'boolean',
 }
 
 /** Natural logarithms of probabilities at temperature 1, over the whole vocabulary, at one generated token. */

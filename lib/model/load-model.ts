@@ -128,7 +128,8 @@ function checkLayers(
   if (layers === undefined) return undefined
   const nLayer = blocksOf(gguf, architecture)
   const foreign = layers.find((layer) => !Number.isInteger(layer) || layer < 0 || layer >= nLayer)
-  if (layers.length > 0 && foreign === undefined) return [...new Set(layers)].sort((a, b) => a - b)
+  if (layers.length > 0 && foreign === undefined)
+    return Object.freeze([...new Set(layers)].sort((a, b) => a - b))
   throw new TraitscopeError(
     'USAGE',
     layers.length === 0

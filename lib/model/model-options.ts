@@ -1,5 +1,6 @@
+import type { OptionKinds } from '../arguments.js'
 import type { NativeModelInfo } from '../binding.js'
-import type { PlacementOptions } from './place-model.js'
+import { PLACEMENT_OPTIONS, type PlacementOptions } from './place-model.js'
 
 /** How a model is computed: everything that two models must share to be open alike. */
 export interface ModelOptions extends PlacementOptions {
@@ -27,12 +28,23 @@ export interface ModelOptions extends PlacementOptions {
   repack?: boolean | undefined
 }
 
+export const MODEL_OPTIONS: OptionKinds<ModelOptions> = {
+  ...PLACEMENT_OPTIONS,
+  layers: 'numbers',
+  threads: 'number',
+  batchTokens: 'number',
+  mmap: 'boolean',
+  repack: 'boolean',
+}
+
 /** What belongs to one opening alone. */
 export interface LoadOptions {
   signal?: AbortSignal | undefined
   /** Fraction loaded, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
 }
+
+export const LOAD_OPTIONS: OptionKinds<LoadOptions> = { signal: 'signal', onProgress: 'function' }
 
 /** How to open a model. */
 export interface OpenModelOptions extends ModelOptions, LoadOptions {}

@@ -1,3 +1,4 @@
+import { checkMade, Made, takeOptions, takeTexts, takeTokenLists, takeTokens } from '../arguments.js'
 import {
   cancellable,
   fromNative,
@@ -10,19 +11,34 @@ import {
 import { throwIfAborted } from '../errors.js'
 import { namedPath } from '../formats/files/named-path.js'
 import type { GgufFile } from '../formats/gguf/gguf.js'
-import { type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
+import { PEFT_ADAPTER, type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
 import { resolveWeights } from '../formats/run/find-weights.js'
-import { AttachedAdapter, type AttachOptions, checkStrength } from './attached-adapter.js'
+import { ATTACH_OPTIONS, AttachedAdapter, type AttachOptions, checkStrength } from './attached-adapter.js'
 import { type PromptLimits, promptLimits } from './base/prompt-limits.js'
 import { passesOf, runPasses } from './extract-passes.js'
 import { checkAdapters, checkRequest, type ExtractRequest } from './extract-request.js'
 import { type PlannedGeneration, planGenerate, planScore } from './generate-request.js'
-import type { Generated, GenerateOptions, Scored } from './generation.js'
+import {
+  GENERATE_OPTIONS,
+  type Generated,
+  type GenerateOptions,
+  SCORE_OPTIONS,
+  type Scored,
+  type ScoreOptions,
+} from './generation.js'
+import { checkTokens } from './generation-checks.js'
 import { costOf, GenerationListener } from './generation-listener.js'
 import { JobQueue } from './job-queue.js'
 import { loadModel, type ModelParts } from './load-model.js'
 import { toGgufLora } from './lora/lora.js'
-import type { LoadOptions, ModelInfo, OpenModelOptions, ResolvedModelOptions } from './model-options.js'
+import {
+  LOAD_OPTIONS,
+  type LoadOptions,
+  MODEL_OPTIONS,
+  type ModelInfo,
+  type OpenModelOptions,
+  type ResolvedModelOptions,
+} from './model-options.js'
 import type { ModelPlacement } from './place-model.js'
 import { PromptTokenizer } from './prompt-tokenizer.js'
 
@@ -59,11 +75,12 @@ export class Model implements AsyncDisposable {
   constructor(parts: ModelParts) {
     this.#native = parts.native
     this.path = parts.path
-    this.info = parts.info
+    // What is passed to the addon is worked out from these.
+    this.info = Object.freeze(parts.info)
     this.gguf = parts.gguf
     this.fingerprint = parts.fingerprint
-    this.options = parts.options
-    this.placement = parts.placement
+    this.options = Object.freeze(parts.options)
+    this.placement = Object.freeze(parts.placement)
     this.limits = promptLimits(parts.gguf, parts.info.architecture)
   }
 
@@ -93,8 +110,8 @@ export class Model implements AsyncDisposable {
   }
 
   /** Opens another file as this one was opened: rows of both are computed alike. @throws as `openModel` */
-  openLike(path: string, options: LoadOptions = {}): Promise<Model> {
-    return openModel(path, { ...this.options, ...options })
+  async openLike(path: string, options: LoadOptions = {}): Promise<Model> {
+    return openModel(path, { ...this.options, ...takeOptions('openLike', options, LOAD_OPTIONS) })
   }
 
   /** Beginning-of-sequence token, if the vocabulary has one. */
@@ -123,15 +140,18 @@ export class Model implements AsyncDisposable {
     texts: readonly string[],
     options: { addSpecial?: boolean; parseSpecial?: boolean } = {},
   ): Promise<Int32Array[]> {
-    const { addSpecial = true, parseSpecial = true } = options
+    const { addSpecial = true, parseSpecial = true } = takeOptions('tokenize', options, TOKENIZE_OPTIONS)
+    const own = takeTexts('texts', texts)
     this.#tokenizer ??= new PromptTokenizer(this.gguf)
     const tokenizer = this.#tokenizer
-    return this.#run(() => tokenizer.tokenize(this.#native, this.info, texts, { addSpecial, parseSpecial }))
+    return this.#run(() => tokenizer.tokenize(this.#native, this.info, own, { addSpecial, parseSpecial }))
   }
 
   /** Text of each list of generated tokens, special tokens left out. */
   async detokenize(lists: readonly Int32Array[]): Promise<string[]> {
-    return this.#run(() => this.#native.detokenize(lists))
+    const own = takeTokens('lists', lists)
+    for (const [i, tokens] of own.entries()) checkTokens(this, tokens, `list ${i}`)
+    return this.#run(() => this.#native.detokenize(own))
   }
 
   /**
@@ -140,14 +160,12 @@ export class Model implements AsyncDisposable {
    * @throws TraitscopeError `ADAPTER_MISMATCH`, `ADAPTER_INVALID`, `ADAPTER_NO_EFFECT`, `UNSUPPORTED`
    */
   async attach(adapter: string | PeftAdapter, options: AttachOptions = {}): Promise<AttachedAdapter> {
+    const { strength = 1, ...how } = takeOptions('attach', options, ATTACH_OPTIONS)
+    checkStrength(strength)
     const peft =
       typeof adapter === 'object' ? adapter : await readPeftAdapter((await resolveWeights(adapter)).path)
-    const { gguf, report } = toGgufLora(peft, this.gguf, {
-      residualBase: options.residualBase ?? false,
-      readsUpTo: this.readsUpTo,
-    })
-    const strength = options.strength ?? 1
-    checkStrength(strength)
+    checkMade(peft, PEFT_ADAPTER)
+    const { gguf, report } = toGgufLora(peft, this.gguf, { ...how, readsUpTo: this.readsUpTo })
     const id = await this.#run(() => this.#native.attach(gguf))
     return new AttachedAdapter({
       model: this,
@@ -204,13 +222,13 @@ export class Model implements AsyncDisposable {
    * `MODEL_CLOSED`; what a callback throws comes back as it is
    */
   async generate(prompts: readonly Int32Array[], options: GenerateOptions = {}): Promise<Generated> {
-    const planned = planGenerate(this, prompts, options)
-    options.onPlan?.(planned.memory)
-    const listener = new GenerationListener(planned, options)
-    const native = await this.#generate(planned, options, listener)
-    if (!options.partial && native.outcomes.some(({ finish }) => finish === 'aborted'))
-      throwIfAborted(options.signal)
-    const generations: Generated['generations'] = prompts.map(() => [])
+    const own = takeOptions('generate', options, GENERATE_OPTIONS)
+    const planned = planGenerate(this, takeTokens('prompts', prompts), own)
+    own.onPlan?.(planned.memory)
+    const listener = new GenerationListener(planned, own)
+    const native = await this.#generate(planned, own, listener)
+    if (!own.partial && native.outcomes.some(({ finish }) => finish === 'aborted')) throwIfAborted(own.signal)
+    const generations: Generated['generations'] = Array.from({ length: planned.nPrompts }, () => [])
     for (const [i, outcome] of native.outcomes.entries()) {
       const generation = listener.toGeneration(i, outcome)
       generations[generation.prompt]![generation.draw] = generation
@@ -228,12 +246,18 @@ export class Model implements AsyncDisposable {
   async score(
     prompts: readonly Int32Array[],
     continuations: readonly (readonly Int32Array[])[],
-    options: Pick<GenerateOptions, 'adapters' | 'control' | 'sequences' | 'signal' | 'onProgress'> = {},
+    options: ScoreOptions = {},
   ): Promise<Scored> {
-    const planned = planScore(this, prompts, continuations, options)
-    const native = await this.#generate(planned, options, new GenerationListener(planned, options))
-    if (native.outcomes.some(({ finish }) => finish === 'aborted')) throwIfAborted(options.signal)
-    const logprobs: Float64Array[][] = prompts.map(() => [])
+    const own = takeOptions('score', options, SCORE_OPTIONS)
+    const planned = planScore(
+      this,
+      takeTokens('prompts', prompts),
+      takeTokenLists('continuations', continuations),
+      own,
+    )
+    const native = await this.#generate(planned, own, new GenerationListener(planned, own))
+    if (native.outcomes.some(({ finish }) => finish === 'aborted')) throwIfAborted(own.signal)
+    const logprobs: Float64Array[][] = Array.from({ length: planned.nPrompts }, () => [])
     for (const [i, { scores }] of native.outcomes.entries()) {
       const { prompt, draw } = planned.places[i]!
       logprobs[prompt]![draw] = scores
@@ -280,6 +304,11 @@ export class Model implements AsyncDisposable {
   }
 }
 
+const TOKENIZE_OPTIONS = { addSpecial: 'boolean', parseSpecial: 'boolean' } as const
+
+/** What takes a model takes one that is open, not the path of one. */
+export const MODEL = new Made<Model>('a model as openModel opens it', 'fingerprint')
+
 /**
  * Opens a base model. The file is checked here before llama.cpp sees it, because a malformed GGUF can abort inside
  * ggml and would take the whole process with it.
@@ -287,5 +316,6 @@ export class Model implements AsyncDisposable {
  * @throws TraitscopeError `FILE_NOT_FOUND`, `FILE_INVALID`, `UNSUPPORTED`, `MODEL_LOAD`, `DEVICE`, `OUT_OF_MEMORY`, `ABORTED`
  */
 export async function openModel(path: string, options: OpenModelOptions = {}): Promise<Model> {
-  return new Model(await loadModel(namedPath(path, 'a base model'), options))
+  const own = takeOptions('openModel', options, { ...MODEL_OPTIONS, ...LOAD_OPTIONS })
+  return new Model(await loadModel(namedPath(path, 'a base model'), own))
 }

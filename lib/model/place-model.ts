@@ -1,3 +1,4 @@
+import type { OptionKinds } from '../arguments.js'
 import { backendProblems, binding, type NativeDevice, type NativeDeviceMemory } from '../binding.js'
 import { integerOption, TraitscopeError } from '../errors.js'
 
@@ -18,6 +19,12 @@ export interface PlacementOptions {
    * trains there keeps the other half.
    */
   maxVram?: number | undefined
+}
+
+export const PLACEMENT_OPTIONS: OptionKinds<PlacementOptions> = {
+  device: 'string',
+  gpuLayers: 'any',
+  maxVram: 'number',
 }
 
 /** Where a model's blocks are, and what that takes. */

@@ -1,8 +1,9 @@
-import type { Bundle } from '../detector/bundle.js'
-import type { OrdinaryRuns } from '../detector/conditional.js'
+import { Made, type OptionKinds } from '../arguments.js'
+import { BUNDLE, type Bundle } from '../detector/bundle.js'
+import { ORDINARY_RUNS, type OrdinaryRuns } from '../detector/conditional.js'
 import type { Prior } from '../detector/prior.js'
 import type { Model } from '../model/model.js'
-import type { MeasurementOptions } from '../trajectory/prepare-measurement.js'
+import { MEASUREMENT_OPTIONS, type MeasurementOptions } from '../trajectory/prepare-measurement.js'
 import type { Step } from '../trajectory/trajectory.js'
 import type { SecureMode } from './secured-files.js'
 
@@ -55,4 +56,24 @@ export interface WatchRunOptions extends MeasurementOptions {
   reopen?: (() => Promise<Model>) | undefined
   /** Fraction done of the pass over step 0 or a checkpoint: 0 as soon as work on it begins, 1 when it ends, however. */
   onProgress?: ((step: Step, fraction: number) => void) | undefined
+}
+
+export const WATCH_OPTIONS: OptionKinds<WatchRunOptions> = {
+  ...MEASUREMENT_OPTIONS,
+  signal: 'signal',
+  intervalMs: 'number',
+  once: 'boolean',
+  untilStep: 'number',
+  idleMs: 'number',
+  bundle: BUNDLE,
+  prior: new Made('a prior as loadPrior reads it', 'depths'),
+  ordinary: ORDINARY_RUNS,
+  settle: 'number',
+  endOnAlarm: 'boolean',
+  stateDir: 'path',
+  secure: ['link', 'copy', 'off'],
+  order: ['newest', 'oldest'],
+  idleUnloadMs: 'number',
+  reopen: 'function',
+  onProgress: 'function',
 }

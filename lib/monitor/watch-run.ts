@@ -1,10 +1,11 @@
+import { takeOptions, takeTexts } from '../arguments.js'
 import type { Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import type { WatchEvent } from '../events/watch-events.js'
-import { checkNamed } from '../formats/files/named-path.js'
+import { namedPath } from '../formats/files/named-path.js'
 import type { Model } from '../model/model.js'
 import { Channel } from './channel.js'
-import type { WatchRunOptions } from './watch-options.js'
+import { WATCH_OPTIONS, type WatchRunOptions } from './watch-options.js'
 import { WatchSession } from './watch-session.js'
 
 /**
@@ -31,16 +32,45 @@ export function watchRun(
  * whose runs are found as they appear. Every event names its run; the last one, `end`, is of all of them when there are
  * several.
  */
-export async function* watchRuns(
+export function watchRuns(
   model: Model,
   directions: Directions,
   runDirs: readonly string[],
   options: WatchRunOptions,
 ): AsyncGenerator<WatchEvent, void, undefined> {
-  checkDuration('intervalMs', options.intervalMs ?? 0)
-  checkDuration('idleMs', options.idleMs ?? 0)
-  if (runDirs.length === 0) throw new TraitscopeError('USAGE', 'expected the folder of a run, found none')
-  for (const path of runDirs) checkNamed(path, 'a run')
+  // Taken now and told with the first event: what happens to them, or to the working directory, before that changes nothing.
+  const taken = (async () => take(runDirs, options))()
+  taken.catch(() => {})
+  return watch(model, directions, taken)
+}
+
+interface Taken {
+  runDirs: readonly string[]
+  options: WatchRunOptions
+}
+
+function take(runDirs: readonly string[], given: WatchRunOptions): Taken {
+  const options = takeOptions('watchRuns', given, WATCH_OPTIONS)
+  checkDuration('intervalMs', options.intervalMs)
+  checkDuration('idleMs', options.idleMs)
+  checkDuration('idleUnloadMs', options.idleUnloadMs)
+  if (options.idleUnloadMs !== undefined && !options.reopen) {
+    throw new TraitscopeError(
+      'USAGE',
+      'expected reopen, which opens the base again, with idleUnloadMs, found none',
+    )
+  }
+  const folders = takeTexts('folders of runs', runDirs)
+  if (folders.length === 0) throw new TraitscopeError('USAGE', 'expected the folder of a run, found none')
+  return { runDirs: folders.map((path) => namedPath(path, 'a run')), options }
+}
+
+async function* watch(
+  model: Model,
+  directions: Directions,
+  taken: Promise<Taken>,
+): AsyncGenerator<WatchEvent, void, undefined> {
+  const { runDirs, options } = await taken
   const events = new Channel<WatchEvent>()
   const session = new WatchSession(model, directions, runDirs, options, (event) => events.push(event))
   const work = session.run().then(
@@ -55,7 +85,7 @@ export async function* watchRuns(
   }
 }
 
-function checkDuration(name: string, value: number): void {
+function checkDuration(name: string, value = 0): void {
   if (!(Number.isFinite(value) && value >= 0)) {
     throw new TraitscopeError('USAGE', `${name} must be a number of milliseconds, 0 or more, found ${value}`)
   }

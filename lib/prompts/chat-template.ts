@@ -1,3 +1,4 @@
+import { Made, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { Message } from './messages.js'
@@ -25,6 +26,14 @@ export interface ChatTemplateOptions {
   systemRole?: SystemRole | 'auto' | undefined
   /** The assistant's answer to a system prompt sent as a user turn: the trait pack's, default the protocol's. */
   acknowledgement?: string | undefined
+}
+
+const OPTIONS: OptionKinds<ChatTemplateOptions> = {
+  bosToken: 'string',
+  eosToken: 'string',
+  date: 'string',
+  systemRole: ['native', 'user-turn', 'auto'],
+  acknowledgement: 'string',
 }
 
 /** What a template needs to know of a model. */
@@ -57,7 +66,8 @@ export class ChatTemplate {
   readonly #tokens: Record<string, string>
 
   /** @throws TraitscopeError TEMPLATE when the source is no template; USAGE for a date that is none. */
-  constructor(source: string, options: ChatTemplateOptions = {}) {
+  constructor(source: string, given: ChatTemplateOptions = {}) {
+    const options = takeOptions('ChatTemplate', given, OPTIONS)
     const { bosToken, eosToken, date = DEFAULT_TEMPLATE_DATE, systemRole = 'auto' } = options
     this.#today = parseDate(date)
     this.date = date
@@ -208,3 +218,5 @@ function checkMessages(messages: readonly Message[]): void {
     }
   })
 }
+
+export const TEMPLATE = new Made<ChatTemplate>('a ChatTemplate', 'systemRole')

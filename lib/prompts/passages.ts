@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { Made } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { packageRoot } from '../package.js'
@@ -15,6 +16,8 @@ export interface Passages {
   /** SHA-256 of the file's bytes. */
   sha256: string
 }
+
+export const PASSAGES = new Made<Passages>('passages as loadPassages reads them', 'openers')
 
 const MAX_BYTES = 4 * 1024 * 1024
 

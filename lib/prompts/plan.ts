@@ -4,8 +4,9 @@ import { checkLength, contextCells, type PromptLimits } from '../model/base/prom
 import { MAX_SEQUENCES } from '../model/placement.js'
 import { type BatchRange, chooseBatches } from './plan-batches.js'
 
+export const POOLINGS = ['last', 'mean', 'tokens'] as const
 /** How the states of a prompt's tokens become output rows. */
-export type Pooling = 'last' | 'mean' | 'tokens'
+export type Pooling = (typeof POOLINGS)[number]
 
 export interface PlanOptions {
   /** Most tokens that memory holds: the context's `n_ctx` = `n_batch` = `n_ubatch`. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
+import { checkMade } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import type { Model } from '../model/model.js'
-import type { ChatTemplate } from './chat-template.js'
+import { type ChatTemplate, TEMPLATE } from './chat-template.js'
 import type { Message } from './messages.js'
 import type { FilePrompt } from './prompt-file.js'
 
@@ -12,11 +13,12 @@ import type { FilePrompt } from './prompt-file.js'
  *
  * @throws TraitscopeError TEMPLATE, also for a template that leaves out what users say
  */
-export function chatTokens(
+export async function chatTokens(
   model: Pick<Model, 'tokenize'>,
   template: ChatTemplate,
   prompts: readonly (readonly Message[])[],
 ): Promise<Int32Array[]> {
+  checkMade(template, TEMPLATE)
   const texts = prompts.map((messages) => template.render(messages, { addGenerationPrompt: true }))
   template.checkComplete(prompts)
   return model.tokenize(texts, { addSpecial: false, parseSpecial: true })
@@ -28,7 +30,7 @@ export function chatTokens(
  *
  * @throws TraitscopeError `USAGE` for messages without a template; as `chatTokens`
  */
-export function promptTokens(
+export async function promptTokens(
   model: Pick<Model, 'tokenize'>,
   prompts: readonly FilePrompt[],
   template: ChatTemplate | undefined,

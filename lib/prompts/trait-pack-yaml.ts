@@ -10,6 +10,7 @@ import {
   parseDocument,
   type YAMLMap,
 } from 'yaml'
+import { Made } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { DEFAULT_ACKNOWLEDGEMENT } from './messages.js'
 
@@ -266,3 +267,5 @@ export interface TraitPack {
   questions: string[]
   evalPrompts: EvalCategory[]
 }
+
+export const TRAIT_PACK = new Made<TraitPack>('a trait pack as loadTraitPack reads it', 'evalPrompts')

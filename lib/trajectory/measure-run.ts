@@ -1,9 +1,11 @@
 import { basename, resolve } from 'node:path'
+import { type OptionKinds, takeOptions } from '../arguments.js'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { type CheckpointKernels, kernelsOf } from '../conditions/engine.js'
 import type { Directions } from '../directions/directions.js'
-import { computing, TraitscopeError, throwIfAborted } from '../errors.js'
+import { computing, throwIfAborted } from '../errors.js'
 import { publishFolder } from '../formats/files/atomic.js'
+import { namedPath } from '../formats/files/named-path.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
 import { filesBelow } from '../formats/run/read-files.js'
 import { type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
@@ -16,7 +18,7 @@ import { nothingToMeasure, skippedOf, toMeasure } from './measurable-steps.js'
 import { MeasureLog } from './measure-log.js'
 import type { CheckpointMeasurement } from './measured.js'
 import type { MeasurementPlan } from './measurement.js'
-import { type MeasurementOptions, prepareMeasurement } from './prepare-measurement.js'
+import { MEASUREMENT_OPTIONS, type MeasurementOptions, prepareMeasurement } from './prepare-measurement.js'
 import type { Projection } from './project.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
 import { equalWeights, otherSettings } from './step-remarks.js'
@@ -73,6 +75,33 @@ export interface MeasureRunOptions extends MeasurementOptions {
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+const OPTIONS: OptionKinds<MeasureRunOptions> = {
+  ...MEASUREMENT_OPTIONS,
+  out: 'path',
+  force: 'boolean',
+  activations: ACTIVATIONS,
+  settle: 'function',
+  alsoWrite: 'function',
+  run: {
+    model: 'any',
+    dataSource: 'any',
+    seed: 'any',
+    nSamples: 'any',
+    fullFinetune: 'boolean',
+    loraRank: 'any',
+    loraAlpha: 'any',
+    lr: 'any',
+    epochs: 'any',
+    saveSteps: 'any',
+    maxSteps: 'any',
+    earlyUpdateSteps: 'any',
+  },
+  signal: 'signal',
+  onCheckpoint: 'function',
+  onKept: 'function',
+  onProgress: 'function',
+}
+
 /**
  * Measures a fine-tuning run: step 0 on the bare base, then every complete checkpoint, all layers of the
  * directions in one pass each. The final adapter counts once: as an alias when a checkpoint has the same
@@ -86,17 +115,16 @@ export async function measureRun(
   model: Model,
   directions: Directions,
   runDir: string,
-  options: MeasureRunOptions,
+  given: MeasureRunOptions,
 ): Promise<Trajectory> {
+  const options = takeOptions('measureRun', given, OPTIONS)
+  const folder = namedPath(runDir, 'a run')
   const plan = await prepareMeasurement(model, directions, options)
   const { adapterName, signal } = options
-  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
+  const found = await scanRunFolder(folder, { adapterName, ...(signal ? { signal } : {}) })
   refuseParent(found)
   const { out } = options
   const { activations: kind = options.settle ? 'none' : 'prompts' } = options
-  if (!ACTIVATIONS.includes(kind)) {
-    throw new TraitscopeError('USAGE', `expected activations of ${ACTIVATIONS.join(', ')}, found ${kind}`)
-  }
   if (options.settle !== undefined) refuseBesideSettling({ activations: kind })
   if (out === undefined) return (await measureSteps(plan, found, options, 'none')).trajectory
   // The target is checked before anything is computed, and appears as a whole when all is done.

@@ -1,18 +1,19 @@
+import { checkMade, type OptionKinds } from '../arguments.js'
 import { assertComparable } from '../conditions/comparable.js'
 import { measurementConditions } from '../conditions/conditions.js'
-import type { ContextSet } from '../contexts/measured-contexts.js'
-import type { Directions } from '../directions/directions.js'
+import { CONTEXT_SET, type ContextSet } from '../contexts/measured-contexts.js'
+import { DIRECTIONS, type Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
-import type { MarginPairs } from '../labels/margin-pairs.js'
+import { MARGIN_PAIRS, type MarginPairs } from '../labels/margin-pairs.js'
 import { pairPrompts } from '../labels/pair-reading.js'
-import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
+import { CHECKPOINT_OPTIONS, type CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
 import { amplifyingStrengths } from '../model/checkpoint/strengths.js'
-import type { Model } from '../model/model.js'
-import { ChatTemplate } from '../prompts/chat-template.js'
+import { MODEL, type Model } from '../model/model.js'
+import { ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
 import { evaluationPrompts } from '../prompts/prompt-sets.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
-import type { TraitPack } from '../prompts/trait-pack-yaml.js'
+import { TRAIT_PACK, type TraitPack } from '../prompts/trait-pack-yaml.js'
 import { contextPrompts } from './context-prompts.js'
 import { MeasurementPlan } from './measurement.js'
 import { Step0Cache } from './step0-cache.js'
@@ -45,6 +46,19 @@ export interface MeasurementOptions {
   cacheDir?: string | false | undefined
 }
 
+export const MEASUREMENT_OPTIONS: OptionKinds<MeasurementOptions> = {
+  pack: TRAIT_PACK,
+  template: TEMPLATE,
+  layer: 'number',
+  allowMismatch: 'boolean',
+  adapterName: 'string',
+  checkpoint: CHECKPOINT_OPTIONS,
+  strengths: 'numbers',
+  contexts: CONTEXT_SET,
+  margin: MARGIN_PAIRS,
+  cacheDir: 'path',
+}
+
 /**
  * Checks that directions, model, template and pack belong together, and tokenizes the evaluation prompts.
  *
@@ -57,12 +71,10 @@ export async function prepareMeasurement(
 ): Promise<MeasurementPlan> {
   const { pack, layer, cacheDir } = options
   // From JavaScript, a pack's path is as likely as a pack.
-  for (const [what, one] of [
-    ['a trait pack as loadTraitPack reads it', pack],
-    ['directions as loadDirections reads them', directions],
-  ] as const) {
-    if (typeof one !== 'object') throw new TraitscopeError('USAGE', `expected ${what}, found ${typeof one}`)
-  }
+  checkMade(model, MODEL)
+  checkMade(pack, TRAIT_PACK)
+  checkMade(directions, DIRECTIONS)
+  refuseUnfinite(directions)
   if (options.settle !== undefined) refuseBesideSettling(options)
   const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
   const conditions = measurementConditions(model, template, pack, directions.conditions.pool)
@@ -106,4 +118,14 @@ export async function prepareMeasurement(
     contexts: await contextPrompts(model, template, messages, prompts, contexts),
     pairs: margin && (await pairPrompts(model, template, margin)),
   })
+}
+
+/** Files are checked as they are read; directions may also be made by hand. */
+function refuseUnfinite({ vectors, layers, traits, nEmbd }: Directions): void {
+  const length = layers.length * traits.length * nEmbd
+  if (vectors.length === length && vectors.every(Number.isFinite)) return
+  throw new TraitscopeError(
+    'SHAPE',
+    `expected directions of ${length} finite numbers (${layers.length} layers, ${traits.length} traits, ${nEmbd} wide), found ${vectors.length === length ? 'some that are not finite' : vectors.length}; make them again`,
+  )
 }

@@ -18,6 +18,21 @@ beforeEach(() => {
   })
 })
 
+describe('directionVector', () => {
+  it.each([
+    [2, 0],
+    [0, 2],
+    [-1, 0],
+    [0.5, 0],
+    ['courage', 0],
+  ])('should refuse %j and %j, which are no indices', async (layer, trait) => {
+    const directions = await extractDirections(fakeModel(), fakePack(), { layers: [1, 3], traits: 'all' })
+    expect(() => directionVector(directions, layer as number, trait)).toThrow(
+      expect.objectContaining({ code: 'USAGE', message: expect.stringContaining('one of 2 layers') }),
+    )
+  })
+})
+
 describe('extractDirections', () => {
   it('should find the axis that the system prompts move, per layer', async () => {
     const directions = await extractDirections(fakeModel(), fakePack(), { layers: [3, 1, 3], traits: 'all' })

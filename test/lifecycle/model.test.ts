@@ -168,7 +168,85 @@ describe('a pass', () => {
   })
 })
 
+describe('what a call was given', () => {
+  it('should be what it was when the call was made, however long it waits for its turn', async () => {
+    await using model = await openModel(TINY_BASE)
+    const prompts = () => [Int32Array.of(5, 6, 7), Int32Array.of(8, 9)]
+    const adapter = await model.attach(`${TINY_RUN}/checkpoint-60`)
+    const all = (given = prompts(), texts = ['The tap drips.'], adapters = [adapter]) => {
+      const answers = given.map((prompt) => [prompt])
+      const options = { maxTokens: 4, adapters }
+      const calls = [
+        hiddenStates(model, given, { layers: [3], adapter: adapters }).then(({ data }) => data),
+        model.generate(given, options).then(({ generations }) => generations),
+        model.score(given, answers).then(({ logprobs }) => logprobs),
+        model.tokenize(texts),
+        model.detokenize(given),
+      ]
+      return { results: Promise.all(calls), given, texts, adapters, answers, options }
+    }
+    const untouched = await all().results
+    const busy = hiddenStates(model, long(200), { layers: [3] })
+    const { results, given, texts, adapters, answers, options } = all()
+    for (const prompt of given) prompt.fill(1)
+    given.length = 0
+    answers.length = 0
+    adapters.length = 0
+    texts[0] = 'Name one star.'
+    options.maxTokens = 1
+    expect(await results).toEqual(untouched)
+    await busy
+  })
+
+  it('should be refused where an adapter is there twice, of which one would be dropped', async () => {
+    await using model = await openModel(TINY_BASE)
+    const adapter = await model.attach(`${TINY_RUN}/checkpoint-60`)
+    const twice = [adapter, adapter.at(2)]
+    const refusal = { code: 'USAGE', message: expect.stringContaining('each adapter once') }
+    await expect(hiddenStates(model, short, { layers: [3], adapter: twice })).rejects.toMatchObject(refusal)
+    await expect(model.generate(short, { adapters: twice })).rejects.toMatchObject(refusal)
+    await expect(model.score(short, [short], { adapters: twice })).rejects.toMatchObject(refusal)
+  })
+
+  it.each([
+    [
+      'prompts that are no Int32Arrays',
+      (model: Model) => hiddenStates(model, [[5.5, 6]] as never, { layers: [0] }),
+    ],
+    ['a prompt that is missing', (model: Model) => hiddenStates(model, new Array(1), { layers: [0] })],
+    ['an option of another name', (model: Model) => model.generate(short, { max_tokens: 3 } as never)],
+    ['a control that is no Map', (model: Model) => model.generate(short, { control: { 1: [] } as never })],
+    ['ids that the vocabulary lacks', (model: Model) => model.detokenize([Int32Array.of(1024)])],
+    ['a path for a model', () => hiddenStates(TINY_BASE as never, short, { layers: [0] })],
+    [
+      'an adapter that nobody attached',
+      (model: Model) => hiddenStates(model, short, { layers: [0], adapter: 'a' as never }),
+    ],
+    ['an adapter that nobody read', (model: Model) => model.attach({} as never)],
+  ])('should be refused: %s', async (_, call) => {
+    await using model = await openModel(TINY_BASE)
+    await expect(call(model)).rejects.toMatchObject({ name: 'TraitscopeError', code: 'USAGE' })
+  })
+})
+
+describe('attach', () => {
+  it('should tell the length of the weight change where that is asked for', async () => {
+    await using model = await openModel(TINY_BASE)
+    const { report } = await model.attach(`${TINY_RUN}/checkpoint-60`, { norms: true })
+    const total = Math.hypot(...report.modules.map(({ deltaNorm }) => deltaNorm!))
+    expect(report.deltaNorm).toBeGreaterThan(0)
+    expect(total / report.deltaNorm!).toBeCloseTo(1, 6)
+    expect((await model.attach(`${TINY_RUN}/checkpoint-60`)).report.deltaNorm).toBe(undefined)
+  })
+})
+
 describe('openModel', () => {
+  it('should make a model whose facts nobody changes', async () => {
+    await using model = await openModel(TINY_BASE, { layers: [0, 3] })
+    for (const facts of [model.info, model.options, model.options.layers, model.placement])
+      expect(Object.isFrozen(facts)).toBe(true)
+  })
+
   it('should keep several models apart', async () => {
     await using one = await openModel(TINY_BASE)
     await using two = await openModel(TINY_BASE)

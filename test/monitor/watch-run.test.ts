@@ -69,6 +69,38 @@ async function follow(
 }
 
 describe('watchRun', () => {
+  it.each([
+    [{ intervalMS: 5 }, 'intervalMS'],
+    [{ secure: 'links' }, 'link or copy or off'],
+    [{ order: 'latest' }, 'newest or oldest'],
+    [{ untilStep: '10' }, 'untilStep'],
+    [{ untilStep: Number.NaN }, 'untilStep'],
+    [{ checkpoint: { mode: 'fast' } }, 'attach or merge or auto'],
+    [{ bundle: 'bundle' }, 'a bundle as loadBundle reads it'],
+    [{ idleUnloadMs: 5 }, 'reopen'],
+    [null, 'null'],
+  ])('should refuse %j before the first event', async (options, message) => {
+    const given = options && { pack: fakePack(), ...options }
+    const events = watchRun(model, fakeDirections(), run, given as WatchRunOptions)
+    await expect(events.next()).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining(message),
+    })
+  })
+
+  it('should watch the folder and go by the options of the moment when it was called', async () => {
+    await writeCheckpoint(run, 10, 1)
+    const home = process.cwd()
+    process.chdir(folder)
+    const options = { pack: fakePack(), cacheDir: false as const, once: true }
+    const events = watchRun(model, fakeDirections(), 'run', options)
+    process.chdir(home)
+    options.once = false
+    const story: string[] = []
+    for await (const event of events) story.push(told(event))
+    expect(story).toEqual(['baseline', 'checkpoint 10', 'end: once'])
+  })
+
   it('should follow a run from before its folder exists to its last checkpoint', async () => {
     const { story, events } = await follow({
       'waiting: the run folder does not exist yet': () => mkdir(run),

@@ -160,13 +160,13 @@ describe('ChatTemplate', () => {
       [lastOnly, [[user], talk], /leaves out what was said before the last turn/],
       // The system prompt is sent as a turn of its own, which would be lost.
       [lastOnly, [instructed], /leaves out what was said before/],
-    ])('should refuse %s for some conversations', (source, conversations, message) => {
+    ])('should refuse %s for some conversations', async (source, conversations, message) => {
       const template = new ChatTemplate(source)
       expect(() => template.checkComplete(conversations)).toThrow(
         expect.objectContaining({ code: 'TEMPLATE', message: expect.stringMatching(message) }),
       )
       const model = { tokenize: async () => [] }
-      expect(() => chatTokens(model, template, conversations)).toThrow(message)
+      await expect(chatTokens(model, template, conversations)).rejects.toThrow(message)
     })
   })
 

@@ -27,7 +27,7 @@ describe('the picture of the stages', () => {
 
 describe('CONTRIBUTING.md', () => {
   it('should list the stages in their order', () => {
-    expect(guide).toContain('`errors` → `package` → `percent` → `formats`')
+    expect(guide).toContain('`errors` → `arguments` → `package` → `percent`')
     expect(guide === withStages(guide), hint).toBe(true)
   })
 

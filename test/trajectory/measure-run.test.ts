@@ -45,6 +45,30 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
 describe('measureRun', () => {
+  it.each([
+    ['some that are not finite', (vectors: Float32Array) => vectors.fill(Number.NaN, 3, 4)],
+    ['31', (vectors: Float32Array) => vectors.subarray(1)],
+  ])('should refuse directions of %s', async (found, change) => {
+    const directions = fakeDirections()
+    const odd = { ...directions, vectors: change(directions.vectors.slice()) }
+    await expect(measureRun(model, odd, run, { pack: fakePack(), cacheDir: false })).rejects.toMatchObject({
+      code: 'SHAPE',
+      message: expect.stringContaining(found),
+    })
+  })
+
+  it('should measure the run and write where it was called, wherever the process goes then', async () => {
+    const home = process.cwd()
+    process.chdir(folder)
+    const measuring = measure({ out: 'out', cacheDir: 'cache' })
+    const relative = measureRun(model, fakeDirections(), 'my-run', { pack: fakePack(), cacheDir: 'cache' })
+    process.chdir(home)
+    await measuring
+    expect((await relative).steps).toHaveLength(3)
+    expect(await readdir(join(folder, 'out'))).toContain('trajectory.json')
+    expect(await readdir(home)).not.toContain('cache')
+  })
+
   it('should project step 0 and every checkpoint at every layer', async () => {
     const trajectory = await measure()
     expect(trajectory.steps.map(({ step }) => step)).toEqual([0, 10, 20])

@@ -1,4 +1,5 @@
 import { basename, dirname, join } from 'node:path'
+import { Made, type OptionKinds, takeOptions } from '../../arguments.js'
 import { TraitscopeError } from '../../errors.js'
 import type { MissingMeans } from '../files/file-errors.js'
 import { type FileHash, sha256 } from '../files/hash.js'
@@ -38,6 +39,11 @@ export interface PeftAdapter extends AdapterTensors {
 /** An adapter's header is a few hundred KB at most. */
 const MAX_HEADER_BYTES = 16 * 1024 ** 2
 
+export const PEFT_ADAPTER = new Made<PeftAdapter>(
+  'an adapter as readPeftAdapter reads it, or its folder',
+  'modules',
+)
+
 /** How to read an adapter. */
 export interface ReadPeftOptions {
   /**
@@ -47,6 +53,8 @@ export interface ReadPeftOptions {
    */
   values?: 'memory' | 'disk'
 }
+
+const READ_OPTIONS: OptionKinds<ReadPeftOptions> = { values: ['memory', 'disk'] }
 
 /**
  * Reads a folder with adapter_config.json and adapter_model.safetensors, or mlx-lm's adapters.safetensors.
@@ -60,10 +68,8 @@ export interface ReadPeftOptions {
  * FILE_INVALID, UNSUPPORTED for everything else, by name, ADAPTER_INVALID for contradictions and values
  * that are not finite.
  */
-export async function readPeftAdapter(
-  path: string,
-  { values = 'memory' }: ReadPeftOptions = {},
-): Promise<PeftAdapter> {
+export async function readPeftAdapter(path: string, options: ReadPeftOptions = {}): Promise<PeftAdapter> {
+  const { values = 'memory' } = takeOptions('readPeftAdapter', options, READ_OPTIONS)
   const { config: configPath, tensors: tensorsPath, beside } = await adapterFiles(path)
   const { config, isMlx, sha256: configSha256 } = await readAdapterConfig(configPath)
   const read = values === 'disk' ? openSafetensors : readSafetensors

@@ -1,5 +1,6 @@
 import type { Dirent } from 'node:fs'
 import { basename, join } from 'node:path'
+import { Made, type OptionKinds, takeOptions } from '../../arguments.js'
 import { isTraitscopeError, TraitscopeError, throwIfAborted } from '../../errors.js'
 import { listFolder } from '../files/list-folder.js'
 import { namedPath } from '../files/named-path.js'
@@ -47,6 +48,12 @@ export interface ScanOptions {
   signal?: AbortSignal | undefined
 }
 
+const SCAN_OPTIONS: OptionKinds<ScanOptions> = {
+  adapterName: 'string',
+  previous: new Made('an earlier scan by scanRunFolder', 'checkpoints'),
+  signal: 'signal',
+}
+
 /** Enough to hide the latency of a network file system. */
 const CONCURRENCY = 8
 
@@ -57,7 +64,8 @@ const CONCURRENCY = 8
  * @throws FILE_NOT_FOUND when there is no such folder, AMBIGUOUS when several runs or adapters could be meant, USAGE for the
  * name of an adapter that is not there, ABORTED.
  */
-export async function scanRunFolder(dir: string, options: ScanOptions = {}): Promise<RunFolder> {
+export async function scanRunFolder(dir: string, given: ScanOptions = {}): Promise<RunFolder> {
+  const options = takeOptions('scanRunFolder', given, SCAN_OPTIONS)
   const path = namedPath(dir, 'a run')
   const entries = await listFolder(path, 'absent')
   const steps = stepFolders(path, entries)

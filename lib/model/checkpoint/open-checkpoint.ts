@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { checkMade, takeOptions } from '../../arguments.js'
 import { throwIfAborted } from '../../errors.js'
 import { makeScratch } from '../../formats/files/scratch.js'
 import { readPeftAdapter } from '../../formats/peft/peft.js'
@@ -8,9 +9,13 @@ import { type FoundWeights, resolveWeights } from '../../formats/run/find-weight
 import { adapterRemarks } from '../base/base-name.js'
 import { convertCheckpoint } from '../convert/full-checkpoint.js'
 import { whyMerge } from '../lora/attachable.js'
-import type { Model } from '../model.js'
+import { MODEL, type Model } from '../model.js'
 import { openMerged } from './open-merged.js'
-import type { OpenCheckpoint, OpenCheckpointOptions } from './opened-checkpoint.js'
+import {
+  OPEN_CHECKPOINT_OPTIONS,
+  type OpenCheckpoint,
+  type OpenCheckpointOptions,
+} from './opened-checkpoint.js'
 
 /**
  * Reads a checkpoint, a PEFT adapter or a whole model in safetensors, and makes it runnable on the base.
@@ -23,10 +28,12 @@ export async function openCheckpoint(
   weights: string | Pick<FoundWeights, 'path' | 'kind'>,
   options: OpenCheckpointOptions = {},
 ): Promise<OpenCheckpoint> {
-  throwIfAborted(options.signal)
+  checkMade(base, MODEL)
+  const own = takeOptions('openCheckpoint', options, OPEN_CHECKPOINT_OPTIONS)
+  throwIfAborted(own.signal)
   const isFound = typeof weights === 'object' && weights !== null
-  const { path, kind } = isFound ? weights : await resolveWeights(weights, options.adapterName)
-  return kind === 'model' ? openConverted(base, path, options) : openAdapter(base, path, options)
+  const { path, kind } = isFound ? weights : await resolveWeights(weights, own.adapterName)
+  return kind === 'model' ? openConverted(base, path, own) : openAdapter(base, path, own)
 }
 
 async function openAdapter(

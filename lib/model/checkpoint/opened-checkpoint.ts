@@ -1,3 +1,4 @@
+import type { OptionKinds } from '../../arguments.js'
 import type { FileHash } from '../../formats/files/hash.js'
 import type { PeftAdapter } from '../../formats/peft/peft.js'
 import type { AttachedAdapter } from '../attached-adapter.js'
@@ -44,6 +45,12 @@ export interface CheckpointOptions {
   cacheBytes?: number | undefined
 }
 
+export const CHECKPOINT_OPTIONS: OptionKinds<CheckpointOptions> = {
+  mode: ['attach', 'merge', 'auto'],
+  residualBase: 'boolean',
+  cacheBytes: 'number',
+}
+
 /** How to open one checkpoint. */
 export interface OpenCheckpointOptions extends CheckpointOptions {
   /** The adapter to take where a path leads to several, by PEFT's name. */
@@ -56,4 +63,12 @@ export interface OpenCheckpointOptions extends CheckpointOptions {
    */
   cacheDir?: string | undefined
   signal?: AbortSignal | undefined
+}
+
+export const OPEN_CHECKPOINT_OPTIONS: OptionKinds<OpenCheckpointOptions> = {
+  ...CHECKPOINT_OPTIONS,
+  adapterName: 'string',
+  strength: 'number',
+  cacheDir: 'string',
+  signal: 'signal',
 }

@@ -1,4 +1,5 @@
 import { basename, join, resolve } from 'node:path'
+import type { OptionKinds } from '../../arguments.js'
 import { TraitscopeError, throwIfAborted } from '../../errors.js'
 import { checkOutputFree } from '../../formats/files/atomic.js'
 import type { GgufInput } from '../../formats/gguf/gguf.js'
@@ -30,6 +31,16 @@ export interface ConvertOptions {
   signal?: AbortSignal | undefined
   /** Fraction of the file written, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
+}
+
+export const CONVERT_OPTIONS: OptionKinds<ConvertOptions> = {
+  type: ['F32', 'F16', 'BF16'],
+  name: 'string',
+  pre: 'string',
+  ignoreKeys: 'strings',
+  force: 'boolean',
+  signal: 'signal',
+  onProgress: 'function',
 }
 
 /** What a conversion wrote. */

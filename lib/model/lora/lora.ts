@@ -43,7 +43,7 @@ export interface AttachReport {
 /** How an adapter becomes one of llama.cpp. */
 export interface GgufLoraOptions {
   /** Compute `deltaNorm`: about 1 ms per module of an 8B model at rank 16, growing with the square of the rank. */
-  norms?: boolean
+  norms?: boolean | undefined
   /** The base is what an initialisation such as PiSSA left of the original. */
   residualBase?: boolean | undefined
   /** The highest layer that is read: what lies above is matched and checked, and left out. */

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { type OptionKinds, takeOptions } from '../../arguments.js'
 import { integerOption, TraitscopeError, throwIfAborted } from '../../errors.js'
 import { checkOutputFree } from '../../formats/files/atomic.js'
 import { type FileHash, sha256 } from '../../formats/files/hash.js'
@@ -46,6 +47,18 @@ export interface MergeOptions {
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+const MERGE_OPTIONS: OptionKinds<MergeOptions> = {
+  adapterName: 'string',
+  type: 'string',
+  roundReplaced: 'boolean',
+  strength: 'number',
+  residualBase: 'boolean',
+  force: 'boolean',
+  threads: 'number',
+  signal: 'signal',
+  onProgress: 'function',
+}
+
 /** What a merge did; for the LoRA modules as when attached. */
 export interface MergeReport extends AttachReport {
   /** Tensors that were changed: their type before, absent for a new one, and after. */
@@ -75,8 +88,9 @@ export async function mergeAdapter(
   base: string,
   adapter: string | PeftAdapter,
   out: string,
-  options: MergeOptions = {},
+  given: MergeOptions = {},
 ): Promise<MergeReport> {
+  const options = takeOptions('mergeAdapter', given, MERGE_OPTIONS)
   const { strength = 1, signal, onProgress, force = false } = options
   checkNamed(base, 'a base model')
   throwIfAborted(signal)
