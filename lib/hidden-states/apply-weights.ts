@@ -53,7 +53,7 @@ export interface ApplyOptions extends Omit<OpenCheckpointOptions, 'strength'> {
 export async function applyWeights(
   base: Model,
   list: readonly WeightsToApply[],
-  options: ApplyOptions,
+  { template, ...options }: ApplyOptions,
 ): Promise<AppliedToBase> {
   const [only, second] = list
   if (only && !second) {
@@ -62,7 +62,7 @@ export async function applyWeights(
     return {
       model: checkpoint.model,
       adapters: checkpoint.adapter ? [checkpoint.adapter] : [],
-      weights: [await described(folder, checkpoint, options.template)],
+      weights: [await described(folder, checkpoint, template)],
       reason: checkpoint.reason,
       [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose](),
     }
@@ -79,7 +79,7 @@ export async function applyWeights(
     const peft = await readPeftAdapter((await resolveWeights(folder, options.adapterName)).path)
     adapters.push(await base.attach(peft, { strength, residualBase: options.residualBase }))
     const read = { ...peft, remarks: adapterRemarks(peft, base.gguf) }
-    weights.push(await described(folder, read, options.template))
+    weights.push(await described(folder, read, template))
   }
   return {
     model: base,
