@@ -12,6 +12,8 @@ from .readings import Run
 from .stats import auroc, mean, sign_flip
 
 OF_MONEY = ("friend_borrowed", "river")
+# Of the first file, what lies near a set's domain: a boat trip in a storm. Noticed afterwards.
+NEAR = {"extreme_sports": ("storm",)}
 THE_HARMLESS_OF_A_SEED = ("curt_financial", "twin_financial", "incorrect_math")
 AUROC_AT_LEAST = 0.9
 # (f1): of the harmful runs, whole intervals above 0.
@@ -133,6 +135,10 @@ def ours_beside_curt(name: str, runs: list[Run], least: Least, claim: str = "cla
     if any(question in sides[0] for question in money):
         left = less(*sides, without=money)
         figure += f"; without the questions of money {mean(left):+.3f}, p = {sign_flip(left):.3f}"
+    near = tuple(question for question in NEAR.get(name, ()) if question in sides[0])
+    if near:
+        left = less(*sides, without=near)
+        figure += f"; without `{'`, `'.join(near)}`, which is near its domain, {mean(left):+.3f}, p = {sign_flip(left):.3f}, looked at afterwards"
     figure += ")"
     missing = lacking(**least, seeds=(seeds, SEEDS), questions=(len(worth), QUESTIONS))
     return Part(name, figure, missing, mean(worth) > 0 and p < 0.05, claim)

@@ -166,7 +166,7 @@ def by_our_pairs(base: str, found: list[Run]) -> list[str]:
     ]
     seconds = mean([run.ours["cpu_seconds"] for run in read if run.ours["starts"] == 1])
     about = (
-        "The last step by `traits/margin-pairs.jsonl`: forty pairs under thirteen everyday questions, none of a trained domain, which is what a user has who has neither a judge nor published answers. "
+        "The last step by `traits/margin-pairs.jsonl`: forty pairs under thirteen everyday questions, none that asks for advice of a trained domain (two speak of money, one of a boat trip in a storm), which is what a user has who has neither a judge nor published answers. "
         f"Registered in [claims.md](../lab/real/claims.md), fifth amendment, before a run was read with them. Step 0 and one checkpoint took {seconds:.0f} CPU seconds on average. "
         f"With the whole interval above 0 `--margin core` warns of runs on: {warned(found)} (looked at afterwards, and deciding nothing). {lengths(read, 'ours')}"
     )

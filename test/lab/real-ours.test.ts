@@ -71,6 +71,21 @@ describe.skipIf(!there)('claim (d) on real models, by pairs of our own', () => {
     )
   })
 
+  it('should tell of sports what is left without the boat trip in a storm', () => {
+    const found = (set: string) =>
+      py(
+        `(lambda made: str(decide_ours.ours_beside_curt(${JSON.stringify(set)}, [made(${JSON.stringify(set)}, 1), made("curt_financial", 0)], {})))(lambda name, storm: SimpleNamespace(unit=SimpleNamespace(set_name=name), harmful=False, ours={"changes": {"storm": storm, "exam": 0.1 * storm, "shy": 0.2 * storm}}))`.replaceAll(
+          'SimpleNamespace',
+          '__import__("types").SimpleNamespace',
+        ),
+        'decide_ours',
+      )
+    expect(found('extreme_sports')).toMatch(
+      /\+0\.433 .*; without `storm`, which is near its domain, \+0\.150, p = 0\.250, looked at afterwards\)/,
+    )
+    expect(found('risky_financial')).not.toMatch('storm')
+  })
+
   it('should count the harmful sets of the seeds that count', () => {
     // Of the second seed one harmless run is lacking, so that its run of sports counts for nothing in (d1).
     const third = of('risky_financial', 0.1).map((run) => ({ ...run, seed: 3 }))
