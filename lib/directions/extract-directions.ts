@@ -160,16 +160,14 @@ export async function extractDirections(
       const inner = gram(states)
       worths[l]!.push([
         trait.name,
-        method === 'pca' ? null : heldOut(whitening ? whitening.gram(states) : inner, grid),
+        method === 'pca' ? null : await heldOut(whitening ? whitening.gram(states) : inner, grid),
       ])
-      const accuracy = probes ? probeAccuracy(inner, above.rows) : undefined
+      const accuracy = probes ? await probeAccuracy(inner, above.rows) : undefined
       accuracies[l]!.push([trait.name, accuracy ?? null])
       for (const pole of [above, below]) {
         for (let r = 0; r < pole.rows; r++) normSums[l]!.sum += norm(row(pole, r))
         normSums[l]!.rows += pole.rows
       }
-      // This takes a while in JavaScript; let the host's event loop breathe between layers.
-      await new Promise(setImmediate)
     }
   }
   if (method === 'whitened') {

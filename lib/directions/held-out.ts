@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Matrix64 } from '../estimators/matrix.js'
 import { Mt19937 } from '../estimators/mt19937.js'
 
@@ -63,20 +64,22 @@ interface LeftOut {
  * every choice of them, and tests it on what was left out. Everything comes from inner products of the states, so no
  * direction is ever formed: `h · mean(rows)` is a mean over entries of the Gram matrix. Method section 4.3.
  *
+ * The event loop is free between draws, since all of them may take half a second.
+ *
  * @param inner Gram matrix of the states, positive pole first, each pole question-major
  */
-export function heldOut(inner: Matrix64, grid: PromptGrid): HeldOut {
+export async function heldOut(inner: Matrix64, grid: PromptGrid): Promise<HeldOut> {
   const questions = grid.questions >= FEWEST
   const prompts = Math.min(grid.positive, grid.negative) >= FEWEST
   const without = (out: LeftOut) => estimate(inner, grid, out)
   return {
-    question: questions ? without({ question: true, systemPrompt: false }) : null,
-    systemPrompt: prompts ? without({ question: false, systemPrompt: true }) : null,
-    both: questions && prompts ? without({ question: true, systemPrompt: true }) : null,
+    question: questions ? await without({ question: true, systemPrompt: false }) : null,
+    systemPrompt: prompts ? await without({ question: false, systemPrompt: true }) : null,
+    both: questions && prompts ? await without({ question: true, systemPrompt: true }) : null,
   }
 }
 
-function estimate(inner: Matrix64, grid: PromptGrid, out: LeftOut): HeldOutAuroc {
+async function estimate(inner: Matrix64, grid: PromptGrid, out: LeftOut): Promise<HeldOutAuroc> {
   const random = new Mt19937(SEED)
   const once = (n: number) => new Float64Array(n).fill(1)
   // A draw of one and the same again and again leaves nothing to make a direction of, nor does one of two pairs.
@@ -94,7 +97,11 @@ function estimate(inner: Matrix64, grid: PromptGrid, out: LeftOut): HeldOutAuroc
     return { questions, positive, negative: (again.systemPrompt ? drawn : once)(grid.negative) }
   }
   const auroc = weightedAuroc(inner, grid, weights({ question: false, systemPrompt: false }), out)
-  const draws = Array.from({ length: DRAWS }, () => weightedAuroc(inner, grid, weights(out), out))
+  const draws: number[] = []
+  while (draws.length < DRAWS) {
+    await setImmediate()
+    draws.push(weightedAuroc(inner, grid, weights(out), out))
+  }
   const mean = draws.reduce((sum, value) => sum + value, 0) / DRAWS
   const squares = draws.reduce((sum, value) => sum + (value - mean) ** 2, 0)
   const reach = 1.96 * Math.sqrt(squares / (DRAWS - 1))

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { stratifiedKFold } from '../estimators/k-fold.js'
 import { dot } from '../estimators/linalg.js'
 import type { Matrix64 } from '../estimators/matrix.js'
@@ -13,10 +14,12 @@ const C = 1
  * unscaled states, five stratified shuffled folds, seed 42. A footnote only: folds share questions and
  * system prompts, so it saturates at 1; `heldOut` says what a direction is worth on others.
  *
+ * The event loop is free between folds.
+ *
  * @param inner Gram matrix of the states, the positive pole's rows first: the width of the states is paid for once
  * @returns undefined when a pole has fewer rows than there are folds
  */
-export function probeAccuracy(inner: Matrix64, positive: number): number | undefined {
+export async function probeAccuracy(inner: Matrix64, positive: number): Promise<number | undefined> {
   const n = inner.rows
   if (Math.min(positive, n - positive) < FOLDS) return undefined
   const labels = Uint8Array.from({ length: n }, (_, i) => (i < positive ? 1 : 0))
@@ -26,6 +29,7 @@ export function probeAccuracy(inner: Matrix64, positive: number): number | undef
     })
   let sum = 0
   for (const { train, test } of stratifiedKFold(labels, FOLDS, SEED)) {
+    await setImmediate()
     const size = train.length
     const { alpha, intercept } = solveByGram(
       { data: block(train, train), rows: size, cols: size },
