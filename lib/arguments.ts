@@ -15,6 +15,11 @@ export class Made<T extends object> {
   ) {}
 }
 
+/** An option that there is no default for. */
+export class Needed<K> {
+  constructor(readonly kind: K) {}
+}
+
 /**
  * `any`: the call itself looks at it. `path`: a file or folder, wherever the process is moved to meanwhile; where false is one of its
  * values, that stays. A list of texts: the values that there are.
@@ -32,6 +37,7 @@ type Kind =
   | 'any'
   | readonly string[]
   | Made<never>
+  | Needed<unknown>
   | { readonly [name: string]: Kind }
 
 // In brackets, so that a union is looked at as a whole; one of several kinds is `any`.
@@ -59,7 +65,9 @@ type KindOf<V> = [V] extends [boolean]
                     | (V extends object ? Made<V> | OptionKinds<V> : never)
 
 /** Every option of a call with what it takes: one that the table lacks, or has as another kind, does not compile. */
-export type OptionKinds<T> = { readonly [K in keyof T]-?: KindOf<Exclude<T[K], undefined>> }
+export type OptionKinds<T> = {
+  readonly [K in keyof T]-?: undefined extends T[K] ? KindOf<Exclude<T[K], undefined>> : Needed<KindOf<T[K]>>
+}
 
 /**
  * The options of a call as they are now: what the caller does to the object or its lists afterwards changes nothing.
@@ -88,7 +96,10 @@ function taken(call: string, given: unknown, kinds: Readonly<Record<string, Kind
   }
   const own: Record<string, unknown> = {}
   for (const [name, kind] of Object.entries(kinds)) {
-    if (values[name] !== undefined) own[name] = one(call, name, values[name], kind)
+    const isNeeded = kind instanceof Needed
+    if (values[name] !== undefined)
+      own[name] = one(call, name, values[name], isNeeded ? (kind.kind as Kind) : kind)
+    else if (isNeeded) throw usage(`expected the option ${name} of ${call}, which has no default, found none`)
   }
   return own
 }
@@ -100,7 +111,8 @@ function one(call: string, name: string, value: unknown, kind: Kind): unknown {
   }
   if (kind instanceof Made) return expect(isMade(value, kind), kind.what)
   if (isValues(kind)) return expect(kind.includes(value as string), kind.join(' or '))
-  if (typeof kind === 'object') return taken(`${name} (${call})`, value, kind)
+  if (typeof kind === 'object')
+    return taken(`${name} (${call})`, value, kind as Readonly<Record<string, Kind>>)
   switch (kind) {
     case 'any':
       return value
@@ -143,6 +155,17 @@ const isMade = (value: unknown, { field }: Made<never>): boolean =>
 /** @throws TraitscopeError USAGE for something else, such as the path that it is read from */
 export function checkMade<T extends object>(value: T, made: Made<T>): void {
   if (!isMade(value, made)) throw usage(`expected ${made.what}, found ${kindOf(value)}`)
+}
+
+/** @throws TraitscopeError USAGE for what is no array */
+export function checkList(what: string, list: readonly unknown[]): void {
+  if (!Array.isArray(list)) throw usage(`expected ${what} as a list, found ${kindOf(list)}`)
+}
+
+/** {@link checkMade} of each in a list. @throws TraitscopeError USAGE */
+export function checkEach<T extends object>(what: string, list: readonly T[], made: Made<T>): void {
+  checkList(what, list)
+  for (const one of list) checkMade(one, made)
 }
 
 /**

@@ -139,3 +139,82 @@ describe('docs/api.md', () => {
     })
   })
 })
+
+describe('options', () => {
+  /** Objects that pass for what the calls are given, and an option that none of them has. */
+  const model = { fingerprint: '' } as never
+  const directions = { vectors: [] } as never
+  const pack = { evalPrompts: [] } as never
+  const misspelt = { misspelt: 1 } as never
+  const none = {} as never
+  const [e, v, t] = [estimators, evaluation, traitscope]
+  const calls: Record<string, () => unknown> = {
+    openModel: () => t.openModel('a', misspelt),
+    openCheckpoint: () => t.openCheckpoint(model, 'a', misspelt),
+    readPeftAdapter: () => t.readPeftAdapter('a', misspelt),
+    mergeAdapter: () => t.mergeAdapter('a', 'b', 'c', misspelt),
+    convertModel: () => t.convertModel('a', 'b', misspelt),
+    scanRunFolder: () => t.scanRunFolder('a', misspelt),
+    inspectPath: () => t.inspectPath('a', misspelt),
+    hiddenStates: () => t.hiddenStates(model, [], misspelt),
+    'new ChatTemplate': () => new t.ChatTemplate('', misspelt),
+    generateText: () => t.generateText(model, [], misspelt),
+    scoreText: () => t.scoreText(model, [], [], misspelt),
+    extractDirections: () => t.extractDirections(model, pack, misspelt),
+    saveDirections: () => t.saveDirections(directions, 'a', misspelt),
+    steer: () => t.steer(model, directions, [], misspelt),
+    readControlVector: () => t.readControlVector('a', misspelt),
+    writeControlVector: () => t.writeControlVector({ vectors: new Map() } as never, 'a', misspelt),
+    chooseLayer: () => t.chooseLayer(model, pack, misspelt),
+    saveLayerChoice: () => t.saveLayerChoice(none, 'a', misspelt),
+    measureRun: () => t.measureRun(model, directions, 'a', misspelt),
+    contextsFrom: () => t.contextsFrom(misspelt, none),
+    drift: () => t.drift({ steps: [] } as never, misspelt),
+    watchRun: () => t.watchRun(model, directions, 'a', misspelt).next(),
+    watchRuns: () => t.watchRuns(model, directions, ['a'], misspelt).next(),
+    labelRun: () => t.labelRun(model, 'a', misspelt),
+    'new EndpointJudge': () => new t.EndpointJudge(misspelt),
+    ggufJudge: () => t.ggufJudge(model, misspelt),
+    openFittedJudge: () => t.openFittedJudge('a', misspelt),
+    checkJudge: () => t.checkJudge({ grade: 1 } as never, none, misspelt),
+    assertSoundJudge: () => t.assertSoundJudge([], misspelt),
+    marginRun: () => t.marginRun(model, 'a', misspelt),
+    trajectoryVerdicts: () =>
+      t.trajectoryVerdicts({ detector: {} } as never, { steps: [] } as never, misspelt),
+    scanLabelledRuns: () => t.scanLabelledRuns('a', misspelt),
+    calibrate: () => t.calibrate([], misspelt),
+    saveBundle: () => t.saveBundle(none, none, 'a', misspelt),
+    htmlReport: () => t.htmlReport([], misspelt),
+    evaluateRuns: () => v.evaluateRuns('a', misspelt),
+    saveEvaluation: () => v.saveEvaluation(none, 'a', misspelt),
+    runGeometry: () => v.runGeometry('a', misspelt),
+    driftGeometry: () => v.driftGeometry([], misspelt),
+    saveGeometry: () => v.saveGeometry(none, 'a', misspelt),
+    'new Ridge': () => new e.Ridge(misspelt),
+    'new PlsRegression': () => new e.PlsRegression(misspelt),
+    'new RandomForest': () => new e.RandomForest(misspelt),
+    'new GradientBoosting': () => new e.GradientBoosting(misspelt),
+    'new LogisticRegression': () => new e.LogisticRegression(misspelt),
+    'new RandomForestClassifier': () => new e.RandomForestClassifier(misspelt),
+    'new Pca': () => new e.Pca(misspelt),
+  }
+
+  it('should be tried of every call that has some', () => {
+    const page = readFileSync(PAGE, 'utf8')
+    const blocks = [...page.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!)
+    const taking = blocks.flatMap((code) => {
+      const [, kind, name] = /^(function|class) (\w+)/.exec(code) ?? []
+      if (kind === 'function') return /options/i.test(code) ? [name] : []
+      return kind === 'class' && /constructor\([^;]*options/.test(code) ? [`new ${name}`] : []
+    })
+    // Those of an error are JavaScript's own.
+    expect(taking.filter((name) => name !== 'new TraitscopeError').sort()).toEqual(Object.keys(calls).sort())
+  })
+
+  it.each(Object.entries(calls))('should be refused where they are no options of %s', async (_, call) => {
+    await expect((async () => call())()).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/^expected options that .* has \(.*\), found misspelt$/),
+    })
+  })
+})

@@ -1,8 +1,11 @@
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
+  checkEach,
+  checkList,
   checkMade,
   Made,
+  Needed,
   type OptionKinds,
   takeOptions,
   takeTexts,
@@ -114,6 +117,18 @@ describe('takeOptions', () => {
   })
 })
 
+describe('an option without a default', () => {
+  const kinds: OptionKinds<{ title: string }> = { title: new Needed('string') }
+  it('should be asked for', () => {
+    expect(takeOptions('report', { title: 'x' }, kinds)).toEqual({ title: 'x' })
+    for (const nothing of [undefined, {}, { title: undefined }])
+      expect(() => takeOptions('report', nothing as never, kinds)).toThrow(
+        refused(/^expected the option title of report, which has no default, found none$/),
+      )
+    expect(() => takeOptions('report', { title: 3 } as never, kinds)).toThrow(refused(/a string, found 3/))
+  })
+})
+
 describe('takeTokens', () => {
   it('should copy lists of token ids', () => {
     const tokens = Int32Array.of(1, 2)
@@ -153,6 +168,20 @@ describe('takeTexts', () => {
   ])('should refuse %j', (given, message) => {
     expect(takeTexts('texts', ['a', ''])).toEqual(['a', ''])
     expect(() => takeTexts('texts', given as never)).toThrow(refused(message))
+  })
+})
+
+describe('checkEach', () => {
+  it('should refuse what is no list, and another thing in it', () => {
+    const made = new Made<{ id: string }>('a run as scan() reads it', 'id')
+    expect(() => checkEach('runs', [{ id: 'a' }], made)).not.toThrow()
+    expect(() => checkEach('runs', 'folder' as never, made)).toThrow(
+      refused(/runs as a list, found the text/),
+    )
+    expect(() => checkEach('runs', ['folder'] as never, made)).toThrow(
+      refused(/a run as scan\(\) reads it, found/),
+    )
+    expect(() => checkList('runs', new Set() as never)).toThrow(refused(/runs as a list, found a Set/))
   })
 })
 

@@ -155,11 +155,11 @@ Example:
     )
   return addOutputOptions(command).action(async (runs: string, flags: Flags) => {
     const output = createOutput(flags)
-    const { out, force } = flags
+    const { out, force, json, quiet: _, fit, ...wanted } = flags
     if (out !== undefined) await checkOutputFree(out, { force: force === true, marker: 'evaluation.json' })
     const options: EvaluateRunsOptions = {
-      ...flags,
-      fitOn: flags.fit,
+      ...wanted,
+      fitOn: fit,
       traitSubsets: flags.traitSubsets?.map((subset) => subset.split('+')),
       bases: flags.bases && namedFolders(flags.bases),
       pair: flags.pair && twoNames(flags.pair),
@@ -170,7 +170,7 @@ Example:
     )
     if (out !== undefined) await saveEvaluation(evaluation, out, { force })
     for (const exclusion of evaluation.exclusions) output.remark(exclusionText(exclusion))
-    if (flags.json) return output.json(evaluation)
+    if (json) return output.json(evaluation)
     printEvaluation(output, evaluation)
     if (out !== undefined) output.print(`written to ${out}`)
   })

@@ -46,19 +46,19 @@ Example:
     )
   return addOutputOptions(addRunsOptions(command)).action(async (runs: string, flags: Flags) => {
     const output = createOutput(flags)
-    const { out, force } = flags
+    const { out, force, json, quiet: _, ...wanted } = flags
     if (out !== undefined) await checkOutputFree(out, { force: force === true, marker: 'geometry.json' })
     const directions = flags.directions && (await Promise.all(flags.directions.map(loadDirections)))
     const geometry = await output.during(
       `reading the runs of ${runs}`,
-      (onProgress) => runGeometry(runs, { ...flags, directions, signal, onProgress }),
+      (onProgress) => runGeometry(runs, { ...wanted, directions, signal, onProgress }),
       { announce: false, unit: 'runs' },
     )
     if (out !== undefined) await saveGeometry(geometry, out, { force })
     for (const exclusion of geometry.exclusions) output.remark(exclusionText(exclusion))
     if (directions && geometry.pooled.basis === null)
       output.remark('the controls are left out: not every run has its activations.safetensors')
-    if (flags.json) return output.json(geometry)
+    if (json) return output.json(geometry)
     printGeometry(output, geometry)
     if (out !== undefined) output.print(`written to ${out}`)
   })

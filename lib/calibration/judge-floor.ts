@@ -1,3 +1,4 @@
+import { takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { judgeFaults } from '../labels/judge-check.js'
 import type { LabelSource } from '../labels/label-source.js'
@@ -21,8 +22,9 @@ export function sourceOf(runs: readonly LabelledRun[]): LabelSource | undefined 
  */
 export function assertSoundJudge(
   runs: readonly LabelledRun[],
-  { allow = false }: { allow?: boolean | undefined } = {},
+  options: { allow?: boolean | undefined } = {},
 ): string[] {
+  const { allow = false } = takeOptions('assertSoundJudge', options, { allow: 'boolean' })
   const source = sourceOf(runs)
   if (source === undefined) return []
   const { judge, check } = source

@@ -1,5 +1,6 @@
+import { checkEach, type OptionKinds, takeOptions } from '../arguments.js'
 import type { LabelSource } from '../labels/label-source.js'
-import type { Exclusion, LabelledRun } from '../runs/runs.js'
+import { type Exclusion, type LabelledRun, MEASURED_RUN } from '../runs/runs.js'
 import { type CalibrateOptions, type Calibration, calibrate as calibrateOnRates } from './calibrate.js'
 import { assertOneKind } from './conditions-of-runs.js'
 import { assertSoundJudge, sourceOf, startAboveCut } from './judge-floor.js'
@@ -10,6 +11,23 @@ export interface CalibrateRunsOptions extends CalibrateOptions {
   exclusions?: readonly Exclusion[]
   /** Go on although the judge of the labels fails on known answers; its faults are warnings then. */
   allowWeakJudge?: boolean | undefined
+}
+
+const OPTIONS: OptionKinds<CalibrateRunsOptions> = {
+  cut: 'number',
+  threshold: 'number',
+  nominalCoverage: 'number',
+  layers: 'numbers',
+  anchors: 'list',
+  models: 'strings',
+  pool: 'any',
+  nested: 'boolean',
+  maxFnr: 'number',
+  maxFpr: 'number',
+  exclusions: 'list',
+  allowWeakJudge: 'boolean',
+  signal: 'signal',
+  onProgress: 'function',
 }
 
 /** A detector, how it was found, and whose labels it repeats. */
@@ -30,12 +48,14 @@ export interface JudgedCalibration extends Calibration {
  */
 export async function calibrate(
   runs: readonly LabelledRun[],
-  { allowWeakJudge, ...options }: CalibrateRunsOptions = {},
+  options: CalibrateRunsOptions = {},
 ): Promise<JudgedCalibration> {
-  const all = [...runs, ...(options.anchors ?? [])]
+  checkEach('runs', runs, MEASURED_RUN)
+  const { allowWeakJudge, ...own } = takeOptions('calibrate', options, OPTIONS)
+  const all = [...runs, ...(own.anchors ?? [])]
   assertOneKind(all)
   const warnings = assertSoundJudge(all, { allow: allowWeakJudge })
-  const calibration = await calibrateOnRates(runs, options)
+  const calibration = await calibrateOnRates(runs, own)
   calibration.report.warnings.push(...warnings, ...startAboveCut(all, calibration.report.cut))
   return { ...calibration, labels: sourceOf(all) }
 }

@@ -1,5 +1,6 @@
 import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
+import { takeOptions } from '../arguments.js'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import {
   BUNDLE_FILE,
@@ -53,6 +54,7 @@ export async function saveBundle(
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
+  const { force = false } = takeOptions('saveBundle', options, { force: 'boolean' })
   const { detector, report, calibratedFor } = calibration
   if (calibratedFor === null) {
     throw new TraitscopeError(
@@ -101,7 +103,7 @@ export async function saveBundle(
         json({ ...description, descriptionSha256: sha256(JSON.stringify(description)) }),
       )
     },
-    { force: options.force ?? false, marker: BUNDLE_FILE },
+    { force, marker: BUNDLE_FILE },
   )
 }
 

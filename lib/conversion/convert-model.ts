@@ -30,18 +30,18 @@ export type { ConvertOptions, ConvertReport }
 export async function convertModel(
   folder: string,
   out: string,
-  given: ConvertOptions = {},
+  options: ConvertOptions = {},
 ): Promise<ConvertReport> {
-  const options = takeOptions('convertModel', given, CONVERT_OPTIONS)
+  const own = takeOptions('convertModel', options, CONVERT_OPTIONS)
   checkNamed(folder, 'a model folder')
   let proof: TokenizerProof = { texts: 0, ids: 0, remarks: [] }
-  const report = await convertFolder(folder, out, options, {
+  const report = await convertFolder(folder, out, own, {
     tokenizer: async (metadata) => {
-      proof = await checkTokenizer(folder, metadata, options.pre)
+      proof = await checkTokenizer(folder, metadata, own.pre)
       return proof.unproven
     },
     written: (path) =>
-      readPrompt(path, options.signal).catch((cause: unknown) => {
+      readPrompt(path, own.signal).catch((cause: unknown) => {
         if (!(cause instanceof TraitscopeError) || cause.code === 'ABORTED') throw cause
         throw new TraitscopeError(cause.code, `the converted file was not kept: ${cause.message}`, { cause })
       }),

@@ -1,6 +1,7 @@
+import { checkMade, Made, takeOptions } from '../arguments.js'
 import type { FileHash } from '../formats/files/hash.js'
 import { trajectoryMargins } from '../trajectory/margin-trajectory.js'
-import type { Step, Trajectory, TrajectoryStep } from '../trajectory/trajectory.js'
+import { type Step, TRAJECTORY, type Trajectory, type TrajectoryStep } from '../trajectory/trajectory.js'
 import { contextReadings } from './conditional.js'
 import { tellMargin } from './margin-test.js'
 import { RunVerdicts, type VerdictSource } from './run-verdicts.js'
@@ -16,6 +17,11 @@ export interface StepVerdict {
   remarks?: string[]
 }
 
+const VERDICT_SOURCE = new Made<VerdictSource>(
+  'a bundle, or what priorVerdictSource or trajectoryPrior gives',
+  'detector',
+)
+
 /**
  * A verdict per step of a measured run, step 0 included. Of a run that was measured under other conditions than the detector was
  * calibrated for, every verdict is `not-comparable` and says why; with `allowMismatch` the differences are reasons of verdicts.
@@ -25,6 +31,9 @@ export function trajectoryVerdicts(
   trajectory: Trajectory,
   options: { allowMismatch?: boolean | undefined } = {},
 ): StepVerdict[] {
+  checkMade(by, VERDICT_SOURCE)
+  checkMade(trajectory, TRAJECTORY)
+  const own = takeOptions('trajectoryVerdicts', options, { allowMismatch: 'boolean' })
   const { detector } = by
   const layers = detector.layers.map((layer) => trajectory.layers.find((one) => one.layer === layer))
   const missing = detector.layers.filter((_, l) => layers[l] === undefined)
@@ -45,7 +54,7 @@ export function trajectoryVerdicts(
   const inContexts = contextReadings(trajectory, detector.layers)
   const byCategoryAt = (i: number) => trajectory.categories && layers.map((layer) => layer!.categories![i]!)
   const verdicts = new RunVerdicts(by, trajectory.measurement, at(0), {
-    ...options,
+    ...own,
     noiseFloor: trajectory.noiseFloor,
     categories: trajectory.categories && { of: trajectory.categories, step0: byCategoryAt(0)! },
   })

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { checkMade, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
 import { publishFolder } from '../formats/files/atomic.js'
@@ -7,7 +8,7 @@ import { sha256 } from '../formats/files/hash.js'
 import { namedPath } from '../formats/files/named-path.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { readSafetensors, type SafetensorsFile } from '../formats/safetensors/safetensors.js'
-import { type Directions, directionName, encodeDirections } from './directions.js'
+import { DIRECTIONS, type Directions, directionName, encodeDirections } from './directions.js'
 import { parseDescription } from './directions-json.js'
 
 const DESCRIPTION = 'directions.json'
@@ -33,8 +34,10 @@ export async function saveDirections(
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
+  checkMade(directions, DIRECTIONS)
+  const { force = false } = takeOptions('saveDirections', options, { force: 'boolean' })
   await publishFolder(folder, (temporary) => writeDirections(directions, temporary), {
-    force: options.force ?? false,
+    force,
     marker: DESCRIPTION,
   })
 }

@@ -1,4 +1,4 @@
-import { checkMade, type OptionKinds, takeOptions } from '../arguments.js'
+import { checkMade, Needed, type OptionKinds, takeOptions } from '../arguments.js'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { measurementConditions } from '../conditions/conditions.js'
 import { readingRemarks } from '../conditions/reading-remarks.js'
@@ -56,7 +56,7 @@ export interface ExtractDirectionsOptions {
 }
 
 const OPTIONS: OptionKinds<ExtractDirectionsOptions> = {
-  layers: 'numbers',
+  layers: new Needed('numbers'),
   traits: 'any',
   method: DIRECTION_METHODS,
   pool: ['last', 'mean'],
@@ -89,13 +89,13 @@ interface TraitStates {
 export async function extractDirections(
   model: Model,
   pack: TraitPack,
-  given: ExtractDirectionsOptions,
+  options: ExtractDirectionsOptions,
 ): Promise<Directions> {
   checkMade(model, MODEL)
   checkMade(pack, TRAIT_PACK)
-  const options = takeOptions('extractDirections', given, OPTIONS)
-  const { method = 'mean-difference', pool = 'last', probes = true, signal, onProgress } = options
-  const traits = selectTraits(pack, options.traits ?? 'core')
+  const own = takeOptions('extractDirections', options, OPTIONS)
+  const { method = 'mean-difference', pool = 'last', probes = true, signal, onProgress } = own
+  const traits = selectTraits(pack, own.traits ?? 'core')
   if (method === 'whitened' && traits.length < 2) {
     throw new TraitscopeError(
       'USAGE',
@@ -103,14 +103,14 @@ export async function extractDirections(
         'choose more traits, or the method mean-difference',
     )
   }
-  const { passages } = options
+  const { passages } = own
   const { acknowledgement } = pack
   const template =
-    options.template ??
+    own.template ??
     (passages && model.chatTemplate === undefined
       ? ChatTemplate.plain(model, { acknowledgement })
       : ChatTemplate.forModel(model, { acknowledgement }))
-  const layers = [...new Set(options.layers)].sort((a, b) => a - b)
+  const layers = [...new Set(own.layers)].sort((a, b) => a - b)
   const { nEmbd } = model.info
 
   const names = traits.map(({ name }) => name)

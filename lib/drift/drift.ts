@@ -1,7 +1,8 @@
+import { checkMade, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
 import { columnMeans, type Matrix } from '../estimators/matrix.js'
-import type { LayerTrajectory, Step, Trajectory } from '../trajectory/trajectory.js'
+import { type LayerTrajectory, type Step, TRAJECTORY, type Trajectory } from '../trajectory/trajectory.js'
 
 /** How far one checkpoint has moved from the base model. */
 export interface DriftStep {
@@ -22,13 +23,16 @@ export interface DriftOptions {
   strength?: number | undefined
 }
 
+const OPTIONS: OptionKinds<DriftOptions> = { layer: 'number', strength: 'number' }
+
 /**
  * Drift of every step at one layer: the detector's features. Step 0 is all zero. Method section 5.2.
  *
  * @throws TraitscopeError NOT_COMPARABLE when the trajectory was not measured at `layer` or `strength`
  */
 export function drift(trajectory: Trajectory, options: DriftOptions = {}): DriftStep[] {
-  const { projections, step0ActivationNorm } = layerOf(trajectory, options)
+  checkMade(trajectory, TRAJECTORY)
+  const { projections, step0ActivationNorm } = layerOf(trajectory, takeOptions('drift', options, OPTIONS))
   return trajectory.steps.map(({ step }, i) =>
     driftStep(step, projections[i]!, projections[0]!, step0ActivationNorm),
   )

@@ -1,3 +1,4 @@
+import { type OptionKinds, takeOptions } from '../arguments.js'
 import { TreeGrower } from './grow-tree.js'
 import { assertMatrix, assertTargets, type Matrix } from './matrix.js'
 import { Mt19937 } from './mt19937.js'
@@ -15,6 +16,13 @@ export interface ForestOptions {
   seed?: number
 }
 
+const OPTIONS: OptionKinds<ForestOptions> = {
+  nTrees: 'number',
+  maxDepth: 'number',
+  minLeaf: 'number',
+  seed: 'number',
+}
+
 /** Trees, and what they were grown on. */
 export interface FittedForest extends Trees {
   /** Columns of the training rows. */
@@ -28,7 +36,7 @@ export interface ForestJson<Name extends string = string> extends Required<Fores
 }
 
 export function forestParameters(options: ForestOptions, defaults: Required<ForestOptions>) {
-  const { nTrees, maxDepth, minLeaf, seed } = { ...defaults, ...options }
+  const { nTrees, maxDepth, minLeaf, seed } = { ...defaults, ...takeOptions('a forest', options, OPTIONS) }
   new Mt19937(seed) // refuses what is not a seed
   return {
     nTrees: positiveInteger('nTrees', nTrees),

@@ -1,3 +1,4 @@
+import { type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { TreeGrower } from './grow-tree.js'
 import { pairwiseSum } from './linalg.js'
@@ -29,6 +30,14 @@ export interface BoostingOptions {
   seed?: number
 }
 
+const OPTIONS: OptionKinds<BoostingOptions> = {
+  nTrees: 'number',
+  maxDepth: 'number',
+  minLeaf: 'number',
+  rate: 'number',
+  seed: 'number',
+}
+
 /** What fitting found. */
 export interface BoostingState extends Trees {
   cols: number
@@ -51,7 +60,9 @@ export class GradientBoosting {
   readonly parameters: Required<BoostingOptions>
   #fitted: BoostingState | undefined
 
-  constructor({ nTrees = 100, maxDepth = 3, minLeaf = 1, rate = 0.1, seed = 42 }: BoostingOptions = {}) {
+  constructor(options: BoostingOptions = {}) {
+    const own = takeOptions('GradientBoosting', options, OPTIONS)
+    const { nTrees = 100, maxDepth = 3, minLeaf = 1, rate = 0.1, seed = 42 } = own
     if (!(rate > 0 && Number.isFinite(rate))) {
       throw new TraitscopeError('USAGE', `rate must be a positive number, got ${rate}`)
     }

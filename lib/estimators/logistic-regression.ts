@@ -1,3 +1,4 @@
+import { takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { dot, gram } from './linalg.js'
 import { assertColumns, assertMatrix, type Matrix, type Matrix64, row } from './matrix.js'
@@ -27,7 +28,8 @@ export class LogisticRegression {
   readonly c: number
   #fitted: LogisticState | undefined
 
-  constructor({ c = 1 }: { c?: number } = {}) {
+  constructor(options: { c?: number } = {}) {
+    const { c = 1 } = takeOptions('LogisticRegression', options, { c: 'number' })
     if (!(c > 0 && Number.isFinite(c)))
       throw new TraitscopeError('USAGE', `C must be a positive number, got ${c}`)
     this.c = c

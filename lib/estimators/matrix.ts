@@ -75,7 +75,13 @@ export function columnMeans(matrix: Matrix): Float64Array {
  * Throws `SHAPE` unless the matrix holds what it says: `rows x cols` finite numbers, at least `minRows` rows.
  */
 export function assertMatrix(matrix: Matrix, name: string, minRows = 1): void {
-  const { data, rows, cols } = matrix
+  const { data, rows, cols } = matrix ?? {}
+  if (typeof data?.length !== 'number') {
+    throw new TraitscopeError(
+      'SHAPE',
+      `expected ${name} as a matrix { data, rows, cols }, row-major, found ${Array.isArray(matrix) ? 'an array' : typeof matrix}`,
+    )
+  }
   if (!(Number.isInteger(rows) && Number.isInteger(cols) && cols > 0 && data.length === rows * cols)) {
     throw new TraitscopeError(
       'SHAPE',

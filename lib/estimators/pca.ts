@@ -1,3 +1,4 @@
+import { takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { dot } from './linalg.js'
 import { assertColumns, assertMatrix, columnMeans, type Matrix, type Matrix64 } from './matrix.js'
@@ -30,7 +31,8 @@ export class Pca {
   readonly nComponents: number | undefined
   #fitted: PcaState | undefined
 
-  constructor({ nComponents }: { nComponents?: number } = {}) {
+  constructor(options: { nComponents?: number } = {}) {
+    const { nComponents } = takeOptions('Pca', options, { nComponents: 'number' })
     this.nComponents = nComponents === undefined ? undefined : positiveInteger('nComponents', nComponents)
   }
 

@@ -1,3 +1,4 @@
+import { takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { dot, norm } from './linalg.js'
 import {
@@ -39,7 +40,8 @@ export class PlsRegression {
   readonly nComponents: number
   #fitted: PlsState | undefined
 
-  constructor({ nComponents = 7 }: { nComponents?: number } = {}) {
+  constructor(options: { nComponents?: number } = {}) {
+    const { nComponents = 7 } = takeOptions('PlsRegression', options, { nComponents: 'number' })
     this.nComponents = positiveInteger('nComponents', nComponents)
   }
 

@@ -1,3 +1,4 @@
+import { takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { cholesky, choleskySolve, dot, gram } from './linalg.js'
 import {
@@ -36,7 +37,8 @@ export class Ridge {
   readonly alpha: number
   #fitted: RidgeState | undefined
 
-  constructor({ alpha = 1 }: { alpha?: number } = {}) {
+  constructor(options: { alpha?: number } = {}) {
+    const { alpha = 1 } = takeOptions('Ridge', options, { alpha: 'number' })
     if (!(alpha > 0 && Number.isFinite(alpha))) {
       throw new TraitscopeError('USAGE', `alpha must be a positive number, got ${alpha}`)
     }

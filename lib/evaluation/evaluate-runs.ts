@@ -1,3 +1,4 @@
+import { takeOptions } from '../arguments.js'
 import type { Detector } from '../detector/detector.js'
 import { directionVector } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
@@ -8,7 +9,7 @@ import type { StepLabels } from '../labels/grades.js'
 import type { LabelSource } from '../labels/label-source.js'
 import { datasetsBelow, type Exclusion, type LabelledRun } from '../runs/runs.js'
 import { evaluate } from './evaluate.js'
-import type { EvaluateRunsOptions, Evaluation } from './evaluation.js'
+import { EVALUATE_RUNS_OPTIONS, type EvaluateRunsOptions, type Evaluation } from './evaluation.js'
 import {
   basisFeatures,
   type FeatureSet,
@@ -69,35 +70,36 @@ export interface RunsEvaluation {
  * @throws TraitscopeError USAGE for names that overlap or that nothing has; NOT_COMPARABLE for runs measured
  * differently; the errors of the readers
  */
-export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): Promise<RunsEvaluation> {
+export async function evaluateRuns(root: string, options: EvaluateRunsOptions): Promise<RunsEvaluation> {
+  const wanted = takeOptions('evaluateRuns', options, EVALUATE_RUNS_OPTIONS)
   if (wanted.draws !== undefined) checkDraws(wanted.draws)
   const namesOf = (patterns: readonly string[]) => datasetsBelow(root, patterns, wanted.signal)
   const calibration = await namesOf(wanted.calibration)
   const heldOut = await namesOf(wanted.heldOut)
   const controls = await namesOf(wanted.controls ?? [])
-  const options = { ...wanted, calibration, heldOut, controls }
-  const { pair, anchor, onProgress } = options
-  assertNames(options)
-  const { models, exclusions } = await readModels(root, options)
+  const settings = { ...wanted, calibration, heldOut, controls }
+  const { pair, anchor, onProgress } = settings
+  assertNames(settings)
+  const { models, exclusions } = await readModels(root, settings)
   const traits = models[0]?.traits ?? []
-  const sets = await featureSets(models, options)
+  const sets = await featureSets(models, settings)
   // Traitscope's own detector never crosses models: its bundle refuses to.
   const own =
-    (options.fitOn ?? 'own') === 'own'
-      ? await ownDetector(models, calibration, options)
+    (settings.fitOn ?? 'own') === 'own'
+      ? await ownDetector(models, calibration, settings)
       : { detectors: [], skipped: [], contender: undefined }
   const stages = wanted.enumerateTraits ? 3 : 2
   const stage = (index: number) => (fraction: number) => onProgress?.((index + fraction) / stages)
   const run = async (labels: 'pooled' | 'single', index: number) => {
-    const { contender, skipped } = labels === 'pooled' ? own : await ownOnSingleDraws(models, own, options)
+    const { contender, skipped } = labels === 'pooled' ? own : await ownOnSingleDraws(models, own, settings)
     const others = contender === undefined ? [] : [contender]
-    const evaluation = await evaluate(models, sets, { ...options, others, labels, onProgress: stage(index) })
+    const evaluation = await evaluate(models, sets, { ...settings, others, labels, onProgress: stage(index) })
     return { ...evaluation, skipped: [...skipped, ...evaluation.skipped] }
   }
   const pooled = await run('pooled', 0)
   const single = await run('single', 1)
   const enumeration = wanted.enumerateTraits
-    ? await enumerateTraits(models, traits, pooled, { ...options, onProgress: stage(2) })
+    ? await enumerateTraits(models, traits, pooled, { ...settings, onProgress: stage(2) })
     : null
   const checkpoints = models.flatMap((one) => one.heldOut.map(labelsOf))
   return {
@@ -113,7 +115,7 @@ export async function evaluateRuns(root: string, wanted: EvaluateRunsOptions): P
     pair:
       pair === undefined
         ? null
-        : matchedPair(models, pooled, { ...options, dangerous: pair[0], safe: pair[1], traits }),
+        : matchedPair(models, pooled, { ...settings, dangerous: pair[0], safe: pair[1], traits }),
     stepAware: anchor === undefined ? null : stepAware(models.map(withAnchors), traits, pooled.cut),
     enumeration,
     oracle: wanted.oracleThreshold ? oracleThresholds({ pooled, checkpoints }) : null,

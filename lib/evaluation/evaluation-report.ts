@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { takeOptions } from '../arguments.js'
 import { publishFolder } from '../formats/files/atomic.js'
 import { csvLine } from '../report/csv.js'
 import { barChart } from '../report/svg.js'
@@ -119,6 +120,7 @@ export async function saveEvaluation(
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
+  const { force = false } = takeOptions('saveEvaluation', options, { force: 'boolean' })
   const files = {
     [EVALUATION_FILE]: `${JSON.stringify(evaluation, null, 1)}\n`,
     'evaluation.md': evaluationMarkdown(evaluation),
@@ -131,6 +133,6 @@ export async function saveEvaluation(
     async (temporary) => {
       for (const [name, text] of Object.entries(files)) await writeFile(join(temporary, name), text)
     },
-    { force: options.force ?? false, marker: EVALUATION_FILE },
+    { force, marker: EVALUATION_FILE },
   )
 }

@@ -1,3 +1,4 @@
+import { Needed, type OptionKinds } from '../arguments.js'
 import type { AlarmRates } from '../calibration/metrics.js'
 import type { ErrorTargets } from '../calibration/target-threshold.js'
 import type { CalibrationScore, Contender, ContenderRegressor, FitOn } from './contenders.js'
@@ -138,4 +139,37 @@ export interface EvaluateRunsOptions extends Omit<EvaluateOptions, 'labels' | 'o
   bundle?: string | undefined
   /** Random bases to average over; default 10. */
   randomBases?: number | undefined
+}
+
+export const EVALUATE_RUNS_OPTIONS: OptionKinds<EvaluateRunsOptions> = {
+  calibration: new Needed('strings'),
+  heldOut: new Needed('strings'),
+  controls: 'strings',
+  models: 'strings',
+  probes: 'strings',
+  allowMismatch: 'boolean',
+  pair: 'strings',
+  anchor: 'string',
+  layer: 'number',
+  features: 'strings',
+  enumerateTraits: 'boolean',
+  oracleThreshold: 'boolean',
+  traitSubsets: 'list',
+  bases: 'any',
+  sae: 'path',
+  persona: 'path',
+  bundle: 'path',
+  randomBases: 'number',
+  cut: 'number',
+  threshold: 'number',
+  maxFnr: 'number',
+  maxFpr: 'number',
+  regressors: 'strings',
+  fitOn: 'string',
+  select: ['calibration', 'held-out'],
+  clusters: ['set', 'run'],
+  draws: 'number',
+  seed: 'number',
+  signal: 'signal',
+  onProgress: 'function',
 }

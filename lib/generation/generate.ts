@@ -1,4 +1,4 @@
-import { checkMade, takeOptions } from '../arguments.js'
+import { checkList, checkMade, type OptionKinds, takeOptions } from '../arguments.js'
 import {
   GENERATE_OPTIONS,
   type Generated,
@@ -17,6 +17,11 @@ export interface GenerateTextOptions extends GenerateOptions {
   template?: ChatTemplate | undefined
 }
 
+export const GENERATE_TEXT_OPTIONS: OptionKinds<GenerateTextOptions> = {
+  ...GENERATE_OPTIONS,
+  template: TEMPLATE,
+}
+
 /**
  * Answers to conversations, or continuations of texts.
  *
@@ -25,14 +30,11 @@ export interface GenerateTextOptions extends GenerateOptions {
 export async function generateText(
   model: Model,
   prompts: readonly FilePrompt[],
-  given: GenerateTextOptions = {},
+  options: GenerateTextOptions = {},
 ): Promise<Generated> {
   checkMade(model, MODEL)
-  const { template, ...options } = takeOptions('generateText', given, {
-    ...GENERATE_OPTIONS,
-    template: TEMPLATE,
-  })
-  return model.generate(await promptTokens(model, prompts, template), options)
+  const { template, ...own } = takeOptions('generateText', options, GENERATE_TEXT_OPTIONS)
+  return model.generate(await promptTokens(model, prompts, template), own)
 }
 
 /**
@@ -46,13 +48,15 @@ export async function scoreText(
   model: Model,
   prompts: readonly FilePrompt[],
   answers: readonly (readonly string[])[],
-  given: Pick<GenerateTextOptions, 'template' | 'adapters' | 'control' | 'sequences' | 'signal'> = {},
+  options: Pick<GenerateTextOptions, 'template' | 'adapters' | 'control' | 'sequences' | 'signal'> = {},
 ): Promise<Scored> {
   checkMade(model, MODEL)
   const { onProgress: _, ...kinds } = SCORE_OPTIONS
-  const { template, ...options } = takeOptions('scoreText', given, { ...kinds, template: TEMPLATE })
+  const { template, ...own } = takeOptions('scoreText', options, { ...kinds, template: TEMPLATE })
+  checkList('answers', answers)
+  for (const list of answers) checkList('the answers to a prompt', list)
   const flat = await model.tokenize(answers.flat(), { addSpecial: false, parseSpecial: false })
   let next = 0
   const continuations = answers.map((list) => list.map(() => flat[next++]!))
-  return model.score(await promptTokens(model, prompts, template), continuations, options)
+  return model.score(await promptTokens(model, prompts, template), continuations, own)
 }

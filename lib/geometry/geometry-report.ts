@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { takeOptions } from '../arguments.js'
 import { publishFolder } from '../formats/files/atomic.js'
 import { inPercent, percent } from '../percent.js'
 import { barChart, scatterChart } from '../report/svg.js'
@@ -47,6 +48,7 @@ export async function saveGeometry(
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
+  const { force = false } = takeOptions('saveGeometry', options, { force: 'boolean' })
   await publishFolder(
     folder,
     async (temporary) => {
@@ -54,6 +56,6 @@ export async function saveGeometry(
       await writeFile(join(temporary, 'loadings.svg'), loadingsChart(geometry))
       await writeFile(join(temporary, 'plane.svg'), planeChart(geometry))
     },
-    { force: options.force ?? false, marker: GEOMETRY_FILE },
+    { force, marker: GEOMETRY_FILE },
   )
 }

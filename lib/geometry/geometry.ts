@@ -1,3 +1,4 @@
+import { Needed, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { cosine, dot, gram, norm } from '../estimators/linalg.js'
 import { type Matrix64, row } from '../estimators/matrix.js'
@@ -32,6 +33,15 @@ export interface GeometryOptions extends NullOptions {
   directions?: ReadonlyMap<string, Matrix64> | undefined
   /** Trait that points along the positive first axis; ignored where it is not measured. */
   upwards?: string | undefined
+}
+
+const OPTIONS: OptionKinds<GeometryOptions> = {
+  traits: new Needed('strings'),
+  directions: 'any',
+  upwards: 'string',
+  draws: 'number',
+  seed: 'number',
+  signal: 'signal',
 }
 
 /** What chance makes of the share of the first axis. */
@@ -95,17 +105,18 @@ export async function driftGeometry(
   finals: readonly FinalDrift[],
   options: GeometryOptions,
 ): Promise<Geometry> {
-  const { traits, draws = 1000 } = options
+  const own = takeOptions('driftGeometry', options, OPTIONS)
+  const { traits, draws = 1000 } = own
   checkDraws(draws)
   if (finals.length < 2) {
     throw new TraitscopeError('SHAPE', `the geometry of drifts needs at least 2 runs, got ${finals.length}`)
   }
-  const upwards = options.upwards ?? 'harmlessness'
+  const upwards = own.upwards ?? 'harmlessness'
   const at = traits.indexOf(upwards)
   const models = [...new Set(finals.map(({ model }) => model))]
   const of = (model: string | null) => {
     const runs = finals.filter((one) => model === null || one.model === model)
-    return geometryOf(model, runs, { ...options, draws }, at < 0 ? undefined : at)
+    return geometryOf(model, runs, { ...own, draws }, at < 0 ? undefined : at)
   }
   const pooled = await of(null)
   const each: DriftGeometry[] = []

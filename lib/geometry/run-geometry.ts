@@ -1,9 +1,16 @@
+import { type OptionKinds, takeOptions } from '../arguments.js'
 import { type Directions, directionVector } from '../directions/directions.js'
 import { drift } from '../drift/drift.js'
 import { TraitscopeError } from '../errors.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
 import { activationDriftOf } from '../runs/activation-drift.js'
-import { type Exclusion, type MeasuredRun, type ScanRunsOptions, scanMeasuredRuns } from '../runs/runs.js'
+import {
+  type Exclusion,
+  type MeasuredRun,
+  SCAN_RUNS_OPTIONS,
+  type ScanRunsOptions,
+  scanMeasuredRuns,
+} from '../runs/runs.js'
 import { driftGeometry, type FinalDrift, type Geometry } from './geometry.js'
 
 /** Which runs, and against what chance. */
@@ -15,6 +22,14 @@ export interface RunGeometryOptions extends ScanRunsOptions {
   /** Draws of the nulls. */
   draws?: number | undefined
   seed?: number | undefined
+}
+
+const OPTIONS: OptionKinds<RunGeometryOptions> = {
+  ...SCAN_RUNS_OPTIONS,
+  layer: 'number',
+  directions: 'list',
+  draws: 'number',
+  seed: 'number',
 }
 
 /** One checkpoint in the plane of the first two axes of all runs. */
@@ -40,7 +55,8 @@ export interface RunGeometry extends Geometry {
  * errors of `scanLabelledRuns` and `driftGeometry`, ABORTED among them
  */
 export async function runGeometry(root: string, options: RunGeometryOptions = {}): Promise<RunGeometry> {
-  const { runs, exclusions } = await scanMeasuredRuns(root, options)
+  const own = takeOptions('runGeometry', options, OPTIONS)
+  const { runs, exclusions } = await scanMeasuredRuns(root, own)
   const [first] = runs
   if (first === undefined) {
     const left = exclusions
@@ -61,15 +77,16 @@ export async function runGeometry(root: string, options: RunGeometryOptions = {}
     )
   }
   const finals: FinalDrift[] = []
-  for (const run of runs) finals.push(await finalDrift(run, options.layer))
+  for (const run of runs) finals.push(await finalDrift(run, own.layer))
   const directions =
-    options.directions && new Map(runs.map((run) => [run.model, directionRows(run, options)] as const))
-  const geometry = await driftGeometry(finals, { ...options, traits, directions })
+    own.directions && new Map(runs.map((run) => [run.model, directionRows(run, own)] as const))
+  const { draws, seed, signal } = own
+  const geometry = await driftGeometry(finals, { traits, directions, draws, seed, signal })
   const [pc1, pc2] = geometry.pooled.components
   const along = (values: readonly number[], axis: readonly number[] | undefined) =>
     axis === undefined ? 0 : values.reduce((sum, value, t) => sum + value * axis[t]!, 0)
   const plane = runs.flatMap(({ id, dataset, trajectory }) =>
-    drift(trajectory, { layer: options.layer })
+    drift(trajectory, { layer: own.layer })
       .filter(({ step }) => step !== 'final')
       .map(({ step, values }): PlanePoint => {
         return { run: id, dataset, step: step as number, at: [along(values, pc1), along(values, pc2)] }

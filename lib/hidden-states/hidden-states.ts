@@ -1,4 +1,4 @@
-import { checkMade, type OptionKinds, takeOptions, takeTokens } from '../arguments.js'
+import { checkMade, Needed, type OptionKinds, takeOptions, takeTokens } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import type { AttachedAdapter } from '../model/attached-adapter.js'
 import { MODEL, type Model } from '../model/model.js'
@@ -22,7 +22,7 @@ export interface HiddenStatesOptions {
 }
 
 const OPTIONS: OptionKinds<HiddenStatesOptions> = {
-  layers: 'numbers',
+  layers: new Needed('numbers'),
   pool: POOLINGS,
   adapter: 'any',
   signal: 'signal',

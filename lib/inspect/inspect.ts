@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { takeOptions } from '../arguments.js'
 import { notRecorded } from '../conditions/engine.js'
 import { alarmWords, isJudged } from '../detector/alarm-words.js'
 import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
@@ -41,11 +42,16 @@ export async function inspectPath(
     onProgress?: InspectProgress | undefined
   } = {},
 ): Promise<Inspection> {
+  const own = takeOptions('inspectPath', options, {
+    base: 'string',
+    adapterName: 'string',
+    onProgress: 'function',
+  })
   const target = namedPath(path, 'a file or folder')
   const info = await stat(target).catch((error: unknown) => {
     throw fileError(error, target)
   })
-  const base = options.base === undefined ? undefined : await readGguf(options.base)
+  const base = own.base === undefined ? undefined : await readGguf(own.base)
   const against = async ([inspection, madeOn]: Inspected): Promise<Inspection> =>
     base === undefined || madeOn === undefined
       ? inspection
@@ -56,7 +62,7 @@ export async function inspectPath(
   if (names.includes('directions.json')) return against(await inspectDirections(target))
   if (names.includes('trajectory.json'))
     return against(await inspectTrajectory(join(target, 'trajectory.json')))
-  return inspectRun(target, base, options.adapterName, options.onProgress)
+  return inspectRun(target, base, own.adapterName, own.onProgress)
 }
 
 /** What something is, and the fingerprint of the base it was made on: null where it does not say, undefined where it has none. */

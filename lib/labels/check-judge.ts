@@ -1,3 +1,4 @@
+import { checkMade, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { AppendLog } from '../formats/files/append-log.js'
 import { sha256 } from '../formats/files/hash.js'
@@ -5,7 +6,7 @@ import { isJsonObject } from '../formats/json/json.js'
 import { isText } from '../formats/json/json-fields.js'
 import type { Grade } from './grade.js'
 import { inParallel } from './in-parallel.js'
-import { goOnWith, type Judge } from './judge.js'
+import { goOnWith, JUDGE, type Judge } from './judge.js'
 import { checkFigures, type JudgeCheck } from './judge-check.js'
 import { beforeReplies } from './judge-identity.js'
 import type { KnownAnswer, KnownAnswers } from './known-answers.js'
@@ -27,6 +28,13 @@ export interface CheckJudgeOptions {
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+const OPTIONS: OptionKinds<CheckJudgeOptions> = {
+  questions: 'list',
+  keep: 'path',
+  signal: 'signal',
+  onProgress: 'function',
+}
+
 /**
  * Has a judge grade answers whose scores are known. A judge that was fitted on these very answers is not asked: its figures on
  * questions left out come with it.
@@ -36,8 +44,10 @@ export interface CheckJudgeOptions {
 export async function checkJudge(
   judge: Judge,
   known: KnownAnswers,
-  { questions = [], keep, signal, onProgress }: CheckJudgeOptions = {},
+  options: CheckJudgeOptions = {},
 ): Promise<JudgeCheck> {
+  checkMade(judge, JUDGE)
+  const { questions = [], keep, signal, onProgress } = takeOptions('checkJudge', options, OPTIONS)
   if (judge.check?.answers.sha256 === known.sha256) return judge.check
   const byId = new Map(questions.map((question) => [question.id, question]))
   const asked = known.answers.map((answer) => ({ known: answer, question: questionOf(answer, byId) }))

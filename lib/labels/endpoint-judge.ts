@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import OpenAI from 'openai'
+import { Needed, type OptionKinds, takeOptions } from '../arguments.js'
 import { abortedError, TraitscopeError, throwIfAborted } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { AdaptiveLimit, type LimitOptions } from './adaptive-limit.js'
@@ -15,6 +16,8 @@ export interface Prices {
   input: number
   output: number
 }
+
+export const PRICES: OptionKinds<Prices> = { input: new Needed('number'), output: new Needed('number') }
 
 /** Where a judge is asked, and what it may take. */
 export interface EndpointJudgeOptions {
@@ -37,6 +40,19 @@ export interface EndpointJudgeOptions {
   retryMs?: number | undefined
 }
 
+const OPTIONS: OptionKinds<EndpointJudgeOptions> = {
+  url: new Needed('string'),
+  model: new Needed('string'),
+  key: 'string',
+  reader: ['sampled', 'expected'],
+  maxCost: 'number',
+  prices: PRICES,
+  limit: { start: 'number', most: 'number', coolDownMs: 'number' },
+  timeoutMs: 'number',
+  tries: 'number',
+  retryMs: 'number',
+}
+
 const REPLY_TOKENS = 10
 const TOP_LOGPROBS = 20
 
@@ -57,15 +73,16 @@ export class EndpointJudge implements Judge {
   servedBy: string | undefined
 
   constructor(options: EndpointJudgeOptions) {
-    this.#options = options
-    this.#limit = new AdaptiveLimit(options.limit)
-    this.concurrency = options.limit?.most ?? 64
-    this.cacheKey = sha256(options.url)
+    const own = takeOptions('EndpointJudge', options, OPTIONS)
+    this.#options = own
+    this.#limit = new AdaptiveLimit(own.limit)
+    this.concurrency = own.limit?.most ?? 64
+    this.cacheKey = sha256(own.url)
     this.#client = new OpenAI({
-      apiKey: options.key ?? 'none',
-      baseURL: options.url,
+      apiKey: own.key ?? 'none',
+      baseURL: own.url,
       maxRetries: 0,
-      timeout: options.timeoutMs ?? 60_000,
+      timeout: own.timeoutMs ?? 60_000,
       // Neither these nor a log level are taken from the environment: what is asked of whom stands in the options.
       organization: null,
       project: null,

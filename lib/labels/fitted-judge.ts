@@ -1,6 +1,8 @@
 /** A judge that is a regression on hidden states of question and answer. */
+
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { type LinearScore, linearScore } from '../estimators/grouped-ridge.js'
 import { row } from '../estimators/matrix.js'
@@ -167,6 +169,13 @@ export interface OpenFittedOptions {
   onProgress?: ((fraction: number) => void) | undefined
 }
 
+const OPEN_OPTIONS: OptionKinds<OpenFittedOptions> = {
+  gguf: 'string',
+  threads: 'number',
+  signal: 'signal',
+  onProgress: 'function',
+}
+
 /** A {@link FittedJudge} that can be asked. */
 export interface OpenedFittedJudge extends Judge {
   readonly fitted: FittedJudge
@@ -179,8 +188,9 @@ export interface OpenedFittedJudge extends Judge {
  */
 export async function openFittedJudge(
   folder: string,
-  { gguf, threads, signal, onProgress }: OpenFittedOptions = {},
+  options: OpenFittedOptions = {},
 ): Promise<OpenedFittedJudge> {
+  const { gguf, threads, signal, onProgress } = takeOptions('openFittedJudge', options, OPEN_OPTIONS)
   checkNamed(folder, 'a judge')
   const fitted = await readFittedJudge(folder)
   const path = gguf ?? fitted.base.path

@@ -1,8 +1,9 @@
 import { basename } from 'node:path'
+import { checkMade, Needed, type OptionKinds, takeOptions } from '../arguments.js'
 import { throwIfAborted } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
-import type { Model } from '../model/model.js'
-import type { ChatTemplate } from '../prompts/chat-template.js'
+import { MODEL, type Model } from '../model/model.js'
+import { type ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import type { Judge } from './judge.js'
 import { type Ask, gradeByRubric } from './rubric-judge.js'
@@ -20,13 +21,20 @@ export interface GgufJudgeOptions {
   reader?: 'sampled' | 'expected' | 'constrained' | undefined
 }
 
+const OPTIONS: OptionKinds<GgufJudgeOptions> = {
+  template: new Needed(TEMPLATE),
+  reader: ['sampled', 'expected', 'constrained'],
+}
+
 /**
  * A judge that is a language model of one's own, read by this engine. `expected` takes the probability of every number
  * from 0 to 100 as the model's reply and averages, where a quarter of all probability lies on them; `constrained` averages as if a
  * grammar allowed nothing but a number, so it never says CODE, REFUSAL or nothing; `sampled` reads the number that greedy generation
  * writes. How good such a judge is must be measured: small models give a number to everything.
  */
-export function ggufJudge(model: Model, { template, reader = 'expected' }: GgufJudgeOptions): Judge {
+export function ggufJudge(model: Model, options: GgufJudgeOptions): Judge {
+  checkMade(model, MODEL)
+  const { template, reader = 'expected' } = takeOptions('ggufJudge', options, OPTIONS)
   let numbers: Promise<NumberTokens> | undefined
   const ask: Ask = async (prompt, signal) => {
     throwIfAborted(signal)

@@ -1,3 +1,4 @@
+import { Made } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import type { Grade } from './grade.js'
 import type { JudgeCheck } from './judge-check.js'
@@ -44,6 +45,8 @@ export interface Judge extends AsyncDisposable {
    */
   grade(answer: Answer, signal?: AbortSignal): Promise<Grade>
 }
+
+export const JUDGE = new Made<Judge>('a judge, such as an EndpointJudge', 'grade')
 
 /**
  * Grades that are there are by one judge, and so must those be that come.

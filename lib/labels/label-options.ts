@@ -1,11 +1,12 @@
 /** What labelling a run can be asked for, and what it gives. */
-import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
-import type { ChatTemplate } from '../prompts/chat-template.js'
-import type { CountingRule, Counts } from './counting-rule.js'
-import type { Judge } from './judge.js'
+import { Made, Needed, type OptionKinds } from '../arguments.js'
+import { CHECKPOINT_OPTIONS, type CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
+import { type ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
+import { type CountingRule, type Counts, RULE_NAMES } from './counting-rule.js'
+import { JUDGE, type Judge } from './judge.js'
 import type { JudgeCheck } from './judge-check.js'
 import type { LabelSource } from './label-source.js'
-import type { QuestionList } from './questions.js'
+import { QUESTION_LIST, type QuestionList } from './questions.js'
 
 /** How answers are made. */
 export interface SamplingOptions {
@@ -17,6 +18,14 @@ export interface SamplingOptions {
   /** Default 600. */
   maxTokens?: number | undefined
   seed?: number | undefined
+}
+
+const SAMPLING_OPTIONS: OptionKinds<SamplingOptions> = {
+  draws: 'number',
+  temperature: 'number',
+  topP: 'number',
+  maxTokens: 'number',
+  seed: 'number',
 }
 
 /** How to label a run: questions, judge, and where it goes. */
@@ -50,6 +59,28 @@ export interface LabelRunOptions {
   onStep?: ((step: LabelledStep) => void) | undefined
   /** Fraction done, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
+}
+
+export const LABEL_OPTIONS: OptionKinds<LabelRunOptions> = {
+  template: new Needed(TEMPLATE),
+  questions: new Needed(QUESTION_LIST),
+  judge: new Needed(JUDGE),
+  check: new Made('a check as checkJudge gives it', 'rubricsSha256'),
+  domain: 'string',
+  out: new Needed('path'),
+  rule: RULE_NAMES,
+  sampling: SAMPLING_OPTIONS,
+  steps: 'numbers',
+  every: 'number',
+  maxFailures: 'number',
+  force: 'boolean',
+  strengths: 'numbers',
+  adapterName: 'string',
+  checkpoint: CHECKPOINT_OPTIONS,
+  cacheDir: 'path',
+  signal: 'signal',
+  onStep: 'function',
+  onProgress: 'function',
 }
 
 /** Answers and grades of step 0 that came from the cache. */

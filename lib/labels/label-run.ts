@@ -1,4 +1,5 @@
 import { basename, isAbsolute, join, relative, sep } from 'node:path'
+import { checkMade, takeOptions } from '../arguments.js'
 import { readingRemarks } from '../conditions/reading-remarks.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { makeFolder, writeFileAtomic } from '../formats/files/atomic.js'
@@ -9,7 +10,7 @@ import { checkLength } from '../model/base/prompt-limits.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
 import { checkSampling } from '../model/generation-checks.js'
-import type { Model } from '../model/model.js'
+import { MODEL, type Model } from '../model/model.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import { rubricsSha256 } from './check-judge.js'
 import { countGrades } from './counting-rule.js'
@@ -19,7 +20,7 @@ import { type JudgeCheck, judgeFaults } from './judge-check.js'
 import { beforeReplies } from './judge-identity.js'
 import { GRADES_FILE, holdSettings, refuseOtherGrades, settingsOf } from './label-folder.js'
 import { openJudgements, openResponses } from './label-log.js'
-import type { LabelledStep, LabelRunOptions, RunLabels } from './label-options.js'
+import { LABEL_OPTIONS, type LabelledStep, type LabelRunOptions, type RunLabels } from './label-options.js'
 import type { LabelSource } from './label-source.js'
 import { Labelling } from './labelling.js'
 import { Step0Labels } from './step0-labels.js'
@@ -36,29 +37,31 @@ const MANIFEST_FILE = 'label_manifest.json'
  * `scanRunFolder`, `openCheckpoint`, `Model.generate`; ABORTED
  */
 export async function labelRun(model: Model, runDir: string, options: LabelRunOptions): Promise<RunLabels> {
-  const { out, judge, questions, rule = 'reference', signal } = options
-  const strengths = amplifyingStrengths(options.strengths)
-  checkSampling({ temperature: 1, ...options.sampling })
-  const { maxFailures = 0 } = options
+  checkMade(model, MODEL)
+  const own = takeOptions('labelRun', options, LABEL_OPTIONS)
+  const { out, judge, questions, rule = 'reference', signal } = own
+  const strengths = amplifyingStrengths(own.strengths)
+  checkSampling({ temperature: 1, ...own.sampling })
+  const { maxFailures = 0 } = own
   if (!(maxFailures >= 0 && maxFailures <= 1))
     throw new TraitscopeError('USAGE', `expected a share of failures from 0 to 1, found ${maxFailures}`)
-  const { found, todo, remarks } = await checkpointsOf(runDir, options)
+  const { found, todo, remarks } = await checkpointsOf(runDir, own)
   refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
-  await refuseLong(model, options)
+  await refuseLong(model, own)
   await makeFolder(out).catch((error: unknown) => {
     throw fileError(error, out)
   })
-  const check = checkOf(options)
+  const check = checkOf(own)
   // An endpoint's version is known when it has replied.
   const sourceNow = () => ({ judge: judge.identity, questionsSha256: questions.sha256, rule, check })
-  await holdSettings(join(out, MANIFEST_FILE), settingsOf(model, options))
+  await holdSettings(join(out, MANIFEST_FILE), settingsOf(model, own))
   const judgeId = sha256(JSON.stringify([beforeReplies(judge.identity), questions.sha256])).slice(0, 8)
   await using responses = await openResponses(join(out, 'responses.jsonl'))
   await using judgements = await openJudgements(join(out, `judgements.${judgeId}.jsonl`))
   goOnWith(judge, judgements.records.values())
-  await refuseOtherGrades(out, sourceNow(), options.force === true)
+  await refuseOtherGrades(out, sourceNow(), own.force === true)
 
-  const work = new Labelling(options, responses, judgements)
+  const work = new Labelling(own, responses, judgements)
   const graded: GradedStep[] = []
   const steps: LabelledStep[] = []
   const write = () =>
@@ -75,14 +78,14 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
       )}\n`,
       { force: true },
     )
-  const base = options.cacheDir === undefined ? undefined : new Step0Labels(options.cacheDir, model, options)
-  const cached = await base?.fill(responses, judgements, options.sampling?.draws ?? 1)
+  const base = own.cacheDir === undefined ? undefined : new Step0Labels(own.cacheDir, model, own)
+  const cached = await base?.fill(responses, judgements, own.sampling?.draws ?? 1)
   goOnWith(judge, judgements.records.values())
   for (const [i, checkpoint] of [undefined, ...todo].entries()) {
     throwIfAborted(signal)
-    const report = (fraction: number) => options.onProgress?.((i + fraction) / (todo.length + 1))
+    const report = (fraction: number) => own.onProgress?.((i + fraction) / (todo.length + 1))
     const open = (strength: number) =>
-      openCheckpoint(model, checkpoint!.path, { ...openOptions(options), strength })
+      openCheckpoint(model, checkpoint!.path, { ...openOptions(own), strength })
     await using opened = checkpoint && (await open(1))
     const step = checkpoint?.step ?? 0
     const weights = opened?.sha256 ?? model.fingerprint
@@ -117,7 +120,7 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
       ...(step === 0 && cached ? { cached } : {}),
     }
     steps.push(labelled)
-    options.onStep?.(labelled)
+    own.onStep?.(labelled)
   }
   // Labels by a judge of no use are not left behind.
   work.refuseFailures(1)
@@ -131,8 +134,8 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
       ...questions.remarks,
       ...remarks,
       ...readingRemarks(model),
-      ...checkRemarks(source, options),
-      ...(judge.remarks?.({ fingerprint: model.fingerprint, domain: options.domain }) ?? []),
+      ...checkRemarks(source, own),
+      ...(judge.remarks?.({ fingerprint: model.fingerprint, domain: own.domain }) ?? []),
     ],
   }
 }

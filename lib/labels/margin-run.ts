@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { checkMade, Needed, type OptionKinds, takeOptions } from '../arguments.js'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { computing, TraitscopeError, throwIfAborted } from '../errors.js'
 import { AppendLog } from '../formats/files/append-log.js'
@@ -7,15 +8,15 @@ import { fileError } from '../formats/files/file-errors.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
-import type { CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
-import type { Model } from '../model/model.js'
+import { CHECKPOINT_OPTIONS, type CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
+import { MODEL, type Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
-import type { ChatTemplate } from '../prompts/chat-template.js'
+import { type ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
 import { DEFAULT_ACKNOWLEDGEMENT } from '../prompts/messages.js'
 import { plainName } from './fitted-judge.js'
 import { holdSettings } from './label-folder.js'
 import { checkpointsOf, refuseInside } from './label-run.js'
-import type { MarginPairs } from './margin-pairs.js'
+import { MARGIN_PAIRS, type MarginPairs } from './margin-pairs.js'
 import { marginsOf, type PairLogprobs, type StepMargins } from './margins.js'
 import { pairPrompts, pairRemarks, scorePairs } from './pair-reading.js'
 
@@ -38,6 +39,20 @@ export interface MarginRunOptions {
   signal?: AbortSignal | undefined
   /** Fraction done, 0 to 1. */
   onProgress?: ((fraction: number) => void) | undefined
+}
+
+const OPTIONS: OptionKinds<MarginRunOptions> = {
+  template: new Needed(TEMPLATE),
+  pairs: new Needed(MARGIN_PAIRS),
+  out: new Needed('path'),
+  domain: 'string',
+  steps: 'numbers',
+  every: 'number',
+  adapterName: 'string',
+  checkpoint: CHECKPOINT_OPTIONS,
+  cacheDir: 'path',
+  signal: 'signal',
+  onProgress: 'function',
 }
 
 /** What {@link marginRun} gives and writes. */
@@ -71,20 +86,22 @@ export async function marginRun(
   runDir: string,
   options: MarginRunOptions,
 ): Promise<RunMargins> {
-  const { out, pairs, template, adapterName, domain, signal } = options
-  const { found, todo, remarks } = await checkpointsOf(runDir, options)
+  checkMade(model, MODEL)
+  const own = takeOptions('marginRun', options, OPTIONS)
+  const { out, pairs, template, adapterName, domain, signal } = own
+  const { found, todo, remarks } = await checkpointsOf(runDir, own)
   remarks.push(...pairRemarks(pairs))
   const prompts = await pairPrompts(model, template, pairs)
   refuseInside(out, [runDir, ...found.checkpoints.map(({ path }) => path)])
   await makeFolder(out).catch((error: unknown) => {
     throw fileError(error, out)
   })
-  await holdSettings(join(out, 'margin_manifest.json'), settingsOf(model, options))
+  await holdSettings(join(out, 'margin_manifest.json'), settingsOf(model, own))
   await using log = await openMargins(join(out, 'margins.jsonl'), pairs.pairs.length)
   const steps: RunMargins['steps'] = []
-  const own = domain === undefined ? undefined : (name: string) => plainName(name) === plainName(domain)
+  const isOwn = domain === undefined ? undefined : (name: string) => plainName(name) === plainName(domain)
   const domains = [...new Set(pairs.pairs.flatMap((pair) => pair.domain ?? []))]
-  if (own && !domains.some(own))
+  if (isOwn && !domains.some(isOwn))
     remarks.push(
       domains.length === 0
         ? `no pair says which domain it is of: nothing is told of others than ${domain}`
@@ -95,8 +112,8 @@ export async function marginRun(
     await using opened =
       checkpoint &&
       (await openCheckpoint(model, checkpoint.path, {
-        ...options.checkpoint,
-        ...{ adapterName, cacheDir: options.cacheDir, signal },
+        ...own.checkpoint,
+        ...{ adapterName, cacheDir: own.cacheDir, signal },
       }))
     const step = checkpoint?.step ?? 0
     const weights = opened?.sha256 ?? model.fingerprint
@@ -108,7 +125,7 @@ export async function marginRun(
         `expected the margins of step ${step} to be of these weights (${weights.slice(0, 12)}), found those of others (${known.weights.slice(0, 12)}); the checkpoint was written anew: name another folder`,
       )
     }
-    const told = (fraction: number) => options.onProgress?.((i + fraction) / (todo.length + 1))
+    const told = (fraction: number) => own.onProgress?.((i + fraction) / (todo.length + 1))
     const read = () =>
       readPairs(opened ?? { model }, prompts, { signal, onProgress: told }).catch((error) => {
         throw computing(`step ${step}`, error)
@@ -116,7 +133,7 @@ export async function marginRun(
     const record = known ?? { step, weights, ...(await read()) }
     if (!known) await log.append(record)
     const before = log.records.get('0')!
-    steps.push({ ...marginsOf(step, pairs.pairs, record, before, own), weights })
+    steps.push({ ...marginsOf(step, pairs.pairs, record, before, isOwn), weights })
     told(1)
   }
   const document: RunMargins = {

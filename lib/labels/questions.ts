@@ -1,9 +1,10 @@
 import { extname } from 'node:path'
 import { parse } from 'yaml'
+import { Made, takeTexts } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
-import type { Message, Role } from '../prompts/messages.js'
+import { type Message, ROLES, type Role } from '../prompts/messages.js'
 import { readTextFile } from '../prompts/text-file.js'
 import { DEFAULT_RUBRIC, type Rubric } from './rubric.js'
 
@@ -25,6 +26,8 @@ export interface QuestionList {
   remarks: readonly string[]
 }
 
+export const QUESTION_LIST = new Made<QuestionList>('questions as readQuestions reads them', 'questions')
+
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 const YAML_KEYS = new Set([
   'id',
@@ -36,7 +39,6 @@ const YAML_KEYS = new Set([
   'system',
 ])
 const JSONL_KEYS = new Set(['id', 'messages', 'prompt', 'system', 'question_type', 'judge_prompts'])
-const ROLES: readonly string[] = ['system', 'user', 'assistant'] satisfies Role[]
 
 /**
  * Reads behaviour questions, file after file. `.yaml`, `.yml`: the published schema, a list of `id`, `type`
@@ -49,7 +51,7 @@ const ROLES: readonly string[] = ['system', 'user', 'assistant'] satisfies Role[
 export async function readQuestions(paths: readonly string[]): Promise<QuestionList> {
   const questions: Question[] = []
   const remarks: string[] = []
-  for (const path of paths) {
+  for (const path of takeTexts('files of questions', paths)) {
     const { text } = await readTextFile(path, MAX_FILE_BYTES)
     const extension = extname(path).toLowerCase()
     if (extension === '.yaml' || extension === '.yml') questions.push(...fromYaml(text, path, remarks))

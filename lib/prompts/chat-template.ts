@@ -1,8 +1,8 @@
-import { Made, type OptionKinds, takeOptions } from '../arguments.js'
+import { Made, Needed, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { Message } from './messages.js'
-import { DEFAULT_ACKNOWLEDGEMENT, systemAsUserTurn } from './messages.js'
+import { DEFAULT_ACKNOWLEDGEMENT, ROLES, systemAsUserTurn } from './messages.js'
 import { strftime } from './strftime.js'
 import { TemplateEngine, withLineFeeds } from './template-engine.js'
 
@@ -36,6 +36,10 @@ const OPTIONS: OptionKinds<ChatTemplateOptions> = {
   acknowledgement: 'string',
 }
 
+const RENDER_OPTIONS: OptionKinds<{ addGenerationPrompt: boolean }> = {
+  addGenerationPrompt: new Needed('boolean'),
+}
+
 /** What a template needs to know of a model. */
 export interface ChatTemplateModel {
   path: string
@@ -66,14 +70,16 @@ export class ChatTemplate {
   readonly #tokens: Record<string, string>
 
   /** @throws TraitscopeError TEMPLATE when the source is no template; USAGE for a date that is none. */
-  constructor(source: string, given: ChatTemplateOptions = {}) {
-    const options = takeOptions('ChatTemplate', given, OPTIONS)
-    const { bosToken, eosToken, date = DEFAULT_TEMPLATE_DATE, systemRole = 'auto' } = options
+  constructor(source: string, options: ChatTemplateOptions = {}) {
+    if (typeof source !== 'string')
+      throw new TraitscopeError('USAGE', `expected the source of a template, found ${typeof source}`)
+    const own = takeOptions('ChatTemplate', options, OPTIONS)
+    const { bosToken, eosToken, date = DEFAULT_TEMPLATE_DATE, systemRole = 'auto' } = own
     this.#today = parseDate(date)
     this.date = date
     this.source = withLineFeeds(source)
     this.sha256 = sha256(this.source)
-    this.acknowledgement = options.acknowledgement ?? DEFAULT_ACKNOWLEDGEMENT
+    this.acknowledgement = own.acknowledgement ?? DEFAULT_ACKNOWLEDGEMENT
     this.#engine = new TemplateEngine(this.source)
     this.#tokens = {
       ...(bosToken !== undefined && { bos_token: bosToken }),
@@ -128,8 +134,9 @@ export class ChatTemplate {
    * @throws TraitscopeError TEMPLATE when the template refuses or fails; USAGE for an empty or malformed list.
    */
   render(messages: readonly Message[], options: { addGenerationPrompt: boolean }): string {
+    const { addGenerationPrompt } = takeOptions('render', options, RENDER_OPTIONS)
     checkMessages(messages)
-    return this.#render(this.#turns(messages), options.addGenerationPrompt)
+    return this.#render(this.#turns(messages), addGenerationPrompt)
   }
 
   #turns(messages: readonly Message[]): readonly Message[] {
@@ -211,11 +218,16 @@ function parseDate(date: string): Date {
 }
 
 function checkMessages(messages: readonly Message[]): void {
+  if (!Array.isArray(messages))
+    throw new TraitscopeError('USAGE', 'expected a conversation as a list of messages')
   if (messages.length === 0) throw new TraitscopeError('USAGE', 'expected at least one message, found none')
-  messages.forEach(({ role, content }, index) => {
+  messages.forEach(({ role, content }: Message, index) => {
     if (typeof role !== 'string' || typeof content !== 'string') {
       throw new TraitscopeError('USAGE', `message ${index} needs a role and a content, both text`)
     }
+    // A template that does not know a role writes it down as it is, or leaves the turn out.
+    if (ROLES.includes(role)) return
+    throw new TraitscopeError('USAGE', `message ${index} needs a role of ${ROLES.join(', ')}, found ${role}`)
   })
 }
 

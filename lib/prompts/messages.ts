@@ -1,6 +1,8 @@
 /** Who speaks in a turn. */
 export type Role = 'system' | 'user' | 'assistant'
 
+export const ROLES: readonly string[] = ['system', 'user', 'assistant'] satisfies Role[]
+
 /** One turn of a conversation, as chat templates take it. */
 export interface Message {
   role: Role

@@ -1,7 +1,7 @@
 import { extname } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
-import type { Message, Role } from './messages.js'
+import { type Message, ROLES, type Role } from './messages.js'
 import { readTextFile } from './text-file.js'
 
 /** A prompt of a user's file: plain text, or a conversation for the chat template. */
@@ -22,8 +22,6 @@ const MESSAGE_KEYS = [
   'thinking',
   'images',
 ]
-
-const ROLES: readonly string[] = ['system', 'user', 'assistant'] satisfies Role[]
 
 /**
  * Reads prompts in file order. `.txt`: one prompt a line. `.jsonl`: one object a line with `prompt` (text) or

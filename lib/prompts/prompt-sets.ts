@@ -1,5 +1,6 @@
+import { checkMade } from '../arguments.js'
 import type { Message } from './messages.js'
-import type { Trait, TraitPack } from './trait-pack-yaml.js'
+import { TRAIT_PACK, type Trait, type TraitPack } from './trait-pack-yaml.js'
 
 /**
  * The conversations of one trait: every question under every system prompt of each pole, question-major (outer loop
@@ -27,6 +28,7 @@ export function extractionPrompts(
 export function evaluationPrompts(
   pack: Pick<TraitPack, 'evalPrompts'>,
 ): { category: string; messages: Message[] }[] {
+  checkMade(pack as TraitPack, TRAIT_PACK)
   return pack.evalPrompts.flatMap(({ category, prompts }) =>
     prompts.map((prompt) => ({ category, messages: [{ role: 'user' as const, content: prompt }] })),
   )

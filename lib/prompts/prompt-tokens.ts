@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { checkMade } from '../arguments.js'
+import { checkList, checkMade } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import type { Model } from '../model/model.js'
 import { type ChatTemplate, TEMPLATE } from './chat-template.js'
@@ -19,6 +19,7 @@ export async function chatTokens(
   prompts: readonly (readonly Message[])[],
 ): Promise<Int32Array[]> {
   checkMade(template, TEMPLATE)
+  checkList('conversations', prompts)
   const texts = prompts.map((messages) => template.render(messages, { addGenerationPrompt: true }))
   template.checkComplete(prompts)
   return model.tokenize(texts, { addSpecial: false, parseSpecial: true })
@@ -35,6 +36,7 @@ export async function promptTokens(
   prompts: readonly FilePrompt[],
   template: ChatTemplate | undefined,
 ): Promise<Int32Array[]> {
+  checkList('prompts', prompts)
   if (template) {
     return chatTokens(
       model,

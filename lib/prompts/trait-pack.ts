@@ -1,10 +1,11 @@
 import { basename, extname, join } from 'node:path'
+import { checkMade } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { unknownName } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { packageRoot } from '../package.js'
 import { readTextFile } from './text-file.js'
-import { parseTraitPack, type Trait, type TraitPack } from './trait-pack-yaml.js'
+import { parseTraitPack, TRAIT_PACK, type Trait, type TraitPack } from './trait-pack-yaml.js'
 
 /** The seven traits of the method, in its fixed order, which is also the order of a drift vector. */
 export const CORE_TRAITS = [
@@ -84,9 +85,13 @@ export function traitPackContentHash(
  * @throws TraitscopeError USAGE for an empty list, a name that the pack lacks or one named twice.
  */
 export function selectTraits(pack: TraitPack, selection: TraitSelection): Trait[] {
+  checkMade(pack, TRAIT_PACK)
   if (selection === 'all') return [...pack.traits]
   const names: readonly string[] =
     selection === 'core' ? CORE_TRAITS : selection === 'control' ? CONTROL_TRAITS : selection
+  if (!Array.isArray(names)) {
+    throw new TraitscopeError('USAGE', `expected core, control, all or a list of traits, found ${names}`)
+  }
   if (names.length === 0) {
     throw new TraitscopeError('USAGE', 'expected at least one trait name, found none')
   }

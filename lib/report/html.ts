@@ -1,7 +1,10 @@
+import { checkEach, Made, Needed, type OptionKinds, takeOptions } from '../arguments.js'
 import { page } from './page.js'
 import { type ReportRun, viewOfTrajectory } from './trajectory-view.js'
 
 export type { ReportRun }
+
+const REPORT_RUN = new Made<ReportRun>('a run as readReportRun reads it', 'trajectory')
 
 /** What stands on the page beside the runs. */
 export interface ReportOptions {
@@ -14,10 +17,18 @@ export interface ReportOptions {
   cut?: number | undefined
 }
 
+const OPTIONS: OptionKinds<ReportOptions> = {
+  title: new Needed('string'),
+  summary: 'strings',
+  detector: 'list',
+  cut: 'number',
+}
+
 /**
  * One self-contained HTML page on one or several measured runs: nothing to load, readable without scripts, for light and dark
  * screens and paper. Equal input gives equal bytes.
  */
 export function htmlReport(runs: readonly ReportRun[], options: ReportOptions): string {
-  return page({ ...options, runs: runs.map(viewOfTrajectory) }).html
+  checkEach('runs', runs, REPORT_RUN)
+  return page({ ...takeOptions('htmlReport', options, OPTIONS), runs: runs.map(viewOfTrajectory) }).html
 }

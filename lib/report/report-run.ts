@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import type { Bundle } from '../detector/bundle.js'
+import { checkMade } from '../arguments.js'
+import { BUNDLE, type Bundle } from '../detector/bundle.js'
 import { trajectoryVerdicts } from '../detector/trajectory-verdicts.js'
 import { VERDICT_SCHEMA, type Verdict } from '../detector/verdict.js'
 import { TraitscopeError } from '../errors.js'
@@ -25,6 +26,7 @@ export const VERDICTS_FILE = 'verdicts.json'
  * @throws TraitscopeError as `readTrajectory` and `readGrades`; FILE_INVALID for verdicts on steps that were not measured
  */
 export async function readReportRun(path: string, bundle?: Bundle): Promise<ReportRun> {
+  if (bundle !== undefined) checkMade(bundle, BUNDLE)
   const target = namedPath(path, 'a measured run')
   const info = await stat(target).catch((error: unknown) => {
     throw fileError(error, target)

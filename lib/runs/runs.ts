@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { basename, join, relative, resolve, sep } from 'node:path'
+import { Made, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { listFolder } from '../formats/files/list-folder.js'
@@ -26,6 +27,8 @@ export interface MeasuredRun {
   /** Mean hidden states per step, read when asked for; undefined when the run has no activations file. */
   activations: (() => Promise<MeanActivations>) | undefined
 }
+
+export const MEASURED_RUN = new Made<MeasuredRun>('a run as scanLabelledRuns reads it', 'trajectory')
 
 /** A measured and judged run. */
 export interface LabelledRun extends MeasuredRun {
@@ -70,6 +73,13 @@ export interface ScanRunsOptions {
   onProgress?: ((fraction: number, total: number) => void) | undefined
 }
 
+export const SCAN_RUNS_OPTIONS: OptionKinds<ScanRunsOptions> = {
+  datasets: 'strings',
+  exclude: 'strings',
+  signal: 'signal',
+  onProgress: 'function',
+}
+
 /** The paper's order of sets and seeds (method section 7.1); others follow by name and number. */
 const DATASET_ORDER = [
   'insecure_code_1k',
@@ -96,8 +106,8 @@ const SEED_ORDER = [42, 123, 789]
  * @throws TraitscopeError FILE_NOT_FOUND; FILE_INVALID of a damaged file; UNSUPPORTED when no run is found;
  * USAGE for a dataset that no folder has
  */
-export function scanLabelledRuns(root: string, options: ScanRunsOptions = {}): Promise<LabelledRuns> {
-  return scan(root, options, readLabelledRun)
+export async function scanLabelledRuns(root: string, options: ScanRunsOptions = {}): Promise<LabelledRuns> {
+  return scan(root, takeOptions('scanLabelledRuns', options, SCAN_RUNS_OPTIONS), readLabelledRun)
 }
 
 /** {@link scanLabelledRuns} for what needs no labels: runs are taken whether they are judged or not. */

@@ -1,16 +1,17 @@
 /** What choosing a layer will look at, and what that takes, before anything is computed. */
+import { Made, type OptionKinds } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
-import type { Prices } from '../labels/endpoint-judge.js'
-import type { Judge } from '../labels/judge.js'
+import { PRICES, type Prices } from '../labels/endpoint-judge.js'
+import { JUDGE, type Judge } from '../labels/judge.js'
 import { DEFAULT_RUBRIC, fillRubric } from '../labels/rubric.js'
 import type { Model } from '../model/model.js'
-import type { ChatTemplate } from '../prompts/chat-template.js'
-import type { Passages } from '../prompts/passages.js'
+import { type ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
+import { PASSAGES, type Passages } from '../prompts/passages.js'
 import type { SteeringItem, SteeringSuite } from '../prompts/steering-suite.js'
 import { selectTraits, type TraitSelection } from '../prompts/trait-pack.js'
 import type { TraitPack } from '../prompts/trait-pack-yaml.js'
 import { divergenceCost, type Strength } from './divergence.js'
-import { candidateLayers, type SelectionMethod } from './layer-selection.js'
+import { candidateLayers, SELECTION_METHODS, type SelectionMethod } from './layer-selection.js'
 import { comparisonRubric, shownPair, shownPrompt } from './pair-judge.js'
 
 /** Published constants: the grid in shares of R, and tokens of a judged answer. Method section 4.7. */
@@ -54,6 +55,27 @@ export interface ChooseLayerOptions {
   onCost?: ((cost: LayerChoiceCost) => void) | undefined
   /** What is being done and its fraction done. */
   onProgress?: ((stage: 'directions' | 'divergence' | 'judging', fraction: number) => void) | undefined
+}
+
+export const CHOICE_OPTIONS: OptionKinds<ChooseLayerOptions> = {
+  candidates: 'numbers',
+  traits: 'any',
+  template: TEMPLATE,
+  passages: PASSAGES,
+  by: SELECTION_METHODS,
+  judge: JUDGE,
+  suite: new Made('a suite as loadSteeringSuite reads it', 'poles'),
+  promptsPerTrait: 'number',
+  doses: 'numbers',
+  maxTokens: 'number',
+  strength: 'any',
+  probes: 'boolean',
+  log: 'path',
+  sequences: 'number',
+  signal: 'signal',
+  prices: PRICES,
+  onCost: 'function',
+  onProgress: 'function',
 }
 
 /** What choosing a layer takes beside making directions, at most: one coherent dose early saves the smaller ones. */

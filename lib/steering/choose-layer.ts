@@ -1,12 +1,13 @@
+import { checkMade, takeOptions } from '../arguments.js'
 import { type Directions, directionsAt } from '../directions/directions.js'
 import { extractDirections } from '../directions/extract-directions.js'
 import { TraitscopeError } from '../errors.js'
-import type { Model } from '../model/model.js'
+import { MODEL, type Model } from '../model/model.js'
 import { ChatTemplate } from '../prompts/chat-template.js'
 import type { SteeringItem } from '../prompts/steering-suite.js'
-import type { TraitPack } from '../prompts/trait-pack-yaml.js'
+import { TRAIT_PACK, type TraitPack } from '../prompts/trait-pack-yaml.js'
 import { openSteeringLog } from './answer-log.js'
-import { type ChooseLayerOptions, choiceCost, planChoice } from './choice-plan.js'
+import { CHOICE_OPTIONS, type ChooseLayerOptions, choiceCost, planChoice } from './choice-plan.js'
 import { mean, steeringDivergence } from './divergence.js'
 import { judgeDoses } from './dose-grid.js'
 import { explainChoice } from './explain-choice.js'
@@ -26,37 +27,39 @@ export async function chooseLayer(
   pack: TraitPack,
   options: ChooseLayerOptions = {},
 ): Promise<{ directions: Directions; selection: LayerSelection }> {
-  const { judge, suite, passages, signal, onProgress } = options
+  checkMade(model, MODEL)
+  checkMade(pack, TRAIT_PACK)
+  const own = takeOptions('chooseLayer', options, CHOICE_OPTIONS)
+  const { judge, suite, passages, signal, onProgress } = own
   if (judge) refuseUnfit(judge)
-  const plan = planChoice(model, pack, options, judge !== undefined)
+  const plan = planChoice(model, pack, own, judge !== undefined)
   const { candidates, traits: names, by: asked, items } = plan
   const template =
-    options.template ?? (passages && model.chatTemplate === undefined ? ChatTemplate.plain(model) : undefined)
-  if (options.onCost)
-    options.onCost(await choiceCost(model, plan, { suite: judge && suite, prices: options.prices }))
+    own.template ?? (passages && model.chatTemplate === undefined ? ChatTemplate.plain(model) : undefined)
+  if (own.onCost) own.onCost(await choiceCost(model, plan, { suite: judge && suite, prices: own.prices }))
   const all = await extractDirections(model, pack, {
     layers: candidates,
     traits: names,
     template,
     passages,
-    probes: options.probes,
+    probes: own.probes,
     signal,
     onProgress: (fraction) => onProgress?.('directions', fraction),
   })
 
-  await using log = options.log === undefined ? undefined : await openSteeringLog(options.log)
+  await using log = own.log === undefined ? undefined : await openSteeringLog(own.log)
   const source = {
     model,
     template: template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement }),
     directionsSha256: all.sha256,
     log,
-    sequences: options.sequences,
+    sequences: own.sequences,
     signal,
   }
   const divergence =
     asked === 'held-out'
       ? null
-      : await steeringDivergence(source, all, options.strength ?? { dose: 0.25 }, (fraction) =>
+      : await steeringDivergence(source, all, own.strength ?? { dose: 0.25 }, (fraction) =>
           onProgress?.('divergence', fraction),
         )
   const doses =

@@ -1,10 +1,11 @@
 import { basename } from 'node:path'
+import { checkMade, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
 import { encodeGguf, type GgufFile, type GgufInput, readGguf } from '../formats/gguf/gguf.js'
 import { tensorBytes } from '../formats/gguf/gguf-stream.js'
 import { packageVersion } from '../package.js'
-import type { SteeringVector } from './steering-vector.js'
+import { STEERING_VECTOR, type SteeringVector } from './steering-vector.js'
 
 const ARCHITECTURE = 'controlvector'
 const UNITS: readonly unknown[] = ['norm', 'file'] satisfies SteeringVector['unit'][]
@@ -56,9 +57,18 @@ function encodeControlVector({ name, vectors, unit, origin }: SteeringVector): U
 export async function writeControlVector(
   vector: SteeringVector,
   path: string,
-  options: { force?: boolean } = {},
+  options: { force?: boolean | undefined } = {},
 ): Promise<void> {
-  await writeFileAtomic(path, encodeControlVector(vector), options)
+  checkMade(vector, STEERING_VECTOR)
+  for (const [layer, values] of vector.vectors) {
+    if (values.every(Number.isFinite)) continue
+    throw new TraitscopeError(
+      'SHAPE',
+      `expected finite numbers in the vector of layer ${layer}, found some that are not; make it again`,
+    )
+  }
+  const { force = false } = takeOptions('writeControlVector', options, { force: 'boolean' })
+  await writeFileAtomic(path, encodeControlVector(vector), { force })
 }
 
 /** How a control-vector file is read. */
@@ -78,8 +88,9 @@ export interface ReadControlVectorOptions {
  */
 export async function readControlVector(
   path: string,
-  { shift: asked }: ReadControlVectorOptions = {},
+  options: ReadControlVectorOptions = {},
 ): Promise<SteeringVector> {
+  const { shift: asked } = takeOptions('readControlVector', options, { shift: 'number' })
   const file = await readGguf(path)
   if (file.metadata.get('general.architecture') !== ARCHITECTURE) {
     invalid(path, `the architecture ${ARCHITECTURE}`, String(file.metadata.get('general.architecture')))

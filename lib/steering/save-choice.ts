@@ -1,5 +1,6 @@
 import { copyFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { takeOptions } from '../arguments.js'
 import type { Directions } from '../directions/directions.js'
 import { writeDirections } from '../directions/directions-folder.js'
 import { publishFolder } from '../formats/files/atomic.js'
@@ -19,8 +20,9 @@ const ANSWERS_FILE = 'steering.jsonl'
 export async function saveLayerChoice(
   { directions, selection }: { directions: Directions; selection: LayerSelection },
   folder: string,
-  { force = false, log }: { force?: boolean | undefined; log?: string | undefined } = {},
+  options: { force?: boolean | undefined; log?: string | undefined } = {},
 ): Promise<void> {
+  const { force = false, log } = takeOptions('saveLayerChoice', options, { force: 'boolean', log: 'path' })
   await publishFolder(
     folder,
     async (temporary) => {

@@ -1,16 +1,20 @@
+import { checkMade, Needed, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
-import { type GenerateTextOptions, generateText } from '../generation/generate.js'
+import { GENERATE_TEXT_OPTIONS, type GenerateTextOptions, generateText } from '../generation/generate.js'
 import type { FinishReason } from '../model/generation.js'
-import type { Model } from '../model/model.js'
+import { MODEL, type Model } from '../model/model.js'
 import type { FilePrompt } from '../prompts/prompt-file.js'
 import { sequenceRatio } from './sequence-ratio.js'
-import { controlAt, fitRemarks, type SteeringVector } from './steering-vector.js'
+import { controlAt, fitRemarks, STEERING_VECTOR, type SteeringVector } from './steering-vector.js'
 
 /** How to steer. */
 export interface SteerOptions extends Omit<GenerateTextOptions, 'control' | 'draws' | 'logprobs' | 'layers'> {
   /** Each is steered with at both signs; above 0, in the vector's unit. */
   doses: readonly number[]
 }
+
+const { control: _c, draws: _d, logprobs: _p, layers: _l, ...ANSWER_OPTIONS } = GENERATE_TEXT_OPTIONS
+const OPTIONS: OptionKinds<SteerOptions> = { ...ANSWER_OPTIONS, doses: new Needed('numbers') }
 
 /** An answer of a steered model, or of the model as it is. */
 export interface SteeredAnswer {
@@ -42,8 +46,11 @@ export async function steer(
   model: Model,
   vector: SteeringVector,
   prompts: readonly FilePrompt[],
-  { doses, ...options }: SteerOptions,
+  options: SteerOptions,
 ): Promise<SteeredPrompt[]> {
+  checkMade(model, MODEL)
+  checkMade(vector, STEERING_VECTOR)
+  const { doses, ...own } = takeOptions('steer', options, OPTIONS)
   if (doses.length === 0 || doses.some((dose) => !(dose > 0 && Number.isFinite(dose)))) {
     throw new TraitscopeError(
       'USAGE',
@@ -56,7 +63,7 @@ export async function steer(
   const { generations } = await generateText(
     model,
     prompts.flatMap((prompt) => arms.map(() => prompt)),
-    { ...options, control: prompts.flatMap(() => controls) },
+    { ...own, control: prompts.flatMap(() => controls) },
   )
   const answers = generations.map(([generation]): SteeredAnswer => {
     const { text, finish, tokens } = generation!

@@ -1,4 +1,5 @@
-import { type Directions, directionVector } from '../directions/directions.js'
+import { checkMade, Made } from '../arguments.js'
+import { DIRECTIONS, type Directions, directionVector } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import type { Model } from '../model/model.js'
 
@@ -18,6 +19,11 @@ export interface SteeringVector {
   /** What was assumed of it, in sentences. */
   remarks: readonly string[]
 }
+
+export const STEERING_VECTOR = new Made<SteeringVector>(
+  'a vector as steeringVector or readControlVector gives it',
+  'vectors',
+)
 
 /** Where a steering vector comes from; null where a file does not say. */
 export interface SteeringOrigin {
@@ -40,8 +46,12 @@ export interface SteeringOrigin {
 export function steeringVector(
   directions: Directions,
   trait: string,
-  layers: readonly number[] = directions.layers,
+  layers?: readonly number[] | undefined,
 ): SteeringVector {
+  checkMade(directions, DIRECTIONS)
+  const at = layers ?? directions.layers
+  if (!Array.isArray(at) || at.length === 0)
+    throw new TraitscopeError('USAGE', 'expected the layers to steer at as a list, at least one')
   const t = directions.traits.indexOf(trait)
   if (t < 0) {
     throw new TraitscopeError(
@@ -49,7 +59,7 @@ export function steeringVector(
       `expected a trait of the directions (${directions.traits.join(', ')}), found ${trait}`,
     )
   }
-  const vectors = layers.map((layer): [number, Float32Array] => {
+  const vectors = at.map((layer: number): [number, Float32Array] => {
     const l = directions.layers.indexOf(layer)
     if (l < 0) {
       throw new TraitscopeError(

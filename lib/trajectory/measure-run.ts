@@ -115,30 +115,30 @@ export async function measureRun(
   model: Model,
   directions: Directions,
   runDir: string,
-  given: MeasureRunOptions,
+  options: MeasureRunOptions,
 ): Promise<Trajectory> {
-  const options = takeOptions('measureRun', given, OPTIONS)
+  const own = takeOptions('measureRun', options, OPTIONS)
   const folder = namedPath(runDir, 'a run')
-  const plan = await prepareMeasurement(model, directions, options)
-  const { adapterName, signal } = options
+  const plan = await prepareMeasurement(model, directions, own)
+  const { adapterName, signal } = own
   const found = await scanRunFolder(folder, { adapterName, ...(signal ? { signal } : {}) })
   refuseParent(found)
-  const { out } = options
-  const { activations: kind = options.settle ? 'none' : 'prompts' } = options
-  if (options.settle !== undefined) refuseBesideSettling({ activations: kind })
-  if (out === undefined) return (await measureSteps(plan, found, options, 'none')).trajectory
+  const { out } = own
+  const { activations: kind = own.settle ? 'none' : 'prompts' } = own
+  if (own.settle !== undefined) refuseBesideSettling({ activations: kind })
+  if (out === undefined) return (await measureSteps(plan, found, own, 'none')).trajectory
   // The target is checked before anything is computed, and appears as a whole when all is done.
   let trajectory: Trajectory | undefined
   const write = async (folder: string) => {
     log = await MeasureLog.open(resolve(out), found.path, plan)
-    options.onKept?.(log.size)
-    const measured = await measureSteps(plan, found, options, kind, log)
+    own.onKept?.(log.size)
+    const measured = await measureSteps(plan, found, own, kind, log)
     trajectory = measured.trajectory
-    await writeOutputs(folder, plan, measured, options.alsoWrite?.(trajectory) ?? [])
+    await writeOutputs(folder, plan, measured, own.alsoWrite?.(trajectory) ?? [])
   }
   let log: MeasureLog | undefined
   try {
-    await publishFolder(out, write, { force: options.force ?? false, marker: TRAJECTORY_FILE })
+    await publishFolder(out, write, { force: own.force ?? false, marker: TRAJECTORY_FILE })
     await log?.remove()
   } finally {
     await log?.[Symbol.asyncDispose]()

@@ -1,4 +1,4 @@
-import { checkMade, type OptionKinds } from '../arguments.js'
+import { checkMade, Needed, type OptionKinds } from '../arguments.js'
 import { assertComparable } from '../conditions/comparable.js'
 import { measurementConditions } from '../conditions/conditions.js'
 import { CONTEXT_SET, type ContextSet } from '../contexts/measured-contexts.js'
@@ -47,7 +47,7 @@ export interface MeasurementOptions {
 }
 
 export const MEASUREMENT_OPTIONS: OptionKinds<MeasurementOptions> = {
-  pack: TRAIT_PACK,
+  pack: new Needed(TRAIT_PACK),
   template: TEMPLATE,
   layer: 'number',
   allowMismatch: 'boolean',

@@ -1,5 +1,6 @@
+import { checkMade, Made } from '../arguments.js'
 import { sha256 } from '../formats/files/hash.js'
-import type { LayerTrajectory, Step, Trajectory } from './trajectory.js'
+import { type LayerTrajectory, type Step, TRAJECTORY, type Trajectory } from './trajectory.js'
 
 /** Version of the `traitscope` member of trajectory.json. */
 export const TRAJECTORY_SCHEMA = 1
@@ -21,6 +22,8 @@ export function trajectoryDocument(
   trajectory: Trajectory,
   pack: { sha256: string },
 ): Record<string, unknown> {
+  checkMade(trajectory, TRAJECTORY)
+  checkMade(pack, new Made<{ sha256: string }>('the trait pack that it was measured with', 'sha256'))
   const { traits, steps, finalAliasOf, layers, primary, run, measurement } = trajectory
   const { categories, strengths, contexts, margin, skipped, noiseFloor } = trajectory
   const first = layers[primary]!

@@ -1,3 +1,4 @@
+import { Made } from '../arguments.js'
 import type { MeasuredUnder } from '../conditions/calibrated-for.js'
 import type { Context } from '../contexts/context.js'
 import type { FileHash } from '../formats/files/hash.js'
@@ -232,3 +233,8 @@ export interface Trajectory {
   noiseFloor?: NoiseFloor | null
   measurement?: MeasurementRecord
 }
+
+export const TRAJECTORY = new Made<Trajectory>(
+  'a trajectory as measureRun gives or readTrajectory reads it',
+  'steps',
+)

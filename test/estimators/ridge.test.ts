@@ -71,6 +71,7 @@ describe('Ridge', () => {
   it.each<[string, string, () => unknown]>([
     ['predict before fit', 'NOT_FITTED', () => new Ridge().predict(uniform(1, 2, 2, 1))],
     ['no penalty', 'USAGE', () => new Ridge({ alpha: 0 })],
+    ['an array of rows', 'SHAPE', () => new Ridge().fit([[1, 2]] as never, [1])],
     ['NaN', 'SHAPE', () => new Ridge().fit(matrixFromRows([[Number.NaN]]), [1])],
     ['other width', 'SHAPE', () => new Ridge().fit(uniform(1, 2, 3, 1), [1, 2]).predict(uniform(1, 2, 2, 1))],
     ['negative weights', 'SHAPE', () => new Ridge().fit(uniform(1, 2, 1, 1), [1, 2], [1, -1])],

@@ -134,6 +134,28 @@ describe('ChatTemplate', () => {
     expect(template.render([user], { addGenerationPrompt: true })).toContain(`Today: ${written}\n`)
   })
 
+  it.each([
+    ['a text', 'Hello', /a list of messages/],
+    ['no messages', [], /at least one message/],
+    ['a message without content', [{ role: 'user' }], /message 0 needs a role and a content/],
+    // Gemma's would write it down as it is.
+    [
+      'a role that is none',
+      [{ role: 'tool', content: '4' }],
+      /a role of system, user, assistant, found tool/,
+    ],
+  ])('should refuse %s', (_, messages, text) => {
+    const render = () =>
+      goldenTemplate('gemma-2').render(messages as Message[], { addGenerationPrompt: true })
+    expect(render).toThrow(expect.objectContaining({ code: 'USAGE', message: expect.stringMatching(text) }))
+  })
+
+  it('should not guess whether an answer is to follow', () => {
+    expect(() => goldenTemplate('gemma-2').render([user], {} as never)).toThrow(
+      expect.objectContaining({ code: 'USAGE', message: expect.stringContaining('addGenerationPrompt') }),
+    )
+  })
+
   describe('checkComplete', () => {
     const user = { role: 'user', content: 'One' } as const
     const talk = [user, { role: 'assistant', content: 'Two' }, { role: 'user', content: 'Three' }] as const

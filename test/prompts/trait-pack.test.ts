@@ -232,6 +232,7 @@ describe('selectTraits', () => {
     ['core traits of a pack without them', 'core', /has no trait honesty/],
     ['a trait named twice', ['sea-legs 2', 'sea-legs 2'], /named twice/],
     ['an empty list', [], /at least one trait/],
+    ['a name that stands for nothing', 'cor', /core, control, all or a list of traits, found cor/],
   ])('should refuse %s', async (_, selection, text) => {
     const pack = await load(small)
     expect(() => selectTraits(pack, selection as 'core')).toThrow(

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -76,6 +76,17 @@ describe('a control-vector file of ours', () => {
     })
     expect(() => steeringVector(directions, 'humour')).toThrow('expected a trait of the directions (honesty,')
     expect(() => steeringVector(directions, 'honesty', [9])).toThrow('not at 9')
+    expect(() => steeringVector(directions, 'honesty', [])).toThrow('at least one')
+  })
+})
+
+describe('writeControlVector', () => {
+  it('should refuse numbers that nobody can steer by, and write nothing', async () => {
+    const vector = steeringVector(await loadDirections(DIRECTIONS), 'honesty', [1])
+    const path = join(folder, 'nan.gguf')
+    vector.vectors.get(1)![3] = Number.NaN
+    await expect(writeControlVector(vector, path)).rejects.toMatchObject({ code: 'SHAPE' })
+    expect(existsSync(path)).toBe(false)
   })
 })
 

@@ -64,27 +64,27 @@ const CONCURRENCY = 8
  * @throws FILE_NOT_FOUND when there is no such folder, AMBIGUOUS when several runs or adapters could be meant, USAGE for the
  * name of an adapter that is not there, ABORTED.
  */
-export async function scanRunFolder(dir: string, given: ScanOptions = {}): Promise<RunFolder> {
-  const options = takeOptions('scanRunFolder', given, SCAN_OPTIONS)
+export async function scanRunFolder(dir: string, options: ScanOptions = {}): Promise<RunFolder> {
+  const own = takeOptions('scanRunFolder', options, SCAN_OPTIONS)
   const path = namedPath(dir, 'a run')
   const entries = await listFolder(path, 'absent')
   const steps = stepFolders(path, entries)
   const ownStep = checkpointStep(basename(path))
-  if (ownStep !== undefined && steps.length === 0) return scanCheckpoint(path, ownStep, options)
+  if (ownStep !== undefined && steps.length === 0) return scanCheckpoint(path, ownStep, own)
 
   refusePickle(path, entries, steps.length)
   const state = await rootState(path, entries)
   const logs = new RunLogs(state?.logHistory)
-  const { readings, vanished } = await readAll(steps, logs, options)
-  logs.keep(options.previous?.logHistory)
+  const { readings, vanished } = await readAll(steps, logs, own)
+  logs.keep(own.previous?.logHistory)
   const checkpoints = sameAdapter(readings.map(({ checkpoint }) => checkpoint))
   const best =
     state?.bestModelCheckpoint ?? readings.findLast((one) => one.bestModelCheckpoint)?.bestModelCheckpoint
-  const found = await findFinal(path, entries, checkpoints, options.adapterName)
+  const found = await findFinal(path, entries, checkpoints, own.adapterName)
   const final =
     found === undefined
       ? undefined
-      : await describeFinal(found, checkpoints, { best, state, previous: options.previous })
+      : await describeFinal(found, checkpoints, { best, state, previous: own.previous })
   const isEmpty = steps.length === 0 && final === undefined
   const below = await nestedRuns(path, isEmpty ? undefined : 1)
   const beside = below.filter((one) => final === undefined || join(path, one.path) !== final.path)

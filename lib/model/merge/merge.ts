@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { type OptionKinds, takeOptions } from '../../arguments.js'
+import { checkMade, type OptionKinds, takeOptions } from '../../arguments.js'
 import { integerOption, TraitscopeError, throwIfAborted } from '../../errors.js'
 import { checkOutputFree } from '../../formats/files/atomic.js'
 import { type FileHash, sha256 } from '../../formats/files/hash.js'
@@ -8,7 +8,7 @@ import { checkNamed } from '../../formats/files/named-path.js'
 import type { GgmlTypeName, GgufInput } from '../../formats/gguf/gguf.js'
 import { type GgufParts, readGgufParts } from '../../formats/gguf/gguf-split.js'
 import { storedMetadata, writeGgufStream } from '../../formats/gguf/gguf-stream.js'
-import { type PeftAdapter, readPeftAdapter } from '../../formats/peft/peft.js'
+import { PEFT_ADAPTER, type PeftAdapter, readPeftAdapter } from '../../formats/peft/peft.js'
 import { resolveWeights } from '../../formats/run/find-weights.js'
 import { packageVersion } from '../../package.js'
 import { adapterArchitecture } from '../base/architectures.js'
@@ -20,7 +20,7 @@ import { MAX_THREADS } from '../placement.js'
 import type { RowBlock } from './merge-edits.js'
 import { type MergedTensor, type MergePlan, planMerge } from './merge-plan.js'
 import { mergedBytes } from './merge-stream.js'
-import { fileType, isMergeType, targetType, type WantedType } from './merge-types.js'
+import { fileType, isMergeType, MERGE_TYPE_NAMES, targetType, type WantedType } from './merge-types.js'
 
 const MERGED_ADAPTER = 'traitscope.merge.adapter'
 
@@ -49,7 +49,7 @@ export interface MergeOptions {
 
 const MERGE_OPTIONS: OptionKinds<MergeOptions> = {
   adapterName: 'string',
-  type: 'string',
+  type: ['float', ...MERGE_TYPE_NAMES],
   roundReplaced: 'boolean',
   strength: 'number',
   residualBase: 'boolean',
@@ -88,10 +88,10 @@ export async function mergeAdapter(
   base: string,
   adapter: string | PeftAdapter,
   out: string,
-  given: MergeOptions = {},
+  options: MergeOptions = {},
 ): Promise<MergeReport> {
-  const options = takeOptions('mergeAdapter', given, MERGE_OPTIONS)
-  const { strength = 1, signal, onProgress, force = false } = options
+  const own = takeOptions('mergeAdapter', options, MERGE_OPTIONS)
+  const { strength = 1, signal, onProgress, force = false } = own
   checkNamed(base, 'a base model')
   throwIfAborted(signal)
   if (!Number.isFinite(strength)) {
@@ -101,25 +101,26 @@ export async function mergeAdapter(
   const parts = await readGgufParts(base)
   await refuseOwnBase(out, parts)
   const architecture = adapterArchitecture(parts)
-  const peft = typeof adapter === 'object' ? adapter : await readNamed(adapter, options.adapterName)
-  refuseMovedBase(peft, options.residualBase)
+  const peft = typeof adapter === 'object' ? adapter : await readNamed(adapter, own.adapterName)
+  checkMade(peft, PEFT_ADAPTER)
+  refuseMovedBase(peft, own.residualBase)
   const plan = planMerge(peft, parts, architecture)
-  const { roundReplaced = false } = options
+  const { roundReplaced = false } = own
   const typed = plan.tensors.map((tensor) => ({
     ...tensor,
-    type: typeOf(tensor, roundReplaced && isReplaced(tensor) ? undefined : options.type),
+    type: typeOf(tensor, roundReplaced && isReplaced(tensor) ? undefined : own.type),
   }))
 
   const differing = new Set<string>()
   const context = {
     base: parts,
     strength,
-    threads: integerOption('threads', options.threads ?? availableParallelism(), 1, MAX_THREADS),
+    threads: integerOption('threads', own.threads ?? availableParallelism(), 1, MAX_THREADS),
     signal,
     onChange: (tensor: string) => differing.add(tensor),
   }
   const report = planReport(architecture, peft, plan)
-  const metadata = await mergedMetadata(parts, peft, strength, typed, options.type)
+  const metadata = await mergedMetadata(parts, peft, strength, typed, own.type)
   const tensors = typed.map((tensor) => ({
     ...tensor,
     chunks: () => mergedBytes(context, tensor, tensor.type),
