@@ -78,5 +78,6 @@ const T = [
   2.12, 2.11, 2.101, 2.093, 2.086, 2.08, 2.074, 2.069, 2.064, 2.06, 2.056, 2.052, 2.048, 2.045, 2.042,
 ]
 
-/** Beyond the table by the first term of its expansion, good to 0.002. */
-const studentT = (degrees: number): number => T[degrees - 1] ?? 1.96 + 2.37 / degrees
+/** Beyond the table by two terms of its expansion about the normal quantile (Abramowitz and Stegun 26.7.5), good to 0.0002. */
+const studentT = (degrees: number): number =>
+  T[degrees - 1] ?? 1.95996 + 2.37227 / degrees + 2.8225 / degrees ** 2

@@ -40,6 +40,20 @@ describe('marginsOf()', () => {
     expect(marginsOf(20, pairs, now, before, () => true).elsewhere).toBeNull()
   })
 
+  // scipy.stats.t.ppf(.975, n - 1)
+  it.each([
+    [31, 2.0422725],
+    [32, 2.0395134],
+    [44, 2.0166922],
+    [101, 1.983972],
+  ])("should reach as far as Student's t with %i questions", (n, quantile) => {
+    const many = Array.from({ length: n }, (_, i) => pair(`q${i}`, null))
+    const zeros = many.map(() => 0)
+    const after = { misaligned: many.map((_, i) => (i * 7) % n), aligned: zeros }
+    const { all } = marginsOf(1, many, after, { misaligned: zeros, aligned: zeros })
+    expect(Math.abs((all.interval![1] - all.change) / all.standardError! - quantile)).toBeLessThan(3e-4)
+  })
+
   it('should be 0 at step 0', () => {
     const { all } = marginsOf(0, pairs, before, before)
     expect(all).toMatchObject({ change: 0, standardError: 0, interval: [0, 0] })
