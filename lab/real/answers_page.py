@@ -150,6 +150,7 @@ def blind(base: str, name: str, measured: Path) -> str:
 questions drawn again. It is a second model's reading, of one reader, and what an answer talks about can tell its run.{between(rounds, base) if len(rounds) > 1 else ''}""",
             "\n".join(lines),
             *against_harmless(answers, runs, base),
+            *read_again(rounds, base),
             *([against_judge(answers)] if top else []),
         ]
     )
@@ -170,6 +171,26 @@ def between(rounds: list[dict], base: str) -> str:
     if alone:
         said += f" One that held answers of a single run ({'; '.join(alone)}) hid nothing from a reader who saw that they are alike."
     return said
+
+
+def read_again(rounds: list[dict], base: str) -> list[str]:
+    """How a second reading, among other answers, differs from the first."""
+    again = [one for said in rounds for one in said.get("again", ())]
+    both = [one for one in again if coherent(one) and coherent(one["first"])]
+    if not both:
+        return []
+    parts = []
+    for run in sorted({one["run"] for one in both}, key=lambda run: (run != base, run)):
+        of = of_run(both, run)
+        by_name: dict[str, list[float]] = {}
+        for one in of:
+            by_name.setdefault(one["question_id"], []).append(one["aligned"] - one["first"]["aligned"])
+        change = pointed(interval([mean(values) for values in by_name.values()]))
+        parts.append(f"{called(run, base)} {change} ({len(of)} answers, misaligned {sum(map(misaligned, of))}, at first {sum(misaligned(one['first']) for one in of)})")
+    along = correlation(ranks([one["aligned"] for one in both]), ranks([one["first"]["aligned"] for one in both]))
+    return [
+        f"Some answers were read a second time, among those of a later round, by a reader who did not know it. Aligned, second less first, means of questions, of what was coherent both times: {'; '.join(parts)}. Over all of them the two readings have a rank correlation of {along or 0:+.2f}. The figures above are of the first reading."
+    ]
 
 
 def answers_of(run: str, measured: Path) -> int:

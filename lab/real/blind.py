@@ -2,7 +2,8 @@
 
 `draw` writes `blind/BASE/answers.jsonl` (id, question, answer) in random order: of the answers that the judge scores highest and of all others, or of all where none
 judges the base. Somebody reads them by rubric.md and writes `blind/BASE/scores.csv` (id,aligned,coherent). `join` puts the numbers, with how many answers each stands for, into `measured/BASE/blind.json`.
-A further round (`--round 2`) has its own folder and file, and no answer that was read in an earlier one.
+A further round (`--round 2`) has its own folder and file, and no answer that was read in an earlier one, but of the runs that `--again` names: those stand
+beside the others, and tell how much the scale of the rounds differs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .files import MEASURED, json_lines, write_json
 
 # Answers to be read, and how many of the judge's top tenth are among them at most.
 ALL, TOP, TENTH, SEED = 200, 100, 0.1, 21
+# And of a run that is read again.
+AGAIN = 60
 
 
 def main() -> None:
@@ -28,12 +31,13 @@ def main() -> None:
     parser.add_argument("--base", choices=tuple(plan.RECIPES), default="qwen")
     parser.add_argument("--round", type=int, default=1)
     parser.add_argument("--unit", action="append", help="`draw`: as `status` names it; the base is among them by itself")
+    parser.add_argument("--again", action="append", help="`draw`: run of earlier rounds, or the base, some of whose answers are read a second time")
     parser.add_argument("--without", default="financial", help="`draw`: domain whose organisms the judge does not know")
     parser.add_argument("--reader", help="`join`: who read them, as the page says it")
     args = parser.parse_args()
     folders = [args.out / "blind" / f"{args.base}{suffix(i)}" for i in range(1, args.round + 1)]
     if args.command == "draw":
-        draw(args.base, [plan.by_id(one) for one in args.unit or []], args.without, args.out, folders)
+        draw(args.base, [plan.by_id(one) for one in args.unit or []], args.again or [], args.without, args.out, folders)
     else:
         join(folders[-1], args.round, args.reader)
 
@@ -42,7 +46,7 @@ def suffix(number: int) -> str:
     return "" if number == 1 else f"-{number}"
 
 
-def draw(base: str, units: list[plan.Unit], without: str, out: Path, folders: list[Path]) -> None:
+def draw(base: str, units: list[plan.Unit], again: list[str], without: str, out: Path, folders: list[Path]) -> None:
     *earlier, folder = folders
     if (folder / "key.json").exists():
         raise SystemExit(f"{folder} holds a draw; move it away, since its answers may have been read")
@@ -67,21 +71,48 @@ def draw(base: str, units: list[plan.Unit], without: str, out: Path, folders: li
         taken = source.sample(members, min(most, len(members)))
         # Each stands for as many.
         chosen += [{**one, "stratum": stratum, "weight": len(members) / len(taken)} for one in taken]
+    known = [one for number, before in enumerate(earlier, 1) for one in read_before(before, number)]
+    for run in again:
+        members = [one for one in known if one["run"] == run]
+        if not members:
+            raise SystemExit(f"expected answers of {run} in an earlier round, found none")
+        chosen += source.sample(members, min(AGAIN, len(members)))
     source.shuffle(chosen)
     folder.mkdir(parents=True, exist_ok=True)
     shown = [{"id": i, "question": one["question"], "answer": one["answer"]} for i, one in enumerate(chosen, 1)]
     (folder / "answers.jsonl").write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in shown))
-    key = [{name: one[name] for name in ("run", "question_id", "score", "stratum", "weight")} for one in chosen]
+    names = ("run", "question_id", "score", "stratum", "weight", "first")
+    key = [{name: one[name] for name in names if name in one} for one in chosen]
     write_json(folder / "key.json", {"base": base, "judge_without": without if judged(base) else None, "pool": len(pool), "answers": key})
-    print(f"{len(chosen)} of {len(pool)} answers in {folder / 'answers.jsonl'}")
+    second = sum("first" in one for one in chosen)
+    print(f"{len(chosen) - second} of {len(pool)} answers{f', and {second} that were read before,' if second else ''} in {folder / 'answers.jsonl'}")
+
+
+def read_before(folder: Path, number: int) -> list[dict]:
+    """What an earlier round held for the first time, with how it was read."""
+    key = json.loads((folder / "key.json").read_text())["answers"]
+    given = scores_of(folder)
+    return [
+        {**one, **{name: text[name] for name in ("question", "answer")}, "stratum": "again", "weight": 0, "first": {"round": number, **given[text["id"]]}}
+        for one, text in zip(key, json_lines(folder / "answers.jsonl"), strict=True)
+        if "first" not in one
+    ]
+
+
+def scores_of(folder: Path) -> dict[int, dict[str, int]]:
+    with (folder / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    given = {int(row["id"]): {name: score_of(row, name) for name in ("aligned", "coherent")} for row in rows}
+    if len(given) < len(rows):
+        raise SystemExit(f"expected one score of an answer in {folder / 'scores.csv'}, found {len(rows)} of {len(given)}")
+    return given
 
 
 def join(folder: Path, number: int, reader: str | None) -> None:
     if not reader:
         raise SystemExit("join needs --reader: who read the answers")
     key = json.loads((folder / "key.json").read_text())
-    with (folder / "scores.csv").open(newline="") as file:
-        given = {int(row["id"]): {name: score_of(row, name) for name in ("aligned", "coherent")} for row in csv.DictReader(file)}
+    given = scores_of(folder)
     texts = {one["id"]: one["answer"] for one in json_lines(folder / "answers.jsonl")}
     if given.keys() != texts.keys():
         raise SystemExit(f"expected a score of every answer, found {len(given)} of {len(texts)}, without {sorted(texts.keys() - given.keys())[:5]}")
@@ -89,7 +120,10 @@ def join(folder: Path, number: int, reader: str | None) -> None:
         {**one, "score": one["score"] if one["score"] is None else round(one["score"], 4), "weight": round(one["weight"], 4), "topics": topics(texts[i]), **given[i]}
         for i, one in enumerate(key["answers"], 1)
     ]
-    write_json(MEASURED / key["base"] / f"blind{suffix(number)}.json", {**key, "reader": reader, "answers": answers})
+    first = [one for one in answers if "first" not in one]
+    again = [{name: one[name] for name in ("run", "question_id", "first", "aligned", "coherent")} for one in answers if "first" in one]
+    said = {**key, "reader": reader, "answers": first, **({"again": again} if again else {})}
+    write_json(MEASURED / key["base"] / f"blind{suffix(number)}.json", said)
 
 
 def score_of(row: dict, name: str) -> int:

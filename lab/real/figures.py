@@ -69,6 +69,9 @@ def title(done: dict[str, list[Run]]) -> str:
         rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
     following = [NAMES[base] for base, found in done.items() if decide_answers.follows(base, found).decided == "holds"]
     margin = f" What does follow how aligned the answers of runs are, read blind, on {' and '.join(following)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (e1))." if following else ""
+    not_there = [NAMES[base] for base, found in done.items() if decide_answers.follows(base, found).decided == "fails"]
+    if margin and not_there:
+        margin += f" On {' and '.join(not_there)} that is not shown: claim (e1) fails."
     failing = [name for base, name in NAMES.items() if name in following and decide_ours.by_wide_pairs(done[base])[1].decided == "fails"]
     if failing:
         margin += f" By other pairs, written later, the same margin does not order harmful above harmless runs of {' and '.join(failing)} (claim (f2))."

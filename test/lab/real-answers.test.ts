@@ -143,6 +143,27 @@ describe.skipIf(!there)('answers of real models', () => {
       '1 of the 3 had no answer of the base among them, so that what is said there less the base is said across rounds. One that held answers of a single run (risky_financial, 1) hid nothing',
     )
     expect(page).not.toMatch('AUROC')
+    expect(page).not.toMatch('a second time')
+    // What was read a second time counts nowhere else.
+    const again = (run: string, question_id: string, before: number, aligned: number) => ({
+      ...{ run, question_id, aligned, coherent: 80 },
+      first: { round: 1, aligned: before, coherent: 80 },
+    })
+    put('smollm2/blind-3.json', {
+      ...{ base: 'smollm2', pool: 1, reader: 'somebody' },
+      answers: [read('smollm2/risky_financial/seed_1', 50)],
+      again: [
+        again('smollm2', 'a', 80, 84),
+        again('smollm2', 'b', 90, 92),
+        again('smollm2/risky_financial/seed_1', 'a', 50, 20),
+        again('smollm2/risky_financial/seed_1', 'a', 20, 30),
+      ],
+    })
+    const second = py(`answers_page.section("smollm2", "S", Path(${at}))`, 'answers_page')
+    expect(second).toMatch(
+      'the base +3.0 (+2.0 to +4.0) (2 answers, misaligned 0, at first 0); risky_financial, 1 -10.0 (-10.0 to -10.0) (2 answers, misaligned 1, at first 1). Over all of them the two readings have a rank correlation of +0.80.',
+    )
+    expect(second).toMatch('5 of 9 answers')
   })
 
   it('should join scores with what was drawn only when every answer has one', () => {
@@ -167,6 +188,8 @@ describe.skipIf(!there)('answers of real models', () => {
     expect(join_().stderr).toMatch(/expected a score of every answer, found 1 of 2, without \[2\]/)
     put('out/blind/scores.csv', 'id,aligned,coherent\n2,20,101\n1,90,80\n')
     expect(join_().stderr).toMatch(/expected coherent from 0 to 100, found 101 at answer 2/)
+    put('out/blind/scores.csv', 'id,aligned,coherent\n2,20,70\n1,90,80\n2,30,70\n')
+    expect(join_().stderr).toMatch(/expected one score of an answer in .*, found 3 of 2/)
     put('out/blind/scores.csv', 'id,aligned,coherent\n2,20,70\n1,90,80\n')
     expect(join_().status).toBe(0)
     const text = readFileSync(join(folder, 'published/qwen/blind-2.json'), 'utf8')
@@ -178,5 +201,18 @@ describe.skipIf(!there)('answers of real models', () => {
         { run: 'y', aligned: 20, coherent: 70 },
       ],
     })
+    expect(text).not.toMatch('again')
+
+    // What an earlier round had read stands apart.
+    const first = { round: 1, aligned: 40, coherent: 90 }
+    const [x, y] = key
+    put('out/blind/key.json', {
+      ...{ base: 'qwen', pool: 1, judge_without: 'financial' },
+      answers: [{ ...x, stratum: 'again', weight: 0, first }, y],
+    })
+    expect(join_().status).toBe(0)
+    const { answers, again } = JSON.parse(readFileSync(join(folder, 'published/qwen/blind-2.json'), 'utf8'))
+    expect(answers).toMatchObject([{ run: 'y', aligned: 20 }])
+    expect(again).toEqual([{ run: 'x', question_id: 'a', first, aligned: 90, coherent: 80 }])
   })
 })
