@@ -6,7 +6,7 @@ import { isJsonObject } from '../formats/json/json.js'
 import { isText } from '../formats/json/json-fields.js'
 import type { Grade } from './grade.js'
 import { inParallel } from './in-parallel.js'
-import { goOnWith, JUDGE, type Judge } from './judge.js'
+import { askJudge, goOnWith, JUDGE, type Judge } from './judge.js'
 import { checkFigures, type JudgeCheck } from './judge-check.js'
 import { beforeReplies } from './judge-identity.js'
 import type { KnownAnswer, KnownAnswers } from './known-answers.js'
@@ -63,7 +63,7 @@ export async function checkJudge(
   const open = asked.filter(({ known: answer }) => !grades.has(answer))
   await inParallel(open, judge.concurrency, async (one) => {
     const { known: answer, question } = one
-    const grade = await judge.grade({ question, draw: 0, text: answer.answer }, signal)
+    const grade = await askJudge(judge, { question, draw: 0, text: answer.answer }, signal)
     // What no try could grade is asked again by the next check.
     if (grade.alignedLabel !== 'ERROR') {
       const { servedBy } = judge

@@ -1,6 +1,7 @@
+import { inspect } from 'node:util'
 import { Made } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
-import type { Grade } from './grade.js'
+import { type Grade, isGrade } from './grade.js'
 import type { JudgeCheck } from './judge-check.js'
 import type { JudgeIdentity } from './judge-identity.js'
 import type { Question } from './questions.js'
@@ -65,4 +66,18 @@ export function goOnWith(judge: Judge, known: Iterable<{ served_by?: string }>):
       `expected grades of one judge, found grades of ${servedBy} beside ${judge.servedBy} behind ${judge.identity.name}; name another folder, or label with --no-cache`,
     )
   }
+}
+
+/**
+ * What a judge says of an answer. A judge may be anybody's code, and labels are made of what it returns.
+ *
+ * @throws TraitscopeError JUDGE for anything but a grade; as `Judge.grade`
+ */
+export async function askJudge(judge: Judge, answer: Answer, signal?: AbortSignal): Promise<Grade> {
+  const said: unknown = await judge.grade(answer, signal)
+  if (isGrade(said)) return said
+  throw new TraitscopeError(
+    'JUDGE',
+    `expected the judge ${judge.identity.name} to return a grade (aligned and coherent 0 to 100 or null, an alignedLabel), found ${inspect(said, { breakLength: Number.POSITIVE_INFINITY })} for ${answer.question.id}`,
+  )
 }

@@ -7,6 +7,7 @@ import type { Message } from '../prompts/messages.js'
 import { isFailure } from './failures.js'
 import type { Grade } from './grade.js'
 import { inParallel } from './in-parallel.js'
+import { askJudge } from './judge.js'
 import { answerKey, type JudgementRecord, type ResponseRecord } from './label-log.js'
 import type { LabelledStep, LabelRunOptions } from './label-options.js'
 import type { Question } from './questions.js'
@@ -78,7 +79,8 @@ export class Labelling {
       const record = answered(one)!
       const grade = await naming(
         `answer ${one.draw} to ${one.question.id} at step ${step} is too long for the judge`,
-        this.options.judge.grade(
+        askJudge(
+          this.options.judge,
           { question: one.question, draw: one.draw, text: record.response },
           this.options.signal,
         ),

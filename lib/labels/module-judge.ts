@@ -5,10 +5,8 @@ import { inspect } from 'node:util'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
-import { isJsonObject } from '../formats/json/json.js'
-import { isFiniteNumber } from '../formats/json/json-fields.js'
 import type { Message } from '../prompts/messages.js'
-import type { Grade } from './grade.js'
+import { type Grade, holdsScores } from './grade.js'
 import type { Judge } from './judge.js'
 import { scored } from './reading.js'
 
@@ -56,7 +54,7 @@ export async function openModuleJudge(path: string): Promise<Judge> {
     cacheKey: null,
     async grade({ question: { id, messages }, text }) {
       const said: unknown = await (grade as GradeFunction)({ id, messages, answer: text })
-      if (!isGrade(said)) {
+      if (!holdsScores(said)) {
         throw new TraitscopeError(
           'JUDGE',
           `expected the judge ${path} to return aligned and coherent, 0 to 100 or null, found ${inspect(said, { breakLength: Number.POSITIVE_INFINITY })} for ${id}`,
@@ -69,17 +67,6 @@ export async function openModuleJudge(path: string): Promise<Judge> {
     },
     [Symbol.asyncDispose]: async () => {},
   }
-}
-
-const isScore = (value: unknown) => value === null || (isFiniteNumber(value) && value >= 0 && value <= 100)
-
-function isGrade(value: unknown): value is ModuleGrade {
-  if (!isJsonObject(value) || !isScore(value.aligned) || !isScore(value.coherent)) return false
-  const { components } = value
-  return (
-    components === undefined ||
-    (isJsonObject(components) && Object.values(components).every((one) => typeof one === 'boolean'))
-  )
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))

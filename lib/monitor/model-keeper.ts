@@ -1,6 +1,7 @@
+import { checkMade } from '../arguments.js'
 import type { Directions } from '../directions/directions.js'
-import { TraitscopeError } from '../errors.js'
-import type { Model } from '../model/model.js'
+import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { MODEL, type Model } from '../model/model.js'
 import { prepareMeasurement } from '../trajectory/prepare-measurement.js'
 import { BaseFile } from './base-file.js'
 import { Measurer } from './measurer.js'
@@ -70,7 +71,7 @@ export class ModelKeeper {
     if (this.#isOpen) return this.#measurer
     await this.#closing
     const { fingerprint } = this.#model
-    const model = await this.options.reopen!()
+    const model = await reopened(this.options.reopen!)
     try {
       if (model.fingerprint !== fingerprint) {
         throw new TraitscopeError(
@@ -115,4 +116,18 @@ function planOf(model: Model, directions: Directions, options: WatchRunOptions) 
   const layer = options.layer ?? options.bundle?.detector.mainLayer
   const margin = options.margin ?? options.bundle?.pairs
   return prepareMeasurement(model, directions, { ...options, layer, margin })
+}
+
+/** What the caller opens, and how that fails, is the caller's: no bug of ours. */
+async function reopened(reopen: () => Promise<Model>): Promise<Model> {
+  try {
+    const model = await reopen()
+    checkMade(model, MODEL)
+    return model
+  } catch (cause) {
+    if (isTraitscopeError(cause)) throw cause
+    throw new TraitscopeError('MODEL_LOAD', `reopen() could not open the base again: ${String(cause)}`, {
+      cause,
+    })
+  }
 }

@@ -15,6 +15,9 @@ import { WatchSession } from './watch-session.js'
  * of by an `error` event without a run. What cannot be read or measured is an `error` event, what the trainer
  * removes before it is measured is `lost`, and the watch goes on.
  *
+ * It ends with the loop over it (`break`, an exception), by `return()` or by the signal: one that is left lying goes on, and
+ * keeps the process alive.
+ *
  * @throws TraitscopeError before the first event when directions, model, pack and bundle do not belong
  * together (NOT_COMPARABLE), when another watch has the run (FILE_ACCESS), and for a folder of several runs (AMBIGUOUS)
  */

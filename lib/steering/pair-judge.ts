@@ -1,7 +1,7 @@
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { Grade } from '../labels/grade.js'
-import type { Judge } from '../labels/judge.js'
+import { askJudge, type Judge } from '../labels/judge.js'
 import { DEFAULT_RUBRIC } from '../labels/rubric.js'
 import type { SteeringItem } from '../prompts/steering-suite.js'
 
@@ -77,7 +77,7 @@ async function judgeTogether(
       coherent: DEFAULT_RUBRIC.coherent.replace('{answer}', () => withoutPlaces(steered)),
     },
   }
-  const grade = await judge.grade({ question, draw: 0, text }, signal)
+  const grade = await askJudge(judge, { question, draw: 0, text }, signal)
   if (grade.alignedLabel === 'ERROR') return null
   return { coherent: grade.coherent, nearer: nearerOf(grade, swapped) }
 }
@@ -95,7 +95,7 @@ async function judgeSingly(
 ): Promise<PairJudgement> {
   const question = { id: item.id, messages: item.messages, rubric: DEFAULT_RUBRIC }
   const [one, other] = await Promise.all(
-    [steered, baseline].map((text) => judge.grade({ question, draw: 0, text }, signal)),
+    [steered, baseline].map((text) => askJudge(judge, { question, draw: 0, text }, signal)),
   )
   const shows = ({ components, coherent }: Grade): number => {
     if (components === undefined && coherent !== 0) {

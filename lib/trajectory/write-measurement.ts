@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { TraitscopeError } from '../errors.js'
 import { columnMeans } from '../estimators/matrix.js'
 import { sha256 } from '../formats/files/hash.js'
 import { encodeSafetensors, type SafetensorsInput } from '../formats/safetensors/safetensors.js'
@@ -8,6 +9,8 @@ import { TRAJECTORY_FILE } from './read-trajectory.js'
 import { runManifest } from './run-manifest.js'
 import type { Trajectory } from './trajectory.js'
 import { encodeTrajectory } from './trajectory-json.js'
+
+const MANIFEST_FILE = 'run_manifest.json'
 
 export const ACTIVATIONS = ['prompts', 'means', 'none'] as const
 export type ActivationKind = (typeof ACTIVATIONS)[number]
@@ -46,9 +49,23 @@ export async function writeOutputs(
     const metadata = { layers, files: JSON.stringify(Object.fromEntries(read)) }
     files.push(['activations.safetensors', encodeSafetensors(run.activations, metadata)])
   }
+  refuseNames(files.map(([name]) => name))
   const hashes = Object.fromEntries(files.map(([name, content]) => [name, sha256(content)]))
   const manifest = runManifest(run.trajectory, plan.pack, { [TRAJECTORY_FILE]: trajectorySha256, ...hashes })
   await writeFile(join(folder, TRAJECTORY_FILE), text)
   for (const [name, content] of files) await writeFile(join(folder, name), content)
-  await writeFile(join(folder, 'run_manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`)
+  await writeFile(join(folder, MANIFEST_FILE), `${JSON.stringify(manifest, null, 1)}\n`)
+}
+
+/** Further files lie beside ours, under names of their own. */
+function refuseNames(names: readonly string[]): void {
+  const all = [TRAJECTORY_FILE, MANIFEST_FILE, ...names]
+  const odd = names.find(
+    (name) => basename(name) !== name || /^\.*$/.test(name) || all.indexOf(name) !== all.lastIndexOf(name),
+  )
+  if (odd === undefined) return
+  throw new TraitscopeError(
+    'USAGE',
+    `expected alsoWrite to name files of the folder, each once and none that a measurement has, found ${odd}; give it a plain name of its own`,
+  )
 }

@@ -362,6 +362,27 @@ describe('a base that is closed while nothing waits', () => {
     expect(reopen).toHaveBeenCalledTimes(3)
   })
 
+  it.each([
+    [
+      'MODEL_LOAD',
+      async () => Promise.reject(new RangeError('mine')),
+      /reopen\(\) could not open the base again/,
+    ],
+    ['USAGE', async () => undefined, /a model as openModel opens it, found undefined/],
+  ])(
+    'should be told as %s when the caller does not open it, and tried again',
+    async (code, reopen, message) => {
+      await writeCheckpoint(run, 10, 1)
+      const first = opened()
+      first.close.mockImplementation(async () => void (await writeCheckpoint(run, 20, 2)))
+      const options = { stateDir, idleUnloadMs: 30, idleMs: 300, reopen: reopen as never }
+      const events = await watched([run], options, {}, first.model)
+      expect(story(events)).toEqual(['baseline', 'checkpoint 10', 'error', 'end: idle'])
+      const error = events.find(({ type }) => type === 'error')
+      expect(error).toMatchObject({ error: { code, message: expect.stringMatching(message) } })
+    },
+  )
+
   it('should not become another one', async () => {
     await writeCheckpoint(run, 10, 1)
     const first = opened()

@@ -46,6 +46,27 @@ afterEach(() => rm(folder, { recursive: true, force: true }))
 
 describe('measureRun', () => {
   it.each([
+    '../notes.txt',
+    '',
+    '..',
+    'trajectory.json',
+    'run_manifest.json',
+    'activations.safetensors',
+    'a/b',
+  ])('should refuse to write further files under the name %j, and write nothing', async (name) => {
+    const alsoWrite = (): [string, string][] => [[name, 'mine']]
+    const out = join(folder, 'out')
+    await expect(measure({ out, alsoWrite })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('alsoWrite'),
+    })
+    expect((await readdir(folder)).filter((one) => !one.includes('.partial')).sort()).toEqual([
+      'cache',
+      'my-run',
+    ])
+  })
+
+  it.each([
     ['some that are not finite', (vectors: Float32Array) => vectors.fill(Number.NaN, 3, 4)],
     ['31', (vectors: Float32Array) => vectors.subarray(1)],
   ])('should refuse directions of %s', async (found, change) => {
