@@ -208,6 +208,7 @@ function kindOf(value: unknown): string {
     return `the text ${JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value)}`
   if (value === null || typeof value !== 'object')
     return typeof value === 'function' ? 'a function' : String(value)
+  if (types.isPromise(value)) return 'a Promise: await it'
   const { name = 'object' } = (value as { constructor?: { name?: string } }).constructor ?? {}
   return name === 'Object' ? 'an object' : `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`
 }

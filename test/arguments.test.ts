@@ -97,6 +97,7 @@ describe('takeOptions', () => {
     [{ onProgress: 3 }, /a function, found 3/],
     [{ model: 'base.gguf' }, /model of run to be a model as open\(\) opens it, found the text "base.gguf"/],
     [{ model: {} }, /found an object/],
+    [{ model: Promise.resolve({ weights: 1 }) }, /found a Promise: await it/],
   ])('should refuse %j', (options, message) => {
     expect(() => take(options)).toThrow(refused(message))
   })

@@ -1,9 +1,10 @@
+import { checkEach } from '../arguments.js'
 import { mismatchesBetween } from '../conditions/comparable.js'
 import type { Conditions } from '../conditions/conditions.js'
 import { TraitscopeError } from '../errors.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, type JsonFields } from '../formats/json/json-fields.js'
-import type { Exclusion, MeasuredRun } from '../runs/runs.js'
+import { type Exclusion, MEASURED_RUN, type MeasuredRun } from '../runs/runs.js'
 import { conditionality, contextReadings, type OrdinaryRuns } from './conditional.js'
 
 /**
@@ -16,6 +17,7 @@ export function ordinaryRuns(
   runs: readonly MeasuredRun[],
   layers: readonly number[],
 ): { ordinary: OrdinaryRuns | undefined; exclusions: Exclusion[] } {
+  checkEach('runs', runs, MEASURED_RUN)
   const found: OrdinaryRuns['runs'] = []
   const exclusions: Exclusion[] = []
   for (const { id, trajectory } of runs) {

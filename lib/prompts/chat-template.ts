@@ -1,4 +1,4 @@
-import { Made, Needed, type OptionKinds, takeOptions } from '../arguments.js'
+import { checkMade, Made, Needed, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { Message } from './messages.js'
@@ -28,13 +28,18 @@ export interface ChatTemplateOptions {
   acknowledgement?: string | undefined
 }
 
-const OPTIONS: OptionKinds<ChatTemplateOptions> = {
-  bosToken: 'string',
-  eosToken: 'string',
+/** A template of a model takes its tokens from there. */
+type OwnTokens = Omit<ChatTemplateOptions, 'bosToken' | 'eosToken'>
+
+const OWN_TOKENS: OptionKinds<OwnTokens> = {
   date: 'string',
   systemRole: ['native', 'user-turn', 'auto'],
   acknowledgement: 'string',
 }
+
+const OPTIONS: OptionKinds<ChatTemplateOptions> = { ...OWN_TOKENS, bosToken: 'string', eosToken: 'string' }
+
+const CHAT_MODEL = new Made<ChatTemplateModel>('a model as openModel opens it', 'chatTemplate')
 
 const RENDER_OPTIONS: OptionKinds<{ addGenerationPrompt: boolean }> = {
   addGenerationPrompt: new Needed('boolean'),
@@ -97,6 +102,8 @@ export class ChatTemplate {
     model: ChatTemplateModel,
     options: Omit<ChatTemplateOptions, 'bosToken' | 'eosToken'> = {},
   ): ChatTemplate {
+    checkMade(model, CHAT_MODEL)
+    const own = takeOptions('forModel', options, OWN_TOKENS)
     if (model.chatTemplate === undefined) {
       throw new TraitscopeError(
         'TEMPLATE',
@@ -105,7 +112,7 @@ export class ChatTemplate {
       )
     }
     return new ChatTemplate(model.chatTemplate, {
-      ...options,
+      ...own,
       bosToken: model.bosToken?.text,
       eosToken: model.eosToken?.text,
     })
@@ -120,7 +127,7 @@ export class ChatTemplate {
     options: Omit<ChatTemplateOptions, 'bosToken' | 'eosToken'> = {},
   ): ChatTemplate {
     return new ChatTemplate(PLAIN, {
-      ...options,
+      ...takeOptions('plain', options, OWN_TOKENS),
       bosToken: model.info.addBos ? model.bosToken?.text : undefined,
       eosToken: model.eosToken?.text,
     })

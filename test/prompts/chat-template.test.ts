@@ -150,6 +150,24 @@ describe('ChatTemplate', () => {
     expect(render).toThrow(expect.objectContaining({ code: 'USAGE', message: expect.stringMatching(text) }))
   })
 
+  it('should take the tokens of the model, and a model that is open', () => {
+    const model = {
+      path: 'a.gguf',
+      chatTemplate: '{{ bos_token }}',
+      bosToken: { id: 1, text: '<s>' },
+      eosToken: undefined,
+    }
+    const forModel = (given: unknown, options?: object) => () =>
+      ChatTemplate.forModel(given as never, options)
+    expect(forModel(model)().render([user], { addGenerationPrompt: false })).toBe('<s>')
+    for (const wrong of [
+      forModel(model, { bosToken: '' }),
+      forModel(Promise.resolve(model)),
+      forModel('a.gguf'),
+    ])
+      expect(wrong).toThrow(expect.objectContaining({ code: 'USAGE' }))
+  })
+
   it('should not guess whether an answer is to follow', () => {
     expect(() => goldenTemplate('gemma-2').render([user], {} as never)).toThrow(
       expect.objectContaining({ code: 'USAGE', message: expect.stringContaining('addGenerationPrompt') }),
