@@ -76,11 +76,7 @@ export type OptionKinds<T> = {
  * @throws TraitscopeError USAGE for an option that the call does not have, and for a value of another kind
  */
 export function takeOptions<T extends object>(call: string, given: T | undefined, kinds: OptionKinds<T>): T {
-  return taken(
-    call,
-    given ?? (given === undefined ? {} : given),
-    kinds as unknown as Record<string, Kind>,
-  ) as T
+  return taken(call, given === undefined ? {} : given, kinds as unknown as Record<string, Kind>) as T
 }
 
 function taken(call: string, given: unknown, kinds: Readonly<Record<string, Kind>>): object {
