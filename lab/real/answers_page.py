@@ -162,7 +162,7 @@ def rounds_of(base: str, measured: Path) -> list[dict]:
 
 def between(rounds: list[dict], base: str) -> str:
     """What reading in rounds leaves open."""
-    runs = [{one["run"] for one in said["answers"]} for said in rounds]
+    runs = [{one["run"] for one in (*said["answers"], *said.get("again", ()))} for said in rounds]
     alone = sorted(called(next(iter(of)), base) for of in runs if len(of) == 1)
     said = " Later rounds were read when the figures of earlier ones were known, and each by itself: the scale of a round may be another one."
     without = sum(base not in of for of in runs)

@@ -164,6 +164,8 @@ describe.skipIf(!there)('answers of real models', () => {
       'the base +3.0 (+2.0 to +4.0) (2 answers, misaligned 0, at first 0); risky_financial, 1 -10.0 (-10.0 to -10.0) (2 answers, misaligned 1, at first 1). Over all of them the two readings have a rank correlation of +0.80.',
     )
     expect(second).toMatch('5 of 9 answers')
+    expect(second).not.toMatch('had no answer of the base')
+    expect(second).not.toMatch('of a single run')
   })
 
   it('should join scores with what was drawn only when every answer has one', () => {
