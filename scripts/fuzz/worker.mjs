@@ -46,8 +46,8 @@ const READ = {
   },
   directions: async (path) => {
     const directions = await traitscope.loadDirections(path)
-    for (const layer of directions.layers) {
-      for (const trait of directions.traits) traitscope.directionVector(directions, layer, trait)
+    for (const l of directions.layers.keys()) {
+      for (const t of directions.traits.keys()) traitscope.directionVector(directions, l, t)
     }
   },
   'chat-template': async (path) => {

@@ -57,13 +57,22 @@ describe('a path that is not there', () => {
         [() => model.attach(none), /path of weights/],
         [() => api.openCheckpoint(model, none), /path of weights/],
         [() => api.measureRun(model, directions, none, { pack }), /path of a run/],
-        [() => api.measureRun(model, directions, TINY_RUN, { pack, out: '' }), /path of an output/],
-        [() => api.measureRun(model, directions, TINY_RUN, { pack, cacheDir: '' }), /path of a cache/],
+        [
+          () => api.measureRun(model, directions, TINY_RUN, { pack, out: '' }),
+          /out of measureRun to be a path/,
+        ],
+        [
+          () => api.measureRun(model, directions, TINY_RUN, { pack, cacheDir: '' }),
+          /cacheDir of measureRun to be a path/,
+        ],
         [() => api.saveDirections(directions, none), /path of an output/],
-        [() => api.measureRun(model, directions, TINY_RUN, {} as never), /expected a trait pack.*undefined/],
+        [
+          () => api.measureRun(model, directions, TINY_RUN, {} as never),
+          /the option pack of measureRun.*none/,
+        ],
         [
           () => api.measureRun(model, directions, TINY_RUN, { pack: TINY_PACK } as never),
-          /trait pack.*string/,
+          /a trait pack.*found the text/,
         ],
         [() => api.measureRun(model, none, TINY_RUN, { pack }), /expected directions/],
         [() => api.watchRun(model, directions, '', { pack })[Symbol.asyncIterator]().next(), /path of a run/],
