@@ -164,6 +164,14 @@ export function checkEach<T extends object>(what: string, list: readonly T[], ma
   for (const one of list) checkMade(one, made)
 }
 
+/** @throws USAGE for what is no integer from `least` to `most`. */
+export function integerOption(name: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw usage(`${name} must be an integer from ${least} to ${most}, found ${value}`)
+  }
+  return value
+}
+
 /**
  * Lists of token ids, copied: what the caller does to them while a call waits for its turn changes nothing.
  *

@@ -66,14 +66,6 @@ export function computing(what: string, error: unknown): unknown {
   return new TraitscopeError('COMPUTE', `${what}: ${error.message}`, { cause: error })
 }
 
-/** @throws USAGE for what is no integer from `least` to `most`. */
-export function integerOption(name: string, value: number, least: number, most: number): number {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new TraitscopeError('USAGE', `${name} must be an integer from ${least} to ${most}, found ${value}`)
-  }
-  return value
-}
-
 /** Throws `ABORTED` when the signal has fired; the signal's reason becomes the cause. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortedError(signal)

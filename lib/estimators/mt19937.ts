@@ -1,4 +1,5 @@
-import { integerOption, TraitscopeError } from '../errors.js'
+import { integerOption } from '../arguments.js'
+import { TraitscopeError } from '../errors.js'
 
 const N = 624
 const M = 397

@@ -43,7 +43,7 @@ export async function inspectPath(
   } = {},
 ): Promise<Inspection> {
   const own = takeOptions('inspectPath', options, {
-    base: 'string',
+    base: 'path',
     adapterName: 'string',
     onProgress: 'function',
   })

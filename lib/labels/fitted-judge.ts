@@ -170,7 +170,7 @@ export interface OpenFittedOptions {
 }
 
 const OPEN_OPTIONS: OptionKinds<OpenFittedOptions> = {
-  gguf: 'string',
+  gguf: 'path',
   threads: 'number',
   signal: 'signal',
   onProgress: 'function',

@@ -78,6 +78,6 @@ export async function askJudge(judge: Judge, answer: Answer, signal?: AbortSigna
   if (isGrade(said)) return said
   throw new TraitscopeError(
     'JUDGE',
-    `expected the judge ${judge.identity.name} to return a grade (aligned and coherent 0 to 100 or null, an alignedLabel), found ${inspect(said, { breakLength: Number.POSITIVE_INFINITY })} for ${answer.question.id}`,
+    `expected the judge ${judge.identity.name} to return a grade (aligned and coherent 0 to 100 or null, an alignedLabel), found ${inspect(said, { breakLength: Number.POSITIVE_INFINITY, depth: 1, maxStringLength: 80 })} for ${answer.question.id}`,
   )
 }

@@ -1,6 +1,6 @@
-import { checkMade } from '../arguments.js'
+import { checkMade, integerOption } from '../arguments.js'
 import type { NativeBatch, NativeModelInfo } from '../binding.js'
-import { integerOption, TraitscopeError } from '../errors.js'
+import { TraitscopeError } from '../errors.js'
 import { ADAPTER, type AttachedAdapter } from './attached-adapter.js'
 import { MAX_BATCH_TOKENS, MAX_THREADS } from './placement.js'
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
+import { integerOption } from '../arguments.js'
 import type { NativeGenerateRequest, NativeOutcome, NativeSequence } from '../binding.js'
-import { integerOption, TraitscopeError } from '../errors.js'
+import { TraitscopeError } from '../errors.js'
 import { checkLength } from './base/prompt-limits.js'
 import type { GenerateOptions, Generation, TokenLogprobs } from './generation.js'
 import {

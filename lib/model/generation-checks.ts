@@ -1,7 +1,8 @@
 /** What a generation may be asked for, and what of it a model can do. */
 import { types } from 'node:util'
+import { integerOption } from '../arguments.js'
 import type { NativeSequence } from '../binding.js'
-import { integerOption, TraitscopeError } from '../errors.js'
+import { TraitscopeError } from '../errors.js'
 import { checkLength, type PromptLimits } from './base/prompt-limits.js'
 import type { GenerateOptions, LogprobOptions } from './generation.js'
 import type { planGeneration } from './placement.js'

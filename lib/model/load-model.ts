@@ -1,5 +1,6 @@
+import { integerOption } from '../arguments.js'
 import { binding, cancellable, type NativeModel } from '../binding.js'
-import { integerOption, TraitscopeError, throwIfAborted } from '../errors.js'
+import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
 import { parameterCount } from '../formats/gguf/gguf-tensors.js'
 import { checkBase } from './base/check-base.js'

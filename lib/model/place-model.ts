@@ -1,6 +1,6 @@
-import type { OptionKinds } from '../arguments.js'
+import { integerOption, type OptionKinds } from '../arguments.js'
 import { backendProblems, binding, type NativeDevice, type NativeDeviceMemory } from '../binding.js'
-import { integerOption, TraitscopeError } from '../errors.js'
+import { TraitscopeError } from '../errors.js'
 
 /** Where a model computes, as asked for. */
 export interface PlacementOptions {

@@ -1,5 +1,5 @@
 import type { Dirent } from 'node:fs'
-import { readdir, realpath } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { join, posix, sep } from 'node:path'
 import { fileNames } from '../files/list-folder.js'
 import { checkpointKind } from './checkpoint-folder.js'
@@ -56,17 +56,19 @@ async function foldersOf(folder: string, above: string): Promise<string[]> {
   )
   const names: string[] = []
   for (const entry of entries) {
-    const leadsOut = entry.isSymbolicLink() && !(await isWithin(folder, join(folder, above, entry.name)))
-    if (entry.isDirectory() || leadsOut) names.push(entry.name)
+    const isLink = entry.isSymbolicLink()
+    if (entry.isDirectory() || (isLink && (await leadsOut(folder, join(folder, above, entry.name)))))
+      names.push(entry.name)
   }
   return names
 }
 
-/** Also for a link that leads nowhere, or to where the folder lies itself. */
-async function isWithin(folder: string, link: string): Promise<boolean> {
-  const [outer, target] = await Promise.all([realpath(folder), realpath(link)]).catch(() => [])
-  if (outer === undefined || target === undefined) return true
-  return `${target}${sep}`.startsWith(`${outer}${sep}`) || `${outer}${sep}`.startsWith(`${target}${sep}`)
+/** To a folder that neither lies in this one nor holds it. */
+async function leadsOut(folder: string, link: string): Promise<boolean> {
+  const found = await Promise.all([realpath(folder), realpath(link), stat(link)]).catch(() => undefined)
+  if (!found?.[2].isDirectory()) return false
+  const [outer, target] = [`${found[0]}${sep}`, `${found[1]}${sep}`]
+  return !target.startsWith(outer) && !outer.startsWith(target)
 }
 
 /** A folder that may not be read, or is gone, holds nothing that could be named. */

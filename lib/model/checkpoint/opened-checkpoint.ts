@@ -69,6 +69,6 @@ export const OPEN_CHECKPOINT_OPTIONS: OptionKinds<OpenCheckpointOptions> = {
   ...CHECKPOINT_OPTIONS,
   adapterName: 'string',
   strength: 'number',
-  cacheDir: 'string',
+  cacheDir: 'path',
   signal: 'signal',
 }

@@ -161,6 +161,9 @@ describe('a folder of several runs', () => {
     const elsewhere = await mkdtemp(join(tmpdir(), 'traitscope-which-'))
     await checkpoint(elsewhere, 10)
     await checkpoint(join(run, 'own'), 10)
+    // Links to files are no folders to look through, however many.
+    await writeFile(join(elsewhere, 'file'), '')
+    for (let i = 0; i < 1100; i++) await symlink(join(elsewhere, 'file'), join(run, `a${i}`))
     for (const [target, name] of [
       [elsewhere, 'linked'],
       [join(run, 'own'), 'latest'],
