@@ -17,9 +17,6 @@ from pathlib import Path
 
 from .files import folder_that_appears, traitscope
 
-# What transformers' import of a GGUF leaves in config.json and no number follows.
-LEFT_BY_IMPORT = ("--ignore-key", "_model_name_or_path")
-
 TYPES = ("F32", "BF16", "Q8_0", "Q4_K_M")
 
 
@@ -165,7 +162,7 @@ def gguf(base: Base, out: Path, kind: str = "F32") -> Path:
     partial.unlink(missing_ok=True)
     if kind in ("F32", "BF16"):
         name = f"{base.name}-{kind}"
-        traitscope("convert", folder(base, out), "-o", partial, "--type", kind.lower(), "--pre", base.pre, "--name", name, *LEFT_BY_IMPORT)
+        traitscope("convert", folder(base, out), "-o", partial, "--type", kind.lower(), "--pre", base.pre, "--name", name)
     else:
         quantize = Path(__file__).with_name("quantize.mjs")
         subprocess.run(["node", quantize, gguf(base, out), partial, kind], check=True)
