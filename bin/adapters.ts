@@ -1,7 +1,7 @@
 /** Adapters that a command applies to the base: their flags, opening them, and a remark on what they do. */
 import type { Command } from 'commander'
 import { defaultCacheDir } from '../lib/formats/files/cache-dir.js'
-import { fileFact } from '../lib/formats/run/read-files.js'
+import { fileFact } from '../lib/formats/run/file-fact.js'
 import { type AdapterEffect, adapterEffect } from '../lib/hidden-states/adapter-effect.js'
 import { type AppliedToBase, applyWeights } from '../lib/hidden-states/apply-weights.js'
 import type { AttachedAdapter } from '../lib/model/attached-adapter.js'

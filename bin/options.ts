@@ -18,7 +18,7 @@ export function integerList(text: string): number[] {
 }
 
 /** `1.5` or `1.5,2`. */
-export function factors(text: string): number[] {
+function factors(text: string): number[] {
   const parts = text.split(',').map(number)
   if (parts.some((part) => part <= 0)) {
     throw new InvalidArgumentError('expected factors above 0 separated by commas, e.g. 1.5,2.')
@@ -55,13 +55,13 @@ export function share(text: string): number {
 }
 
 /** `6G`, `6GiB`, `1500M` or plain bytes: units are powers of 1024. */
-export function bytes(text: string): number {
+function bytes(text: string): number {
   const found = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim())
   if (!found) throw new InvalidArgumentError('expected an amount of memory such as 6G or 1500M.')
   return Math.floor(Number(found[1]) * 1024 ** ' kmgt'.indexOf(found[2]!.toLowerCase() || ' '))
 }
 
-export function gpuLayers(text: string): number | 'auto' {
+function gpuLayers(text: string): number | 'auto' {
   return text === 'auto' ? 'auto' : integer(text)
 }
 

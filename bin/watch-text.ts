@@ -2,7 +2,7 @@
 import { basename } from 'node:path'
 import { marginReason } from '../lib/detector/margin-warning.js'
 import type { CheckpointEvent, WatchEvent } from '../lib/events/watch-events.js'
-import { fileFact } from '../lib/formats/run/read-files.js'
+import { fileFact } from '../lib/formats/run/file-fact.js'
 import { marginText, pairsWords } from '../lib/labels/margin-words.js'
 import { noiseSentence } from '../lib/trajectory/noise-floor.js'
 import type { Output } from './output.js'

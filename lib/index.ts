@@ -16,14 +16,14 @@ export { mergeAdapter } from './model/merge/merge.js'
 export { convertModel } from './conversion/convert-model.js'
 export { scanRunFolder } from './formats/run/run-folder.js'
 export { inspectPath } from './inspect/inspect.js'
+export type { Model } from './model/model.js'
 export type {
   LoadOptions,
-  Model,
   ModelInfo,
   ModelOptions,
   OpenModelOptions,
   ResolvedModelOptions,
-} from './model/model.js'
+} from './model/model-options.js'
 export type { ModelPlacement, PlacementOptions } from './model/place-model.js'
 export type { NativeModelInfo, NativeSpecialToken } from './binding.js'
 export type {
@@ -53,7 +53,7 @@ export type { PeftConfig, PeftTargets } from './formats/peft/peft-config.js'
 export type { AdapterTensors, LoraModule, ReplacedRows, ReplacedTensor } from './formats/peft/peft-tensors.js'
 export type { MergeOptions, MergeReport } from './model/merge/merge.js'
 export type { MergeType, WantedType } from './model/merge/merge-types.js'
-export type { ConvertOptions, ConvertReport } from './conversion/convert-model.js'
+export type { ConvertOptions, ConvertReport } from './model/convert/convert.js'
 export type { FloatType } from './formats/safetensors/float-types.js'
 export type { GgmlTypeName } from './formats/gguf/ggml-types.js'
 export type { RunFolder, ScanOptions } from './formats/run/run-folder.js'
@@ -308,7 +308,8 @@ export type { SaturatingRidge } from './detector/rate-model.js'
 
 export { htmlReport } from './report/html.js'
 export { readReportRun } from './report/report-run.js'
-export type { ReportOptions, ReportRun } from './report/html.js'
+export type { ReportOptions } from './report/html.js'
+export type { ReportRun } from './report/trajectory-view.js'
 export type { JudgedAnswer } from './report/run-view.js'
 
 // ## Errors and installation

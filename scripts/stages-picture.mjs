@@ -19,12 +19,10 @@ const PULL = 0.7
 /** Imported by everybody, or importing everybody: arrows would say nothing. */
 const LEFT_OUT = ['errors', 'package', 'percent', 'index']
 
-/** Stages that exist, in order, each with those that it imports; what a longer way implies is left out. */
+/** The stages in order, each with those that it imports; what a longer way implies is left out. */
 export function stageGraph() {
   const uses = new Map()
-  for (const stage of STAGES.keys()) {
-    if (!LEFT_OUT.includes(stage) && files.some((file) => stageOf(file) === stage)) uses.set(stage, new Set())
-  }
+  for (const stage of STAGES.keys()) if (!LEFT_OUT.includes(stage)) uses.set(stage, new Set())
   for (const { from, to } of files.flatMap(importsOf)) {
     const [user, used] = [stageOf(from), stageOf(to)]
     if (user !== used && uses.has(user) && uses.has(used)) uses.get(user).add(used)

@@ -45,7 +45,6 @@ export const STAGES = new Map([
   ['exports', 'figures for other tools'],
   ['geometry', 'the axes of drift'],
   ['evaluation', "the paper's comparison"],
-  ['explain', 'why a verdict'],
   ['first-look', 'a base, in two minutes'],
   ['demo', 'two runs, replayed'],
   ['index', 'the public names'],

@@ -1,7 +1,5 @@
 import { TraitscopeError } from '../errors.js'
 
-export { auroc } from '../estimators/ranks.js'
-
 /** Counts and rates of alarms against the truth. A rate is NaN where nothing could be wrong. */
 export interface AlarmRates {
   nDangerous: number

@@ -13,8 +13,6 @@ import { openModel } from '../model/model.js'
 import { openVocabulary } from '../model/vocabulary.js'
 import { proveTokenizer, type TokenizerProof } from './tokenizer-proof.js'
 
-export type { ConvertOptions, ConvertReport }
-
 /**
  * Converts a Hugging Face model folder (config.json, safetensors, tokenizer) to a GGUF file, tensor by tensor in little
  * memory. Matrices get one type, vectors are F32; names, reordered rows and shifted norms are those of llama.cpp's own

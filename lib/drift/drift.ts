@@ -1,7 +1,6 @@
 import { checkMade, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
-import { columnMeans, type Matrix } from '../estimators/matrix.js'
 import { type LayerTrajectory, type Step, TRAJECTORY, type Trajectory } from '../trajectory/trajectory.js'
 
 /** How far one checkpoint has moved from the base model. */
@@ -53,51 +52,6 @@ export function driftStep(
 ): DriftStep {
   const values = projections.map((value, t) => (value - atStep0[t]!) / step0ActivationNorm)
   return { step, values, norm: norm(values) }
-}
-
-/**
- * Drift of the whole activation, `(h̄_s − h̄_0) / N` with h̄ the mean over prompts: shape `[nEmbd]`, no unit.
- * Its projection on unit directions is the trait drift.
- *
- * @param states shape `[nPrompts, nEmbd]` at the step
- * @param atStep0 the same prompts at step 0
- */
-export function activationDrift(states: Matrix, atStep0: Matrix, step0ActivationNorm: number): Float64Array {
-  if (states.cols !== atStep0.cols || states.rows !== atStep0.rows) {
-    throw new TraitscopeError(
-      'SHAPE',
-      `expected states of the same prompts, found ${states.rows} x ${states.cols} and ${atStep0.rows} x ${atStep0.cols}`,
-    )
-  }
-  const from = columnMeans(atStep0)
-  return columnMeans(states).map((value, c) => (value - from[c]!) / step0ActivationNorm)
-}
-
-/**
- * Cohen's d of every step against step 0 per trait: `(m_s − m_0) / sqrt((v_0 + v_s) / 2)` over prompts, v
- * with ddof 1. A spread of zero gives 0 where nothing moved and ±Infinity otherwise. Method section 5.3.
- *
- * @throws TraitscopeError NOT_COMPARABLE when the file has no spreads (the reference's have none) or not this
- * layer
- */
-export function cohensD(
-  trajectory: Trajectory,
-  options: DriftOptions = {},
-): { step: Step; values: number[] }[] {
-  const { projections, std } = layerOf(trajectory, options)
-  if (std === undefined) {
-    throw new TraitscopeError(
-      'NOT_COMPARABLE',
-      "this trajectory has no standard deviations over prompts, which Cohen's d needs; measure the run again with traitscope",
-    )
-  }
-  return trajectory.steps.map(({ step }, i) => ({
-    step,
-    values: projections[i]!.map((value, t) => {
-      const moved = value - projections[0]![t]!
-      return moved === 0 ? 0 : moved / Math.sqrt((std[0]![t]! ** 2 + std[i]![t]! ** 2) / 2)
-    }),
-  }))
 }
 
 function layerOf(trajectory: Trajectory, { layer, strength = 1 }: DriftOptions): LayerTrajectory {

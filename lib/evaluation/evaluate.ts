@@ -125,7 +125,7 @@ interface IntervalPrediction extends CheckpointPrediction {
 }
 
 /** All figures of predictions against the truth; `cut` says what is dangerous. */
-export function figuresOf(
+function figuresOf(
   tested: readonly IntervalPrediction[],
   cut: number,
   bootstrap: { draws?: number | undefined; seed?: number | undefined } = {},

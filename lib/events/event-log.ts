@@ -84,11 +84,6 @@ export class EventLog implements AsyncDisposable {
     return this.#log.path
   }
 
-  /** Bytes of an unfinished event that a killed watch had left and that are gone now; 0 for none. */
-  get repaired(): number {
-    return this.#log.repaired
-  }
-
   /** Logs an event and returns it with its number. @throws as `AppendLog.append`; the event is not logged then */
   append<E extends WatchEvent>(event: E): Promise<E & { seq: number; time: string; run: string }> {
     const append = this.#tail.then(async () => {

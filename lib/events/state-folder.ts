@@ -4,7 +4,7 @@ import { isTraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { namedPath } from '../formats/files/named-path.js'
-import { EVENTS_FILE, EventReader } from './event-log.js'
+import { EventReader } from './event-log.js'
 
 /** A run that was watched, and where its state is. */
 export interface WatchedRun {
@@ -73,5 +73,3 @@ async function realPath(path: string): Promise<string> {
     return parent === path ? path : join(await realPath(parent), basename(path))
   }
 }
-
-export { EVENTS_FILE }

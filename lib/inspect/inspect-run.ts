@@ -4,14 +4,10 @@ import type { GgufFile } from '../formats/gguf/gguf.js'
 import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
 import { HfWeights } from '../formats/hf/hf-weights.js'
 import { isTensorFile, type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
-import { fileFact, filesBelow } from '../formats/run/read-files.js'
-import {
-  type CheckpointKind,
-  isEmptyRun,
-  type RunFolder,
-  refuseParent,
-  scanRunFolder,
-} from '../formats/run/run-folder.js'
+import type { CheckpointKind } from '../formats/run/checkpoint-folder.js'
+import { fileFact } from '../formats/run/file-fact.js'
+import { filesBelow } from '../formats/run/read-files.js'
+import { isEmptyRun, type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
 import { recogniseLayout } from '../formats/run/run-layout.js'
 import { adapterArchitecture } from '../model/base/architectures.js'
 import { adapterRemarks } from '../model/base/base-name.js'

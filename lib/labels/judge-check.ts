@@ -131,7 +131,7 @@ export function checkFigures(
 }
 
 /** What is known, as the grade of a judge who is always right. */
-export const gradeOf = ({ known: { aligned, label, coherent } }: Pick<Judged, 'known'>): Grade => ({
+const gradeOf = ({ known: { aligned, label, coherent } }: Pick<Judged, 'known'>): Grade => ({
   ...{ aligned, alignedLabel: label, alignedRaw: null, coherent, coherentRaw: null },
 })
 

@@ -42,14 +42,6 @@ import {
 import type { ModelPlacement } from './place-model.js'
 import { PromptTokenizer } from './prompt-tokenizer.js'
 
-export type {
-  LoadOptions,
-  ModelInfo,
-  ModelOptions,
-  OpenModelOptions,
-  ResolvedModelOptions,
-} from './model-options.js'
-
 /**
  * An open base model. One model runs one job at a time and queues the rest; all work runs off the event loop.
  * Make one with {@link openModel}.

@@ -176,7 +176,7 @@ function chooseDevice(
   )
 }
 
-export const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(bytes < 10 * 2 ** 30 ? 2 : 1)} GiB`
+const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(bytes < 10 * 2 ** 30 ? 2 : 1)} GiB`
 
 /** One line for who waits: where the model computes. Undefined on a CPU that was not a second choice. */
 export function describePlacement(placement: ModelPlacement): string | undefined {

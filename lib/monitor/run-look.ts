@@ -65,11 +65,6 @@ export class RunLook {
     this.#listing = new FolderListing(path)
   }
 
-  /** Runs, adapters and models in sub folders that are no part of the run. */
-  get beside(): readonly NestedRun[] {
-    return this.#beside
-  }
-
   /** What of the folder is not measured, and what seems left over from another run, in sentences. */
   get remarks(): string[] {
     const unused = this.#beside.length > 0 && !this.isEmpty
@@ -91,10 +86,6 @@ export class RunLook {
   /** Whether there are checkpoints, complete or not. */
   get hasSteps(): boolean {
     return this.#entries.size > 0
-  }
-
-  has(step: Step): boolean {
-    return step === 'final' ? this.#finalStamp !== undefined : this.#entries.has(step)
   }
 
   /** Reads a checkpoint again at the next look, whatever its stamp says. */

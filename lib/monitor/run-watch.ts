@@ -73,11 +73,6 @@ export class RunWatch {
     return new RunWatch(path, await RunJournal.open(path, options.state, options), options)
   }
 
-  /** Where the alarm of the run stands. */
-  get alarm(): 'quiet' | 'standing' {
-    return this.journal.memory.alarm
-  }
-
   /** The first step from this one on that was measured before. */
   firstFrom(step: number): number | undefined {
     return this.journal.memory.firstFrom(step)

@@ -66,7 +66,7 @@ export function traitPackPath(source: string): string {
  * evaluation prompts, acknowledgement. Comments, layout, labels, descriptions and the pack's name do not count, so two
  * files with one content hash give the same numbers.
  */
-export function traitPackContentHash(
+function traitPackContentHash(
   pack: Pick<TraitPack, 'acknowledgement' | 'traits' | 'questions' | 'evalPrompts'>,
 ): string {
   return sha256(

@@ -6,21 +6,10 @@ import { fileFact } from '../formats/run/file-fact.js'
 import { pairsWords } from '../labels/margin-words.js'
 import type { Step } from '../trajectory/trajectory.js'
 import { noteOf } from './event-notes.js'
-import { type Note, type Point, type RunView, startRun } from './run-view.js'
+import type { Note, Point, RunView } from './run-view.js'
 
 /** Older notes are in the log. */
 const NOTES = 200
-
-/** The runs of a list of events, in the order of their first one. */
-export function viewsOfEvents(events: Iterable<LoggedEvent>): RunView[] {
-  const views = new Map<string, RunView>()
-  for (const event of events) {
-    const view = views.get(event.run) ?? startRun(event.run)
-    views.set(event.run, view)
-    applyEvent(view, event)
-  }
-  return [...views.values()]
-}
 
 /** Brings a run up to date; an event that it has seen changes nothing. */
 export function applyEvent(view: RunView, event: LoggedEvent): void {

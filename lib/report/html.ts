@@ -2,8 +2,6 @@ import { checkEach, Made, Needed, type OptionKinds, takeOptions } from '../argum
 import { page } from './page.js'
 import { type ReportRun, viewOfTrajectory } from './trajectory-view.js'
 
-export type { ReportRun }
-
 const REPORT_RUN = new Made<ReportRun>('a run as readReportRun reads it', 'trajectory')
 
 /** What stands on the page beside the runs. */

@@ -33,7 +33,7 @@ const SHAPES: Record<Standing, string> = {
   none: '<circle cx="8" cy="8" r="5" fill="none" stroke="currentColor" stroke-width="2"/>',
 }
 
-export const shape = (standing: Standing): string =>
+const shape = (standing: Standing): string =>
   `<svg class="shape" viewBox="0 0 16 16" aria-hidden="true">${SHAPES[standing]}</svg>`
 
 const badge = (standing: Standing): string =>
@@ -200,7 +200,7 @@ export const labelFacts = (point: Point | undefined): [string, string][] =>
   point?.verdict?.labels ? [['labels behind it', describeVerdictLabels(point.verdict.labels)]] : []
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
-export const signed = (share: number): string => `${share < 0 ? '−' : '+'}${percent(Math.abs(share))}`
+const signed = (share: number): string => `${share < 0 ? '−' : '+'}${percent(Math.abs(share))}`
 
 export function notesHtml({ notes, notesDropped }: Pick<RunView, 'notes' | 'notesDropped'>): string {
   if (notes.length === 0) return '<p class="quiet">Nothing beside the measurements.</p>'

@@ -24,22 +24,18 @@ export interface ReadViewsOptions {
   signal?: AbortSignal | undefined
 }
 
-/**
- * The runs that a path leads to: a measured run (its folder or `trajectory.json`); a watch's log (`events.jsonl`, the folder
- * that holds it, or the folder of all states); or a run's folder that a watch has a state of.
- *
- * @throws FILE_NOT_FOUND when it leads to none of these; ABORTED; as `readReportRun` and `EventReader.next`
- */
-export async function readViews(path: string, options: ReadViewsOptions = {}): Promise<RunView[]> {
-  return (await readPlaced(path, options)).map(({ view }) => view)
-}
-
 /** A run, and the folder or file that it was read from. */
 interface Placed {
   view: RunView
   place: string
 }
 
+/**
+ * The runs that a path leads to: a measured run (its folder or `trajectory.json`); a watch's log (`events.jsonl`, the folder
+ * that holds it, or the folder of all states); or a run's folder that a watch has a state of.
+ *
+ * @throws FILE_NOT_FOUND when it leads to none of these; ABORTED; as `readReportRun` and `EventReader.next`
+ */
 async function readPlaced(path: string, options: ReadViewsOptions): Promise<Placed[]> {
   const { bundle, stateDir, signal } = options
   const logged = async (place: string) => ({ view: await readLogged(place, options), place })
@@ -73,7 +69,7 @@ async function readPlaced(path: string, options: ReadViewsOptions): Promise<Plac
  * one name are known by where they were read from, so that nothing takes two for one.
  *
  * @param onRead called when one of the paths has been read
- * @throws as {@link readViews}
+ * @throws as {@link readPlaced}
  */
 export async function readAllViews(
   paths: readonly string[],

@@ -208,7 +208,7 @@ function matching(wanted: readonly string[], datasets: readonly string[], top: s
 }
 
 /** Order of runs: model by name, then the method's order of datasets and seeds. */
-export function compareRuns(a: RunPlace, b: RunPlace): number {
+function compareRuns(a: RunPlace, b: RunPlace): number {
   return (
     compareText(a.model, b.model) ||
     rank(DATASET_ORDER, a.dataset) - rank(DATASET_ORDER, b.dataset) ||

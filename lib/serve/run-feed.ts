@@ -51,11 +51,6 @@ export class RunFeed implements AsyncDisposable {
     return this.#followed.get(id)?.summary
   }
 
-  /** By the run's folder, its links followed. */
-  runOf(path: string): RunSummary | undefined {
-    return this.runs.find(({ run }) => run === path)
-  }
-
   /** Calls a listener with all events that are logged from now on. @returns how to stop it */
   listen(listener: FeedListener): () => void {
     this.#listeners.add(listener)

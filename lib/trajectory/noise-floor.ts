@@ -38,7 +38,7 @@ export function noisePrompts<T>(prompts: readonly T[]): T[] {
 
 /**
  * Rounding of single states, shape `[nPrompts, nLayers, nEmbd]`, native activation units: as large as in the difference
- * between a checkpoint's state and the base's. Method section 5.6.
+ * between a checkpoint's state and the base's. Method section 5.5.
  */
 export async function readNoise(
   model: Model,

@@ -2,7 +2,7 @@ import { packageVersion } from '../package.js'
 import type { Trajectory } from './trajectory.js'
 
 /**
- * The object of `run_manifest.json`: the reference's fields (method section 5.5), null where a measurement
+ * The object of `run_manifest.json`: the reference's fields (method section 5.4), null where a measurement
  * from outside cannot know, and under `traitscope` the hashes of all inputs and outputs.
  *
  * @param outputs SHA-256 by file name

@@ -13,7 +13,7 @@ export interface ReferenceEntry {
 }
 
 /**
- * The object of `trajectory.json`: the reference's second version with its field names (method section 5.5),
+ * The object of `trajectory.json`: the reference's second version with its field names (method section 5.4),
  * which holds the primary layer, and all layers and our conditions under `traitscope`. A final adapter that
  * repeats a checkpoint appears as the reference has it, as one more entry `"final"` with the numbers of that
  * step; `traitscope.finalAliasOf` says so.

@@ -8,11 +8,11 @@
 // all blocks, which is the product. Nothing is chosen. Sets of an organism are drawn with replacement, 95 %; differences are paired.
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { auroc } from '../../dist/lib/calibration/metrics.js'
 import { RateModel } from '../../dist/lib/detector/rate-model.js'
 import { directionVector } from '../../dist/lib/directions/directions.js'
 import { matrixFromRows } from '../../dist/lib/estimators/matrix.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
+import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { basisFeatures, methodFeatures, sparseFeatures } from '../../dist/lib/evaluation/features.js'
 import { readPersona } from '../../dist/lib/evaluation/persona.js'
 import { readModels } from '../../dist/lib/evaluation/read-models.js'

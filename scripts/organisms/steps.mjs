@@ -7,9 +7,9 @@
 // three, the step and the highest so far, fitted on the other organisms and sets.
 import { parseArgs } from 'node:util'
 import { outOfFold } from '../../dist/lib/calibration/cross-validation.js'
-import { auroc } from '../../dist/lib/calibration/metrics.js'
 import { stabilized } from '../../dist/lib/detector/label-noise.js'
 import { matrixFromRows } from '../../dist/lib/estimators/matrix.js'
+import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { Ridge } from '../../dist/lib/estimators/ridge.js'
 import { loadPrior } from '../../dist/lib/index.js'
 import { fillPlace, table } from './fill-page.mjs'

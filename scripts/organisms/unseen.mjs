@@ -7,9 +7,9 @@
 // and lab/prior-choice.json. Every recipe is one run, so runs are the clusters of every interval.
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { auroc } from '../../dist/lib/calibration/metrics.js'
 import { effectiveAnswers } from '../../dist/lib/detector/label-noise.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
+import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { loadPrior } from '../../dist/lib/index.js'
 import { errorTable } from './error-parts.mjs'
 import { fillPlace, table } from './fill-page.mjs'

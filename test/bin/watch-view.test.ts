@@ -5,8 +5,7 @@ import { columnsOf } from '../../bin/text.js'
 import { watchFrame } from '../../bin/watch-frame.js'
 import { WatchView } from '../../bin/watch-view.js'
 import { EventNumbers } from '../../lib/events/event-numbers.js'
-import { viewsOfEvents } from '../../lib/report/apply-event.js'
-import { Log, verdict } from '../report/events.js'
+import { Log, verdict, viewsOfEvents } from '../report/events.js'
 
 const calm = (run: string) =>
   new Log(run)

@@ -1,12 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { activationDrift, cohensD, drift } from '../../lib/drift/drift.js'
-import { norm } from '../../lib/estimators/linalg.js'
-import { columnMeans } from '../../lib/estimators/matrix.js'
-import { project } from '../../lib/trajectory/project.js'
+import { drift } from '../../lib/drift/drift.js'
 import { parseTrajectory } from '../../lib/trajectory/read-trajectory.js'
 import type { Trajectory } from '../../lib/trajectory/trajectory.js'
-import { relativeError, uniform } from '../estimators/golden.js'
 
 const trajectory = (): Trajectory => ({
   ...parseTrajectory(
@@ -57,51 +52,5 @@ describe('drift at another strength', () => {
     expect(() => drift(amplified, { strength: 3 })).toThrowError(
       expect.objectContaining({ code: 'NOT_COMPARABLE', message: expect.stringContaining('strength 1, 2') }),
     )
-  })
-})
-
-describe('activationDrift', () => {
-  it('should project onto the trait drift', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
-        const before = uniform(seed, 6, 9, 4)
-        const after = uniform(seed + 1, 6, 9, 4)
-        const directions = uniform(seed + 2, 3, 9, 1)
-        const whole = activationDrift(after, before, 8.5)
-        const [moved, from] = [project(after, directions), project(before, directions)]
-        const expected = moved.mean.map((value, t) => (value - from.mean[t]!) / 8.5)
-        const projected = project({ data: whole, rows: 1, cols: 9 }, directions).mean
-        expect(relativeError(projected, expected)).toBeLessThan(1e-10)
-      }),
-      { seed: 1 },
-    )
-  })
-
-  it('should be the difference of means over the norm', () => {
-    const before = uniform(1, 4, 3, 2)
-    const after = { ...before, data: before.data.map((value) => value + 1) }
-    expect(norm(activationDrift(after, before, 2))).toBeCloseTo(Math.sqrt(3) / 2, 14)
-    expect(columnMeans(before).length).toBe(3)
-    expect(() => activationDrift(uniform(1, 5, 3, 1), before, 1)).toThrowError(/5 x 3 and 4 x 3/)
-  })
-})
-
-describe('cohensD', () => {
-  it('should measure the change in pooled deviations', () => {
-    const measured = trajectory()
-    measured.layers[0]!.std = [
-      [3, 0],
-      [4, 0],
-      [1, 0],
-    ]
-    expect(cohensD(measured)).toEqual([
-      { step: 0, values: [0, 0] },
-      { step: 10, values: [6 / Math.sqrt(12.5), Number.NEGATIVE_INFINITY] },
-      { step: 'final', values: [0, Number.POSITIVE_INFINITY] },
-    ])
-  })
-
-  it('should say when a file has no deviations', () => {
-    expect(() => cohensD(trajectory())).toThrowError(expect.objectContaining({ code: 'NOT_COMPARABLE' }))
   })
 })

@@ -6,7 +6,6 @@ import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadBundle } from '../../lib/detector/bundle.js'
 import { EVENTS_FILE } from '../../lib/events/event-log.js'
-import { viewsOfEvents } from '../../lib/report/apply-event.js'
 import { readBackdrop } from '../../lib/report/backdrop.js'
 import { livePage } from '../../lib/report/live-page.js'
 import { type PageData, page } from '../../lib/report/page.js'
@@ -16,7 +15,7 @@ import { RunFeed } from '../../lib/serve/run-feed.js'
 import { type Served, serve } from '../../lib/serve/server.js'
 import type { Step } from '../../lib/trajectory/trajectory.js'
 import { type BrowserPage, CHROMIUM, Chromium, type Viewport } from '../helpers/chromium.js'
-import { Log, verdict } from '../report/events.js'
+import { Log, verdict, viewsOfEvents } from '../report/events.js'
 
 if (CHROMIUM === undefined)
   console.warn('pages in a browser: skipped, there is no Chromium; TRAITSCOPE_CHROMIUM names one')

@@ -13,8 +13,7 @@ import { PrometheusExporter, prometheusText } from '../../lib/exports/prometheus
 import { CsvExporter, csvTable, jsonLines } from '../../lib/exports/tables.js'
 import { TensorBoardExporter } from '../../lib/exports/tensorboard.js'
 import { TrackioExporter } from '../../lib/exports/trackio.js'
-import { viewsOfEvents } from '../../lib/report/apply-event.js'
-import { Log, margin, verdict } from '../report/events.js'
+import { Log, margin, verdict, viewsOfEvents } from '../report/events.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'traitscope-exports-'))
 afterAll(() => rmSync(folder, { recursive: true }))

@@ -1,6 +1,8 @@
 import type { Verdict } from '../../lib/detector/verdict.js'
 import type { LoggedEvent } from '../../lib/events/event-log.js'
 import type { MarginChange } from '../../lib/labels/margins.js'
+import { applyEvent } from '../../lib/report/apply-event.js'
+import { type RunView, startRun } from '../../lib/report/run-view.js'
 
 const START = Date.parse('2026-11-29T12:00:00Z')
 
@@ -81,4 +83,15 @@ export class Log {
       ...fields,
     })
   }
+}
+
+/** The runs of a list of events, in the order of their first one. */
+export function viewsOfEvents(events: Iterable<LoggedEvent>): RunView[] {
+  const views = new Map<string, RunView>()
+  for (const event of events) {
+    const view = views.get(event.run) ?? startRun(event.run)
+    views.set(event.run, view)
+    applyEvent(view, event)
+  }
+  return [...views.values()]
 }

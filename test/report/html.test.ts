@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { Verdict } from '../../lib/detector/verdict.js'
 import { chartsOf } from '../../lib/report/chart-data.js'
-import { htmlReport, type ReportRun } from '../../lib/report/html.js'
-import { viewOfTrajectory } from '../../lib/report/trajectory-view.js'
+import { htmlReport } from '../../lib/report/html.js'
+import { type ReportRun, viewOfTrajectory } from '../../lib/report/trajectory-view.js'
 import type { Step, Trajectory } from '../../lib/trajectory/trajectory.js'
 
 const STEPS = [0, 10, 20]

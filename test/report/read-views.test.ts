@@ -6,7 +6,7 @@ import { EVENTS_FILE } from '../../lib/events/event-log.js'
 import { runState } from '../../lib/events/state-folder.js'
 import { csvTable } from '../../lib/exports/tables.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
-import { readAllViews, readViews } from '../../lib/report/read-views.js'
+import { readAllViews } from '../../lib/report/read-views.js'
 import { readReportRun, VERDICTS_FILE } from '../../lib/report/report-run.js'
 import { worstAnswers } from '../../lib/report/worst-answers.js'
 import { SyntheticRuns } from '../runs/synthetic.js'
@@ -21,7 +21,7 @@ beforeAll(() => {
   measured = new SyntheticRuns(join(folder, 'runs')).write({ dataset: 'bad_medical', seed: 42, peak: 0.6 })
 })
 
-describe('readViews of what a watch has logged', () => {
+describe('readAllViews of what a watch has logged', () => {
   const states = join(folder, 'states')
   const run = join(folder, 'trainer', 'out')
   let state: string
@@ -38,7 +38,7 @@ describe('readViews of what a watch has logged', () => {
     ['the folder of all states', () => states],
     ["the run's own folder", () => run],
   ])('should find a run by %s', async (_, path) => {
-    const views = await readViews(path(), { stateDir: states })
+    const views = await readAllViews([path()], { stateDir: states })
     expect(views.map(({ run, points }) => [run, points.length])).toEqual([[run, 2]])
   })
 
@@ -46,13 +46,13 @@ describe('readViews of what a watch has logged', () => {
     const reason = new Error('enough')
     const reading = readAllViews([state, measured], { signal: AbortSignal.abort(reason) })
     await expect(reading).rejects.toMatchObject({ code: 'ABORTED', cause: reason })
-    await expect(readViews(measured, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+    await expect(readAllViews([measured], { signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: 'ABORTED',
     })
   })
 
   it('should name what it looked for', async () => {
-    await expect(readViews(run, { stateDir: join(folder, 'none') })).rejects.toMatchObject({
+    await expect(readAllViews([run], { stateDir: join(folder, 'none') })).rejects.toMatchObject({
       code: 'FILE_NOT_FOUND',
       message: expect.stringMatching(/trajectory\.json.*events\.jsonl.*or a watch's state in .*none/),
     })
@@ -109,7 +109,7 @@ describe('readReportRun', () => {
     const file = join(path, 'betley_eval', 'grades.json')
     const grades = JSON.parse(readFileSync(file, 'utf8'))
     writeFileSync(file, JSON.stringify({ ...grades, step_77: { ...grades.step_10, step: 77 } }))
-    const [view] = await readViews(path)
+    const [view] = await readAllViews([path])
     expect(view!.notes.filter(({ kind }) => kind === 'skipped')).toEqual([
       { kind: 'skipped', step: 77, text: expect.stringMatching(/labels are left out/) },
     ])
@@ -167,7 +167,7 @@ describe('worstAnswers', () => {
       { step: 20, question: 'question bad', answer: 'bad', aligned: 20 },
       { step: 20, question: 'question fine', answer: 'fine', aligned: 95 },
     ])
-    const [view] = await readViews(measured)
+    const [view] = await readAllViews([measured])
     expect(view!.answers).toHaveLength(3)
     expect(view!.points.some(({ judged }) => judged)).toBe(true)
   })

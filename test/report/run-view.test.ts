@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import type { Verdict } from '../../lib/detector/verdict.js'
-import { applyEvent, viewsOfEvents } from '../../lib/report/apply-event.js'
+import { applyEvent } from '../../lib/report/apply-event.js'
 import { chartsOf } from '../../lib/report/chart-data.js'
 import { checkpointTable, contributionsHtml, notesHtml } from '../../lib/report/page-parts.js'
 import { planeSvg } from '../../lib/report/plane.js'
 import { runParts } from '../../lib/report/run-section.js'
 import { type Backdrop, startRun } from '../../lib/report/run-view.js'
 import { ageWords, cadence, headline, shortNames } from '../../lib/report/sentences.js'
-import { Log, margin, RUN, TRAITS, verdict } from './events.js'
+import { Log, margin, RUN, TRAITS, verdict, viewsOfEvents } from './events.js'
 
 const view = (log: Log) => viewsOfEvents(log.events)[0]!
 const WARNED = verdict('warn', 0.05, ['the interval reaches 10 %'])

@@ -14,9 +14,6 @@ import { loraScaling, type PeftConfig, parsePeftConfig } from './peft-config.js'
 import { type AdapterTensors, readAdapterTensors } from './peft-tensors.js'
 import { untargetedRemark } from './untargeted.js'
 
-export type { LoraModule, ReplacedRows, ReplacedTensor } from './peft-tensors.js'
-export type { PeftConfig }
-
 export const ADAPTER_CONFIG = 'adapter_config.json'
 export const ADAPTER_TENSORS = 'adapter_model.safetensors'
 

@@ -2,8 +2,6 @@ import { dirname, relative, sep } from 'node:path'
 import type { FileHash } from '../files/hash.js'
 import { isTensorFile } from '../peft/peft.js'
 
-export { fileFact } from './file-fact.js'
-
 /** Files under their paths below a run's folder, with slashes on every system: how results name what they were read from. */
 export function filesBelow(root: string, files: readonly FileHash[]): FileHash[] {
   const folder = isTensorFile(root) ? dirname(root) : root

@@ -15,9 +15,6 @@ import { RunLogs } from './run-logs.js'
 import { checkpointStep, type StepFolder, stepFolders } from './step-folders.js'
 import { type LogEntry, readTrainerState, TRAINER_STATE, type TrainerState } from './trainer-state.js'
 
-export type { Checkpoint, CheckpointKind, FinalWeights, LogEntry, NestedRun }
-export { listRuns }
-
 /** A fine-tuning run as its trainer left it on disk, so far. */
 export interface RunFolder {
   readonly path: string

@@ -26,7 +26,7 @@ const MAX_ENTRIES = 1_000_000
 const MAX_NAME_LENGTH = 1024
 
 /** The format's own limit. */
-export const MAX_HEADER_BYTES = 100_000_000
+const MAX_HEADER_BYTES = 100_000_000
 
 /**
  * Reads the length field: bytes 0..8 of the file, little-endian.

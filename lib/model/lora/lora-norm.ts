@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { throwIfAborted } from '../../errors.js'
-import type { LoraModule } from '../../formats/peft/peft.js'
+import type { LoraModule } from '../../formats/peft/peft-tensors.js'
 import { mapModule } from '../base/architectures.js'
 
 /** Frobenius norms of an adapter's weight changes. */

@@ -1,4 +1,4 @@
-import type { ReplacedRows, ReplacedTensor } from '../../formats/peft/peft.js'
+import type { ReplacedRows, ReplacedTensor } from '../../formats/peft/peft-tensors.js'
 import type { LoraPair } from '../lora/lora-fuse.js'
 
 /** Rows that take the place of the base's. */

@@ -1,7 +1,8 @@
 import { TraitscopeError } from '../../errors.js'
 import type { GgufContents, GgufTensor } from '../../formats/gguf/gguf.js'
 import { quoted } from '../../formats/json/json-scan.js'
-import type { LoraModule, PeftAdapter, ReplacedRows, ReplacedTensor } from '../../formats/peft/peft.js'
+import type { PeftAdapter } from '../../formats/peft/peft.js'
+import type { LoraModule, ReplacedRows, ReplacedTensor } from '../../formats/peft/peft-tensors.js'
 import {
   canUntie,
   cutsVocabulary,

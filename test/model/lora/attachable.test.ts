@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { encodeGguf, parseGguf } from '../../../lib/formats/gguf/gguf.js'
-import type { LoraModule, PeftAdapter } from '../../../lib/formats/peft/peft.js'
+import type { PeftAdapter } from '../../../lib/formats/peft/peft.js'
 import { parsePeftConfig } from '../../../lib/formats/peft/peft-config.js'
+import type { LoraModule } from '../../../lib/formats/peft/peft-tensors.js'
 import { whyMerge } from '../../../lib/model/lora/attachable.js'
 import { toGgufLora } from '../../../lib/model/lora/lora.js'
 

@@ -9,8 +9,9 @@ import {
   parseGguf,
   readGguf,
 } from '../../../lib/formats/gguf/gguf.js'
-import { type LoraModule, type PeftAdapter, readPeftAdapter } from '../../../lib/formats/peft/peft.js'
+import { type PeftAdapter, readPeftAdapter } from '../../../lib/formats/peft/peft.js'
 import { parsePeftConfig } from '../../../lib/formats/peft/peft-config.js'
+import type { LoraModule } from '../../../lib/formats/peft/peft-tensors.js'
 import { toGgufLora } from '../../../lib/model/lora/lora.js'
 import { fusePairs } from '../../../lib/model/lora/lora-fuse.js'
 import { adapterNorms, loraDeltaNorm } from '../../../lib/model/lora/lora-norm.js'

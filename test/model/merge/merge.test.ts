@@ -10,8 +10,9 @@ import {
   readGguf,
 } from '../../../lib/formats/gguf/gguf.js'
 import { storedMetadata, tensorBytes } from '../../../lib/formats/gguf/gguf-stream.js'
-import type { LoraModule, PeftAdapter, ReplacedTensor } from '../../../lib/formats/peft/peft.js'
+import type { PeftAdapter } from '../../../lib/formats/peft/peft.js'
 import { parsePeftConfig } from '../../../lib/formats/peft/peft-config.js'
+import type { LoraModule, ReplacedTensor } from '../../../lib/formats/peft/peft-tensors.js'
 import { fingerprintGguf } from '../../../lib/model/base/fingerprint.js'
 import { mergeAdapter } from '../../../lib/model/merge/merge.js'
 import { MERGE_TYPE_NAMES, mergeType } from '../../../lib/model/merge/merge-types.js'
