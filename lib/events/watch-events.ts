@@ -60,6 +60,8 @@ export interface ResumedFrom {
   secured: number
   /** Where the alarm stands. */
   alarm: 'quiet' | 'standing'
+  /** Of one that stands: the step that raised it, and when, where that is known. */
+  raised?: { step: Step; time: string }
 }
 
 /** A checkpoint was measured. */

@@ -28,6 +28,8 @@ export class RunMemory {
   #newest: { step: number; writtenMs: number; toldMs: number } | undefined
   #conditions: string | undefined
   #standsFromBefore = false
+  /** What raised the alarm that was last told to stand. */
+  #raised: ResumedFrom['raised']
   /** Whether the alarm stood by what was told last. */
   #isToldOf = false
   lastEvent: string | undefined
@@ -42,7 +44,10 @@ export class RunMemory {
         if (this.#conditions !== undefined && this.#conditions !== event.conditions) this.#forget()
         this.#conditions = event.conditions
         // Of a log that was begun anew: the verdicts before it are gone.
-        if (this.#steps.size === 0) this.#standsFromBefore = event.resumed?.alarm === 'standing'
+        if (this.#steps.size === 0) {
+          this.#standsFromBefore = event.resumed?.alarm === 'standing'
+          this.#raised = event.resumed?.raised
+        }
         return
       case 'secured':
         this.#secured.set(event.folder, event)
@@ -52,6 +57,7 @@ export class RunMemory {
         const { step, path, stamp, adapterSha256, verdict, writtenAt, alarm } = event
         this.#see(step, writtenAt)
         if (alarm !== undefined) this.#isToldOf = alarm === 'raised' || alarm === 'standing'
+        if (alarm === 'raised' && event.time !== undefined) this.#raised = { step, time: event.time }
         this.#release(step, adapterSha256)
         this.#settle(step, {
           sha256: adapterSha256,
@@ -92,7 +98,8 @@ export class RunMemory {
   get resumed(): ResumedFrom | undefined {
     const { lastEvent, measured, secured, alarm } = this
     if (this.isOfOthers || lastEvent === undefined) return undefined
-    return { lastEvent, measured, secured: secured.length, alarm }
+    const raised = alarm === 'standing' && this.#raised !== undefined && { raised: this.#raised }
+    return { lastEvent, measured, secured: secured.length, alarm, ...raised }
   }
 
   /** True until a checkpoint has been seen. */
@@ -228,6 +235,7 @@ export class RunMemory {
     this.#steps.clear()
     this.#stepsBySha.clear()
     this.#standsFromBefore = false
+    this.#raised = undefined
     this.#isToldOf = false
   }
 }

@@ -42,9 +42,10 @@ export class Dispatcher {
     this.#queues = channels.map(() => Promise.resolve())
   }
 
-  send(notice: Notice): void {
+  /** @param isWanted of a notice that is not for everybody: for whom it is */
+  send(notice: Notice, isWanted: (channel: Channel) => boolean = () => true): void {
     if (!isAtLeast(notice.level, this.#options.least ?? 'warn')) return
-    this.#through(notice, (channel) => channel.accepts?.(notice) !== false)
+    this.#through(notice, (channel) => isWanted(channel) && channel.accepts?.(notice) !== false)
   }
 
   /** Sends it to a trainer alone. */

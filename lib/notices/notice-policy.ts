@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import { marginReason } from '../detector/margin-warning.js'
 import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict } from '../detector/verdict.js'
-import type { CheckpointEvent, WatchEvent } from '../events/watch-events.js'
+import type { BaselineEvent, CheckpointEvent, WatchEvent } from '../events/watch-events.js'
 import { signedNats } from '../labels/margin-words.js'
 import { percent } from '../percent.js'
 import { NOTICE_SCHEMA, type Notice, type NoticeKind, type NoticeLevel } from './notice.js'
@@ -67,6 +67,19 @@ export class NoticePolicy {
     if (event.type !== 'checkpoint' || event.alarm !== 'raised' || this.#isDue('alarm', now)) return []
     this.#isRequested = true
     return [{ ...this.#alarmAt(event, now, 'alarm at'), heldBack: true }]
+  }
+
+  /** Of an alarm that stands from before this watch, for whoever has not been told of it: nothing that comes need tell. */
+  stands(event: BaselineEvent, now: number): Notice {
+    const { raised } = event.resumed!
+    this.#toldAt.set('alarm', now)
+    const since = raised ? `alarm at step ${raised.step}, raised ${raised.time}` : 'alarm'
+    return this.#notice(
+      'alarm',
+      now,
+      `${since} under an earlier watch: it stands, and not everybody was told`,
+      raised && { step: raised.step },
+    )
   }
 
   /** @param now in ms since 1970, as events are stamped */

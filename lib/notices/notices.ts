@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { asTraitscopeError, TraitscopeError } from '../errors.js'
-import type { EndEvent, EventStamp, WatchEvent } from '../events/watch-events.js'
+import type { BaselineEvent, EndEvent, EventStamp, WatchEvent } from '../events/watch-events.js'
 import { AppendLog } from '../formats/files/append-log.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isText } from '../formats/json/json-fields.js'
@@ -48,7 +48,10 @@ export class Notices implements AsyncDisposable {
   readonly #timer: NodeJS.Timeout
   #writing: Promise<unknown> = Promise.resolve()
 
-  constructor(channels: readonly Channel[], options: NoticesOptions = {}) {
+  constructor(
+    private readonly channels: readonly Channel[],
+    options: NoticesOptions = {},
+  ) {
     this.#options = options
     this.#dispatcher = new Dispatcher(channels, {
       ...options,
@@ -69,8 +72,21 @@ export class Notices implements AsyncDisposable {
     }
     const { policy } = await this.#run(event.run)
     const now = event.time === undefined ? Date.now() : Date.parse(event.time)
+    if (event.type === 'baseline' && event.resumed?.alarm === 'standing')
+      this.#tellUntold(event, await this.#run(event.run), now)
     for (const request of policy.requests(event, now)) this.#dispatcher.request(request)
     for (const notice of policy.take(event, now)) this.#dispatcher.send(notice)
+  }
+
+  /** A watch may have been killed before it could tell of an alarm, or told some and not others. */
+  #tellUntold(event: BaselineEvent, { policy, told }: WatchedRun, now: number): void {
+    const since = event.resumed?.raised ? Date.parse(event.resumed.raised.time) : Number.NEGATIVE_INFINITY
+    const isTold = ({ name }: Channel) => {
+      const last = told?.records.get(keyOf({ kind: 'alarm', channel: name }))
+      return last?.isDelivered === true && Date.parse(last.time) >= since
+    }
+    if (this.channels.every(isTold)) return
+    this.#dispatcher.send(policy.stands(event, now), (channel) => !isTold(channel))
   }
 
   async #end(event: EndEvent, run: string): Promise<void> {
@@ -112,7 +128,7 @@ export class Notices implements AsyncDisposable {
   async #toldIn(folder: string): Promise<AppendLog<Told> | undefined> {
     try {
       return await AppendLog.open<Told>(join(folder, NOTICES_FILE), {
-        key: ({ kind, channel }) => JSON.stringify([kind, channel]),
+        key: keyOf,
         parse,
       })
     } catch (error) {
@@ -144,6 +160,8 @@ export class Notices implements AsyncDisposable {
     }
   }
 }
+
+const keyOf = ({ kind, channel }: Pick<Told, 'kind' | 'channel'>) => JSON.stringify([kind, channel])
 
 function parse(value: object, where: string): Told {
   if (isJsonObject(value) && isText(value.kind) && isText(value.channel) && isText(value.time)) {

@@ -111,6 +111,29 @@ describe('RunMemory', () => {
     expect(memory.alarmAfter(20, back.verdict)).toBe('quiet')
   })
 
+  it('should know what raised the alarm that stands, also where the log was begun anew', () => {
+    const raised = { step: 20, time: at(20) }
+    const memory = remembered(
+      { ...checkpoint(20, 0.2), alarm: 'raised', time: at(20) } as never,
+      { ...checkpoint(30, 0.2), alarm: 'standing', time: at(30) } as never,
+    )
+    expect(memory.resumed).toMatchObject({ alarm: 'standing', raised })
+    const anew = remembered({
+      type: 'baseline',
+      conditions: CONDITIONS,
+      resumed: memory.resumed,
+      time: at(40),
+    } as never)
+    expect(anew.resumed).toMatchObject({ alarm: 'standing', raised })
+    anew.apply(checkpoint(50, 0.01))
+    anew.apply(checkpoint(60, 0.01))
+    expect(anew.resumed).not.toHaveProperty('raised')
+    anew.apply({ type: 'baseline', conditions: 'of others', time: at(70) } as never)
+    anew.apply({ type: 'baseline', conditions: CONDITIONS, time: at(80) } as never)
+    anew.apply(checkpoint(70, 0.2))
+    expect(anew.resumed).not.toHaveProperty('raised')
+  })
+
   it('should forget what was measured under other conditions, and keep what is secured', () => {
     const memory = remembered(checkpoint(10, 0.2), {
       ...{

@@ -116,6 +116,38 @@ describe('Notices', () => {
     expect(got).toMatchObject([{ kind: 'alarm', step: 20 }])
     expect(got[0]).not.toHaveProperty('repeated')
   })
+
+  it('should tell of an alarm that stands whoever was not told of it, though no checkpoint comes any more', async () => {
+    const raised = { step: 10, time: '2026-01-01T00:00:00Z' }
+    const begin = (time: string, resumed: object = { alarm: 'standing', raised }) =>
+      ({ type: 'baseline', run: '/a', time, resumed }) as unknown as WatchEvent
+    // Of the alarm before this one everybody was told.
+    await watch([
+      checkpoint('/a', 5, 'raised', '2025-12-31T00:00:00Z'),
+      checkpoint('/a', 7, 'cleared', '2025-12-31T12:00:00Z'),
+    ])
+    await watch([checkpoint('/a', 10, 'raised', raised.time)], true)
+    const { got } = await watch([begin('2026-01-01T00:00:10Z')])
+    expect(got).toMatchObject([
+      { kind: 'alarm', step: 10, message: expect.stringMatching(/raised 2026-01-01T/) },
+    ])
+    expect(got[0]).not.toHaveProperty('repeated')
+    const again = await watch([
+      begin('2026-01-01T00:00:20Z'),
+      checkpoint('/a', 20, 'standing', '2026-01-01T00:00:30Z'),
+    ])
+    expect(again.got).toEqual([])
+    expect((await watch([begin('2026-01-02T00:00:00Z', { alarm: 'quiet' })])).got).toEqual([])
+
+    const stop = join(folder, 'stop')
+    const stateOf = async () => join(folder, '_a')
+    await using notices = new Notices([new FileChannel(async () => stop, 'stop file', ['alarm'])], {
+      stateOf,
+    })
+    await notices.take(begin('2026-01-01T00:00:40Z'))
+    await notices.close()
+    expect(JSON.parse(readFileSync(stop, 'utf8'))).toMatchObject({ kind: 'alarm', step: 10 })
+  })
 })
 
 describe('what ends several runs', () => {
