@@ -25,6 +25,16 @@ export function onHangup(end: () => void, goOn: () => void): void {
 export const isUnread = ({ code }: NodeJS.ErrnoException): boolean =>
   code === 'EPIPE' || (code === 'EIO' && isClosed)
 
+let isBesides = false
+
+/** Says that what is printed is not what the work is for: where it cannot be written, a full disk for one, the work goes on. */
+export function printsBesides(): void {
+  isBesides = true
+}
+
+/** Whether {@link printsBesides} was said. */
+export const isPrintedBesides = (): boolean => isBesides
+
 /** Ends by the signal itself, once all is in order: Node.js 20 aborts when it leaves a terminal that is not there any more. */
 export function endOfHangup(): void {
   if (!isClosed) return

@@ -3,7 +3,7 @@
 import { CommanderError } from 'commander'
 import { isTraitscopeError } from '../lib/errors.js'
 import { applyConfigFile, CONFIG_FILE } from './config-file.js'
-import { endOfHangup, isUnread, onHangup } from './hangup.js'
+import { endOfHangup, isPrintedBesides, isUnread, onHangup } from './hangup.js'
 import { translateLlamaFlags } from './options.js'
 import { clearLine, createOutput } from './output.js'
 import { buildProgram } from './program.js'
@@ -30,11 +30,21 @@ onHangup(
   () => output.note('SIGHUP: nothing of this is shown in a terminal, so it goes on; SIGTERM ends it'),
 )
 // A reader that closes its end early (`| head`) ends the work in order: what it would find out, nobody would read.
-// Once the outcome is known it is no failure. Without a reader of stderr the work goes on.
+// Once the outcome is known it is no failure. Where nobody can be told on stderr any more the work goes on.
 let working = true
 let unread: number | undefined
+let isLeftOut = false
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (unread !== undefined) return
+  if (!isUnread(error) && isPrintedBesides()) {
+    if (!isLeftOut)
+      output.error(
+        `cannot print (${error.code}): what cannot be written there is left out, and the watch goes on; check the free space there`,
+      )
+    isLeftOut = true
+    if (!working) process.exitCode ||= EXIT_FAILURE
+    return
+  }
   if (!isUnread(error)) {
     unread = EXIT_FAILURE
     output.error(`traitscope: cannot write the results (${error.code}); check the free space there`)
@@ -42,9 +52,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exitCode = unread
   interrupt.abort(new Error('nobody reads the results'))
 })
-process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-  if (!isUnread(error)) throw error
-})
+process.stderr.on('error', () => {})
 
 const program = buildProgram(interrupt.signal)
 const args = translateLlamaFlags(process.argv.slice(2))
@@ -60,6 +68,7 @@ try {
 }
 working = false
 process.exitCode = unread ?? process.exitCode
+if (isLeftOut) process.exitCode ||= EXIT_FAILURE
 endOfHangup()
 
 function report(error: unknown): number {

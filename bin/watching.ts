@@ -15,6 +15,7 @@ import { watchRuns } from '../lib/monitor/watch-run.js'
 import type { Step } from '../lib/trajectory/trajectory.js'
 import { addContextOptions } from './contexts.js'
 import { addExporterOptions, type ExporterFlags, liveExports } from './exporters.js'
+import { printsBesides } from './hangup.js'
 import { addReadingOptions, type MeasurementFlags, measurementFromFlags } from './measurement.js'
 import { addNoticeOptions, checkRequestFiles, type NoticeFlags, NoticesFromFlags } from './notices.js'
 import { addDirectionOptions, addModelOptions, failOnOption, integer, option, seconds } from './options.js'
@@ -95,6 +96,7 @@ export async function watchByFlags(
   let shown: WatchView | undefined
   const output = besideView(direct, () => shown)
   if (flags.nice !== undefined) makeWay(flags.nice)
+  printsBesides()
   const outcome = new Outcome()
   const stateDir = flags.state === false ? undefined : flags.state
   const stateOf = async (run: string) =>

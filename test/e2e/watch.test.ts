@@ -1,8 +1,10 @@
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   cpSync,
+  existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -12,6 +14,7 @@ import { join } from 'node:path'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Verdict } from '../../lib/detector/verdict.js'
 import { sha256 } from '../../lib/formats/files/hash.js'
+import { packageRoot } from '../../lib/package.js'
 import { schemaErrors } from '../helpers/schemas.js'
 import { TINY_RUN } from '../helpers/tiny.js'
 import { MODEL_AND_PACK, Workspace } from './workspace.js'
@@ -199,6 +202,36 @@ describe('traitscope watch', () => {
     const { code, stdout } = await work.run(command('--jsonl'), { onStart: start })
     expect(code).toBe(130)
     expect(events(stdout).at(-1)).toMatchObject({ type: 'end', reason: 'aborted', measured: 1 })
+  })
+
+  it.runIf(existsSync('/dev/full'))('should go on where nothing can be printed, its disk being full', () => {
+    copy(10)
+    copy(20)
+    const full = openSync('/dev/full', 'w')
+    const [out, err] = ['out', 'err'].map((name) => openSync(work.path(name), 'w'))
+    const { env } = work
+    const watch = (stdio: number[], state: string) =>
+      spawnSync(
+        process.execPath,
+        [
+          join(packageRoot, 'dist/bin/traitscope.js'),
+          ...command('--once', '--jsonl', '--state', work.path(state)),
+        ],
+        {
+          stdio: ['ignore', ...stdio],
+          env: { ...process.env, ...env },
+        },
+      ).status
+    expect(watch([full, err!], 'full')).toBe(1)
+    expect(readFileSync(work.path('err'), 'utf8')).toMatch(/^cannot print \(ENOSPC\): .* the watch goes on/m)
+    expect(watch([full, full], 'full, both')).toBe(1)
+    expect(watch([out!, full], 'full, stderr alone')).toBe(0)
+    expect(events(readFileSync(work.path('out'), 'utf8')).at(-1)).toMatchObject({ measured: 2 })
+    for (const state of ['full', 'full, both']) {
+      const [log] = readdirSync(work.path(state, 'watch'))
+      const lines = readFileSync(work.path(state, 'watch', log!, 'events.jsonl'), 'utf8')
+      expect(events(lines).at(-1)).toMatchObject({ type: 'end', reason: 'once', measured: 2 })
+    }
   })
 
   it('should go on at SIGHUP, as under nohup, where nothing is shown in a terminal', async () => {
