@@ -1,4 +1,8 @@
+import { realpath } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { TraitscopeError } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
+import { claim } from '../formats/files/file-lock.js'
 import type { Point, RunView } from '../report/run-view.js'
 import { lastPoint } from '../report/sentences.js'
 import { type MetricsRun, metricsText } from '../serve/metrics.js'
@@ -41,12 +45,30 @@ const seconds = (time: string | undefined): number => Date.parse(time ?? '') / 1
 export class PrometheusExporter implements Exporter {
   readonly name = 'Prometheus'
 
+  #release: (() => Promise<void>) | undefined
+
   constructor(private readonly path: string) {}
 
-  /** @throws FILE_ACCESS */
+  /** @throws FILE_ACCESS, also where another watch writes the same file: each would take the other's runs out of it */
   async change(views: readonly RunView[]): Promise<void> {
+    this.#release ??= await claim(`prometheus ${await placeOf(this.path)}`)
+    if (this.#release === undefined) {
+      throw new TraitscopeError(
+        'FILE_ACCESS',
+        `expected to be the only writer of ${this.path}, found another one at work: name another file`,
+      )
+    }
     await writeFileAtomic(this.path, prometheusText(views), { force: true })
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {}
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#release?.()
+    this.#release = undefined
+  }
+}
+
+/** Of a file that may not be there yet, the links to its folder followed. */
+async function placeOf(path: string): Promise<string> {
+  const folder = dirname(resolve(path))
+  return join(await realpath(folder).catch(() => folder), basename(path))
 }

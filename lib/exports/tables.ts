@@ -5,7 +5,7 @@ import { makeFolder } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { csvLine } from '../report/csv.js'
 import type { Point, RunView } from '../report/run-view.js'
-import { appendWhole } from './append-whole.js'
+import { appendWhole, begunAnew, isAsLeft } from './append-whole.js'
 import { type Exporter, figuresOf } from './exporter.js'
 
 const BEFORE = [
@@ -89,12 +89,15 @@ export class CsvExporter implements Exporter {
   async checkpoint(view: RunView, point: Point): Promise<string | undefined> {
     // Columns are known once a checkpoint has come; step 0 is none, and zero in all of them.
     if (point.step === 0) return undefined
+    const isGone = this.#opened !== undefined && !(await isAsLeft((await this.#opened).file, this.path))
+    if (isGone) await this[Symbol.asyncDispose]()
     this.#opened ??= this.#open(csvHeader([view]))
     const { file, header } = await this.#opened.catch((error) => {
       this.#opened = undefined
       throw error
     })
     await appendWhole(file, `${csvRow(header, view, point)}\n`)
+    if (isGone) return begunAnew(this.path)
     const left = Object.keys(figuresOf(view, point)).filter((name) => !header.includes(name))
     return left.length === 0 ? undefined : `${this.path} has no column for ${left.join(', ')} of ${view.run}`
   }

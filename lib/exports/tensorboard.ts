@@ -5,12 +5,17 @@ import { errnoOf, fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { Point, RunView } from '../report/run-view.js'
 import { shortNames } from '../report/sentences.js'
-import { appendWhole } from './append-whole.js'
+import { appendWhole, begunAnew, isAsLeft } from './append-whole.js'
 import { maskedCrc32c } from './crc32c.js'
 import { type Exporter, figuresOf } from './exporter.js'
 
 /** Before every name, so that a trainer's own charts stay apart. */
 const PREFIX = 'traitscope'
+
+interface OpenFile {
+  path: string
+  file: FileHandle
+}
 
 /**
  * Scalars as event files of TensorBoard, a folder per run: `TFRecord`s of `Event` messages, written here byte by byte since
@@ -18,7 +23,7 @@ const PREFIX = 'traitscope'
  */
 export class TensorBoardExporter implements Exporter {
   readonly name = 'TensorBoard'
-  readonly #files = new Map<string, FileHandle>()
+  readonly #files = new Map<string, OpenFile>()
 
   readonly #now: () => number
   readonly #again: boolean
@@ -39,7 +44,13 @@ export class TensorBoardExporter implements Exporter {
   async checkpoint(view: RunView, point: Point): Promise<string | undefined> {
     const { step } = point
     if (step === 'final') return 'the final adapter has no step, so it is left out'
-    const file = await this.#file(view.run, step)
+    const before = this.#files.get(view.run)
+    const isGone = before !== undefined && !(await isAsLeft(before.file, before.path))
+    if (isGone) {
+      this.#files.delete(view.run)
+      await before.file.close()
+    }
+    const { file } = this.#files.get(view.run) ?? (await this.#open(view.run, step))
     const time = Date.parse(point.time ?? point.writtenAt ?? '')
     const seconds = (Number.isFinite(time) ? time : this.#now()) / 1000
     const values = Object.entries(figuresOf(view, point)).map(([name, value]) =>
@@ -47,38 +58,37 @@ export class TensorBoardExporter implements Exporter {
     )
     const event = concat([fixed64(1, seconds), varintField(2, step), delimited(5, concat(values))])
     await appendWhole(file, record(event))
-    return undefined
+    return isGone ? begunAnew(before.path) : undefined
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const files = [...this.#files.values()]
     this.#files.clear()
-    for (const file of files) {
+    for (const { file } of files) {
       await file.sync()
       await file.close()
     }
   }
 
-  async #file(run: string, step: number): Promise<FileHandle> {
-    const known = this.#files.get(run)
-    if (known) return known
+  async #open(run: string, step: number): Promise<OpenFile> {
     const folder = join(this.folder, folderName(run))
     const seconds = this.#now() / 1000
     const stem = `events.out.tfevents.${Math.floor(seconds)}.traitscope`
-    let file: FileHandle | undefined
+    let opened: OpenFile | undefined
     try {
       await makeFolder(folder)
-      file = await firstFree(folder, stem)
+      opened = await firstFree(folder, stem)
+      const { file } = opened
       await appendWhole(file, record(concat([fixed64(1, seconds), delimited(3, text('brain.Event:2'))])))
       // Two values of one step are drawn as a line that turns back: a session that starts takes the place of what came later.
       if (this.#again) {
         const started = delimited(7, varintField(1, 1))
         await appendWhole(file, record(concat([fixed64(1, seconds), varintField(2, step), started])))
       }
-      this.#files.set(run, file)
-      return file
+      this.#files.set(run, opened)
+      return opened
     } catch (error) {
-      await file?.close()
+      await opened?.file.close()
       throw fileError(error, folder)
     }
   }
@@ -92,10 +102,11 @@ function folderName(run: string): string {
   return `${name.slice(0, 80)}-${sha256(run).slice(0, 8)}`
 }
 
-async function firstFree(folder: string, stem: string): Promise<FileHandle> {
+async function firstFree(folder: string, stem: string): Promise<OpenFile> {
   for (let i = 0; ; i++) {
     try {
-      return await open(join(folder, `${stem}.${i}`), 'ax')
+      const path = join(folder, `${stem}.${i}`)
+      return { path, file: await open(path, 'ax') }
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error
     }

@@ -1,4 +1,13 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -142,6 +151,25 @@ describe('CsvExporter', () => {
     expect(now.slice(before.length)).toMatch(/^\/runs\/out,20,[^\n]*\n$/)
   })
 
+  it.each([
+    ['removed', (path: string) => rmSync(path)],
+    ['moved', (path: string) => renameSync(path, `${path}.1`)],
+    ['emptied', (path: string) => truncateSync(path)],
+  ])('should begin anew, and say so, where its file was %s meanwhile', async (how, change) => {
+    const path = join(folder, `${how}.csv`)
+    const [view] = views()
+    const point = view!.points[1]!
+    await using exporter = new CsvExporter(path)
+    await exporter.checkpoint(view!, point)
+    const [header] = readFileSync(path, 'utf8').split('\n')
+    change(path)
+    expect(await exporter.checkpoint(view!, { ...point, step: 20 })).toContain(`${path} was removed, moved`)
+    expect(await exporter.checkpoint(view!, { ...point, step: 30 })).toBeUndefined()
+    const [first, ...rows] = readFileSync(path, 'utf8').trimEnd().split('\n')
+    expect(first).toBe(header)
+    expect(rows.map((row) => row.split(',')[1])).toEqual(['20', '30'])
+  })
+
   it('should leave no half line where a disk is full in the middle', async () => {
     const path = join(folder, 'half.csv')
     await using file = await open(path, 'a+')
@@ -234,6 +262,20 @@ describe('TensorBoardExporter', () => {
     const name = 'traitscope/predicted_em'
     const value = at10.indexOf(name) + name.length
     expect([at10[value], at10.readFloatLE(value + 1)]).toEqual([0x15, Math.fround(0.2)])
+  })
+
+  it('should begin another file, and say so, where its folder was removed meanwhile', async () => {
+    const out = join(folder, 'tb-removed')
+    const [view] = views()
+    const point = view!.points[1]!
+    await using exporter = new TensorBoardExporter(out, { now: () => 0 })
+    await exporter.checkpoint(view!, point)
+    rmSync(out, { recursive: true })
+    expect(await exporter.checkpoint(view!, { ...point, step: 20 })).toContain('was removed, moved')
+    expect(await exporter.checkpoint(view!, { ...point, step: 30 })).toBeUndefined()
+    const [run] = readdirSync(out)
+    const [file] = readdirSync(join(out, run!))
+    expect(recordsOf(readFileSync(join(out, run!, file!)))).toHaveLength(3)
   })
 
   it('should take the place of what was exported before, from the first step on', async () => {
@@ -347,6 +389,20 @@ describe('LiveExports', () => {
     for (const event of log().checkpoint(20).events) await exports.take(event)
     expect(readFileSync(prom, 'utf8')).toContain('traitscope_checkpoints_measured_total{run="/runs/out"} 3\n')
     expect(said).toEqual([expect.stringMatching(/^CSV: expected .*other\.csv to be absent/)])
+  })
+
+  it('should leave a file of Prometheus to the watch that writes it, and take it over from that', async () => {
+    const path = join(folder, 'shared.prom')
+    symlinkSync(folder, join(folder, 'linked'))
+    const other = new PrometheusExporter(path)
+    await other.change(viewsOfEvents(new Log('/runs/a').baseline().checkpoint(10).events))
+    await using exporter = new PrometheusExporter(join(folder, 'linked', 'shared.prom'))
+    const mine = viewsOfEvents(new Log('/runs/b').baseline().checkpoint(10).events)
+    await expect(exporter.change(mine)).rejects.toMatchObject({ code: 'FILE_ACCESS' })
+    expect(readFileSync(path, 'utf8')).toContain('/runs/a')
+    await other[Symbol.asyncDispose]()
+    await exporter.change(mine)
+    expect(readFileSync(path, 'utf8')).toContain('/runs/b')
   })
 
   it('should know that the end of all runs is that of each', async () => {
