@@ -6,14 +6,11 @@ import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { gram, norm } from '../estimators/linalg.js'
 import { type Matrix, row, selectRows, stackRows } from '../estimators/matrix.js'
 import { sha256 } from '../formats/files/hash.js'
-import { type HiddenStates, hiddenStates } from '../hidden-states/hidden-states.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
 import { MODEL, type Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
 import { ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
-import { PASSAGES, type Passages, passageTexts } from '../prompts/passages.js'
-import { extractionPrompts } from '../prompts/prompt-sets.js'
-import { chatTokens, TokenHash } from '../prompts/prompt-tokens.js'
+import { PASSAGES, type Passages } from '../prompts/passages.js'
 import { selectTraits, type TraitSelection } from '../prompts/trait-pack.js'
 import { TRAIT_PACK, type Trait, type TraitPack } from '../prompts/trait-pack-yaml.js'
 import { pairwiseCosines } from './cosines.js'
@@ -27,6 +24,7 @@ import {
 import { type Directions, directionVector, encodeDirections } from './directions.js'
 import { type HeldOut, heldOut, type PromptGrid } from './held-out.js'
 import { probeAccuracy } from './probe.js'
+import { TraitReader, type TraitStates } from './trait-states.js'
 import { Whitening, wordingResiduals } from './whitening.js'
 
 /** Where and how to look for directions. */
@@ -67,13 +65,15 @@ const OPTIONS: OptionKinds<ExtractDirectionsOptions> = {
   onProgress: 'function',
 }
 
-/** One trait's states under both poles, and how they are laid out. */
-interface TraitStates {
-  trait: Trait
-  t: number
-  grid: PromptGrid
-  positive: HiddenStates
-  negative: HiddenStates
+/** One trait's direction at one layer. */
+interface Made {
+  direction: Direction
+  /** Null for a method that cannot be tested so. */
+  heldOut: HeldOut | null
+  /** Accuracy of the probe; null where none was fitted. */
+  probe: number | null
+  /** ‖h‖ of every prompt, the positive pole first. */
+  norms: number[]
 }
 
 /**
@@ -111,97 +111,68 @@ export async function extractDirections(
       ? ChatTemplate.plain(model, { acknowledgement })
       : ChatTemplate.forModel(model, { acknowledgement }))
   const layers = [...new Set(own.layers)].sort((a, b) => a - b)
-  const { nEmbd } = model.info
-
-  const names = traits.map(({ name }) => name)
-  const vectors = new Float32Array(layers.length * traits.length * nEmbd)
-  const normSums = layers.map(() => ({ sum: 0, rows: 0 }))
-  // Entries, not objects: a trait may be called __proto__.
-  const separations = layers.map((): [string, number][] => [])
-  const worths = layers.map((): [string, HeldOut | null][] => [])
-  const accuracies = layers.map((): [string, number | null][] => [])
-  const tokenHash = new TokenHash()
-  const tokens = { total: 0, computed: 0 }
-  const lengths: { length: number }[] = []
-
-  const read = async (trait: Trait, t: number): Promise<TraitStates> => {
-    const { poles, grid } = promptsOf(model, pack, trait, template, passages)
-    const statesOf = async (pole: 'positive' | 'negative') => {
-      throwIfAborted(signal)
-      const done = t + (pole === 'positive' ? 0 : 0.5)
-      const prompts = await poles[pole]()
-      tokenHash.add(prompts)
-      lengths.push(...prompts.map(({ length }) => ({ length })))
-      const states = await hiddenStates(model, prompts, {
-        layers,
-        pool,
-        signal,
-        onProgress: (fraction) => onProgress?.((done + fraction / 2) / traits.length, trait.name),
-      })
-      tokens.total += states.tokens.total
-      tokens.computed += states.tokens.computed
-      return states
-    }
-    return { trait, t, grid, positive: await statesOf('positive'), negative: await statesOf('negative') }
-  }
-  const make = async (
-    { trait, t, grid, positive, negative }: TraitStates,
-    others: readonly TraitStates[] | undefined,
-  ) => {
+  const reader = new TraitReader({
+    model,
+    pack,
+    traits,
+    template,
+    passages,
+    layers,
+    pool,
+    signal,
+    onProgress,
+  })
+  // By trait, then layer.
+  const made: Made[][] = []
+  const make = async (one: TraitStates, others: readonly TraitStates[] | undefined) => {
+    const at: Made[] = []
     for (const l of layers.keys()) {
       throwIfAborted(signal)
-      const above = layerRows(positive, l)
-      const below = layerRows(negative, l)
-      const whitening = others && whiteningBy(others, l)
-      const { unit, separation } = estimate({ method, above, below, grid, trait, whitening })
-      directionVector({ vectors, traits: names, nEmbd }, l, t).set(unit)
-      separations[l]!.push([trait.name, separation])
-      const states = stackRows(above, below)
-      const inner = gram(states)
-      worths[l]!.push([
-        trait.name,
-        method === 'pca' ? null : await heldOut(whitening ? whitening.gram(states) : inner, grid),
-      ])
-      const accuracy = probes ? await probeAccuracy(inner, above.rows) : undefined
-      accuracies[l]!.push([trait.name, accuracy ?? null])
-      for (const pole of [above, below]) {
-        for (let r = 0; r < pole.rows; r++) normSums[l]!.sum += norm(row(pole, r))
-        normSums[l]!.rows += pole.rows
-      }
+      at.push(await madeAt(l, one, { method, probes, whitening: others && whiteningBy(others, l) }))
     }
+    made.push(at)
   }
   if (method === 'whitened') {
     const all: TraitStates[] = []
-    for (const [t, trait] of traits.entries()) all.push(await read(trait, t))
+    for (const trait of traits) all.push(await reader.read(trait))
     for (const one of all)
       await make(
         one,
         all.filter((other) => other !== one),
       )
   } else {
-    for (const [t, trait] of traits.entries()) await make(await read(trait, t), undefined)
+    for (const trait of traits) await make(await reader.read(trait), undefined)
   }
 
+  const { nEmbd } = model.info
+  const names = traits.map(({ name }) => name)
+  const vectors = new Float32Array(layers.length * traits.length * nEmbd)
   const body = { layers, traits: names, nEmbd, vectors }
+  for (const [t, at] of made.entries())
+    for (const [l, { direction }] of at.entries()) directionVector(body, l, t).set(direction.unit)
   return {
     ...body,
     method,
     conditions: measurementConditions(model, template, pack, pool),
     ...(passages && { passagesSha256: passages.sha256 }),
-    tokenIdsSha256: tokenHash.digest(),
-    tokens,
-    remarks: readingRemarks(model, lengths),
+    tokenIdsSha256: reader.tokenHash.digest(),
+    tokens: reader.tokens,
+    remarks: readingRemarks(model, reader.lengths),
     diagnostics: layers.map((layer, l) => {
       const { pairs, average } = pairwiseCosines(
         names,
         names.map((_, t) => directionVector(body, l, t)),
       )
+      const norms = made.flatMap((at) => at[l]!.norms)
+      const byTrait = <T>(value: (one: Made) => T): Record<string, T> =>
+        // By entries, not assignments: a trait may be called __proto__.
+        Object.fromEntries(made.map((at, t) => [names[t]!, value(at[l]!)]))
       return {
         layer,
-        activationNorm: normSums[l]!.sum / normSums[l]!.rows,
-        separation: Object.fromEntries(separations[l]!),
-        heldOut: Object.fromEntries(worths[l]!),
-        probeAccuracy: Object.fromEntries(accuracies[l]!),
+        activationNorm: norms.reduce((sum, value) => sum + value, 0) / norms.length,
+        separation: byTrait(({ direction }) => direction.separation),
+        heldOut: byTrait(({ heldOut }) => heldOut),
+        probeAccuracy: byTrait(({ probe }) => probe),
         cosines: pairs,
         averageCosine: average,
       }
@@ -211,34 +182,23 @@ export async function extractDirections(
   }
 }
 
-/** What one trait is read of: token ids of each pole, and how they are laid out. */
-function promptsOf(
-  model: Model,
-  pack: TraitPack,
-  trait: Trait,
-  template: ChatTemplate,
-  passages: Passages | undefined,
-): { poles: Record<'positive' | 'negative', () => Promise<Int32Array[]>>; grid: PromptGrid } {
-  if (passages) {
-    const { positive, negative } = passageTexts(passages, trait.name)
-    const questions = passages.openers.length
-    return {
-      poles: { positive: () => model.tokenize(positive), negative: () => model.tokenize(negative) },
-      grid: { questions, positive: positive.length / questions, negative: negative.length / questions },
-    }
-  }
-  const { positive, negative } = extractionPrompts(pack, trait)
+/** A trait's direction at one layer, and what it is worth there. */
+async function madeAt(
+  l: number,
+  { trait, grid, positive, negative }: TraitStates,
+  by: { method: DirectionMethod; probes: boolean; whitening: Whitening | undefined },
+): Promise<Made> {
+  const { method, probes, whitening } = by
+  const above = layerRows(positive, l)
+  const below = layerRows(negative, l)
+  const direction = estimate({ method, above, below, grid, trait, whitening })
+  const states = stackRows(above, below)
+  const inner = gram(states)
   return {
-    poles: {
-      positive: () => chatTokens(model, template, positive),
-      negative: () => chatTokens(model, template, negative),
-    },
-    grid: {
-      questions: pack.questions.length,
-      positive: trait.positiveSystemPrompts.length,
-      negative: trait.negativeSystemPrompts.length,
-      paired: trait.paired,
-    },
+    direction,
+    heldOut: method === 'pca' ? null : await heldOut(whitening ? whitening.gram(states) : inner, grid),
+    probe: (probes ? await probeAccuracy(inner, above.rows) : undefined) ?? null,
+    norms: Array.from({ length: states.rows }, (_, r) => norm(row(states, r))),
   }
 }
 
