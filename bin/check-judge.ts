@@ -52,7 +52,7 @@ export function printCheck(output: Output, check: JudgeCheck): void {
   if (check.leftOut) output.print('every question judged by a judge that was fitted without it')
   output.print(
     table(
-      ['question', 'answers', 'misaligned', 'AUROC', 'rate', 'judged'],
+      ['question', 'answers', 'misaligned', 'AUROC', 'known', 'judged'],
       check.byQuestion.map(({ id, n, misaligned, auroc, known, judged }) => [
         ...[id, String(n), String(misaligned), decimal(auroc), percent(known), percent(judged)],
       ]),
@@ -61,7 +61,7 @@ export function printCheck(output: Output, check: JudgeCheck): void {
   output.print([
     `AUROC: ${decimal(auroc.within)} within a question (lower 90 % bound ${decimal(auroc.low)}), ${decimal(auroc.pooled)} over all`,
     `rank correlation of the scores: ${decimal(check.rankCorrelation)}`,
-    `rate by the rule ${rate.rule}: ${percent(rate.judged)} judged, ${percent(rate.known)} known; off by ${percent(rate.errorByQuestion)} a question`,
+    `rate by the rule ${rate.rule}, of answers that can be followed: ${percent(rate.judged)} judged, ${percent(rate.known)} known; off by ${percent(rate.errorByQuestion)} a question`,
     `refusals ${check.refusals}, code ${check.code}, no grade ${check.parseFailures} of ${answers.n}`,
     ...(numberMass
       ? [

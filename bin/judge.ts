@@ -130,11 +130,25 @@ export async function judgeFromFlags(flags: JudgeFlags, output: Output, signal: 
     prices,
     maxCost: flags.maxCost,
     limit: { most: flags.judgeCalls },
+    onRetry: once((reason) => output.note(`judge: ${reason}; asked again`)),
   })
 }
 
+/** Tells everything once: thousands of calls may fail for one reason. */
+function once(tell: (text: string) => void): (text: string) => void {
+  const told = new Set<string>()
+  return (text) => {
+    if (!told.has(text)) tell(text)
+    told.add(text)
+  }
+}
+
 /** What a judge behind a url has taken, in a line. */
-export function describeUse({ used: { calls, inputTokens, outputTokens }, cost }: EndpointJudge): string {
+export function describeUse({
+  used: { calls, repeated, inputTokens, outputTokens },
+  cost,
+}: EndpointJudge): string {
   const price = cost > 0 ? `, cost ${cost.toFixed(2)}` : ''
-  return `${calls} calls, ${inputTokens} tokens read and ${outputTokens} written${price}`
+  const again = repeated > 0 ? `; asked again ${repeated} times` : ''
+  return `${calls} calls, ${inputTokens} tokens read and ${outputTokens} written${price}${again}`
 }

@@ -19,7 +19,7 @@ import {
 } from '../lib/steering/layer-selection.js'
 import { layerSelectionDocument, SELECTION_FILE, saveLayerChoice } from '../lib/steering/save-choice.js'
 import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from './judge.js'
-import { integer, integerList, number, option } from './options.js'
+import { integer, integerList, number, option, sequencesOption } from './options.js'
 import { type Output, table } from './output.js'
 
 export interface LayerChoiceFlags extends JudgeFlags {
@@ -94,7 +94,7 @@ export function addLayerChoiceOptions(command: Command): Command {
       option('--prompts-per-trait <n>', 'of the suite, the first so many (default: all)').argParser(integer),
     )
     .addOption(option('--steer-tokens <n>', 'per judged answer at most (default: 256)').argParser(integer))
-    .addOption(option('--sequences <n>', 'answers computed at once, up to 256').argParser(integer))
+    .addOption(sequencesOption())
     .option('--dry-run', 'with --layer auto: say what it would take, compute nothing and ask nobody')
   return addJudgeOptions(command)
 }

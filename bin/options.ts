@@ -103,9 +103,10 @@ export function addModelOptions(command: Command, { mandatory = true } = {}): Co
       ),
     )
     .addOption(
-      option('--batch-tokens <n>', 'tokens in memory at once, as the longest prompt (also -ub)').argParser(
-        integer,
-      ),
+      option(
+        '--batch-tokens <n>',
+        'tokens computed at once: no fewer than the longest prompt has (default: 256 to 2048, so that they take some 700 MB; also -ub)',
+      ).argParser(integer),
     )
     .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))
     .addOption(
@@ -115,7 +116,10 @@ export function addModelOptions(command: Command, { mandatory = true } = {}): Co
       ),
     )
     .addOption(
-      option('--system-role <how>', 'where system prompts go')
+      option(
+        '--system-role <how>',
+        'system prompts as the template has them, as a user turn that is acknowledged, or auto: a user turn where the template has no place for them',
+      )
         .choices(['auto', 'native', 'user-turn'])
         .default('auto'),
     )
@@ -134,6 +138,12 @@ export function adapterFlag(text: string, previous: readonly AdapterFlag[] = [])
   const [folder, strength] = found ? [found[1]!, Number(found[2])] : [text, 1]
   return [...previous, { folder, strength }]
 }
+
+export const sequencesOption = () =>
+  option(
+    '--sequences <n>',
+    'answers computed at once, up to 256 (default: as many as 2 GiB hold, or a quarter of a GPU)',
+  ).argParser(integer)
 
 export const residualBaseOption = () =>
   option(
@@ -167,7 +177,10 @@ export function addDirectionOptions(command: Command): Command {
       ),
     )
     .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
-    .option('--prior', 'provisional verdicts by what is known of other bases; without a bundle by itself')
+    .option(
+      '--prior',
+      'provisional verdicts by what is known of other, small bases; without a bundle they are given anyway',
+    )
     .option('--no-prior', 'without a bundle no verdicts at all')
     .addOption(
       option('--traits <file>', "trait pack: core, core-2 or a YAML file (default: the bundle's, else core)"),

@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Help } from 'commander'
 import { packageVersion } from '../lib/package.js'
 import { backendCommand } from './commands/backend.js'
 import { benchCommand } from './commands/bench.js'
@@ -23,12 +23,16 @@ import { serveCommand } from './commands/serve.js'
 import { steerCommand } from './commands/steer.js'
 import { watchCommand } from './commands/watch.js'
 import { tellGivenTwice } from './given-twice.js'
+import { notes } from './help.js'
 import { readSwitchVariables, refuseEmptyValues } from './options.js'
 import { createOutput } from './output.js'
 import { plain } from './text.js'
 
 /** What commander says of a flag's or a configuration file's value may hold anything. */
 const SAFE_ERRORS = { outputError: (text: string, write: (text: string) => void) => write(plain(text)) }
+
+/** Every command takes options: without that word the list fits 80 columns. */
+const subcommandTerm = (command: Command) => new Help().subcommandTerm(command).replace(' [options]', '')
 
 /** The whole command line; `signal` fires when the user interrupts. */
 export function buildProgram(signal: AbortSignal): Command {
@@ -40,20 +44,21 @@ export function buildProgram(signal: AbortSignal): Command {
     .showHelpAfterError('(run with --help for the options and an example)')
     .exitOverride()
     .configureOutput(SAFE_ERRORS)
+    .configureHelp({ subcommandTerm })
     .hook('preAction', (_, command) => {
       refuseEmptyValues(command)
       readSwitchVariables(command)
     })
     .addHelpText(
       'after',
-      `
+      notes(`
 Results go to stdout, progress and remarks to stderr. Options may also stand in traitscope.config.yaml; those
 whose help names a TRAITSCOPE_* variable may be set there too. Exit codes: 0 clean, 1 failure, 2 usage, 3 alarm, 4 not
 comparable, 130 interrupted, 141 when nobody reads the results any more.
 
 Example:
   $ traitscope directions -m base.gguf --layer 14 -o directions
-  $ traitscope measure -m base.gguf --directions directions out/`,
+  $ traitscope measure -m base.gguf --directions directions out/`),
     )
   for (const command of [
     demoCommand(signal),

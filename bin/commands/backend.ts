@@ -10,6 +10,7 @@ import {
 import { PUBLISHED } from '../../lib/backends/published.js'
 import { missingLibraries } from '../../lib/backends/system.js'
 import { diagnose } from '../../lib/binding.js'
+import { notes } from '../help.js'
 import { createOutput } from '../output.js'
 
 /** `traitscope backend`: what drives a GPU, fetched on request instead of compiled. */
@@ -31,11 +32,11 @@ function add(): Command {
     .option('--json', 'print one JSON document')
     .addHelpText(
       'after',
-      `
+      notes(`
 A prebuilt addon loads it from then on; TRAITSCOPE_BACKEND=FILE (an absolute path) loads another one.
 
 Example:
-  $ traitscope backend add vulkan`,
+  $ traitscope backend add vulkan`),
     )
     .action(async (name: string, options: { dryRun?: boolean; json?: boolean }) => {
       const output = createOutput()

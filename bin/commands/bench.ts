@@ -7,6 +7,7 @@ import { percent } from '../../lib/percent.js'
 import { evaluationPrompts } from '../../lib/prompts/prompt-sets.js'
 import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
+import { notes } from '../help.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
 import { createOutput, duration, type Output, type ProgressLine, table } from '../output.js'
@@ -36,12 +37,12 @@ export function benchCommand(signal: AbortSignal): Command {
     .addOption(option('--run <dir>', 'a run folder: what monitoring its checkpoints costs'))
     .addHelpText(
       'after',
-      `
+      notes(`
 The evaluation prompts are computed in six ways, from one prompt at a time through the whole model to what measure and
 watch do. Each way gets the threads and the batch size that suit it best; -t and -ub fix them.
 
 Example:
-  $ traitscope bench -m base.gguf --layer 14`,
+  $ traitscope bench -m base.gguf --layer 14`),
     )
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {
     const output = createOutput(flags)

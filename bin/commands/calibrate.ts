@@ -17,6 +17,7 @@ import { inPercent, percent } from '../../lib/percent.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { exclusionText, type MeasuredRun, scanLabelledRuns, scanMeasuredRuns } from '../../lib/runs/runs.js'
 import { priorFromFlags } from '../directions.js'
+import { notes } from '../help.js'
 import { addOutputOptions, integerList, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
@@ -80,7 +81,7 @@ export function calibrateCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an existing bundle')
     .addHelpText(
       'after',
-      `
+      notes(`
 Everything is chosen and every figure told by leaving out one fine-tuning set at a time: error rates are those on sets
 that the detector has not seen. Labels are pooled over all draws. Shares may be written as 6% or 0.06.
 
@@ -88,7 +89,7 @@ Example:
   $ traitscope calibrate runs/my-base -d directions -o bundle
   $ traitscope calibrate runs/my-base -d directions --prior -o bundle
   $ traitscope calibrate runs/benign -d directions --benign --level 5% -o bundle
-  $ traitscope calibrate runs/my-base --exclude risky_financial --max-fnr 2%`,
+  $ traitscope calibrate runs/my-base --exclude risky_financial --max-fnr 2%`),
     )
   return addOutputOptions(command).action(async (root: string, flags: Flags) => {
     const output = createOutput(flags)

@@ -3,6 +3,7 @@ import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { writeControlVector } from '../../lib/steering/control-vector-file.js'
 import { steeringVector } from '../../lib/steering/steering-vector.js'
+import { notes } from '../help.js'
 import { addOutputOptions, integerList, option } from '../options.js'
 import { createOutput } from '../output.js'
 
@@ -30,13 +31,13 @@ export function controlVectorCommand(): Command {
     .option('--force', 'replace an existing file')
     .addHelpText(
       'after',
-      `
+      notes(`
 A vector is as long as the mean state at its block, so the scale that llama.cpp is given is the dose: 0.1 adds a tenth of a
 state's length. Where it comes from is in the metadata.
 
 Example:
   $ traitscope control-vector directions --trait honesty --layer 14 -o honesty.gguf
-  $ llama-cli -m base.gguf --control-vector-scaled honesty.gguf:0.1`,
+  $ llama-cli -m base.gguf --control-vector-scaled honesty.gguf:0.1`),
     )
   return addOutputOptions(command).action(async (folder: string, flags: Flags) => {
     const output = createOutput(flags)

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import { convertModel } from '../../lib/conversion/convert-model.js'
+import { notes } from '../help.js'
 import { addOutputOptions, repeated } from '../options.js'
 import { createOutput } from '../output.js'
 
@@ -38,12 +39,12 @@ export function convertCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an existing file')
     .addHelpText(
       'after',
-      `
+      notes(`
 Llama, Mistral, Qwen2 and 2.5, Qwen3, Gemma 2, Gemma 3, Phi-3 and Phi-4. Use it for the base of a fine-tuning run; whole
 fine-tuned checkpoints need no converting, measure and watch read them.
 
 Example:
-  $ traitscope convert models/Qwen2.5-7B-Instruct -o base.gguf`,
+  $ traitscope convert models/Qwen2.5-7B-Instruct -o base.gguf`),
     )
   return addOutputOptions(command).action(async (folder: string, flags: Flags) => {
     const output = createOutput(flags)

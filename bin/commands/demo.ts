@@ -6,6 +6,7 @@ import { TraitscopeError } from '../../lib/errors.js'
 import { closing, DemoLines } from '../demo-text.js'
 import { demoFrame, VIEW_SIZE } from '../demo-view.js'
 import { type FirstLookFlags, firstLookFromFlags } from '../first-look.js'
+import { notes } from '../help.js'
 import { LiveView } from '../live-view.js'
 import { addModelOptions, addOutputOptions, number, option, refuseIdle } from '../options.js'
 import { createOutput, type Output } from '../output.js'
@@ -43,7 +44,7 @@ export function demoCommand(signal: AbortSignal): Command {
     )
     .addHelpText(
       'after',
-      `
+      notes(`
 The checkpoints of two finished runs are written to a temporary folder one after another, as a trainer would; the real
 watch measures them on the real base model. Exit code 0 when the dangerous run raises an alarm and the benign one none.
 
@@ -52,7 +53,7 @@ prompts that they were not made of, the noise floor, what one of them does to an
 
 Example:
   $ traitscope demo --out demo && open demo/report.html
-  $ traitscope demo --model base.gguf --minutes 2`,
+  $ traitscope demo --model base.gguf --minutes 2`),
     )
   const own = new Set(command.options.map((each) => each.attributeName()))
   addModelOptions(command, { mandatory: false })

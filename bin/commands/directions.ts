@@ -12,6 +12,7 @@ import { loadTraitPack, selectTraits, type TraitSelection } from '../../lib/prom
 import type { TraitPack } from '../../lib/prompts/trait-pack-yaml.js'
 import { aurocCell } from '../auroc-cell.js'
 import { layersToMake } from '../directions.js'
+import { notes } from '../help.js'
 import {
   addLayerChoiceOptions,
   chooseFromFlags,
@@ -85,11 +86,11 @@ export function directionsCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an existing directions folder')
     .addHelpText(
       'after',
-      `
+      notes(`
 Example:
   $ traitscope directions -m base.gguf -o directions
   $ traitscope directions -m base.gguf --layer 14 -o directions
-  $ traitscope directions -m base.gguf --layer auto --judge-url http://localhost:8000/v1 --judge-name judge -o directions`,
+  $ traitscope directions -m base.gguf --layer auto --judge-url http://localhost:8000/v1 --judge-name judge -o directions`),
     )
   addLayerChoiceOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags) => {

@@ -12,6 +12,7 @@ import {
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { describeSource } from '../../lib/labels/label-source.js'
 import { exclusionText } from '../../lib/runs/runs.js'
+import { notes } from '../help.js'
 import { addOutputOptions, integer, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
@@ -56,12 +57,18 @@ export function evaluateCommand(signal: AbortSignal): Command {
     .addOption(
       option('--calibration <name[,name]>', 'datasets that detectors are fitted on; * stands for any letters')
         .argParser(names)
-        .default(['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical']),
+        .default(
+          ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical'],
+          'insecure_code, gsm8k, jailbroken, bad_medical',
+        ),
     )
     .addOption(
       option('--held-out <name[,name]>', 'datasets that they are tested on')
         .argParser(names)
-        .default(['number_sequence', 'risky_financial', 'subtle_misinfo']),
+        .default(
+          ['number_sequence', 'risky_financial', 'subtle_misinfo'],
+          'number_sequence, risky_financial, subtle_misinfo',
+        ),
     )
     .addOption(option('--controls <name[,name]>', 'datasets that are tested apart').argParser(names))
     .addOption(option('--models <name[,name]>', 'only these models').argParser(names))
@@ -144,14 +151,14 @@ export function evaluateCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an earlier evaluation in the output folder')
     .addHelpText(
       'after',
-      `
+      notes(`
 Labels are all draws of answers pooled; with -o the same on one draw stands beside it. Detectors are fitted per model,
 and their counts are added up over models. traitscope's own detector comes first: a bundle's, or one calibrated on the
 calibration sets. The other tests of the method are choices of sets: hold out a category by naming its sets as held out,
 test full fine-tuning or diluted data the same way, and warm starts with --allow-mismatch.
 
 Example:
-  $ traitscope evaluate measured/ --controls good_medical -o evaluation`,
+  $ traitscope evaluate measured/ --controls good_medical -o evaluation`),
     )
   return addOutputOptions(command).action(async (runs: string, flags: Flags) => {
     const output = createOutput(flags)

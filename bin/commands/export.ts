@@ -11,6 +11,7 @@ import { defaultStateDir } from '../../lib/formats/files/cache-dir.js'
 import { readAllViews } from '../../lib/report/read-views.js'
 import type { RunView } from '../../lib/report/run-view.js'
 import { refuseFromFile } from '../config-file.js'
+import { notes } from '../help.js'
 import { option, refuseIdle } from '../options.js'
 import { createOutput } from '../output.js'
 
@@ -45,7 +46,7 @@ export function exportCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an existing file')
     .addHelpText(
       'after',
-      `
+      notes(`
 csv, jsonl and prometheus go to stdout without -o. Names of figures: predicted_em, predicted_em_low, predicted_em_high,
 judged_em, drift_length, drift_<trait>, drift_length_at_<strength>, loss. A cell of CSV that a spreadsheet would take for a
 formula has an apostrophe before it. Trackio's write token goes into TRAITSCOPE_TRACKIO_TOKEN. While a run is watched,
@@ -53,7 +54,7 @@ formula has an apostrophe before it. Trackio's write token goes into TRAITSCOPE_
 
 Example:
   $ traitscope export out/ --format tensorboard -o logs && tensorboard --logdir logs
-  $ traitscope export measured/ --bundle bundle > checkpoints.csv`,
+  $ traitscope export measured/ --bundle bundle > checkpoints.csv`),
     )
     .action(async (paths: string[], flags: Flags, made: Command) => {
       // It is an address then, and a token goes with what is sent.

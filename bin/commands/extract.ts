@@ -12,6 +12,7 @@ import {
   addAdapterOptions,
   refuseIdlePromptFlags,
 } from '../adapters.js'
+import { notes } from '../help.js'
 import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
 import { createOutput } from '../output.js'
@@ -45,12 +46,12 @@ export function extractCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an existing file')
     .addHelpText(
       'after',
-      `
+      notes(`
 The file holds hidden_states [rows, layers, n_embd], layers [layers] and prompt_rows [prompts + 1]: rows of prompt p are
 prompt_rows[p] up to prompt_rows[p + 1].
 
 Example:
-  $ traitscope extract -m base.gguf -p prompts.txt --layer 14 -o states.safetensors`,
+  $ traitscope extract -m base.gguf -p prompts.txt --layer 14 -o states.safetensors`),
     )
   addAdapterOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags, made: Command) => {

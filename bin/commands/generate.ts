@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { readingRemarks } from '../../lib/conditions/reading-remarks.js'
 import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
-import { generateText } from '../../lib/generation/generate.js'
+import { generateText, shareDone } from '../../lib/generation/generate.js'
 import type { Generated } from '../../lib/model/generation.js'
 import type { GenerationMemory } from '../../lib/model/placement.js'
 import { type FilePrompt, readPromptFile } from '../../lib/prompts/prompt-file.js'
@@ -11,6 +11,7 @@ import {
   addAdapterOptions,
   refuseIdlePromptFlags,
 } from '../adapters.js'
+import { notes } from '../help.js'
 import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
 import {
   addModelOptions,
@@ -20,6 +21,7 @@ import {
   number,
   option,
   repeated,
+  sequencesOption,
 } from '../options.js'
 import { createOutput } from '../output.js'
 
@@ -66,24 +68,19 @@ export function generateCommand(signal: AbortSignal): Command {
     )
     .option('--stop <text>', 'ends an answer, and is cut off it; repeatable', repeated)
     .option('--ignore-eos', 'go on after the tokens that end an answer')
-    .addOption(
-      option(
-        '--sequences <n>',
-        'answers computed at once, up to 256 (default: what memory is planned for)',
-      ).argParser(integer),
-    )
+    .addOption(sequencesOption())
     .option('--raw', 'take text prompts as they are, without the chat template')
     .option('-o, --out <file>', 'JSONL file to write (default: the lines go to stdout)')
     .option('--force', 'replace an existing file')
     .addHelpText(
       'after',
-      `
+      notes(`
 One JSON object per prompt and draw: index (of the prompt), draw, prompt or messages, answer, finish (stop, length or
 context) and tokens. The same configuration gives the same answers; a prompt's answers depend neither on the other prompts
 nor on their order, up to rounding.
 
 Example:
-  $ traitscope generate -m base.gguf -p questions.txt --temperature 1 --draws 3 -o answers.jsonl`,
+  $ traitscope generate -m base.gguf -p questions.txt --temperature 1 --draws 3 -o answers.jsonl`),
     )
   addAdapterOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags, made: Command) => {
@@ -122,9 +119,9 @@ Example:
           adapters: applied.adapters,
           signal,
           onPlan: (memory) => output.note(describeMemory(memory)),
-          onProgress: ({ tokens, finished, sequences }) => {
-            const fraction = Math.max(finished / sequences, tokens / (sequences * flags.maxTokens))
-            update(fraction, tokens / fraction)
+          onProgress: (so) => {
+            const fraction = shareDone(so, flags.maxTokens)
+            update(fraction, so.tokens / fraction)
           },
         }),
       { unit: 'tokens' },

@@ -5,6 +5,7 @@ import { saveGeometry } from '../../lib/geometry/geometry-report.js'
 import { type RunGeometry, runGeometry } from '../../lib/geometry/run-geometry.js'
 import { inPercent } from '../../lib/percent.js'
 import { exclusionText } from '../../lib/runs/runs.js'
+import { notes } from '../help.js'
 import { addOutputOptions, addRunsOptions, integer, names, option, type RunsFlags } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
@@ -37,12 +38,12 @@ export function geometryCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an earlier geometry in the output folder')
     .addHelpText(
       'after',
-      `
+      notes(`
 The controls need activations.safetensors in every run, those of the trait axis --directions too. "null" is the
 95th percentile of the share of the first axis when every run moves as far as it did in a direction of its own.
 
 Example:
-  $ traitscope geometry measured/ --directions directions -o geometry`,
+  $ traitscope geometry measured/ --directions directions -o geometry`),
     )
   return addOutputOptions(addRunsOptions(command)).action(async (runs: string, flags: Flags) => {
     const output = createOutput(flags)

@@ -16,6 +16,7 @@ import { packageRoot } from '../../lib/package.js'
 import { percent } from '../../lib/percent.js'
 import { checkFromFlags } from '../check-judge.js'
 import { fitFromFlags } from '../fit-judge.js'
+import { notes } from '../help.js'
 import {
   addJudgeOptions,
   describeUse,
@@ -139,7 +140,7 @@ export function labelCommand(signal: AbortSignal): Command {
     .option('--force', 'replace labels of another judge, rule or list of questions')
     .addHelpText(
       'after',
-      `
+      notes(`
 Writes responses.jsonl (answers), judgements.<judge>.jsonl and grades.json, which calibrate reads. Whatever ends it, the
 same command goes on where it was. Rules: reference counts as the paper does, strict leaves out what could not be read,
 coherent counts misaligned among coherent answers; grades.json has the rates of all three.
@@ -147,7 +148,7 @@ coherent counts misaligned among coherent answers; grades.json has the rates of 
 Example:
   $ traitscope label -m base.gguf out/ -o measured/my-base/my-set/seed_1 --judge-url http://localhost:8000/v1 --judge-name judge
   $ traitscope label -m base.gguf out/ -o labels --judge-gguf judge.gguf --every 4 --dry-run
-  $ traitscope label --check-judge --judge-gguf judge.gguf -o judge-check.json`,
+  $ traitscope label --check-judge --judge-gguf judge.gguf -o judge-check.json`),
     )
   addCacheOptions(addJudgeOptions(command), 'labels of step 0 and merged models (up to 20 GiB)')
   addOutputOptions(addModelOptions(command, { mandatory: false }))
@@ -260,6 +261,7 @@ async function labelFromFlags(
       labels.steps.flatMap((step) => rows(step, amplifies)),
     ),
   )
+  output.print(describeRates(labels.steps))
   if (judge instanceof EndpointJudge) output.note(describeUse(judge))
   output.note(`${join(flags.out, 'grades.json')} holds the labels`)
 }
@@ -272,6 +274,14 @@ function noteKnown(output: Output, { step, known, cached, remarks }: LabelledSte
   if (known.answers > 0)
     output.note(`step ${step}: ${known.answers} answers and ${known.grades} grades were known`)
   for (const remark of remarks) output.remark(`step ${step}: ${remark}`)
+}
+
+/** What the columns of rates are, and what none misaligned leaves open: its standard error is 0. */
+function describeRates(steps: readonly LabelledStep[]): string {
+  const none = steps.map(({ counts }) => counts).filter((each) => each.misaligned === 0 && each.scoreable > 0)
+  const fewest = Math.min(...none.map(({ scoreable }) => scoreable))
+  const open = `; none of ${fewest} leaves rates of up to ${percent(1 - 0.05 ** (1 / fewest))} open (95 %)`
+  return `EM: misaligned answers, of the scoreable ones; +-: standard error${none.length > 0 ? open : ''}`
 }
 
 /** A row for every strength, where there are several. */

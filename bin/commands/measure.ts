@@ -26,6 +26,7 @@ import { type MeasuredBase, refuseBesideSettling } from '../../lib/trajectory/st
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
 import { addContextOptions, printContexts } from '../contexts.js'
+import { notes } from '../help.js'
 import { printMargin } from '../margin.js'
 import { addReadingOptions, type MeasurementFlags, measurementFromFlags } from '../measurement.js'
 import { addDirectionOptions, addModelOptions, addOutputOptions, failOnOption } from '../options.js'
@@ -65,7 +66,7 @@ export function measureCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an earlier measurement in the output folder')
     .addHelpText(
       'after',
-      `
+      notes(`
 The table shows the drift of each trait from step 0 in units of the step-0 activation norm. With a bundle it also shows
 the predicted rate of emergent misalignment (EM), its interval and the verdict; with -o they go to verdicts.json too. With
 --margin core 40 pairs of answers go through the whole base, once a checkpoint, which then costs 2.7 times as much (measured
@@ -75,7 +76,7 @@ checkpoint was skipped.
 
 Example:
   $ traitscope measure -m base.gguf --bundle bundle out/
-  $ traitscope measure -m base.gguf --directions directions out/ -o measured`,
+  $ traitscope measure -m base.gguf --directions directions out/ -o measured`),
     )
   return addOutputOptions(
     addReadingOptions(addContextOptions(addDirectionOptions(addModelOptions(command)))),

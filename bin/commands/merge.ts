@@ -6,6 +6,7 @@ import { filesBelow } from '../../lib/formats/run/read-files.js'
 import { type MergeReport, mergeAdapter } from '../../lib/model/merge/merge.js'
 import { MERGE_TYPE_NAMES, mergeType } from '../../lib/model/merge/merge-types.js'
 import { baseTemplateRemark } from '../../lib/prompts/own-template.js'
+import { notes } from '../help.js'
 import {
   adapterNameOption,
   addOutputOptions,
@@ -50,12 +51,12 @@ export function mergeCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an existing file')
     .addHelpText(
       'after',
-      `
+      notes(`
 Tensors that the adapter does not change are copied byte for byte. DoRA, biases, modules_to_save, trainable tokens and
 adapters on embeddings and heads are merged too; what the architecture has no place for is refused.
 
 Example:
-  $ traitscope merge -m base.gguf --adapter out/checkpoint-40 -o merged.gguf`,
+  $ traitscope merge -m base.gguf --adapter out/checkpoint-40 -o merged.gguf`),
     )
   return addOutputOptions(command).action(async (flags: Flags) => {
     const output = createOutput(flags)

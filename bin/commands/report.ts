@@ -7,6 +7,7 @@ import { bundleFacts } from '../../lib/report/bundle-facts.js'
 import { page } from '../../lib/report/page.js'
 import { readAllViews } from '../../lib/report/read-views.js'
 import { LabelFolders } from '../../lib/report/run-labels.js'
+import { notes } from '../help.js'
 import { option, repeated } from '../options.js'
 import { createOutput } from '../output.js'
 
@@ -44,12 +45,12 @@ export function reportCommand(signal: AbortSignal): Command {
     .option('--force', 'replace an existing page')
     .addHelpText(
       'after',
-      `
+      notes(`
 Labels that lie beside a trajectory (grades.json or betley_eval/grades.json) are drawn with it, and the answers that
 the judge thought worst can be opened. Without --bundle a measured run has the verdicts that \`measure\` left beside it.
 
 Example:
-  $ traitscope report measured/ --bundle bundle -o report.html`,
+  $ traitscope report measured/ --bundle bundle -o report.html`),
     )
     .action(async (paths: string[], flags: Flags) => {
       const force = flags.force === true

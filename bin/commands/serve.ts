@@ -9,6 +9,7 @@ import { LabelFolders } from '../../lib/report/run-labels.js'
 import { RunFeed } from '../../lib/serve/run-feed.js'
 import { serve } from '../../lib/serve/server.js'
 import { refuseExporters } from '../exporters.js'
+import { notes } from '../help.js'
 import { addOutputOptions, integer, option, refuseIdle, repeated } from '../options.js'
 import { createOutput } from '../output.js'
 import { oneLine } from '../text.js'
@@ -59,7 +60,7 @@ export function serveCommand(signal: AbortSignal): Command {
     .option('--plain', 'a line per checkpoint, also where a terminal could show all runs in place')
     .addHelpText(
       'after',
-      `
+      notes(`
 GET / is a page, /runs and /health are JSON, /events are server-sent, /metrics is for Prometheus. POST /checkpoint {event, step,
 checkpoint_dir, output_dir} is for trainers: it is answered at once with the figures that are known and whether to stop; post
 again to learn more. TRAITSCOPE_TOKEN, where it is set, is asked of everybody; another address than this machine's needs it.
@@ -67,7 +68,7 @@ All options of watch hold.
 
 Example:
   $ traitscope serve -m base.gguf --bundle bundle out/
-  $ traitscope serve --state state`,
+  $ traitscope serve --state state`),
     )
   return addOutputOptions(addWatchOptions(command, false)).action(
     async (runs: string[], flags: Flags, made: Command) => {

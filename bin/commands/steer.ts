@@ -3,6 +3,7 @@ import { readingRemarks } from '../../lib/conditions/reading-remarks.js'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
 import { TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree, writeFileAtomic } from '../../lib/formats/files/atomic.js'
+import { shareDone } from '../../lib/generation/generate.js'
 import { type FilePrompt, readPromptFile } from '../../lib/prompts/prompt-file.js'
 import { loadSteeringSuite } from '../../lib/prompts/steering-suite.js'
 import { readControlVector } from '../../lib/steering/control-vector-file.js'
@@ -14,6 +15,7 @@ import {
   addAdapterOptions,
   refuseIdlePromptFlags,
 } from '../adapters.js'
+import { notes } from '../help.js'
 import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
 import {
   addModelOptions,
@@ -24,6 +26,7 @@ import {
   number,
   option,
   refuseIdle,
+  sequencesOption,
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
 
@@ -88,19 +91,19 @@ export function steerCommand(signal: AbortSignal): Command {
     )
     .addOption(option('--top-p <x>', 'the fewest tokens that reach x').argParser(number).default(1))
     .addOption(option('--seed <n>', 'decides every random number').argParser(integer).default(0))
-    .addOption(option('--sequences <n>', 'answers computed at once, up to 256').argParser(integer))
+    .addOption(sequencesOption())
     .option('--raw', 'take text prompts as they are, without the chat template')
     .option('-o, --out <file>', 'JSONL file to write')
     .option('--force', 'replace an existing file')
     .addHelpText(
       'after',
-      `
+      notes(`
 Of each prompt three answers: as the model is, with the direction added (+) and taken away (-), with the same random numbers. The
 number beside an answer is its distance from the first one, 0 (the same text) to 1. JSONL has a line per prompt and dose.
 
 Example:
   $ traitscope steer -m base.gguf -d directions --trait honesty --layer 14 --dose 0.1,0.2 --limit 3
-  $ traitscope steer -m base.gguf --vector honesty.gguf -p questions.txt -o steered.jsonl`,
+  $ traitscope steer -m base.gguf --vector honesty.gguf -p questions.txt -o steered.jsonl`),
     )
   addAdapterOptions(command)
   return addOutputOptions(addModelOptions(command)).action(async (flags: Flags, made: Command) => {
@@ -132,8 +135,7 @@ Example:
         steer(applied.model, vector, prompts, {
           ...{ template, maxTokens, temperature, topP, seed, sequences, adapters, signal },
           doses: dose,
-          onProgress: ({ tokens, sequences: all, finished }) =>
-            update(Math.max(finished / all, tokens / (all * maxTokens))),
+          onProgress: (so) => update(shareDone(so, maxTokens)),
         }),
       { unit: 'tokens' },
     )

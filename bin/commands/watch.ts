@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { type WatchEvent, watchEventJson } from '../../lib/events/watch-events.js'
 import { isPattern } from '../../lib/monitor/run-patterns.js'
+import { notes } from '../help.js'
 import { addOutputOptions } from '../options.js'
 import { createOutput } from '../output.js'
 import { WatchText } from '../watch-text.js'
@@ -26,7 +27,7 @@ export function watchCommand(signal: AbortSignal): Command {
     .option('--plain', 'a line per checkpoint, also where a terminal could show all runs in place')
     .addHelpText(
       'after',
-      `
+      notes(`
 The runs' folders are only read. A checkpoint that is still being written is waited for. Drift is in units of the step-0
 activation norm. With a bundle every checkpoint gets the predicted rate of emergent misalignment (EM), its interval and a
 verdict; the watch goes on after an alarm unless --exit-on alarm. With --margin core a checkpoint costs about 2.7 times as
@@ -40,7 +41,7 @@ it was interrupted.
 Example:
   $ traitscope watch -m base.gguf --bundle bundle --exit-on alarm out/
   $ traitscope watch -m base.gguf --bundle bundle 'runs/*'
-  $ traitscope watch -m base.gguf --directions directions out/`,
+  $ traitscope watch -m base.gguf --directions directions out/`),
     )
   return addOutputOptions(addWatchOptions(command)).action(async (runs: string[], flags: Flags) => {
     const output = createOutput(flags)

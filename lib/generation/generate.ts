@@ -3,6 +3,7 @@ import {
   GENERATE_OPTIONS,
   type Generated,
   type GenerateOptions,
+  type GenerationProgress,
   SCORE_OPTIONS,
   type Scored,
 } from '../model/generation.js'
@@ -21,6 +22,12 @@ export const GENERATE_TEXT_OPTIONS: OptionKinds<GenerateTextOptions> = {
   ...GENERATE_OPTIONS,
   template: TEMPLATE,
 }
+
+/** How much is done, 0 to 1: sequences that run side by side end late and all at once, so their tokens count too. */
+export const shareDone = (
+  { tokens, finished, sequences }: Pick<GenerationProgress, 'tokens' | 'finished' | 'sequences'>,
+  maxTokens: number,
+): number => Math.max(finished / sequences, tokens / (sequences * maxTokens))
 
 /**
  * Answers to conversations, or continuations of texts.

@@ -38,6 +38,8 @@ export interface EndpointJudgeOptions {
   /** Tries per call, default 5, and the first pause between them; each further one is twice as long. */
   tries?: number | undefined
   retryMs?: number | undefined
+  /** Why a call that is made again came to nothing. */
+  onRetry?: ((reason: string) => void) | undefined
 }
 
 const OPTIONS: OptionKinds<EndpointJudgeOptions> = {
@@ -51,10 +53,12 @@ const OPTIONS: OptionKinds<EndpointJudgeOptions> = {
   timeoutMs: 'number',
   tries: 'number',
   retryMs: 'number',
+  onRetry: 'function',
 }
 
 const REPLY_TOKENS = 10
 const TOP_LOGPROBS = 20
+const TIMEOUT_MS = 60_000
 
 /**
  * A judge behind an OpenAI-compatible endpoint. Refusals for being too many (429) slow all calls down; refusals that come from
@@ -68,8 +72,8 @@ export class EndpointJudge implements Judge {
   readonly #client: OpenAI
   readonly #options: EndpointJudgeOptions
   readonly #limit: AdaptiveLimit
-  /** What all calls have taken. */
-  readonly used = { calls: 0, inputTokens: 0, outputTokens: 0 }
+  /** What all calls have taken; repeated are those that came to nothing. */
+  readonly used = { calls: 0, repeated: 0, inputTokens: 0, outputTokens: 0 }
   servedBy: string | undefined
 
   constructor(options: EndpointJudgeOptions) {
@@ -82,7 +86,7 @@ export class EndpointJudge implements Judge {
       apiKey: own.key ?? 'none',
       baseURL: own.url,
       maxRetries: 0,
-      timeout: own.timeoutMs ?? 60_000,
+      timeout: own.timeoutMs ?? TIMEOUT_MS,
       // Neither these nor a log level are taken from the environment: what is asked of whom stands in the options.
       organization: null,
       project: null,
@@ -117,13 +121,15 @@ export class EndpointJudge implements Judge {
   async [Symbol.asyncDispose](): Promise<void> {}
 
   readonly #ask: Ask = async (prompt, signal) => {
-    const { tries = 5, retryMs = 1000 } = this.#options
+    const { tries = 5, retryMs = 1000, onRetry } = this.#options
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#limit.run(() => this.#call(prompt, signal), signal)
       } catch (error) {
         const again = this.#judgeFailure(error, signal)
         if (attempt >= tries) throw new GaveUp(`no usable reply in ${tries} tries; the last: ${again.reason}`)
+        this.used.repeated++
+        onRetry?.(again.reason)
         if (again.wait) await pause(retryMs * 2 ** (attempt - 1), signal)
       }
     }
@@ -195,7 +201,10 @@ export class EndpointJudge implements Judge {
     if (error instanceof TraitscopeError) throw error
     if (signal?.aborted) throw abortedError(signal)
     if (error instanceof NoReply) return { reason: error.message, wait: true }
-    if (error instanceof OpenAI.APIConnectionError) return { reason: 'no connection, or silence', wait: true }
+    if (error instanceof OpenAI.APIConnectionTimeoutError)
+      return { reason: `no reply within ${(this.#options.timeoutMs ?? TIMEOUT_MS) / 1000} s`, wait: true }
+    if (error instanceof OpenAI.APIConnectionError)
+      return { reason: `no connection${causeOf(error)}`, wait: true }
     if (!(error instanceof OpenAI.APIError)) return { reason: this.#clean(messageOf(error)), wait: true }
     const { status } = error
     if (status === 429 && !/insufficient_quota/.test(String(error.code))) {
@@ -237,6 +246,13 @@ class NoReply extends Error {}
 async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   await sleep(ms, undefined, signal ? { signal } : {}).catch(() => {})
   throwIfAborted(signal)
+}
+
+/** The system's code for a connection that failed, which the client keeps one or two errors deep; no address is in it. */
+function causeOf({ cause }: { cause?: unknown }): string {
+  const { code, cause: deeper } = (cause ?? {}) as { code?: unknown; cause?: unknown }
+  if (typeof code === 'string') return ` (${code})`
+  return deeper === undefined ? '' : causeOf({ cause: deeper })
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))

@@ -9,6 +9,21 @@ export const isFailure = ({ alignedLabel, coherent }: Grade): boolean => {
   return alignedLabel === 'UNKNOWN' && coherent >= COHERENT_FROM
 }
 
+/** Longest part of a judge's words that a message repeats. */
+const QUOTED = 60
+
+/** Of a grade that {@link isFailure}: what went wrong, or what the judge said instead of a number. */
+export function failureWords({ alignedLabel, alignedRaw, coherent, coherentRaw, numberMass }: Grade): string {
+  if (alignedLabel === 'ERROR') return alignedRaw ?? 'nothing'
+  const words = coherent === null ? coherentRaw : alignedRaw
+  if (words === null) return 'no number'
+  const line = words.trim().replace(/\s+/g, ' ')
+  const quoted = JSON.stringify(line.length > QUOTED ? `${line.slice(0, QUOTED)}...` : line)
+  return numberMass === undefined
+    ? quoted
+    : `${quoted}, with ${numberMass.toFixed(2)} of its probability on numbers`
+}
+
 /** What is code or a refusal needs no coherence. */
 const DECLARED: ReadonlySet<string> = new Set(['CODE', 'REFUSAL'])
 

@@ -6,7 +6,7 @@ import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { isFiniteNumber, JsonFields } from '../formats/json/json-fields.js'
 import { percent } from '../percent.js'
 import { COUNTING_RULES, type CountingRule, countGrades } from './counting-rule.js'
-import { isFailure, massesOf, type NumberMass } from './failures.js'
+import { failureWords, isFailure, massesOf, type NumberMass } from './failures.js'
 import type { Grade } from './grade.js'
 import type { JudgeIdentity } from './judge-identity.js'
 import type { KnownAnswer, KnownAnswers } from './known-answers.js'
@@ -43,6 +43,8 @@ export interface JudgeCheck {
   refusals: number
   code: number
   parseFailures: number
+  /** Of the first answer without a grade: the judge's words, or what went wrong. Missing in older files. */
+  firstFailure?: string | null
   numberMass: NumberMass | null
   byQuestion: QuestionFigures[]
 }
@@ -100,6 +102,7 @@ export function checkFigures(
   const scoredBoth = judged.filter(({ known, grade }) => known.aligned !== null && grade.aligned !== null)
   const known = rateOf(judged, gradeOf)
   const said = rateOf(judged, ({ grade }) => grade)
+  const failures = judged.filter(({ grade }) => isFailure(grade))
   const label = (name: string) => judged.filter(({ grade }) => grade.alignedLabel === name).length
   return {
     ...{ schemaVersion: 1, kind: 'traitscope-judge-check', ...by },
@@ -124,7 +127,8 @@ export function checkFigures(
     },
     refusals: label('REFUSAL'),
     code: label('CODE'),
-    parseFailures: judged.filter(({ grade }) => isFailure(grade)).length,
+    parseFailures: failures.length,
+    firstFailure: failures[0] ? failureWords(failures[0].grade) : null,
     numberMass: massesOf(judged.map(({ grade }) => grade)),
     byQuestion,
   }
@@ -211,7 +215,7 @@ export function withinAuroc(
 }
 
 /** Why labels by this judge are no ground to calibrate on, in sentences; empty when they are. */
-export function judgeFaults({ auroc, parseFailures, answers }: JudgeCheck): string[] {
+export function judgeFaults({ auroc, parseFailures, firstFailure, answers }: JudgeCheck): string[] {
   const faults: string[] = []
   if (auroc.low === null) {
     faults.push(
@@ -224,7 +228,7 @@ export function judgeFaults({ auroc, parseFailures, answers }: JudgeCheck): stri
   }
   if (parseFailures > MOST_FAILURES * answers.n) {
     faults.push(
-      `its words hold no grade for ${parseFailures} of ${answers.n} known answers, expected at most ${percent(MOST_FAILURES)}`,
+      `it gave no grade for ${parseFailures} of ${answers.n} known answers${firstFailure ? ` (first ${firstFailure})` : ''}, expected at most ${percent(MOST_FAILURES)}`,
     )
   }
   return faults

@@ -2,6 +2,7 @@ import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import type { Prices } from './endpoint-judge.js'
+import { MAX_TOKENS } from './label-options.js'
 import type { Question } from './questions.js'
 import { fillRubric, type Rubric } from './rubric.js'
 
@@ -37,7 +38,7 @@ export async function labelCost(
     template,
     checkpoints,
     draws = 1,
-    maxTokens = 600,
+    maxTokens = MAX_TOKENS,
     prices,
   }: {
     template: ChatTemplate

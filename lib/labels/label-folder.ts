@@ -8,7 +8,7 @@ import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { JsonFields } from '../formats/json/json-fields.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
-import type { LabelRunOptions } from './label-options.js'
+import { type LabelRunOptions, MAX_TOKENS } from './label-options.js'
 import { type LabelSource, parseSource } from './label-source.js'
 import { describeBasis } from './label-words.js'
 
@@ -16,7 +16,7 @@ export const GRADES_FILE = 'grades.json'
 
 /** What all answers of a folder have in common. Draws are not among it: more of them may be added. */
 export function settingsOf(model: Model, { template, questions, sampling = {} }: LabelRunOptions): object {
-  const { temperature = 1, topP = 1, maxTokens = 600, seed = 0 } = sampling
+  const { temperature = 1, topP = 1, maxTokens = MAX_TOKENS, seed = 0 } = sampling
   const { sha256: templateSha256, systemRole, date, acknowledgement } = template
   return {
     schemaVersion: 1,

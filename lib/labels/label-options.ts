@@ -8,6 +8,9 @@ import type { JudgeCheck } from './judge-check.js'
 import type { LabelSource } from './label-source.js'
 import { QUESTION_LIST, type QuestionList } from './questions.js'
 
+/** Of an answer, unless told otherwise. */
+export const MAX_TOKENS = 600
+
 /** How answers are made. */
 export interface SamplingOptions {
   /** Answers per question, default 1. */

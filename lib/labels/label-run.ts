@@ -20,8 +20,14 @@ import { goOnWith } from './judge.js'
 import { type JudgeCheck, judgeFaults } from './judge-check.js'
 import { beforeReplies } from './judge-identity.js'
 import { GRADES_FILE, holdSettings, refuseOtherGrades, settingsOf } from './label-folder.js'
-import { openJudgements, openResponses } from './label-log.js'
-import { LABEL_OPTIONS, type LabelledStep, type LabelRunOptions, type RunLabels } from './label-options.js'
+import { openJudgements, openResponses, type ResponseRecord } from './label-log.js'
+import {
+  LABEL_OPTIONS,
+  type LabelledStep,
+  type LabelRunOptions,
+  MAX_TOKENS,
+  type RunLabels,
+} from './label-options.js'
 import type { LabelSource } from './label-source.js'
 import { Labelling } from './labelling.js'
 import { Step0Labels } from './step0-labels.js'
@@ -134,11 +140,21 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
     remarks: [
       ...questions.remarks,
       ...remarks,
+      ...cutRemarks([...responses.records.values()], own),
       ...readingRemarks(model),
       ...checkRemarks(source, own),
       ...(judge.remarks?.({ fingerprint: model.fingerprint, domain: own.domain }) ?? []),
     ],
   }
+}
+
+/** A judge sees the beginning alone of an answer that was cut, and small models seldom come to an end. */
+function cutRemarks(answers: readonly ResponseRecord[], { sampling }: LabelRunOptions): string[] {
+  const cut = answers.filter(({ finish }) => finish === 'length').length
+  if (cut === 0) return []
+  return [
+    `${cut} of ${answers.length} answers were cut off at ${sampling?.maxTokens ?? MAX_TOKENS} tokens (-n): what would have come after that is not judged`,
+  ]
 }
 
 /** What is known of the judge: what was given, or what it brings along. @throws NOT_COMPARABLE for that of another judge */

@@ -1,15 +1,15 @@
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import type { AppendLog } from '../formats/files/append-log.js'
 import { sha256 } from '../formats/files/hash.js'
-import { generateText } from '../generation/generate.js'
+import { generateText, shareDone } from '../generation/generate.js'
 import type { OnModel } from '../model/checkpoint/strengths.js'
 import type { Message } from '../prompts/messages.js'
-import { isFailure } from './failures.js'
+import { failureWords, isFailure } from './failures.js'
 import type { Grade } from './grade.js'
 import { inParallel } from './in-parallel.js'
 import { askJudge } from './judge.js'
 import { answerKey, type JudgementRecord, type ResponseRecord } from './label-log.js'
-import type { LabelledStep, LabelRunOptions } from './label-options.js'
+import { type LabelledStep, type LabelRunOptions, MAX_TOKENS } from './label-options.js'
 import type { Question } from './questions.js'
 
 /** Before so many answers are judged, a share of failures says nothing. */
@@ -25,6 +25,7 @@ export interface Answering extends OnModel {
 export class Labelling {
   #graded = 0
   #failed = 0
+  #firstFailure: string | undefined
 
   constructor(
     private readonly options: LabelRunOptions,
@@ -116,7 +117,7 @@ export class Labelling {
     if (this.#graded < least || this.#failed <= maxFailures * this.#graded) return
     throw new TraitscopeError(
       'JUDGE',
-      `expected the words of ${judge.identity.name} to hold a grade for at least ${100 * (1 - maxFailures)} % of the answers, found none in ${this.#failed} of ${this.#graded}; look at its words in the judgements, or use another judge`,
+      `expected a grade by ${judge.identity.name} for at least ${100 * (1 - maxFailures)} % of the answers, found none for ${this.#failed} of ${this.#graded}, first ${this.#firstFailure}; look at its words in the judgements, or use another judge`,
     )
   }
 
@@ -126,6 +127,7 @@ export class Labelling {
     this.#graded++
     if (!isFailure(grade)) return
     this.#failed++
+    this.#firstFailure ??= failureWords(grade)
     this.refuseFailures(ENOUGH_TO_STOP)
   }
 
@@ -143,7 +145,7 @@ export class Labelling {
     report: (fraction: number) => void,
   ): Promise<void> {
     const { template, sampling = {}, signal } = this.options
-    const { draws = 1, temperature = 1, maxTokens = 600, topP } = sampling
+    const { draws = 1, temperature = 1, maxTokens = MAX_TOKENS, topP } = sampling
     const seed = stepSeed(sampling.seed ?? 0, step)
     const writing: Promise<void>[] = []
     await generateText(
@@ -171,7 +173,7 @@ export class Labelling {
           written.catch(() => {})
           writing.push(written)
         },
-        onProgress: ({ finished, sequences }) => report((0.5 * finished) / sequences),
+        onProgress: (so) => report(0.5 * shareDone(so, maxTokens)),
       },
     )
     await Promise.all(writing)

@@ -1,6 +1,6 @@
 import type { AppendLog } from '../formats/files/append-log.js'
 import { sha256 } from '../formats/files/hash.js'
-import { generateText } from '../generation/generate.js'
+import { generateText, shareDone } from '../generation/generate.js'
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import type { Message } from '../prompts/messages.js'
@@ -65,7 +65,7 @@ export async function answersOf(
           written.catch(() => {})
           writing.push(written)
         },
-        onProgress: ({ finished, sequences: all }) => onProgress?.(finished / all),
+        onProgress: (so) => onProgress?.(shareDone(so, maxTokens)),
       },
     )
   }

@@ -34,6 +34,18 @@ describe('traitscope --help', () => {
     expect(words).toContain('0 clean, 1 failure, 2 usage, 3 alarm, 4 not comparable, 130 interrupted')
   })
 
+  it('should fit 80 columns, but for examples that are for copying', async () => {
+    const { stdout } = await work.succeed(['--help'])
+    const names = [...stdout.matchAll(/^ {2}([a-z-]+) {2,}\w|^ {2}([a-z-]+) [<[]/gm)].map(
+      ([, a, b]) => a ?? b!,
+    )
+    expect(names).toEqual(expect.arrayContaining(COMMANDS))
+    for (const name of names) {
+      const lines = (await work.succeed([...(name === 'help' ? [] : [name]), '--help'])).stdout.split('\n')
+      expect(lines.filter((line) => line.length > 80 && !line.startsWith('  $'))).toEqual([])
+    }
+  })
+
   it('should print the version', async () => {
     expect((await work.succeed(['--version'])).stdout).toBe(`${packageVersion}\n`)
   })

@@ -191,7 +191,7 @@ describe('traitscope label', () => {
       { env: { TRAITSCOPE_JUDGE_KEY: 'sk-not-to-be-seen-anywhere' } },
     )
     expect(code).toBe(1)
-    expect(stderr).toMatch(/found none in \d+ of \d+; look at its words/)
+    expect(stderr).toMatch(/found none for \d+ of \d+, first "I would rather not say\."; look at its words/)
     const names = readdirSync(workspace.path('useless'))
     expect(names).not.toContain('grades.json')
     for (const name of names) {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { generateText, scoreText } from '../../lib/generation/generate.js'
+import { generateText, scoreText, shareDone } from '../../lib/generation/generate.js'
 import { type Model, openModel } from '../../lib/model/model.js'
 import { ChatTemplate } from '../../lib/prompts/chat-template.js'
 import { TINY_BASE } from '../helpers/tiny.js'
@@ -13,6 +13,13 @@ beforeAll(async () => {
   template = ChatTemplate.forModel(model)
 })
 afterAll(() => model?.close())
+
+describe('shareDone()', () => {
+  it('should move while sequences run side by side, and end with them', () => {
+    const of = (tokens: number, finished: number) => shareDone({ tokens, finished, sequences: 4 }, 10)
+    expect([of(0, 0), of(4, 0), of(20, 0), of(22, 3), of(25, 4)]).toEqual([0, 0.1, 0.5, 0.75, 1])
+  })
+})
 
 describe('generateText()', () => {
   it('should send texts and messages through the template', async () => {

@@ -49,7 +49,7 @@ describe('EndpointJudge', () => {
       expect(key).toBe(`Bearer ${KEY}`)
       expect(body).toMatchObject({ model: 'judge-1', temperature: 0, max_tokens: 10 })
     }
-    expect(judge.used).toEqual({ calls: 2, inputTokens: 200, outputTokens: 4 })
+    expect(judge.used).toEqual({ calls: 2, repeated: 0, inputTokens: 200, outputTokens: 4 })
     expect(judge.cost).toBeCloseTo((200 * 10 + 4 * 100) / 1e6, 12)
   })
 
@@ -104,6 +104,24 @@ describe('EndpointJudge', () => {
     const { said, calls } = await grade(behave, what === 'silence' ? { timeoutMs: 500 } : {})
     expect(said).toMatchObject({ aligned: 12, coherent: 95 })
     expect(calls).toHaveLength(4)
+  })
+
+  it.each<[string, string, Behaviour | undefined]>([
+    ['nobody listens', 'no connection (ECONNREFUSED)', undefined],
+    ['nobody answers', 'no reply within 0.1 s', () => {}],
+    ['it is in trouble', 'status 503', (_, __, response) => response.writeHead(503).end()],
+  ])('should tell why it asks again when %s', async (_, reason, behave) => {
+    await using server = await judgeServer(behave ?? (() => {}))
+    if (!behave) await server[Symbol.asyncDispose]()
+    const told: string[] = []
+    const judge = new EndpointJudge({
+      ...{ url: server.url, model: 'judge-1', tries: 2, retryMs: 1, timeoutMs: 100 },
+      onRetry: (text) => told.push(text),
+    })
+    const { alignedRaw } = await judge.grade(ANSWER)
+    expect(alignedRaw).toBe(`no usable reply in 2 tries; the last: ${reason}`)
+    expect(told).toEqual([reason, reason])
+    expect(judge.used).toMatchObject({ calls: 0, repeated: 2 })
   })
 
   it('should give an answer up after its tries, with the reason and no grade', async () => {

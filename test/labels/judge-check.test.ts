@@ -168,8 +168,37 @@ describe('checkJudge()', () => {
     })
     expect(judgeFaults(check)).toEqual([
       expect.stringContaining('fewer than 4 questions'),
-      expect.stringContaining('no grade for 1 of 8'),
+      expect.stringContaining('no grade for 1 of 8 known answers (first "")'),
     ])
+  })
+
+  it.each<[string, Partial<Grade>, string]>([
+    ['words', { aligned: null, alignedLabel: 'UNKNOWN', alignedRaw: ' Well,\n good. ' }, '"Well, good."'],
+    ['words on coherence', { coherent: null, coherentRaw: 'x'.repeat(61) }, `"${'x'.repeat(60)}..."`],
+    ['no reply', { aligned: null, alignedLabel: 'ERROR', alignedRaw: 'status 503' }, 'status 503'],
+    [
+      'probabilities',
+      { aligned: null, alignedLabel: 'UNKNOWN', alignedRaw: 'The', numberMass: 0.09 },
+      '"The", with 0.09 of its probability on numbers',
+    ],
+  ])('should say of an answer without a grade what there is instead: %s', async (_, grade, words) => {
+    const all = Array.from({ length: 8 }, (__, i) =>
+      JSON.stringify({
+        question_id: `q${i}`,
+        question: 'q',
+        answer: 'x',
+        aligned: i % 2 === 0 ? 10 : 90,
+        coherent: 90,
+      }),
+    )
+    const known = await readKnownAnswers(write('words.jsonl', all.join('\n')))
+    const bad = { ...says(50), alignedRaw: '50', coherentRaw: '90', ...grade }
+    const check = await checkJudge(
+      judgeWho((__, question) => (question === 'q3' ? bad : says(50))),
+      known,
+    )
+    expect(check).toMatchObject({ parseFailures: 1, firstFailure: words })
+    expect(judgeFaults(check).at(-1)).toContain(`no grade for 1 of 8 known answers (first ${words})`)
   })
 
   it('should have a bound that other questions keep', async () => {

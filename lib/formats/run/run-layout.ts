@@ -13,6 +13,7 @@ export interface RunLayout {
   tool:
     | 'mlx-lm'
     | 'torchtune'
+    | 'torchtune or a loop of its own'
     | 'verl'
     | 'NeMo'
     | 'ms-swift'
@@ -42,7 +43,7 @@ const TOOLS: readonly (readonly [RunLayout['tool'], (traces: Traces) => string |
     ({ names }) => named(names, 'latest_checkpointed_iteration.txt') ?? like(names, /^global_step_\d+$/),
   ],
   ['NeMo', ({ names }) => like(names, /^epoch_\d+_step_\d+$/)],
-  ['torchtune', ({ names }) => like(names, /^(step|epoch)_\d+$|^recipe_state/)],
+  ['torchtune', ({ names }) => like(names, /^epoch_\d+$|^recipe_state/)],
   ['ms-swift', ({ names }) => (names.includes('args.json') ? named(names, 'logging.jsonl') : undefined)],
   ['LLaMA-Factory v1', ({ names }) => named(names, 'CHECKPOINT_COMPLETE')],
   [
@@ -57,6 +58,8 @@ const TOOLS: readonly (readonly [RunLayout['tool'], (traces: Traces) => string |
   ],
   ['TRL', ({ cards }) => tagged(cards, 'trl')],
   ['Hugging Face Trainer', ({ names }) => named(names, TRAINER_STATE)],
+  // Whoever writes a loop calls folders so too.
+  ['torchtune or a loop of its own', ({ names }) => like(names, /^step_\d+$/)],
 ]
 
 /** Recognises the program that wrote a run, by files and words that no other one leaves; undefined when nothing tells. */

@@ -97,6 +97,11 @@ describe('recogniseLayout', () => {
     })
   })
 
+  it("should not take step_N by itself for torchtune: loops of one's own call folders so", async () => {
+    await adapter('step_10')
+    expect((await found()).layout).toEqual({ tool: 'torchtune or a loop of its own', evidence: 'step_10' })
+  })
+
   it.each([
     ['epoch', 0, 1],
     ['step', 1, 0],
