@@ -32,13 +32,14 @@ const lastColumns = ({ margin, verdict }: { margin?: unknown; verdict?: unknown 
 
 export class WatchText {
   #traits: readonly string[] | undefined
+  #first: string | undefined
   /** Remarks that were printed: every event has its own, a person reads each once. */
   readonly #said = new Set<string>()
 
   /** @param several runs are watched, so that every line names its own */
   constructor(
     private readonly output: Output,
-    private readonly several: boolean,
+    private several: boolean,
   ) {}
 
   print(event: WatchEvent): void {
@@ -94,6 +95,9 @@ export class WatchText {
 
   #baseline(event: Extract<WatchEvent, { type: 'baseline' }>): void {
     const { resumed } = event
+    this.#first ??= event.run
+    // A link that was named may come to lead to another run.
+    if (!this.several && event.run !== this.#first) [this.several, this.#traits] = [true, undefined]
     if (this.#traits === undefined) {
       const from = event.cached ? 'from the cache' : `${event.tokens.computed} tokens`
       const { file, fingerprint } = event.base

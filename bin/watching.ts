@@ -1,11 +1,10 @@
 /** What `watch` and `serve` share: the flags of a watch, and the watch itself. */
-import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { marginReason } from '../lib/detector/margin-warning.js'
 import type { VerdictKind } from '../lib/detector/verdict.js'
 import { asTraitscopeError } from '../lib/errors.js'
 import { EventNumbers } from '../lib/events/event-numbers.js'
-import { runState } from '../lib/events/state-folder.js'
+import { realRun, runState } from '../lib/events/state-folder.js'
 import type { EndReason, WatchEvent } from '../lib/events/watch-events.js'
 import { defaultStateDir } from '../lib/formats/files/cache-dir.js'
 import { retryAfterMs, whenMemoryAllows } from '../lib/monitor/failures.js'
@@ -104,12 +103,7 @@ export async function watchByFlags(
   await checkRequestFiles(flags)
   await using told = new NoticesFromFlags(flags, output, stateOf)
   await using exports = liveExports(flags, output)
-  const named = () =>
-    Promise.all(
-      runs
-        .filter((run) => !isPattern(run))
-        .map(async (run) => (stateDir === undefined ? resolve(run) : (await runState(stateDir, run)).run)),
-    )
+  const named = () => Promise.all(runs.filter((run) => !isPattern(run)).map(realRun))
   const numbers = new EventNumbers()
   const each = async (event: WatchEvent, view: WatchView | undefined) => {
     outcome.take(event)

@@ -15,13 +15,12 @@ export interface WatchedRun {
 }
 
 /**
- * Where the state of a run's watch is: a folder per run, named after it. A run is its folder's path with all links followed,
- * as far as it exists: a run that moves is another one.
+ * Where the state of a run's watch is: a folder per run, named after it. A run that moves is another one.
  *
  * @param stateDir the folder of all states, e.g. `defaultStateDir()`
  */
 export async function runState(stateDir: string, runDir: string): Promise<WatchedRun> {
-  const run = await realPath(namedPath(runDir, 'a run'))
+  const run = await realRun(runDir)
   const name = basename(run)
     .replaceAll(/[^\w.-]/g, '_')
     .slice(0, 60)
@@ -34,6 +33,9 @@ export async function runState(stateDir: string, runDir: string): Promise<Watche
     ),
   }
 }
+
+/** What a run is known by: its folder's path with all links followed, as far as it exists. */
+export const realRun = (runDir: string): Promise<string> => realPath(namedPath(runDir, 'a run'))
 
 /** Every run whose watch has left a state, by the run's path; of a log that cannot be read, by its own. @throws FILE_ACCESS */
 export async function listStates(stateDir: string): Promise<WatchedRun[]> {

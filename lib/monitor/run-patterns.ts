@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join, resolve, sep } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { realRun } from '../events/state-folder.js'
 import { errnoOf, fileError } from '../formats/files/file-errors.js'
 import { fileNames, listFolder } from '../formats/files/list-folder.js'
 import { checkpointKind } from '../formats/run/checkpoint-folder.js'
@@ -11,10 +12,15 @@ import { checkpointStep } from '../formats/run/step-folders.js'
 export const isPattern = (path: string): boolean => /[*?]/.test(path)
 
 /**
- * The folders that a pattern stands for now, in the order of their paths: those that hold checkpoints or weights. Hidden ones
- * are left out, and so is what cannot be listed.
+ * The runs that a pattern, or a path, stands for now, in the order of their real paths: folders that hold checkpoints or weights.
+ * Hidden ones are left out, and so is what cannot be listed.
+ *
+ * @param isKnown of a real path: it is left out too, and its folder, which may be long, is not listed
  */
-export async function matchingRuns(pattern: string): Promise<string[]> {
+export async function matchingRuns(
+  pattern: string,
+  isKnown: (run: string) => Promise<boolean> = async () => false,
+): Promise<string[]> {
   let found = [resolve('/')]
   for (const part of resolve(pattern).split(sep).filter(Boolean)) {
     const next: string[] = []
@@ -24,9 +30,12 @@ export async function matchingRuns(pattern: string): Promise<string[]> {
     }
     found = next
   }
-  const runs: string[] = []
-  for (const folder of found) if (await holdsSomething(folder)) runs.push(folder)
-  return runs.sort()
+  const runs = new Set<string>()
+  for (const folder of found) {
+    const run = await realRun(folder)
+    if (!(await isKnown(run)) && (await holdsSomething(run))) runs.add(run)
+  }
+  return [...runs].sort()
 }
 
 function matches(pattern: string, name: string): boolean {

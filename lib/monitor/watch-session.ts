@@ -1,10 +1,9 @@
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
-import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Directions } from '../directions/directions.js'
 import { asTraitscopeError, type TraitscopeError, throwIfAborted } from '../errors.js'
-import { runState } from '../events/state-folder.js'
+import { realRun, runState } from '../events/state-folder.js'
 import type { EndEvent, EndReason, PromptsRead, WatchEvent } from '../events/watch-events.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { sweepAbandoned } from '../formats/files/owner.js'
@@ -95,9 +94,10 @@ export class WatchSession {
     for (const place of [tmpdir(), ...(cacheDir === false ? [] : [cacheDir])]) await sweepAbandoned(place)
     const before = async (conditions: string) => {
       // What is refused is refused before the work.
-      const named = new Set(this.runDirs.filter((path) => !isPattern(path)).map((path) => resolve(path)))
+      const named = this.runDirs.filter((path) => !isPattern(path))
       for (const path of named) await refuseParent(path)
-      for (const path of named) if (!this.#runs.has(resolve(path))) await this.#open(path, conditions)
+      for (const path of new Set(await Promise.all(named.map(realRun))))
+        if (!this.#runs.has(path)) await this.#open(path, conditions)
     }
     const parts = { signal: this.#signal, before }
     const open = () => ModelKeeper.open(this.model, this.directions, this.options, parts)
@@ -112,12 +112,12 @@ export class WatchSession {
   async #open(path: string, conditions: string): Promise<RunWatch> {
     const { stateDir, secure = 'link', adapterName, once = false } = this.options
     const state = stateDir === undefined ? undefined : await runState(stateDir, path)
-    const run = await RunWatch.open(state?.run ?? resolve(path), {
+    const run = await RunWatch.open(path, {
       ...{ state: state?.folder, secure, adapterName, once, conditions },
       ...{ newestFirst: this.#newestFirst, retryMs: this.#retryMs },
       tell: (event) => this.#tell(event),
     })
-    this.#runs.set(resolve(path), run)
+    this.#runs.set(path, run)
     this.#turns.add(run)
     return run
   }
@@ -127,11 +127,11 @@ export class WatchSession {
     this.#turns.begin(run)
   }
 
-  /** Runs that a pattern stands for since the last look. */
+  /** Runs that a pattern stands for, or a link leads to, since the last look; one that has several names counts once. */
   async #findRuns(): Promise<void> {
-    for (const pattern of this.runDirs.filter(isPattern)) {
-      for (const path of await matchingRuns(pattern)) {
-        if (this.#runs.has(path) || this.#refused.get(path)?.waits) continue
+    for (const given of this.runDirs) {
+      for (const path of await matchingRuns(given, (run) => this.#isWatched(run))) {
+        if (this.#refused.get(path)?.waits) continue
         try {
           const run = await this.#open(path, this.#keeper!.measurer.conditions)
           this.#refused.delete(path)
@@ -141,6 +141,13 @@ export class WatchSession {
         }
       }
     }
+  }
+
+  /** A run whose folder was not there when it was taken up may have become a link since. */
+  async #isWatched(path: string): Promise<boolean> {
+    if (this.#runs.has(path)) return true
+    for (const known of this.#runs.keys()) if ((await realRun(known)) === path) return true
+    return false
   }
 
   async #refuse(path: string, error: TraitscopeError): Promise<void> {

@@ -423,6 +423,59 @@ describe('several runs', () => {
     ])
   })
 
+  it('should watch a run once that has several names, links among them', async () => {
+    const runs = join(folder, 'runs')
+    await writeCheckpoint(join(runs, 'a'), 10, 1)
+    await symlink('a', join(runs, 'latest'))
+    const given = [join(runs, '*'), join(runs, 'latest'), join(runs, 'a')]
+    for (const options of [{ stateDir }, {}])
+      expect(story(await watched(given, options))).toEqual(['baseline', 'checkpoint 10', 'end: idle'])
+  })
+
+  it('should watch the run too that a link comes to lead to', async () => {
+    const [a, b, link] = ['a', 'b', 'latest'].map((name) => join(folder, name))
+    await writeCheckpoint(a!, 10, 1)
+    await symlink(a!, link!)
+    const events = await watched(
+      [link!],
+      { stateDir, idleMs: 300 },
+      {
+        'checkpoint 10': async () => {
+          await rm(link!)
+          await symlink(b!, link!)
+          await writeCheckpoint(b!, 20, 2)
+        },
+        'checkpoint 20': () => writeCheckpoint(a!, 30, 3),
+      },
+    )
+    const checkpoints = events.flatMap((event) =>
+      event.type === 'checkpoint' ? [[event.run, event.step]] : [],
+    )
+    expect(checkpoints).toEqual([
+      [a, 10],
+      [b, 20],
+      [a, 30],
+    ])
+    expect(events.filter(({ type }) => type === 'end')).toHaveLength(1)
+  })
+
+  it('should take a folder that comes as a link for the run that it waited for', async () => {
+    const real = join(folder, 'real')
+    await rm(run, { recursive: true })
+    const events = await watched(
+      [run],
+      { stateDir, idleMs: 200 },
+      {
+        'waiting: the run folder does not exist yet': async () => {
+          await writeCheckpoint(real, 10, 1)
+          await symlink(real, run)
+        },
+      },
+    )
+    expect(events.flatMap((event) => (event.type === 'baseline' ? [event.run] : []))).toEqual([run])
+    expect(story(events)).toContain('checkpoint 10')
+  })
+
   it('should find runs of a pattern as they appear, and leave out what is none', async () => {
     await writeCheckpoint(join(folder, 'runs', 'a'), 10, 1)
     await mkdir(join(folder, 'runs', 'notes'))

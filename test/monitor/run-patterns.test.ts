@@ -23,7 +23,8 @@ afterEach(() => rm(folder, { recursive: true, force: true }))
 
 describe('matchingRuns', () => {
   it.each([
-    ['runs/*', ['a', 'adapter', 'b.1', 'bx1', 'link']],
+    ['runs/*', ['a', 'adapter', 'b.1', 'bx1']],
+    ['runs/l*', ['a']],
     ['runs/b.?', ['b.1']],
     ['runs/b*1', ['b.1', 'bx1']],
     ['*/a', ['a']],
