@@ -1,6 +1,6 @@
 /** What a folder of labels may hold: answers under one set of settings, grades of one judge. */
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { isAbsolute, join, relative, sep } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
@@ -73,3 +73,16 @@ const exists = (path: string) =>
     () => true,
     () => false,
   )
+
+/** A trainer's folder is only read, and looks at its checkpoints' dates when it deletes them. */
+export function refuseInside(out: string, folders: readonly string[]): void {
+  const inside = folders.find((folder, i) => {
+    const below = relative(folder, out)
+    return below === '' || (i > 0 && below !== '..' && !below.startsWith(`..${sep}`) && !isAbsolute(below))
+  })
+  if (inside === undefined) return
+  throw new TraitscopeError(
+    'USAGE',
+    `expected a folder for the labels that is none of the trainer's (-o), found ${out} in ${inside}; name another one`,
+  )
+}

@@ -1,12 +1,10 @@
-import { basename, isAbsolute, join, relative, sep } from 'node:path'
+import { join } from 'node:path'
 import { checkMade, takeOptions } from '../arguments.js'
 import { readingRemarks } from '../conditions/reading-remarks.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { makeFolder, writeFileAtomic } from '../formats/files/atomic.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
-import type { Checkpoint } from '../formats/run/checkpoint.js'
-import { type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
 import { checkLength } from '../model/base/prompt-limits.js'
 import { openCheckpoint } from '../model/checkpoint/open-checkpoint.js'
 import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpoint/strengths.js'
@@ -14,12 +12,13 @@ import { checkSampling } from '../model/generation-checks.js'
 import { MODEL, type Model } from '../model/model.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import { rubricsSha256 } from './check-judge.js'
+import { checkpointsOf } from './chosen-checkpoints.js'
 import { countGrades } from './counting-rule.js'
 import { type GradedStep, gradesDocument } from './grades-document.js'
 import { goOnWith } from './judge.js'
 import { type JudgeCheck, judgeFaults } from './judge-check.js'
 import { beforeReplies } from './judge-identity.js'
-import { GRADES_FILE, holdSettings, refuseOtherGrades, settingsOf } from './label-folder.js'
+import { GRADES_FILE, holdSettings, refuseInside, refuseOtherGrades, settingsOf } from './label-folder.js'
 import { openJudgements, openResponses, type ResponseRecord } from './label-log.js'
 import {
   LABEL_OPTIONS,
@@ -71,20 +70,11 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
   const work = new Labelling(own, responses, judgements)
   const graded: GradedStep[] = []
   const steps: LabelledStep[] = []
-  const write = () =>
-    writeFileAtomic(
-      join(out, GRADES_FILE),
-      `${JSON.stringify(
-        gradesDocument(
-          graded,
-          questions.questions.map(({ id }) => id),
-          sourceNow(),
-        ),
-        null,
-        1,
-      )}\n`,
-      { force: true },
-    )
+  const ids = questions.questions.map(({ id }) => id)
+  const write = () => {
+    const text = JSON.stringify(gradesDocument(graded, ids, sourceNow()), null, 1)
+    return writeFileAtomic(join(out, GRADES_FILE), `${text}\n`, { force: true })
+  }
   const base = own.cacheDir === undefined ? undefined : new Step0Labels(own.cacheDir, model, own)
   const cached = await base?.fill(responses, judgements, own.sampling?.draws ?? 1)
   goOnWith(judge, judgements.records.values())
@@ -113,16 +103,10 @@ export async function labelRun(model: Model, runDir: string, options: LabelRunOp
     const labelled = {
       step,
       counts: countGrades(grades, rule),
-      known: {
-        answers: amplified.reduce((sum, one) => sum + one.known.answers, known.answers),
-        grades: amplified.reduce((sum, one) => sum + one.known.grades, known.grades),
-      },
+      known: sumKnown([known, ...amplified.map((one) => one.known)]),
       remarks: opened?.remarks ?? [],
       ...(amplified.length > 0 && {
-        strengths: amplified.map((one) => ({
-          strength: one.strength,
-          counts: countGrades(one.grades, rule),
-        })),
+        strengths: amplified.map(({ strength, grades }) => ({ strength, counts: countGrades(grades, rule) })),
       }),
       ...(step === 0 && cached ? { cached } : {}),
     }
@@ -157,6 +141,11 @@ function cutRemarks(answers: readonly ResponseRecord[], { sampling }: LabelRunOp
   ]
 }
 
+const sumKnown = (parts: readonly LabelledStep['known'][]): LabelledStep['known'] => ({
+  answers: parts.reduce((sum, { answers }) => sum + answers, 0),
+  grades: parts.reduce((sum, { grades }) => sum + grades, 0),
+})
+
 /** What is known of the judge: what was given, or what it brings along. @throws NOT_COMPARABLE for that of another judge */
 function checkOf({ judge, check = judge.check }: LabelRunOptions): JudgeCheck | null {
   if (check === undefined) return null
@@ -166,19 +155,6 @@ function checkOf({ judge, check = judge.check }: LabelRunOptions): JudgeCheck | 
   throw new TraitscopeError(
     'NOT_COMPARABLE',
     `expected the check of the judge ${judge.identity.name}, read as ${judge.identity.reader}, found that of ${name}, read as ${reader}; check the judge that labels`,
-  )
-}
-
-/** A trainer's folder is only read, and looks at its checkpoints' dates when it deletes them. */
-export function refuseInside(out: string, folders: readonly string[]): void {
-  const inside = folders.find((folder, i) => {
-    const below = relative(folder, out)
-    return below === '' || (i > 0 && below !== '..' && !below.startsWith(`..${sep}`) && !isAbsolute(below))
-  })
-  if (inside === undefined) return
-  throw new TraitscopeError(
-    'USAGE',
-    `expected a folder for the labels that is none of the trainer's (-o), found ${out} in ${inside}; name another one`,
   )
 }
 
@@ -207,69 +183,6 @@ async function refuseLong(
   // One token of an answer is the least that is asked for.
   for (const [i, { length }] of prompts.entries())
     checkLength(model.limits, length + 1, `the question ${questions[i]!.id} with the beginning of an answer`)
-}
-
-/**
- * The complete checkpoints of a run that options ask for, and what is to be said of the run: also which others it has.
- *
- * @throws FILE_INCOMPLETE when there is none; as `scanRunFolder`, and what is known to be wrong with one of them
- */
-export async function checkpointsOf(
-  runDir: string,
-  options: Pick<LabelRunOptions, 'adapterName' | 'signal' | 'steps' | 'every'>,
-): Promise<{ found: RunFolder; todo: Checkpoint[]; remarks: string[] }> {
-  const { adapterName, signal } = options
-  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
-  refuseParent(found)
-  const todo = chooseSteps(
-    found.checkpoints.filter(({ state }) => state === 'complete'),
-    options,
-  )
-  if (todo.length === 0) {
-    throw new TraitscopeError(
-      'FILE_INCOMPLETE',
-      `expected complete checkpoints in ${runDir}, found none of those; wait, or name other steps`,
-    )
-  }
-  for (const { fault } of todo) if (fault) throw fault
-  return { found, todo, remarks: [...found.remarks, ...(options.steps === undefined ? leftOut(found) : [])] }
-}
-
-/** What `measure` lists as skipped, and a final adapter of its own: labels are of checkpoints. */
-function leftOut({ checkpoints, vanished, final }: RunFolder): string[] {
-  return [
-    ...checkpoints
-      .filter(({ state }) => state === 'incomplete')
-      .map(({ step, reason = 'it is incomplete' }) => `step ${step} is left out: ${reason}`),
-    ...vanished.map((folder) => `${basename(folder)} is left out: it disappeared while the folder was read`),
-    ...(final && final.aliasOf === undefined
-      ? [
-          'the final weights are left out: they are those of no checkpoint, and checkpoints alone are labelled',
-        ]
-      : []),
-  ]
-}
-
-/** The checkpoints that options ask for. @throws USAGE for a step that is not there */
-export function chooseSteps<T extends { step: number }>(
-  checkpoints: readonly T[],
-  { steps, every }: Pick<LabelRunOptions, 'steps' | 'every'>,
-): T[] {
-  if (steps !== undefined) {
-    const missing = steps.filter((step) => step !== 0 && !checkpoints.some((one) => one.step === step))
-    if (missing.length > 0) {
-      throw new TraitscopeError(
-        'USAGE',
-        `expected steps that the run has (${checkpoints.map(({ step }) => step).join(', ')}), found ${missing.join(', ')}`,
-      )
-    }
-    return checkpoints.filter(({ step }) => steps.includes(step))
-  }
-  if (every !== undefined && !(Number.isInteger(every) && every >= 1))
-    throw new TraitscopeError('USAGE', `expected every n-th checkpoint (--every), n from 1, found ${every}`)
-  return checkpoints.filter(
-    (_, i) => every === undefined || (i + 1) % every === 0 || i === checkpoints.length - 1,
-  )
 }
 
 const openOptions = ({ checkpoint = {}, adapterName, cacheDir, signal }: LabelRunOptions) => ({
