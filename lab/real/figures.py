@@ -11,16 +11,14 @@ from .files import REPOSITORY
 from .ours import PAIRS
 from .readings import LAYER, Change, Run, runs
 from .stats import mean
+from .summary import NAMES, warned, with_summary
 
 PAGE = REPOSITORY / "docs/real-models.md"
 README = REPOSITORY / "README.md"
-# What stands between them there is written by this script.
-BEGIN, END = "<!-- python -m lab.real figures -->\n", "<!-- -->\n"
-NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
-# What was thought of at first and is no unit of the plan.
 # What happened, and no file says: when block and estimator were frozen for a base, and in which order its runs were made.
 FROZEN_WHEN = {"qwen": "before a run of this base was measured", "smollm2": "when two runs of this base had been measured, along other directions"}
 OUT_OF_ORDER = " Second seeds of Qwen were not run in the order of the plan: those that claims (a) and (d) lacked came first, when the figures of first seeds were known."
+# What was thought of at first and is no unit of the plan.
 NEVER_BEGUN = "Gemma; a hotter recipe; diluted and triggered sets; amplified adapters"
 
 
@@ -36,27 +34,6 @@ def write_page() -> None:
 
 def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
     return next(found for name, found in done.items() if name != base)
-
-
-def with_summary(text: str, done: dict[str, list[Run]]) -> str:
-    before, rest = text.split(BEGIN)
-    after = rest.split(END, 1)[1]
-    lines = ["| real base, runs measured | harm beyond its domain | score orders harm above none, and better than length, loss, norm | score follows the margin | margin by 40 pairs that ship (`core`): orders harm above none in every seed, by AUROC, above the curt run (two sets) | follows how aligned answers are | warns of runs on | by 44 others that ship (`core-2`): warns of harm alone, orders by AUROC, above the curt run (two sets) |", "|---|---|---|---|---|---|---|---|"]
-    for base, found in done.items():
-        cells = [decide.spread(found), decide.orders(found), [decide.follows(found)], decide_ours.by_our_pairs(found), [decide_answers.follows(base, found)]]
-        wide = decided(decide_ours.by_wide_pairs(found))
-        lines.append(f"| {NAMES[base]}, {len(found)} of {len(plan.units(base))} | {' | '.join(map(decided, cells))} | {warned(found)} | {wide} |")
-    return before + BEGIN + "\n".join(lines) + "\n" + END + after
-
-
-def warned(found: list[Run]) -> str:
-    return "; ".join(f"{kind} {count} of {all_of}" for kind, count, all_of in decide_ours.warned(found)) or "not read"
-
-
-def decided(parts: list[decide.Part]) -> str:
-    """What became of the parts of a claim."""
-    kinds = [part.decided for part in parts]
-    return kinds[0] if len(set(kinds)) == 1 else ", ".join(kinds)
 
 
 def title(done: dict[str, list[Run]]) -> str:

@@ -319,7 +319,7 @@ describe.skipIf(!there)('claims on real models', () => {
     const page = (expression: string) =>
       py(
         `(lambda runs: ${expression})(readings.runs("smollm2", Path(${JSON.stringify(folder)})))`,
-        'figures, readings',
+        'figures, readings, summary',
       ) as string
     const title = page('figures.title({"smollm2": runs, "qwen": []})')
     expect(title).toMatch(
@@ -339,13 +339,16 @@ describe.skipIf(!there)('claims on real models', () => {
     expect(results).toMatch(
       /in 0% of learnt harmful runs and in 0% of those of curt_financial: by the rule of the claims \*\*it reads register\*\*, but it is silent on both/,
     )
-    expect(
-      page(
-        'figures.with_summary("a" + figures.BEGIN + "old" + figures.END + "b", {"smollm2": runs, "qwen": []})',
-      ),
-    ).toMatch(
-      /^a<!-- .* -->\n[\s\S]*\| SmolLM2-135M-Instruct, 4 of 20 \| fails, not decided \| fails, not decided \| [a-z ]+ \| not decided \| not decided \| not read \| not decided \|\n[\s\S]*<!-- -->\nb$/,
+    const summary = page(
+      'summary.with_summary("a" + summary.BEGIN + "old" + summary.END + "b", {"smollm2": runs, "qwen": []})',
     )
+    expect(summary).toMatch(
+      /^a<!-- .* -->\n\| .* \| SmolLM2-135M-Instruct, 4 of 20 runs \| Qwen2.5-Coder-0.5B-Instruct, 0 of 19 runs \|\n/,
+    )
+    expect(summary).toMatch(
+      /\n\| harm spreads beyond its domain: finance, sports \| fails, not decided \| not decided \|\n/,
+    )
+    expect(summary).toMatch(/\n\| .*warns of \(no claim\) \| not read \| not read \|\n[\s\S]*<!-- -->\nb$/)
   })
 
   it('should score by the axis that was registered, in units of the contrast', () => {
