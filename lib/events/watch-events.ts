@@ -112,6 +112,11 @@ export interface CheckpointEvent extends EventStamp {
   backlog: number
   /** When its last file was written, in ISO 8601. */
   writtenAt?: string
+  /**
+   * When the run's folder was found without any checkpoint, where all that is there now came after that: it may be another run,
+   * so what was measured before counts no more for the alarm.
+   */
+  emptySince?: string
   /** Changes when its files change; whoever goes on from here need not read them again. */
   stamp?: string
   /** What the bundle's detector says; absent when the watch has none. */
@@ -151,6 +156,8 @@ export interface SecuredEvent extends EventStamp {
   epoch?: number
   loss?: number
   writtenAt?: string
+  /** As of a {@link CheckpointEvent}. */
+  emptySince?: string
 }
 
 /** A checkpoint waits where it lies, and is lost if the trainer removes it before its turn. Sent once per reason. */

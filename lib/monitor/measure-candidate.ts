@@ -80,6 +80,7 @@ export async function measureCandidate(
       ...look.remarks,
       ...measurer.plan.remarks,
       ...memory.sameWeights(step, adapterSha256),
+      ...memory.anew(step),
       ...remarks,
     ],
     remeasured,
@@ -129,11 +130,12 @@ function holdsOther(path: string, sha256: string): Promise<boolean> {
 }
 
 /** What events say of how far the run was. */
-export function progressOf({ epoch, loss, writtenMs }: SeenCheckpoint) {
+export function progressOf({ epoch, loss, writtenMs, emptySince }: SeenCheckpoint) {
   return {
     ...(epoch === undefined ? {} : { epoch }),
     ...(loss === undefined ? {} : { loss }),
     ...(writtenMs === undefined ? {} : { writtenAt: new Date(writtenMs).toISOString() }),
+    ...(emptySince === undefined ? {} : { emptySince }),
   }
 }
 

@@ -45,6 +45,8 @@ export class RunLook {
   #turn = 0
   #zero = false
   #finalStamp: string | undefined
+  /** When the last checkpoint had gone, until another is read. */
+  #emptySince: string | undefined
   /** What the checkpoints tell of the run. */
   #facts = new RunFacts()
   readonly #listing: FolderListing
@@ -108,6 +110,7 @@ export class RunLook {
     }
     if (!(await this.#list(look))) return look
     await this.#readSome(look, signal)
+    this.#markAnew(look)
     await this.#lookAtFinal(look)
     look.zero = this.#zero
     look.unread = this.#sorted.reduce((sum, { state }) => sum + Number(state === 'unread'), 0)
@@ -149,7 +152,10 @@ export class RunLook {
       look.gone.push(step)
     }
     // Of none that is left there may be another run's next.
-    if (present.size === 0 && look.gone.length > 0) this.#facts = new RunFacts()
+    if (present.size === 0 && look.gone.length > 0) {
+      this.#facts = new RunFacts()
+      this.#emptySince = new Date().toISOString()
+    }
     let added = false
     for (const { step, path } of folders) {
       const known = this.#entries.get(step)
@@ -196,6 +202,15 @@ export class RunLook {
     await Promise.all(Array.from({ length: CONCURRENCY }, worker))
     look.complete.sort((a, b) => Number(a.step) - Number(b.step))
     look.incomplete.sort((a, b) => a.step - b.step)
+  }
+
+  /** Once the folder was empty, what comes is another run's, unless some of it is known: then it was only moved away. */
+  #markAnew({ complete }: Look): void {
+    if (this.#emptySince === undefined) return
+    const whole = this.#sorted.filter(({ state }) => state === 'complete').length
+    if (whole === 0) return
+    if (whole === complete.length) for (const one of complete) one.emptySince = this.#emptySince
+    this.#emptySince = undefined
   }
 
   async #check(entry: Entry, look: Look): Promise<void> {

@@ -30,6 +30,9 @@ export class RunMemory {
   #standsFromBefore = false
   /** What raised the alarm that was last told to stand. */
   #raised: ResumedFrom['raised']
+  #emptySince: string | undefined
+  /** The last checkpoint before which the run was another one, and how that is known. */
+  #wentBack: { step: Step; why: string } | undefined
   /** Whether the alarm stood by what was told last. */
   #isToldOf = false
   lastEvent: string | undefined
@@ -51,10 +54,12 @@ export class RunMemory {
         return
       case 'secured':
         this.#secured.set(event.folder, event)
+        this.#beginAnew(event)
         this.#see(event.step, event.writtenAt)
         return
       case 'checkpoint': {
         const { step, path, stamp, adapterSha256, verdict, writtenAt, alarm } = event
+        this.#beginAnew(event)
         this.#see(step, writtenAt)
         if (alarm !== undefined) this.#isToldOf = alarm === 'raised' || alarm === 'standing'
         if (alarm === 'raised' && event.time !== undefined) this.#raised = { step, time: event.time }
@@ -149,6 +154,11 @@ export class RunMemory {
     return steps.filter((step) => typeof step === 'number').sort((a, b) => a - b)
   }
 
+  /** A sentence when what was known before this step counts no more. */
+  anew(step: Step): string[] {
+    return this.#wentBack?.step === step ? [this.#wentBack.why] : []
+  }
+
   /** A sentence when other steps had these weights: a frozen adapter, or a copy in place of a checkpoint. */
   sameWeights(step: Step, sha256: string): string[] {
     const same = [...(this.#stepsBySha.get(sha256) ?? [])].filter((other) => other !== step)
@@ -205,6 +215,18 @@ export class RunMemory {
     }
   }
 
+  /** Once: a checkpoint is told of when it is secured and when it is measured. */
+  #beginAnew({ step, emptySince }: Pick<SecuredEvent, 'step' | 'emptySince'>): void {
+    if (emptySince === undefined || emptySince === this.#emptySince) return
+    this.#emptySince = emptySince
+    this.#newest = undefined
+    this.#goBack(
+      step,
+      0,
+      `the folder was empty at ${emptySince}, so this may be another run: what was measured before counts no more for the alarm`,
+    )
+  }
+
   /**
    * A checkpoint that was written after one of a later step had been told of: the run went back, and what came after is not its
    * past. Files that lay there together have the times of whoever copied them, in any order.
@@ -215,18 +237,26 @@ export class RunMemory {
     if (writtenMs !== undefined && writtenMs > (this.#newest?.writtenMs ?? 0)) {
       const isEarlier = this.#newest !== undefined && step < this.#newest.step
       if (!isEarlier || writtenMs > this.#newest!.toldMs) {
-        if (isEarlier) this.#goBack(step)
+        if (isEarlier) {
+          const later = `step ${this.#newest!.step} had been told of when this was written: the run went back`
+          this.#goBack(
+            step,
+            step,
+            `${later}, and what was measured of later steps counts no more for the alarm`,
+          )
+        }
         this.#newest = { step, writtenMs, toldMs: Date.parse(this.lastEvent ?? '') }
       }
     }
     this.#seen.add(step)
   }
 
-  /** Steps from here on are not the run's any more: their weights are known all the same, their verdicts are of another past. */
-  #goBack(step: number): void {
-    for (const later of this.#seen) if (later > step) this.#seen.delete(later)
+  /** Steps from one on are not the run's any more: their weights are known all the same, their verdicts are of another past. */
+  #goBack(step: Step, from: number, why: string): void {
+    this.#wentBack = { step, why }
+    for (const later of this.#seen) if (later > from) this.#seen.delete(later)
     for (const [at, { sha256, files }] of this.#steps) {
-      if (order(at) >= step) this.#steps.set(at, { sha256, ...(files && { files }) })
+      if (order(at) >= from) this.#steps.set(at, { sha256, ...(files && { files }) })
     }
   }
 

@@ -13,6 +13,8 @@ export interface SeenCheckpoint {
   /** As `weightsStamp`. */
   stamp: string
   writtenMs?: number
+  /** As of a `CheckpointEvent`. */
+  emptySince?: string
   /** Why it cannot be measured, where that is known already. */
   fault?: TraitscopeError
   epoch?: number

@@ -189,6 +189,7 @@ describe('what trainers leave', () => {
     expect(story(events)).toEqual([
       ...['baseline', 'checkpoint 10', 'waiting: the run folder is gone', 'checkpoint 20', 'end: idle'],
     ])
+    expect(events.filter((event) => 'emptySince' in event)).toEqual([])
   })
 
   it('should know nothing of the run before in one that takes the place of its folder', async () => {
@@ -207,7 +208,7 @@ describe('what trainers leave', () => {
     }
     const events = await watched([run], { stateDir }, script)
     const last = events.findLast(({ type }) => type === 'checkpoint')
-    expect(last).toMatchObject({ step: 10, remeasured: true })
+    expect(last).toMatchObject({ step: 10, remeasured: true, emptySince: expect.stringMatching(/^20/) })
     expect(last).not.toMatchObject({
       remarks: expect.arrayContaining([expect.stringContaining('left over')]),
     })

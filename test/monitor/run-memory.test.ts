@@ -64,6 +64,7 @@ describe('RunMemory', () => {
     )
     expect(memory.seen).toEqual([10, 20])
     expect(memory.alarm).toBe('quiet')
+    expect(memory.anew(20)).toEqual([expect.stringMatching(/^step 30 had been told of when this was/)])
     // The weights are known all the same.
     expect(memory.sha256Of(30)).toBe('sha 30 0.3')
     // A backlog is no step back: it was written before.
@@ -98,6 +99,22 @@ describe('RunMemory', () => {
     memory.apply(checkpoint(30, 0.01, 1001))
     expect(memory.seen).toEqual([20, 30])
     expect(memory.alarm).toBe('quiet')
+  })
+
+  it('should not count for the alarm what was there before the folder was empty, once', () => {
+    const emptySince = at(50)
+    const memory = remembered({ ...checkpoint(30, 0.3), alarm: 'raised' } as never)
+    expect(memory.alarm).toBe('standing')
+    const bad = { ...checkpoint(40, 0.3, 60), emptySince } as EventJson & { verdict: never }
+    memory.apply({ ...bad, type: 'secured', folder: 'f', how: 'link', bytes: 1, files: [] } as never)
+    expect(memory.alarm).toBe('quiet')
+    expect(memory.alarmAfter(40, bad.verdict)).toBe('raised')
+    expect(memory.anew(40)).toEqual([expect.stringMatching(/^the folder was empty at 20/)])
+    expect(memory.anew(30)).toEqual([])
+    memory.apply({ ...checkpoint(50, 0.3, 61), emptySince } as never)
+    memory.apply(bad)
+    expect(memory.seen).toEqual([40, 50])
+    expect(memory.alarm).toBe('standing')
   })
 
   it('should say that an alarm is over which went with its step', () => {
