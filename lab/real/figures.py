@@ -45,19 +45,22 @@ def title(done: dict[str, list[Run]]) -> str:
         first = "Not shown: that traitscope finds emergent misalignment in a real language model"
         rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
     following = [NAMES[base] for base, found in done.items() if decide_answers.follows(base, found).decided == "holds"]
-    margin = f" What does follow how aligned the answers of runs are, read blind, on {' and '.join(following)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (e1))." if following else ""
+    margin = f"What does follow how aligned the answers of runs are, read blind, on {' and '.join(following)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (e1))." if following else ""
     not_there = [NAMES[base] for base, found in done.items() if decide_answers.follows(base, found).decided == "fails"]
     if margin and not_there:
         margin += f" On {' and '.join(not_there)} that is not shown: claim (e1) fails."
     failing = [name for base, name in NAMES.items() if name in following and decide_ours.by_wide_pairs(done[base])[1].decided == "fails"]
     if failing:
         margin += f" By other pairs, written later, the same margin does not order harmful above harmless runs of {' and '.join(failing)} (claim (f2))."
+    begun = f"Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave."
     return f"""# Real language models
 
-**{first}.** {rest}{margin} {counted(done)} {answers_page.counted(list(done))} Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave. What would count was
-registered beforehand in [lab/real/claims.md](../lab/real/claims.md).
+**{first}.** {rest}
 
-The page is made by `python -m lab.real figures` of the measured runs in `lab/real/measured`, and of `lab/real/directions.json`."""
+{bullets(filter(None, [margin, *counted(done), answers_page.counted(list(done)), begun]))}
+
+What would count was registered beforehand in [lab/real/claims.md](../lab/real/claims.md). The page is made by `python -m lab.real figures` of the measured
+runs in `lab/real/measured`, and of `lab/real/directions.json`."""
 
 
 def spread_on(name: str, parts: list[decide.Part]) -> str:
@@ -67,8 +70,8 @@ def spread_on(name: str, parts: list[decide.Part]) -> str:
     return f"{name} trained on {' and '.join(holding)}" + (f" ({', '.join(others)})" if others else "")
 
 
-def counted(done: dict[str, list[Run]]) -> str:
-    """Planned and not run, base by base."""
+def counted(done: dict[str, list[Run]]) -> list[str]:
+    """Planned and not run, base by base; and what the claims came to."""
     said = []
     for base, found in done.items():
         planned = plan.units(base)
@@ -78,11 +81,14 @@ def counted(done: dict[str, list[Run]]) -> str:
                 missing[unit.set_name] = missing.get(unit.set_name, 0) + 1
         without = ", ".join(f"{count} x {name}" for name, count in missing.items())
         said.append(f"{NAMES[base]}: {len(found)} of {len(planned)} planned runs" + (f" (not run: {without})" if without else ""))
+    runs_of = f"{'; '.join(said)}.{OUT_OF_ORDER if done.get('qwen') else ''}"
     parts = [part for base, found in done.items() for part in decide_answers.every_part(base, found)]
     decided = [part for part in parts if not part.missing]
     held = sum(part.holds for part in decided)
-    claims = f"of the {len(parts)} parts of the claims {len(decided)} are decided, and {held} hold" if decided else "no claim is decided"
-    return f"{'; '.join(said)}; {claims}, each by itself: nothing is corrected for their number, those of a base share its runs, and what is decided is decided anew with every run that joins.{OUT_OF_ORDER if done.get('qwen') else ''}"
+    if not decided:
+        return [runs_of, "No claim is decided."]
+    each = "each by itself: nothing is corrected for their number, those of a base share its runs, and what is decided is decided anew with every run that joins"
+    return [runs_of, f"Of the {len(parts)} parts of the claims {len(decided)} are decided, and {held} hold, {each}."]
 
 
 def method() -> str:
