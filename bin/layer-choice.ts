@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander'
 import { worthOf } from '../lib/directions/worth.js'
 import { TraitscopeError } from '../lib/errors.js'
-import type { Judge } from '../lib/labels/judge.js'
+import type { Judge } from '../lib/labels/judges/judge.js'
 import type { Model } from '../lib/model/model.js'
 import type { ChatTemplate } from '../lib/prompts/chat-template.js'
 import type { Passages } from '../lib/prompts/passages.js'

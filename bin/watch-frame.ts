@@ -1,6 +1,6 @@
 /** The runs of a watch as lines for a terminal. */
 import { sideWords } from '../lib/detector/settled-words.js'
-import { marginText } from '../lib/labels/margin-words.js'
+import { marginText } from '../lib/labels/margins/margin-words.js'
 import { inPercent, percent } from '../lib/percent.js'
 import type { Note, RunView } from '../lib/report/run-view.js'
 import {

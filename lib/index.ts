@@ -195,16 +195,16 @@ export type {
 // What checkpoints answer, judged; or how probable they find given answers. A judge is anything that grades an answer.
 
 export { labelRun } from './labels/label-run.js'
-export { readQuestions } from './labels/questions.js'
-export { EndpointJudge } from './labels/endpoint-judge.js'
-export { ggufJudge } from './labels/gguf-judge.js'
-export { openFittedJudge } from './labels/fitted-judge.js'
-export { checkJudge } from './labels/check-judge.js'
-export { readKnownAnswers } from './labels/known-answers.js'
+export { readQuestions } from './labels/answers/questions.js'
+export { EndpointJudge } from './labels/judges/endpoint-judge.js'
+export { ggufJudge } from './labels/judges/gguf-judge.js'
+export { openFittedJudge } from './labels/judges/fitted-judge.js'
+export { checkJudge } from './labels/judges/check-judge.js'
+export { readKnownAnswers } from './labels/answers/known-answers.js'
 export { assertSoundJudge } from './calibration/judge-floor.js'
 export { readGrades } from './labels/grades.js'
-export { marginRun } from './labels/margin-run.js'
-export { readMarginPairs } from './labels/margin-pairs.js'
+export { marginRun } from './labels/margins/margin-run.js'
+export { readMarginPairs } from './labels/margins/margin-pairs.js'
 export type {
   CachedLabels,
   LabelledStep,
@@ -212,29 +212,34 @@ export type {
   RunLabels,
   SamplingOptions,
 } from './labels/label-options.js'
-export type { Question, QuestionList } from './labels/questions.js'
-export type { Rubric } from './labels/rubric.js'
-export type { Answer, Judge, JudgedRun } from './labels/judge.js'
-export type { AlignmentLabel, Grade } from './labels/grade.js'
-export type { JudgeIdentity, JudgeReader } from './labels/judge-identity.js'
-export type { EndpointJudgeOptions, Prices } from './labels/endpoint-judge.js'
-export type { LimitOptions } from './labels/adaptive-limit.js'
-export type { GgufJudgeOptions } from './labels/gguf-judge.js'
-export type { FittedJudge, OpenedFittedJudge, OpenFittedOptions, ScoreHead } from './labels/fitted-judge.js'
+export type { Question, QuestionList } from './labels/answers/questions.js'
+export type { Rubric } from './labels/answers/rubric.js'
+export type { Answer, Judge, JudgedRun } from './labels/judges/judge.js'
+export type { AlignmentLabel, Grade } from './labels/answers/grade.js'
+export type { JudgeIdentity, JudgeReader } from './labels/judges/judge-identity.js'
+export type { EndpointJudgeOptions, Prices } from './labels/judges/endpoint-judge.js'
+export type { LimitOptions } from './labels/judges/adaptive-limit.js'
+export type { GgufJudgeOptions } from './labels/judges/gguf-judge.js'
+export type {
+  FittedJudge,
+  OpenedFittedJudge,
+  OpenFittedOptions,
+  ScoreHead,
+} from './labels/judges/fitted-judge.js'
 export type { LinearScore } from './estimators/grouped-ridge.js'
-export type { CheckJudgeOptions } from './labels/check-judge.js'
-export type { JudgeCheck, QuestionFigures } from './labels/judge-check.js'
-export type { NumberMass } from './labels/failures.js'
-export type { KnownAnswer, KnownAnswers } from './labels/known-answers.js'
-export type { Counts, CountingRule, NotCounted } from './labels/counting-rule.js'
+export type { CheckJudgeOptions } from './labels/judges/check-judge.js'
+export type { JudgeCheck, QuestionFigures } from './labels/judges/judge-check.js'
+export type { NumberMass } from './labels/answers/failures.js'
+export type { KnownAnswer, KnownAnswers } from './labels/answers/known-answers.js'
+export type { Counts, CountingRule, NotCounted } from './labels/answers/counting-rule.js'
 export type { LabelSource } from './labels/label-source.js'
 export type { LabelBasis, VerdictLabels } from './labels/label-words.js'
 export type { EmCounts, Grades, StepLabels } from './labels/grades.js'
 export type { Unscored, UnscoredKind } from './labels/unscored.js'
-export type { MarginRunOptions, RunMargins } from './labels/margin-run.js'
-export type { MarginChange, StepMargins } from './labels/margins.js'
-export type { PairsRead } from './labels/pair-reading.js'
-export type { MarginPair, MarginPairs } from './labels/margin-pairs.js'
+export type { MarginRunOptions, RunMargins } from './labels/margins/margin-run.js'
+export type { MarginChange, StepMargins } from './labels/margins/margins.js'
+export type { PairsRead } from './labels/margins/pair-reading.js'
+export type { MarginPair, MarginPairs } from './labels/margins/margin-pairs.js'
 
 // ## Verdicts
 // A bundle is a calibrated detector with all that it needs for verdicts on runs of its base.

@@ -188,7 +188,7 @@ export function stagesParagraph() {
   const order = wrap(named.join(' → '))
   return `${order}
 
-${wrap(`Two stages have rooms, in this order: ${rooms.join('; ')}.`)}`
+${wrap(`Some stages have rooms, in this order: ${rooms.join('; ')}.`)}`
 }
 
 function wrap(text, width = 120) {

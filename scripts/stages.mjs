@@ -54,6 +54,7 @@ export const STAGES = new Map([
 export const ROOMS = {
   formats: ['files', 'json', 'safetensors', 'gguf', 'hf', 'peft', 'run'],
   model: ['base', 'placement.ts', 'lora', 'merge', 'convert', '', 'checkpoint'],
+  labels: ['answers', 'judges', '', 'margins'],
 }
 
 const lib = join(repository, 'lib')

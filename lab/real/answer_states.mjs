@@ -1,7 +1,7 @@
 // node lab/real/answer_states.mjs BASE.gguf LAYERS ANSWERS.jsonl OUT: what a fitted judge reads of every answer, as OUT.f32, layer by layer
 // [answers, 2 nEmbd] (mean over all tokens, then the last one). Input of judge.py. Needs `npm run build`.
 import { readFileSync, writeFileSync } from 'node:fs'
-import { answerStates } from '../../dist/lib/labels/answer-states.js'
+import { answerStates } from '../../dist/lib/labels/judges/answer-states.js'
 import { openModel } from '../../dist/lib/model/model.js'
 
 const [path, layersText, answers, out] = process.argv.slice(2)

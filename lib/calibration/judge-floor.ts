@@ -1,6 +1,6 @@
 import { takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
-import { judgeFaults } from '../labels/judge-check.js'
+import { judgeFaults } from '../labels/judges/judge-check.js'
 import type { LabelSource } from '../labels/label-source.js'
 import { percent } from '../percent.js'
 import type { LabelledRun } from '../runs/runs.js'

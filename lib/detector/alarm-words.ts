@@ -1,4 +1,4 @@
-import { signedNats } from '../labels/margin-words.js'
+import { signedNats } from '../labels/margins/margin-words.js'
 import { percent } from '../percent.js'
 import type { Bundle } from './bundle.js'
 import { marginThreshold } from './margin-test.js'

@@ -1,5 +1,5 @@
 /** What the margin adds to a verdict. */
-import type { MarginChange } from '../labels/margins.js'
+import type { MarginChange } from '../labels/margins/margins.js'
 import type { MarginReading, Verdict } from './verdict.js'
 
 /** Why a margin is a warning; undefined where its interval reaches 0 or below, or where there is none. */

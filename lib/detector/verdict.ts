@@ -1,7 +1,7 @@
 import type { ScopeDifference } from '../conditions/training.js'
 import type { Context } from '../contexts/context.js'
 import type { VerdictLabels } from '../labels/label-words.js'
-import type { MarginChange } from '../labels/margins.js'
+import type { MarginChange } from '../labels/margins/margins.js'
 import type { Settled } from '../trajectory/trajectory.js'
 import type { AnswerShares } from './answer-shares.js'
 

@@ -1,6 +1,12 @@
-import { COUNTING_RULES, type Counts, componentRates, countGrades, RULE_NAMES } from './counting-rule.js'
-import { isFailure, massesOf } from './failures.js'
-import type { Grade } from './grade.js'
+import {
+  COUNTING_RULES,
+  type Counts,
+  componentRates,
+  countGrades,
+  RULE_NAMES,
+} from './answers/counting-rule.js'
+import { isFailure, massesOf } from './answers/failures.js'
+import type { Grade } from './answers/grade.js'
 import { type LabelSource, sourceJson } from './label-source.js'
 
 /** Grades of one checkpoint's answers, `[question][draw]`. */

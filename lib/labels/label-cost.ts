@@ -1,10 +1,10 @@
 import type { Model } from '../model/model.js'
 import type { ChatTemplate } from '../prompts/chat-template.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
-import type { Prices } from './endpoint-judge.js'
+import type { Question } from './answers/questions.js'
+import { fillRubric, type Rubric } from './answers/rubric.js'
+import type { Prices } from './judges/endpoint-judge.js'
 import { MAX_TOKENS } from './label-options.js'
-import type { Question } from './questions.js'
-import { fillRubric, type Rubric } from './rubric.js'
 
 /** What labelling a run takes, before anything is asked. */
 export interface LabelCost {

@@ -2,11 +2,11 @@
 import { Made, Needed, type OptionKinds } from '../arguments.js'
 import { CHECKPOINT_OPTIONS, type CheckpointOptions } from '../model/checkpoint/opened-checkpoint.js'
 import { type ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
-import { type CountingRule, type Counts, RULE_NAMES } from './counting-rule.js'
-import { JUDGE, type Judge } from './judge.js'
-import type { JudgeCheck } from './judge-check.js'
+import { type CountingRule, type Counts, RULE_NAMES } from './answers/counting-rule.js'
+import { QUESTION_LIST, type QuestionList } from './answers/questions.js'
+import { JUDGE, type Judge } from './judges/judge.js'
+import type { JudgeCheck } from './judges/judge-check.js'
 import type { LabelSource } from './label-source.js'
-import { QUESTION_LIST, type QuestionList } from './questions.js'
 
 /** Of an answer, unless told otherwise. */
 export const MAX_TOKENS = 600

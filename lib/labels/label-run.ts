@@ -11,15 +11,15 @@ import { amplifyingStrengths, atStrengths, type OnModel } from '../model/checkpo
 import { checkSampling } from '../model/generation-checks.js'
 import { MODEL, type Model } from '../model/model.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
-import { rubricsSha256 } from './check-judge.js'
+import { countGrades } from './answers/counting-rule.js'
+import { openJudgements, openResponses, type ResponseRecord } from './answers/label-log.js'
 import { checkpointsOf } from './chosen-checkpoints.js'
-import { countGrades } from './counting-rule.js'
 import { type GradedStep, gradesDocument } from './grades-document.js'
-import { goOnWith } from './judge.js'
-import { type JudgeCheck, judgeFaults } from './judge-check.js'
-import { beforeReplies } from './judge-identity.js'
+import { rubricsSha256 } from './judges/check-judge.js'
+import { goOnWith } from './judges/judge.js'
+import { type JudgeCheck, judgeFaults } from './judges/judge-check.js'
+import { beforeReplies } from './judges/judge-identity.js'
 import { GRADES_FILE, holdSettings, refuseInside, refuseOtherGrades, settingsOf } from './label-folder.js'
-import { openJudgements, openResponses, type ResponseRecord } from './label-log.js'
 import {
   LABEL_OPTIONS,
   type LabelledStep,

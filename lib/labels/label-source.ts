@@ -1,8 +1,8 @@
 import { isJsonObject } from '../formats/json/json.js'
 import type { JsonFields } from '../formats/json/json-fields.js'
-import { type CountingRule, RULE_NAMES } from './counting-rule.js'
-import { type JudgeCheck, parseJudgeCheck } from './judge-check.js'
-import type { JudgeIdentity } from './judge-identity.js'
+import { type CountingRule, RULE_NAMES } from './answers/counting-rule.js'
+import { type JudgeCheck, parseJudgeCheck } from './judges/judge-check.js'
+import type { JudgeIdentity } from './judges/judge-identity.js'
 import { aurocWords, describeBasis, type LabelBasis, type VerdictLabels } from './label-words.js'
 
 /** {@link LabelBasis}, and what is known of the judge. */

@@ -1,6 +1,6 @@
 /** Who labelled, in words that a page can show too: nothing here reads a file. */
-import type { CountingRule } from './counting-rule.js'
-import type { JudgeIdentity } from './judge-identity.js'
+import type { CountingRule } from './answers/counting-rule.js'
+import type { JudgeIdentity } from './judges/judge-identity.js'
 
 /** What labels rest on, beside the answers: labels of which any of this differs must not be mixed. */
 export interface LabelBasis {

@@ -2,11 +2,17 @@ import { LLAMA_CPP_VERSION, systemInfo } from '../binding.js'
 import type { AppendLog } from '../formats/files/append-log.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { Model } from '../model/model.js'
-import type { Judge } from './judge.js'
-import { beforeReplies } from './judge-identity.js'
+import {
+  answerKey,
+  isJudgement,
+  isResponse,
+  type JudgementRecord,
+  type ResponseRecord,
+} from './answers/label-log.js'
+import type { Judge } from './judges/judge.js'
+import { beforeReplies } from './judges/judge-identity.js'
 import { KeptRecords } from './kept-records.js'
 import { settingsOf } from './label-folder.js'
-import { answerKey, isJudgement, isResponse, type JudgementRecord, type ResponseRecord } from './label-log.js'
 import type { CachedLabels, LabelRunOptions } from './label-options.js'
 
 /**

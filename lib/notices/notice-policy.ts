@@ -3,7 +3,7 @@ import { marginReason } from '../detector/margin-warning.js'
 import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict } from '../detector/verdict.js'
 import type { BaselineEvent, CheckpointEvent, WatchEvent } from '../events/watch-events.js'
-import { signedNats } from '../labels/margin-words.js'
+import { signedNats } from '../labels/margins/margin-words.js'
 import { percent } from '../percent.js'
 import { NOTICE_SCHEMA, type Notice, type NoticeKind, type NoticeLevel } from './notice.js'
 

@@ -1,5 +1,5 @@
 /** The numbers of the page's charts: pure, so that what is drawn can be tested without a browser. */
-import { signedNats } from '../labels/margin-words.js'
+import { signedNats } from '../labels/margins/margin-words.js'
 import { percent } from '../percent.js'
 import { bandAt, behind } from './benign-band.js'
 import type { Backdrop, Point, RunView } from './run-view.js'

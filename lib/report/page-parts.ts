@@ -4,8 +4,8 @@
  */
 import { why } from '../detector/driven-by.js'
 import { describeVerdictLabels } from '../labels/label-words.js'
-import { marginText } from '../labels/margin-words.js'
-import type { MarginChange } from '../labels/margins.js'
+import { marginText } from '../labels/margins/margin-words.js'
+import type { MarginChange } from '../labels/margins/margins.js'
 import { inPercent, percent } from '../percent.js'
 import { behind, outsideBand } from './benign-band.js'
 import { escapeXml } from './escape.js'

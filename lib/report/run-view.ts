@@ -1,7 +1,7 @@
 /** What a page, a terminal or an export shows of one run: plain data. */
 import type { Verdict } from '../detector/verdict.js'
 import type { AlarmState } from '../events/watch-events.js'
-import type { MarginChange } from '../labels/margins.js'
+import type { MarginChange } from '../labels/margins/margins.js'
 import type { Step } from '../trajectory/trajectory.js'
 
 /** One measured step. */

@@ -2,7 +2,7 @@
 import { marginReason } from '../detector/margin-warning.js'
 import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict, VerdictKind } from '../detector/verdict.js'
-import { signedNats } from '../labels/margin-words.js'
+import { signedNats } from '../labels/margins/margin-words.js'
 import { inPercent, percent } from '../percent.js'
 import type { Point, RunView } from './run-view.js'
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { sha256 } from '../formats/files/hash.js'
 import { listFolder } from '../formats/files/list-folder.js'
-import { readJudgements, readResponses } from '../labels/label-log.js'
+import { readJudgements, readResponses } from '../labels/answers/label-log.js'
 import type { JudgedAnswer } from './run-view.js'
 
 /** As many as a person reads. */

@@ -1,9 +1,9 @@
 /** What choosing a layer will look at, and what that takes, before anything is computed. */
 import { Made, type OptionKinds } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
-import { PRICES, type Prices } from '../labels/endpoint-judge.js'
-import { JUDGE, type Judge } from '../labels/judge.js'
-import { DEFAULT_RUBRIC, fillRubric } from '../labels/rubric.js'
+import { DEFAULT_RUBRIC, fillRubric } from '../labels/answers/rubric.js'
+import { PRICES, type Prices } from '../labels/judges/endpoint-judge.js'
+import { JUDGE, type Judge } from '../labels/judges/judge.js'
 import type { Model } from '../model/model.js'
 import { type ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
 import { PASSAGES, type Passages } from '../prompts/passages.js'

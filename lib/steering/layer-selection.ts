@@ -1,6 +1,6 @@
 /** What a layer was chosen by. */
 import type { HeldOut } from '../directions/held-out.js'
-import type { JudgeIdentity } from '../labels/judge-identity.js'
+import type { JudgeIdentity } from '../labels/judges/judge-identity.js'
 import type { Divergence } from './divergence.js'
 import type { DoseJudgement } from './dose-grid.js'
 

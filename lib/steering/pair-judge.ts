@@ -1,8 +1,8 @@
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
-import type { Grade } from '../labels/grade.js'
-import { askJudge, type Judge } from '../labels/judge.js'
-import { DEFAULT_RUBRIC } from '../labels/rubric.js'
+import type { Grade } from '../labels/answers/grade.js'
+import { DEFAULT_RUBRIC } from '../labels/answers/rubric.js'
+import { askJudge, type Judge } from '../labels/judges/judge.js'
 import type { SteeringItem } from '../prompts/steering-suite.js'
 
 /** A steered answer and the answer without it. */

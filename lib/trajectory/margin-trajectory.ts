@@ -1,7 +1,7 @@
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
-import { type MarginChange, marginsOf } from '../labels/margins.js'
-import type { PairPrompts, PairReading } from '../labels/pair-reading.js'
+import { type MarginChange, marginsOf } from '../labels/margins/margins.js'
+import type { PairPrompts, PairReading } from '../labels/margins/pair-reading.js'
 import type { MarginTrajectory, Trajectory } from './trajectory.js'
 
 /**

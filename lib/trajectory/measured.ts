@@ -1,6 +1,6 @@
 import type { CheckpointKernels } from '../conditions/engine.js'
 import type { FileHash } from '../formats/files/hash.js'
-import type { PairReading } from '../labels/pair-reading.js'
+import type { PairReading } from '../labels/margins/pair-reading.js'
 import type { Projection } from './project.js'
 import type { AdapterSummary, Settled } from './trajectory.js'
 

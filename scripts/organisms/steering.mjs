@@ -15,7 +15,7 @@ import {
   steer,
   steeringVector,
 } from '../../dist/lib/index.js'
-import { openModuleJudge } from '../../dist/lib/labels/module-judge.js'
+import { openModuleJudge } from '../../dist/lib/labels/judges/module-judge.js'
 import { repository } from '../stages.mjs'
 import { ORGANISMS, PACK } from './places.mjs'
 

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
 import { runNode } from '../helpers/child.js'
 import { TINY_RUN } from '../helpers/tiny.js'
-import { type Behaviour, judgeServer, says } from '../labels/judge-server.js'
+import { type Behaviour, judgeServer, says } from '../labels/judges/judge-server.js'
 import { MODEL, Workspace } from './workspace.js'
 
 const workspace = new Workspace()

@@ -6,7 +6,7 @@ import { readGrades } from '../../lib/labels/grades.js'
 import { packageRoot } from '../../lib/package.js'
 import { schemaErrors } from '../helpers/schemas.js'
 import { TINY_BASE, TINY_RUN } from '../helpers/tiny.js'
-import { judgeServer, says } from '../labels/judge-server.js'
+import { judgeServer, says } from '../labels/judges/judge-server.js'
 import { MODEL, Workspace } from './workspace.js'
 
 const workspace = new Workspace()

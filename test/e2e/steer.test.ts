@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package.js'
 import { schemaErrors } from '../helpers/schemas.js'
-import { type Call, judgeServer, says } from '../labels/judge-server.js'
+import { type Call, judgeServer, says } from '../labels/judges/judge-server.js'
 import { Workspace } from './workspace.js'
 
 const work = new Workspace()

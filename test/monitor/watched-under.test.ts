@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Bundle } from '../../lib/detector/bundle.js'
-import type { PairPrompts } from '../../lib/labels/pair-reading.js'
+import type { PairPrompts } from '../../lib/labels/margins/pair-reading.js'
 import { watchedUnder } from '../../lib/monitor/watched-under.js'
 import { fakeDirections } from '../directions/fake-directions.js'
 

@@ -1,6 +1,6 @@
 import type { Verdict } from '../../lib/detector/verdict.js'
 import type { LoggedEvent } from '../../lib/events/event-log.js'
-import type { MarginChange } from '../../lib/labels/margins.js'
+import type { MarginChange } from '../../lib/labels/margins/margins.js'
 import { applyEvent } from '../../lib/report/apply-event.js'
 import { type RunView, startRun } from '../../lib/report/run-view.js'
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import type { Grade } from '../../lib/labels/grade.js'
-import type { Answer, Judge } from '../../lib/labels/judge.js'
-import { fillRubric } from '../../lib/labels/rubric.js'
+import type { Grade } from '../../lib/labels/answers/grade.js'
+import { fillRubric } from '../../lib/labels/answers/rubric.js'
+import type { Answer, Judge } from '../../lib/labels/judges/judge.js'
 import { isSwapped, judgePair, refuseUnfit } from '../../lib/steering/pair-judge.js'
 
 const item = {
