@@ -1,5 +1,8 @@
 import { TraitscopeError } from '../errors.js'
 
+// For model-selection.ts, whose every line lab/detector-choice.json holds.
+export { auroc } from '../estimators/ranks.js'
+
 /** Counts and rates of alarms against the truth. A rate is NaN where nothing could be wrong. */
 export interface AlarmRates {
   nDangerous: number

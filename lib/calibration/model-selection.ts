@@ -1,10 +1,9 @@
 import { probabilityAbove, stabilized } from '../detector/label-noise.js'
 import { RATE_MODELS, type RateModelName, type RateModelSpec } from '../detector/rate-model.js'
-import { auroc } from '../estimators/ranks.js'
 import type { Row, Rows } from '../runs/rows.js'
 import { outOfFold } from './cross-validation.js'
 import type { Pool } from './fit-rate-model.js'
-import { type AlarmRates, alarmRates } from './metrics.js'
+import { type AlarmRates, alarmRates, auroc } from './metrics.js'
 
 /** How well predictions of unseen sets agree with labels. */
 export interface Agreement extends AlarmRates {

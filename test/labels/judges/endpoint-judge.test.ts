@@ -110,12 +110,13 @@ describe('EndpointJudge', () => {
     ['nobody listens', 'no connection (ECONNREFUSED)', undefined],
     ['nobody answers', 'no reply within 0.1 s', () => {}],
     ['it is in trouble', 'status 503', (_, __, response) => response.writeHead(503).end()],
-  ])('should tell why it asks again when %s', async (_, reason, behave) => {
+  ])('should tell why it asks again when %s', async (what, reason, behave) => {
     await using server = await judgeServer(behave ?? (() => {}))
     if (!behave) await server[Symbol.asyncDispose]()
     const told: string[] = []
     const judge = new EndpointJudge({
-      ...{ url: server.url, model: 'judge-1', tries: 2, retryMs: 1, timeoutMs: 100 },
+      ...{ url: server.url, model: 'judge-1', tries: 2, retryMs: 1 },
+      ...(what === 'nobody answers' && { timeoutMs: 100 }),
       onRetry: (text) => told.push(text),
     })
     const { alignedRaw } = await judge.grade(ANSWER)
