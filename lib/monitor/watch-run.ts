@@ -4,7 +4,7 @@ import { TraitscopeError } from '../errors.js'
 import type { WatchEvent } from '../events/watch-events.js'
 import { namedPath } from '../formats/files/named-path.js'
 import type { Model } from '../model/model.js'
-import { Channel } from './channel.js'
+import { AsyncQueue } from './async-queue.js'
 import { WATCH_OPTIONS, type WatchRunOptions } from './watch-options.js'
 import { WatchSession } from './watch-session.js'
 
@@ -74,7 +74,7 @@ async function* watch(
   taken: Promise<Taken>,
 ): AsyncGenerator<WatchEvent, void, undefined> {
   const { runDirs, options } = await taken
-  const events = new Channel<WatchEvent>()
+  const events = new AsyncQueue<WatchEvent>()
   const session = new WatchSession(model, directions, runDirs, options, (event) => events.push(event))
   const work = session.run().then(
     () => events.close(),

@@ -2,7 +2,7 @@
  * Values from whoever pushes them to one reader, in order. A push is fulfilled when the reader comes back for the next value,
  * so that who waits for it goes on when the value has been dealt with.
  */
-export class Channel<T> implements AsyncIterableIterator<T> {
+export class AsyncQueue<T> implements AsyncIterableIterator<T> {
   readonly #values: { value: T; taken: () => void }[] = []
   #out: (() => void) | undefined
   #reader: (() => void) | undefined
