@@ -1,7 +1,7 @@
 /** The contexts that checkpoints are read in: what `--context` and `--data` name. */
 import type { Command } from 'commander'
 import { measurementConditions } from '../lib/conditions/conditions.js'
-import { type ContextSet, contextsFrom } from '../lib/contexts/measured-contexts.js'
+import { type ContextSet, contextsFrom } from '../lib/contexts/context-set.js'
 import type { Conditional, OrdinaryRuns } from '../lib/detector/conditional.js'
 import { assertLike, ordinaryRuns } from '../lib/detector/ordinary-runs.js'
 import type { ContextReading } from '../lib/detector/verdict.js'

@@ -7,7 +7,7 @@ import { EventNumbers } from '../lib/events/event-numbers.js'
 import { realRun, runState } from '../lib/events/state-folder.js'
 import type { EndReason, WatchEvent } from '../lib/events/watch-events.js'
 import { defaultStateDir } from '../lib/formats/files/cache-dir.js'
-import { retryAfterMs, whenMemoryAllows } from '../lib/monitor/failures.js'
+import { firstRetryMs, whenMemoryAllows } from '../lib/monitor/failures.js'
 import { isPattern } from '../lib/monitor/run-patterns.js'
 import type { SecureMode } from '../lib/monitor/secured-files.js'
 import { watchRuns } from '../lib/monitor/watch-run.js'
@@ -119,7 +119,7 @@ export async function watchByFlags(
   }
   try {
     const begin = () => measurementFromFlags(flags, output, signal)
-    const wait = { firstMs: retryAfterMs(1000 * flags.interval), signal }
+    const wait = { firstMs: firstRetryMs(1000 * flags.interval), signal }
     await using prepared = await (flags.once
       ? begin()
       : whenMemoryAllows(begin, wait, (error, retryMs) => {

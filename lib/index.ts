@@ -127,7 +127,7 @@ export type { SteeringItem, SteeringSuite } from './prompts/steering-suite.js'
 // Every checkpoint of a finished run, and how far each has drifted from step 0.
 
 export { measureRun } from './trajectory/measure-run.js'
-export { contextsFrom } from './contexts/measured-contexts.js'
+export { contextsFrom } from './contexts/context-set.js'
 export { readTrajectory } from './trajectory/read-trajectory.js'
 export { trajectoryDocument } from './trajectory/trajectory-json.js'
 export { drift } from './drift/drift.js'
@@ -135,7 +135,7 @@ export { trajectoryMargins } from './trajectory/margin-trajectory.js'
 export type { MeasuredStep, MeasureRunOptions } from './trajectory/measure-run.js'
 export type { MeasurementOptions } from './trajectory/prepare-measurement.js'
 export type { Context } from './contexts/context.js'
-export type { ContextSet, ContextSources } from './contexts/measured-contexts.js'
+export type { ContextSet, ContextSources } from './contexts/context-set.js'
 export type {
   AdapterSummary,
   ContextTrajectory,

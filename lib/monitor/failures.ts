@@ -25,7 +25,7 @@ const MOST_WAIT_MS = 5 * 60_000
 const RETRY_INTERVALS = 5
 
 /** @param intervalMs between two looks at a folder */
-export const retryAfterMs = (intervalMs: number): number => RETRY_INTERVALS * intervalMs
+export const firstRetryMs = (intervalMs: number): number => RETRY_INTERVALS * intervalMs
 
 /** Doubles from one failure to the next. */
 export class Backoff {

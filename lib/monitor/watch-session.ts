@@ -9,7 +9,7 @@ import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { sweepAbandoned } from '../formats/files/owner.js'
 import type { Model } from '../model/model.js'
 import { BaseFailures } from './base-failures.js'
-import { Backoff, BaseChanged, retryAfterMs, whenMemoryAllows } from './failures.js'
+import { Backoff, BaseChanged, firstRetryMs, whenMemoryAllows } from './failures.js'
 import type { Candidate } from './measure-candidate.js'
 import { ModelKeeper } from './model-keeper.js'
 import { Pace } from './pace.js'
@@ -58,7 +58,7 @@ export class WatchSession {
   }
 
   get #retryMs(): number {
-    return retryAfterMs(this.#intervalMs)
+    return firstRetryMs(this.#intervalMs)
   }
 
   /** Ends the watch where it stands, without another event. */

@@ -1,7 +1,7 @@
 import type { Bundle } from '../detector/bundle.js'
 import type { Prior } from '../detector/prior.js'
 import { sha256 } from '../formats/files/hash.js'
-import type { MeasurementPlan } from '../trajectory/measurement.js'
+import type { MeasurementPlan } from '../trajectory/measurement-plan.js'
 
 /**
  * SHA-256 over all that decides what a number and a verdict mean: what a watch has measured under one of them counts for the

@@ -1,7 +1,7 @@
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
 import type { ContextPrompts } from './context-prompts.js'
-import type { BaseMeasurement, ContextMeasurement } from './measured.js'
+import type { BaseMeasurement, ContextMeasurement } from './measurement.js'
 import type { ContextTrajectory, LayerTrajectory, Trajectory } from './trajectory.js'
 
 /**

@@ -8,8 +8,8 @@ import { hashCheckpoint } from '../formats/run/checkpoint-folder.js'
 import type { FoundWeights } from '../formats/run/find-weights.js'
 import { encodeSafetensors, readSafetensors } from '../formats/safetensors/safetensors.js'
 import { packageVersion } from '../package.js'
-import type { CheckpointMeasurement } from './measured.js'
-import type { MeasurementPlan } from './measurement.js'
+import type { CheckpointMeasurement } from './measurement.js'
+import type { MeasurementPlan } from './measurement-plan.js'
 import type { StopRule } from './stopping.js'
 
 type Weights = Pick<FoundWeights, 'path'>

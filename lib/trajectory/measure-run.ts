@@ -9,7 +9,7 @@ import { type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-
 import type { Model } from '../model/model.js'
 import { nothingToMeasure, skippedOf, toMeasure } from './measurable-steps.js'
 import { MeasureLog } from './measure-log.js'
-import type { MeasurementPlan } from './measurement.js'
+import type { MeasurementPlan } from './measurement-plan.js'
 import { MEASUREMENT_OPTIONS, type MeasurementOptions, prepareMeasurement } from './prepare-measurement.js'
 import type { Projection } from './project.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'

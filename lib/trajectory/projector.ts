@@ -1,7 +1,7 @@
 import type { Directions } from '../directions/directions.js'
 import type { Matrix } from '../estimators/matrix.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
-import type { BaseMeasurement } from './measured.js'
+import type { BaseMeasurement } from './measurement.js'
 import { activationNorm, type Projection, project, projectGroups } from './project.js'
 import { relativeChange } from './relative-change.js'
 

@@ -1,4 +1,4 @@
-import type { BaseMeasurement, StrengthMeasurement } from './measured.js'
+import type { BaseMeasurement, StrengthMeasurement } from './measurement.js'
 import type { Projection } from './project.js'
 import type { Trajectory } from './trajectory.js'
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { contextsFrom } from '../../lib/contexts/measured-contexts.js'
+import { contextsFrom } from '../../lib/contexts/context-set.js'
 import { ChatTemplate } from '../../lib/prompts/chat-template.js'
 import { fakeModel, fakePack, TEMPLATE } from '../directions/fake-model.js'
 
