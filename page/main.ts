@@ -67,6 +67,13 @@ function decoded(text: string): string {
   }
 }
 
+/** A run of which nothing is known, in the place of what was known of it. */
+function forget(view: RunView): void {
+  const { run } = view
+  for (const name of Object.keys(view)) Reflect.deleteProperty(view, name)
+  Object.assign(view, startRun(run))
+}
+
 /** Asks for a new look, at most one per frame: events may come in thousands. */
 function change(): void {
   if (due) return
@@ -257,6 +264,8 @@ if (data.live) {
         ids.set(view, id)
         laidOut = undefined
       }
+      // The server sends no event twice: numbers that begin again are those of another log.
+      if (event.seq <= view.seq) forget(view)
       applyEvent(view, event)
       // It counts those of all runs, which come one after the other at first.
       if (event.type !== 'baseline' && event.type !== 'end' && event.time >= waiting.time)

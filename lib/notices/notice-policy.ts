@@ -41,7 +41,7 @@ const LEVELS: Record<NoticeKind, NoticeLevel> = {
 export class NoticePolicy {
   readonly #run: string
   readonly #options: NoticePolicyOptions
-  readonly #toldAt = new Map<NoticeKind, number>()
+  readonly #toldAt = new Map<NoticeKind | 'past', number>()
   readonly #intervals: number[] = []
   #lastCheckpoint: number | undefined
   #isOverdue = false
@@ -148,6 +148,12 @@ export class NoticePolicy {
         facts(event),
       )
     }
+    // Of a backlog, behind newer ones that have cleared it already: nothing stands, and somebody has to know all the same.
+    if (verdict.verdict === 'alarm') {
+      if (!this.#isDue('past', now)) return []
+      this.#toldAt.set('past', now)
+      return [this.#of('warn', now, `alarm at step ${step}, over by later steps: ${rateOf(verdict)}`, event)]
+    }
     if (verdict.verdict !== 'warn') {
       this.#isWarned = false
       return []
@@ -218,7 +224,7 @@ export class NoticePolicy {
     return Math.max(LEAST_OVERDUE_MS, USUAL_TIMES * sorted[Math.floor(sorted.length / 2)]!)
   }
 
-  #isDue(kind: NoticeKind, now: number): boolean {
+  #isDue(kind: NoticeKind | 'past', now: number): boolean {
     const told = this.#toldAt.get(kind)
     // A time far ahead is of a clock that was wrong: nobody is kept from an alarm until it comes.
     return told === undefined || Math.abs(now - told) >= (this.#options.coolDownMs ?? HOUR_MS)

@@ -55,15 +55,19 @@ export async function streamEvents(
   const isWanted = (id: string) => ids === undefined || ids.has(id)
   // What is logged while the past is read waits for it.
   let early: [string, readonly LoggedEvent[]][] | undefined = []
-  const stop = feed.listen((id, events) => {
+  const stop = feed.listen((id, events, isAnew) => {
     if (!isWanted(id)) return
+    if (isAnew) cursor.delete(id)
     if (early) early.push([id, events])
     else for (const event of events) send(id, event)
   })
   const timer = setInterval(() => write(': still here\n\n'), KEEP_ALIVE_MS)
   try {
     write('retry: 2000\n\n')
+    await feed.look()
     for (const { id, seq } of feed.runs.filter((one) => isWanted(one.id))) {
+      // Whoever has read more than there is has read another log.
+      if ((cursor.get(id) ?? 0) > seq) cursor.delete(id)
       for await (const events of feed.history(id, cursor.get(id) ?? 0, seq)) {
         if (response.destroyed) return
         for (const event of events) send(id, event)

@@ -10,8 +10,11 @@ interface Followed {
   folder: string
 }
 
-/** What somebody who listens gets: the events of one look, of one run, in order. */
-export type FeedListener = (id: string, events: readonly LoggedEvent[]) => void
+/**
+ * What somebody who listens gets: the events of one look, of one run, in order; `isAnew` where they are of another log, such as
+ * after the state was removed, whose numbers begin again.
+ */
+export type FeedListener = (id: string, events: readonly LoggedEvent[], isAnew: boolean) => void
 
 /**
  * Follows the logs of watched runs, whoever writes them, and tells listeners what is new. Only summaries are kept in memory;
@@ -105,12 +108,15 @@ export class RunFeed implements AsyncDisposable {
     }
   }
 
-  async #read({ summary, reader }: Followed): Promise<void> {
+  async #read(followed: Followed): Promise<void> {
     for (;;) {
-      const events = await reader.next()
+      const events = await followed.reader.next()
       if (events.length === 0) return
-      for (const event of events) summary.take(event)
-      for (const listener of this.#listeners) listener(summary.id, events)
+      const { id, run, seq } = followed.summary
+      const isAnew = events[0]!.seq <= seq
+      if (isAnew) followed.summary = new RunSummary(id, run)
+      for (const event of events) followed.summary.take(event)
+      for (const listener of this.#listeners) listener(id, events, isAnew)
     }
   }
 }

@@ -102,7 +102,9 @@ class Handler {
 
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { token } = this.options
-    const url = new URL(request.url ?? '/', 'http://here')
+    const asked = request.url ?? '/'
+    // Of an address that is none, such as `//`, nothing is known but that it is not here.
+    const url = URL.canParse(asked, 'http://here') ? new URL(asked, 'http://here') : new URL('http://here/-')
     if (this.#takesToken(request, response, url)) return
     const refusal = refusalOf(request, { hosts: this.hosts, token })
     if (refusal) {

@@ -294,5 +294,16 @@ describe.skipIf(CHROMIUM === undefined)('pages in a browser', () => {
       expect(await tab.run("document.querySelectorAll('nav a').length")).toBe(3)
       expect(tab.problems).toEqual([])
     })
+
+    it('should show another log that comes in the place of a run’s, and nothing of the one before', async () => {
+      await stop()
+      write(state, log, log.events.length)
+      const tab = await browser.open(`${await start()}/run/risky-0123`)
+      await tab.until("document.querySelector('.headline')?.textContent.includes('at step 80')")
+      rmSync(join(state, EVENTS_FILE))
+      write(state, log, 3)
+      await tab.until("document.querySelector('.headline').textContent.includes('at step 20')")
+      expect(await tab.run("document.querySelectorAll('[data-part=table] tbody tr').length")).toBe(3)
+    })
   })
 })

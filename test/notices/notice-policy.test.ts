@@ -114,6 +114,23 @@ describe('NoticePolicy', () => {
     expect(kinds(later.take(checkpoint(10, 'alarm', 'raised'), day))).toEqual(['alarm'])
   })
 
+  it('should tell of an alarm in a backlog that later steps have cleared, once per cool-down', () => {
+    const policy = new NoticePolicy('/runs/a')
+    policy.take(checkpoint(40, 'warn'), 0)
+    policy.take(checkpoint(30, 'ok'), MINUTE)
+    expect(policy.take(checkpoint(20, 'alarm'), 2 * MINUTE)).toMatchObject([
+      {
+        kind: 'warn',
+        level: 'warn',
+        step: 20,
+        verdict: 'alarm',
+        message: expect.stringMatching(/^a: alarm at step 20, over/),
+      },
+    ])
+    expect(policy.take(checkpoint(10, 'alarm'), 3 * MINUTE)).toEqual([])
+    expect(kinds(policy.take(checkpoint(5, 'alarm'), 62 * MINUTE))).toEqual(['warn'])
+  })
+
   it('should warn once until the run is fine again', () => {
     const policy = new NoticePolicy('/runs/a', { coolDownMs: 0 })
     const [first] = policy.take(checkpoint(10, 'warn'), 0)

@@ -110,8 +110,13 @@ interface Message {
   seq: number
 }
 
-/** Reads messages of /events until there are so many. */
-async function listen(path: string, count: number, meanwhile?: () => Promise<unknown>): Promise<Message[]> {
+/** Reads messages of /events until there are so many; what happens meanwhile does so once some have come. */
+async function listen(
+  path: string,
+  count: number,
+  meanwhile?: () => Promise<unknown>,
+  after = 0,
+): Promise<Message[]> {
   const abort = new AbortController()
   const response = await fetch(stage.url + path, { signal: abort.signal })
   expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
@@ -128,7 +133,7 @@ async function listen(path: string, count: number, meanwhile?: () => Promise<unk
       const { id, event } = JSON.parse(found[2]!)
       messages.push({ cursor: found[1]!, run: id, seq: event.seq })
     }
-    if (!asked) {
+    if (!asked && messages.length >= after) {
       asked = true
       void meanwhile?.()
     }
@@ -196,6 +201,38 @@ describe('serve()', () => {
     )
     expect(later).toMatchObject([{ run: a, seq: 4 }])
     expect((await listen(`/events?run=${a}&after=2`, 2)).map(({ seq }) => seq)).toEqual([3, 4])
+  })
+
+  it('should begin again with a log that somebody has put in the place of the other', async () => {
+    await run.append(checkpoint(20, 'raised', 0.2))
+    await stage.start()
+    const [id] = [stage.id(0)]
+    const anew = async () => {
+      await run.close()
+      rmSync(run.path)
+      const { folder, run: path } = stage.runs[0]!
+      stage.logs[0] = await EventLog.open(folder, path, () => {})
+      await stage.logs[0].append(baseline)
+      await stage.logs[0].append(checkpoint(10))
+    }
+    const seqs = (messages: Message[]) => messages.map(({ seq }) => seq)
+    expect(seqs(await listen('/events', 5, anew, 3))).toEqual([1, 2, 3, 1, 2])
+    expect(((await get('/runs')) as { runs: object[] }).runs).toMatchObject([
+      { measured: 1, alarm: false, seq: 2 },
+    ])
+    // Of the log that is gone a client may have had more than there is.
+    expect(seqs(await listen(`/events?after=${id}:3`, 2))).toEqual([1, 2])
+    expect(seqs(await listen(`/events?after=${id}:1`, 1))).toEqual([2])
+  })
+
+  it.each(['//', 'http://['])('should not know the address %s', async (path) => {
+    await stage.start()
+    const { hostname, port } = new URL(stage.url)
+    const status = await new Promise((resolve, reject) => {
+      const asked = httpRequest({ hostname, port, path }, (response) => resolve(response.resume().statusCode))
+      asked.on('error', reject).end()
+    })
+    expect(status).toBe(404)
   })
 
   it('should refuse cursors and runs that are none', async () => {
