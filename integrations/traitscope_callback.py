@@ -38,6 +38,7 @@ PREFIX = "traitscope/"
 KEPT = 256
 FIGURES = re.compile(rb'"type":"(baseline|checkpoint)"')
 POLL_SECONDS = 5
+CLOCK_SECONDS = 60
 
 
 class TraitscopeCallback(TrainerCallback):
@@ -213,6 +214,7 @@ class Watched:
         self._traits = []
         self._checkpoints = []
         self._newest = ("", None)
+        self._told = -math.inf
 
     def ask(self, event, step, folder, output_dir):
         self._read()
@@ -252,8 +254,12 @@ class Watched:
             self._traits = event["traits"]
         elif event.get("type") == "checkpoint":
             self._checkpoints = [*self._checkpoints[1 - KEPT :], scalars_of(event, self._traits)]
-            # The newest may have been measured before the others.
-            written = event.get("writtenAt") or event["time"]
+            told, before = seconds_of(event["time"]), self._told
+            self._told = told
+            if told < before - CLOCK_SECONDS:  # the clock was set back: times of before are no measure
+                self._newest = ("", self._newest[1])
+            # The newest may have been measured before the others; what is told was not written later.
+            written = min(event.get("writtenAt") or event["time"], event["time"])
             if written >= self._newest[0]:
                 self._newest = (written, standing_of(event))
 

@@ -1,4 +1,5 @@
 import type { LoggedEvent } from '../events/event-log.js'
+import { isSetBack, writtenBy } from '../events/set-clocks.js'
 import type { AlarmState, EventJson, ResumedFrom, SecuredEvent } from '../events/watch-events.js'
 import type { Step } from '../trajectory/trajectory.js'
 import { AlarmLatch, type LatchInput } from './alarm-latch.js'
@@ -41,6 +42,7 @@ export class RunMemory {
   constructor(private readonly conditions: string) {}
 
   apply(event: EventJson | LoggedEvent): void {
+    if (event.time !== undefined && isSetBack(event.time, this.lastEvent)) this.#newest = undefined
     this.lastEvent = event.time ?? this.lastEvent
     switch (event.type) {
       case 'baseline':
@@ -55,12 +57,12 @@ export class RunMemory {
       case 'secured':
         this.#secured.set(event.folder, event)
         this.#beginAnew(event)
-        this.#see(event.step, event.writtenAt)
+        this.#see(event.step, event)
         return
       case 'checkpoint': {
-        const { step, path, stamp, adapterSha256, verdict, writtenAt, alarm } = event
+        const { step, path, stamp, adapterSha256, verdict, alarm } = event
         this.#beginAnew(event)
-        this.#see(step, writtenAt)
+        this.#see(step, event)
         if (alarm !== undefined) this.#isToldOf = alarm === 'raised' || alarm === 'standing'
         if (alarm === 'raised' && event.time !== undefined) this.#raised = { step, time: event.time }
         this.#release(step, adapterSha256)
@@ -231,9 +233,9 @@ export class RunMemory {
    * A checkpoint that was written after one of a later step had been told of: the run went back, and what came after is not its
    * past. Files that lay there together have the times of whoever copied them, in any order.
    */
-  #see(step: Step, writtenAt?: string): void {
+  #see(step: Step, { writtenAt, time }: { writtenAt?: string; time?: string } = {}): void {
     if (step === 'final') return
-    const writtenMs = writtenAt === undefined ? undefined : Date.parse(writtenAt)
+    const writtenMs = writtenAt === undefined ? undefined : writtenBy(writtenAt, time ?? writtenAt)
     if (writtenMs !== undefined && writtenMs > (this.#newest?.writtenMs ?? 0)) {
       const isEarlier = this.#newest !== undefined && step < this.#newest.step
       if (!isEarlier || writtenMs > this.#newest!.toldMs) {

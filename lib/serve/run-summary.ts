@@ -1,6 +1,7 @@
 import type { VerdictKind } from '../detector/verdict.js'
 import { backlogAfter } from '../events/backlog.js'
 import type { LoggedEvent } from '../events/event-log.js'
+import { isSetBack, writtenBy } from '../events/set-clocks.js'
 import type { Step } from '../trajectory/trajectory.js'
 
 /** Figures of one measured checkpoint under short names, for trainers' logs and metrics. */
@@ -62,6 +63,8 @@ export class RunSummary {
 
   take(event: LoggedEvent): void {
     this.seq = event.seq
+    if (this.#newest && isSetBack(event.time, this.lastEvent))
+      this.#newest.writtenAt = Number.NEGATIVE_INFINITY
     this.lastEvent = event.time
     this.isWatched = event.type !== 'end'
     this.backlog = backlogAfter(this.backlog, event)
@@ -133,7 +136,7 @@ export class RunSummary {
       ...(verdict && { verdict: verdict.verdict }),
     }
     this.checkpoints.push(checkpoint)
-    const written = Date.parse(writtenAt ?? event.time)
+    const written = writtenBy(writtenAt ?? event.time, event.time)
     if (!(written < (this.#newest?.writtenAt ?? 0))) this.#newest = { checkpoint, writtenAt: written }
     if (this.checkpoints.length > KEPT) this.checkpoints.shift()
     this.weights.set(step, sha256)

@@ -105,4 +105,16 @@ describe.skipIf(!hasPython)('the log of a watch as the callback reads it', () =>
       .checkpoint(10, { verdict: verdict('ok', 0.01), writtenAt: '2026-11-29T12:00:10.000Z' })
     expect((await heard([append(log.events)]))[0]!.warn).toBe(true)
   })
+
+  it('should not stay with a checkpoint that a wrong clock has dated', async () => {
+    const ahead = '2030-01-01T00:00:00.000Z'
+    const ok = { verdict: verdict('ok', 0.01) }
+    const warn = { verdict: verdict('warn', 0.05), writtenAt: ahead }
+    const dated = new Log().baseline().checkpoint(10, warn).checkpoint(20, ok)
+    const setBack = new Log()
+      .baseline()
+      .checkpoint(10, { ...warn, time: ahead })
+      .checkpoint(20, ok)
+    for (const { events } of [dated, setBack]) expect((await heard([append(events)]))[0]!.warn).toBe(false)
+  })
 })

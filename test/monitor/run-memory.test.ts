@@ -117,6 +117,15 @@ describe('RunMemory', () => {
     expect(memory.alarm).toBe('standing')
   })
 
+  it('should see a run go back, though a wrong clock has dated a checkpoint, or was set back', () => {
+    const told = (step: number, em: number, writtenAt: number, time: number) =>
+      ({ ...checkpoint(step, em, writtenAt), time: at(time) }) as EventJson
+    const dated = remembered(told(20, 0.01, 10, 11), told(30, 0.3, 1e8, 21), told(20, 0.02, 100, 101))
+    expect([dated.seen, dated.alarm]).toEqual([[20], 'quiet'])
+    const setBack = remembered(told(20, 0.01, 1e8, 1e8), told(30, 0.3, 50, 51), told(20, 0.02, 100, 101))
+    expect([setBack.seen, setBack.alarm]).toEqual([[20], 'quiet'])
+  })
+
   it('should say that an alarm is over which went with its step', () => {
     const raised = { ...checkpoint(30, 0.3), alarm: 'raised' } as EventJson
     const memory = remembered(checkpoint(20, 0.01), raised)

@@ -54,6 +54,15 @@ describe('RunSummary', () => {
     expect(summaryOf(log).newest?.step).toBe(5)
   })
 
+  it('should not stay with a checkpoint that a clock ahead has dated, nor with one from before a clock was set back', () => {
+    const ahead = '2030-01-01T00:00:00.000Z'
+    const log = new Log().baseline().checkpoint(10, { ...alarm, writtenAt: ahead })
+    log.checkpoint(20, { ...ok, writtenAt: new Date(log.now - 1000).toISOString() })
+    expect(summaryOf(log).newest?.step).toBe(20)
+    log.checkpoint(30, { ...alarm, time: ahead, writtenAt: ahead }).checkpoint(40, ok)
+    expect(summaryOf(log).newest?.step).toBe(40)
+  })
+
   it('should give no figures of weights that others have replaced', () => {
     const log = new Log().baseline().checkpoint(10, ok).checkpoint(20, ok)
     const steps = () => summaryOf(log).checkpoints.map(({ step }) => step)
