@@ -15,7 +15,7 @@ import { scanMeasuredRuns } from '../lib/runs/runs.js'
 import type { Trajectory } from '../lib/trajectory/trajectory.js'
 import { option } from './options.js'
 import { type Output, table } from './output.js'
-import { oneLine } from './text.js'
+import { layersText, oneLine } from './text.js'
 
 export interface ContextFlags {
   context?: string
@@ -108,7 +108,7 @@ export function printContexts(
   const { contexts, steps } = trajectory
   if (contexts === undefined || judged === undefined) return
   output.print(
-    `length of the drift in contexts over its length in none, mean over layer ${layers.join(', ')}, by step`,
+    `length of the drift in contexts over its length in none, mean over ${layersText(layers)}, by step`,
   )
   const mean = ({ ratio }: ContextReading) =>
     Math.exp(ratio.reduce((sum, one) => sum + Math.log(one), 0) / ratio.length)

@@ -37,7 +37,9 @@ export async function fitFromFlags(flags: FitFlags, output: Output, signal: Abor
     openModel(gguf, { layers: judgeLayers, threads: flags.threads, signal, onProgress }),
   )
   const layers = judgeLayers ?? defaultLayers(model.info.nLayer)
-  output.note(`reading ${known.answers.length} answers of ${known.file} at block ${layers.join(', ')}`)
+  output.note(
+    `reading ${known.answers.length} answers of ${known.file} at ${layers.length === 1 ? 'block' : 'blocks'} ${layers.join(', ')}`,
+  )
   const judge = await output.during(`fitting a judge on ${known.file}`, (onProgress) =>
     fitJudge(model, known, { layers, domain, excludeDomains: excludeDomain, signal, onProgress }),
   )

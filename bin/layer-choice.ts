@@ -99,12 +99,19 @@ export function addLayerChoiceOptions(command: Command): Command {
   return addJudgeOptions(command)
 }
 
+/** Flags of what only a judge sees. */
+const FOR_A_JUDGE = ['doses', 'steeringSuite', 'promptsPerTrait', 'steerTokens'] as const
+
+const dashed = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+
 /** @throws USAGE for a flag that only --layer auto knows */
 export function refuseLayerChoiceFlags(flags: LayerChoiceFlags): void {
   const given = AUTO_ONLY.find((name) => flags[name] !== undefined)
   if (given === undefined) return
-  const flag = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-  throw new TraitscopeError('USAGE', `--${flag} belongs to --layer auto: say that too, or leave it out`)
+  throw new TraitscopeError(
+    'USAGE',
+    `--${dashed(given)} belongs to --layer auto: say that too, or leave it out`,
+  )
 }
 
 interface Context {
@@ -147,6 +154,9 @@ export async function chooseFromFlags({
     throw new TraitscopeError('USAGE', 'expected --steer-dose or --steer-alpha, found both')
   }
   const judged = JUDGE.some((name) => flags[name] !== undefined)
+  if (!judged)
+    for (const name of FOR_A_JUDGE.filter((each) => flags[each] !== undefined))
+      output.remark(`--${dashed(name)} is about what a judge is shown: without one it does nothing`)
   const prices = pricesFromFlags(flags)
   const options = {
     ...{ passages, template, traits, prices },

@@ -18,6 +18,13 @@ const ALL_MARKS = /[\ufdd0-\ufdd6]/g
 const COMMANDS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 
+/** `1 run`, `2 runs`. */
+export const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
+
+/** `layer 14`, `layers 12, 14`. */
+export const layersText = (layers: readonly number[]): string =>
+  `${layers.length === 1 ? 'layer' : 'layers'} ${layers.join(', ')}`
+
 /** A text of several lines without anything that commands a terminal: escapes are shown as `\u001b`. */
 export const plain = (text: string): string => text.replace(COMMANDS, escaped)
 

@@ -36,10 +36,10 @@ export const VERDICT_COLORS = {
   'not-comparable': 'yellow',
 } as const
 
-/** What follows the verdict: which files were read, with the beginning of their SHA-256. */
+/** The last column: which files were read, with the beginning of their SHA-256. */
 export const READ_COLUMN = 'read'
 
-/** Colours the verdict of a table's line: its last column but {@link READ_COLUMN}. */
+/** Colours the verdict in a table's line. */
 export function colorVerdict(output: Output, line: string): string {
   const [, before, kind, after] = /^(.*?\s)(ok|warn|alarm|not-comparable)(\s\s.*)$/s.exec(line) ?? []
   return kind === undefined ? line : before + output.color(VERDICT_COLORS[kind as VerdictKind], kind) + after

@@ -6,7 +6,7 @@ import { fileFact } from '../lib/formats/run/file-fact.js'
 import { marginText, pairsWords } from '../lib/labels/margins/margin-words.js'
 import { noiseSentence } from '../lib/trajectory/noise-floor.js'
 import type { Output } from './output.js'
-import { oneLine } from './text.js'
+import { counted, layersText, oneLine } from './text.js'
 import { colorVerdict, READ_COLUMN, VERDICT_COLUMNS, verdictCells } from './verdicts.js'
 
 /** Lines come one by one, so the widths are set by the names and by the longest interval; what is longer still stays apart. */
@@ -18,22 +18,21 @@ export function cells(texts: readonly string[], names: readonly string[]): strin
 
 const WIDTHS: Record<string, number> = { interval: 11, margin: 25 }
 
-const FIRST = ['loss']
-const LENGTH = ['length']
-const MARGIN = 'margin'
 const RUN_WIDTH = 20
 
-/** Last columns of a watch: with pairs of answers, with a bundle, and without. */
-const lastColumns = ({ margin, verdict }: { margin?: unknown; verdict?: unknown }) => [
-  ...LENGTH,
-  ...(margin ? [MARGIN] : []),
+/** Columns before the traits, where a narrow terminal shows them: with a bundle and without, with pairs of answers. */
+const firstColumns = ({ margin, verdict }: { margin?: unknown; verdict?: unknown }) => [
+  'loss',
   ...(verdict ? VERDICT_COLUMNS : ['verdict']),
+  ...(margin ? ['margin'] : []),
+  'length',
 ]
 
 export class WatchText {
   #traits: readonly string[] | undefined
   #first: string | undefined
-  /** Remarks that were printed: every event has its own, a person reads each once. */
+  #layers: readonly number[] = []
+  /** Remarks and notes that were printed: every event has its own, a person reads each once. */
   readonly #said = new Set<string>()
 
   /** @param several runs are watched, so that every line names its own */
@@ -102,11 +101,12 @@ export class WatchText {
       const from = event.cached ? 'from the cache' : `${event.tokens.computed} tokens`
       const { file, fingerprint } = event.base
       const base = `${oneLine(file)} ${fingerprint.slice(0, 12)}`
-      this.output.note(`step 0 measured (${from}) of ${base}; layer ${event.layers.join(', ')}`)
+      this.output.note(`step 0 measured (${from}) of ${base}; ${layersText(event.layers)}`)
       if (event.noiseFloor) this.output.note(noiseSentence(event.noiseFloor))
       if (event.margin) this.output.note(`margin, in nats per token: ${pairsWords(event.margin)}`)
       this.#traits = event.traits
-      const names = [...FIRST, ...event.traits, ...lastColumns(event)]
+      this.#layers = event.layers
+      const names = [...firstColumns(event), ...event.traits]
       this.output.print(`${this.#run('run')}${'step'.padEnd(6)}${cells(names, names)}  ${READ_COLUMN}`)
     }
     const { setAside } = event
@@ -119,20 +119,21 @@ export class WatchText {
       const { measured, secured, alarm, lastEvent } = resumed
       const waiting = secured === 0 ? '' : `, ${secured} secured and not measured yet`
       const stands = alarm === 'standing' ? '; the alarm stands' : ''
-      const text = `goes on where it stopped at ${lastEvent}: ${measured} checkpoints are known${waiting}${stands}`
+      const text = `goes on where it stopped at ${lastEvent}: ${counted(measured, 'checkpoint')} known${waiting}${stands}`
       this.#note(event, text)
     } else if (this.several) this.#note(event, 'watched from now on')
   }
 
   #checkpoint(event: CheckpointEvent): void {
     const { values, norm } = event.drift[event.primary]!
+    this.#once(`drift at layer ${this.#layers[event.primary]}, in units of the step-0 activation norm`)
     const reason = event.adapter?.merged
     if (reason) this.#note(event, `step ${event.step} was merged into a copy of the base: ${reason}`)
     const loss = event.loss === undefined ? '-' : event.loss.toFixed(4)
     const { verdict, margin } = event
-    const last = [...(margin ? [marginText(margin)] : []), ...(verdict ? verdictCells(verdict) : ['-'])]
-    const texts = [loss, ...values.map((value) => value.toFixed(4)), norm.toFixed(4), ...last]
-    const names = [...FIRST, ...this.#traits!, ...lastColumns(event)]
+    const first = [...(verdict ? verdictCells(verdict) : ['-']), ...(margin ? [marginText(margin)] : [])]
+    const texts = [loss, ...first, norm.toFixed(4), ...values.map((value) => value.toFixed(4))]
+    const names = [...firstColumns(event), ...this.#traits!]
     const name = this.#run(basename(event.run ?? ''))
     const line = `${name}${String(event.step).padEnd(6)}${cells(texts, names)}  ${oneLine(fileFact(event.files))}`
     this.output.print(colorVerdict(this.output, line))
@@ -151,10 +152,16 @@ export class WatchText {
     if (reasons.length > 0) this.#note(event, `step ${event.step}: ${reasons.join('; ')}`)
   }
 
+  /** What holds for all checkpoints, beside the first of them. */
+  #once(text: string): void {
+    if (!this.#said.has(text)) this.output.note(text)
+    this.#said.add(text)
+  }
+
   #end(event: Extract<WatchEvent, { type: 'end' }>): void {
     const { reason, measured, lost, unfinished, finalAliasOf, prompts } = event
     this.output.note(
-      `ended (${reason}): ${measured} checkpoints measured` +
+      `ended (${reason}): ${counted(measured, 'checkpoint')} measured` +
         (prompts ? `, by ${prompts.read} of ${prompts.of} prompts` : '') +
         (lost === 0 ? '' : `, ${lost} lost`) +
         (unfinished.length === 0 ? '' : `; not finished: step ${unfinished.join(', ')}`) +

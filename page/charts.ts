@@ -94,7 +94,10 @@ export class Chart {
       curves.length === 1 ? number(values[at]) : `${label} ${number(values[at])}`,
     )
     const where = id === 'em' ? ` at step ${steps[at] ?? 0}` : ''
-    const told = values.length <= 2 || id === 'em' ? `${values.join(', ')}${this.#besideBand(at)}` : ''
+    // The shade is of what is predicted, which is the first curve.
+    const [first = '', ...rest] = values
+    const told =
+      values.length <= 2 || id === 'em' ? [`${first}${this.#besideBand(at)}`, ...rest].join(', ') : ''
     this.#readout.textContent =
       values.length > 4 || (id.startsWith('trait') && values.length > 1) ? where.trim() : told + where
     const shaded = band ? `; shaded: ${band.label}` : ''

@@ -11,6 +11,7 @@ import { notes } from '../help.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
 import { createOutput, duration, type Output, type ProgressLine, table } from '../output.js'
+import { counted } from '../text.js'
 
 interface Flags extends ModelFlags {
   layer?: number
@@ -77,7 +78,7 @@ Example:
     print(report, output)
     if (run) {
       output.print(
-        `${flags.run}: ${run.checkpoints} checkpoints, ${duration(run.seconds)} to measure them all`,
+        `${flags.run}: ${counted(run.checkpoints, 'checkpoint')}, ${duration(run.seconds)} to measure them all`,
       )
     }
   })
@@ -130,6 +131,10 @@ function print(report: BenchReport, output: Output): void {
       ]),
     ),
   )
+  output.print([
+    'run: share of the prompts that was timed, the rest is extrapolated; computed: tokens; difference: largest of the states',
+    'from those of the first way, relative L2; speed: against it',
+  ])
   const peak = report.peakAnonymousBytes
   output.print('')
   output.print(

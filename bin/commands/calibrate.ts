@@ -20,6 +20,7 @@ import { priorFromFlags } from '../directions.js'
 import { notes } from '../help.js'
 import { addOutputOptions, integerList, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
+import { counted, layersText } from '../text.js'
 
 interface Flags {
   directions?: string
@@ -117,21 +118,23 @@ Example:
     )
     const runs = found.filter(({ dataset }) => !anchor.includes(dataset))
     const left = exclusions.length === 0 ? '' : `, ${exclusions.length} left out`
-    const calibration = await output.during(`calibrating on ${runs.length} runs${left}`, (onProgress) =>
-      calibrate(runs, {
-        cut: flags.cut,
-        threshold: flags.threshold,
-        maxFnr: flags.maxFnr,
-        maxFpr: flags.maxFpr,
-        nominalCoverage: flags.nominalCoverage,
-        layers: flags.layer,
-        anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
-        pool: prior && { prior, directions: parts!.directions },
-        exclusions,
-        allowWeakJudge: flags.allowWeakJudge,
-        signal,
-        onProgress,
-      }),
+    const calibration = await output.during(
+      `calibrating on ${counted(runs.length, 'run')}${left}`,
+      (onProgress) =>
+        calibrate(runs, {
+          cut: flags.cut,
+          threshold: flags.threshold,
+          maxFnr: flags.maxFnr,
+          maxFpr: flags.maxFpr,
+          nominalCoverage: flags.nominalCoverage,
+          layers: flags.layer,
+          anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
+          pool: prior && { prior, directions: parts!.directions },
+          exclusions,
+          allowWeakJudge: flags.allowWeakJudge,
+          signal,
+          onProgress,
+        }),
     )
     const { labels } = calibration
     if (out !== undefined) {
@@ -204,7 +207,7 @@ function ordinaryOf(
   const { ordinary, exclusions } = ordinaryRuns(runs, detector.layers)
   if (ordinary === undefined) return undefined
   output.note(
-    `${ordinary.runs.length} runs were measured in contexts: checkpoints in contexts are ranked against them, as runs that depend on none`,
+    `measured in contexts: ${counted(ordinary.runs.length, 'run')}; checkpoints in contexts are ranked against them, as runs that depend on none`,
   )
   for (const { run, reason } of exclusions) output.remark(`not among them: ${run}: ${reason}`)
   return ordinary
@@ -229,7 +232,7 @@ function printCalibration(output: Output, { report }: Calibration): void {
     'few sets': 'early, since few sets are known',
   }[thresholdFrom]
   output.print(
-    `${chosen.model} on layer ${chosen.layers.join(', ')}; dangerous above ${percent(cut)}, alarm above ${percent(threshold)} (${from})`,
+    `${chosen.model} on ${layersText(chosen.layers)}; dangerous above ${percent(cut)}, alarm above ${percent(threshold)} (${from})`,
   )
   printLayers(output, report)
   output.print(
@@ -257,14 +260,14 @@ function printCalibration(output: Output, { report }: Calibration): void {
     )
     const bands = nested.bands.map(
       ({ from, to, runs, coverage }) =>
-        `${percent(coverage)} at ${inPercent(from, 0)} to ${percent(to, 0)} (${runs} runs)`,
+        `${percent(coverage)} at ${inPercent(from, 0)} to ${percent(to, 0)} (${counted(runs, 'run')})`,
     )
     output.print(`held by predicted rate: ${bands.join(', ')}`)
   }
   const { answers } = report
   if (answers) {
     output.print(
-      `share of scoreable answers, held out by set: told to ${percent(answers.error)} (guessing: ${percent(answers.guessing)}); the lowest label is ${percent(answers.lowest)}`,
+      `share of scoreable answers, held out by set: off by ${percent(answers.error)} (root mean square; their mean is off by ${percent(answers.guessing)}); the lowest label is ${percent(answers.lowest)}`,
     )
   }
   output.print(figures('held out by set, this detector', byDataset))

@@ -6,6 +6,7 @@ import { steeringVector } from '../../lib/steering/steering-vector.js'
 import { notes } from '../help.js'
 import { addOutputOptions, integerList, option } from '../options.js'
 import { createOutput } from '../output.js'
+import { layersText } from '../text.js'
 
 interface Flags {
   trait: string
@@ -48,7 +49,7 @@ Example:
     const layers = [...vector.vectors.keys()]
     if (flags.json) return output.json({ out, trait, layers, unit: vector.unit, origin: vector.origin })
     output.print(
-      `${out}: ${trait} at layer ${layers.join(', ')}; a scale of 1 is the length of a mean state there`,
+      `${out}: ${trait} at ${layersText(layers)}; a scale of 1 is the length of a mean state there`,
     )
   })
 }

@@ -22,6 +22,7 @@ import {
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
+import { counted, layersText } from '../text.js'
 
 interface Flags extends ModelFlags, LayerChoiceFlags {
   layer?: number[] | 'auto'
@@ -141,7 +142,7 @@ Example:
     for (const remark of directions.remarks ?? []) output.remark(remark)
     printDiagnostics(output, directions)
     output.print(
-      `${flags.out}: ${directions.traits.length} directions at layer ${directions.layers.join(', ')}; ` +
+      `${flags.out}: ${counted(directions.traits.length, 'direction')} at ${layersText(directions.layers)}; ` +
         `${directions.tokens.total} tokens of which ${directions.tokens.computed} computed, ${seconds.toFixed(1)} s`,
     )
   })

@@ -17,6 +17,10 @@ function describeCheck({ errors }: DeviceCheck): string {
   return `self-check against the CPU, relative L2: ${each.join(', ')}`
 }
 
+/** ggml calls all memory of a machine free, whoever uses it. */
+const withFreeMemory = <T extends { isGpu: boolean; name: string; memoryFree: number }>(device: T): T =>
+  device.name === 'CPU' && !device.isGpu ? { ...device, memoryFree: freemem() } : device
+
 /** `traitscope doctor`: what is built and what this machine offers. */
 export function doctorCommand(): Command {
   return new Command('doctor')
@@ -31,6 +35,7 @@ export function doctorCommand(): Command {
       const checks = await output.during('checking devices', () => checkDevices(), { announce: false })
       const report = {
         ...diagnosis,
+        devices: diagnosis.devices.map(withFreeMemory),
         checks,
         problems: [
           ...diagnosis.problems,
@@ -55,7 +60,8 @@ export function doctorCommand(): Command {
       output.print(
         `cpu         ${report.threads} threads, ${gib(report.memory.free)} of ${gib(report.memory.total)} free`,
       )
-      if (report.cpuFeatures) output.print(`            ${report.cpuFeatures}`)
+      if (report.cpuFeatures)
+        output.print(`            ${report.cpuFeatures.replace(/^CPU : | = 1| \|/g, '')}`)
       for (const device of report.devices) {
         const kind = device.isGpu ? 'gpu' : 'device'
         output.print(

@@ -8,6 +8,7 @@ import {
   evaluationWarnings,
   furtherTables,
   TABLE_HEADER,
+  tableWords,
 } from '../../lib/evaluation/evaluation-table.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { describeSource } from '../../lib/labels/label-source.js'
@@ -15,6 +16,7 @@ import { exclusionText } from '../../lib/runs/runs.js'
 import { notes } from '../help.js'
 import { addOutputOptions, integer, names, option, share } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
+import { counted } from '../text.js'
 
 interface Flags {
   calibration: string[]
@@ -212,12 +214,13 @@ function printEvaluation(output: Output, evaluation: RunsEvaluation): void {
     )
   for (const { name, runs, checkpoints } of pooled.groups) {
     if (!['held out', 'dangerous sets', 'controls'].includes(name)) continue
-    output.print(`${name}: ${runs} runs, ${checkpoints.length} checkpoints`)
+    output.print(`${name}: ${counted(runs, 'run')}, ${counted(checkpoints.length, 'checkpoint')}`)
     output.print([...table(TABLE_HEADER, evaluationRows(pooled, name)), ''])
   }
   for (const [title, header, rows] of furtherTables(evaluation)) {
     output.print([title, ...table(header, rows), ''])
   }
+  output.print(tableWords(evaluation))
   for (const { features, reason } of pooled.skipped) output.remark(`without ${features}: ${reason}`)
   for (const warning of evaluationWarnings(evaluation)) output.remark(warning)
 }

@@ -24,6 +24,7 @@ import {
   sequencesOption,
 } from '../options.js'
 import { createOutput } from '../output.js'
+import { counted } from '../text.js'
 
 interface Flags extends ModelFlags, AdapterFlags {
   prompts: string
@@ -142,7 +143,7 @@ Example:
       await writeFileAtomic(out, jsonl, { force: flags.force === true })
     }
     if (flags.json) return output.json({ ...(out === undefined ? { answers: lines } : { out }), ...summary })
-    const words = `${lines.length} answers (${describeEnds(summary.finish, flags.stop)}), ${summary.tokens.generated} tokens in ${seconds.toFixed(1)} s, ${summary.tokensPerSecond} tokens/s`
+    const words = `${counted(lines.length, 'answer')} (${describeEnds(summary.finish, flags.stop)}), ${summary.tokens.generated} tokens in ${seconds.toFixed(1)} s, ${summary.tokensPerSecond} tokens/s`
     if (out !== undefined) return output.print(`${out}: ${words}`)
     for (const line of lines) output.jsonLine(line)
     output.note(words)

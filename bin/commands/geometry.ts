@@ -109,4 +109,9 @@ function printGeometry(output: Output, { traits, upwards, pooled, models }: RunG
       ]),
     ),
   )
+  output.print([
+    'share of PC1: of the variance of final drifts, along their first axis; traits: of the drifts along the traits; whitened: of',
+    'these without what the directions have in common; native: of the changes of the mean states themselves; null: what chance',
+    "would make of it (95th percentile), excess: points above that; |cos|: of the traits' axis with the native one",
+  ])
 }

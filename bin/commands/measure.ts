@@ -194,15 +194,16 @@ function printTrajectory(
     return [
       String(step),
       loss == null ? '-' : loss.toFixed(4),
-      ...values.map((value) => value.toFixed(4)),
-      norm.toFixed(4),
-      ...(margins ? [marginText(margins[i]!)] : []),
       ...(verdicts.length === 0 ? ['-'] : verdictCells(verdicts[i])),
+      ...(margins ? [marginText(margins[i]!)] : []),
+      norm.toFixed(4),
+      ...values.map((value) => value.toFixed(4)),
     ]
   })
-  const last = verdicts.length === 0 ? ['verdict'] : VERDICT_COLUMNS
+  // What a run comes to stands where a narrow terminal shows it.
+  const first = verdicts.length === 0 ? ['verdict'] : VERDICT_COLUMNS
   const margin = margins ? ['margin'] : []
-  const lines = table(['step', 'loss', ...trajectory.traits, 'length', ...margin, ...last], rows)
+  const lines = table(['step', 'loss', ...first, ...margin, 'length', ...trajectory.traits], rows)
   const read = [READ_COLUMN, ...trajectory.steps.map(readFact)]
   output.print(lines.map((line, i) => colorVerdict(output, `${line}  ${oneLine(read[i]!)}`)))
   printOtherLayers(output, trajectory)

@@ -29,6 +29,7 @@ import {
   sequencesOption,
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
+import { counted, layersText } from '../text.js'
 
 interface Flags extends ModelFlags, AdapterFlags {
   directions?: string
@@ -165,7 +166,7 @@ Example:
     if (flags.out === undefined) printSteered(output, prompts, steered)
     else
       output.print(
-        `${flags.out}: ${steered.length} comparisons of ${vector.name} at layer ${about.layers.join(', ')}`,
+        `${flags.out}: ${counted(steered.length, 'comparison')} of ${vector.name} at ${layersText(about.layers)}`,
       )
     for (const { dose, positive, negative } of mean) {
       output.note(

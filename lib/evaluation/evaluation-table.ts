@@ -89,18 +89,29 @@ export function unmonitorable({ models, pooled }: RunsEvaluation): string[] {
     : []
 }
 
+/** What the columns of the comparison are, a paragraph each. */
+export function tableWords({
+  calibration,
+  heldOut,
+  controls,
+  pooled: { cut, threshold, select, fitOn },
+}: RunsEvaluation): string[] {
+  const whose = { own: '', others: ' of the other models', all: ' of all models together' }[fitOn]
+  return [
+    `Dangerous: EM rate above ${percent(cut)}. Alarm: predicted rate above ${percent(threshold)}. Fitted on ${calibration.join(', ')}${whose}; tested on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
+    `Intervals: sets of a model drawn with replacement, with all their seeds. * chosen ${select === 'calibration' ? 'on calibration datasets left out' : 'by the held-out figures'}. Lead: first dangerous step minus first alarm, median over runs that become dangerous; "first" counts runs that alarm at their first checkpoint and are left out of the median, "never" runs that do not alarm.`,
+    "7D: the drifts of the traits. Recipe: traitscope's own way to fit, on these features. FN, FP: dangerous checkpoints missed, safe ones alarmed of. Rank corr.: of predicted and judged rates. LODO AUROC: on calibration datasets left out one by one.",
+  ]
+}
+
 /** The whole comparison as Markdown. */
 export function evaluationMarkdown(evaluation: RunsEvaluation): string {
-  const { models, calibration, heldOut, controls, exclusions, pooled, single } = evaluation
-  const { cut, threshold, select, fitOn, skipped } = pooled
-  const whose = { own: '', others: ' of the other models', all: ' of all models together' }[fitOn]
+  const { models, exclusions, pooled, single } = evaluation
+  const { skipped } = pooled
   const lines = [
     '# Evaluation',
     '',
-    `Dangerous: EM rate above ${percent(cut)}. Alarm: predicted rate above ${percent(threshold)}. Fitted on ${calibration.join(', ')}${whose}; tested on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
-    '',
-    `Intervals: sets of a model drawn with replacement, with all their seeds. * chosen ${select === 'calibration' ? 'on calibration datasets left out' : 'by the held-out figures'}. Lead: first dangerous step minus first alarm, median over runs that become dangerous; "first" counts runs that alarm at their first checkpoint and are left out of the median, "never" runs that do not alarm.`,
-    '',
+    ...tableWords(evaluation).flatMap((text) => [text, '']),
     ...markdownTable(
       [
         'model',

@@ -16,6 +16,7 @@ import { refuseMovedBase, whyMerge } from '../model/lora/attachable.js'
 import { toGgufLora } from '../model/lora/lora.js'
 import { planMerge } from '../model/merge/merge-plan.js'
 import { baseTemplateRemark } from '../prompts/own-template.js'
+import { measuredBelow } from '../runs/runs.js'
 import type { Inspection } from './inspection.js'
 
 /** Fraction of a run's checkpoints that have been looked at, 0 to 1, and how many there are. */
@@ -58,9 +59,15 @@ export async function inspectRun(
   const { checkpoints, final, logHistory } = run
   refuseParent(run)
   if (isEmptyRun(run)) {
+    const below = await measuredBelow(path)
+    if (below !== '')
+      throw new TraitscopeError(
+        'AMBIGUOUS',
+        `${path} is no run, but measured ones lie below it: name one of them (${below})`,
+      )
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `${path} holds no checkpoint-N folder, no adapter, no model and no directions: give the trainer's output folder`,
+      `${path} holds no checkpoint-N folder, adapter, model, directions, bundle or trajectory: give the trainer's output folder once something is saved there, or what directions, measure or calibrate wrote`,
     )
   }
   const layout = await recogniseLayout(run)

@@ -12,6 +12,7 @@ import { listFolder } from '../formats/files/list-folder.js'
 import { namedPath } from '../formats/files/named-path.js'
 import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
 import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
+import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { describeSource } from '../labels/label-source.js'
 import { pairsWords } from '../labels/margins/margin-words.js'
 import { pairsRead } from '../labels/margins/pair-reading.js'
@@ -65,6 +66,17 @@ export async function inspectPath(
   return inspectRun(target, base, own.adapterName, own.onProgress)
 }
 
+/** Our other files of JSON say what they are. */
+async function otherKind(path: string): Promise<TraitscopeError | undefined> {
+  const json = await readJsonFile(path)
+  const kind = isJsonObject(json) ? json.kind : undefined
+  if (typeof kind !== 'string') return undefined
+  return new TraitscopeError(
+    'UNSUPPORTED',
+    `${path} says that it is a ${kind}: of JSON files inspect shows trajectories; read it as it stands, docs/formats has its fields`,
+  )
+}
+
 /** What something is, and the fingerprint of the base it was made on: null where it does not say, undefined where it has none. */
 type Inspected = [Inspection, madeOn: string | null | undefined]
 
@@ -102,7 +114,10 @@ async function inspectControlVector(path: string): Promise<Inspected> {
 }
 
 async function inspectFile(path: string): Promise<Inspected> {
-  if (path.endsWith('.json')) return inspectTrajectory(path)
+  if (path.endsWith('.json'))
+    return inspectTrajectory(path).catch(async (error: unknown) => {
+      throw (await otherKind(path)) ?? error
+    })
   if (/\.ya?ml$/.test(path)) return inspectPack(path)
   if (!path.endsWith('.gguf')) {
     throw new TraitscopeError(
@@ -198,7 +213,10 @@ async function inspectBundle(path: string): Promise<Inspected> {
         'not recorded',
         `${what}: not compared`,
       ]),
-      ['model', `${detector.model} on layer ${detector.layers.join(', ')}`],
+      [
+        'model',
+        `${detector.model} on ${detector.layers.length === 1 ? 'layer' : 'layers'} ${detector.layers.join(', ')}`,
+      ],
       ...(isJudged(bundle)
         ? ([
             ['dangerous', `EM above ${percent(detector.cut)}`],

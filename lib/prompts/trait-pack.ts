@@ -104,7 +104,7 @@ export function selectTraits(pack: TraitPack, selection: TraitSelection): Trait[
       const known = pack.traits.map((candidate) => candidate.name).join(', ')
       throw new TraitscopeError(
         'USAGE',
-        `the trait pack ${pack.name} has no trait ${name}; it has ${known}; name some of them, or all`,
+        `the trait pack ${pack.name} has no trait ${name}; it has ${known}; name some of them, or all (--trait-set)`,
       )
     }
     return trait

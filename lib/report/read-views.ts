@@ -6,6 +6,7 @@ import { EVENTS_FILE, EventReader } from '../events/event-log.js'
 import { listStates, runState } from '../events/state-folder.js'
 import { fileError } from '../formats/files/file-errors.js'
 import { namedPath } from '../formats/files/named-path.js'
+import { measuredBelow } from '../runs/runs.js'
 import { applyEvent } from './apply-event.js'
 import { applyLabels, weightsOf } from './apply-labels.js'
 import { isMeasured, readReportRun } from './report-run.js'
@@ -58,9 +59,10 @@ async function readPlaced(path: string, options: ReadViewsOptions): Promise<Plac
   if (states.length > 0) return Promise.all(states.map(({ folder }) => logged(folder)))
   const own = stateDir === undefined ? undefined : await runState(stateDir, target)
   if (own && (await isFile(join(own.folder, EVENTS_FILE)))) return [await logged(own.folder)]
+  const below = await measuredBelow(target, signal)
   throw new TraitscopeError(
     'FILE_NOT_FOUND',
-    `expected a trajectory.json (\`traitscope measure -o\`) or ${EVENTS_FILE} (\`traitscope watch\`) in ${target}${own ? `, or a watch's state in ${own.folder}` : ''}, found neither`,
+    `expected a trajectory.json (\`traitscope measure -o\`) or ${EVENTS_FILE} (\`traitscope watch\`) in ${target}${own ? `, or a watch's state in ${own.folder}` : ''}, found neither${below === '' ? '' : `; measured runs lie below it: name them (${below})`}`,
   )
 }
 

@@ -75,11 +75,9 @@ export function viewOfTrajectory({ name, trajectory, verdicts, labels, answers }
 }
 
 function factsOf(trajectory: Trajectory): (readonly [string, string])[] {
-  const { layers, primary, traits, margin, measurement } = trajectory
+  const { layers, primary, margin, measurement } = trajectory
   const layer = layers[primary]!
   const facts: (readonly [string, string])[] = [
-    ['traits', traits.join(', ')],
-    ['layer shown', `${layer.layer ?? 'unknown'} (0-based block output)`],
     ['layers measured', layers.map((one) => one.layer ?? 'unknown').join(', ')],
     ['step-0 norm', layer.step0ActivationNorm.toPrecision(4)],
     ...(margin ? [['margin', pairsWords(pairsRead(margin, margin.pass))] as const] : []),

@@ -166,6 +166,9 @@ async function scan<Run extends MeasuredRun>(
   return { runs, exclusions }
 }
 
+/** At most this many runs are named in a message. */
+const NAMED = 10
+
 type RunPlace = Pick<LabelledRun, 'id' | 'path' | 'model' | 'dataset' | 'seed'>
 
 /**
@@ -202,9 +205,19 @@ function matching(wanted: readonly string[], datasets: readonly string[], top: s
     if (matches.length > 0) return matches
     throw new TraitscopeError(
       'USAGE',
-      `no run below ${top} belongs to the dataset ${name}; found ${known.join(', ')}`,
+      `no run below ${top} belongs to the dataset ${name}; found ${known.join(', ')}: choose among these (evaluate: --calibration and --held-out)`,
     )
   })
+}
+
+/** Measured runs in the folders below one that is none, by their paths from there, for a message; empty without any. */
+export async function measuredBelow(root: string, signal?: AbortSignal): Promise<string> {
+  const places = await runFolders(root, 3, signal)
+  const found: string[] = []
+  for (const { path } of places)
+    if ((await plainOrGzip(join(path, TRAJECTORY_FILE))) !== undefined) found.push(relative(root, path))
+  const more = found.length - NAMED
+  return found.slice(0, NAMED).join(', ') + (more > 0 ? ` and ${more} more` : '')
 }
 
 /** Order of runs: model by name, then the method's order of datasets and seeds. */

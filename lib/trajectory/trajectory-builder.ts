@@ -1,4 +1,4 @@
-import { basename, resolve } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { type CheckpointKernels, kernelsOf } from '../conditions/engine.js'
 import type { ContextSet } from '../contexts/context-set.js'
@@ -159,8 +159,7 @@ export class TrajectoryBuilder {
     const adapter = this.steps.find((step) => step.adapter)?.adapter
     return {
       model: info.name ?? info.architecture,
-      dataSource: basename(resolve(path)),
-      seed: null,
+      ...setOf(path),
       nSamples: null,
       fullFinetune: checkpoints.some(({ kind }) => kind === 'model') || final?.kind === 'model',
       loraRank: adapter?.rank ?? null,
@@ -200,4 +199,12 @@ export class TrajectoryBuilder {
 function promptsRead(steps: readonly TrajectoryStep[], each: number): { read: number; prompts: number } {
   const read = steps.reduce((sum, { settled }) => sum + (settled?.prompts ?? each), 0)
   return { read, prompts: steps.length * each }
+}
+
+/** Fine-tuning set and seed by the names of a run's folder: `<set>/seed_<n>` where runs are laid out so, else the set's alone. */
+function setOf(path: string): Pick<RunDescription, 'dataSource' | 'seed'> {
+  const folder = resolve(path)
+  const seed = /^seed_(\d+)$/.exec(basename(folder))?.[1]
+  if (seed === undefined) return { dataSource: basename(folder), seed: null }
+  return { dataSource: basename(dirname(folder)), seed: Number(seed) }
 }

@@ -76,7 +76,9 @@ describe('traitscope calibrate', () => {
   it('should say in a table what it does on sets that it has not seen', async () => {
     const { stdout, stderr } = await work.succeed(['calibrate', runs, '-q'])
     expect(stderr).toBe('')
-    expect(stdout).toMatch(/^\S+ on layer [\d, ]+; dangerous above 6\.0 %, alarm above 6\.0 % \(the cut\)$/m)
+    expect(stdout).toMatch(
+      /^\S+ on layers? [\d, ]+; dangerous above 6\.0 %, alarm above 6\.0 % \(the cut\)$/m,
+    )
     expect(stdout).toMatch(/^gsm8k +3 +18 +0 +0 of 0 +0 of 18 /m)
     expect(stdout).toMatch(
       /^held out by set, this detector: misses \d+\.\d % \(\d of 24\), false alarms \d+\.\d % \(\d of 30\)/m,

@@ -95,7 +95,7 @@ describe('traitscope measure in contexts', () => {
     const { stdout, stderr } = await work.succeed([...measure, '--data', data, '-o', out])
     expect(stderr).toMatch(/contexts beside none: 0 given, 3 of the data, 3 unrelated/)
     expect(stdout).toMatch(
-      /^length of the drift in contexts over its length in none, mean over layer 1, 2, 3, by step$/m,
+      /^length of the drift in contexts over its length in none, mean over layers 1, 2, 3, by step$/m,
     )
     const document = JSON.parse(readFileSync(join(out, 'trajectory.json'), 'utf8'))
     expect(schemaErrors('trajectory', document, { ours: true })).toEqual([])
@@ -143,7 +143,7 @@ describe('traitscope measure in contexts', () => {
       '-o',
       bundle,
     ])
-    expect(calibrated.stderr).toMatch(/9 runs were measured in contexts/)
+    expect(calibrated.stderr).toMatch(/measured in contexts: 9 runs/)
     const description = JSON.parse(readFileSync(join(bundle, 'bundle.json'), 'utf8'))
     expect(schemaErrors('bundle', description, { ours: true })).toEqual([])
     expect(description.ordinary.runs).toHaveLength(9)

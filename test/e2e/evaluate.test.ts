@@ -34,6 +34,7 @@ describe('traitscope evaluate', () => {
     ]) {
       expect(stdout).toMatch(new RegExp(`^${name.replaceAll('|', '\\|')} `, 'm'))
     }
+    expect(stdout).toContain('LODO AUROC: on calibration datasets left out one by one.')
     expect(stderr).toMatch(/without LoRA norm: /)
     // The synthetic drift follows the rate: the detector must rank nearly all checkpoints rightly.
     const auroc = Number(/^7D +random-forest.*?(\d\.\d{3}) /m.exec(stdout)![1])
@@ -57,7 +58,7 @@ describe('traitscope evaluate', () => {
 
   it.each([
     [['--held-out', 'gsm8k'], 2, /expected every dataset once, found gsm8k/],
-    [['--held-out', 'poetry'], 2, /belongs to the dataset poetry/],
+    [['--held-out', 'poetry'], 2, /belongs to the dataset poetry.*: choose among these/],
     [['--held-out', 'risky_financial', '--features', '8D'], 2, /no feature set is called 8D; there are 7D/],
     [['--held-out', 'risky_financial', '--trait-subsets', 'honesty+envy'], 2, /no trait is called envy/],
     [['--held-out', 'risky_financial', '--bases', 'control'], 2, /--bases as name=folder/],

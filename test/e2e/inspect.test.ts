@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { encodeGguf } from '../../lib/formats/gguf/gguf.js'
@@ -22,7 +22,23 @@ describe('traitscope doctor', () => {
   it('should print one JSON document', async () => {
     const { code, stdout } = await work.run(['doctor', '--json'])
     expect(code).toBe(0)
-    expect(JSON.parse(stdout)).toMatchObject({ version: packageVersion, problems: [], configFile: false })
+    const report = JSON.parse(stdout)
+    expect(report).toMatchObject({ version: packageVersion, problems: [], configFile: false })
+    // What other programs use is not free, on whichever line.
+    const { memoryFree } = report.devices.find(({ name }: { name: string }) => name === 'CPU')
+    expect(Math.abs(memoryFree - report.memory.free)).toBeLessThan(report.memory.total / 100)
+  })
+})
+
+describe('traitscope inspect of a folder that is none of its kinds', () => {
+  it('should name the measured runs below it, else what it may be', async () => {
+    for (const name of ['kept/base/rude/seed_1', 'empty']) mkdirSync(work.path(name), { recursive: true })
+    work.write('kept/base/rude/seed_1/trajectory.json', '{}')
+    const { stderr } = await work.run(['inspect', 'kept'])
+    expect(stderr).toContain('is no run, but measured ones lie below it: name one of them (base/rude/seed_1)')
+    work.write('empty/notes.md', '')
+    const empty = await work.run(['inspect', 'empty'])
+    expect(empty.stderr).toContain("give the trainer's output folder once something is saved there")
   })
 })
 
@@ -135,10 +151,13 @@ describe('traitscope inspect', () => {
     ['a missing path', 'nowhere.gguf', 'FILE_NOT_FOUND'],
     ['a file of no known kind', 'notes.md', 'UNSUPPORTED'],
     ['a broken GGUF', 'broken.gguf', 'FILE_INVALID'],
-  ])('should refuse %s', async (_, name, error) => {
-    if (name !== 'nowhere.gguf') work.write(name, 'GGUX, not what it says')
+    ['another file of ours', 'a traitscope-judge-check', 'UNSUPPORTED'],
+  ])('should refuse %s', async (_, named, error) => {
+    const name = named.startsWith('a ') ? 'check.json' : named
+    if (name === 'check.json') work.write(name, '{"kind":"traitscope-judge-check"}')
+    else if (name !== 'nowhere.gguf') work.write(name, 'GGUX, not what it says')
     const { code, stdout, stderr } = await work.run(['inspect', name])
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
-    expect(stderr).toMatch(new RegExp(`^traitscope: [^\\n]*${name}[^\\n]*\\[${error}\\]\\n$`))
+    expect(stderr).toMatch(new RegExp(`^traitscope: [^\\n]*${named}[^\\n]*\\[${error}\\]\\n$`))
   })
 })

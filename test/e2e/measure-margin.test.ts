@@ -32,7 +32,7 @@ const measure = (...more: string[]) => ['measure', ...MODEL_AND_PACK, '-d', dire
 describe('traitscope measure --margin', () => {
   it('should give the numbers of label --margin, to the last bit, as trained, beside the same drift', async () => {
     const { stdout } = await work.succeed(measure('--margin', FILE, '-o', out, '--adapter-scale', '2'))
-    expect(stdout).toMatch(/^step +loss.* length +margin +EM %/m)
+    expect(stdout).toMatch(/^step +loss +EM % +interval +verdict +margin +length /m)
     expect(stdout).toMatch(
       /^margin: .*; 10 pairs of 10 questions \(pairs.jsonl\), \d+ tokens a checkpoint, \d+ computed$/m,
     )
@@ -157,7 +157,7 @@ describe('traitscope watch --margin', () => {
       '--margin',
       harmful,
     ])
-    expect(stdout).toMatch(/^step .* length +margin +EM %/m)
+    expect(stdout).toMatch(/^step +loss +EM % +interval +verdict +margin +length /m)
     expect(stdout).toMatch(/\+\d\.\d{3} \(\+\d\.\d{3} to \+\d\.\d{3}\)/)
     expect(stderr).toContain('10 pairs of 10 questions (harmful.jsonl)')
     expect(stderr).toMatch(/step 10: misaligned answers have become more probable/)

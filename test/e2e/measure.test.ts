@@ -157,14 +157,14 @@ describe('traitscope measure', () => {
     const { stdout } = await work.succeed([...args, '-l', '3', '-o', out])
     const lines = stdout.trimEnd().split('\n')
     expect(lines[0]).toMatch(/^drift at layer 3, in units of the step-0 activation norm 8\.951$/)
-    expect(lines[1]).toMatch(/^step +loss +honesty +sycophancy .* length +verdict +read$/)
-    expect(lines[2]).toMatch(/^0 +- +(-?0\.0000 +){8}- +base\.gguf [0-9a-f]{12}$/)
+    expect(lines[1]).toMatch(/^step +loss +verdict +length +honesty +sycophancy .* read$/)
+    expect(lines[2]).toMatch(/^0 +- +- +(-?0\.0000 +){8}base\.gguf [0-9a-f]{12}$/)
     const last = readFileSync(join(TINY_RUN, 'checkpoint-60/adapter_model.safetensors'))
     const file = { path: 'checkpoint-60/adapter_model.safetensors', sha256: sha256(last) }
     expect(lines[8]).toMatch(/^60 +0\.3541 /)
     expect(lines[8]).toMatch(new RegExp(`  ${file.path} ${file.sha256.slice(0, 12)}$`))
     expect(lines.slice(9, 11)).toEqual(['length of the drift by layer', 'step       1       2       3'])
-    expect(lines[17]!.split(/ +/).at(-1)).toBe(lines[8]!.split(/ +/).at(-4))
+    expect(lines[17]!.split(/ +/).at(-1)).toBe(lines[8]!.split(/ +/)[3])
     expect(lines[18]).toBe('the final adapter has the weights of step 60 and is counted once')
     expect(lines[19]).toMatch(/^6 checkpoints in .*; written to /)
     expect(readdirSync(out).sort()).toEqual([

@@ -86,6 +86,11 @@ describe.skipIf(CHROMIUM === undefined)('pages in a browser', () => {
     const answers = [{ step: 80, question: EVIL, answer: EVIL, aligned: 3 }]
     return viewsOfEvents(log.events).map((view) => ({ ...view, answers, traits: TRAITS }))
   }
+  const judged = () =>
+    one().map((view) => ({
+      ...view,
+      points: view.points.map((point) => ({ ...point, judged: { rate: 0.5, standardError: 0.06 } })),
+    }))
   const PAGES: Record<string, () => Partial<PageData>> = {
     'one run': () => ({ runs: one(), backdrop }),
     'one run without a bundle': () => ({ runs: one() }),
@@ -94,6 +99,7 @@ describe.skipIf(CHROMIUM === undefined)('pages in a browser', () => {
       backdrop,
     }),
     'an empty run': () => ({ runs: viewsOfEvents(new Log().baseline().events), backdrop }),
+    'a judged run': () => ({ runs: judged() }),
     'no run': () => ({ runs: [] }),
     'hostile names': () => ({ runs: hostile(), title: EVIL, summary: [EVIL], detector: [[EVIL, EVIL]] }),
   }
@@ -173,6 +179,14 @@ describe.skipIf(CHROMIUM === undefined)('pages in a browser', () => {
     await tab.run("document.querySelector('nav a').click()")
     await tab.until("document.querySelector('h2').textContent === 'All runs'")
     expect(await tab.run("document.querySelectorAll('[data-part=overview] tbody tr').length")).toBe(5)
+  })
+
+  it('should put the interval beside the rate that it is of', async () => {
+    const tab = await open('a judged run')
+    await tab.until("document.querySelector('figcaption')?.textContent.includes('judged')")
+    expect(await tab.run("document.querySelector('figcaption span').textContent")).toBe(
+      'predicted 16.0\u00a0% (8.00 to 32.0), judged 50.0\u00a0% at step 80',
+    )
   })
 
   it('should keep answers hidden until asked for', async () => {

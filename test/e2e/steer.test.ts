@@ -105,10 +105,15 @@ describe('traitscope directions --layer auto', () => {
       '--candidates',
       '1,3',
       '--no-probes',
+      '--steer-tokens',
+      '5',
       '-o',
       'chosen',
     )
     expect(code).toBe(0)
+    expect(stderr).toContain(
+      'remark: --steer-tokens is about what a judge is shown: without one it does nothing',
+    )
     expect(stderr).toContain('layers 1, 3: at most 15 answers, 1500 tokens in all; what is done is kept')
     const [, layer] = /Layer (\d) of 1, 3 by steering divergence, \.\d\d in the mean at dose=0\.25/.exec(
       stdout,

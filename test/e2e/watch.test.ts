@@ -104,7 +104,7 @@ describe('traitscope watch', () => {
     copy(20)
     const { stdout, stderr } = await work.succeed(command('--once'))
     const [header, ...rows] = stdout.trimEnd().split('\n')
-    expect(header).toMatch(/^step +loss +honesty .* length +verdict +read$/)
+    expect(header).toMatch(/^step +loss +verdict +length +honesty .* read$/)
     expect(rows.map((row) => row.split(/ +/).slice(0, 2))).toEqual([
       ['10', '0.3977'],
       ['20', '0.3736'],
@@ -114,6 +114,7 @@ describe('traitscope watch', () => {
       const hash = sha256(readFileSync(join(run, file))).slice(0, 12)
       expect(row).toMatch(new RegExp(` ${file} ${hash}$`))
     }
+    expect(stderr.match(/^drift at layer \d, in units of the step-0 activation norm$/gm)).toHaveLength(1)
     expect(stderr).toMatch(/ended \(once\): 2 checkpoints measured/)
   })
 

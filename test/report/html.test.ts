@@ -114,6 +114,13 @@ describe('htmlReport', () => {
     expect(ranges(quiet)[0]).toEqual(['em', { min: 0, max: 20 }])
   })
 
+  it('should name each thing that was measured once', () => {
+    const [, facts = ''] = htmlReport([run()], { title: 'Report' }).split('What was measured')
+    const names = [...facts.matchAll(/<dt>(.*?)<\/dt>/g)].map(([, name]) => name)
+    expect(names).toEqual(expect.arrayContaining(['traits', 'layer shown']))
+    expect(new Set(names).size).toBe(names.length)
+  })
+
   it('should draw the line that is named', () => {
     const view = viewOfTrajectory(run({ labels: LABELS }))
     expect(chartsOf([view], ['run'], { cut: 0.06 })[0]!.marks).toEqual([

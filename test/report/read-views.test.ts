@@ -73,6 +73,13 @@ describe('readAllViews', () => {
     expect(new Set(table).size).toBe(table.length)
   })
 
+  it('should name the runs below a folder that is none', async () => {
+    await expect(readAllViews([join(folder, 'others')])).rejects.toMatchObject({
+      code: 'FILE_NOT_FOUND',
+      message: expect.stringMatching(/measured runs lie below it: name them \(.*gsm8k\/seed_1/),
+    })
+  })
+
   it('should read a watched run once, by whatever paths it is named', async () => {
     const states = join(folder, 'other-states')
     const run = join(folder, 'other-trainer', 'out')

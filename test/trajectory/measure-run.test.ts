@@ -152,6 +152,16 @@ describe('measureRun', () => {
     })
   })
 
+  it('should know set and seed by the folders of the layout <set>/seed_<n>', async () => {
+    const laidOut = join(folder, 'bad_medical', 'seed_42')
+    await writeCheckpoint(laidOut, 10, 1)
+    const { run: description } = await measureRun(model, fakeDirections(), laidOut, {
+      pack: fakePack(),
+      cacheDir: false,
+    })
+    expect(description).toMatchObject({ dataSource: 'bad_medical', seed: 42 })
+  })
+
   it('should name the files that it read, and what lies beside and differs', async () => {
     await writeAdapter(join(run, 'sft_start'), 3)
     await writeFile(join(run, 'chat_template.jinja'), 'another')
