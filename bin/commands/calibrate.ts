@@ -8,7 +8,7 @@ import type { OrdinaryRuns } from '../../lib/detector/conditional.js'
 import { ordinaryRuns } from '../../lib/detector/ordinary-runs.js'
 import { loadPrior } from '../../lib/detector/prior.js'
 import { loadDirections } from '../../lib/directions/directions-folder.js'
-import { TraitscopeError } from '../../lib/errors.js'
+import { isTraitscopeError, TraitscopeError } from '../../lib/errors.js'
 import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { describeSource } from '../../lib/labels/label-source.js'
 import { readMarginPairs } from '../../lib/labels/margins/margin-pairs.js'
@@ -118,24 +118,27 @@ Example:
     )
     const runs = found.filter(({ dataset }) => !anchor.includes(dataset))
     const left = exclusions.length === 0 ? '' : `, ${exclusions.length} left out`
-    const calibration = await output.during(
-      `calibrating on ${counted(runs.length, 'run')}${left}`,
-      (onProgress) =>
-        calibrate(runs, {
-          cut: flags.cut,
-          threshold: flags.threshold,
-          maxFnr: flags.maxFnr,
-          maxFpr: flags.maxFpr,
-          nominalCoverage: flags.nominalCoverage,
-          layers: flags.layer,
-          anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
-          pool: prior && { prior, directions: parts!.directions },
-          exclusions,
-          allowWeakJudge: flags.allowWeakJudge,
-          signal,
-          onProgress,
-        }),
+    const calibrating = output.during(`calibrating on ${counted(runs.length, 'run')}${left}`, (onProgress) =>
+      calibrate(runs, {
+        cut: flags.cut,
+        threshold: flags.threshold,
+        maxFnr: flags.maxFnr,
+        maxFpr: flags.maxFpr,
+        nominalCoverage: flags.nominalCoverage,
+        layers: flags.layer,
+        anchors: found.filter(({ dataset }) => anchor.includes(dataset)),
+        pool: prior && { prior, directions: parts!.directions },
+        exclusions,
+        allowWeakJudge: flags.allowWeakJudge,
+        signal,
+        onProgress,
+      }),
     )
+    const calibration = await calibrating.catch((error: unknown) => {
+      if (prior === undefined && isTraitscopeError(error) && error.code === 'UNSUPPORTED')
+        output.remark('what is too little by itself is enough beside what is known of other bases: --prior')
+      throw error
+    })
     const { labels } = calibration
     if (out !== undefined) {
       const ordinary = ordinaryOf(runs, calibration, output)

@@ -64,7 +64,7 @@ export function assertEnough(
     if (n < FEWEST) {
       throw new TraitscopeError(
         'UNSUPPORTED',
-        `expected at least ${FEWEST} ${kind} checkpoints, found ${found}: a detector that has seen no more cannot tell them; add runs that ${kind === 'dangerous' ? 'become misaligned' : 'stay aligned'}, or learn from other bases too (--prior)${leftOut}`,
+        `expected at least ${FEWEST} ${kind} checkpoints, found ${found}: a detector that has seen none cannot tell them; add runs that ${kind === 'dangerous' ? 'become misaligned' : 'stay aligned'}${leftOut}`,
       )
     }
     if (n < FEW) warnings.push(`only ${found}: error rates are not known well`)

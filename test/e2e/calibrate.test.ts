@@ -198,6 +198,7 @@ describe('traitscope calibrate', () => {
       'UNSUPPORTED',
       /found 0: .*; left out: unjudged\/insecure_code\/seed_42: it has no labels/,
     ],
+    ['nothing dangerous', () => [runs, '--cut', '90%'], 'UNSUPPORTED', /known of other bases: --prior/],
     ['a set that is not there', () => [runs, '--exclude', 'alpaca'], 'USAGE', /alpaca; found bad_medical/],
     ['a layer that was not measured', () => [runs, '-l', '0'], 'USAGE', /common layers are 1, 2, 3/],
     [
@@ -285,9 +286,9 @@ describe('traitscope measure --bundle', () => {
     const shown = await work.run([...args, '--fail-on', 'none'])
     expect(shown.code).toBe(0)
     const lines = shown.stdout.split('\n')
-    expect(lines[1]).toMatch(/length +EM % +interval +verdict {2}read$/)
+    expect(lines[1]).toMatch(/^step +loss +EM % +interval +verdict +length +.* read$/)
     expect(lines[8]).toMatch(
-      /^60 .* \d+\.\d +\d+\.\d-\d+\.\d +alarm {2}checkpoint-60\/adapter_model\.safetensors [0-9a-f]{12}$/,
+      /^60 +\d\.\d+ +\d+\.\d +\d+\.\d-\d+\.\d +alarm .* checkpoint-60\/adapter_model\.safetensors [0-9a-f]{12}$/,
     )
     expect(shown.stdout).toMatch(/^step 30, 40, 50, 60: the predicted EM rate is above 6\.0 %$/m)
     expect((await work.run(args)).code).toBe(3)
@@ -387,8 +388,8 @@ describe('traitscope watch --bundle', () => {
     const { code, stdout } = await work.run(['watch', ...MODEL, '-b', bundle, benign, '--once'])
     expect(code).toBe(0)
     const [header, ...lines] = stdout.trimEnd().split('\n')
-    expect(header).toMatch(/length +EM % +interval +verdict {2}read$/)
+    expect(header).toMatch(/^step +loss +EM % +interval +verdict +length +.* read$/)
     expect(lines).toHaveLength(6)
-    for (const line of lines) expect(line).toMatch(/ \d+\.\d +\d+\.\d-\d+\.\d +(ok|warn) {2}checkpoint-/)
+    for (const line of lines) expect(line).toMatch(/ \d+\.\d +\d+\.\d-\d+\.\d +(ok|warn) .* checkpoint-/)
   })
 })
