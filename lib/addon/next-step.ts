@@ -93,8 +93,10 @@ export function nextStep(
     return "It was built with --cuda: put the libraries of CUDA and of the driver on the loader's path (LD_LIBRARY_PATH), or build without."
   const build = `\`${commandLine('build', at)}\` (needs git, CMake and a C++17 compiler)`
   if (at.platforms.length === 0) {
-    const inPlace = at.root.includes(`${sep}node_modules${sep}`)
-    return `This is a checkout, which builds its own: run ${inPlace ? build : `\`npm run build\` in ${at.root} (needs git, CMake and a C++17 compiler)`}.`
+    const isInstalled = at.root.includes(`${sep}node_modules${sep}`)
+    return isInstalled
+      ? `This package is from the repository, by git or \`npm pack\`, and no prebuilt one belongs to it: run ${build}.`
+      : `This is a checkout, which builds its own: run \`npm run build\` in ${at.root} (needs git, CMake and a C++17 compiler).`
   }
   if (!at.platforms.includes(platformPackage) || libc === 'musl')
     return `There is no prebuilt package for ${process.platform}-${process.arch} with ${libc}; compile one: ${build}.`
