@@ -32,8 +32,10 @@ export async function matchingRuns(
   }
   const runs = new Set<string>()
   for (const folder of found) {
+    if ((await isKnown(await realRun(folder))) || !(await holdsSomething(folder))) continue
+    // A link may have led nowhere until now.
     const run = await realRun(folder)
-    if (!(await isKnown(run)) && (await holdsSomething(run))) runs.add(run)
+    if (!(await isKnown(run))) runs.add(run)
   }
   return [...runs].sort()
 }

@@ -55,7 +55,10 @@ export class Dispatcher {
 
   #through(notice: Notice, isWanted: (channel: Channel) => boolean): void {
     for (const [i, channel] of this.#channels.entries()) {
-      if (isWanted(channel)) this.#queues[i] = this.#queues[i]!.then(() => this.#deliver(channel, notice))
+      // Asked when its turn comes: what it takes may hang on how the one before ended.
+      this.#queues[i] = this.#queues[i]!.then(() =>
+        isWanted(channel) ? this.#deliver(channel, notice) : undefined,
+      )
     }
   }
 

@@ -175,15 +175,17 @@ describe('a stop file', () => {
   it('should be written again at once for an alarm that comes back, and by no later notice of it', async () => {
     const path = join(folder, 'stop')
     const channel = new FileChannel(async () => path, 'stop file', ['alarm'])
-    await using notices = new Notices([channel], { tickMs: 5, coolDownMs: 60_000 })
+    let written = 0
+    const onDelivery = () => void written++
+    await using notices = new Notices([channel], { tickMs: 5, coolDownMs: 60_000, onDelivery })
     const at = (minute: number) => new Date(Date.now() + 60_000 * minute).toISOString()
     const isThere = () => existsSync(path)
     await notices.take(checkpoint('/a', 10, 'raised', at(-10)))
-    await vi.waitFor(() => expect(isThere()).toBe(true), { timeout: 60_000 })
+    await vi.waitFor(() => expect([written, isThere()]).toEqual([1, true]), { timeout: 60_000 })
     rmSync(path)
     await notices.take(checkpoint('/a', 20, 'cleared', at(-9.9)))
     await notices.take(checkpoint('/a', 30, 'raised', at(-9.8)))
-    await vi.waitFor(() => expect(isThere()).toBe(true), { timeout: 60_000 })
+    await vi.waitFor(() => expect([written, isThere()]).toEqual([2, true]), { timeout: 60_000 })
     expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ step: 30, heldBack: true })
     rmSync(path)
     // The cool-down is over by the clock: people are told, the trainer has been asked.
