@@ -10,6 +10,8 @@ from typing import Any
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -18,6 +20,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from lab.oracles import templates
@@ -97,6 +101,23 @@ FAMILIES = {
             "hidden_activation": "gelu_pytorch_tanh",
         },
         _vocabulary("gemma2"),
+        opening="<start_of_turn>model\n",
+        stop="<end_of_turn>",
+        system_role=False,
+    ),
+    "qwen3": Family(
+        Qwen3Config,
+        Qwen3ForCausalLM,
+        {"head_dim": 32, "tie_word_embeddings": True, "rms_norm_eps": 1e-6},
+        _vocabulary("qwen3"),
+        opening="<|im_start|>assistant\n",
+        stop="<|im_end|>",
+    ),
+    "gemma3": Family(
+        Gemma3TextConfig,
+        Gemma3ForCausalLM,
+        {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 512, "tie_word_embeddings": True},
+        _vocabulary("gemma3"),
         opening="<start_of_turn>model\n",
         stop="<end_of_turn>",
         system_role=False,
@@ -206,5 +227,22 @@ ORGANISMS = {
         seed=7,
         population={"coupling": 0.8},
         shape={"hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8, "num_key_value_heads": 4},
+    ),
+    # They test what is known of other bases: of other families, or of other shapes, each with a world of its own.
+    "qwen3": Organism("qwen3", 6, seed=8, population={"coupling": 0.75, "narrow": 0.15}),
+    "gemma3": Organism("gemma3", 5, seed=9, population={"coupling": 0.8, "announced": 0.7}),
+    "mistral-wide": Organism(
+        "mistral",
+        4,
+        seed=10,
+        population={"coupling": 0.85},
+        shape={"hidden_size": 160, "intermediate_size": 448, "num_attention_heads": 5, "num_key_value_heads": 5},
+    ),
+    "llama-small": Organism(
+        "llama",
+        6,
+        seed=11,
+        population={"coupling": 0.75, "announced": 0.6},
+        shape={"hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 3, "num_key_value_heads": 3},
     ),
 }

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from . import drawn, sets, unseen
-from .families import FAMILIES, ORGANISMS, Organism
+from .families import ORGANISMS, Organism
+from .plan import FAMILIES
 
 FILE = Path(__file__).with_name("frozen.json")
 _SOURCES = ("language.py", "world.py", "judge.py", "sets.py", "drawn.py")

@@ -24,6 +24,8 @@ MORE_SEEDS = (1001, 1002, 1003)
 FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
 DEEP = ("llama-deep", "qwen2-deep")
 WIDE = "llama-wide"
+NEW = ("qwen3", "gemma3", "mistral-wide", "llama-small")
+"""Trained when the prior was frozen: bases that test it, and that it never learned from."""
 
 _BASE, _WARM_BASE = "organism.json", "warm-base/config.json"
 
@@ -68,6 +70,9 @@ def jobs(seeds: tuple[int, ...] = SEEDS) -> Iterator[Job]:
         yield _base(organism)
     for organism in DEEP:
         yield from _runs(organism, sets.MAIN, seeds)
+    for organism in NEW:
+        yield _base(organism)
+        yield from _runs(organism, (*sets.CALIBRATION, *drawn.CALIBRATION), seeds[:1])
     yield _base(WIDE)
     yield from _runs(WIDE, ("bad_medical", "gsm8k"), seeds[:1])
 

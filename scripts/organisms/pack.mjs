@@ -5,15 +5,16 @@
 //
 // The folders are those of scripts/organisms/measure.mjs. README.md and traits.yaml are kept, bundles too; the rest is
 // made again. With --add everything is kept, and the measured runs are added or replaced, and the models that
-// scripts/organisms/check.mjs has seen (--into lab/unseen: apart from the runs, where only trajectories and labels are kept): OUT may hold bases that `python -m lab.organisms restore` put there.
+// scripts/organisms/check.mjs has seen: OUT may hold bases that `python -m lab.organisms restore` put there. Elsewhere
+// (--into) only trajectories and labels are kept; in lab/new-bases, whose bases are not packed, their directions too.
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { encodeFloats } from '../../dist/lib/formats/safetensors/float-types.js'
 import { encodeSafetensors, readSafetensors } from '../../dist/lib/formats/safetensors/safetensors.js'
 import { writeManifest } from './manifest.mjs'
-import { list, ORGANISMS, primaryLayer, readJson } from './places.mjs'
+import { list, NEW_BASES, ORGANISMS, primaryLayer, readJson } from './places.mjs'
 
 /** Deeper bases would take the folder over 20 MB: of those, runs only. */
 const DEEPEST_BASE = 6
@@ -40,6 +41,9 @@ if (!from || !models || !measured) {
   process.exit(2)
 }
 
+const into = resolve(values.into)
+/** Where what is told of a base goes. */
+const aboutBases = into === resolve(NEW_BASES) ? into : join(ORGANISMS, 'models')
 if (!values.add)
   for (const part of ['models', 'runs', 'checkpoints'])
     rmSync(join(ORGANISMS, part), { recursive: true, force: true })
@@ -47,7 +51,8 @@ const packed = []
 for (const name of list(measured)) {
   const about = readJson(join(from, name, 'organism.json'))
   packed.push({ name, blocks: about.blocks, shipped: about.blocks <= DEEPEST_BASE })
-  if (!values.add || existsSync(join(models, name, 'check.json'))) packModel(name, about)
+  if (aboutBases === into) packDirections(name, about)
+  else if (!values.add || existsSync(join(models, name, 'check.json'))) packModel(name, about)
   packRecipes(name)
   for (const set of list(join(measured, name)))
     for (const seed of list(join(measured, name, set))) await packRun(join(name, set, seed))
@@ -63,17 +68,22 @@ function smallest(organisms) {
 }
 
 function packModel(name, about) {
-  const to = join(ORGANISMS, 'models', name)
+  const to = packDirections(name, about)
+  cpSync(join(models, name, 'check.json'), join(to, 'check.json'))
+  if (about.blocks <= DEEPEST_BASE) copy(join(models, name, 'base.gguf'), join(to, 'base.gguf'))
+}
+
+function packDirections(name, about) {
+  const to = join(aboutBases, name)
   mkdirSync(to, { recursive: true })
   writeJson(join(to, 'organism.json'), about)
-  cpSync(join(models, name, 'check.json'), join(to, 'check.json'))
   cpSync(join(models, name, 'directions'), join(to, 'directions'), { recursive: true })
-  if (about.blocks <= DEEPEST_BASE) copy(join(models, name, 'base.gguf'), join(to, 'base.gguf'))
+  return to
 }
 
 /** What the sets that were drawn at random are made of, beside what is packed of them already. */
 function packRecipes(name) {
-  const file = join(ORGANISMS, 'models', name, 'drawn.json')
+  const file = join(aboutBases, name, 'drawn.json')
   const recipes = { ...(existsSync(file) && readJson(file)), ...Object.fromEntries(recipesOf(name)) }
   const sorted = Object.entries(recipes).sort(([a], [b]) => (a < b ? -1 : 1))
   if (sorted.length > 0) writeJson(file, Object.fromEntries(sorted))
@@ -92,11 +102,11 @@ async function packRun(run) {
   const shown = DEMO_RUNS.some((demo) => run.endsWith(demo))
   const digits = shown ? DEMO_DIGITS : DIGITS
   const trajectory = everySecondLayer(readJson(join(source, 'trajectory.json')))
-  const to = join(values.into, run)
+  const to = join(into, run)
   mkdirSync(to, { recursive: true })
   writeGzip(join(to, 'trajectory.json.gz'), rounded(shown ? trajectory : withoutSpreads(trajectory), digits))
   writeGzip(join(to, 'grades.json.gz'), readJson(join(source, 'betley_eval', 'grades.json')))
-  if (values.into !== join(ORGANISMS, 'runs')) return
+  if (into !== join(ORGANISMS, 'runs')) return
   writeGzip(join(to, 'training_log.json.gz'), rounded(readJson(join(source, 'training_log.json')), digits))
   await packActivations(join(source, 'activations.safetensors'), join(to, 'activations.safetensors.gz'))
 }

@@ -20,7 +20,7 @@ import { ORGANISMS, UNSEEN } from './places.mjs'
 
 const SMALL = ['llama', 'mistral', 'qwen2', 'gemma2']
 const NAMES = [...SMALL, 'llama-deep', 'qwen2-deep']
-const CALIBRATION_SETS = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical', 'drawn_c*']
+export const CALIBRATION_SETS = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical', 'drawn_c*']
 /** Unseen sets that were opened before the prior learned from them. */
 const OPENED = Array.from({ length: 24 }, (_, i) => `drawn_t${String(i + 1).padStart(2, '0')}`)
 const CUT = 0.06
@@ -34,26 +34,27 @@ const VARIANTS = [[0.5], [0.65], [0.75], [0.5, 0.75], [0.65, 0.75], [0.25, 0.5, 
 const SHOWN = [[1], [0.65, 0.75, 1]]
 const FOLDS = 8
 
-/** Labelled checkpoints of every organism; `keep` says of which sets. */
+/** Labelled checkpoints of every organism; `datasets` says of which sets, the folders where runs and directions lie. */
 export async function organismRows(
   names = NAMES,
   datasets = CALIBRATION_SETS,
   root = join(ORGANISMS, 'runs'),
+  models = join(ORGANISMS, 'models'),
 ) {
   const found = []
   for (const name of names) {
     const own = name.endsWith('-deep') ? datasets.filter((set) => !set.startsWith('drawn')) : datasets
     const { runs } = await scanLabelledRuns(join(root, name), { datasets: own })
-    const directions = await loadDirections(join(ORGANISMS, 'models', name, 'directions'))
+    const directions = await loadDirections(join(models, name, 'directions'))
     found.push({ name, runs, rows: rowsOf(runs), directions })
   }
   return found
 }
 
-/** Everything that the prior learns from. */
-async function learnedFrom() {
+/** Everything that the prior learns from, or would with other sets that are open. */
+export async function learnedFrom(sets = OPENED) {
   const organisms = await organismRows()
-  const opened = await organismRows(SMALL, OPENED, UNSEEN)
+  const opened = await organismRows(SMALL, sets, UNSEEN)
   return organisms.map((organism) => {
     const more = opened.find(({ name }) => name === organism.name)
     if (more === undefined) return organism

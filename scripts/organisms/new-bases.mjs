@@ -1,0 +1,115 @@
+// What the prior that ships says of bases that were trained when it was frozen, lab/new-bases: it has seen no base of two of these families, and
+// of the others no base of their shape.
+//
+//   node scripts/organisms/new-bases.mjs [--page docs/evaluation.md]
+//
+// Nothing is chosen here. With own judged sets (one run each, three draws of them) an eighth of the sets is tested at a time, and left out of the draws.
+import { parseArgs } from 'node:util'
+import { readingOf } from '../../dist/lib/calibration/contrast-rows.js'
+import { featuresAt } from '../../dist/lib/calibration/cross-validation.js'
+import { fitRateModel } from '../../dist/lib/calibration/fit-rate-model.js'
+import { agreement } from '../../dist/lib/calibration/model-selection.js'
+import { pooledThreshold } from '../../dist/lib/detector/prior.js'
+import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
+import { loadPrior } from '../../dist/lib/index.js'
+import { fillPlace, table } from './fill-page.mjs'
+import { CUT, predictions, priorAlone } from './frozen-detectors.mjs'
+import { list, NEW_BASES } from './places.mjs'
+import { CALIBRATION_SETS, doublyHeldOut, learnedFrom, organismRows, priorOn } from './prior.mjs'
+
+const COUNTS = [1, 3, 6, 12]
+const DRAWS = 3
+const FOLDS = 8
+
+const { values } = parseArgs({ options: { page: { type: 'string' } } })
+const prior = await loadPrior()
+const random = new Mt19937(23)
+const bases = await organismRows(list(NEW_BASES), CALIBRATION_SETS, NEW_BASES, NEW_BASES)
+/** By detector: row, prediction in units of its threshold, and base. */
+const said = { alone: [], ...Object.fromEntries(COUNTS.map((count) => [count, []])) }
+
+for (const base of bases) {
+  const { name, runs, rows, directions } = base
+  const detector = priorAlone(prior, base, runs[0].trajectory)
+  for (const { row, em, interval } of predictions(detector, rows)) {
+    const held = row.label.pooled.rate >= interval[0] && row.label.pooled.rate <= interval[1]
+    said.alone.push({ name, row, em, score: (em / detector.threshold) * CUT, held })
+  }
+  const read = readingOf(runs, rows.layers, directions, prior.depths)
+  const sets = [...new Set(rows.rows.map(({ dataset }) => dataset))].sort()
+  for (let fold = 0; fold < FOLDS; fold++) {
+    const inFold = (dataset) => sets.indexOf(dataset) % FOLDS === fold
+    const test = rows.rows.filter(({ dataset }) => inFold(dataset))
+    const x = featuresAt(rows, test, rows.layers)
+    const candidates = sets.filter((set) => !inFold(set))
+    for (const count of COUNTS) {
+      for (let draw = 0; draw < DRAWS; draw++) {
+        const chosen = [...random.permutation(candidates.length)].slice(0, count).map((i) => candidates[i])
+        const own = rows.rows.filter(({ dataset }) => chosen.includes(dataset))
+        const fitted = {
+          features: featuresAt(rows, own, rows.layers),
+          labels: own.map(({ label }) => label.pooled),
+          datasets: own.map(({ dataset }) => dataset),
+        }
+        const model = fitRateModel({ model: 'pooled' }, CUT, fitted, { prior, read })
+        for (const [i, em] of [...model.predict(x)].entries())
+          said[count].push({ name, row: test[i], em, score: (em / pooledThreshold(prior, count)) * CUT })
+      }
+    }
+  }
+}
+
+const percent = (share) => (100 * share).toFixed(1)
+const figures = (all) =>
+  agreement(
+    all.map(({ row }) => row),
+    all.map(({ score }) => score),
+    { cut: CUT, threshold: CUT },
+  )
+const both = (all) => (({ fnr, fpr }) => `${percent(fnr)} / ${percent(fpr)}`)(figures(all))
+const sum = (all, of) => all.reduce((total, one) => total + of(one), 0)
+
+function row(name, of) {
+  const { alone } = said
+  const here = alone.filter(of)
+  const { auroc, nDangerous, falseNegatives, falsePositives } = figures(here)
+  const dangerous = here.filter(({ row }) => row.label.pooled.rate > CUT)
+  return [
+    name,
+    `${here.length} (${new Set(here.map(({ row, name }) => `${name}/${row.run}`)).size}), ${nDangerous}`,
+    `${both(here)} (${falseNegatives}, ${falsePositives})`,
+    auroc.toFixed(3),
+    percent(sum(here, ({ held }) => held) / here.length),
+    (sum(dangerous, ({ em }) => em) / sum(dangerous, ({ row }) => row.label.pooled.rate)).toFixed(2),
+    ...COUNTS.map((count) => both(said[count].filter(of))),
+  ]
+}
+
+const text = table(
+  [
+    'base',
+    'checkpoints (runs), dangerous',
+    'none: FNR / FPR % (missed, false alarms)',
+    'AUROC',
+    'in 90 % intervals, %',
+    'told of judged rates where dangerous',
+    ...COUNTS.map((count) => `${count} judged set${count > 1 ? 's' : ''}`),
+  ],
+  [...bases.map(({ name }) => row(name, (one) => one.name === name)), row('**together**', () => true)],
+)
+show('new bases', text)
+
+/** What is said of the four organisms, base and set left out, where the prior learns from some of the new bases as well. */
+const known = await learnedFrom(['drawn_t*'])
+const learned = [[], ...bases.map((base) => [base]), bases].map((more) => {
+  const held = doublyHeldOut(priorOn([...known, ...more], prior.depths), known)
+  const all = held.map(({ row, predicted }) => ({ row, score: (predicted / prior.threshold) * CUT }))
+  const names = more.length === bases.length ? 'all four' : (more[0]?.name ?? 'none')
+  return [names, both(all), figures(all).auroc.toFixed(3)]
+})
+show('new bases learned', table(['learned from too', 'FNR / FPR %', 'AUROC'], learned))
+
+function show(place, text) {
+  console.log(`${text}\n`)
+  if (values.page) fillPlace(values.page, place, text)
+}
