@@ -1,6 +1,6 @@
 // The detectors that the frozen choice makes of the organisms' calibration sets: nothing is chosen here.
 import { readingOf } from '../../dist/lib/calibration/contrast-rows.js'
-import { outOfFold } from '../../dist/lib/calibration/cross-validation.js'
+import { featuresAt, outOfFold } from '../../dist/lib/calibration/cross-validation.js'
 import { fitDetector } from '../../dist/lib/calibration/fit-detector.js'
 import { pooledThreshold } from '../../dist/lib/detector/prior.js'
 import { trajectoryPrior } from '../../dist/lib/detector/prior-detector.js'
@@ -27,6 +27,13 @@ export async function calibrated(kind, prior, organism, keep = () => true) {
   const threshold = pool ? pooledThreshold(others, sets) : CUT
   return fitDetector(rows, spec, predictions, { cut: CUT, threshold, nominalCoverage: COVERAGE, pool })
 }
+
+/** Judged checkpoints of a base as a pooled model is fitted on them. */
+export const ownRows = (rows, own) => ({
+  features: featuresAt(rows, own, rows.layers),
+  labels: own.map(({ label }) => label.pooled),
+  datasets: own.map(({ dataset }) => dataset),
+})
 
 /** What a detector predicts of every labelled checkpoint. */
 export function predictions(detector, rows) {

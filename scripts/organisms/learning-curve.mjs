@@ -17,6 +17,7 @@ import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { loadPrior } from '../../dist/lib/index.js'
 import { fillPlace, table } from './fill-page.mjs'
+import { ownRows } from './frozen-detectors.mjs'
 import { ORGANISMS } from './places.mjs'
 import { organismRows } from './prior.mjs'
 
@@ -60,11 +61,7 @@ for (const [o, { runs, rows, directions }] of organisms.entries()) {
       ) {
         const chosen = shuffled(candidates).slice(0, count)
         const own = chosen.flatMap(one)
-        const fitted = {
-          features: featuresAt(rows, own, rows.layers),
-          labels: own.map(({ label }) => label.pooled),
-          datasets: own.map(({ dataset }) => dataset),
-        }
+        const fitted = ownRows(rows, own)
         add(count, draw, count === 0 ? 'prior' : 'pooled', test, {
           predicted: fitRateModel({ model: 'pooled' }, CUT, fitted, pool).predict(x),
           threshold: pooledThreshold(others, count),
