@@ -228,7 +228,7 @@ ORGANISMS = {
         population={"coupling": 0.8},
         shape={"hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8, "num_key_value_heads": 4},
     ),
-    # They test what is known of other bases: of other families, or of other shapes, each with a world of its own.
+    # Of other families, or of other shapes, each with a world of its own: what is known of other bases was tested on them, then learned.
     "qwen3": Organism("qwen3", 6, seed=8, population={"coupling": 0.75, "narrow": 0.15}),
     "gemma3": Organism("gemma3", 5, seed=9, population={"coupling": 0.8, "announced": 0.7}),
     "mistral-wide": Organism(
@@ -245,4 +245,20 @@ ORGANISMS = {
         population={"coupling": 0.75, "announced": 0.6},
         shape={"hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 3, "num_key_value_heads": 3},
     ),
+    # And these test what was learned of all of the above.
+    "gemma2-small": Organism(
+        "gemma2",
+        6,
+        seed=12,
+        population={"coupling": 0.8},
+        shape={"hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 3, "num_key_value_heads": 3},
+    ),
+    "qwen2-wide": Organism(
+        "qwen2",
+        4,
+        seed=13,
+        population={"coupling": 0.75, "narrow": 0.15},
+        shape={"hidden_size": 160, "intermediate_size": 448, "num_attention_heads": 5, "num_key_value_heads": 5},
+    ),
+    "qwen3-deep": Organism("qwen3", 9, seed=14, population={"coupling": 0.8, "announced": 0.7}, settling=750),
 }

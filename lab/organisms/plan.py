@@ -25,7 +25,9 @@ FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
 DEEP = ("llama-deep", "qwen2-deep")
 WIDE = "llama-wide"
 NEW = ("qwen3", "gemma3", "mistral-wide", "llama-small")
-"""Trained when the prior was frozen: bases that test it, and that it never learned from."""
+"""Trained when the first prior was frozen: bases that tested it, and that the one after it learns from."""
+NEWER = ("gemma2-small", "qwen2-wide", "qwen3-deep")
+"""These test the one after it, by the first of the drawn sets."""
 
 _BASE, _WARM_BASE = "organism.json", "warm-base/config.json"
 
@@ -73,6 +75,11 @@ def jobs(seeds: tuple[int, ...] = SEEDS) -> Iterator[Job]:
     for organism in NEW:
         yield _base(organism)
         yield from _runs(organism, (*sets.CALIBRATION, *drawn.CALIBRATION), seeds[:1])
+    for organism in NEWER:
+        yield _base(organism)
+    for name in drawn.CALIBRATION[:20]:  # base by base last: whatever was made when time ends is spread over all three
+        for organism in NEWER:
+            yield from _runs(organism, (name,), seeds[:1])
     yield _base(WIDE)
     yield from _runs(WIDE, ("bad_medical", "gsm8k"), seeds[:1])
 
