@@ -2,10 +2,7 @@ import { percent } from '../percent.js'
 import { readThrough } from './contrast.js'
 import type { Prior } from './prior.js'
 
-/**
- * So much further than the other models, in widths of what they span. Of the prior that ships four models keep within that of the
- * others everywhere, one but for 2 % of its checkpoints, and the deep Qwen but for 15 %.
- */
+/** So much further than the other models, in widths of what they span. Of the prior that ships no model goes so far beyond the others. */
 const FURTHER = 0.25
 
 /**
@@ -37,7 +34,7 @@ export function beyondPrior(
     const { low, high } = spans[furthest]!
     return (
       `the drift lies beyond all that the other models did, so that the rate is extrapolated and its interval means nothing: ${trait} moved by ` +
-      `${features[furthest]!.toFixed(2)} of its contrast at ${percent(depth, 0)} of the depth, theirs by ${low.toFixed(2)} to ${high.toFixed(2)}`
+      `${features[furthest]!.toFixed(2)} of the contrast at ${percent(depth, 0)} of the depth, theirs by ${low.toFixed(2)} to ${high.toFixed(2)}`
     )
   }
 }

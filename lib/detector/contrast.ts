@@ -17,8 +17,8 @@ const NEAR = 1 / 16
 
 /**
  * The matrix that turns drifts of a base (its layers side by side, each in trait order, in units of its step-0 norms) into
- * drifts in units of each trait's own contrast at some depths (side by side, in trait order): half the way from one pole to
- * the other is 0.5 in every base. Depth is `(block + 1) / blocks`; between two measured blocks it is interpolated.
+ * drifts in units of the block's {@link contrastOf} at some depths (side by side, in trait order). Depth is
+ * `(block + 1) / blocks`; between two measured blocks it is interpolated.
  *
  * @param depths in (0, 1]
  * @param layers ascending
@@ -35,12 +35,23 @@ export function contrastReading(
   return depths.flatMap((depth) => {
     const weights = weightsAt(depth, nLayer, layers)
     return wanted.map((t) =>
-      layers.flatMap(({ activationNorm, separation }, l) =>
-        separation.map((apart, other) => (other === t ? (weights[l]! * activationNorm) / apart : 0)),
-      ),
+      layers.flatMap(({ activationNorm, separation }, l) => {
+        const unit = contrastOf(wanted.map((one) => separation[one]!))
+        return separation.map((_, other) => (other === t ? (weights[l]! * activationNorm) / unit : 0))
+      }),
     )
   })
 }
+
+/**
+ * The unit of drifts that is comparable between bases: how far apart the poles of a block's traits lie, by the mean of their fourth
+ * powers, so that the traits which the block tells apart best count. One unit for all traits of a block: how far apart a system
+ * prompt sets the poles of one trait differs between bases by chance, far more than what a drift along it does.
+ *
+ * @param separation distances between the poles, native activation units
+ */
+export const contrastOf = (separation: readonly number[]): number =>
+  (separation.reduce((sum, apart) => sum + apart ** 4, 0) / separation.length) ** 0.25
 
 /**
  * Depths at which directions are made when nobody says where: those that are read, and one a little above, because a detector of the

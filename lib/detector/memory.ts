@@ -15,8 +15,11 @@ export interface DetectorMemory {
 
 /** What a detector predicted of runs of other bases that it had not seen. */
 export interface PriorErrors {
-  /** Rate predicted without the checkpoint's base, labelled rate, and a number of its base and set. */
-  errors: [predicted: number, actual: number, group: number][]
+  /**
+   * Rate predicted without the checkpoint's base, labelled rate, a number of its base and set, and one of its base; bundles that were
+   * calibrated before bases were told apart lack the last.
+   */
+  errors: [predicted: number, actual: number, group: number, base?: number][]
   /** As many sets of the base's own do all of them count for. */
   weight: number
 }
@@ -24,17 +27,19 @@ export interface PriorErrors {
 function priorErrors(at: JsonFields): PriorErrors {
   const weight = at.json.weight
   return {
-    errors: at.list('errors', isRowOf(3), 'two rates and a number') as [number, number, number][],
+    errors: at.list('errors', isPriorError, 'two rates and two numbers'),
     weight: isFiniteNumber(weight) && weight > 0 ? weight : at.fail('weight', 'a positive number'),
   }
 }
 
-/** All errors that intervals come from; those of other bases share their weight. */
+/** All errors that intervals come from; other bases share their weight alike, and the sets of one share its part. */
 export function heldOutErrors(
   { datasets, errors, prior }: DetectorMemory,
   distances: readonly number[],
 ): HeldOutError[] {
-  const groups = new Set(prior?.errors.map(([, , group]) => group)).size
+  const setsOf = new Map<number, Set<number>>()
+  for (const [, , group, base = group] of prior?.errors ?? [])
+    setsOf.set(base, (setsOf.get(base) ?? new Set()).add(group))
   return [
     ...errors.map(([predicted, actual], i) => ({
       predicted,
@@ -42,11 +47,12 @@ export function heldOutErrors(
       group: `own ${datasets[i]}`,
       distance: distances[i]!,
     })),
-    ...(prior?.errors ?? []).map(([predicted, actual, group]) => ({
+    ...(prior?.errors ?? []).map(([predicted, actual, group, base = group]) => ({
       predicted,
       actual,
       group: `prior ${group}`,
-      weight: prior!.weight / groups,
+      base: `prior ${base}`,
+      weight: prior!.weight / setsOf.size / setsOf.get(base)!.size,
     })),
   ]
 }
@@ -71,6 +77,8 @@ export function parseMemory(at: JsonFields, width: number): DetectorMemory {
   return memory
 }
 
+const isPriorError = (value: unknown): value is PriorErrors['errors'][number] =>
+  isRowOf(4)(value) || isRowOf(3)(value)
 const isRowOf =
   (width: number) =>
   (value: unknown): value is number[] =>

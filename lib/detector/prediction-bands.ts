@@ -15,6 +15,8 @@ export interface HeldOutError {
   actual: number
   /** Fine-tuning set. */
   group: string
+  /** Of a set of another base: the base. */
+  base?: string
   /** Of the set beside the others; default 1. */
   weight?: number
   /** Distance from the calibration of other sets, in multiples of the median one; default 1. */
@@ -38,7 +40,8 @@ interface PredictionError {
  *
  * Checkpoints of a set share its vote and are no copies of each other, and those of other bases err by base: counted so, intervals
  * hold more than they should, or less. So the level that the votes have to reach is told by the sets themselves: each is
- * left out in turn, and the level is the one at which the others' intervals hold the nominal share.
+ * left out in turn, one of another base with all of that base, and the level is the one at which the others' intervals hold the
+ * nominal share.
  *
  * Errors are taken on the scale of `stabilized` and include the labels' own noise: the interval is for a rate that would be
  * measured, not for the mean of the model. The coverage that is reached on sets left out is reported beside the nominal one.
@@ -49,13 +52,18 @@ export class PredictionBands {
   /** Of every set: its weight, and how many errors it has. */
   readonly #weights: number[] = []
   readonly #counts: number[] = []
+  /** Of every set: a number of its base where it is another one, else of the set alone. */
+  readonly #bases: number[] = []
   readonly #levels = new Map<number, number>()
 
   constructor(errors: readonly HeldOutError[]) {
     const sets = new Map<string, number>()
-    const all = errors.map(({ predicted, actual, group, weight = 1, distance = 1 }) => {
+    const bases = new Map<string, number>()
+    const all = errors.map(({ predicted, actual, group, base = group, weight = 1, distance = 1 }) => {
       const set = sets.get(group) ?? sets.size
       sets.set(group, set)
+      bases.set(base, bases.get(base) ?? bases.size)
+      this.#bases[set] = bases.get(base)!
       this.#weights[set] = weight
       this.#counts[set] = (this.#counts[set] ?? 0) + 1
       const z = stabilized(predicted)
@@ -109,7 +117,7 @@ export class PredictionBands {
     // At any level above its rank the interval of the other sets holds an error.
     const ranks = this.#errors
       .map(({ predicted, error, set }) => {
-        const near = this.#near(predicted, set)
+        const near = this.#near(predicted, this.#bases[set])
         const smaller = near.filter((other) => Math.abs(other.error) < Math.abs(error))
         return { rank: votesOf(smaller) / (1 + votesOf(near)), vote: this.#vote(set) }
       })
@@ -123,10 +131,10 @@ export class PredictionBands {
     return ranks.find(({ rank }) => rank > last!.rank)?.rank ?? 1
   }
 
-  /** The errors of the nearest sets, of which one may be left out; those of a set share its vote. */
+  /** The errors of the nearest sets, of which those of one base may be left out; those of a set share its vote. */
   #near(z: number, without?: number): { error: number; vote: number }[] {
     const errors = this.#errors
-    const total = sumOf(this.#weights) - (without === undefined ? 0 : this.#weights[without]!)
+    const total = sumOf(this.#weights.filter((_, set) => this.#bases[set] !== without))
     const wanted = Math.max(FEWEST_SETS, NEIGHBOUR_SHARE * total)
     const counts = new Float64Array(this.#weights.length)
     const near: PredictionError[] = []
@@ -137,7 +145,7 @@ export class PredictionBands {
       const down =
         below >= 0 && (above >= errors.length || z - errors[below]!.predicted <= errors[above]!.predicted - z)
       const one = errors[down ? below-- : above++]!
-      if (one.set === without) continue
+      if (this.#bases[one.set] === without) continue
       if (counts[one.set] === 0) {
         if (taken >= wanted - 1e-9) break
         taken += this.#weights[one.set]!

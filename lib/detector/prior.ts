@@ -27,7 +27,13 @@ export const pooledThreshold = ({ cut, threshold }: Prior, sets: number): number
   cut - (cut - threshold) * Math.max(0, 1 - sets / CUT_SETS)
 
 /** In how many parts sets are left out where the errors of a prior are told. */
-const FOLDS = 8
+const FOLDS = 4
+
+/**
+ * Penalty on standardised features, per row: larger than for one base, since what tells the sets of a base apart must not be spent on
+ * telling bases apart.
+ */
+const RIDGE_ALPHA = 1 / 64
 
 /** A base that a prior learned from. */
 export interface PriorModel {
@@ -43,7 +49,7 @@ export interface PriorRow {
   /** Index of its base, and name of its fine-tuning set. */
   model: number
   dataset: string
-  /** Drift in contrast units at the prior's depths: half the way from one pole of a trait to the other is 0.5 in every base. */
+  /** Drift in contrast units at the prior's depths, see `contrastOf`. */
   features: number[]
   label: EmCounts
   /** Answers that the rate is not taken of, where the label says. */
@@ -98,6 +104,7 @@ export class Prior {
 
   /** The ridge on all rows and, where there are any, on those of the base itself. */
   ridge(own?: OwnRows): SaturatingRidge {
+    const sets = new Set(own?.datasets).size
     const answers = share(
       this.rows.map(({ label }) => effectiveAnswers(label)),
       PRIOR_SETS,
@@ -105,10 +112,12 @@ export class Prior {
     const ownAnswers = own
       ? share(
           own.labels.map((label) => effectiveAnswers(label)),
-          new Set(own.datasets).size,
+          sets,
         )
       : []
-    const ridge = new SaturatingRidge(this.cut)
+    const alpha = RIDGE_ALPHA * this.rows.length
+    // The more the base itself says, the less there is to tell between bases.
+    const ridge = new SaturatingRidge(this.cut, (alpha * PRIOR_SETS) / (PRIOR_SETS + sets))
     ridge.fit(
       matrixFromRows([...this.rows.map(({ features }) => features), ...(own?.features ?? [])]),
       [...this.rows.map(({ label }) => label), ...(own?.labels ?? [])],
@@ -137,7 +146,7 @@ export class Prior {
         for (const [i, { dataset, label }] of held.entries()) {
           const name = `${model} ${dataset}`
           if (!groups.has(name)) groups.set(name, groups.size)
-          errors.push([predicted[i]!, label.rate, groups.get(name)!])
+          errors.push([predicted[i]!, label.rate, groups.get(name)!, model])
         }
       }
     }

@@ -229,11 +229,17 @@ const RIDGE_ALPHA = 10
  */
 export class SaturatingRidge {
   #standardizer = new Standardizer()
-  #ridge = new Ridge({ alpha: RIDGE_ALPHA })
+  #ridge: Ridge
   #map = new Isotonic()
   #far: FarRange | undefined
 
-  constructor(readonly cut: number) {}
+  /** @param alpha penalty on standardised features */
+  constructor(
+    readonly cut: number,
+    alpha = RIDGE_ALPHA,
+  ) {
+    this.#ridge = new Ridge({ alpha })
+  }
 
   /** @param answers how much every label counts; by default its independent answers */
   fit(x: Matrix64, labels: readonly EmCounts[], answers = labels.map(effectiveAnswers)): void {

@@ -28,7 +28,7 @@ for (const { name, rows } of small) {
   const predicted = await outOfFold(rows, { model: 'blend', layers: rows.layers }, CUT, 'dataset')
   own.push(...rows.rows.map((row, i) => ({ name, row, predicted: predicted[i] })))
 }
-const others = doublyHeldOut(prior, organisms)
+const others = doublyHeldOut(prior, organisms).filter(({ name }) => SMALL.includes(name))
 
 const smoothed = (share) => (z) => {
   let last = z[0]

@@ -72,6 +72,31 @@ describe('PredictionBands', () => {
     }
   })
 
+  it('should leave a whole other base out, since its sets err alike', () => {
+    const random = new Mt19937(5)
+    // Forty bases, which err as a whole by up to 0.3, each with five sets that differ by 0.02.
+    const errors = Array.from({ length: 40 }, (_, base) => {
+      const own = 0.6 * (random.rand() - 0.5)
+      return setsOf(Array.from({ length: 5 }, () => own + 0.02 * random.rand())).map((one, set) => ({
+        ...one,
+        group: `${base} ${set}`,
+        base: `${base}`,
+      }))
+    }).flat()
+    const coverage = (of: readonly HeldOutError[]) => {
+      const held = errors.filter(({ base, actual }) => {
+        const [low, high] = new PredictionBands(
+          of.filter((one) => !one.group.startsWith(`${base} `)),
+        ).interval(0.5, 0.8)
+        return actual >= low && actual <= high
+      })
+      return held.length / errors.length
+    }
+    const alone = errors.map(({ base: _, ...one }) => one)
+    expect(coverage(errors)).toBeGreaterThanOrEqual(0.8)
+    expect(coverage(alone)).toBeLessThan(coverage(errors))
+  })
+
   it('should look at the nearest third of the sets, and at twelve at least', () => {
     const far = setsOf(Array(40).fill(0.8), 0.9)
     const near = (count: number) => setsOf(Array(count).fill(0.05), 0.1)

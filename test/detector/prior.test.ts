@@ -62,6 +62,7 @@ describe('Prior', () => {
     expect(weight).toBe(12)
     expect(errors).toHaveLength(360)
     expect(new Set(errors.map(([, , group]) => group)).size).toBe(18)
+    expect(new Set(errors.map(([, , , base]) => base)).size).toBe(3)
     // One base alone leaves nobody to ask.
     expect(made(1).errors(12).errors).toEqual([])
   })
@@ -94,9 +95,9 @@ describe('beyondPrior', () => {
 
   it('should name the trait that is furthest out, and where', () => {
     expect(beyond([[0.7, 0.1]])).toMatch(
-      /^the drift lies beyond all .* extrapolated .*: a moved by 1\.40 of its contrast at 75 % of the depth, theirs by 0\.00 to 1\.0[45]$/,
+      /^the drift lies beyond all .* extrapolated .*: a moved by 1\.40 of the contrast at 75 % of the depth, theirs by 0\.00 to 1\.0[45]$/,
     )
-    expect(beyond([[0.7, -0.3]])).toMatch(/: b moved by -0\.60 of its contrast/)
+    expect(beyond([[0.7, -0.3]])).toMatch(/: b moved by -0\.60 of the contrast/)
   })
 
   it('should see beyond a trait that moved in none of them', () => {
@@ -163,9 +164,20 @@ describe('loadPrior', () => {
     await expect(loadPrior(write(edit))).rejects.toThrow(message)
   })
 
-  it('should hold six organisms in what ships', async () => {
+  it('should hold ten bases in what ships', async () => {
     const prior = await loadPrior()
-    expect(prior.names).toEqual(['llama', 'mistral', 'qwen2', 'gemma2', 'llama-deep', 'qwen2-deep'])
+    expect(prior.names).toEqual([
+      'llama',
+      'mistral',
+      'qwen2',
+      'gemma2',
+      'llama-deep',
+      'qwen2-deep',
+      'gemma3',
+      'llama-small',
+      'mistral-wide',
+      'qwen3',
+    ])
     expect(prior.depths.every((depth) => depth <= 0.75)).toBe(true)
   })
 })
