@@ -59,6 +59,12 @@ export interface ProgressLine {
 /** A bar that is on its stream's last line now. */
 const openBars = new WeakMap<Terminal, { redraw(): void; hidden: boolean }>()
 
+/** Streams that have JSON of a command's own. */
+const hasJson = new WeakSet<Terminal>()
+
+/** Whether a command has printed JSON: its result, or what it has of it. */
+export const hasPrintedJson = (stream: Terminal = process.stdout): boolean => hasJson.has(stream)
+
 const BAR_MS = 80
 const TICK_MS = 1000
 /** How often work says where it is when nobody sees a bar. */
@@ -114,6 +120,10 @@ export function createOutput(
     if (stdout.isTTY === true) clearBar(stderr) // the same screen
     stdout.write(`${text}\n`)
   }
+  const toJson = (value: unknown, indent?: number) => {
+    hasJson.add(stdout)
+    toStdout(safeJson(value, indent))
+  }
   const toStderr = (text: string) => {
     clearBar(stderr)
     stderr.write(`${text}\n`)
@@ -160,8 +170,8 @@ export function createOutput(
       toStdout(lines.map((line) => rendered(line, colors)).join('\n'))
     },
     data: (text) => (stdout.isTTY === true ? toStdout(plain(text.trimEnd())) : stdout.write(text)),
-    json: (value) => toStdout(safeJson(value, 2)),
-    jsonLine: (value) => toStdout(safeJson(value)),
+    json: (value) => toJson(value, 2),
+    jsonLine: (value) => toJson(value),
     note: (text) => {
       if (!quiet) toStderr(sentence(text))
     },

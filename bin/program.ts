@@ -52,7 +52,7 @@ export function buildProgram(signal: AbortSignal): Command {
     .addHelpText(
       'after',
       notes(`
-Results go to stdout, progress and remarks to stderr. Options may also stand in traitscope.config.yaml; those
+Results go to stdout, progress and remarks to stderr; with --json a failure is a JSON object on stdout too. Options may also stand in traitscope.config.yaml; those
 whose help names a TRAITSCOPE_* variable may be set there too. Exit codes: 0 clean, 1 failure, 2 usage, 3 alarm, 4 not
 comparable, 130 interrupted, 141 when nobody reads the results any more.
 

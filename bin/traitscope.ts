@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /** Entry of the command line: the only file that ends the process. */
 import { CommanderError } from 'commander'
-import { isTraitscopeError } from '../lib/errors.js'
+import { type ErrorCode, isTraitscopeError } from '../lib/errors.js'
 import { applyConfigFile, CONFIG_FILE } from './config-file.js'
 import { endOfHangup, isPrintedBesides, isUnread, onHangup } from './hangup.js'
 import { translateLlamaFlags } from './options.js'
-import { clearLine, createOutput } from './output.js'
+import { clearLine, createOutput, hasPrintedJson } from './output.js'
 import { buildProgram } from './program.js'
 import { EXIT_NOT_COMPARABLE } from './verdicts.js'
 
@@ -72,19 +72,38 @@ if (isLeftOut) process.exitCode ||= EXIT_FAILURE
 endOfHangup()
 
 function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE // commander has printed it
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0
+    const said =
+      error.code === 'commander.help'
+        ? 'expected a command'
+        : error.message.replace(/^error: /, '').replaceAll('\n', ' ')
+    printFailure('USAGE', said) // for people commander has printed it
+    return EXIT_USAGE
+  }
   if (isTraitscopeError(error)) {
     if (error.code === 'ABORTED' && interrupt.signal.aborted) {
       if (unread !== undefined) return unread
       output.error('traitscope: interrupted')
+      printFailure('ABORTED', 'interrupted')
       return EXIT_INTERRUPTED
     }
     output.error(`traitscope: ${error.message} [${error.code}]`)
+    printFailure(error.code, error.message)
     if (error.code === 'NOT_COMPARABLE') return EXIT_NOT_COMPARABLE
     return error.code === 'USAGE' ? EXIT_USAGE : EXIT_FAILURE
   }
   output.errorLines(
     `traitscope: this is a bug, please report it\n${error instanceof Error ? error.stack : String(error)}`,
   )
+  printFailure('INTERNAL', String(error))
   return EXIT_FAILURE
+}
+
+/** Whoever asked for JSON can read stdout as JSON however it ends: where nothing else was printed there, it says why. */
+function printFailure(code: ErrorCode, message: string): void {
+  const flags = program.commands.find((command) => command.name() === args[0])?.opts() ?? {}
+  // Of flags that are refused not all are read.
+  const isAsked = [flags.json, flags.jsonl].includes(true) || args.some((arg) => /^--jsonl?$/.test(arg))
+  if (isAsked && !hasPrintedJson()) output.jsonLine({ error: { code, message } })
 }

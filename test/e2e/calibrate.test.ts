@@ -301,7 +301,8 @@ describe('traitscope measure --bundle', () => {
     )
     const args = ['measure', ...MODEL, '-b', bundle, '--traits', other, TINY_RUN, '--json']
     const refused = await work.run(args)
-    expect(refused).toMatchObject({ code: 4, stdout: '' })
+    expect(refused.code).toBe(4)
+    expect(JSON.parse(refused.stdout)).toMatchObject({ error: { code: 'NOT_COMPARABLE' } })
     expect(refused.stderr).toMatch(/the trait pack is .*\[NOT_COMPARABLE\]\n$/)
     const allowed = await work.run([...args, '--allow-mismatch'])
     for (const { verdict } of verdictsIn(allowed.stdout)) {

@@ -75,6 +75,51 @@ describe('usage errors', () => {
   })
 })
 
+describe('a failure for a program', () => {
+  it.each([
+    ['what is not there', ['inspect', 'nowhere', '--json'], 1, 'FILE_NOT_FOUND', 'nowhere, found nothing'],
+    [
+      'flags that are refused',
+      ['inspect', '--jso', '--json', 'x'],
+      2,
+      'USAGE',
+      "option '--jso' (Did you mean",
+    ],
+    ['too many arguments', ['inspect', '--json', 'a', 'b'], 2, 'USAGE', 'too many arguments'],
+    [
+      'a watch that never began',
+      ['watch', '--jsonl', 'x'],
+      2,
+      'USAGE',
+      "required option '-m, --model <gguf>'",
+    ],
+  ])('should be one JSON line on stdout, and words on stderr: %s', async (_, args, code, is, message) => {
+    const finished = await work.run(args)
+    expect(finished.code).toBe(code)
+    expect(finished.stdout).toMatch(/^.*\n$/)
+    expect(JSON.parse(finished.stdout)).toEqual({
+      error: { code: is, message: expect.stringContaining(message) },
+    })
+    expect(finished.stderr).toContain(message.split(' (')[0])
+  })
+
+  it('should be asked for in the config file too', async () => {
+    const folder = work.path('json-by-config')
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'traitscope.config.yaml'), 'json: true\n')
+    const { stdout } = await work.run(['inspect', 'nowhere'], { cwd: folder })
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'FILE_NOT_FOUND' } })
+  })
+
+  it('should be no second document where a watch has printed its events', async () => {
+    const { stdout } = await work.run(['watch', '-m', 'nowhere.gguf', 'run', '--once', '--json'])
+    expect(JSON.parse(stdout)).toMatchObject([
+      { type: 'error', error: { code: 'FILE_NOT_FOUND' } },
+      { type: 'end' },
+    ])
+  })
+})
+
 describe('an option that is given twice', () => {
   const remarks = async (...args: string[]) =>
     (await work.run(args)).stderr.split('\n').filter((line) => line.startsWith('remark: '))
@@ -163,7 +208,8 @@ describe('where option values come from', () => {
   it('should rank config file < environment < flags', async () => {
     const config = 'model: nowhere.gguf\nlayer: 1\nthreads: 1\n'
     const file = await extract('rank-file', { config })
-    expect(file).toMatchObject({ code: 1, stdout: '' })
+    expect(file.code).toBe(1)
+    expect(JSON.parse(file.stdout)).toMatchObject({ error: { code: 'FILE_NOT_FOUND' } })
     expect(file.stderr).toContain('nowhere.gguf')
     const env = { TRAITSCOPE_MODEL: TINY_BASE, TRAITSCOPE_LAYER: '2' }
     expect(layers(await extract('rank-env', { config, env }))).toEqual([2])
@@ -194,7 +240,8 @@ describe('where option values come from', () => {
     ['broken YAML', 'model: [\n', 'is not valid YAML'],
   ])('should refuse %s in the config file', async (title, config, message) => {
     const { code, stdout, stderr } = await extract(title.replaceAll(' ', '-'), { config })
-    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(code).toBe(2)
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'USAGE' } })
     expect(stderr).toMatch(/^traitscope: traitscope\.config\.yaml.*\[USAGE\]\n$/)
     expect(stderr).toContain(message)
   })
