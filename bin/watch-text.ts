@@ -34,6 +34,8 @@ export class WatchText {
   #layers: readonly number[] = []
   /** Remarks and notes that were printed: every event has its own, a person reads each once. */
   readonly #said = new Set<string>()
+  /** Of every run, why its last verdict is what it is: what held before is not said again. */
+  readonly #reasons = new Map<string | undefined, readonly string[]>()
 
   /** @param several runs are watched, so that every line names its own */
   constructor(
@@ -149,7 +151,9 @@ export class WatchText {
       this.#said.add(what)
     }
     const reasons = verdict ? verdict.reasons : [marginReason(margin) ?? []].flat()
-    if (reasons.length > 0) this.#note(event, `step ${event.step}: ${reasons.join('; ')}`)
+    const news = reasons.filter((reason) => !this.#reasons.get(event.run)?.includes(reason))
+    this.#reasons.set(event.run, reasons)
+    if (news.length > 0) this.#note(event, `step ${event.step}: ${news.join('; ')}`)
   }
 
   /** What holds for all checkpoints, beside the first of them. */
