@@ -270,6 +270,7 @@ void Generator::prefill(size_t first, size_t end) {
             n_tokens = std::min(n_tokens, left(first + n_slots));
         }
         decode(first, n_slots, std::min(n_tokens, static_cast<size_t>(request_.micro_batch) / n_slots));
+        answers_.report(); // of what is only scored nothing else is heard before all of it is computed
     }
 }
 

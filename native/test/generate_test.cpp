@@ -136,6 +136,12 @@ void test_scores(Model & model) {
                   "scores: should not depend on the batch");
         }
     }
+    GenerateRequest watched = asked;
+    watched.n_slots = static_cast<int32_t>(prompts.size());
+    size_t n_reports = 0;
+    watched.on_step = [&](const GenerateStep &) { ++n_reports; };
+    generate(model, watched);
+    check(n_reports > 1, "scores: should report what is scored while the rest is computed");
     // Chosen tokens score as their choice said.
     GenerateRequest chosen = request_of(prompts, 5, 8);
     chosen.logprobs.positions = 5;
