@@ -2,7 +2,7 @@ import { Command, Option } from 'commander'
 import { convertModel } from '../../lib/conversion/convert-model.js'
 import { notes } from '../help.js'
 import { addOutputOptions, repeated } from '../options.js'
-import { createOutput } from '../output.js'
+import { createOutput, type Output } from '../output.js'
 
 interface Flags {
   out: string
@@ -48,7 +48,7 @@ Example:
     )
   return addOutputOptions(command).action(async (folder: string, flags: Flags) => {
     const output = createOutput(flags)
-    const report = await output.during(`converting ${folder}`, (onProgress) =>
+    const report = await inTwoParts(output, folder, flags.out, (onProgress) =>
       convertModel(folder, flags.out, {
         type: flags.type && ({ f32: 'F32', f16: 'F16', bf16: 'BF16' } as const)[flags.type],
         name: flags.name,
@@ -71,4 +71,27 @@ Example:
       `${flags.out}: ${report.architecture}, ${report.blocks} blocks, ${report.tensors} tensors in ${report.type}, tokenizer ${report.pre}`,
     )
   })
+}
+
+/** A file that is written whole is still to be proved, which takes a while too. */
+async function inTwoParts<T>(
+  output: Output,
+  folder: string,
+  out: string,
+  work: (onProgress: (fraction: number) => void) => Promise<T>,
+): Promise<T> {
+  let line = output.progress(`converting ${folder}`)
+  let isWritten = false
+  try {
+    return await work((fraction) => {
+      if (isWritten) return
+      line.update(fraction)
+      if (fraction < 1) return
+      isWritten = true
+      line.done()
+      line = output.progress(`all is written: opening ${out} and reading a prompt`)
+    })
+  } finally {
+    line.done()
+  }
 }

@@ -38,11 +38,13 @@ export async function convertModel(
       proof = await checkTokenizer(folder, metadata, own.pre)
       return proof.unproven
     },
-    written: (path) =>
-      readPrompt(path, own.signal).catch((cause: unknown) => {
+    written: (path) => {
+      own.onProgress?.(1)
+      return readPrompt(path, own.signal).catch((cause: unknown) => {
         if (!(cause instanceof TraitscopeError) || cause.code === 'ABORTED') throw cause
         throw new TraitscopeError(cause.code, `the converted file was not kept: ${cause.message}`, { cause })
-      }),
+      })
+    },
   })
   const { texts, ids } = proof
   return { ...report, remarks: [...report.remarks, ...proof.remarks], compared: { texts, ids } }

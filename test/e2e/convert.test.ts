@@ -53,8 +53,10 @@ describe('traitscope convert', () => {
   })
 
   it('should give all of that as JSON', async () => {
-    const { code, stdout } = await convert('phi3', 'phi3', {}, '--json')
+    const { code, stdout, stderr } = await convert('phi3', 'phi3', {}, '--json')
     expect(code).toBe(0)
+    // What is done when all is written.
+    expect(stderr).toMatch(/^converting .*\nall is written: opening .*phi3\.gguf and reading a prompt$/m)
     expect(JSON.parse(stdout)).toMatchObject({
       architecture: 'phi3',
       ignoredKeys: [],

@@ -29,7 +29,7 @@ export interface ConvertOptions {
   /** Replace an existing file. */
   force?: boolean | undefined
   signal?: AbortSignal | undefined
-  /** Fraction of the file written, 0 to 1. */
+  /** Fraction of the file written, 0 to 1; at 1 it is opened, and a prompt is read, before it takes its name. */
   onProgress?: ((fraction: number) => void) | undefined
 }
 
