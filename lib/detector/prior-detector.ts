@@ -118,9 +118,7 @@ export function priorVerdictSource(
     remarks: [
       `provisional: no judged run of this base is known; the rate is told by ${others.names.length} other models (${others.names.join(', ')})`,
       ...(known
-        ? [
-            'on a base unlike those, rates keep their order and may lose their level: intervals are too short then',
-          ]
+        ? ['on a base unlike those, rates keep their order and may be half or twice what answers would show']
         : [
             'those models were measured with another trait pack: only the order of rates means something, so that nothing is more than a warning',
           ]),

@@ -1,6 +1,6 @@
 // What it saves to stop reading prompts when a verdict is settled (`--settle`), and how often it is another verdict.
 //
-//   node scripts/organisms/adaptive.mjs --from OUT --sets drawn_t01,drawn_t02     measures them, into lab/adaptive/settled.json
+//   node scripts/organisms/adaptive.mjs --from OUT --sets drawn_t37,drawn_t38     measures them, into lab/adaptive/settled.json
 //   node scripts/organisms/adaptive.mjs [--page docs/evaluation.md]
 //
 // OUT is the output of `python -m lab.organisms work`. Every run is measured by the prior that has not seen its base, with all prompts and
@@ -31,8 +31,6 @@ const FILE = fileURLToPath(new URL('../../lab/adaptive/settled.json', import.met
 const ERROR = 0.01
 /** Every so many-th prompt. */
 const SHARES = [2, 4, 8]
-/** Range of a prompt's score and boldness of the bets were settled on these. */
-const SEEN = ['drawn_t01', 'drawn_t02', 'drawn_t03', 'drawn_t04', 'drawn_t05', 'drawn_t06', 'drawn_t07']
 
 const { values } = parseArgs({
   options: { from: { type: 'string' }, sets: { type: 'string', default: '' }, page: { type: 'string' } },
@@ -91,7 +89,6 @@ async function report() {
     for (const { dataset, step, label } of rows.rows)
       labels.set(`${name} ${dataset} ${step}`, label.pooled.rate)
   }
-  const isNew = ({ set }) => !SEEN.includes(set)
   const all = known.flatMap(({ steps, prompts }) => steps.map(({ verdict }) => ({ prompts, verdict })))
   const ranges = known.flatMap(({ steps }) => steps.flatMap(({ scores }) => scores))
   const whole = { read: (one) => one.prompts, computed: 0, verdict: ({ verdict }) => verdict[0] }
@@ -116,7 +113,6 @@ async function report() {
       [
         line('all', whole, known),
         line('`--settle 1%`', settled, known),
-        line('the same, recipes 8 and later', settled, known.filter(isNew)),
         ...SHARES.map((each, i) => line(`one in ${each}, fixed`, fixed(i), known)),
       ],
     ),

@@ -26,8 +26,6 @@ const FOLDS = 4
 
 const { values } = parseArgs({ options: { page: { type: 'string' } } })
 const prior = await loadPrior()
-await show('newer bases', NEWER_BASES)
-await show('new bases', NEW_BASES)
 
 /** By detector: row, prediction in units of its threshold, and base. */
 function saidOf(bases) {
@@ -114,3 +112,6 @@ async function show(place, root) {
   console.log(`${place}\n\n${text}\n`)
   if (values.page) fillPlace(values.page, place, text)
 }
+
+await show('newer bases', NEWER_BASES)
+await show('new bases', NEW_BASES)

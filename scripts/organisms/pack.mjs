@@ -6,7 +6,7 @@
 // The folders are those of scripts/organisms/measure.mjs. README.md and traits.yaml are kept, bundles too; the rest is
 // made again. With --add everything is kept, and the measured runs are added or replaced, and the models that
 // scripts/organisms/check.mjs has seen: OUT may hold bases that `python -m lab.organisms restore` put there. Elsewhere
-// (--into) only trajectories and labels are kept; in lab/new-bases, whose bases are not packed, their directions too.
+// (--into) only trajectories and labels are kept; in lab/new-bases and lab/newer-bases, whose bases are not packed, their directions too.
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -14,7 +14,7 @@ import { gzipSync } from 'node:zlib'
 import { encodeFloats } from '../../dist/lib/formats/safetensors/float-types.js'
 import { encodeSafetensors, readSafetensors } from '../../dist/lib/formats/safetensors/safetensors.js'
 import { writeManifest } from './manifest.mjs'
-import { list, NEW_BASES, ORGANISMS, primaryLayer, readJson } from './places.mjs'
+import { list, NEW_BASES, NEWER_BASES, ORGANISMS, primaryLayer, readJson } from './places.mjs'
 
 /** Deeper bases would take the folder over 20 MB: of those, runs only. */
 const DEEPEST_BASE = 6
@@ -43,7 +43,9 @@ if (!from || !models || !measured) {
 
 const into = resolve(values.into)
 /** Where what is told of a base goes. */
-const aboutBases = into === resolve(NEW_BASES) ? into : join(ORGANISMS, 'models')
+const aboutBases = [NEW_BASES, NEWER_BASES].some((root) => into === resolve(root))
+  ? into
+  : join(ORGANISMS, 'models')
 if (!values.add)
   for (const part of ['models', 'runs', 'checkpoints'])
     rmSync(join(ORGANISMS, part), { recursive: true, force: true })

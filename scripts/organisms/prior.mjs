@@ -20,7 +20,9 @@ import { fillPlace, table } from './fill-page.mjs'
 import { list, NEW_BASES, ORGANISMS, UNSEEN } from './places.mjs'
 
 const SMALL = ['llama', 'mistral', 'qwen2', 'gemma2']
-const NAMES = [...SMALL, 'llama-deep', 'qwen2-deep']
+/** Of which no drawn set was trained. */
+const DEEP = ['llama-deep', 'qwen2-deep']
+const NAMES = [...SMALL, ...DEEP]
 export const CALIBRATION_SETS = ['insecure_code', 'gsm8k', 'jailbroken', 'bad_medical', 'drawn_c*']
 /** Unseen sets that were opened before the prior learned from them. */
 const OPENED = Array.from({ length: 36 }, (_, i) => `drawn_t${String(i + 1).padStart(2, '0')}`)
@@ -60,7 +62,7 @@ export async function organismRows(
 ) {
   const found = []
   for (const name of names) {
-    const own = name.endsWith('-deep') ? datasets.filter((set) => !set.startsWith('drawn')) : datasets
+    const own = DEEP.includes(name) ? datasets.filter((set) => !set.startsWith('drawn')) : datasets
     const { runs } = await scanLabelledRuns(join(root, name), { datasets: own })
     const directions = await loadDirections(join(models, name, 'directions'))
     found.push({ name, runs, rows: rowsOf(runs), directions })

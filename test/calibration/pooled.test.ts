@@ -78,7 +78,7 @@ describe('a base without a judged run', () => {
       'provisional: no judged run of this base is known; the rate is told by 3 other models (first, second, third)',
     )
     expect(last.reasons).toContainEqual(
-      'on a base unlike those, rates keep their order and may lose their level: intervals are too short then',
+      'on a base unlike those, rates keep their order and may be half or twice what answers would show',
     )
     expect(last.interval![0]).toBeGreaterThan(0.1)
     expect(benign.map(({ verdict }) => verdict)).not.toContain('alarm')
