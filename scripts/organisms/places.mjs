@@ -8,7 +8,7 @@ export const ORGANISMS = inRepository('organisms')
 export const PACK = inRepository('organisms/traits.yaml')
 /** Measured and judged runs that test frozen detectors once. */
 export const UNSEEN = inRepository('lab/unseen')
-/** Measured and judged runs of bases that tested the first prior and that today's learned from, with the directions of each. */
+/** Measured and judged runs of bases that tested the prior before and that today's learned from, with the directions of each. */
 export const NEW_BASES = inRepository('lab/new-bases')
 /** And of those that test today's. */
 export const NEWER_BASES = inRepository('lab/newer-bases')

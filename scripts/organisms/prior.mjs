@@ -36,20 +36,20 @@ const DEPTHS = [[0.5], [0.65], [0.75], [0.5, 0.75], [0.65, 0.75], [0.25, 0.5, 0.
 /** What reading the last block would bring; never chosen. `qwen2-deep` was not measured there, and is left out of these. */
 const SHOWN = [[1], [0.65, 0.75, 1]]
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length
-const power = (values, p) => mean(values.map((value) => value ** p)) ** (1 / p)
-/** What a drift may be divided by at a block: of the separations of its traits and its norm. `contrastOf` is the fourth. */
+/** What else than `contrastOf` a drift may be divided by at a block: of the separations of its traits and its norm. */
 const UNITS = {
-  'of each trait': undefined,
   mean: (separations) => mean(separations),
-  'root mean square': (separations) => power(separations, 2),
-  'mean of fourth powers': (separations) => power(separations, 4),
+  'root mean square': (separations) => Math.sqrt(mean(separations.map((apart) => apart ** 2))),
   largest: (separations) => Math.max(...separations),
   'norm of the states': (_, norm) => norm,
 }
+/** `contrastOf`. */
 const SHIPPED = 'mean of fourth powers'
+/** One unit a trait, as the prior before had it. */
+const EACH = 'of each trait'
 const VARIANTS = [
   ...DEPTHS.map((depths) => ({ depths, unit: SHIPPED })),
-  ...Object.keys(UNITS).flatMap((unit) => (unit === SHIPPED ? [] : [{ depths: [0.75], unit }])),
+  ...[EACH, ...Object.keys(UNITS)].map((unit) => ({ depths: [0.75], unit })),
 ]
 const FOLDS = 8
 
@@ -84,7 +84,7 @@ export async function learnedFrom(sets = OPENED) {
   return [...joined, ...later]
 }
 
-/** A base whose drifts are read in another unit; its directions lose what they are apart by trait. */
+/** A base whose drifts are read in one of the other units: of separations that are all alike `contrastOf` is what they are. */
 function inUnit(base, unit) {
   const of = UNITS[unit]
   if (of === undefined) return base
@@ -100,14 +100,13 @@ function inUnit(base, unit) {
 
 /** In the unit of one trait alone there is one reading a trait. */
 function readings({ runs, rows, directions }, depths, unit, traits) {
-  if (UNITS[unit] !== undefined || unit === undefined)
-    return readingOf(runs, rows.layers, directions, depths, traits)
+  if (unit !== EACH) return readingOf(runs, rows.layers, directions, depths, traits)
   const each = traits.map((trait) => readingOf(runs, rows.layers, directions, depths, [trait]))
   return depths.flatMap((_, d) => each.map((read) => read[d]))
 }
 
 /** A prior on bases at some depths; the unit is the one that ships. */
-export function priorOn(bases, depths, threshold = CUT, unit = undefined) {
+function priorOn(bases, depths, threshold = CUT, unit = SHIPPED) {
   const { traits } = bases[0].rows
   const models = bases.map(({ name, runs }) => {
     const { base, traitPack } = runs[0].trajectory.measurement.conditions
