@@ -24,10 +24,12 @@ export interface PriorErrors {
   weight: number
 }
 
+/** There are none where one other base alone is known: nobody was left to predict it. */
 function priorErrors(at: JsonFields): PriorErrors {
-  const weight = at.json.weight
+  const { weight, errors } = at.json
+  const none = Array.isArray(errors) && errors.length === 0
   return {
-    errors: at.list('errors', isPriorError, 'two rates and two numbers'),
+    errors: none ? [] : at.list('errors', isPriorError, 'two rates and two numbers'),
     weight: isFiniteNumber(weight) && weight > 0 ? weight : at.fail('weight', 'a positive number'),
   }
 }

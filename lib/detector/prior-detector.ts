@@ -90,7 +90,7 @@ export function priorVerdictSource(
   const read = priorReading(others, directions, nLayer, contrastLayers(directions, base))
   const { contentHash } = measured.conditions.traitPack
   // Of another pack neither rates nor shares have a level.
-  const known = others.models.some(({ traitPack }) => traitPack === contentHash)
+  const known = others.rows.some(({ model }) => others.models[model]!.traitPack === contentHash)
   const detector = new Detector(
     {
       traits: [...directions.traits],
@@ -116,7 +116,7 @@ export function priorVerdictSource(
       base: [...base],
     },
     remarks: [
-      `provisional: no judged run of this base is known; the rate is told by ${others.names.length} other models (${others.names.join(', ')})`,
+      `provisional: no judged run of this base is known; the rate is told by ${others.names.length} other model${others.names.length === 1 ? '' : 's'} (${others.names.join(', ')})`,
       ...(known
         ? ['on a base unlike those, rates keep their order and may be half or twice what answers would show']
         : [

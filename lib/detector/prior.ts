@@ -78,10 +78,18 @@ export class Prior {
     readonly rows: readonly PriorRow[],
   ) {}
 
-  /** The same prior without what it learned from one base: a base is no evidence about itself. */
+  /**
+   * The same prior without what it learned from one base: a base is no evidence about itself.
+   *
+   * @throws TraitscopeError NOT_COMPARABLE when it learned from no other
+   */
   without(fingerprint: string): Prior {
-    const left = this.models.findIndex((one) => one.fingerprint === fingerprint)
-    return left < 0 ? this : this.where(({ model }) => model !== left)
+    const left = this.where(({ model }) => this.models[model]!.fingerprint !== fingerprint)
+    if (left.rows.length > 0) return left
+    throw new TraitscopeError(
+      'NOT_COMPARABLE',
+      'the prior learned from this base alone, which is no evidence about itself; give one that learned from others',
+    )
   }
 
   /** The same prior with danger beginning elsewhere. */
@@ -201,7 +209,7 @@ export async function loadPrior(path = PRIOR_FILE): Promise<Prior> {
   const traits = at.list('traits', isText, 'trait names')
   const depths = at.list('depths', isFiniteNumber, 'depths')
   const datasets = at.list('datasets', isText, 'fine-tuning sets')
-  const models = at.list('models', isJsonObject, 'bases') as unknown as PriorModel[]
+  const models = at.list('models', isPriorModel, 'bases with a name, a fingerprint and a traitPack')
   const width = 5 + traits.length * depths.length
   const isRow = (row: unknown): row is number[] =>
     Array.isArray(row) && row.length === width && row.every(isFiniteNumber)
@@ -214,7 +222,7 @@ export async function loadPrior(path = PRIOR_FILE): Promise<Prior> {
     depths,
     models,
     rows.map(([model, dataset, nMisaligned, nScoreable, standardError, ...features], i) => ({
-      model: model!,
+      model: models[model!] === undefined ? at.fail('rows', 'rows of known bases') : model!,
       unscored: unscored[i],
       dataset: datasets[dataset!] ?? at.fail('rows', 'rows of known sets'),
       features,
@@ -227,6 +235,9 @@ export async function loadPrior(path = PRIOR_FILE): Promise<Prior> {
     })),
   )
 }
+
+const isPriorModel = (value: unknown): value is PriorModel =>
+  isJsonObject(value) && [value.name, value.fingerprint, value.traitPack].every(isText)
 
 function parseUnscored(counts: unknown): Unscored | undefined {
   if (!Array.isArray(counts) || !counts.every(isFiniteNumber)) return undefined

@@ -32,7 +32,7 @@ export function parseDescription(json: Json, where: string): Omit<Directions, 'v
     tokenIdsSha256: at.text('tokenIdsSha256'),
     tokens: { total: tokens.count('total'), computed: tokens.count('computed') },
     ...(json.remarks !== undefined && { remarks: sentencesOf(at) }),
-    diagnostics: diagnosticsOf(at, traits, json.schemaVersion === 1),
+    diagnostics: diagnosticsOf(at, layers, traits, json.schemaVersion === 1),
     versions: { traitscope: versions.text('traitscope'), llamaCpp: versions.text('llamaCpp') },
     sha256: at.text('sha256'),
   }
@@ -45,9 +45,16 @@ function sentencesOf(at: JsonFields): string[] {
   return at.fail('remarks', 'a list of sentences')
 }
 
-function diagnosticsOf(at: JsonFields, traits: string[], first: boolean): LayerDiagnostics[] {
-  const layers = at.list('diagnostics', isJsonObject, 'one object per layer')
-  return layers.map((layer) => {
+function diagnosticsOf(
+  at: JsonFields,
+  layers: readonly number[],
+  traits: readonly string[],
+  first: boolean,
+): LayerDiagnostics[] {
+  const found = at.list('diagnostics', isJsonObject, 'one object per layer')
+  if (found.length !== layers.length || found.some(({ layer }, i) => layer !== layers[i]))
+    at.fail('diagnostics', `one object for each of the layers ${layers.join(', ')}, in this order`)
+  return found.map((layer) => {
     const held = first ? {} : layer.heldOut
     if (!isJsonObject(held)) at.fail('diagnostics', 'held-out figures for every layer')
     const heldOut = traits.map((trait): [string, HeldOut | null] => {
@@ -55,6 +62,13 @@ function diagnosticsOf(at: JsonFields, traits: string[], first: boolean): LayerD
       if (of !== null && !isHeldOut(of)) at.fail('diagnostics', `held-out figures of ${trait}, or null`)
       return [trait, of]
     })
+    // A prior reads drifts in units of what the poles of all traits are apart.
+    const { separation } = layer
+    const apart = isJsonObject(separation) ? separation : {}
+    const isApart = (value: unknown) => isFiniteNumber(value) && value > 0
+    const lacking = traits.find((trait) => !(Object.hasOwn(apart, trait) && isApart(apart[trait])))
+    if (lacking !== undefined)
+      at.fail('diagnostics', `how far the poles of ${lacking} are apart at layer ${layer.layer}, more than 0`)
     return { ...layer, heldOut: Object.fromEntries(heldOut) } as unknown as LayerDiagnostics
   })
 }

@@ -102,6 +102,26 @@ describe('a base without a judged run', () => {
     expect(reasons.join('\n')).toMatch(/2 other models \(first, third\)$/m)
   })
 
+  it('should say that other bases are needed when it is the only one', () => {
+    const fingerprint = unseen[0]!.trajectory.measurement!.conditions.base.fingerprint
+    const [model] = prior.models
+    const rows = prior.rows.filter((row) => row.model === 0)
+    const alone = new Prior(0.06, 0.05, prior.traits, prior.depths, [{ ...model!, fingerprint }], rows)
+    expect(() => trajectoryPrior(alone, directions, unseen[0]!.trajectory)).toThrow(
+      /learned from this base alone/,
+    )
+  })
+
+  it('should go by the trait packs of the bases that are left', () => {
+    const fingerprint = unseen[0]!.trajectory.measurement!.conditions.base.fingerprint
+    const models = prior.models.map((one, i) =>
+      i === 1 ? { ...one, fingerprint } : { ...one, traitPack: 'another' },
+    )
+    const known = new Prior(0.06, 0.05, prior.traits, prior.depths, models, prior.rows)
+    const { reasons } = judged(trajectoryPrior(known, directions, unseen[0]!.trajectory)).last
+    expect(reasons).toContainEqual(expect.stringMatching(/another trait pack: only the order of rates/))
+  })
+
   it('should read its own traits among more, and say what they add', () => {
     const [first, second] = directions.traits as [string, string]
     const at = [0, 1]

@@ -41,6 +41,10 @@ describe('heldOutErrors', () => {
     expect(errors.map(({ base }) => base)).toEqual(['prior 0', 'prior 1', 'prior 1'])
   })
 
+  it('should take none, where one other base alone is known', () => {
+    expect(heldOutErrors(parsed([]), [])).toEqual([])
+  })
+
   it('should refuse errors that are neither', () => {
     expect(() => parsed([[0.1, 0.2]])).toThrow(/memory\.prior\.errors.* two rates and two numbers/)
   })

@@ -160,6 +160,20 @@ describe('loadPrior', () => {
       },
       /rows of known sets/,
     ],
+    [
+      'with a base that it does not name',
+      (json: Record<string, unknown>) => {
+        ;(json.rows as number[][])[3]![0] = 99
+      },
+      /rows of known bases/,
+    ],
+    [
+      'with a base that has no fingerprint',
+      (json: Record<string, unknown>) => {
+        json.models = [{ name: 'base-0', traitPack: 'pack' }]
+      },
+      /'models' of .* bases with a name, a fingerprint and a traitPack/,
+    ],
   ])('should refuse a file %s', async (_, edit, message) => {
     await expect(loadPrior(write(edit))).rejects.toThrow(message)
   })

@@ -132,6 +132,12 @@ describe('loadDirections', () => {
         return edit({ diagnostics: directions.diagnostics.map((layer) => ({ ...layer, heldOut })) })
       },
     ],
+    ['diagnostics of fewer layers', 'FILE_INVALID', () => edit({ diagnostics: [directions.diagnostics[0]] })],
+    [
+      'diagnostics of layers in another order',
+      'FILE_INVALID',
+      () => edit({ diagnostics: [...directions.diagnostics].reverse() }),
+    ],
     ['no schema', 'FILE_INVALID', () => edit({ schemaVersion: undefined })],
     ['layers out of order', 'FILE_INVALID', () => edit({ layers: [3, 1] })],
     ['a repeated trait', 'FILE_INVALID', () => edit({ traits: ['a/b', 'a/b'] })],
@@ -144,6 +150,18 @@ describe('loadDirections', () => {
     await damage()
     await expect(loadDirections(path('d'))).rejects.toMatchObject({ code })
   })
+
+  it.each([0, -2, null, '2', undefined])(
+    'should refuse poles of a trait that are %j apart, which the unit of drifts is made of',
+    async (courage) => {
+      await saveDirections(directions, path('d'))
+      const separation = { courage, 'a/b': 1 }
+      await edit({ diagnostics: directions.diagnostics.map((layer) => ({ ...layer, separation })) })
+      await expect(loadDirections(path('d'))).rejects.toThrow(
+        /'diagnostics' of .* how far the poles of courage are apart at layer 1, more than 0/,
+      )
+    },
+  )
 
   it('should load a folder of the first schema, which told nothing of other prompts', async () => {
     await saveDirections(directions, path('d'))

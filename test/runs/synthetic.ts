@@ -90,6 +90,7 @@ export function syntheticDirections(layers = [1, 3]): Directions {
     diagnostics: layers.map((layer) => ({
       ...diagnostics[0]!,
       layer,
+      separation: Object.fromEntries(traits.map((trait) => [trait, 1])),
       heldOut: Object.fromEntries(traits.map((trait) => [trait, null])),
     })),
     sha256: sha256(encodeDirections(body)),
