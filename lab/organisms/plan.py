@@ -25,7 +25,7 @@ FAMILIES = ("llama", "mistral", "qwen2", "gemma2")
 DEEP = ("llama-deep", "qwen2-deep")
 WIDE = "llama-wide"
 NEW = ("qwen3", "gemma3", "mistral-wide", "llama-small")
-"""Trained when the first prior was frozen: bases that tested it, and that the one after it learns from."""
+"""Bases that tested the prior before today's, trained when it was frozen, and that today's learns from."""
 NEWER = ("gemma2-small", "qwen2-wide", "qwen3-deep")
 """These test the one after it, by the first of the drawn sets."""
 

@@ -2,7 +2,7 @@
 //
 //   node scripts/organisms/prior.mjs --choice lab/prior-choice.json --to priors/organisms.json.gz [--page docs/evaluation.md]
 //
-// It learns from the calibration sets, from the 144 sets of lab/unseen that are opened (drawn_t01 to drawn_t36) and from lab/new-bases:
+// It learns from the calibration sets, from the 144 sets of lab/unseen that were open when it was chosen (drawn_t01 to drawn_t36) and from lab/new-bases:
 // what was looked at may be learned from, and tests nothing any more. In which unit drifts are read, at which depths, and where it
 // fires is chosen on the same sets. Every variant predicts every base's sets from the other bases without the sets of those names, and
 // bases count alike. Of variants the least balanced error at the cut wins, of thresholds the one that stays furthest below what is
