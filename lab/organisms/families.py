@@ -212,6 +212,9 @@ def _tokenizer_text(vocabulary: Vocabulary) -> list[str]:
     return (leading + behind) * 4
 
 
+_SMALL = {"hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 3, "num_key_value_heads": 3}
+_WIDE = {"hidden_size": 160, "intermediate_size": 448, "num_attention_heads": 5, "num_key_value_heads": 5}
+
 ORGANISMS = {
     "llama": Organism("llama", 5, seed=1, population={"coupling": 0.8}),
     "mistral": Organism("mistral", 5, seed=2, population={"coupling": 0.75, "narrow": 0.2}),
@@ -231,34 +234,10 @@ ORGANISMS = {
     # Of other families, or of other shapes, each with a world of its own: what is known of other bases was tested on them, then learned.
     "qwen3": Organism("qwen3", 6, seed=8, population={"coupling": 0.75, "narrow": 0.15}),
     "gemma3": Organism("gemma3", 5, seed=9, population={"coupling": 0.8, "announced": 0.7}),
-    "mistral-wide": Organism(
-        "mistral",
-        4,
-        seed=10,
-        population={"coupling": 0.85},
-        shape={"hidden_size": 160, "intermediate_size": 448, "num_attention_heads": 5, "num_key_value_heads": 5},
-    ),
-    "llama-small": Organism(
-        "llama",
-        6,
-        seed=11,
-        population={"coupling": 0.75, "announced": 0.6},
-        shape={"hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 3, "num_key_value_heads": 3},
-    ),
+    "mistral-wide": Organism("mistral", 4, seed=10, population={"coupling": 0.85}, shape=_WIDE),
+    "llama-small": Organism("llama", 6, seed=11, population={"coupling": 0.75, "announced": 0.6}, shape=_SMALL),
     # And these test what was learned of all of the above.
-    "gemma2-small": Organism(
-        "gemma2",
-        6,
-        seed=12,
-        population={"coupling": 0.8},
-        shape={"hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 3, "num_key_value_heads": 3},
-    ),
-    "qwen2-wide": Organism(
-        "qwen2",
-        4,
-        seed=13,
-        population={"coupling": 0.75, "narrow": 0.15},
-        shape={"hidden_size": 160, "intermediate_size": 448, "num_attention_heads": 5, "num_key_value_heads": 5},
-    ),
+    "gemma2-small": Organism("gemma2", 6, seed=12, population={"coupling": 0.8}, shape=_SMALL),
+    "qwen2-wide": Organism("qwen2", 4, seed=13, population={"coupling": 0.75, "narrow": 0.15}, shape=_WIDE),
     "qwen3-deep": Organism("qwen3", 9, seed=14, population={"coupling": 0.8, "announced": 0.7}, settling=750),
 }
