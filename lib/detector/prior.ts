@@ -13,7 +13,8 @@ import { RateModel, SaturatingRidge } from './rate-model.js'
 /** The prior that ships. */
 export const PRIOR_FILE = join(packageRoot, 'priors', 'organisms.json.gz')
 
-const SCHEMA = 1
+/** 1 had drifts in units of each trait's own contrast. */
+const SCHEMA = 2
 /** As many judged sets of a base's own does everything that is known of other bases count for. */
 export const PRIOR_SETS = 12
 /** Own and shared model count alike at this many sets of the base's own. */
@@ -200,7 +201,7 @@ export async function loadPrior(path = PRIOR_FILE): Promise<Prior> {
   if (json.schemaVersion !== SCHEMA) {
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `expected schema version ${SCHEMA} in ${path}, found ${json.schemaVersion}; update traitscope`,
+      `expected schema version ${SCHEMA} in ${path}, found ${json.schemaVersion}; ${json.schemaVersion === 1 ? 'its drifts are in another unit: make it again' : 'update traitscope'}`,
     )
   }
   const at = new JsonFields(json, path, '')

@@ -142,9 +142,16 @@ describe('loadPrior', () => {
     [
       'of a later schema',
       (json: Record<string, unknown>) => {
-        json.schemaVersion = 2
+        json.schemaVersion = 3
       },
-      /expected schema version 1/,
+      /expected schema version 2 .* found 3; update traitscope/,
+    ],
+    [
+      'of the unit before',
+      (json: Record<string, unknown>) => {
+        json.schemaVersion = 1
+      },
+      /expected schema version 2 .* found 1; its drifts are in another unit: make it again/,
     ],
     [
       'with a short row',
