@@ -27,7 +27,9 @@ WIDE = "llama-wide"
 NEW = ("qwen3", "gemma3", "mistral-wide", "llama-small")
 """Bases that tested the prior before today's, trained when it was frozen, and that today's learns from."""
 NEWER = ("gemma2-small", "qwen2-wide", "qwen3-deep")
-"""These test the one after it, by the first of the drawn sets."""
+"""These tested the one after it, by the first of the drawn sets."""
+NEWEST = ("mistral-deep", "gemma3-wide", "qwen2-small")
+"""And these test what is learned of all thirteen, in the same way."""
 
 _BASE, _WARM_BASE = "organism.json", "warm-base/config.json"
 
@@ -75,11 +77,12 @@ def jobs(seeds: tuple[int, ...] = SEEDS) -> Iterator[Job]:
     for organism in NEW:
         yield _base(organism)
         yield from _runs(organism, (*sets.CALIBRATION, *drawn.CALIBRATION), seeds[:1])
-    for organism in NEWER:
-        yield _base(organism)
-    for name in drawn.CALIBRATION[:20]:  # base by base last: whatever was made when time ends is spread over all three
-        for organism in NEWER:
-            yield from _runs(organism, (name,), seeds[:1])
+    for bases in (NEWER, NEWEST):
+        for organism in bases:
+            yield _base(organism)
+        for name in drawn.CALIBRATION[:20]:  # base by base last: whatever was made when time ends is spread over all three
+            for organism in bases:
+                yield from _runs(organism, (name,), seeds[:1])
     yield _base(WIDE)
     yield from _runs(WIDE, ("bad_medical", "gsm8k"), seeds[:1])
 
