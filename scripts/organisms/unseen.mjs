@@ -25,9 +25,11 @@ const BANDS = [0, 0.02, 0.06, 0.15, 0.35, 1.01]
 
 /** What was opened after the present choice was frozen, and what was open before; the prior learned from that of other organisms. */
 const PARTS = [
-  { name: 'fifth part', place: 'unseen fifth', from: 37, to: 44 },
+  { name: 'fifth part', from: 37, to: 44 },
+  { name: 'sixth part', from: 45, to: 52 },
+  { name: 'both', place: 'unseen test', from: 37, to: 52 },
   { name: 'the 144 before, seen', from: 1, to: 36 },
-  { name: 'all together', place: 'unseen all', from: 1, to: 44 },
+  { name: 'all together', place: 'unseen all', from: 1, to: 52 },
 ]
 /** Whose labels near the cut were made sharper when it had been opened. */
 const FOURTH = { from: 25, to: 36 }
