@@ -21,18 +21,23 @@ export function follow(
   take: (message: Message) => void,
   say: (connection: Connection) => void,
 ): void {
-  let after = cursor
+  /** The last number of each run. */
+  const read = new Map(
+    cursor.split(',').flatMap((part) => (part === '' ? [] : [part.split(':') as [string, string]])),
+  )
   let wait = FIRST_WAIT
   const open = () => {
-    const source = new EventSource(`${events}?after=${encodeURIComponent(after)}`)
+    const after = [...read].map((part) => part.join(':')).join(',')
+    const source = new EventSource(`${events}?after=${after}`)
     source.onopen = () => {
       wait = FIRST_WAIT
       say('live')
     }
-    source.onmessage = ({ data, lastEventId }) => {
-      if (lastEventId !== '') after = lastEventId
+    source.onmessage = ({ data }) => {
       const message = parsed(data)
-      if (message) take(message)
+      if (!message) return
+      read.set(message.id, String(message.event.seq))
+      take(message)
     }
     source.onerror = () => {
       say('lost')

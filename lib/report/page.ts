@@ -27,8 +27,8 @@ export interface PageData {
 export interface LiveSource {
   /**
    * Address of server-sent events beside the page's own, or beside the `run/ID` that it is opened by: `data` is `{id, event}`
-   * with an event of `events.jsonl` and its run's short name. The page adds `?after=` with the `id` of the last message, or
-   * `cursor` before the first; events that it has already change nothing.
+   * with an event of `events.jsonl` and its run's short name. The page adds `?after=` with `id:seq` of the last event of every run,
+   * joined by commas, `cursor` before the first; events that it has already change nothing.
    */
   events: string
   /** Where `runs` end. */

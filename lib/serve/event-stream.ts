@@ -21,11 +21,10 @@ export function parseCursor(text: string): Cursor | undefined {
   return cursor
 }
 
-const cursorText = (cursor: Cursor) => [...cursor].map(([id, seq]) => `${id}:${seq}`).join(',')
-
 /**
  * Sends the events of some runs as server-sent events: first those after the cursor, from the logs, then each as it is
- * logged. Every message has the cursor behind it as its id, so that a client that comes back goes on there.
+ * logged. Every message has its run and number as its id. The ids of the last message of each run, joined by commas, are the
+ * cursor that a client comes back with; it is not sent along, because of a thousand runs it is longer than most events.
  *
  * @param ids the runs; all, those that come later too, where it is undefined
  * @returns when the client has gone
@@ -50,33 +49,39 @@ export async function streamEvents(
   const send = (id: string, event: LoggedEvent) => {
     if (event.seq <= (cursor.get(id) ?? 0)) return
     cursor.set(id, event.seq)
-    write(`id: ${cursorText(cursor)}\ndata: ${JSON.stringify({ id, event })}\n\n`)
+    write(`id: ${id}:${event.seq}\ndata: ${JSON.stringify({ id, event })}\n\n`)
   }
   const isWanted = (id: string) => ids === undefined || ids.has(id)
-  // What is logged while the past is read waits for it.
-  let early: [string, readonly LoggedEvent[]][] | undefined = []
+  let isLive = false
   const stop = feed.listen((id, events, isAnew) => {
     if (!isWanted(id)) return
     if (isAnew) cursor.delete(id)
-    if (early) early.push([id, events])
-    else for (const event of events) send(id, event)
+    if (isLive) for (const event of events) send(id, event)
   })
-  const timer = setInterval(() => write(': still here\n\n'), KEEP_ALIVE_MS)
+  // To whoever does not read nothing is said: the server lets go who takes nothing for too long.
+  const timer = setInterval(() => response.writableNeedDrain || write(': still here\n\n'), KEEP_ALIVE_MS)
   try {
     write('retry: 2000\n\n')
     await feed.look()
-    for (const { id, seq } of feed.runs.filter((one) => isWanted(one.id))) {
-      // Whoever has read more than there is has read another log.
-      if ((cursor.get(id) ?? 0) > seq) cursor.delete(id)
-      for await (const events of feed.history(id, cursor.get(id) ?? 0, seq)) {
-        if (response.destroyed) return
-        for (const event of events) send(id, event)
-        if (response.writableNeedDrain)
-          await Promise.race([gone, new Promise((go) => response.once('drain', go))])
+    // What is logged while the past is read is read from the log too, and waits in no memory.
+    const behind = () => feed.runs.filter(({ id, seq }) => isWanted(id) && cursor.get(id) !== seq)
+    for (let runs = behind(); runs.length > 0; runs = behind()) {
+      for (const summary of runs) {
+        const { id, seq } = summary
+        // Whoever has read more than there is has read another log.
+        if ((cursor.get(id) ?? 0) > seq) cursor.delete(id)
+        for await (const events of feed.history(id, cursor.get(id) ?? 0, seq)) {
+          if (response.destroyed) return
+          for (const event of events) send(id, event)
+          if (response.writableNeedDrain)
+            await Promise.race([gone, new Promise((go) => response.once('drain', go))])
+        }
+        // Of a log that was begun anew meanwhile this was the past of another.
+        if (feed.run(id) === summary) cursor.set(id, seq)
+        else cursor.delete(id)
       }
     }
-    for (const [id, events] of early) for (const event of events) send(id, event)
-    early = undefined
+    isLive = true
     await gone
   } finally {
     clearInterval(timer)

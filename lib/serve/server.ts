@@ -34,16 +34,25 @@ export interface Served extends AsyncDisposable {
 }
 
 const LARGEST_BODY = 64 << 10
+/** Room for the cursor of some thousands of runs in the address of `/events`. */
+const LARGEST_HEAD = 512 << 10
 const MOST_STREAMS = 64
+/** Who has sent and taken nothing for so long is let go; one that reads events comes back with its cursor. */
+const STALLED_MS = 60_000
 const LOOPBACK = ['127.0.0.1', '::1', 'localhost']
 
 /**
  * Serves what watches tell: a page, `GET /runs`, `/events` (server-sent), `/metrics` (Prometheus), `/health`, and `POST
  * /checkpoint` for trainers. It reads logs alone; nothing that it is sent names a file to open.
  *
+ * @param stalledMs until a client is let go that neither sends nor takes anything
  * @throws TraitscopeError USAGE for a host other than this machine without a token, and for an address that is taken
  */
-export async function serve(feed: RunFeed, options: ServeOptions = {}): Promise<Served> {
+export async function serve(
+  feed: RunFeed,
+  options: ServeOptions = {},
+  stalledMs = STALLED_MS,
+): Promise<Served> {
   const { host = '127.0.0.1', port = 7077, token } = options
   if (!LOOPBACK.includes(host) && token === undefined) {
     throw new TraitscopeError(
@@ -55,12 +64,14 @@ export async function serve(feed: RunFeed, options: ServeOptions = {}): Promise<
     one.toLowerCase(),
   )
   const handler = new Handler(feed, options, hosts)
-  const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, (request, response) => {
+  const limits = { requestTimeout: 10_000, headersTimeout: 10_000, maxHeaderSize: LARGEST_HEAD }
+  const server = createServer(limits, (request, response) => {
     handler.answer(request, response).catch((error: unknown) => {
       if (!response.headersSent) send(response, 500, { error: 'internal', message: (error as Error).message })
       else response.destroy()
     })
   })
+  server.setTimeout(stalledMs)
   await listen(server, port, host)
   const { port: bound } = server.address() as AddressInfo
   const shown = isIP(host) === 6 ? `[${host}]` : host

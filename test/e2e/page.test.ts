@@ -307,6 +307,16 @@ describe.skipIf(CHROMIUM === undefined)('pages in a browser', () => {
       await tab.until("document.querySelector('h2').textContent === 'calm'")
       expect(await tab.run("document.querySelectorAll('nav a').length")).toBe(3)
       expect(tab.problems).toEqual([])
+      // It comes back with what it has of either.
+      const { port } = server!
+      await stop()
+      await tab.until("document.querySelector('#status').textContent.includes('trying again')")
+      await start(port)
+      await tab.until("document.querySelector('#status').textContent === 'live'")
+      expect(new URL(tab.requests.at(-1)!).searchParams.get('after')?.split(',').sort()).toEqual([
+        'calm-0456:4',
+        `risky-0123:${log.events.length}`,
+      ])
     })
 
     it('should show another log that comes in the place of a run’s, and nothing of the one before', async () => {

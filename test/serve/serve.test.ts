@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -56,13 +57,13 @@ class Stage implements AsyncDisposable {
     return log
   }
 
-  async start(options: ServeOptions = {}): Promise<void> {
+  async start(options: ServeOptions = {}, stalledMs?: number): Promise<void> {
     this.feed = new RunFeed(
       async () => this.runs,
       (error) => expect.unreachable(String(error)),
       20,
     )
-    const served = await serve(this.feed, { port: 0, ...options })
+    const served = await serve(this.feed, { port: 0, ...options }, stalledMs)
     this.url = served.url
     this.#close = () => served[Symbol.asyncDispose]()
     await this.feed.look()
@@ -196,11 +197,47 @@ describe('serve()', () => {
       [1, 2],
     ])
     // Whoever comes back goes on behind what it has; of one run, a number is enough.
-    const later = await listen(`/events?after=${messages.at(-1)!.cursor}`, 1, () =>
-      run.append(checkpoint(30)),
-    )
+    const last = (id: string) => messages.findLast((one) => one.run === id)!.cursor
+    const later = await listen(`/events?after=${last(a)},${last(b)}`, 1, () => run.append(checkpoint(30)))
     expect(later).toMatchObject([{ run: a, seq: 4 }])
     expect((await listen(`/events?run=${a}&after=2`, 2)).map(({ seq }) => seq)).toEqual([3, 4])
+  })
+
+  it('should take the cursor of thousands of runs, and send none along with every event', async () => {
+    await stage.start()
+    const others = Array.from(
+      { length: 3000 },
+      (_, i) => `${'long'.repeat(15)}-${`${i}`.padStart(16, '0')}:123456`,
+    )
+    const [message] = await listen(`/events?after=${others.join()},${stage.id(0)}:1`, 1)
+    expect(message).toEqual({ cursor: `${stage.id(0)}:2`, run: stage.id(0), seq: 2 })
+  })
+
+  it('should let go who asks for events and does not read them, and serve who reads late', async () => {
+    for (let i = 0; i < 24; i++) await run.append({ type: 'waiting', reason: 'x'.repeat(1 << 20) })
+    await stage.start({}, 500)
+    const { hostname, port } = new URL(stage.url)
+    const asked = (pauseMs: number) =>
+      new Promise<number>((resolve, reject) => {
+        let size = 0
+        const socket = connect(Number(port), hostname, () =>
+          socket.write(`GET /events HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`),
+        )
+        socket.on('error', reject).on('close', () => resolve(size))
+        socket.once('data', (first) => {
+          size += first.length
+          socket.pause()
+          setTimeout(() => {
+            socket.on('data', ({ length }) => {
+              size += length
+              if (size > 24 << 20) socket.destroy()
+            })
+            socket.resume()
+          }, pauseMs)
+        })
+      })
+    expect(await asked(50)).toBeGreaterThan(24 << 20)
+    expect(await asked(3000)).toBeLessThan(24 << 20)
   })
 
   it('should begin again with a log that somebody has put in the place of the other', async () => {
