@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { loadBundle } from '../../lib/detector/bundle.js'
 import { TraitscopeError } from '../../lib/errors.js'
-import { listStates, runState, type WatchedRun } from '../../lib/events/state-folder.js'
+import { listStates, listStatesAgain, runState, type WatchedRun } from '../../lib/events/state-folder.js'
 import { watchEventJson } from '../../lib/events/watch-events.js'
 import { isPattern } from '../../lib/monitor/run-patterns.js'
 import { livePage } from '../../lib/report/live-page.js'
@@ -88,7 +88,8 @@ Example:
         refuseIdle(made, 'options of the server, without a model', (name) => SERVER.has(name))
       }
       const watched = new Map<string, WatchedRun>()
-      const list = async () => (runs.length === 0 ? listStates(state) : [...watched.values()])
+      const states = new Map<string, string>()
+      const list = async () => (runs.length === 0 ? listStatesAgain(state, states) : [...watched.values()])
       const said = new Set<string>()
       let view: WatchView | undefined
       await using feed = new RunFeed(list, (error) => {

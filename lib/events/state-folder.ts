@@ -39,6 +39,16 @@ export const realRun = (runDir: string): Promise<string> => realPath(namedPath(r
 
 /** Every run whose watch has left a state, by the run's path; of a log that cannot be read, by its own. @throws FILE_ACCESS */
 export async function listStates(stateDir: string): Promise<WatchedRun[]> {
+  return listStatesAgain(stateDir, new Map())
+}
+
+/**
+ * {@link listStates} for whoever lists them again and again.
+ *
+ * @param known runs that were found before, by their states' folders, which are named after them: their logs are not read again.
+ * What is found now is added
+ */
+export async function listStatesAgain(stateDir: string, known: Map<string, string>): Promise<WatchedRun[]> {
   const parent = join(namedPath(stateDir, 'the states of watches'), 'watch')
   const found: WatchedRun[] = []
   const entries = await listFolder(parent, 'absent').catch((error: unknown) => {
@@ -47,8 +57,10 @@ export async function listStates(stateDir: string): Promise<WatchedRun[]> {
   })
   for (const { name } of entries.filter((entry) => !entry.isFile())) {
     const folder = join(parent, name)
-    const run = await firstRun(folder)
-    if (run !== undefined) found.push({ run, folder })
+    const run = known.get(folder) ?? (await firstRun(folder))
+    if (run === undefined) continue
+    if (run !== folder) known.set(folder, run)
+    found.push({ run, folder })
   }
   return found.sort((a, b) => (a.run < b.run ? -1 : 1))
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { TraitscopeError } from '../../lib/errors.js'
 import { EVENTS_FILE, EventLog, EventReader, type LoggedEvent } from '../../lib/events/event-log.js'
-import { listStates, runState } from '../../lib/events/state-folder.js'
+import { listStates, listStatesAgain, runState } from '../../lib/events/state-folder.js'
 import type { WatchEvent } from '../../lib/events/watch-events.js'
 import { schemaErrors } from '../helpers/schemas.js'
 
@@ -110,6 +110,22 @@ describe('runState', () => {
     await using log = await EventLog.open(own.folder, own.run, () => {})
     await log.append(EVENTS[0]!)
     expect(await listStates(join(root, 'states'))).toEqual([own])
+  })
+
+  it('should read no log twice for who lists them again and again', async () => {
+    const own = await runState(join(root, 'states'), join(root, 'run'))
+    {
+      await using log = await EventLog.open(own.folder, own.run, () => {})
+      await log.append(EVENTS[0]!)
+    }
+    const known = new Map<string, string>()
+    expect(await listStatesAgain(join(root, 'states'), known)).toEqual([own])
+    await writeFile(join(own.folder, EVENTS_FILE), 'damaged\n')
+    expect(await listStatesAgain(join(root, 'states'), known)).toEqual([own])
+    // What could not be read may be mended.
+    const anew = new Map<string, string>()
+    expect(await listStatesAgain(join(root, 'states'), anew)).toEqual([{ ...own, run: own.folder }])
+    expect(anew.size).toBe(0)
   })
 
   it('should list a log that cannot be read by its folder, so that nobody takes it for absent', async () => {
