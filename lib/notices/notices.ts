@@ -1,7 +1,7 @@
 import { join } from 'node:path'
-import { asTraitscopeError, TraitscopeError } from '../errors.js'
+import { asTraitscopeError, isTraitscopeError, TraitscopeError } from '../errors.js'
 import type { BaselineEvent, EndEvent, EventStamp, WatchEvent } from '../events/watch-events.js'
-import { AppendLog } from '../formats/files/append-log.js'
+import { AppendLog, readLog } from '../formats/files/append-log.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isText } from '../formats/json/json-fields.js'
 import type { Channel } from './channel.js'
@@ -37,7 +37,8 @@ export interface NoticesOptions extends NoticePolicyOptions, Omit<DispatcherOpti
 interface WatchedRun {
   policy: NoticePolicy
   folder: string | undefined
-  told: AppendLog<Told> | undefined
+  /** What watches before this one have told. */
+  told: ReadonlyMap<string, Told>
 }
 
 /** Tells people of what happens to runs that are watched. Give it every event; close it when the watch is over. */
@@ -47,6 +48,7 @@ export class Notices implements AsyncDisposable {
   readonly #dispatcher: Dispatcher
   readonly #timer: NodeJS.Timeout
   #writing: Promise<unknown> = Promise.resolve()
+  #trouble: string | undefined
 
   constructor(
     private readonly channels: readonly Channel[],
@@ -82,7 +84,7 @@ export class Notices implements AsyncDisposable {
   #tellUntold(event: BaselineEvent, { policy, told }: WatchedRun, now: number): void {
     const since = event.resumed?.raised ? Date.parse(event.resumed.raised.time) : Number.NEGATIVE_INFINITY
     const isTold = ({ name }: Channel) => {
-      const last = told?.records.get(keyOf({ kind: 'alarm', channel: name }))
+      const last = told.get(keyOf({ kind: 'alarm', channel: name }))
       return last?.isDelivered === true && Date.parse(last.time) >= since
     }
     if (this.channels.every(isTold)) return
@@ -98,7 +100,6 @@ export class Notices implements AsyncDisposable {
     clearInterval(this.#timer)
     await this.#dispatcher.close(graceMs)
     await this.#writing
-    for (const run of this.#runs.values()) await (await run).told?.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -115,42 +116,44 @@ export class Notices implements AsyncDisposable {
 
   async #open(run: string): Promise<WatchedRun> {
     const folder = await this.#options.stateOf?.(run)
-    const told = folder === undefined ? undefined : await this.#toldIn(folder)
-    const alarms = [...(told?.records.values() ?? [])].filter(
-      ({ kind, isDelivered }) => kind === 'alarm' && isDelivered,
-    )
+    const told = folder === undefined ? new Map<string, Told>() : await this.#toldIn(folder)
+    const alarms = [...told.values()].filter(({ kind, isDelivered }) => kind === 'alarm' && isDelivered)
     const toldOfAlarmAt =
       alarms.length === 0 ? undefined : Math.max(...alarms.map(({ time }) => Date.parse(time)))
     return { policy: new NoticePolicy(run, this.#options, toldOfAlarmAt), folder, told }
   }
 
-  /** Undefined where it cannot be opened, such as on a full disk: people are told all the same. */
-  async #toldIn(folder: string): Promise<AppendLog<Told> | undefined> {
+  /** Nothing where it cannot be read: people are told all the same. */
+  async #toldIn(folder: string): Promise<ReadonlyMap<string, Told>> {
     try {
-      return await AppendLog.open<Told>(join(folder, NOTICES_FILE), {
-        key: keyOf,
-        parse,
-      })
+      return await readLog<Told>(join(folder, NOTICES_FILE), LOG)
     } catch (error) {
-      const { message } = asTraitscopeError(error, `opening ${NOTICES_FILE}`)
-      this.#options.onTrouble?.(`who was told is not remembered, and may be told again: ${message}`)
-      return undefined
+      if (!isTraitscopeError(error, 'FILE_NOT_FOUND')) this.#forgets(error)
+      return new Map()
     }
   }
 
+  /**
+   * Opens the file for this one notice: they are rare, runs may be many, and whoever rotates logs may take it away in between.
+   * What cannot be remembered is told again by the next watch, which is the lesser evil.
+   */
   async #remember({ notice, channel, isDelivered }: Delivery): Promise<void> {
-    const run = await this.#run(notice.run)
-    if (run.folder !== undefined) run.told ??= await this.#toldIn(run.folder)
-    // What cannot be remembered is told again by the next watch, which is the lesser evil.
-    const { told } = run
-    const record = { kind: notice.kind, channel, time: notice.time, isDelivered, notice }
-    await told?.append(record).catch(async () => {
-      if (told.broken === undefined) return
-      // One that was rotated away is begun anew.
-      await told.close()
-      run.told = await this.#toldIn(run.folder!)
-      await run.told?.append(record).catch(() => {})
-    })
+    const { folder } = await this.#run(notice.run)
+    if (folder === undefined) return
+    try {
+      await using log = await AppendLog.open<Told>(join(folder, NOTICES_FILE), LOG)
+      await log.append({ kind: notice.kind, channel, time: notice.time, isDelivered, notice })
+    } catch (error) {
+      this.#forgets(error)
+    }
+  }
+
+  /** Says so, once for the same reason. */
+  #forgets(error: unknown): void {
+    const { message } = asTraitscopeError(error, `opening ${NOTICES_FILE}`)
+    if (this.#trouble === message) return
+    this.#trouble = message
+    this.#options.onTrouble?.(`who was told is not remembered, and may be told again: ${message}`)
   }
 
   async #tick(): Promise<void> {
@@ -172,3 +175,5 @@ function parse(value: object, where: string): Told {
     `expected a notice in ${where}; it was written by something else, move it away`,
   )
 }
+
+const LOG = { key: keyOf, parse }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AlarmState, WatchEvent } from '../../lib/events/watch-events.js'
+import { AppendLog } from '../../lib/formats/files/append-log.js'
 import { type Channel, Undelivered } from '../../lib/notices/channel.js'
 import type { Delivery } from '../../lib/notices/dispatcher.js'
 import { FileChannel } from '../../lib/notices/file-channel.js'
@@ -58,7 +59,8 @@ describe('Notices', () => {
     const options = { stateOf: async () => state, onTrouble: (text: string) => troubles.push(text) }
     await using notices = new Notices([channel], options)
     await notices.take(checkpoint('/a', 10, 'raised', '2026-01-01T00:00:00Z'))
-    await vi.waitFor(() => expect(got).toHaveLength(1), { timeout: 60_000 })
+    await vi.waitFor(() => expect(troubles).toHaveLength(1), { timeout: 60_000 })
+    expect(got).toHaveLength(1)
     expect(troubles[0]).toMatch(/^who was told is not remembered.*notices\.jsonl/)
     rmSync(state)
     await notices.take(checkpoint('/a', 20, 'cleared', '2026-01-01T00:00:01Z'))
@@ -80,6 +82,23 @@ describe('Notices', () => {
     await notices.take(checkpoint('/a', 20, 'cleared', '2026-01-01T00:00:01Z'))
     await notices.close()
     expect(readFileSync(told, 'utf8')).toMatch(/^\{"kind":"cleared"/)
+  })
+
+  it('should hold no file open between notices, because runs may be a thousand', async () => {
+    const state = join(folder, 'held')
+    const troubles: string[] = []
+    const channel: Channel = { name: 'test', tries: 1, send: async () => {} }
+    const options = { stateOf: async () => state, onTrouble: (text: string) => troubles.push(text) }
+    await using notices = new Notices([channel], options)
+    await notices.take(checkpoint('/a', 10, 'raised', '2026-01-01T00:00:00Z'))
+    const told = join(state, NOTICES_FILE)
+    await vi.waitFor(() => expect(readFileSync(told, 'utf8')).toMatch(/\n$/), { timeout: 60_000 })
+    // Whoever holds it is its only writer.
+    await vi.waitFor(async () => {
+      await using log = await AppendLog.open(told, { key: () => undefined, parse: (value) => value })
+      expect(log.path).toBe(told)
+    })
+    expect(troubles).toEqual([])
   })
 
   it('should keep the runs of a watch apart', async () => {
