@@ -24,7 +24,7 @@ interface Entry extends StepFolder {
   nextMs: number
 }
 
-/** Folders that are read at one look, and measured ones that are looked at again, beside the newest. */
+/** Folders that are read at one look; measured ones that are looked at again, the newest and others: shared by all runs of a watch. */
 const READS = 64
 const NEWEST = 32
 const AGAIN = 100
@@ -97,8 +97,11 @@ export class RunLook {
     if (step === 'final') this.#finalStamp = undefined
   }
 
-  /** @throws TraitscopeError FILE_NOT_FOUND, FILE_ACCESS, AMBIGUOUS of the run's folder; ABORTED */
-  async look(signal?: AbortSignal): Promise<Look> {
+  /**
+   * @param runs how many are looked at by turns
+   * @throws TraitscopeError FILE_NOT_FOUND, FILE_ACCESS, AMBIGUOUS of the run's folder; ABORTED
+   */
+  async look(signal?: AbortSignal, runs = 1): Promise<Look> {
     const look: Look = {
       complete: [],
       incomplete: [],
@@ -109,7 +112,7 @@ export class RunLook {
       unread: 0,
     }
     if (!(await this.#list(look))) return look
-    await this.#readSome(look, signal)
+    await this.#readSome(look, this.#chosen(runs), signal)
     this.#markAnew(look)
     await this.#lookAtFinal(look)
     look.zero = this.#zero
@@ -169,8 +172,10 @@ export class RunLook {
   }
 
   /** New ones, those that are being written, the newest, and some of the rest. */
-  #chosen(): Entry[] {
+  #chosen(runs: number): Entry[] {
     const now = performance.now()
+    const newest = Math.ceil(NEWEST / runs)
+    const turn = Math.ceil(AGAIN / runs)
     const unread: Entry[] = []
     const due: Entry[] = []
     const settled: Entry[] = []
@@ -180,18 +185,17 @@ export class RunLook {
       else if (entry.nextMs <= now) due.push(entry)
     }
     if (!this.options.newestFirst) unread.reverse()
-    const rest = settled.length - NEWEST
+    const rest = settled.length - newest
     const from = rest <= 0 ? 0 : this.#turn % rest
-    this.#turn = from + AGAIN
+    this.#turn = from + turn
     const again = Array.from(
-      { length: Math.max(0, Math.min(AGAIN, rest)) },
-      (_, i) => settled[NEWEST + ((from + i) % rest)]!,
+      { length: Math.max(0, Math.min(turn, rest)) },
+      (_, i) => settled[newest + ((from + i) % rest)]!,
     )
-    return [...unread.slice(0, READS), ...due.slice(0, READS), ...settled.slice(0, NEWEST), ...again]
+    return [...unread.slice(0, READS), ...due.slice(0, READS), ...settled.slice(0, newest), ...again]
   }
 
-  async #readSome(look: Look, signal: AbortSignal | undefined): Promise<void> {
-    const chosen = this.#chosen()
+  async #readSome(look: Look, chosen: readonly Entry[], signal: AbortSignal | undefined): Promise<void> {
     let next = 0
     const worker = async () => {
       while (next < chosen.length) {

@@ -113,16 +113,20 @@ export class RunWatch {
   /**
    * One look at the folder: says what is news, secures what is complete.
    *
+   * @param runs how many are looked at by turns
    * @returns whether anything has changed, how much there is to read at once, and how many new checkpoints wait
    * @throws TraitscopeError ABORTED
    */
-  async look(signal: AbortSignal): Promise<{ changed: boolean; unread: number; found: number }> {
+  async look(
+    signal: AbortSignal,
+    runs: number,
+  ): Promise<{ changed: boolean; unread: number; found: number }> {
     const nothing = { changed: false, unread: 0, found: 0 }
     if (this.#lookBackoff.waits && !this.options.once) return nothing
     await this.journal.catchUp()
     let look: Look
     try {
-      look = await this.#look.look(signal)
+      look = await this.#look.look(signal, runs)
     } catch (cause) {
       const error = asTraitscopeError(cause, `looking at ${this.path}`)
       if (signal.aborted) throw error

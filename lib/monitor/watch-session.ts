@@ -129,8 +129,15 @@ export class WatchSession {
 
   /** Runs that a pattern stands for, or a link leads to, since the last look; one that has several names counts once. */
   async #findRuns(): Promise<void> {
+    let real: Promise<Set<string>> | undefined
+    const isWatched = async (run: string) => {
+      if (this.#runs.has(run)) return true
+      // A run whose folder was not there when it was taken up may have become a link since.
+      real ??= Promise.all([...this.#runs.keys()].map(realRun)).then((paths) => new Set(paths))
+      return (await real).has(run)
+    }
     for (const given of this.runDirs) {
-      for (const path of await matchingRuns(given, (run) => this.#isWatched(run))) {
+      for (const path of await matchingRuns(given, isWatched)) {
         if (this.#refused.get(path)?.waits) continue
         try {
           const run = await this.#open(path, this.#keeper!.measurer.conditions)
@@ -141,13 +148,6 @@ export class WatchSession {
         }
       }
     }
-  }
-
-  /** A run whose folder was not there when it was taken up may have become a link since. */
-  async #isWatched(path: string): Promise<boolean> {
-    if (this.#runs.has(path)) return true
-    for (const known of this.#runs.keys()) if ((await realRun(known)) === path) return true
-    return false
   }
 
   async #refuse(path: string, error: TraitscopeError): Promise<void> {
@@ -166,9 +166,11 @@ export class WatchSession {
       let found = 0
       let changed = false
       for (const run of this.#runs.values()) {
-        const look = await run.look(this.#signal)
+        const look = await run.look(this.#signal, this.#runs.size)
         unread += look.unread
         found += look.found
+        // Who measures need not wait for the looks at all the others; with `once` turns are taken from the first checkpoint on.
+        if (look.found > 0 && !this.options.once) this.#wake()
         changed ||= look.changed
       }
       if (this.#lookedAt) this.#pace.arrived(found)
