@@ -17,8 +17,10 @@ export type Saying = 'note' | 'error' | 'remark'
 const SMALLEST = { columns: 60, rows: 12 }
 
 const TICK_MS = 1000
+/** Of many runs a frame takes longer, and events come in bursts: what is left out is drawn with the next tick. */
+const MOST_OF_THE_TIME = 1 / 20
 
-/** Draws {@link watchFrame} with every event, and every second for the ages. */
+/** Draws {@link watchFrame} with events, and every second for the ages. */
 export class WatchView implements Disposable {
   readonly #views = new Map<string, RunView>()
   readonly #live: LiveView
@@ -29,6 +31,8 @@ export class WatchView implements Disposable {
   readonly #notes: Note[] = []
 
   #closed = false
+  /** Until when nothing is drawn, by `performance.now`. */
+  #restMs = 0
   readonly #heard: [kind: Saying, text: string][] = []
 
   constructor(
@@ -84,7 +88,9 @@ export class WatchView implements Disposable {
     if (fraction === 0 || fraction === 1) this.#draw()
   }
 
-  #draw(): void {
+  #draw(isLast = false): void {
+    const beganMs = performance.now()
+    if (beganMs < this.#restMs && !isLast) return
     const { columns = 80, rows = 24 } = this.terminal
     const options = {
       now: Date.now(),
@@ -96,12 +102,14 @@ export class WatchView implements Disposable {
       notes: this.#notes,
     }
     this.#live.draw(watchFrame([...this.#views.values()], options))
+    const endedMs = performance.now()
+    this.#restMs = endedMs + (endedMs - beganMs) / MOST_OF_THE_TIME
   }
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer)
     this.#measuring = undefined
-    this.#draw()
+    this.#draw(true)
     this.#live[Symbol.dispose]()
     this.#closed = true
     for (const [kind, text] of this.#heard) this.output[kind](text)

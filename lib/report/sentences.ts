@@ -168,13 +168,22 @@ export function shortNames(runs: readonly string[]): string[] {
   const isPath = (run: string) => /^([\\/]|[a-z]:[\\/])/i.test(run)
   const parts = runs.map((run) => (isPath(run) ? run.split(/[\\/]+/).filter((part) => part !== '') : [run]))
   const tail = (i: number, n: number) => parts[i]!.slice(-n).join('/') || runs[i]!
+  /** How many runs have each end of so many parts. */
+  const counts: Map<string, number>[] = []
+  const count = (end: string, n: number) => {
+    if (counts[n] === undefined) {
+      counts[n] = new Map()
+      for (const i of runs.keys()) counts[n].set(tail(i, n), (counts[n].get(tail(i, n)) ?? 0) + 1)
+    }
+    return counts[n].get(end) ?? 0
+  }
   return runs.map((_, i) => {
     const longest = Math.max(1, parts[i]!.length)
     // A seed alone says nothing of the data.
     let n = /^(seed|run|checkpoint)[-_]?\d*$|^out(put)?$/i.test(parts[i]!.at(-1) ?? '')
       ? Math.min(2, longest)
       : 1
-    while (n < longest && runs.some((_, j) => j !== i && tail(j, n) === tail(i, n))) n++
+    while (n < longest && count(tail(i, n), n) > 1) n++
     return tail(i, n)
   })
 }

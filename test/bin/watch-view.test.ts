@@ -100,4 +100,21 @@ describe('WatchView', () => {
     expect(WatchView.fits(terminal)).toBe(true)
     expect(WatchView.fits(Object.assign(new PassThrough(), { columns: 40, rows: 24 }))).toBe(false)
   })
+
+  it('should not draw every event of many runs, and the last frame whole', () => {
+    const runs = Array.from({ length: 300 }, (_, i) => calm(`/runs/seed_${i}`).events).flat()
+    const terminal = Object.assign(new PassThrough(), { columns: 100, rows: 40 })
+    const output = { color: paint, note: () => {}, error: () => {}, remark: () => {} }
+    {
+      using view = new WatchView(terminal, output)
+      for (const event of runs) view.take(event)
+      view.say({ type: 'end', reason: 'idle', measured: 600, lost: 0, unfinished: [] })
+    }
+    const frames = String(terminal.read()).split('\u001b[?2026h').slice(1)
+    expect(runs).toHaveLength(900)
+    expect(frames.length).toBeLessThan(200)
+    expect(frames[0]).toContain('1 run watched')
+    expect(frames.at(-1)).toContain('300 runs watched')
+    expect(frames.at(-1)).toContain('the watch ended (idle): 600 checkpoints measured')
+  })
 })

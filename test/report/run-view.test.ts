@@ -259,6 +259,13 @@ describe('ageWords', () => {
 })
 
 describe('shortNames', () => {
+  it('should not compare each run with each other: a frame is drawn every second', () => {
+    const runs = Array.from({ length: 8000 }, (_, i) => `/data/sweep/lr_${i}/out`)
+    const before = process.cpuUsage()
+    expect(shortNames(runs).at(-1)).toBe('lr_7999/out')
+    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(1)
+  })
+
   it('should be as short as tells runs apart, and never a seed alone', () => {
     expect(shortNames(['/a/b/out', '/a/c/out', '/a/other'])).toEqual(['b/out', 'c/out', 'other'])
     expect(shortNames(['/runs/medical/seed_1'])).toEqual(['medical/seed_1'])
