@@ -62,8 +62,11 @@ export function lossAt(log: readonly LogEntry[], step: number): number | undefin
 
 /** The highest learning rate logged at or before a step. */
 export function highestLearningRate(log: readonly LogEntry[], step: number): number | undefined {
-  const rates = log.flatMap((entry) => (entry.step <= step ? (entry.learningRate ?? []) : []))
-  return rates.length === 0 ? undefined : Math.max(...rates)
+  let highest: number | undefined
+  for (const { step: at, learningRate } of log) {
+    if (at <= step && learningRate !== undefined) highest = Math.max(highest ?? learningRate, learningRate)
+  }
+  return highest
 }
 
 function parseLog(history: readonly unknown[]): LogEntry[] {

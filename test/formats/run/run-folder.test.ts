@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Checkpoint, readCheckpointFolder } from '../../../lib/formats/run/checkpoint.js'
 import { scanRunFolder } from '../../../lib/formats/run/run-folder.js'
 import { checkpointStep } from '../../../lib/formats/run/step-folders.js'
-import { lossAt, parseTrainerState } from '../../../lib/formats/run/trainer-state.js'
+import { highestLearningRate, lossAt, parseTrainerState } from '../../../lib/formats/run/trainer-state.js'
 import { packageRoot } from '../../../lib/package.js'
 import { adapter, CONFIG, state, tensors } from './fake-run.js'
 
@@ -21,6 +21,14 @@ async function checkpoint(step: number, options: { root?: string; state?: unknow
   await writeFile(join(folder, 'trainer_state.json'), json as string)
   return folder
 }
+
+describe('highestLearningRate', () => {
+  it('should not fail on a log of a line per step, however long', () => {
+    const log = Array.from({ length: 300_000 }, (_, i) => ({ step: i + 1, learningRate: 1 / (i + 1) }))
+    expect(highestLearningRate(log, 300_000)).toBe(1)
+    expect(highestLearningRate(log, 0)).toBeUndefined()
+  })
+})
 
 describe('scanRunFolder', () => {
   it('should read a run as the Hugging Face trainer leaves it', async () => {
