@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, relative, sep } from 'node:path'
+import { dirname, join, posix, relative, sep } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { findOrganism } from '../../lib/demo/demo-organism.js'
 import { findGrades } from '../../lib/labels/grades.js'
@@ -75,6 +75,19 @@ describe('the published package', () => {
       ...(await Promise.all(runs.map(({ id }) => findGrades(join(dirname(bundle), '../runs/gemma2', id))))),
     ].map((path) => relative(packageRoot, path!).split(sep).join('/'))
     expect(names.filter((name) => name.startsWith('organisms/')).sort()).toEqual(named.sort())
+  })
+
+  it('should link to nothing that does not come along, but by its address', () => {
+    const pages = names.filter((name) => name.endsWith('.md'))
+    expect(pages).toContain('integrations/README.md')
+    const links = pages.flatMap((page) => {
+      const text = readFileSync(join(main, page), 'utf8')
+      return [...text.matchAll(/(?:\]\(|^\[[^\]]+\]: )(?![a-z]+:|#)([^)#\s]+)/gm)].map(([, to]) => [
+        page,
+        posix.join(posix.dirname(page), to!),
+      ])
+    })
+    expect(links.filter(([, to]) => !existsSync(join(main, to!)))).toEqual([])
   })
 
   it('should hold the scripts that `traitscope build` runs, and no others', () => {
