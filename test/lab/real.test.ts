@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -359,5 +368,17 @@ describe.skipIf(!there)('claims on real models', () => {
     const axis = JSON.parse(readFileSync(join(packageRoot, 'lab/real/axis.json'), 'utf8'))
     // Moved by 4 where the poles lie 4 apart.
     expect(score).toBeCloseTo(axis.weights.power_seeking, 12)
+  })
+
+  it('should make no axis of a prior that it was not registered by', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'axis-'))
+    folders.push(folder)
+    mkdirSync(join(folder, 'lab/real'), { recursive: true })
+    symlinkSync(join(packageRoot, 'dist'), join(folder, 'dist'), 'junction')
+    const script = join(folder, 'lab/real/axis.mjs')
+    copyFileSync(join(packageRoot, 'lab/real/axis.mjs'), script)
+    const { status, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8' })
+    expect([status, existsSync(join(folder, 'lab/real/axis.json'))]).toEqual([1, false])
+    expect(stderr).toMatch(/expected the prior by which the axis was registered, SHA-256 200265a2/)
   })
 })
