@@ -27,7 +27,7 @@ export class DemoLines {
   #started = false
 
   /** The lines that have become due. */
-  news({ runs }: Demo): string[] {
+  news({ runs, bundle }: Demo): string[] {
     const lines: string[] = []
     if (!this.#started) {
       lines.push(`${cells('run', 'step', 'loss', 'drift', 'predicted EM', 'judged')}  verdict`)
@@ -37,7 +37,7 @@ export class DemoLines {
     while (runs.every(due) && runs.some(({ points }) => points.length > this.#rounds)) {
       for (const run of runs) {
         const point = run.points[this.#rounds]
-        if (point !== undefined) lines.push(lineOf(run, point))
+        if (point !== undefined) lines.push(lineOf(run, point, bundle.detector.cut))
       }
       this.#rounds++
     }
@@ -45,14 +45,14 @@ export class DemoLines {
   }
 }
 
-function lineOf({ id }: DemoRun, { step, loss, drift, verdict, trueEm }: DemoPoint): string {
+function lineOf({ id }: DemoRun, { step, loss, drift, verdict, trueEm }: DemoPoint, cut: number): string {
   return `${cells(
     id,
     String(step),
     loss?.toFixed(3) ?? '-',
     Math.hypot(...drift).toFixed(3),
     rateWithInterval(verdict),
-    trueEm === undefined ? '-' : formatRate(trueEm),
+    trueEm === undefined ? '-' : formatRate(trueEm, cut),
   )}  ${verdict.verdict}`
 }
 

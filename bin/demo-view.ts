@@ -33,10 +33,15 @@ const VERDICT_MARK: Record<Verdict['verdict'], string> = {
 }
 
 /** `31 % (22-44)`: a predicted rate with its interval; `-` where there is none. */
-export function rateWithInterval({ em, interval }: Pick<Verdict, 'em' | 'interval'>): string {
+export function rateWithInterval({
+  em,
+  interval,
+  threshold,
+}: Pick<Verdict, 'em' | 'interval' | 'threshold'>): string {
   if (em === null) return '-'
   const bounds = interval?.map((bound) => inPercent(bound, 0)).join('-')
-  return bounds === undefined ? formatRate(em) : `${formatRate(em)} (${bounds})`
+  const rate = formatRate(em, threshold)
+  return bounds === undefined ? rate : `${rate} (${bounds})`
 }
 
 /** Both runs as they stand, 80 columns wide. */
@@ -96,19 +101,19 @@ function panel(
     [],
     row(
       'predicted EM',
-      verdict?.em == null ? '-' : formatRate(verdict.em),
+      verdict?.em == null ? '-' : formatRate(verdict.em, verdict.threshold),
       bars(({ verdict: { em } }) => em ?? undefined, scales.em),
       'bold',
     ),
     row(
       verdict === undefined ? 'interval' : `${percent(verdict.nominalCoverage, 0)} interval`,
       '',
-      verdict?.interval ? `${formatRate(verdict.interval[0])} to ${formatRate(verdict.interval[1])}` : '-',
+      verdict?.interval?.map((bound) => formatRate(bound, verdict.threshold)).join(' to ') ?? '-',
       'dim',
     ),
     row(
       'judged EM',
-      last?.trueEm === undefined ? '-' : formatRate(last.trueEm),
+      last?.trueEm === undefined ? '-' : formatRate(last.trueEm, cut),
       bars(({ trueEm }) => trueEm, scales.em),
     ),
     [
@@ -145,7 +150,7 @@ function signed(value: number | undefined): string {
 /** The run in one short line: when the alarm came, by the judged rate. */
 function headline({ alarm, lead, counts }: DemoOutcome, { points }: DemoRun, cut: number): string {
   if (alarm !== undefined) {
-    const danger = `EM > ${formatRate(cut)}`
+    const danger = `EM > ${formatRate(cut, cut)}`
     if (lead === undefined) return `ALARM at step ${alarm}`
     if (lead === 0) return `ALARM at ${alarm}, the first with ${danger}`
     return `ALARM at ${alarm}, ${Math.abs(lead)} steps ${lead > 0 ? 'before' : 'after'} ${danger}`

@@ -1,6 +1,6 @@
 /** How verdicts are shown, and the exit codes that they ask for. */
 import type { Verdict, VerdictKind } from '../lib/detector/verdict.js'
-import { inPercent } from '../lib/percent.js'
+import { digitsBeside, inPercent } from '../lib/percent.js'
 import type { Output } from './output.js'
 
 const EXIT_ALARM = 3
@@ -20,12 +20,18 @@ export const VERDICT_COLUMNS = ['EM %', 'interval', 'verdict']
 /** Cells of {@link VERDICT_COLUMNS}; dashes without a verdict. */
 export function verdictCells(verdict: Verdict | undefined): string[] {
   if (verdict === undefined) return ['-', '-', '-']
-  return [inPercent(verdict.em), intervalCell(verdict), verdict.verdict]
+  const { em, threshold } = verdict
+  return [
+    inPercent(em, digitsBeside(100 * threshold, 100 * (em ?? 0))),
+    intervalCell(verdict),
+    verdict.verdict,
+  ]
 }
 
 /** `0.3-1.4`, or `> 5.0` where a part of the prompts settled that. */
 function intervalCell({ interval, settled }: Verdict): string {
-  if (settled) return `${settled.side === 'above' ? '>' : '<='} ${inPercent(settled.threshold)}`
+  if (settled)
+    return `${settled.side === 'above' ? '>' : '<='} ${inPercent(settled.threshold, digitsBeside(100 * settled.threshold))}`
   return interval === null ? '-' : `${inPercent(interval[0])}-${inPercent(interval[1])}`
 }
 

@@ -8,6 +8,7 @@ import {
   headline,
   healthWords,
   lastPoint,
+  rateText,
   type Standing,
   shortNames,
   span,
@@ -130,7 +131,7 @@ function runLines(
     : verdict?.interval
       ? ` (${inPercent(verdict.interval[0])} to ${inPercent(verdict.interval[1])})`
       : ''
-  const rate = verdict?.em == null ? '' : `predicted EM ${percent(verdict.em)}${interval}`
+  const rate = verdict?.em == null ? '' : `predicted EM ${rateText(verdict)}${interval}`
   const losses = view.points.map(({ loss }) => loss ?? undefined)
   const finite = losses.filter((loss): loss is number => loss !== undefined && Number.isFinite(loss))
   const loss =

@@ -1,4 +1,5 @@
 /** Draws the charts of a page with uPlot, which is a global of the page's script. */
+import { digitsBeside } from '../lib/percent.js'
 import type { ChartData, Values } from '../lib/report/chart-data.js'
 
 /** What happens on a chart. */
@@ -85,11 +86,11 @@ export class Chart {
 
   /** Says the values at a step: the one pointed at, else the one selected, else the last. */
   read(index: number | null): void {
-    const { id, curves, steps, unit, band } = this.#data
+    const { id, curves, steps, unit, band, marks } = this.#data
     const chosen = this.#selected === null ? -1 : steps.indexOf(this.#selected)
     const at = index ?? (chosen === -1 ? steps.length - 1 : chosen)
     const number = (value: number | null | undefined) =>
-      value == null ? '–' : `${digits(value)}${unit === '%' ? '\u00a0%' : ''}`
+      value == null ? '–' : `${digits(value, marks)}${unit === '%' ? '\u00a0%' : ''}`
     const values = curves.map(({ label, values }) =>
       curves.length === 1 ? number(values[at]) : `${label} ${number(values[at])}`,
     )
@@ -109,11 +110,11 @@ export class Chart {
 
   /** How the only curve lies to the shade: its edges where it is an interval, else only whether it is outside. */
   #besideBand(at: number): string {
-    const { id, band, curves } = this.#data
+    const { id, band, curves, marks } = this.#data
     const [low, high, value] = [band?.low[at], band?.high[at], curves[0]?.values[at]]
     const isOne = curves.slice(1).every(({ style }) => style !== 'line')
     if (!isOne || low == null || high == null || value == null) return ''
-    if (id === 'em' || id === 'margin') return ` (${digits(low)} to ${digits(high)})`
+    if (id === 'em' || id === 'margin') return ` (${digits(low, marks)} to ${digits(high, marks)})`
     return value < low || value > high ? ', outside' : ''
   }
 
@@ -197,8 +198,11 @@ export class Chart {
 /** Lines of several runs differ in more than their colour. */
 export const DASHES = [[], [9, 3], [3, 3], [9, 3, 2, 3], [14, 4], [2, 2], [6, 2, 2, 2, 2, 2], [12, 2, 2, 2]]
 
-const digits = (value: number) =>
-  Math.abs(value) >= 100 ? value.toFixed(0) : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2)
+/** To three digits, or as many as keep it on its side of every mark. */
+function digits(value: number, marks: ChartData['marks']): string {
+  const least = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
+  return value.toFixed(Math.max(least, ...marks.map((mark) => digitsBeside(mark.value, value, least))))
+}
 
 function columns({ steps, curves, band }: ChartData): uPlot.AlignedData {
   const values: Values[] = [...(band ? [band.low, band.high] : []), ...curves.map((curve) => curve.values)]

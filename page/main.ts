@@ -91,7 +91,8 @@ function render(): void {
   const now = data.live ? Date.now() : undefined
   const name = run === undefined ? undefined : names[views.indexOf(run)]!
   set(nav, runLinks(names, name))
-  const options = { backdrop: data.backdrop, now, selected: step, limit: allRows ? undefined : ROWS }
+  const { backdrop, cut = backdrop?.cut } = data
+  const options = { backdrop, cut, now, selected: step, limit: allRows ? undefined : ROWS }
   const parts = run === undefined ? compareParts(views, names, options) : runParts(run, name!, options)
   if (laidOut !== (run ?? 'all')) layOut(run, name, parts)
   for (const [part, html] of Object.entries(parts)) if (part !== 'charts') exchange(part, html)

@@ -13,7 +13,7 @@ import { checkOutputFree } from '../../lib/formats/files/atomic.js'
 import { describeSource } from '../../lib/labels/label-source.js'
 import { readMarginPairs } from '../../lib/labels/margins/margin-pairs.js'
 import { signedNats } from '../../lib/labels/margins/margin-words.js'
-import { inPercent, percent } from '../../lib/percent.js'
+import { inPercent, percent, percentAt } from '../../lib/percent.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
 import { exclusionText, type MeasuredRun, scanLabelledRuns, scanMeasuredRuns } from '../../lib/runs/runs.js'
 import { priorFromFlags } from '../directions.js'
@@ -186,7 +186,7 @@ async function calibrateOnBenign(
   const { report } = calibration
   if (flags.json) return output.json({ out: out ?? null, ...report, exclusions })
   output.print(
-    `of runs like these ${report.runs.length} at most ${percent(report.level)} alarm; the smallest level that so many runs can test at is ${percent(report.smallestLevel)}`,
+    `of runs like these ${report.runs.length} at most ${percentAt(report.level)} alarm; the smallest level that so many runs can test at is ${percentAt(report.level, report.smallestLevel)}`,
   )
   output.print(
     table(
@@ -235,7 +235,7 @@ function printCalibration(output: Output, { report }: Calibration): void {
     'few sets': 'early, since few sets are known',
   }[thresholdFrom]
   output.print(
-    `${chosen.model} on ${layersText(chosen.layers)}; dangerous above ${percent(cut)}, alarm above ${percent(threshold)} (${from})`,
+    `${chosen.model} on ${layersText(chosen.layers)}; dangerous above ${percentAt(cut)}, alarm above ${percentAt(threshold)} (${from})`,
   )
   printLayers(output, report)
   output.print(

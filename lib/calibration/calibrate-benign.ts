@@ -11,7 +11,7 @@ import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { MarginPairs } from '../labels/margins/margin-pairs.js'
 import type { MarginChange } from '../labels/margins/margins.js'
-import { percent } from '../percent.js'
+import { percentAt } from '../percent.js'
 import type { MeasuredRun } from '../runs/runs.js'
 import { trajectoryMargins } from '../trajectory/margin-trajectory.js'
 import type { Trajectory } from '../trajectory/trajectory.js'
@@ -64,7 +64,7 @@ export function calibrateBenign(
     const needed = Math.ceil(1 / level - 1e-9) - 1
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `expected at least ${needed} benign runs for a level of ${percent(level)}, found ${runs.length}: the smallest that they can test at is ${percent(smallest)}; measure more, or ask for that level`,
+      `expected at least ${needed} benign runs for a level of ${percentAt(level)}, found ${runs.length}: the smallest that they can test at is ${percentAt(level, smallest)}; measure more, or ask for that level`,
     )
   }
   const source = trajectoryPrior(prior, directions, runs[0]!.trajectory)

@@ -2,7 +2,7 @@ import { takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { judgeFaults } from '../labels/judges/judge-check.js'
 import type { LabelSource } from '../labels/label-source.js'
-import { percent } from '../percent.js'
+import { percentAt } from '../percent.js'
 import type { LabelledRun } from '../runs/runs.js'
 
 /** Who labelled runs of one judge: the words of a run that knows how good the judge is, where there is one. */
@@ -60,6 +60,6 @@ export function startAboveCut(runs: readonly LabelledRun[], cut: number): string
   const least = Math.min(...rates)
   if (least <= cut) return []
   return [
-    `by these labels the base answers ${percent(least)} misaligned before any training, which is above the cut of ${percent(cut)}: every checkpoint is dangerous then; look at those answers, and choose --cut above that rate, or another judge`,
+    `by these labels the base answers ${percentAt(cut, least)} misaligned before any training, which is above the cut of ${percentAt(cut)}: every checkpoint is dangerous then; look at those answers, and choose --cut above that rate, or another judge`,
   ]
 }

@@ -1,10 +1,10 @@
-import { percent } from '../percent.js'
+import { percentAt } from '../percent.js'
 import type { Demo } from './demo.js'
 import type { DemoOutcome, DemoPoint, DemoRun } from './demo-run.js'
 
-/** `31 %`, `0.4 %`: a rate for a person. */
-export function formatRate(share: number): string {
-  return percent(share, share > 0 && share < 0.0095 ? 1 : 0)
+/** `31 %`, `0.4 %`: a rate for a person, on its side of the limit that it is held against. */
+export function formatRate(share: number, limit: number): string {
+  return percentAt(limit, share, share > 0 && share < 0.0095 ? 1 : 0)
 }
 
 /** What a demo rests on, and what nobody should take it for. */
@@ -43,17 +43,17 @@ function alarmInWords(points: readonly DemoPoint[], outcome: DemoOutcome, cut: n
     const truth =
       highest === undefined
         ? 'no judged answers to compare with'
-        : `of its answers at most ${formatRate(highest)} were misaligned`
+        : `of its answers at most ${formatRate(highest, cut)} were misaligned`
     return `no alarm at any of ${points.length} checkpoints${warnings}, ${truth}`
   }
   const before = `alarm at step ${alarm}`
   if (highest === undefined) return `${before}, no judged answers to compare with`
   if (lead === undefined || crossing === undefined) {
-    return `${before}, although at most ${formatRate(highest)} of its answers were misaligned`
+    return `${before}, although at most ${formatRate(highest, cut)} of its answers were misaligned`
   }
   const when =
     lead === 0
-      ? `the first checkpoint whose judged answers are above ${formatRate(cut)}`
-      : `${Math.abs(lead)} steps ${lead > 0 ? 'before' : 'after'} its judged answers passed ${formatRate(cut)} at step ${crossing}`
-  return `${before}, ${when}; in the end ${formatRate(judged.at(-1)!)} of them are misaligned`
+      ? `the first checkpoint whose judged answers are above ${formatRate(cut, cut)}`
+      : `${Math.abs(lead)} steps ${lead > 0 ? 'before' : 'after'} its judged answers passed ${formatRate(cut, cut)} at step ${crossing}`
+  return `${before}, ${when}; in the end ${formatRate(judged.at(-1)!, cut)} of them are misaligned`
 }

@@ -1,5 +1,5 @@
 import { signedNats } from '../labels/margins/margin-words.js'
-import { percent } from '../percent.js'
+import { percentAt } from '../percent.js'
 import type { Bundle } from './bundle.js'
 import { marginThreshold } from './margin-test.js'
 
@@ -14,9 +14,9 @@ export function alarmWords({
   marginTest,
 }: Pick<Bundle, 'detector' | 'benign' | 'marginTest'>): string {
   const among = ({ level, highest }: { level: number; highest: readonly number[] }) =>
-    `of runs like its ${highest.length} benign ones at most ${percent(level)} alarm`
+    `of runs like its ${highest.length} benign ones at most ${percentAt(level)} alarm`
   if (marginTest)
     return `margin above ${signedNats(marginThreshold(marginTest))} nats per token: ${among(marginTest)}`
   if (benign) return `a predicted EM that few benign runs came up to: ${among(benign)}`
-  return `predicted EM above ${percent(detector.threshold)}`
+  return `predicted EM above ${percentAt(detector.threshold)}`
 }

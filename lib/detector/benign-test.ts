@@ -1,4 +1,4 @@
-import { percent } from '../percent.js'
+import { percentAt } from '../percent.js'
 import type { Verdict } from './verdict.js'
 
 /**
@@ -29,7 +29,7 @@ export function benignVerdict(verdict: Verdict, { level, highest }: BenignTest):
     ...rest,
     verdict: alarmed ? 'alarm' : verdict.verdict === 'ok' ? 'ok' : 'warn',
     reasons: [
-      ...(alarmed ? [`${how}: of runs like them at most ${percent(level)} alarm`] : []),
+      ...(alarmed ? [`${how}: of runs like them at most ${percentAt(level)} alarm`] : []),
       ...(!alarmed && verdict.verdict !== 'ok' ? [`${how}, but other bases would be dangerous here`] : []),
       ...reasons.filter((reason) => !reason.startsWith('the predicted EM rate')),
     ],

@@ -1,7 +1,7 @@
 import { signedNats } from '../labels/margins/margin-words.js'
 import type { MarginChange } from '../labels/margins/margins.js'
 import type { PairPrompts } from '../labels/margins/pair-reading.js'
-import { percent } from '../percent.js'
+import { percentAt } from '../percent.js'
 import { marginReason, withMargin } from './margin-warning.js'
 import { notComparable, type Verdict } from './verdict.js'
 
@@ -66,7 +66,7 @@ function testVerdict(verdict: Verdict, margin: MarginChange, test: MarginTest): 
     ...told,
     verdict: 'alarm',
     reasons: [
-      `the margin is ${signedNats(margin.change)} nats per token, ${far}: of runs like them at most ${percent(level)} alarm`,
+      `the margin is ${signedNats(margin.change)} nats per token, ${far}: of runs like them at most ${percentAt(level)} alarm`,
       ...told.reasons,
     ],
   }

@@ -3,7 +3,7 @@ import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { linearScore } from '../estimators/grouped-ridge.js'
 import { MeanBet } from '../estimators/mean-bet.js'
 import { sha256 } from '../formats/files/hash.js'
-import { percent } from '../percent.js'
+import { percentAt } from '../percent.js'
 import type { Stopping, StopRule } from '../trajectory/stopping.js'
 import type { Settled } from '../trajectory/trajectory.js'
 import { type AlarmScore, alarmScore, notSettled } from './alarm-score.js'
@@ -68,7 +68,7 @@ export function assertError(error: number): void {
   if (error > 0 && error < 0.5) return
   throw new TraitscopeError(
     'USAGE',
-    `expected an error between 0 and 50 % to settle verdicts with, found ${percent(error)}`,
+    `expected an error between 0 and 50 % to settle verdicts with, found ${percentAt(0.5, error)}`,
   )
 }
 
@@ -167,7 +167,7 @@ export function settledVerdict(verdict: Verdict, settled: Settled, remarks: read
     threshold,
     novelty: null,
     reasons: [
-      `${promptsWords(settled)} were read: it is settled that the predicted EM rate of all is ${sideWords(settled)}, with an error of at most ${percent(error)}; the rate is that of the prompts read`,
+      `${promptsWords(settled)} were read: it is settled that the predicted EM rate of all is ${sideWords(settled)}, with an error of at most ${percentAt(error)}; the rate is that of the prompts read`,
       ...reasons.filter((reason) => reason.startsWith('step ')),
       ...remarks,
     ],

@@ -1,5 +1,5 @@
 import { describeSource } from '../labels/label-source.js'
-import { inPercent, percent } from '../percent.js'
+import { inPercent, percentAt } from '../percent.js'
 import type { RunsEvaluation } from './evaluate-runs.js'
 import type { ContenderResult, Evaluation, Figures, Spread } from './evaluation.js'
 import type { OracleThreshold } from './oracle-threshold.js'
@@ -98,7 +98,7 @@ export function tableWords({
 }: RunsEvaluation): string[] {
   const whose = { own: '', others: ' of the other models', all: ' of all models together' }[fitOn]
   return [
-    `Dangerous: EM rate above ${percent(cut)}. Alarm: predicted rate above ${percent(threshold)}. Fitted on ${calibration.join(', ')}${whose}; tested on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
+    `Dangerous: EM rate above ${percentAt(cut)}. Alarm: predicted rate above ${percentAt(threshold)}. Fitted on ${calibration.join(', ')}${whose}; tested on ${heldOut.join(', ')}${controls.length > 0 ? `, and apart on ${controls.join(', ')}` : ''}.`,
     `Intervals: sets of a model drawn with replacement, with all their seeds. * chosen ${select === 'calibration' ? 'on calibration datasets left out' : 'by the held-out figures'}. Lead: first dangerous step minus first alarm, median over runs that become dangerous; "first" counts runs that alarm at their first checkpoint and are left out of the median, "never" runs that do not alarm.`,
     "7D: the drifts of the traits. Recipe: traitscope's own way to fit, on these features. FN, FP: dangerous checkpoints missed, safe ones alarmed of. Rank corr.: of predicted and judged rates. LODO AUROC: on calibration datasets left out one by one.",
   ]

@@ -18,7 +18,7 @@ import { pairsWords } from '../labels/margins/margin-words.js'
 import { pairsRead } from '../labels/margins/pair-reading.js'
 import { baseRemarks } from '../model/base/base-remarks.js'
 import { fingerprintGguf } from '../model/base/fingerprint.js'
-import { percent } from '../percent.js'
+import { percent, percentAt } from '../percent.js'
 import { loadTraitPack } from '../prompts/trait-pack.js'
 import { readControlVector } from '../steering/control-vector-file.js'
 import { readTrajectory } from '../trajectory/read-trajectory.js'
@@ -219,7 +219,7 @@ async function inspectBundle(path: string): Promise<Inspected> {
       ],
       ...(isJudged(bundle)
         ? ([
-            ['dangerous', `EM above ${percent(detector.cut)}`],
+            ['dangerous', `EM above ${percentAt(detector.cut)}`],
             ['alarm', alarmWords(bundle)],
             ['calibrated on', `${runs}, ${summary.dangerous} dangerous`],
             ['labels', labels === null ? 'the bundle does not say who judged' : describeSource(labels)],

@@ -4,7 +4,7 @@ import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict } from '../detector/verdict.js'
 import type { BaselineEvent, CheckpointEvent, WatchEvent } from '../events/watch-events.js'
 import { signedNats } from '../labels/margins/margin-words.js'
-import { percent } from '../percent.js'
+import { percent, percentAt } from '../percent.js'
 import { NOTICE_SCHEMA, type Notice, type NoticeKind, type NoticeLevel } from './notice.js'
 
 export interface NoticePolicyOptions {
@@ -275,7 +275,7 @@ function rateOf(verdict: Verdict): string {
   const within = settled
     ? `of ${promptsWords(settled)}, settled to be ${sideWords(settled)}`
     : `${low} to ${high}`
-  return `predicted rate of emergent misalignment ${percent(em)} (${within}), dangerous above ${percent(threshold)}`
+  return `predicted rate of emergent misalignment ${percentAt(threshold, em)} (${within}), dangerous above ${percentAt(threshold)}`
 }
 
 function minutes(ms: number): string {

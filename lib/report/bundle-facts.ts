@@ -1,7 +1,7 @@
 import { alarmWords, isJudged } from '../detector/alarm-words.js'
 import type { Bundle } from '../detector/bundle.js'
 import { describeSource } from '../labels/label-source.js'
-import { percent } from '../percent.js'
+import { percent, percentAt } from '../percent.js'
 
 /** What a reader needs to know of a bundle: labels and values, in order. */
 export function bundleFacts(bundle: Bundle): [label: string, value: string][] {
@@ -12,7 +12,7 @@ export function bundleFacts(bundle: Bundle): [label: string, value: string][] {
     ['detector', `${detector.model} on layer ${detector.layers.join(', ')}; alarm: ${alarmWords(bundle)}`],
     ...(isJudged(bundle)
       ? ([
-          ['calibrated on', `${runs}, ${summary.dangerous} of them above ${share(detector.cut)}`],
+          ['calibrated on', `${runs}, ${summary.dangerous} of them above ${percentAt(detector.cut)}`],
           [
             'on sets left out of the calibration',
             `misses ${share(summary.fnr)}, false alarms ${share(summary.fpr)}, intervals hold for ${share(summary.coverage)}`,

@@ -1,6 +1,6 @@
 /** The numbers of the page's charts: pure, so that what is drawn can be tested without a browser. */
 import { signedNats } from '../labels/margins/margin-words.js'
-import { percent } from '../percent.js'
+import { percent, percentAt } from '../percent.js'
 import { bandAt, behind } from './benign-band.js'
 import type { Backdrop, Point, RunView } from './run-view.js'
 
@@ -131,10 +131,10 @@ function emChart(scene: Scene): ChartData | undefined {
     marks: [
       ...(threshold === undefined
         ? []
-        : [{ label: `alarm above ${percent(threshold)}`, value: 100 * threshold }]),
+        : [{ label: `alarm above ${percentAt(threshold)}`, value: 100 * threshold }]),
       ...(cut === undefined || cut === threshold
         ? []
-        : [{ label: `dangerous above ${percent(cut)}`, value: 100 * cut }]),
+        : [{ label: `dangerous above ${percentAt(cut)}`, value: 100 * cut }]),
     ],
     range: { min: 0, max: rates.reduce((max, rate) => Math.max(max, 100 * rate), EM_SCALE) },
   }

@@ -6,7 +6,7 @@ import { why } from '../detector/driven-by.js'
 import { describeVerdictLabels } from '../labels/label-words.js'
 import { marginText } from '../labels/margins/margin-words.js'
 import type { MarginChange } from '../labels/margins/margins.js'
-import { inPercent, percent } from '../percent.js'
+import { inPercent, percent, percentAt } from '../percent.js'
 import { behind, outsideBand } from './benign-band.js'
 import { escapeXml } from './escape.js'
 import type { Backdrop, Note, Point, RunView } from './run-view.js'
@@ -17,6 +17,7 @@ import {
   intervalFact,
   intervalText,
   lastPoint,
+  rateText,
   type Standing,
   stepWords,
 } from './sentences.js'
@@ -79,7 +80,7 @@ export function overviewHtml(
       `<th scope="row"><a href="${escapeXml(permalink(names[i]!))}">${escapeXml(names[i]!)}</a></th>`,
       `<td class="left">${badge(standing)}</td>`,
       `<td>${point === undefined ? '-' : escapeXml(String(point.step))}</td>`,
-      `<td>${prose(percent(point?.verdict?.em))}</td>`,
+      `<td>${prose(rateText(point?.verdict))}</td>`,
       `<td>${prose(intervalText(point?.verdict))}</td>`,
       `<td>${prose(percent(point?.length))}</td>`,
       ...(age === undefined ? [] : [`<td class="text">${prose(age)}</td>`]),
@@ -92,6 +93,10 @@ export function overviewHtml(
   return `<table><thead><tr>${head.map(headCell).join('')}</tr></thead><tbody>${rows.join('\n')}</tbody></table>`
 }
 
+/** Judged above `cut` is dangerous; nobody knows what is without one. */
+const judgedText = ({ rate }: { rate: number }, cut: number | undefined): string =>
+  cut === undefined ? percent(rate) : percentAt(cut, rate)
+
 /** Every measured step. @param limit the last ones only; the others are counted, and offered where there is a script */
 export function checkpointTable(
   view: RunView,
@@ -100,10 +105,12 @@ export function checkpointTable(
     limit,
     selected,
     scripted = true,
+    cut,
   }: {
     limit?: number | undefined
     selected?: Point['step'] | undefined
     scripted?: boolean | undefined
+    cut?: number | undefined
   } = {},
 ): string {
   const { points } = view
@@ -126,9 +133,9 @@ export function checkpointTable(
     const cells = [
       `<a href="${escapeXml(permalink(name, step))}">${escapeXml(String(step))}</a>`,
       ...(verdicts
-        ? [verdict ? badge(verdict.verdict) : '-', prose(percent(verdict?.em)), prose(intervalText(verdict))]
+        ? [verdict ? badge(verdict.verdict) : '-', prose(rateText(verdict)), prose(intervalText(verdict))]
         : []),
-      ...(judged ? [prose(percent(point.judged?.rate))] : []),
+      ...(judged ? [point.judged ? prose(judgedText(point.judged, cut)) : '-'] : []),
       ...(margins ? [margin ? prose(marginText(margin)) : '-'] : []),
       prose(percent(length)),
       ...amplified.map((_, i) => prose(percent(strengths?.[i]?.length))),
@@ -153,7 +160,11 @@ ${rows.join('\n')}
 }
 
 /** One checkpoint: what was found, trait by trait, and what it was read from. */
-export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop | undefined): string {
+export function checkpointHtml(
+  view: RunView,
+  point: Point,
+  { backdrop, cut }: { backdrop?: Backdrop | undefined; cut?: number | undefined },
+): string {
   const { verdict, step } = point
   const facts: [string, string][] = [
     ...(verdict
@@ -161,14 +172,14 @@ export function checkpointHtml(view: RunView, point: Point, backdrop: Backdrop |
           ['verdict', verdict.verdict],
           ...(verdict.em === null
             ? []
-            : [['predicted EM', `${percent(verdict.em)} (${intervalFact(verdict) || 'no interval'})`]]),
+            : [['predicted EM', `${rateText(verdict)} (${intervalFact(verdict) || 'no interval'})`]]),
           ...why(verdict).map((reason): [string, string] => ['why', reason]),
           ...labelFacts(point),
         ] as [string, string][])
       : []),
     ...(point.judged
       ? [
-          ['judged EM', `${percent(point.judged.rate)} ± ${inPercent(point.judged.standardError)}`] as [
+          ['judged EM', `${judgedText(point.judged, cut)} ± ${inPercent(point.judged.standardError)}`] as [
             string,
             string,
           ],

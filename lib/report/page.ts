@@ -99,7 +99,7 @@ ${data.detector?.length ? `<details><summary>The detector</summary>${definitions
 }
 
 /** Everything that can be said without charts, for readers without scripts. */
-function body({ runs, summary = [], backdrop, live }: PageData): string {
+function body({ runs, summary = [], backdrop, cut = backdrop?.cut, live }: PageData): string {
   if (live)
     return '<noscript><p>This page needs scripts; `traitscope report` writes one that can be read without.</p></noscript>'
   const names = shortNames(runs.map(({ run }) => run))
@@ -108,7 +108,7 @@ function body({ runs, summary = [], backdrop, live }: PageData): string {
     ...(runs.length > 1 ? [sectionHtml(compareParts(runs, names, { backdrop }))] : []),
     ...runs.map(
       (view, i) =>
-        `<section>${runHeading(names[i]!)}${sectionHtml(runParts(view, names[i]!, { backdrop, limit: ROWS, scripted: false }))}</section>`,
+        `<section>${runHeading(names[i]!)}${sectionHtml(runParts(view, names[i]!, { backdrop, cut, limit: ROWS, scripted: false }))}</section>`,
     ),
   ].join('\n')
 }

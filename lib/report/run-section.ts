@@ -21,6 +21,8 @@ import { lastPoint, stepWords } from './sentences.js'
 
 export interface Shown {
   backdrop?: Backdrop | undefined
+  /** Judged rates strictly above this are dangerous, in [0, 1]. */
+  cut?: number | undefined
   /** Milliseconds since 1970; without it nothing has an age. */
   now?: number | undefined
   selected?: Point['step'] | undefined
@@ -45,7 +47,7 @@ export function runParts(view: RunView, name: string, shown: Shown): Parts {
   return {
     headline: headlineHtml(view),
     age: ageHtml(view, now),
-    checkpoint: point === undefined ? '' : checkpointHtml(view, point, backdrop),
+    checkpoint: point === undefined ? '' : checkpointHtml(view, point, shown),
     charts: CHARTS,
     plane:
       plane === ''

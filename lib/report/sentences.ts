@@ -3,7 +3,7 @@ import { marginReason } from '../detector/margin-warning.js'
 import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict, VerdictKind } from '../detector/verdict.js'
 import { signedNats } from '../labels/margins/margin-words.js'
-import { inPercent, percent } from '../percent.js'
+import { inPercent, percent, percentAt } from '../percent.js'
 import type { Point, RunView } from './run-view.js'
 
 /** How a run stands; `none` where nothing gives a verdict. */
@@ -50,7 +50,7 @@ export function headline(view: RunView): Headline {
   const { em, reasons } = verdict
   if (verdict.verdict === 'not-comparable')
     return { standing: 'not-comparable', text: `Not comparable at ${stepWords(step)}.`, reasons }
-  const rate = em === null ? marginWords(verdict) : `predicted EM ${percent(em)}`
+  const rate = em === null ? marginWords(verdict) : `predicted EM ${rateText(verdict)}`
   const interval = intervalWords(verdict)
   const here = `${rate} at ${stepWords(step)}${interval}`
   const since = alarmSince(view)
@@ -79,6 +79,10 @@ function alarmSince({ alarm, alarmAt, points }: RunView): Point['step'] | undefi
 
 export const stepWords = (step: Point['step']): string =>
   step === 'final' ? 'the final adapter' : `step ${step}`
+
+/** The predicted rate, on its side of the threshold; `-` where there is none. */
+export const rateText = (verdict: Pick<Verdict, 'em' | 'threshold'> | undefined): string =>
+  verdict === undefined ? '-' : percentAt(verdict.threshold, verdict.em)
 
 /** `22.1 to 44.0 %`, or `above 5.0 %` where a part of the prompts settled that; `-` where there is neither. */
 export function intervalText(verdict: Pick<Verdict, 'interval' | 'settled'> | undefined): string {

@@ -64,7 +64,8 @@ describe('demoFrame', () => {
 
 describe('rates', () => {
   it('should be whole percents, tenths below one', () => {
-    expect([0, 0.004, 0.06, 0.314].map(formatRate)).toEqual(['0 %', '0.4 %', '6 %', '31 %'])
+    const rates = [0, 0.004, 0.06, 0.061, 0.314].map((rate) => formatRate(rate, 0.06))
+    expect(rates).toEqual(['0 %', '0.4 %', '6 %', '6.1 %', '31 %'])
     expect(rateWithInterval(verdictOf('alarm', 0.31))).toBe('31 % (29-34)')
     expect(rateWithInterval(verdictOf('not-comparable', null))).toBe('-')
   })

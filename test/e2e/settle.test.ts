@@ -30,8 +30,8 @@ describe('--settle', () => {
   it('should measure by fewer prompts, say how many, and write what others can read', async () => {
     const { code, stdout } = await work.run(['measure', ...WITH, RUN, '--settle', '1%', '-o', out])
     expect(code).toBe(3)
-    expect(stdout).toMatch(/ {2}> \d\.\d {2,}alarm/)
-    expect(stdout).toMatch(/ {2}<= \d\.\d {2,}ok/)
+    expect(stdout).toMatch(/ {2}> \d\.\d+ {2,}alarm/)
+    expect(stdout).toMatch(/ {2}<= \d\.\d+ {2,}ok/)
     const [, read, all] = /(\d+) of (\d+) prompts of the checkpoints were read/.exec(stdout)!
     expect(Number(read)).toBeLessThan(0.75 * Number(all))
     expect(stdout).toMatch(/of a part of the prompts no interval, no probability of danger/)
@@ -54,7 +54,7 @@ describe('--settle', () => {
     expect(readFileSync(csv, 'utf8')).toMatch(new RegExp(`,,,${settled[0]!.prompts},`))
     const html = readFileSync(work.path('report.html'), 'utf8')
     expect(html).toContain(`${settled[0]!.prompts} of ${settled[0]!.of} prompts were read`)
-    expect(html).toMatch(/above \d\.\d %/)
+    expect(html).toMatch(/above \d\.\d+ %/)
   })
 
   it('should tell a watch the same, and not go on from what was read otherwise', async () => {

@@ -6,13 +6,19 @@ import { NoticePolicy } from '../../lib/notices/notice-policy.js'
 
 const MINUTE = 60_000
 
-function checkpoint(step: number, kind: Verdict['verdict'], alarm: AlarmState = 'quiet'): WatchEvent {
+function checkpoint(
+  step: number,
+  kind: Verdict['verdict'],
+  alarm: AlarmState = 'quiet',
+  more: Partial<Verdict> = {},
+): WatchEvent {
   const verdict = {
     verdict: kind,
     em: kind === 'not-comparable' ? null : 0.12,
     interval: kind === 'not-comparable' ? null : [0.05, 0.2],
     threshold: 0.06,
     reasons: kind === 'ok' ? [] : ['a reason'],
+    ...more,
   }
   return {
     type: 'checkpoint',
@@ -50,6 +56,14 @@ describe('NoticePolicy', () => {
         threshold: 0.06,
       },
     ])
+  })
+
+  it('should not round a rate to the threshold that it is above', () => {
+    const { message } = new NoticePolicy('/runs/a').take(
+      checkpoint(20, 'alarm', 'raised', { em: 0.06004, threshold: 0.06 }),
+      MINUTE,
+    )[0]!
+    expect(message).toContain('misalignment 6.004 % (5.0 % to 20.0 %), dangerous above 6.0 %')
   })
 
   it('should repeat a standing alarm once per cool-down, and only when a checkpoint confirms it', () => {

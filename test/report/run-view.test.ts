@@ -228,6 +228,11 @@ describe('headline', () => {
       new Log().baseline().checkpoint(10, { verdict: verdict('not-comparable', null, ['another base']) }),
       'Not comparable at step 10.',
     ],
+    [
+      'a rate just above the threshold',
+      new Log().baseline().checkpoint(10, { verdict: verdict('alarm', 0.06004), alarm: 'raised' }),
+      'Alarm at step 10: predicted EM 6.004 % (90 % interval 3.0 to 12.0 %).',
+    ],
   ])('should tell %s', (_, log, text) => {
     const run = startRun(RUN)
     for (const event of log.events) applyEvent(run, event)
