@@ -12,6 +12,8 @@ export class Made<T extends object> {
     /** With its article and where it is from. */
     readonly what: string,
     readonly field: keyof T & string,
+    /** Values and nothing else: a call works on its own copy. */
+    readonly isData = false,
   ) {}
 }
 
@@ -21,7 +23,7 @@ export class Needed<K> {
 }
 
 /**
- * `any`: the call itself looks at it. `path`: a file or folder, wherever the process is moved to meanwhile; where false is one of its
+ * `any`: the call itself looks at it; `data`: that too, at a copy. `path`: a file or folder, wherever the process is moved to meanwhile; where false is one of its
  * values, that stays. A list of texts: the values that there are.
  */
 type Kind =
@@ -35,6 +37,7 @@ type Kind =
   | 'strings'
   | 'list'
   | 'any'
+  | 'data'
   | readonly string[]
   | Made<never>
   | Needed<unknown>
@@ -61,6 +64,7 @@ type KindOf<V> = [V] extends [boolean]
                 ? 'list'
                 :
                     | 'any'
+                    | 'data'
                     | ([V] extends [string | false] ? 'path' : never)
                     | (V extends object ? Made<V> | OptionKinds<V> : never)
 
@@ -105,13 +109,18 @@ function one(call: string, name: string, value: unknown, kind: Kind): unknown {
     if (!holds) throw usage(`expected ${name} of ${call} to be ${what}, found ${found}`)
     return value
   }
-  if (kind instanceof Made) return expect(isMade(value, kind), kind.what)
+  if (kind instanceof Made) {
+    expect(isMade(value, kind), kind.what)
+    return kind.isData ? copyOf(`${name} of ${call}`, value) : value
+  }
   if (isValues(kind)) return expect(kind.includes(value as string), kind.join(' or '))
   if (typeof kind === 'object')
     return taken(`${name} (${call})`, value, kind as Readonly<Record<string, Kind>>)
   switch (kind) {
     case 'any':
       return value
+    case 'data':
+      return copyOf(`${name} of ${call}`, value)
     case 'path':
       return value === false
         ? value
@@ -151,6 +160,27 @@ const isMade = (value: unknown, { field }: Made<never>): boolean =>
 /** @throws TraitscopeError USAGE for something else, such as the path that it is read from */
 export function checkMade<T extends object>(value: T, made: Made<T>): void {
   if (!isMade(value, made)) throw usage(`expected ${made.what}, found ${kindOf(value)}`)
+}
+
+/**
+ * As an option of that kind is taken: what the caller does to data afterwards changes nothing.
+ *
+ * @throws TraitscopeError USAGE for something else
+ */
+export function takeMade<T extends object>(value: T, made: Made<T>): T {
+  checkMade(value, made)
+  return made.isData ? copyOf(made.what, value) : value
+}
+
+function copyOf<T>(what: string, value: T): T {
+  try {
+    return structuredClone(value)
+  } catch (cause) {
+    // A function or a Promise, which no data has.
+    throw new TraitscopeError('USAGE', `expected ${what} to be data that can be copied: ${String(cause)}`, {
+      cause,
+    })
+  }
 }
 
 /** @throws TraitscopeError USAGE for what is no array */

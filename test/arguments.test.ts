@@ -27,6 +27,8 @@ interface Options {
   model?: { weights: number } | undefined
   nested?: { top?: number | undefined } | undefined
   loose?: number | 'auto' | undefined
+  pack?: { name: string; words: string[] } | undefined
+  control?: ReadonlyMap<number, Float32Array> | undefined
 }
 
 const KINDS: OptionKinds<Options> = {
@@ -43,6 +45,8 @@ const KINDS: OptionKinds<Options> = {
   model: new Made('a model as open() opens it', 'weights'),
   nested: { top: 'number' },
   loose: 'any',
+  pack: new Made('a pack as load() reads it', 'words', true),
+  control: 'data',
 }
 
 const take = (options: unknown) => takeOptions('run', options as Options, KINDS)
@@ -75,7 +79,7 @@ describe('takeOptions', () => {
   })
 
   it.each([
-    [{ thread: 2 }, /^expected options that run has \(layers, .*, loose\), found thread$/],
+    [{ thread: 2 }, /^expected options that run has \(layers, .*, control\), found thread$/],
     [{ nested: { tip: 1 } }, /options that nested \(run\) has \(top\), found tip/],
     [null, /options of run as an object, found null/],
     ['fast', /as an object, found the text "fast"/],
@@ -98,6 +102,11 @@ describe('takeOptions', () => {
     [{ model: 'base.gguf' }, /model of run to be a model as open\(\) opens it, found the text "base.gguf"/],
     [{ model: {} }, /found an object/],
     [{ model: Promise.resolve({ weights: 1 }) }, /found a Promise: await it/],
+    [
+      { pack: { words: [() => 'one'] } },
+      /expected pack of run to be data that can be copied: DataCloneError/,
+    ],
+    [{ control: () => new Map() }, /expected control of run to be data that can be copied/],
   ])('should refuse %j', (options, message) => {
     expect(() => take(options)).toThrow(refused(message))
   })
@@ -109,12 +118,21 @@ describe('takeOptions', () => {
   it('should not be changed by what happens to the options afterwards', () => {
     const layers = [1, 2]
     const nested = { top: 3 }
-    const options = { layers, nested, threads: 2, out: 'out' }
+    const pack = { name: 'own', words: ['one'] }
+    const control = new Map([[3, Float32Array.of(1, 2)]])
+    const options = { layers, nested, threads: 2, out: 'out', pack, control }
     const taken = take(options)
     layers.length = 0
     nested.top = 9
     options.threads = 7
-    expect(taken).toEqual({ layers: [1, 2], nested: { top: 3 }, threads: 2, out: resolve('out') })
+    pack.words.push('two')
+    control.get(3)!.fill(0)
+    control.clear()
+    expect(taken).toEqual({
+      ...{ layers: [1, 2], nested: { top: 3 }, threads: 2, out: resolve('out') },
+      pack: { name: 'own', words: ['one'] },
+      control: new Map([[3, Float32Array.of(1, 2)]]),
+    })
   })
 })
 

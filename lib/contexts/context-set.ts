@@ -19,7 +19,7 @@ export interface ContextSet {
   remarks: string[]
 }
 
-export const CONTEXT_SET = new Made<ContextSet>('contexts as contextsFrom gives them', 'contexts')
+export const CONTEXT_SET = new Made<ContextSet>('contexts as contextsFrom gives them', 'contexts', true)
 
 /** Where contexts are from; one of them at least. */
 export interface ContextSources {

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checkMade, takeOptions } from '../arguments.js'
+import { takeMade, takeOptions } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
 import { publishFolder } from '../formats/files/atomic.js'
@@ -34,7 +34,7 @@ export async function saveDirections(
   folder: string,
   options: { force?: boolean | undefined } = {},
 ): Promise<void> {
-  checkMade(directions, DIRECTIONS)
+  directions = takeMade(directions, DIRECTIONS)
   const { force = false } = takeOptions('saveDirections', options, { force: 'boolean' })
   await publishFolder(folder, (temporary) => writeDirections(directions, temporary), {
     force,

@@ -54,7 +54,7 @@ export interface Directions {
   sha256: string
 }
 
-export const DIRECTIONS = new Made<Directions>('directions as loadDirections reads them', 'vectors')
+export const DIRECTIONS = new Made<Directions>('directions as loadDirections reads them', 'vectors', true)
 
 /**
  * The vector of one layer (index on the layer axis, not the layer's number) and trait (index in trait order): a view of `vectors`.

@@ -1,4 +1,4 @@
-import { checkMade, Needed, type OptionKinds, takeOptions } from '../arguments.js'
+import { checkMade, Needed, type OptionKinds, takeMade, takeOptions } from '../arguments.js'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { measurementConditions } from '../conditions/conditions.js'
 import { readingRemarks } from '../conditions/reading-remarks.js'
@@ -92,7 +92,7 @@ export async function extractDirections(
   options: ExtractDirectionsOptions,
 ): Promise<Directions> {
   checkMade(model, MODEL)
-  checkMade(pack, TRAIT_PACK)
+  pack = takeMade(pack, TRAIT_PACK)
   const own = takeOptions('extractDirections', options, OPTIONS)
   const { method = 'mean-difference', pool = 'last', probes = true, signal, onProgress } = own
   const traits = selectTraits(pack, own.traits ?? 'core')

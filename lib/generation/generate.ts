@@ -1,4 +1,4 @@
-import { checkList, checkMade, type OptionKinds, takeOptions } from '../arguments.js'
+import { checkList, checkMade, type OptionKinds, takeOptions, takeTexts } from '../arguments.js'
 import {
   GENERATE_OPTIONS,
   type Generated,
@@ -61,9 +61,13 @@ export async function scoreText(
   const { onProgress: _, ...kinds } = SCORE_OPTIONS
   const { template, ...own } = takeOptions('scoreText', options, { ...kinds, template: TEMPLATE })
   checkList('answers', answers)
-  for (const list of answers) checkList('the answers to a prompt', list)
-  const flat = await model.tokenize(answers.flat(), { addSpecial: false, parseSpecial: false })
+  const texts = answers.map((list) => takeTexts('the answers to a prompt', list))
+  // Both begin at once: what happens to the prompts while answers are tokenized changes nothing.
+  const [tokens, flat] = await Promise.all([
+    promptTokens(model, prompts, template),
+    model.tokenize(texts.flat(), { addSpecial: false, parseSpecial: false }),
+  ])
   let next = 0
-  const continuations = answers.map((list) => list.map(() => flat[next++]!))
-  return model.score(await promptTokens(model, prompts, template), continuations, own)
+  const continuations = texts.map((list) => list.map(() => flat[next++]!))
+  return model.score(tokens, continuations, own)
 }

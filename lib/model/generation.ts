@@ -75,7 +75,7 @@ export type ScoreOptions = Pick<
 
 export const SCORE_OPTIONS: OptionKinds<ScoreOptions> = {
   adapters: 'list',
-  control: 'any',
+  control: 'data',
   sequences: 'number',
   signal: 'signal',
   onProgress: 'function',

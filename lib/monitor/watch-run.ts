@@ -1,5 +1,5 @@
-import { takeOptions, takeTexts } from '../arguments.js'
-import type { Directions } from '../directions/directions.js'
+import { takeMade, takeOptions, takeTexts } from '../arguments.js'
+import { DIRECTIONS, type Directions } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import type { WatchEvent } from '../events/watch-events.js'
 import { namedPath } from '../formats/files/named-path.js'
@@ -42,17 +42,18 @@ export function watchRuns(
   options: WatchRunOptions,
 ): AsyncGenerator<WatchEvent, void, undefined> {
   // Taken now and told with the first event: what happens to them, or to the working directory, before that changes nothing.
-  const taken = (async () => take(runDirs, options))()
+  const taken = (async () => take(directions, runDirs, options))()
   taken.catch(() => {})
-  return watch(model, directions, taken)
+  return watch(model, taken)
 }
 
 interface Taken {
+  directions: Directions
   runDirs: readonly string[]
   options: WatchRunOptions
 }
 
-function take(runDirs: readonly string[], given: WatchRunOptions): Taken {
+function take(directions: Directions, runDirs: readonly string[], given: WatchRunOptions): Taken {
   const options = takeOptions('watchRuns', given, WATCH_OPTIONS)
   checkDuration('intervalMs', options.intervalMs)
   checkDuration('idleMs', options.idleMs)
@@ -65,15 +66,15 @@ function take(runDirs: readonly string[], given: WatchRunOptions): Taken {
   }
   const folders = takeTexts('folders of runs', runDirs)
   if (folders.length === 0) throw new TraitscopeError('USAGE', 'expected the folder of a run, found none')
-  return { runDirs: folders.map((path) => namedPath(path, 'a run')), options }
+  return {
+    directions: takeMade(directions, DIRECTIONS),
+    runDirs: folders.map((path) => namedPath(path, 'a run')),
+    options,
+  }
 }
 
-async function* watch(
-  model: Model,
-  directions: Directions,
-  taken: Promise<Taken>,
-): AsyncGenerator<WatchEvent, void, undefined> {
-  const { runDirs, options } = await taken
+async function* watch(model: Model, taken: Promise<Taken>): AsyncGenerator<WatchEvent, void, undefined> {
+  const { directions, runDirs, options } = await taken
   const events = new AsyncQueue<WatchEvent>()
   const session = new WatchSession(model, directions, runDirs, options, (event) => events.push(event))
   const work = session.run().then(

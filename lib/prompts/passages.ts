@@ -17,7 +17,7 @@ export interface Passages {
   sha256: string
 }
 
-export const PASSAGES = new Made<Passages>('passages as loadPassages reads them', 'openers')
+export const PASSAGES = new Made<Passages>('passages as loadPassages reads them', 'openers', true)
 
 const MAX_BYTES = 4 * 1024 * 1024
 

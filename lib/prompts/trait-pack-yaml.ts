@@ -268,4 +268,4 @@ export interface TraitPack {
   evalPrompts: EvalCategory[]
 }
 
-export const TRAIT_PACK = new Made<TraitPack>('a trait pack as loadTraitPack reads it', 'evalPrompts')
+export const TRAIT_PACK = new Made<TraitPack>('a trait pack as loadTraitPack reads it', 'evalPrompts', true)

@@ -64,7 +64,7 @@ export const CHOICE_OPTIONS: OptionKinds<ChooseLayerOptions> = {
   passages: PASSAGES,
   by: SELECTION_METHODS,
   judge: JUDGE,
-  suite: new Made('a suite as loadSteeringSuite reads it', 'poles'),
+  suite: new Made('a suite as loadSteeringSuite reads it', 'poles', true),
   promptsPerTrait: 'number',
   doses: 'numbers',
   maxTokens: 'number',

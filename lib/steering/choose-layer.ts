@@ -1,4 +1,4 @@
-import { checkMade, takeOptions } from '../arguments.js'
+import { checkMade, takeMade, takeOptions } from '../arguments.js'
 import { type Directions, directionsAt } from '../directions/directions.js'
 import { extractDirections } from '../directions/extract-directions.js'
 import { TraitscopeError } from '../errors.js'
@@ -28,7 +28,7 @@ export async function chooseLayer(
   options: ChooseLayerOptions = {},
 ): Promise<{ directions: Directions; selection: LayerSelection }> {
   checkMade(model, MODEL)
-  checkMade(pack, TRAIT_PACK)
+  pack = takeMade(pack, TRAIT_PACK)
   const own = takeOptions('chooseLayer', options, CHOICE_OPTIONS)
   const { judge, suite, passages, signal, onProgress } = own
   if (judge) refuseUnfit(judge)

@@ -1,4 +1,4 @@
-import { checkMade, Needed, type OptionKinds } from '../arguments.js'
+import { checkMade, Needed, type OptionKinds, takeMade } from '../arguments.js'
 import { assertComparable } from '../conditions/comparable.js'
 import { measurementConditions } from '../conditions/conditions.js'
 import { CONTEXT_SET, type ContextSet } from '../contexts/context-set.js'
@@ -73,7 +73,7 @@ export async function prepareMeasurement(
   // From JavaScript, a pack's path is as likely as a pack.
   checkMade(model, MODEL)
   checkMade(pack, TRAIT_PACK)
-  checkMade(directions, DIRECTIONS)
+  directions = takeMade(directions, DIRECTIONS)
   refuseUnfinite(directions)
   if (options.settle !== undefined) refuseBesideSettling(options)
   const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })

@@ -48,6 +48,19 @@ describe('extractDirections', () => {
     expect(directions.sha256).toBe(sha256(encodeDirections(directions)))
   })
 
+  it('should be of the pack as it was when it began, whatever is done to it meanwhile', async () => {
+    const options = { layers: [1, 3], traits: 'all' } as const
+    const expected = await extractDirections(fakeModel(), fakePack(), options)
+    const pack = structuredClone(fakePack()) as { questions: string[]; traits: unknown[] }
+    const onProgress = () => {
+      pack.questions.length = 1
+      pack.traits.reverse()
+    }
+    const found = await extractDirections(fakeModel(), pack as never, { ...options, onProgress })
+    expect(pack.questions).toHaveLength(1)
+    expect([found.sha256, found.tokenIdsSha256]).toEqual([expected.sha256, expected.tokenIdsSha256])
+  })
+
   it('should read all layers in one pass per trait and pole, question-major', async () => {
     await extractDirections(fakeModel(), fakePack(), { layers: [0, 2], traits: 'all', pool: 'mean' })
     expect(states).toHaveBeenCalledTimes(4)

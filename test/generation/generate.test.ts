@@ -44,6 +44,19 @@ describe('generateText()', () => {
     const messages = [{ role: 'user' as const, content: QUESTION }]
     await expect(generateText(model, [{ messages }])).rejects.toMatchObject({ code: 'USAGE' })
   })
+
+  it('should steer by the control as it was when it began, whatever is done to it meanwhile', async () => {
+    const vector = Float32Array.from({ length: model.info.nEmbd }, (_, i) => Math.sin(i))
+    const ask = (values: Float32Array) =>
+      generateText(model, [{ text: QUESTION }], { template, maxTokens: 8, control: new Map([[1, values]]) })
+    const textOf = async (run: ReturnType<typeof ask>) => (await run).generations[0]![0]!.text
+    const steered = await textOf(ask(vector))
+    expect(steered).not.toBe(await textOf(ask(vector.map(() => 0))))
+    const own = vector.slice()
+    const running = ask(own)
+    own.fill(0)
+    expect(await textOf(running)).toBe(steered)
+  })
 })
 
 describe('scoreText()', () => {
@@ -57,5 +70,15 @@ describe('scoreText()', () => {
     const [mine, other] = logprobs[0]!.map((values) => values.reduce((a, b) => a + b, 0) / values.length)
     expect(mine).toBeGreaterThan(other! + 1)
     await expect(scoreText(model, prompts, [['']], { template })).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
+  it('should score what it was given when it began, whatever is done to it meanwhile', async () => {
+    const answers = [['Yes.', 'No, it is not.'], ['Paint it.']]
+    const prompts = [{ text: QUESTION }, { text: 'Who?' }]
+    const expected = await scoreText(model, prompts, answers, { template })
+    const running = scoreText(model, prompts, answers, { template })
+    answers[0]!.pop()
+    prompts[1]!.text = 'Which one?'
+    expect((await running).logprobs).toEqual(expected.logprobs)
   })
 })

@@ -26,7 +26,11 @@ export interface QuestionList {
   remarks: readonly string[]
 }
 
-export const QUESTION_LIST = new Made<QuestionList>('questions as readQuestions reads them', 'questions')
+export const QUESTION_LIST = new Made<QuestionList>(
+  'questions as readQuestions reads them',
+  'questions',
+  true,
+)
 
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 const YAML_KEYS = new Set([

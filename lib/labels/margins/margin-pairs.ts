@@ -24,7 +24,7 @@ export interface MarginPairs {
   pairs: readonly MarginPair[]
 }
 
-export const MARGIN_PAIRS = new Made<MarginPairs>('pairs as readMarginPairs reads them', 'pairs')
+export const MARGIN_PAIRS = new Made<MarginPairs>('pairs as readMarginPairs reads them', 'pairs', true)
 
 /** Pairs that ship with traitscope, by name: forty under thirteen questions, and one under each of forty-four others. */
 const SHIPPED = new Map([
