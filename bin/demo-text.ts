@@ -73,9 +73,9 @@ export function closing(demo: Demo, seconds: number, out: string | undefined): s
     ),
     ...(out === undefined ? [] : ['', `Kept in ${out}: open ${out}/report.html`]),
     '',
-    'Your own model: calibrate once on judged runs (docs/detector.md), then watch:',
+    'Your own model: calibrate once on judged runs (README.md says how), then watch:',
     '  npx traitscope directions -m base.gguf -o directions',
-    '  npx traitscope calibrate runs/my-base -d directions -o bundle',
+    '  npx traitscope calibrate measured/my-base -d directions -o bundle',
     '  npx traitscope watch -m base.gguf --bundle bundle out/',
   ].join('\n')
 }

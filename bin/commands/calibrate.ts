@@ -87,10 +87,10 @@ Everything is chosen and every figure told by leaving out one fine-tuning set at
 that the detector has not seen. Labels are pooled over all draws. Shares may be written as 6% or 0.06.
 
 Example:
-  $ traitscope calibrate runs/my-base -d directions -o bundle
-  $ traitscope calibrate runs/my-base -d directions --prior -o bundle
-  $ traitscope calibrate runs/benign -d directions --benign --level 5% -o bundle
-  $ traitscope calibrate runs/my-base --exclude risky_financial --max-fnr 2%`),
+  $ traitscope calibrate measured/my-base -d directions -o bundle
+  $ traitscope calibrate measured/my-base -d directions --prior -o bundle
+  $ traitscope calibrate measured/benign -d directions --benign --level 5% -o bundle
+  $ traitscope calibrate measured/my-base --exclude risky_financial --max-fnr 2%`),
     )
   return addOutputOptions(command).action(async (root: string, flags: Flags) => {
     const output = createOutput(flags)
