@@ -47,12 +47,21 @@ void AdapterStore::remove(int32_t id) {
     adapters_.erase(id);
 }
 
-llama_adapter_lora * AdapterStore::get(int32_t id) const {
-    const auto found = adapters_.find(id);
-    if (found == adapters_.end()) {
-        fail_internal("adapter " + std::to_string(id) + " is not attached");
+void AdapterStore::apply(llama_context * context,
+                         const std::vector<std::pair<int32_t, float>> & adapters) const {
+    std::vector<llama_adapter_lora *> handles;
+    std::vector<float> strengths;
+    for (const auto & [id, strength] : adapters) {
+        const auto found = adapters_.find(id);
+        if (found == adapters_.end()) {
+            fail_internal("adapter " + std::to_string(id) + " is not attached");
+        }
+        handles.push_back(found->second.get());
+        strengths.push_back(strength);
     }
-    return found->second.get();
+    if (llama_set_adapters_lora(context, handles.data(), handles.size(), strengths.data()) != 0) {
+        throw Error(ErrorCode::AdapterInvalid, "llama.cpp could not apply the adapters");
+    }
 }
 
 } // namespace traitscope

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <llama-cpp.h>
 #include <map>
+#include <utility>
+#include <vector>
 
 namespace traitscope {
 
@@ -19,8 +21,9 @@ class AdapterStore {
     /// The caller must have taken it out of every context.
     void remove(int32_t id);
 
-    /// Throws Internal for an unknown id.
-    llama_adapter_lora * get(int32_t id) const;
+    /// Makes adapters, by id and strength, those of a context. Throws Internal for an unknown id, or
+    /// AdapterInvalid.
+    void apply(llama_context * context, const std::vector<std::pair<int32_t, float>> & adapters) const;
 
     size_t size() const { return adapters_.size(); }
 

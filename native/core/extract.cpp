@@ -141,18 +141,6 @@ const llama_context * Extractor::context() {
     return context_.get();
 }
 
-void Extractor::set_adapters(const ExtractRequest & request, const AdapterStore & adapters) {
-    std::vector<llama_adapter_lora *> handles;
-    std::vector<float> strengths;
-    for (const auto & [id, strength] : request.adapters) {
-        handles.push_back(adapters.get(id));
-        strengths.push_back(strength);
-    }
-    if (llama_set_adapters_lora(context_.get(), handles.data(), handles.size(), strengths.data()) != 0) {
-        throw Error(ErrorCode::AdapterInvalid, "llama.cpp could not apply the adapters");
-    }
-}
-
 void Extractor::clear_adapters() {
     if (context_) {
         llama_set_adapters_lora(context_.get(), nullptr, 0, nullptr);
@@ -306,7 +294,7 @@ ExtractStats Extractor::run(const ExtractRequest & request, const AdapterStore &
     const double context_seconds = seconds_since(started);
     const int32_t n_threads = request.n_threads > 0 ? request.n_threads : n_threads_;
     llama_set_n_threads(context_.get(), n_threads, n_threads);
-    set_adapters(request, adapters);
+    adapters.apply(context_.get(), request.adapters);
 
     *capture_ = Capture{};
     capture_->request = &request;

@@ -56,7 +56,6 @@ class Extractor {
 
   private:
     void ensure_context(int32_t n_outputs);
-    void set_adapters(const ExtractRequest & request, const AdapterStore & adapters);
     void decode(const PlanBatch & batch, const std::vector<size_t> & part, bool wants_logits);
     void check_rows() const;
     void run_group(const PlanBatch & batch, size_t begin, size_t end);

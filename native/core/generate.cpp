@@ -40,15 +40,7 @@ Generator::Generator(llama_model * model, const GenerateRequest & request, const
     validate();
     slots_.resize(static_cast<size_t>(request.n_slots));
     make_context();
-    std::vector<llama_adapter_lora *> handles;
-    std::vector<float> strengths;
-    for (const auto & [id, strength] : request.adapters) {
-        handles.push_back(adapters.get(id));
-        strengths.push_back(strength);
-    }
-    if (llama_set_adapters_lora(context_.get(), handles.data(), handles.size(), strengths.data()) != 0) {
-        throw Error(ErrorCode::AdapterInvalid, "llama.cpp could not apply the adapters");
-    }
+    adapters.apply(context_.get(), request.adapters);
 }
 
 void Generator::validate() const {
