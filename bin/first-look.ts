@@ -71,7 +71,7 @@ function printLook(output: Output, look: FirstLook): void {
     `${model.architecture}, ${parametersText(model.nParams)} parameters, weights mostly ${model.type}; layers ${layers.join(', ')} of ${model.nLayer}`,
   )
   output.print(
-    `speed: ${speed.reading.toPrecision(3)} tokens/s up to layer ${layers.at(-1)}, on ${machine.device} with ${machine.threads} thread${machine.threads === 1 ? '' : 's'}`,
+    `speed: ${Number(speed.reading.toPrecision(3))} tokens/s up to layer ${layers.at(-1)}, on ${machine.device} with ${machine.threads} thread${machine.threads === 1 ? '' : 's'}`,
   )
   const all = share.questions === share.ofQuestions
   output.print(

@@ -152,7 +152,7 @@ function printDiagnostics(output: Output, directions: Directions): void {
   const { traits, diagnostics, method, passagesSha256 } = directions
   const left = passagesSha256 === undefined ? ['question', 'system prompt'] : ['opener', 'passage']
   for (const layer of diagnostics) {
-    output.print(`layer ${layer.layer}, mean activation norm ${layer.activationNorm.toPrecision(4)}`)
+    output.print(`layer ${layer.layer}, mean activation norm ${Number(layer.activationNorm.toPrecision(4))}`)
     output.print(
       table(
         ['trait', 'separation', ...left, 'both', 'closest trait'],

@@ -187,7 +187,7 @@ function printTrajectory(
 ): void {
   const layer = trajectory.layers[trajectory.primary]!
   output.print(
-    `drift at layer ${layer.layer}, in units of the step-0 activation norm ${layer.step0ActivationNorm.toPrecision(4)}`,
+    `drift at layer ${layer.layer}, in units of the step-0 activation norm ${Number(layer.step0ActivationNorm.toPrecision(4))}`,
   )
   const rows = drift(trajectory).map(({ step, values, norm }, i) => {
     const { loss } = trajectory.steps[i]!

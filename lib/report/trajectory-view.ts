@@ -79,7 +79,7 @@ function factsOf(trajectory: Trajectory): (readonly [string, string])[] {
   const layer = layers[primary]!
   const facts: (readonly [string, string])[] = [
     ['layers measured', layers.map((one) => one.layer ?? 'unknown').join(', ')],
-    ['step-0 norm', layer.step0ActivationNorm.toPrecision(4)],
+    ['step-0 norm', String(Number(layer.step0ActivationNorm.toPrecision(4)))],
     ...(margin ? [['margin', pairsWords(pairsRead(margin, margin.pass))] as const] : []),
   ]
   if (measurement === undefined) return facts

@@ -57,10 +57,10 @@ describe('firstLook', () => {
   })
 
   it('should refuse where not even the fewest questions fit, and say how long they take', async () => {
-    await expect(firstLook(model, { pack, minutes: 1e-4 })).rejects.toMatchObject({
+    await expect(firstLook(model, { pack, minutes: 1e-4, pace: 12_345 })).rejects.toMatchObject({
       code: 'USAGE',
       message: expect.stringMatching(
-        /^expected enough time for 4 questions, .*: about [\d.]+ minutes for this model here \(.* tokens\/s\), found 0\.0001; give --minutes/,
+        /^expected enough time for 4 questions, .*: about [\d.]+ minutes for this model here \(12300 tokens\/s\), found 0\.0001; give --minutes/,
       ),
     })
   })
