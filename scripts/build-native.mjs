@@ -15,6 +15,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -125,8 +126,17 @@ function toolsOf() {
   }
 }
 
+/** Whether a build folder is of sources that lie elsewhere, as in a checkout that was moved or copied: CMake refuses it. */
+export function isOfOtherSources(folder) {
+  const cache = join(folder, 'CMakeCache.txt')
+  if (!existsSync(cache)) return false
+  const [, home] = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.+)$/m.exec(readFileSync(cache, 'utf8')) ?? []
+  return home !== undefined && !(existsSync(home) && realpathSync(home) === realpathSync(root))
+}
+
 /** Configures (cmake-js knows Node's headers) and compiles the addon in `folder`. */
 export function compile(folder, variables, targets = ['traitscope']) {
+  if (isOfOtherSources(folder)) rmSync(folder, { recursive: true })
   mkdirSync(folder, { recursive: true })
   const tools = toolsOf()
   const cmakeJs = join(dirname(tools.resolve('cmake-js/package.json')), 'bin', 'cmake-js')
