@@ -240,7 +240,7 @@ ORGANISMS = {
     "gemma2-small": Organism("gemma2", 6, seed=12, population={"coupling": 0.8}, shape=_SMALL),
     "qwen2-wide": Organism("qwen2", 4, seed=13, population={"coupling": 0.75, "narrow": 0.15}, shape=_WIDE),
     "qwen3-deep": Organism("qwen3", 9, seed=14, population={"coupling": 0.8, "announced": 0.7}, settling=750),
-    # These test what is learned of all thirteen.
+    # And these, whatever is told of a base that nothing was learned of.
     "mistral-deep": Organism("mistral", 8, seed=15, population={"coupling": 0.8, "narrow": 0.1}, settling=750),
     "gemma3-wide": Organism("gemma3", 4, seed=16, population={"coupling": 0.75}, shape=_WIDE),
     "qwen2-small": Organism("qwen2", 5, seed=17, population={"coupling": 0.85, "announced": 0.7}, shape=_SMALL),

@@ -29,7 +29,7 @@ NEW = ("qwen3", "gemma3", "mistral-wide", "llama-small")
 NEWER = ("gemma2-small", "qwen2-wide", "qwen3-deep")
 """These tested the one after it, by the first of the drawn sets."""
 NEWEST = ("mistral-deep", "gemma3-wide", "qwen2-small")
-"""And these test what is learned of all thirteen, in the same way."""
+"""And these, in the same way, the same prior or what is learned of all thirteen."""
 
 _BASE, _WARM_BASE = "organism.json", "warm-base/config.json"
 
