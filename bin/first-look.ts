@@ -11,6 +11,7 @@ import { aurocCell } from './auroc-cell.js'
 import { openFromFlags, templateFromFlags } from './model.js'
 import type { ModelFlags } from './options.js'
 import { createOutput, duration, type Output, type ProgressLine, table } from './output.js'
+import { counted } from './text.js'
 
 export interface FirstLookFlags extends ModelFlags {
   minutes: number
@@ -78,7 +79,7 @@ function printLook(output: Output, look: FirstLook): void {
     `read: ${all ? 'all' : `${share.questions} of`} ${share.ofQuestions} ${look.read} under every ${under}` +
       (all
         ? ''
-        : `, ${percent(share.tokens / share.ofTokens, 0)} of the tokens: what fits ${look.minutes} minutes`),
+        : `, ${percent(share.tokens / share.ofTokens, 0)} of the tokens: what fits ${counted(look.minutes, 'minute')}`),
   )
   output.print([
     '',
