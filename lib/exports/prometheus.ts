@@ -41,11 +41,20 @@ const measuredLast = (points: readonly Point[]): Point =>
 
 const seconds = (time: string | undefined): number => Date.parse(time ?? '') / 1000
 
-/** A file for node_exporter's textfile collector, whole at any moment. */
+/** Of a thousand runs the file has a megabyte, and each event would write it anew. */
+const MOST_OF_THE_TIME = 1 / 20
+const MOST_WAIT_MS = 5000
+
+/** A file for node_exporter's textfile collector, whole at any moment. What comes in bursts is written together. */
 export class PrometheusExporter implements Exporter {
   readonly name = 'Prometheus'
 
   #release: (() => Promise<void>) | undefined
+  #views: readonly RunView[] = []
+  /** Until when nothing is written, by `performance.now`. */
+  #restMs = 0
+  #late: NodeJS.Timeout | undefined
+  #tail: Promise<void> = Promise.resolve()
 
   constructor(private readonly path: string) {}
 
@@ -58,12 +67,38 @@ export class PrometheusExporter implements Exporter {
         `expected to be the only writer of ${this.path}, found another one at work: name another file`,
       )
     }
-    await writeFileAtomic(this.path, prometheusText(views), { force: true })
+    this.#views = views
+    if (this.#late) return
+    const wait = this.#restMs - performance.now()
+    if (wait <= 0) return this.#write()
+    // One that fails is tried, and told, with the next change or at the end.
+    this.#late = setTimeout(() => void this.#write().catch(() => {}), wait).unref()
+  }
+
+  /** What has changed by now, after what is being written. */
+  #write(): Promise<void> {
+    clearTimeout(this.#late)
+    this.#tail = this.#tail
+      .catch(() => {})
+      .then(async () => {
+        this.#late = undefined
+        this.#restMs = 0
+        const beganMs = performance.now()
+        await writeFileAtomic(this.path, prometheusText(this.#views), { force: true })
+        const endedMs = performance.now()
+        this.#restMs = endedMs + Math.min(MOST_WAIT_MS, (endedMs - beganMs) / MOST_OF_THE_TIME)
+      })
+    return this.#tail
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#release?.()
-    this.#release = undefined
+    try {
+      if (this.#late) await this.#write()
+      else await this.#tail
+    } finally {
+      await this.#release?.()
+      this.#release = undefined
+    }
   }
 }
 

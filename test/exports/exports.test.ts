@@ -13,7 +13,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { appendWhole } from '../../lib/exports/append-whole.js'
 import { crc32c, maskedCrc32c } from '../../lib/exports/crc32c.js'
 import { type Exporter, exportRuns, figuresOf } from '../../lib/exports/exporter.js'
@@ -22,7 +22,13 @@ import { PrometheusExporter, prometheusText } from '../../lib/exports/prometheus
 import { CsvExporter, csvTable, jsonLines } from '../../lib/exports/tables.js'
 import { TensorBoardExporter } from '../../lib/exports/tensorboard.js'
 import { TrackioExporter } from '../../lib/exports/trackio.js'
+import { writeFileAtomic } from '../../lib/formats/files/atomic.js'
 import { Log, margin, verdict, viewsOfEvents } from '../report/events.js'
+
+vi.mock('../../lib/formats/files/atomic.js', { spy: true })
+
+/** What is written soon, on a machine that may be busy. */
+const LATE = { timeout: 60_000 }
 
 const folder = mkdtempSync(join(tmpdir(), 'traitscope-exports-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -387,7 +393,8 @@ describe('LiveExports', () => {
       said.push(text),
     )
     for (const event of log().checkpoint(20).events) await exports.take(event)
-    expect(readFileSync(prom, 'utf8')).toContain('traitscope_checkpoints_measured_total{run="/runs/out"} 3\n')
+    const text = () => readFileSync(prom, 'utf8')
+    await expect.poll(text, LATE).toContain('traitscope_checkpoints_measured_total{run="/runs/out"} 3\n')
     expect(said).toEqual([expect.stringMatching(/^CSV: expected .*other\.csv to be absent/)])
   })
 
@@ -410,10 +417,27 @@ describe('LiveExports', () => {
     await using exports = new LiveExports([new PrometheusExporter(path)], () => {})
     for (const run of ['/a', '/b'])
       for (const event of new Log(run).baseline().checkpoint(10).events) await exports.take(event)
-    expect(readFileSync(path, 'utf8')).toContain('traitscope_watched{run="/a"} 1\n')
+    await expect.poll(() => readFileSync(path, 'utf8'), LATE).toContain('traitscope_watched{run="/a"} 1\n')
     await exports.end({ type: 'end', reason: 'idle', measured: 2, lost: 0, unfinished: [] })
-    const text = readFileSync(path, 'utf8')
-    for (const run of ['/a', '/b']) expect(text).toContain(`traitscope_watched{run="${run}"} 0\n`)
+    for (const run of ['/a', '/b'])
+      await expect
+        .poll(() => readFileSync(path, 'utf8'), LATE)
+        .toContain(`traitscope_watched{run="${run}"} 0\n`)
+  })
+
+  it('should write a burst of events of many runs to Prometheus together, and all of it at the end', async () => {
+    const path = join(folder, 'burst.prom')
+    const runs = Array.from({ length: 200 }, (_, i) => `/runs/seed_${i}`)
+    const write = vi.mocked(writeFileAtomic)
+    write.mockClear()
+    {
+      await using exports = new LiveExports([new PrometheusExporter(path)], () => {})
+      for (const run of runs)
+        for (const event of new Log(run).baseline().checkpoint(10).events) await exports.take(event)
+    }
+    expect(write.mock.calls.length).toBeLessThan(100)
+    for (const run of runs)
+      expect(readFileSync(path, 'utf8')).toContain(`traitscope_last_step{run="${run}"} 10\n`)
   })
 
   it('should send what an exporter missed, in order, and say so', async () => {
