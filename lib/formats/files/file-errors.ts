@@ -12,6 +12,10 @@ const ADVICE: Record<string, string> = {
   EDQUOT: 'the quota is used up: free some space, or choose another place',
   EEXIST: 'a file is in the way of a folder: choose another name',
   EISDIR: 'it is a folder: name a file',
+  ELOOP: 'links lead in a circle there: name what they were to lead to',
+  EMFILE: 'this process may not have more files open: raise its limit (ulimit -n)',
+  ENFILE: 'the system may not have more files open: end what holds many, or raise its limit',
+  EIO: 'the disk has failed: see what the system says of it',
 }
 
 /**
