@@ -11,7 +11,7 @@ import { plainOrGzip } from '../formats/files/gzip.js'
 import { sha256 } from '../formats/files/hash.js'
 import { checkNamed } from '../formats/files/named-path.js'
 import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../formats/json/json.js'
-import { isFiniteNumber, isText, JsonFields } from '../formats/json/json-fields.js'
+import { isFiniteNumber, isNumbers, isText, JsonFields } from '../formats/json/json-fields.js'
 import { type LabelSource, parseSource } from '../labels/label-source.js'
 import { type MarginPairs, readMarginPairs } from '../labels/margins/margin-pairs.js'
 import type { BenignTest } from './benign-test.js'
@@ -167,9 +167,7 @@ export async function loadBundle(folder: string): Promise<Bundle> {
 }
 
 function parseBenign(at: JsonFields): BenignTest {
-  const { level } = at.json
-  if (!isFiniteNumber(level) || !(level > 0 && level < 1)) return at.fail('level', 'a number between 0 and 1')
-  return { level, highest: at.list('highest', isFiniteNumber, 'predicted rates') }
+  return { level: levelOf(at), highest: at.list('highest', isFiniteNumber, 'predicted rates') }
 }
 
 /** The test and its pairs, which lie in the bundle under a name of its own. */
@@ -178,8 +176,7 @@ async function marginTestIn(
   at: JsonFields,
   checked: (file: string, name: string) => Promise<unknown>,
 ): Promise<{ marginTest: MarginTest; pairs: MarginPairs }> {
-  const { level } = at.json
-  if (!isFiniteNumber(level) || !(level > 0 && level < 1)) return at.fail('level', 'a number between 0 and 1')
+  const level = levelOf(at)
   const highest = at.list('highest', isFiniteNumber, 'margins')
   if (highest.length < Math.ceil(1 / level - 1e-9) - 1)
     return at.fail('highest', 'a margin for each of the runs that the level takes')
@@ -191,6 +188,13 @@ async function marginTestIn(
     marginTest: { level, highest, identity: at.text('identity') },
     pairs: { ...pairs, file: at.text('file') },
   }
+}
+
+function levelOf(at: JsonFields): number {
+  const { level } = at.json
+  return isFiniteNumber(level) && level > 0 && level < 1
+    ? level
+    : at.fail('level', 'a number between 0 and 1')
 }
 
 function parsePromptScores(at: JsonFields): PromptScores {
@@ -227,7 +231,6 @@ function parseTraining(at: JsonFields): TrainedLike {
     return Array.isArray(value) && value.every(check) ? value : at.fail(key, 'a list')
   }
   const { learningRates: rates } = at.json
-  const isRange = Array.isArray(rates) && rates.length === 2 && rates.every(isFiniteNumber)
   return {
     kinds: every('kinds', isText) as TrainedLike['kinds'],
     ranks: every('ranks', isFiniteNumber),
@@ -237,7 +240,7 @@ function parseTraining(at: JsonFields): TrainedLike {
     learningRates:
       rates === null
         ? null
-        : isRange
+        : isNumbers(rates, 2)
           ? (rates as [number, number])
           : at.fail('learningRates', 'two numbers or null'),
     templates: every('templates', isText) as TrainedLike['templates'],
@@ -251,7 +254,6 @@ function isBasePoint(value: unknown): value is BasePoint {
     Number.isSafeInteger(layer) &&
     isFiniteNumber(activationNorm) &&
     activationNorm > 0 &&
-    Array.isArray(projections) &&
-    projections.every(isFiniteNumber)
+    isNumbers(projections)
   )
 }

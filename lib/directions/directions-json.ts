@@ -1,6 +1,13 @@
 import { parseConditions } from '../conditions/conditions-json.js'
 import { isJsonObject } from '../formats/json/json.js'
-import { isFiniteNumber, isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
+import {
+  isFiniteNumber,
+  isIndex,
+  isText,
+  isTexts,
+  type Json,
+  JsonFields,
+} from '../formats/json/json-fields.js'
 import { DIRECTION_METHODS, type DirectionMethod } from './difference.js'
 import type { Directions, LayerDiagnostics } from './directions.js'
 import type { HeldOut } from './held-out.js'
@@ -41,8 +48,7 @@ export function parseDescription(json: Json, where: string): Omit<Directions, 'v
 /** None is a list of none. */
 function sentencesOf(at: JsonFields): string[] {
   const { remarks } = at.json
-  if (Array.isArray(remarks) && remarks.every(isText)) return remarks
-  return at.fail('remarks', 'a list of sentences')
+  return isTexts(remarks) ? remarks : at.fail('remarks', 'a list of sentences')
 }
 
 function diagnosticsOf(

@@ -1,4 +1,5 @@
 import { TraitscopeError } from '../errors.js'
+import { isFiniteNumber, isNumbers } from '../formats/json/json-fields.js'
 
 /** The error of every estimator that is used before `fit`. */
 export function notFitted(name: string): never {
@@ -15,12 +16,10 @@ export function positiveInteger(name: string, value: number): number {
 
 type Kind = 'number' | 'numbers' | 'rows'
 
-const isFiniteNumber = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value)
-const isNumbers = (value: unknown): boolean => Array.isArray(value) && value.every(isFiniteNumber)
 const CHECKS: Record<Kind, (value: unknown) => boolean> = {
   number: isFiniteNumber,
   numbers: isNumbers,
-  rows: (value) => Array.isArray(value) && value.every(isNumbers),
+  rows: (value) => Array.isArray(value) && value.every((row) => isNumbers(row)),
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { LoggedEvent } from '../events/event-log.js'
 import { isSetBack, writtenBy } from '../events/set-clocks.js'
 import type { AlarmState, EventJson, ResumedFrom, SecuredEvent } from '../events/watch-events.js'
+import { stepOrder } from '../trajectory/step-order.js'
 import type { Step } from '../trajectory/trajectory.js'
 import { AlarmLatch, type LatchInput } from './alarm-latch.js'
 import type { KnownCheckpoint } from './seen-checkpoint.js'
@@ -190,9 +191,9 @@ export class RunMemory {
   #alarmWith(more?: { step: Step; verdict: LatchInput }): boolean {
     const verdicts = new Map<number, LatchInput>()
     for (const [step, { verdict }] of this.#steps) {
-      if (verdict && (step === 'final' || this.#seen.has(step))) verdicts.set(order(step), verdict)
+      if (verdict && (step === 'final' || this.#seen.has(step))) verdicts.set(stepOrder(step), verdict)
     }
-    if (more) verdicts.set(order(more.step), more.verdict)
+    if (more) verdicts.set(stepOrder(more.step), more.verdict)
     let on = this.#standsFromBefore
     const latch = new AlarmLatch(on)
     for (const at of [...verdicts.keys()].sort((a, b) => a - b)) {
@@ -258,7 +259,7 @@ export class RunMemory {
     this.#wentBack = { step, why }
     for (const later of this.#seen) if (later > from) this.#seen.delete(later)
     for (const [at, { sha256, files }] of this.#steps) {
-      if (order(at) >= from) this.#steps.set(at, { sha256, ...(files && { files }) })
+      if (stepOrder(at) >= from) this.#steps.set(at, { sha256, ...(files && { files }) })
     }
   }
 
@@ -271,5 +272,3 @@ export class RunMemory {
     this.#isToldOf = false
   }
 }
-
-const order = (step: Step): number => (step === 'final' ? Number.POSITIVE_INFINITY : step)

@@ -4,6 +4,7 @@ import { backlogAfter } from '../events/backlog.js'
 import type { LoggedEvent } from '../events/event-log.js'
 import { fileFact } from '../formats/run/file-fact.js'
 import { pairsWords } from '../labels/margins/margin-words.js'
+import { stepOrder } from '../trajectory/step-order.js'
 import type { Step } from '../trajectory/trajectory.js'
 import { noteOf } from './event-notes.js'
 import type { Note, Point, RunView } from './run-view.js'
@@ -106,15 +107,13 @@ function addCheckpoint(view: RunView, event: Logged<'checkpoint'>): void {
 
 /** The newest may be measured first, and a log may have been begun anew: what comes then tells where an alarm began. */
 function isItsStep({ alarmAt }: RunView, step: Step, verdict: Verdict | undefined): boolean {
-  return alarmAt === undefined || (verdict?.verdict === 'alarm' && order(step) < order(alarmAt))
+  return alarmAt === undefined || (verdict?.verdict === 'alarm' && stepOrder(step) < stepOrder(alarmAt))
 }
-
-const order = (step: Step): number => (step === 'final' ? Number.POSITIVE_INFINITY : step)
 
 /** In its place by step; a step that is measured again is one point. */
 function setPoint({ points }: RunView, point: Point): void {
   let at = points.length
-  while (at > 0 && order(points[at - 1]!.step) >= order(point.step)) at--
+  while (at > 0 && stepOrder(points[at - 1]!.step) >= stepOrder(point.step)) at--
   points.splice(at, points[at]?.step === point.step ? 1 : 0, point)
 }
 

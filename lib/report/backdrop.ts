@@ -6,7 +6,7 @@ import { Pca } from '../estimators/pca.js'
 import { quantile } from '../estimators/quantile.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { isJsonObject, parseTrainerJson, readUnpacked } from '../formats/json/json.js'
-import { isFiniteNumber } from '../formats/json/json-fields.js'
+import { isFiniteNumber, isNumbers } from '../formats/json/json-fields.js'
 import { type Backdrop, type BenignBand, type DriftPlane, onPlane } from './run-view.js'
 
 /** Between these quantiles of the benign runs is the band. */
@@ -74,7 +74,7 @@ function rowAt(row: unknown, at: number, width: number): CalibrationRow | undefi
   const { run, step, label } = row
   const drift: unknown = row.drift[at]
   const pooled = label.pooled
-  if (!Array.isArray(drift) || drift.length !== width || !drift.every(isFiniteNumber)) return undefined
+  if (!isNumbers(drift, width)) return undefined
   if (typeof run !== 'string' || !isFiniteNumber(step) || !isJsonObject(pooled)) return undefined
   return isFiniteNumber(pooled.rate) ? { run, step, drift, rate: pooled.rate } : undefined
 }

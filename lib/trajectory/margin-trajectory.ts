@@ -1,5 +1,5 @@
 import { isJsonObject } from '../formats/json/json.js'
-import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
+import { isIndex, isNumbers, isText } from '../formats/json/json-fields.js'
 import { type MarginChange, marginsOf } from '../labels/margins/margins.js'
 import type { PairPrompts, PairReading } from '../labels/margins/pair-reading.js'
 import type { MarginTrajectory, Trajectory } from './trajectory.js'
@@ -41,9 +41,7 @@ export function isMargin(value: unknown, steps: number): value is MarginTrajecto
   if (!isJsonObject(value) || !Array.isArray(value.pairs) || value.pairs.length === 0) return false
   const { pairs } = value
   const isTable = (rows: unknown) =>
-    Array.isArray(rows) &&
-    rows.length === steps &&
-    rows.every((row) => Array.isArray(row) && row.length === pairs.length && row.every(isFiniteNumber))
+    Array.isArray(rows) && rows.length === steps && rows.every((row) => isNumbers(row, pairs.length))
   return (
     [value.file, value.sha256, value.identity].every(isText) &&
     pairs.every(

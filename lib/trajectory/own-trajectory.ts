@@ -2,10 +2,19 @@ import { parseConditions } from '../conditions/conditions-json.js'
 import { parseEngine } from '../conditions/engine.js'
 import { TraitscopeError } from '../errors.js'
 import { isJsonObject } from '../formats/json/json.js'
-import { isFiniteNumber, isIndex, isText, type Json, JsonFields } from '../formats/json/json-fields.js'
+import {
+  isFiniteNumber,
+  isIndex,
+  isNumbers,
+  isText,
+  isTexts,
+  type Json,
+  JsonFields,
+} from '../formats/json/json-fields.js'
 import { areContexts } from './context-trajectories.js'
 import { isMargin } from './margin-trajectory.js'
 import { isNoiseFloor } from './noise-floor.js'
+import { stepOrder } from './step-order.js'
 import type {
   LayerTrajectory,
   PromptCategory,
@@ -47,9 +56,7 @@ export function parseOwn(own: Json, reference: ReferenceFields, where: string): 
   const { finalAliasOf, margin, skipped, noiseFloor, measurement } = own as unknown as Trajectory
   checkSteps(steps, invalid)
   const table = (rows: unknown) =>
-    Array.isArray(rows) &&
-    rows.length === steps.length &&
-    rows.every((row) => Array.isArray(row) && row.length === traits.length && row.every(isFiniteNumber))
+    Array.isArray(rows) && rows.length === steps.length && rows.every((row) => isNumbers(row, traits.length))
   const isLayer = (one: LayerTrajectory) =>
     isJsonObject(one) &&
     isIndex(one.layer) &&
@@ -118,13 +125,13 @@ function checkSteps(steps: readonly TrajectoryStep[], invalid: Invalid): void {
       invalid('steps', `a side, threshold, error and numbers of prompts in 'settled' at step ${step}`)
     if (files !== undefined && !(Array.isArray(files) && files.every(isFileHash)))
       invalid('steps', `files with path and sha256 at step ${step}`)
-    if (remarks !== undefined && !(Array.isArray(remarks) && remarks.every(isText)))
+    if (remarks !== undefined && !isTexts(remarks))
       invalid('steps', `remarks that are sentences at step ${step}`)
     if (adapter !== undefined && !isJsonObject(adapter))
       invalid('steps', `an object 'adapter' at step ${step}`)
     const numbers: unknown[] = [adapter?.deltaNorms, stateChange]
     if (adapter?.deltaNorm !== undefined) numbers.push([adapter.deltaNorm])
-    if (numbers.some((list) => list !== undefined && !(Array.isArray(list) && list.every(isFiniteNumber)))) {
+    if (numbers.some((list) => list !== undefined && !isNumbers(list))) {
       invalid('steps', `norms that are finite numbers at step ${step}`)
     }
   }
@@ -145,9 +152,7 @@ function checkStrengths(
     one.layers.every(isLayer) &&
     Array.isArray(one.stateChange) &&
     one.stateChange.length === steps &&
-    one.stateChange.every(
-      (row) => Array.isArray(row) && row.length === layers.length && row.every(isFiniteNumber),
-    )
+    one.stateChange.every((row) => isNumbers(row, layers.length))
   if (!Array.isArray(strengths) || !strengths.every(isStrength))
     invalid('strengths', 'a list of strengths above 0, each with the layers and steps of the trajectory')
 }
@@ -166,9 +171,7 @@ function checkCategories(
   const isTable = (rows: unknown, length: number, each: (row: unknown) => boolean) =>
     Array.isArray(rows) && rows.length === length && rows.every(each)
   const fits = ({ categories: of }: LayerTrajectory) =>
-    isTable(of, steps, (step) =>
-      isTable(step, categories.length, (row) => isTable(row, traits, isFiniteNumber)),
-    )
+    isTable(of, steps, (step) => isTable(step, categories.length, (row) => isNumbers(row, traits)))
   if (!layers.every(fits))
     invalid('layers', `layers with ${steps} x ${categories.length} x ${traits} projections by category`)
 }
@@ -182,12 +185,10 @@ function checkMeasurement(at: JsonFields): void {
   at.text('device')
   parseEngine(at)
   const { mismatches, remarks = [] } = at.json
-  if (!Array.isArray(remarks) || !remarks.every(isText)) at.fail('remarks', 'a list of sentences')
-  if (!Array.isArray(mismatches) || !mismatches.every(isText)) at.fail('mismatches', 'a list of sentences')
+  if (!isTexts(remarks)) at.fail('remarks', 'a list of sentences')
+  if (!isTexts(mismatches)) at.fail('mismatches', 'a list of sentences')
 }
 
-/** A final adapter without a step comes last. */
-export const stepOrder = (step: Step): number => (step === 'final' ? Number.POSITIVE_INFINITY : step)
 const isFileHash = (value: unknown): boolean =>
   isJsonObject(value) && isText(value.path) && isText(value.sha256)
 const isSettled = (value: unknown): boolean =>

@@ -4,9 +4,10 @@ import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { checkNamed } from '../formats/files/named-path.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
-import { isFiniteNumber, isIndex, type Json } from '../formats/json/json-fields.js'
+import { isFiniteNumber, isIndex, isNumbers, type Json } from '../formats/json/json-fields.js'
 import { shown } from '../formats/json/json-scan.js'
-import { isPositive, isStep, parseOwn, stepOrder } from './own-trajectory.js'
+import { isPositive, isStep, parseOwn } from './own-trajectory.js'
+import { stepOrder } from './step-order.js'
 import type { RunDescription, Trajectory, TrajectoryStep } from './trajectory.js'
 
 export const TRAJECTORY_FILE = 'trajectory.json'
@@ -109,7 +110,7 @@ function runDescription(json: Json): RunDescription {
     epochs: number('epochs'),
     saveSteps: number('save_steps'),
     maxSteps: number('max_steps'),
-    earlyUpdateSteps: Array.isArray(early) && early.every(isFiniteNumber) ? early : null,
+    earlyUpdateSteps: isNumbers(early) ? early : null,
   }
 }
 

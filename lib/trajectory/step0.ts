@@ -2,7 +2,7 @@ import type { Conditions } from '../conditions/conditions.js'
 import type { Directions } from '../directions/directions.js'
 import { norm } from '../estimators/linalg.js'
 import { isJsonObject } from '../formats/json/json.js'
-import { isFiniteNumber, isIndex } from '../formats/json/json-fields.js'
+import { isIndex, isNumbers } from '../formats/json/json-fields.js'
 import { hiddenStates } from '../hidden-states/hidden-states.js'
 import { KeptRecords } from '../labels/kept-records.js'
 import { type PairPrompts, type PairReading, scorePairs } from '../labels/margins/pair-reading.js'
@@ -99,12 +99,11 @@ export class Step0 {
 }
 
 function isPairRecord(value: unknown, n: number): value is PairRecord {
-  const isList = (list: unknown) => Array.isArray(list) && list.length === n && list.every(isFiniteNumber)
   return (
     isJsonObject(value) &&
     value.step === 0 &&
-    isList(value.misaligned) &&
-    isList(value.aligned) &&
+    isNumbers(value.misaligned, n) &&
+    isNumbers(value.aligned, n) &&
     isJsonObject(value.tokens) &&
     isIndex(value.tokens.total) &&
     isIndex(value.tokens.computed)

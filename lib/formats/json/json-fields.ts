@@ -9,6 +9,10 @@ export const isIndex = (value: unknown): value is number =>
   Number.isSafeInteger(value) && (value as number) >= 0
 export const isFiniteNumber = (value: unknown): value is number =>
   typeof value === 'number' && Number.isFinite(value)
+/** @param length how many; any number of them where that is left out */
+export const isNumbers = (value: unknown, length?: number): value is number[] =>
+  Array.isArray(value) && value.length === (length ?? value.length) && value.every(isFiniteNumber)
+export const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText)
 
 /** Typed access to the fields of one JSON object, with errors that name the path of the field. */
 export class JsonFields {

@@ -6,7 +6,7 @@ import { AppendLog } from '../../formats/files/append-log.js'
 import { makeFolder, writeFileAtomic } from '../../formats/files/atomic.js'
 import { fileError } from '../../formats/files/file-errors.js'
 import { isJsonObject } from '../../formats/json/json.js'
-import { isFiniteNumber, isIndex, isText } from '../../formats/json/json-fields.js'
+import { isIndex, isNumbers, isText } from '../../formats/json/json-fields.js'
 import { openCheckpoint } from '../../model/checkpoint/open-checkpoint.js'
 import { CHECKPOINT_OPTIONS, type CheckpointOptions } from '../../model/checkpoint/opened-checkpoint.js'
 import { MODEL, type Model } from '../../model/model.js'
@@ -168,13 +168,12 @@ async function readPairs(...read: Parameters<typeof scorePairs>): Promise<PairLo
 }
 
 function openMargins(path: string, n: number): Promise<AppendLog<MarginRecord>> {
-  const isList = (value: unknown) => Array.isArray(value) && value.length === n && value.every(isFiniteNumber)
   const is = (value: unknown): value is MarginRecord =>
     isJsonObject(value) &&
     isIndex(value.step) &&
     isText(value.weights) &&
-    isList(value.misaligned) &&
-    isList(value.aligned)
+    isNumbers(value.misaligned, n) &&
+    isNumbers(value.aligned, n)
   return AppendLog.open(path, {
     key: ({ step }) => String(step),
     parse: (value, where) => {
