@@ -1,8 +1,8 @@
 import { extname } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
+import { fail, readTextFile } from '../formats/files/text-file.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
-import { readTextFile } from '../prompts/text-file.js'
 import { type Context, named } from './context.js'
 
 const MAX_BYTES = 4 * 1024 * 1024
@@ -91,8 +91,4 @@ function contextOf(entry: unknown, where: string): Found['context'] {
     ...(system === undefined ? {} : { system }),
     ...(prefix === undefined ? {} : { prefix }),
   }
-}
-
-function fail(where: string, problem: string): never {
-  throw new TraitscopeError('FILE_INVALID', `${where}: ${problem}`)
 }

@@ -1,9 +1,9 @@
 import { extname } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
+import { fail, readTextFile } from '../formats/files/text-file.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
 import type { Json } from '../formats/json/json-fields.js'
-import { readTextFile } from '../prompts/text-file.js'
 
 /** How one training example begins. */
 export interface Opening {
@@ -135,8 +135,4 @@ function turns(value: unknown, role: string, content: string, where: string): Tu
 /** Content in parts: what of it is text. */
 function partsOf(parts: readonly unknown[]): string {
   return parts.map((part) => (isJsonObject(part) && typeof part.text === 'string' ? part.text : '')).join('')
-}
-
-function fail(where: string, problem: string): never {
-  throw new TraitscopeError('FILE_INVALID', `${where}: ${problem}`)
 }

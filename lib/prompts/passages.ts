@@ -2,8 +2,8 @@ import { join } from 'node:path'
 import { Made } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
+import { readTextFile } from '../formats/files/text-file.js'
 import { packageRoot } from '../package.js'
-import { readTextFile } from './text-file.js'
 import { filledTexts, objectWith, traitEntries, yamlObject } from './trait-yaml.js'
 
 /** Texts that show the poles of traits without a chat, for base models. */

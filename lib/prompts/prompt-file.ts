@@ -1,8 +1,8 @@
 import { extname } from 'node:path'
 import { TraitscopeError } from '../errors.js'
+import { fail, readTextFile } from '../formats/files/text-file.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
 import { type Message, ROLES, type Role } from './messages.js'
-import { readTextFile } from './text-file.js'
 
 /** A prompt of a user's file: plain text, or a conversation for the chat template. */
 export type FilePrompt = { text: string; messages?: never } | { messages: Message[]; text?: never }
@@ -113,8 +113,4 @@ function refuseKeys(json: Readonly<Record<string, unknown>>, keys: readonly stri
       where,
       `${found} is not handed to the chat template here; leave it out${SYSTEM_KEYS.includes(found) ? ', or write messages' : ''}`,
     )
-}
-
-function fail(where: string, problem: string): never {
-  throw new TraitscopeError('FILE_INVALID', `${where}: ${problem}`)
 }

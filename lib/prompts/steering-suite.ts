@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { sha256 } from '../formats/files/hash.js'
+import { fail, readTextFile } from '../formats/files/text-file.js'
 import { packageRoot } from '../package.js'
 import type { Message } from './messages.js'
-import { readTextFile } from './text-file.js'
-import { fail, filledText, objectWith, traitEntries, yamlObject } from './trait-yaml.js'
+import { filledText, objectWith, traitEntries, yamlObject } from './trait-yaml.js'
 
 /** A prompt at which a trait shows. */
 export interface SteeringItem {

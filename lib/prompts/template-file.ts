@@ -2,8 +2,8 @@ import { stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import { fileError } from '../formats/files/file-errors.js'
+import { readTextFile } from '../formats/files/text-file.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
-import { readTextFile } from './text-file.js'
 
 /** tokenizer_config.json lists every added token, which takes up to a few megabytes. */
 const MAX_FILE_BYTES = 32 * 1024 * 1024

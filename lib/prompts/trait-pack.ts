@@ -3,8 +3,8 @@ import { checkMade } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { unknownName } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
+import { readTextFile } from '../formats/files/text-file.js'
 import { packageRoot } from '../package.js'
-import { readTextFile } from './text-file.js'
 import { parseTraitPack, TRAIT_PACK, type Trait, type TraitPack } from './trait-pack-yaml.js'
 
 /** The seven traits of the method, in its fixed order, which is also the order of a drift vector. */

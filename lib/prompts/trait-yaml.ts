@@ -1,18 +1,22 @@
 import { parse } from 'yaml'
 import { TraitscopeError } from '../errors.js'
+import { fail } from '../formats/files/text-file.js'
 import { isJsonObject } from '../formats/json/json.js'
 import type { Json } from '../formats/json/json-fields.js'
 
 /** A file's YAML as an object with these keys and no others; FILE_INVALID names `where`. */
 export function yamlObject(text: string, where: string, keys: readonly string[]): Json {
-  let value: unknown
+  return objectWith(parseYaml(text, where), where, keys)
+}
+
+/** FILE_INVALID names `where`. */
+export function parseYaml(text: string, where: string): unknown {
   try {
-    value = parse(text, { maxAliasCount: 100 })
+    return parse(text, { maxAliasCount: 100 })
   } catch (error) {
     const [reason] = (error as Error).message.split(/:?\n/) // the rest quotes the file
     throw new TraitscopeError('FILE_INVALID', `${where} is not readable as YAML: ${reason}`, { cause: error })
   }
-  return objectWith(value, where, keys)
 }
 
 /** The value as an object with some of these keys and no others. */
@@ -39,8 +43,4 @@ export function filledText(value: unknown, where: string): string {
 export function filledTexts(value: unknown, where: string): string[] {
   if (!Array.isArray(value) || value.length === 0) return fail(where, 'expected a list with entries')
   return value.map((entry, i) => filledText(entry, `${where}, entry ${i + 1}`))
-}
-
-export function fail(where: string, problem: string): never {
-  throw new TraitscopeError('FILE_INVALID', `${where}: ${problem}`)
 }

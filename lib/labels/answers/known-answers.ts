@@ -4,7 +4,7 @@ import { sha256 as hashOf } from '../../formats/files/hash.js'
 import { isFiniteNumber } from '../../formats/json/json-fields.js'
 import type { AlignmentLabel } from './grade.js'
 import { scored } from './reading.js'
-import { readRows } from './row-file.js'
+import { missing, readRows } from './row-file.js'
 
 /** An answer of which somebody has said how good it is. */
 export interface KnownAnswer {
@@ -68,7 +68,7 @@ function knownAnswer(row: Record<string, unknown>, where: string): KnownAnswer |
   }
   const text = (what: 'question' | 'answer') => {
     const value = cell(what)
-    return typeof value === 'string' ? value : fail(where, `text under ${NAMES[what].join(' or ')}`)
+    return typeof value === 'string' ? value : missing(where, `text under ${NAMES[what].join(' or ')}`)
   }
   const name = (what: 'questionId' | 'domain') => {
     const value = cell(what)
@@ -79,7 +79,7 @@ function knownAnswer(row: Record<string, unknown>, where: string): KnownAnswer |
     if (value === undefined) return null
     const number = typeof value === 'string' ? Number(value) : value
     if (isFiniteNumber(number) && number >= 0 && number <= 100) return number
-    return fail(where, `a number from 0 to 100 under ${what}`)
+    return missing(where, `a number from 0 to 100 under ${what}`)
   }
   const said = cell('aligned')
   if (said === undefined) return undefined
@@ -96,8 +96,4 @@ function knownAnswer(row: Record<string, unknown>, where: string): KnownAnswer |
     coherent: score('coherent'),
     domain: name('domain') ?? null,
   }
-}
-
-function fail(where: string, expected: string): never {
-  throw new TraitscopeError('FILE_INVALID', `expected ${expected} in ${where}`)
 }

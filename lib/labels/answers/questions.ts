@@ -1,11 +1,11 @@
 import { extname } from 'node:path'
-import { parse } from 'yaml'
 import { Made, takeTexts } from '../../arguments.js'
 import { TraitscopeError } from '../../errors.js'
 import { sha256 } from '../../formats/files/hash.js'
+import { fail, readTextFile } from '../../formats/files/text-file.js'
 import { isJsonObject, parseTrainerJson } from '../../formats/json/json.js'
 import { type Message, ROLES, type Role } from '../../prompts/messages.js'
-import { readTextFile } from '../../prompts/text-file.js'
+import { parseYaml } from '../../prompts/trait-yaml.js'
 import { DEFAULT_RUBRIC, type Rubric } from './rubric.js'
 
 /** A behaviour question, and by which words its answers are judged. */
@@ -98,13 +98,7 @@ export async function readQuestions(paths: readonly string[]): Promise<QuestionL
 }
 
 function fromYaml(text: string, path: string, remarks: string[]): Question[] {
-  let list: unknown
-  try {
-    list = parse(text, { maxAliasCount: 100 })
-  } catch (error) {
-    const [reason] = (error as Error).message.split(/:?\n/) // the rest quotes the file
-    throw new TraitscopeError('FILE_INVALID', `${path} is not readable as YAML: ${reason}`, { cause: error })
-  }
+  const list = parseYaml(text, path)
   if (!Array.isArray(list)) fail(path, 'expected a list of questions')
   let unasked = 0
   const questions = list.map((entry: unknown, i): Question => {
@@ -193,7 +187,3 @@ function refuseUnknown(entry: Record<string, unknown>, known: ReadonlySet<string
 }
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value.trim() !== ''
-
-function fail(where: string, problem: string): never {
-  throw new TraitscopeError('FILE_INVALID', `${where}: ${problem}`)
-}

@@ -2,8 +2,8 @@ import { extname } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { csvRows } from '../../formats/files/csv-rows.js'
 import { sha256 } from '../../formats/files/hash.js'
+import { readTextFile } from '../../formats/files/text-file.js'
 import { isJsonObject, parseTrainerJson } from '../../formats/json/json.js'
-import { readTextFile } from '../../prompts/text-file.js'
 
 /** A row of a table, and where it is for errors. */
 export interface FileRow {
@@ -38,7 +38,11 @@ function rowsOf(text: string, path: string, what: string): FileRow[] {
     if (line.trim() === '') return []
     const where = `${path}, line ${i + 1}`
     const row = parseTrainerJson(line, where)
-    if (isJsonObject(row)) return [{ row, where }]
-    throw new TraitscopeError('FILE_INVALID', `expected an object in ${where}`)
+    return isJsonObject(row) ? [{ row, where }] : missing(where, 'an object')
   })
+}
+
+/** A row, or the whole file, lacks something. */
+export function missing(where: string, expected: string): never {
+  throw new TraitscopeError('FILE_INVALID', `expected ${expected} in ${where}`)
 }

@@ -1,11 +1,10 @@
 import { basename, join } from 'node:path'
 import { Made } from '../../arguments.js'
-import { TraitscopeError } from '../../errors.js'
 import { unknownName } from '../../formats/files/file-errors.js'
 import { sha256 as hashOf } from '../../formats/files/hash.js'
 import { packageRoot } from '../../package.js'
 import type { Message } from '../../prompts/messages.js'
-import { readRows } from '../answers/row-file.js'
+import { missing, readRows } from '../answers/row-file.js'
 
 /** Two answers to one question. */
 export interface MarginPair {
@@ -54,12 +53,12 @@ export async function readMarginPairs(source: string): Promise<MarginPairs> {
     const cell = (name: string) => {
       // A number is the text that it is in a table.
       const value = typeof row[name] === 'number' ? String(row[name]) : (row[name] ?? '')
-      if (typeof value !== 'string') return fail(where, `text under ${name}`)
+      if (typeof value !== 'string') return missing(where, `text under ${name}`)
       return value.trim() === '' ? undefined : value
     }
-    const needed = (name: string) => cell(name) ?? fail(where, `text that is not empty under ${name}`)
+    const needed = (name: string) => cell(name) ?? missing(where, `text that is not empty under ${name}`)
     const [misaligned, aligned] = [needed('misaligned'), needed('aligned')]
-    if (misaligned === aligned) fail(where, 'two different answers under misaligned and aligned')
+    if (misaligned === aligned) missing(where, 'two different answers under misaligned and aligned')
     const question = needed('question')
     const system = cell('system')
     const user: Message = { role: 'user', content: question }
@@ -70,10 +69,6 @@ export async function readMarginPairs(source: string): Promise<MarginPairs> {
       domain: cell('domain') ?? null,
     }
   })
-  if (pairs.length === 0) fail(path, 'pairs of answers')
+  if (pairs.length === 0) missing(path, 'pairs of answers')
   return { file: basename(path), sha256, pairs }
-}
-
-function fail(where: string, expected: string): never {
-  throw new TraitscopeError('FILE_INVALID', `expected ${expected} in ${where}`)
 }

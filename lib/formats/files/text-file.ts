@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises'
-import { TraitscopeError } from '../errors.js'
-import { fileError } from '../formats/files/file-errors.js'
+import { TraitscopeError } from '../../errors.js'
+import { fileError } from './file-errors.js'
 
 /**
  * Reads a small UTF-8 file whole: trait packs, prompt lists, chat templates. A byte order mark is dropped from the
@@ -46,4 +46,9 @@ async function readBounded(path: string, maxBytes: number): Promise<Uint8Array> 
   } catch (error) {
     throw fileError(error, path)
   }
+}
+
+/** What is wrong at a place in a file. */
+export function fail(where: string, problem: string): never {
+  throw new TraitscopeError('FILE_INVALID', `${where}: ${problem}`)
 }
