@@ -79,6 +79,16 @@ export function directionVector(
 
 const isIndex = (index: number, length: number) => Number.isInteger(index) && index >= 0 && index < length
 
+/** Where a layer stands among those of the directions. @throws TraitscopeError NOT_COMPARABLE for one that they were not made at */
+export function layerIndex({ layers }: Directions, layer: number): number {
+  const index = layers.indexOf(layer)
+  if (index >= 0) return index
+  throw new TraitscopeError(
+    'NOT_COMPARABLE',
+    `the directions were made at layer ${layers.join(', ')}, not at ${layer}; make them at that layer too`,
+  )
+}
+
 /**
  * The same directions at some of their layers, in the order given.
  *
@@ -89,13 +99,7 @@ export function directionsAt(directions: Directions, layers: readonly number[]):
   const size = traits.length * nEmbd
   const vectors = new Float32Array(layers.length * size)
   const at = layers.map((layer, i) => {
-    const index = directions.layers.indexOf(layer)
-    if (index < 0) {
-      throw new TraitscopeError(
-        'NOT_COMPARABLE',
-        `the directions were made at layer ${directions.layers.join(', ')}, not at ${layer}; make them at that layer too`,
-      )
-    }
+    const index = layerIndex(directions, layer)
     vectors.set(directions.vectors.subarray(index * size, (index + 1) * size), i * size)
     return index
   })

@@ -1,5 +1,5 @@
 import { checkMade, Made } from '../arguments.js'
-import { DIRECTIONS, type Directions, directionVector } from '../directions/directions.js'
+import { DIRECTIONS, type Directions, directionVector, layerIndex } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import type { Model } from '../model/model.js'
 
@@ -60,13 +60,7 @@ export function steeringVector(
     )
   }
   const vectors = at.map((layer: number): [number, Float32Array] => {
-    const l = directions.layers.indexOf(layer)
-    if (l < 0) {
-      throw new TraitscopeError(
-        'NOT_COMPARABLE',
-        `the directions were made at layer ${directions.layers.join(', ')}, not at ${layer}; make them at that layer too`,
-      )
-    }
+    const l = layerIndex(directions, layer)
     const norm = directions.diagnostics[l]!.activationNorm
     return [layer, directionVector(directions, l, t).map((value) => value * norm)]
   })

@@ -2,7 +2,7 @@ import { checkMade, Needed, type OptionKinds, takeMade } from '../arguments.js'
 import { assertComparable } from '../conditions/comparable.js'
 import { measurementConditions } from '../conditions/conditions.js'
 import { CONTEXT_SET, type ContextSet } from '../contexts/context-set.js'
-import { DIRECTIONS, type Directions } from '../directions/directions.js'
+import { DIRECTIONS, type Directions, layerIndex } from '../directions/directions.js'
 import { TraitscopeError } from '../errors.js'
 import { defaultCacheDir } from '../formats/files/cache-dir.js'
 import { MARGIN_PAIRS, type MarginPairs } from '../labels/margins/margin-pairs.js'
@@ -79,13 +79,7 @@ export async function prepareMeasurement(
   const template = options.template ?? ChatTemplate.forModel(model, { acknowledgement: pack.acknowledgement })
   const conditions = measurementConditions(model, template, pack, directions.conditions.pool)
   const mismatches = assertComparable(directions.conditions, conditions, options.allowMismatch)
-  const primary = layer === undefined ? 0 : directions.layers.indexOf(layer)
-  if (primary < 0) {
-    throw new TraitscopeError(
-      'NOT_COMPARABLE',
-      `the directions were made at layer ${directions.layers.join(', ')}, not at ${layer}; make them at that layer too`,
-    )
-  }
+  const primary = layer === undefined ? 0 : layerIndex(directions, layer)
   const { margin } = options
   if (margin !== undefined && model.readsUpTo !== undefined) {
     throw new TraitscopeError(
