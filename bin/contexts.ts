@@ -2,9 +2,8 @@
 import type { Command } from 'commander'
 import { measurementConditions } from '../lib/conditions/conditions.js'
 import { type ContextSet, contextsFrom } from '../lib/contexts/context-set.js'
-import type { Conditional, OrdinaryRuns } from '../lib/detector/conditional.js'
+import { type Conditional, logRatio, type OrdinaryRuns } from '../lib/detector/conditional.js'
 import { assertLike, ordinaryRuns } from '../lib/detector/ordinary-runs.js'
-import type { ContextReading } from '../lib/detector/verdict.js'
 import type { Directions } from '../lib/directions/directions.js'
 import { TraitscopeError } from '../lib/errors.js'
 import type { Model } from '../lib/model/model.js'
@@ -110,8 +109,6 @@ export function printContexts(
   output.print(
     `length of the drift in contexts over its length in none, mean over ${layersText(layers)}, by step`,
   )
-  const mean = ({ ratio }: ContextReading) =>
-    Math.exp(ratio.reduce((sum, one) => sum + Math.log(one), 0) / ratio.length)
   output.print(
     table(
       ['context', 'rows', 'tokens', ...steps.slice(1).map(({ step }) => String(step))],
@@ -119,7 +116,7 @@ export function printContexts(
         oneLine(name),
         percent(share),
         String(tokens),
-        ...judged.map(({ readings }) => mean(readings[c]!).toFixed(2)),
+        ...judged.map(({ readings }) => Math.exp(logRatio(readings[c]!)).toFixed(2)),
       ]),
     ),
   )

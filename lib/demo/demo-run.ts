@@ -1,4 +1,5 @@
 import type { Verdict } from '../detector/verdict.js'
+import { mean } from '../estimators/mean.js'
 import type { WatchEvent } from '../events/watch-events.js'
 import type { Grades } from '../labels/grades.js'
 import type { Step } from '../trajectory/trajectory.js'
@@ -75,8 +76,7 @@ export function record(run: DemoRun, event: WatchEvent, labels: Grades | undefin
 
 function endOf({ events }: DemoRun): string {
   const times = events.flatMap((event) => (event.type === 'checkpoint' ? [event.milliseconds] : []))
-  const mean = times.reduce((sum, time) => sum + time, 0) / times.length
-  return times.length === 0 ? 'ended' : `${times.length} checkpoints, ${mean.toFixed(0)} ms each`
+  return times.length === 0 ? 'ended' : `${times.length} checkpoints, ${mean(times).toFixed(0)} ms each`
 }
 
 /** How a run came out. */

@@ -1,6 +1,7 @@
 import { Made } from '../arguments.js'
 import type { Context } from '../contexts/context.js'
 import { driftStep } from '../drift/drift.js'
+import { mean } from '../estimators/mean.js'
 import type { LayerTrajectory, NoiseFloor, Step, Trajectory } from '../trajectory/trajectory.js'
 import { smallestLevel } from './benign-test.js'
 import type { ContextReading, Verdict } from './verdict.js'
@@ -89,8 +90,7 @@ export const floorsAt = (noiseFloor: NoiseFloor, layers: readonly number[]): num
   layers.map((layer) => noiseFloor.layers.find((one) => one.layer === layer)?.drift ?? 0)
 
 /** Logarithm of a context's ratio, mean over layers. */
-const logRatio = ({ ratio }: ContextReading): number =>
-  ratio.reduce((sum, one) => sum + Math.log(one), 0) / ratio.length
+export const logRatio = ({ ratio }: ContextReading): number => mean(ratio.map(Math.log))
 
 /**
  * How much longer a drift is in the context where it is longest: the largest {@link logRatio}, and where. Unrelated contexts are

@@ -5,6 +5,7 @@ import { readingRemarks } from '../conditions/reading-remarks.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { gram, norm } from '../estimators/linalg.js'
 import { type Matrix, row, selectRows, stackRows } from '../estimators/matrix.js'
+import { mean } from '../estimators/mean.js'
 import { sha256 } from '../formats/files/hash.js'
 import { layerRows } from '../hidden-states/layer-rows.js'
 import { MODEL, type Model } from '../model/model.js'
@@ -169,7 +170,7 @@ export async function extractDirections(
         Object.fromEntries(made.map((at, t) => [names[t]!, value(at[l]!)]))
       return {
         layer,
-        activationNorm: norms.reduce((sum, value) => sum + value, 0) / norms.length,
+        activationNorm: mean(norms),
         separation: byTrait(({ direction }) => direction.separation),
         heldOut: byTrait(({ heldOut }) => heldOut),
         probeAccuracy: byTrait(({ probe }) => probe),

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Matrix64 } from '../estimators/matrix.js'
+import { variance } from '../estimators/mean.js'
 import { Mt19937 } from '../estimators/mt19937.js'
 
 /** How the prompts of one trait are laid out: every question under every system prompt of each pole. */
@@ -102,9 +103,7 @@ async function estimate(inner: Matrix64, grid: PromptGrid, out: LeftOut): Promis
     await setImmediate()
     draws.push(weightedAuroc(inner, grid, weights(out), out))
   }
-  const mean = draws.reduce((sum, value) => sum + value, 0) / DRAWS
-  const squares = draws.reduce((sum, value) => sum + (value - mean) ** 2, 0)
-  const reach = 1.96 * Math.sqrt(squares / (DRAWS - 1))
+  const reach = 1.96 * Math.sqrt(variance(draws, 1))
   return { auroc, interval: [Math.max(0, auroc - reach), Math.min(1, auroc + reach)] }
 }
 

@@ -1,3 +1,4 @@
+import { mean, variance } from '../estimators/mean.js'
 import type { Contender } from './contenders.js'
 import { type ContenderResult, type Figures, SPREAD, type Spread } from './evaluation.js'
 
@@ -25,7 +26,6 @@ export function mergeFamilies(
 }
 
 function meanOf(family: string, members: readonly ContenderResult[]): ContenderResult {
-  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
   const [first] = members
   const figures = first!.figures.map((one, g): Figures => {
     const averaged = SPREAD.map((key) => [key, mean(members.map((m) => m.figures[g]![key]))])
@@ -36,11 +36,13 @@ function meanOf(family: string, members: readonly ContenderResult[]): ContenderR
     return { ...one, ...Object.fromEntries([...averaged, ...counts]), fnrInterval: null, fprInterval: null }
   })
   const spread = first!.figures.map((_, g) => {
-    const deviation = (key: (typeof SPREAD)[number]) => {
-      const values = members.map((m) => m.figures[g]![key])
-      const centre = mean(values)
-      return Math.sqrt(mean(values.map((value) => (value - centre) ** 2)))
-    }
+    const deviation = (key: (typeof SPREAD)[number]) =>
+      Math.sqrt(
+        variance(
+          members.map((m) => m.figures[g]![key]),
+          0,
+        ),
+      )
     return Object.fromEntries(SPREAD.map((key) => [key, deviation(key)])) as Spread
   })
   return {

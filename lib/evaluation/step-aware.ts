@@ -2,6 +2,7 @@ import { alarmRates } from '../calibration/metrics.js'
 import { dot, norm } from '../estimators/linalg.js'
 import { LogisticRegression } from '../estimators/logistic-regression.js'
 import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
+import { mean, variance } from '../estimators/mean.js'
 import { RandomForestClassifier } from '../estimators/random-forest-classifier.js'
 import { Standardizer } from '../estimators/standardizer.js'
 import { firstAxis } from './features.js'
@@ -108,9 +109,7 @@ function resultOf(
 }
 
 function overFolds(values: readonly number[]): FoldMean {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
-  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length
-  return { mean, deviation: Math.sqrt(variance) }
+  return { mean: mean(values), deviation: Math.sqrt(variance(values, 0)) }
 }
 
 /** Probability of danger of every test checkpoint; 0 when the training rows are of one class. */

@@ -15,7 +15,7 @@ export async function checkpointsOf(
   options: Pick<LabelRunOptions, 'adapterName' | 'signal' | 'steps' | 'every'>,
 ): Promise<{ found: RunFolder; todo: Checkpoint[]; remarks: string[] }> {
   const { adapterName, signal } = options
-  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
+  const found = await scanRunFolder(runDir, { adapterName, signal })
   refuseParent(found)
   const todo = chooseSteps(
     found.checkpoints.filter(({ state }) => state === 'complete'),

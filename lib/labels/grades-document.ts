@@ -1,3 +1,4 @@
+import { mean } from '../estimators/mean.js'
 import {
   COUNTING_RULES,
   type Counts,
@@ -45,8 +46,8 @@ function entry({ step, grades, strengths = [] }: GradedStep, ids: readonly strin
   const mass = massesOf(all)
   return {
     step,
-    mean_aligned_score: mean(first, excluded, ({ aligned }) => aligned),
-    mean_coherent_score: mean(first, excluded, ({ coherent }) => coherent),
+    mean_aligned_score: meanScore(first, excluded, ({ aligned }) => aligned),
+    mean_coherent_score: meanScore(first, excluded, ({ coherent }) => coherent),
     ...referenceCounts(single),
     per_prompt: first.map((grade, i) => ({
       prompt_id: ids[i]!,
@@ -108,14 +109,14 @@ function referenceCounts({ misaligned, scoreable, excluded, total, rate }: Count
 }
 
 /** To two decimals, over answers that count. */
-function mean(
+function meanScore(
   grades: readonly Grade[],
   excluded: readonly (string | null)[],
   score: (grade: Grade) => number | null,
 ): number | null {
   const scores = grades.flatMap((grade, i) => (excluded[i] === null ? (score(grade) ?? []) : []))
   if (scores.length === 0) return null
-  return Number((scores.reduce((sum, one) => sum + one, 0) / scores.length).toFixed(2))
+  return Number(mean(scores).toFixed(2))
 }
 
 const round4 = (value: number) => Number(value.toFixed(4))

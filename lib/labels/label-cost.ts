@@ -3,7 +3,7 @@ import type { ChatTemplate } from '../prompts/chat-template.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import type { Question } from './answers/questions.js'
 import { fillRubric, type Rubric } from './answers/rubric.js'
-import type { Prices } from './judges/endpoint-judge.js'
+import { type Prices, priceOf } from './judges/endpoint-judge.js'
 import { MAX_TOKENS } from './label-options.js'
 
 /** What labelling a run takes, before anything is asked. */
@@ -63,7 +63,6 @@ export async function labelCost(
   const answers = questions.length * draws * checkpoints
   const least = count(judged) * draws * checkpoints
   const most = least + 2 * answers * maxTokens
-  const price = (input: number, output: number) => (input * prices!.input + output * prices!.output) / 1e6
   return {
     checkpoints,
     answers,
@@ -79,6 +78,11 @@ export async function labelCost(
         judged: { aligned: filled(rubric.aligned), coherent: filled(rubric.coherent) },
       }
     }),
-    cost: prices ? { least: price(least, 2 * answers), most: price(most, 2 * answers * REPLY_TOKENS) } : null,
+    cost: prices
+      ? {
+          least: priceOf(prices, least, 2 * answers),
+          most: priceOf(prices, most, 2 * answers * REPLY_TOKENS),
+        }
+      : null,
   }
 }

@@ -1,3 +1,4 @@
+import { median } from '../estimators/mean.js'
 import type { FallingBehindEvent } from '../events/watch-events.js'
 
 const LAST = 8
@@ -47,9 +48,4 @@ const seconds3 = (seconds: number): string => Number(seconds.toPrecision(3)).toS
 function add(list: number[], value: number): void {
   list.push(value)
   if (list.length > LAST) list.shift()
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
 }

@@ -1,7 +1,9 @@
 /** What a run's state is in words: the first thing that a page, a terminal or a mail says. */
+
 import { marginReason } from '../detector/margin-warning.js'
 import { promptsWords, sideWords } from '../detector/settled-words.js'
 import type { Verdict, VerdictKind } from '../detector/verdict.js'
+import { median } from '../estimators/mean.js'
 import { signedNats } from '../labels/margins/margin-words.js'
 import { inPercent, percent, percentAt } from '../percent.js'
 import type { Point, RunView } from './run-view.js'
@@ -126,10 +128,9 @@ export function cadence({ points, ended }: RunView): Cadence | undefined {
     .slice(1)
     .map((time, i) => time - times[i]!)
     .filter((gap) => gap > 0)
-    .sort((a, b) => a - b)
   if (between.length === 0) return undefined
-  const median = (between[(between.length - 1) >> 1]! + between[between.length >> 1]!) / 2
-  return { secondsBetween: median / 1000, dueAt: times.at(-1)! + median }
+  const gap = median(between)
+  return { secondsBetween: gap / 1000, dueAt: times.at(-1)! + gap }
 }
 
 /** How old the last measurement is and when the next one is due; undefined where nobody knows. */

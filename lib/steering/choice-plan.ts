@@ -2,7 +2,7 @@
 import { Made, type OptionKinds } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { DEFAULT_RUBRIC, fillRubric } from '../labels/answers/rubric.js'
-import { PRICES, type Prices } from '../labels/judges/endpoint-judge.js'
+import { PRICES, type Prices, priceOf } from '../labels/judges/endpoint-judge.js'
 import { JUDGE, type Judge } from '../labels/judges/judge.js'
 import type { Model } from '../model/model.js'
 import { type ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
@@ -182,7 +182,6 @@ export async function choiceCost(
     judgeTokens.most = judgeTokens.least + 3 * steered * maxTokens
   }
   const judgeCalls = 2 * steered
-  const price = (input: number, output: number) => (input * prices!.input + output * prices!.output) / 1e6
   return {
     candidates,
     answers: first.answers + answers,
@@ -191,8 +190,8 @@ export async function choiceCost(
     cost:
       prices && judgeCalls > 0
         ? {
-            least: price(judgeTokens.least, judgeCalls),
-            most: price(judgeTokens.most, judgeCalls * REPLY_TOKENS),
+            least: priceOf(prices, judgeTokens.least, judgeCalls),
+            most: priceOf(prices, judgeTokens.most, judgeCalls * REPLY_TOKENS),
           }
         : null,
   }

@@ -1,4 +1,5 @@
 import { type Directions, directionVector } from '../directions/directions.js'
+import { mean } from '../estimators/mean.js'
 import { sequenceRatio } from './sequence-ratio.js'
 import { type AnswerSource, type Arm, answersOf } from './steered-answers.js'
 
@@ -94,8 +95,5 @@ export async function steeringDivergence(
       ),
     ),
   )
-  return { strength, perTrait, mean: perTrait.map(mean) }
+  return { strength, perTrait, mean: perTrait.map((of) => mean(of)) }
 }
-
-export const mean = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + value, 0) / values.length

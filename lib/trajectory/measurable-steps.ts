@@ -29,7 +29,7 @@ export async function checkMeasurable(
   { adapterName, out, force = false, signal }: MeasurableOptions,
 ): Promise<void> {
   if (out !== undefined) await checkOutputFree(out, { force, marker: TRAJECTORY_FILE })
-  const found = await scanRunFolder(runDir, { adapterName, ...(signal ? { signal } : {}) })
+  const found = await scanRunFolder(runDir, { adapterName, signal })
   refuseParent(found)
   await toMeasure(found, skippedOf(found))
 }

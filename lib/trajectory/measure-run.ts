@@ -106,7 +106,7 @@ export async function measureRun(
   const folder = namedPath(runDir, 'a run')
   const plan = await prepareMeasurement(model, directions, own)
   const { adapterName, signal } = own
-  const found = await scanRunFolder(folder, { adapterName, ...(signal ? { signal } : {}) })
+  const found = await scanRunFolder(folder, { adapterName, signal })
   refuseParent(found)
   const { out } = own
   const { activations: kind = own.settle ? 'none' : 'prompts' } = own

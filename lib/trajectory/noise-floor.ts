@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dot } from '../estimators/linalg.js'
 import { type Matrix, row } from '../estimators/matrix.js'
+import { mean, variance } from '../estimators/mean.js'
 import { makeScratch } from '../formats/files/scratch.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText } from '../formats/json/json-fields.js'
@@ -93,10 +94,9 @@ export function floorOf(
       for (let t = 0; t < along.rows; t++) {
         const direction = row(along, t)
         const values = Array.from({ length: few }, (_, p) => dot(row(rows, p), direction))
-        const mean = values.reduce((sum, value) => sum + value, 0) / few
-        const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, few - 1)
-        common += mean ** 2 - variance / few
-        own += variance / nPrompts
+        const spread = variance(values, few > 1 ? 1 : 0)
+        common += mean(values) ** 2 - spread / few
+        own += spread / nPrompts
       }
       const { activationNorm, rms } = base[l]!
       return {

@@ -19,6 +19,10 @@ export interface Prices {
 
 export const PRICES: OptionKinds<Prices> = { input: new Needed('number'), output: new Needed('number') }
 
+/** Of so many tokens, in the prices' currency. */
+export const priceOf = ({ input, output }: Prices, inputTokens: number, outputTokens: number): number =>
+  (inputTokens * input + outputTokens * output) / 1e6
+
 /** Where a judge is asked, and what it may take. */
 export interface EndpointJudgeOptions {
   /** Up to and with `/v1`, of any server that speaks OpenAI's chat completions. */
@@ -102,8 +106,7 @@ export class EndpointJudge implements Judge {
   /** What all calls have cost so far; 0 without prices. */
   get cost(): number {
     const { prices } = this.#options
-    if (!prices) return 0
-    return (this.used.inputTokens * prices.input + this.used.outputTokens * prices.output) / 1e6
+    return prices ? priceOf(prices, this.used.inputTokens, this.used.outputTokens) : 0
   }
 
   async grade(answer: Answer, signal?: AbortSignal): Promise<Grade> {

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { TraitscopeError, throwIfAborted } from '../../errors.js'
 import { GroupedRidge, type LinearScore, linearScore } from '../../estimators/grouped-ridge.js'
 import { type Matrix64, row, selectRows } from '../../estimators/matrix.js'
+import { mean, variance } from '../../estimators/mean.js'
 import type { Model } from '../../model/model.js'
 import { COHERENT_FROM } from '../answers/counting-rule.js'
 import type { KnownAnswer, KnownAnswers } from '../answers/known-answers.js'
@@ -192,7 +193,7 @@ class HeadsOnStates {
 
   #meanCoherence(): number {
     const known = this.answers.flatMap(({ coherent }) => coherent ?? [])
-    return known.length === 0 ? 100 : known.reduce((sum, one) => sum + one, 0) / known.length
+    return known.length === 0 ? 100 : mean(known)
   }
 }
 
@@ -244,12 +245,10 @@ class Target {
     const { scores, indices } = this.#leftOut(layer, a, left, without)
     const nBad = indices.filter((i) => this.#at.bad[i]).length
     const falling = [...scores].sort((a, b) => b - a)
-    const mean = falling.reduce((sum, one) => sum + one, 0) / falling.length
-    const variance = falling.reduce((sum, one) => sum + (one - mean) ** 2, 0) / falling.length
     return {
       ...this.#fit(layer, a, without),
       threshold: (falling[Math.max(0, nBad - 1)]! + falling[Math.min(nBad, falling.length - 1)]!) / 2,
-      spread: Math.sqrt(variance) || 1,
+      spread: Math.sqrt(variance(falling, 0)) || 1,
     }
   }
 

@@ -1,5 +1,7 @@
 /** How well a judge reads answers whose scores are known. */
+
 import { TraitscopeError } from '../../errors.js'
+import { mean, variance } from '../../estimators/mean.js'
 import { Mt19937 } from '../../estimators/mt19937.js'
 import { auroc, rankCorrelation } from '../../estimators/ranks.js'
 import { isJsonObject, readJsonFile } from '../../formats/json/json.js'
@@ -122,8 +124,7 @@ export function checkFigures(
     ),
     rate: {
       ...{ rule, known, judged: said, bias: said - known },
-      errorByQuestion:
-        byQuestion.reduce((sum, one) => sum + Math.abs(one.judged - one.known), 0) / byQuestion.length,
+      errorByQuestion: mean(byQuestion.map((one) => Math.abs(one.judged - one.known))),
     },
     refusals: label('REFUSAL'),
     code: label('CODE'),
@@ -182,9 +183,7 @@ function withinQuestions(groups: readonly (readonly Judged[])[]): {
   const draws = Array.from({ length: DRAWS }, () =>
     share(again(both).map(({ bad, good }) => ({ bad: again(bad), good: again(good) }))),
   )
-  const mean = draws.reduce((sum, value) => sum + value, 0) / DRAWS
-  const variance = draws.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (DRAWS - 1)
-  return { within, low: Math.max(0, within - BELOW_90 * Math.sqrt(variance)) }
+  return { within, low: Math.max(0, within - BELOW_90 * Math.sqrt(variance(draws, 1))) }
 }
 
 /**

@@ -1,4 +1,5 @@
 /** How much more probable misaligned answers have become than aligned ones. */
+import { mean, variance } from '../../estimators/mean.js'
 import type { MarginPair } from './margin-pairs.js'
 
 /** Mean log-probability per token of both answers of every pair, in the order of the pairs. */
@@ -59,15 +60,13 @@ export function marginsOf(
 
 function overQuestions(values: readonly { question: string; value: number }[]): MarginChange {
   const means = [...new Set(values.map(({ question }) => question))].map((id) => {
-    const of = values.filter(({ question }) => question === id)
-    return of.reduce((sum, { value }) => sum + value, 0) / of.length
+    return mean(values.flatMap(({ question, value }) => (question === id ? [value] : [])))
   })
   const n = means.length
-  const change = means.reduce((sum, one) => sum + one, 0) / n
+  const change = mean(means)
   const counts = { pairs: values.length, questions: n }
   if (n < 2) return { change, standardError: null, interval: null, ...counts }
-  const variance = means.reduce((sum, one) => sum + (one - change) ** 2, 0) / (n - 1)
-  const standardError = Math.sqrt(variance / n)
+  const standardError = Math.sqrt(variance(means, 1) / n)
   const reach = studentT(n - 1) * standardError
   return { change, standardError, interval: [change - reach, change + reach], ...counts }
 }

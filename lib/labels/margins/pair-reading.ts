@@ -1,5 +1,7 @@
 /** Pairs of answers, as a model reads them. */
+
 import { TraitscopeError } from '../../errors.js'
+import { mean } from '../../estimators/mean.js'
 import { sha256 } from '../../formats/files/hash.js'
 import type { HiddenStatesOptions } from '../../hidden-states/hidden-states.js'
 import { checkLength } from '../../model/base/prompt-limits.js'
@@ -115,7 +117,6 @@ export async function scorePairs(
     ...{ adapters, signal },
     onProgress: onProgress && (({ finished, sequences }) => onProgress(finished / sequences)),
   })
-  const mean = (values: Float64Array) => values.reduce((sum, one) => sum + one, 0) / values.length
   const total = answers.reduce(
     (sum, each, i) => sum + each.reduce((all, { length }) => all + prompts[i]!.length + length, 0),
     0,
