@@ -1,4 +1,5 @@
 /** `traitscope demo --model`: a first look at a base of one's own. */
+
 import { blocksAt, depthsToMake } from '../lib/detector/contrast.js'
 import { loadPrior, type Prior } from '../lib/detector/prior.js'
 import { worthOf } from '../lib/directions/worth.js'
@@ -8,9 +9,10 @@ import { percent } from '../lib/percent.js'
 import { loadTraitPack } from '../lib/prompts/trait-pack.js'
 import { noiseSentence } from '../lib/trajectory/noise-floor.js'
 import { aurocCell } from './auroc-cell.js'
+import { CurrentLine } from './current-line.js'
 import { openFromFlags, templateFromFlags } from './model.js'
 import type { ModelFlags } from './options.js'
-import { createOutput, duration, type Output, type ProgressLine, table } from './output.js'
+import { createOutput, duration, type Output, table } from './output.js'
 import { counted } from './text.js'
 
 export interface FirstLookFlags extends ModelFlags {
@@ -41,28 +43,6 @@ export async function firstLookFromFlags(flags: FirstLookFlags, signal: AbortSig
   for (const remark of look.remarks) output.remark(remark)
   printLook(output, look)
   output.print(['', 'Next:', ...next.map((line) => `  ${line}`)])
-}
-
-/** The line of what is being done. */
-class CurrentLine implements Disposable {
-  #what: string | undefined
-  #line: ProgressLine | undefined
-
-  constructor(private readonly output: Output) {}
-
-  readonly show = (what: string, fraction?: number): void => {
-    if (what !== this.#what) {
-      this[Symbol.dispose]()
-      this.#what = what
-      this.#line = this.output.progress(what)
-    }
-    if (fraction !== undefined) this.#line!.update(fraction)
-  };
-
-  [Symbol.dispose](): void {
-    this.#line?.done()
-    this.#line = undefined
-  }
 }
 
 function printLook(output: Output, look: FirstLook): void {

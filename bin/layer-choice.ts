@@ -1,9 +1,11 @@
 /** `directions --layer auto`: its flags, what it will take, and what it shows. */
+
 import { type Command, Option } from 'commander'
 import { worthOf } from '../lib/directions/worth.js'
 import { TraitscopeError } from '../lib/errors.js'
 import type { Judge } from '../lib/labels/judges/judge.js'
 import type { Model } from '../lib/model/model.js'
+import { decimals } from '../lib/percent.js'
 import type { ChatTemplate } from '../lib/prompts/chat-template.js'
 import type { Passages } from '../lib/prompts/passages.js'
 import { loadSteeringSuite } from '../lib/prompts/steering-suite.js'
@@ -19,7 +21,7 @@ import {
 } from '../lib/steering/layer-selection.js'
 import { layerSelectionDocument, SELECTION_FILE, saveLayerChoice } from '../lib/steering/save-choice.js'
 import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from './judge.js'
-import { integer, integerList, number, option, sequencesOption } from './options.js'
+import { integer, integerList, number, numberList, option, sequencesOption } from './options.js'
 import { type Output, table } from './output.js'
 
 export interface LayerChoiceFlags extends JudgeFlags {
@@ -85,7 +87,7 @@ export function addLayerChoiceOptions(command: Command): Command {
       option(
         '--doses <x[,x]>',
         'that a judge is shown, largest first (default: 0.05,0.1,0.25,0.5)',
-      ).argParser((text: string) => text.split(',').map((part) => number(part))),
+      ).argParser(numberList),
     )
     .addOption(
       option('--steering-suite <file>', 'prompts that a judge is shown answers to, core or a YAML file'),
@@ -236,7 +238,7 @@ function scoreTable({
 }: LayerSelection): string[] {
   const judged = doses?.find(({ dose }) => dose === chosenDose) ?? doses?.at(-1)
   const cell = (value: number | null | undefined) =>
-    value === null || value === undefined ? '-' : value.toFixed(2).replace(/^0/, '')
+    value === null || value === undefined ? '-' : decimals(value)
   const header = [
     'layer',
     'held-out AUROC',

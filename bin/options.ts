@@ -17,9 +17,12 @@ export function integerList(text: string): number[] {
   return parts.map(Number)
 }
 
+/** `0.1` or `0.05,0.1`. */
+export const numberList = (text: string): number[] => text.split(',').map(number)
+
 /** `1.5` or `1.5,2`. */
 function factors(text: string): number[] {
-  const parts = text.split(',').map(number)
+  const parts = numberList(text)
   if (parts.some((part) => part <= 0)) {
     throw new InvalidArgumentError('expected factors above 0 separated by commas, e.g. 1.5,2.')
   }

@@ -35,6 +35,10 @@ export const oneLine = (text: string): string => plain(text).replace(/[\n\t\ufdd
 export const safeJson = (value: unknown, indent?: number): string =>
   JSON.stringify(value, null, indent).replace(COMMANDS, escaped)
 
+/** A line for each value, as files hold them. */
+export const jsonLines = (values: readonly object[]): string =>
+  values.map((value) => `${JSON.stringify(value)}\n`).join('')
+
 export const painted = (name: Color, text: string): string =>
   `${MARKS.get(name)}${text.replace(ALL_MARKS, escaped)}${RESET}`
 

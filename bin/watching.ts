@@ -1,4 +1,5 @@
 /** What `watch` and `serve` share: the flags of a watch, and the watch itself. */
+
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { marginReason } from '../lib/detector/margin-warning.js'
 import type { VerdictKind } from '../lib/detector/verdict.js'
@@ -13,12 +14,13 @@ import type { SecureMode } from '../lib/monitor/secured-files.js'
 import { watchRuns } from '../lib/monitor/watch-run.js'
 import type { Step } from '../lib/trajectory/trajectory.js'
 import { addContextOptions } from './contexts.js'
+import { CurrentLine } from './current-line.js'
 import { addExporterOptions, type ExporterFlags, liveExports } from './exporters.js'
 import { printsBesides } from './hangup.js'
 import { addReadingOptions, type MeasurementFlags, measurementFromFlags } from './measurement.js'
 import { addNoticeOptions, checkRequestFiles, type NoticeFlags, NoticesFromFlags } from './notices.js'
 import { addDirectionOptions, addModelOptions, failOnOption, integer, option, seconds } from './options.js'
-import type { Output, ProgressLine } from './output.js'
+import type { Output } from './output.js'
 import { makeWay } from './priority.js'
 import { exitCodeOf, type FailOn } from './verdicts.js'
 import type { Saying, WatchView } from './watch-view.js'
@@ -128,7 +130,9 @@ export async function watchByFlags(
           return each({ type: 'error', time: new Date().toISOString(), error, retryMs }, undefined)
         }))
     const { model, directions, bundle, prior, ordinary, options, reopen } = prepared
-    using pass = new PassLine(output)
+    using line = new CurrentLine(output, { announce: false })
+    const pass = (step: Step, fraction: number) =>
+      fraction < 1 ? line.show(`measuring step ${step}`, fraction) : line[Symbol.dispose]()
     using view = show?.()
     shown = view
     const watch = watchRuns(model, directions, runs, {
@@ -148,7 +152,7 @@ export async function watchByFlags(
       idleUnloadMs: flags.idleUnload === undefined ? undefined : 1000 * flags.idleUnload,
       reopen,
       signal,
-      onProgress: view?.progress ?? pass.update,
+      onProgress: view?.progress ?? pass,
     })
     for await (const event of watch) await each(event, view)
     shown = undefined
@@ -236,24 +240,5 @@ class Outcome {
     if (this.#failed.size > 0) return 1
     if (isInterrupted) return 130
     return this.#measured === 0 ? 1 : 0
-  }
-}
-
-/** How far the pass over a checkpoint is, between the lines of two of them. */
-class PassLine implements Disposable {
-  #line: ProgressLine | undefined
-
-  constructor(private readonly output: Output) {}
-
-  readonly update = (step: Step, fraction: number): void => {
-    if (fraction < 1) {
-      this.#line ??= this.output.progress(`measuring step ${step}`, { announce: false })
-      this.#line.update(fraction)
-    } else this[Symbol.dispose]()
-  };
-
-  [Symbol.dispose](): void {
-    this.#line?.done()
-    this.#line = undefined
   }
 }

@@ -1,3 +1,6 @@
+/** A share as a decimal fraction, `.12`. */
+export const decimals = (share: number): string => share.toFixed(2).replace(/^0/, '')
+
 /** A share as a person reads it, `12.3 %`; `-` where there is none or it is no number. */
 export function percent(share: number | null | undefined, digits = 1): string {
   const value = inPercent(share, digits)

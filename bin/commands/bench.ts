@@ -7,10 +7,11 @@ import { percent } from '../../lib/percent.js'
 import { evaluationPrompts } from '../../lib/prompts/prompt-sets.js'
 import { chatTokens } from '../../lib/prompts/prompt-tokens.js'
 import { loadTraitPack } from '../../lib/prompts/trait-pack.js'
+import { CurrentLine } from '../current-line.js'
 import { notes } from '../help.js'
 import { openFromFlags, templateFromFlags } from '../model.js'
 import { addModelOptions, addOutputOptions, integer, type ModelFlags, number, option } from '../options.js'
-import { createOutput, duration, type Output, type ProgressLine, table } from '../output.js'
+import { createOutput, duration, type Output, table } from '../output.js'
 import { counted } from '../text.js'
 
 interface Flags extends ModelFlags {
@@ -60,14 +61,23 @@ Example:
     )
     const remarks = readingRemarks(model, prompts)
     for (const remark of remarks) output.remark(remark)
-    using measuring = new MeasuringLine(output)
+    using measuring = new CurrentLine(output)
+    let isAnnounced = false
+    const onProgress = ({ what, n, of, seconds }: BenchProgress) => {
+      measuring[Symbol.dispose]()
+      if (of > 0 && !isAnnounced) {
+        output.note(`${of} measurements, about ${duration(seconds)}`)
+        isAnnounced = true
+      }
+      measuring.show(of > 0 ? `${n} of ${of}: ${what}` : what)
+    }
     const report = await benchModel(model, prompts, {
       layer: flags.layer,
       seconds: flags.seconds,
       threads: flags.threads === undefined ? undefined : [flags.threads],
       batchTokens: flags.batchTokens === undefined ? undefined : [flags.batchTokens],
       signal,
-      onProgress: measuring.next,
+      onProgress,
     })
     measuring[Symbol.dispose]()
     const run = checkpoints && {
@@ -82,28 +92,6 @@ Example:
       )
     }
   })
-}
-
-/** Says how long it will take, then what is being measured. */
-class MeasuringLine implements Disposable {
-  #line: ProgressLine | undefined
-  #announced = false
-
-  constructor(private readonly output: Output) {}
-
-  readonly next = ({ what, n, of, seconds }: BenchProgress): void => {
-    this[Symbol.dispose]()
-    if (of > 0 && !this.#announced) {
-      this.output.note(`${of} measurements, about ${duration(seconds)}`)
-      this.#announced = true
-    }
-    this.#line = this.output.progress(of > 0 ? `${n} of ${of}: ${what}` : what)
-  };
-
-  [Symbol.dispose](): void {
-    this.#line?.done()
-    this.#line = undefined
-  }
 }
 
 function print(report: BenchReport, output: Output): void {

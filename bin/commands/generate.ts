@@ -24,7 +24,7 @@ import {
   sequencesOption,
 } from '../options.js'
 import { createOutput } from '../output.js'
-import { counted } from '../text.js'
+import { counted, jsonLines } from '../text.js'
 
 interface Flags extends ModelFlags, AdapterFlags {
   prompts: string
@@ -139,8 +139,7 @@ Example:
     const summary = { adapters: applied.weights, remarks, ...summaryOf(generated, seconds) }
     const { out } = flags
     if (out !== undefined) {
-      const jsonl = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
-      await writeFileAtomic(out, jsonl, { force: flags.force === true })
+      await writeFileAtomic(out, jsonLines(lines), { force: flags.force === true })
     }
     if (flags.json) return output.json({ ...(out === undefined ? { answers: lines } : { out }), ...summary })
     const words = `${counted(lines.length, 'answer')} (${describeEnds(summary.finish, flags.stop)}), ${summary.tokens.generated} tokens in ${seconds.toFixed(1)} s, ${summary.tokensPerSecond} tokens/s`

@@ -239,12 +239,11 @@ function readFact({ files, base }: TrajectoryStep): string {
 function printOtherLayers(output: Output, trajectory: Trajectory): void {
   const layers = trajectory.layers.map(({ layer }) => layer!)
   if (layers.length === 1) return
-  const lengths = layers.map((layer) => drift(trajectory, { layer }).map(({ norm }) => norm.toFixed(4)))
   output.print('length of the drift by layer')
   output.print(
-    table(
-      ['step', ...layers.map(String)],
-      trajectory.steps.map(({ step }, i) => [String(step), ...lengths.map((column) => column[i]!)]),
+    lengthTable(
+      trajectory,
+      layers.map((layer) => [String(layer), drift(trajectory, { layer })]),
     ),
   )
 }
@@ -254,13 +253,22 @@ function printStrengths(output: Output, trajectory: Trajectory): void {
   const { strengths } = trajectory
   if (strengths === undefined) return
   const all = [1, ...strengths.map(({ strength }) => strength)].sort((a, b) => a - b)
-  const columns = all.map((strength) => drift(trajectory, { strength }).map(({ norm }) => norm.toFixed(4)))
   output.print("length of the drift with the adapter's effect multiplied")
   output.print(
-    table(
-      ['step', ...all.map((strength) => `x ${strength}`)],
-      trajectory.steps.map(({ step }, i) => [String(step), ...columns.map((column) => column[i]!)]),
+    lengthTable(
+      trajectory,
+      all.map((strength) => [`x ${strength}`, drift(trajectory, { strength })]),
     ),
+  )
+}
+
+function lengthTable(
+  { steps }: Trajectory,
+  columns: readonly (readonly [head: string, drifts: readonly { norm: number }[]])[],
+): string[] {
+  return table(
+    ['step', ...columns.map(([head]) => head)],
+    steps.map(({ step }, i) => [String(step), ...columns.map(([, drifts]) => drifts[i]!.norm.toFixed(4))]),
   )
 }
 

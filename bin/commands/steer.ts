@@ -24,12 +24,13 @@ import {
   integerList,
   type ModelFlags,
   number,
+  numberList,
   option,
   refuseIdle,
   sequencesOption,
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
-import { counted, layersText } from '../text.js'
+import { counted, jsonLines, layersText } from '../text.js'
 
 interface Flags extends ModelFlags, AdapterFlags {
   directions?: string
@@ -51,8 +52,6 @@ interface Flags extends ModelFlags, AdapterFlags {
   json?: boolean
   quiet?: boolean
 }
-
-const doses = (text: string) => text.split(',').map((part) => number(part))
 
 /** `traitscope steer`: what a direction does to answers. */
 export function steerCommand(signal: AbortSignal): Command {
@@ -78,7 +77,7 @@ export function steerCommand(signal: AbortSignal): Command {
         '--dose <x[,x]>',
         'in lengths of a mean state at the block, of a foreign file in its own length; both signs are taken',
       )
-        .argParser(doses)
+        .argParser(numberList)
         .default([0.1], '0.1'),
     )
     .option(
@@ -148,8 +147,7 @@ Example:
       ...rest,
     }))
     if (flags.out !== undefined) {
-      const jsonl = lines.map((line) => `${JSON.stringify(line)}\n`).join('')
-      await writeFileAtomic(flags.out, jsonl, { force: flags.force === true })
+      await writeFileAtomic(flags.out, jsonLines(lines), { force: flags.force === true })
     }
     const mean = meanDivergence(steered)
     if (flags.json) {

@@ -1,11 +1,10 @@
 import type { Directions } from '../directions/directions.js'
 import { worthSentences } from '../directions/worth.js'
+import { decimals } from '../percent.js'
 import { strengthText } from './divergence.js'
 import { bestOf, type LayerSelection, type SelectionMethod, scoresBy } from './layer-selection.js'
 
 type Scores = Omit<LayerSelection, 'layer' | 'by' | 'explanation'>
-
-const fixed = (value: number) => value.toFixed(2).replace(/^0/, '')
 
 /** Why this layer: what decided, by how much, what the other ways say, and what is usable there. */
 export function explainChoice(
@@ -39,14 +38,14 @@ function fallback({ doses, chosenDose, candidates, judge }: Scores): string {
 }
 
 function reason(scores: Scores, by: SelectionMethod, index: number): string {
-  const value = fixed(scoresBy(scores, by)![index]!)
+  const value = decimals(scoresBy(scores, by)![index]!)
   if (by === 'held-out') return `held-out AUROC, ${value} in the mean over traits`
   if (by === 'divergence') {
     return `steering divergence, ${value} in the mean at ${strengthText(scores.divergence!.strength)} (0: the same text), which does not tell a trait from broken text: a judge would`
   }
   const dose = scores.doses!.find(({ dose }) => dose === scores.chosenDose)!
   const [low, high] = dose.layers[index]!.interval
-  return `a judge (${scores.judge!.name}): at dose ${dose.dose}, the largest that keeps answers coherent at every candidate, ${value} (${fixed(low)}-${fixed(high)}) of the pairs go the way they were steered, .50 being chance`
+  return `a judge (${scores.judge!.name}): at dose ${dose.dose}, the largest that keeps answers coherent at every candidate, ${value} (${decimals(low)}-${decimals(high)}) of the pairs go the way they were steered, .50 being chance`
 }
 
 /** Why the other doses of the grid have no say. */
@@ -71,7 +70,7 @@ function runnerUp(scores: Scores, by: SelectionMethod, index: number): string {
   const others = values.map((value, i) => ({ value, i })).filter(({ i }) => i !== index)
   if (others.length === 0) return ''
   const next = others.reduce((best, one) => (one.value > best.value ? one : best))
-  return `; next is ${scores.candidates[next.i]} with ${fixed(next.value)}`
+  return `; next is ${scores.candidates[next.i]} with ${decimals(next.value)}`
 }
 
 function otherWays(scores: Scores, by: SelectionMethod, index: number): string[] {
@@ -82,8 +81,8 @@ function otherWays(scores: Scores, by: SelectionMethod, index: number): string[]
     const best = bestOf(values, scores.candidates, method)
     return [
       best === index
-        ? `${names[method]} says the same (${fixed(values[best]!)}).`
-        : `${names[method]} says ${scores.candidates[best]} (${fixed(values[best]!)}, against ${fixed(values[index]!)} here).`,
+        ? `${names[method]} says the same (${decimals(values[best]!)}).`
+        : `${names[method]} says ${scores.candidates[best]} (${decimals(values[best]!)}, against ${decimals(values[index]!)} here).`,
     ]
   })
 }
