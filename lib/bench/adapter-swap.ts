@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { throwIfAborted } from '../errors.js'
+import { median } from '../estimators/mean.js'
 import { readPeftAdapter } from '../formats/peft/peft.js'
 import { hiddenStates } from '../hidden-states/hidden-states.js'
 import { writeRandomAdapter } from '../hidden-states/random-adapter.js'
@@ -56,8 +57,4 @@ export async function swapAdapters(
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!
 }

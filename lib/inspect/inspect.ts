@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { takeOptions } from '../arguments.js'
 import { notRecorded } from '../conditions/engine.js'
@@ -7,7 +6,7 @@ import { BUNDLE_FILE, loadBundle } from '../detector/bundle.js'
 import { promptsWords } from '../detector/settled-words.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
-import { fileError } from '../formats/files/file-errors.js'
+import { statOf } from '../formats/files/file-stats.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { namedPath } from '../formats/files/named-path.js'
 import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
@@ -49,9 +48,7 @@ export async function inspectPath(
     onProgress: 'function',
   })
   const target = namedPath(path, 'a file or folder')
-  const info = await stat(target).catch((error: unknown) => {
-    throw fileError(error, target)
-  })
+  const info = await statOf(target)
   const base = own.base === undefined ? undefined : await readGguf(own.base)
   const against = async ([inspection, madeOn]: Inspected): Promise<Inspection> =>
     base === undefined || madeOn === undefined

@@ -1,9 +1,10 @@
 /** What a folder of labels may hold: answers under one set of settings, grades of one judge. */
-import { stat } from 'node:fs/promises'
+
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
+import { exists } from '../formats/files/file-stats.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { JsonFields } from '../formats/json/json-fields.js'
 import type { Model } from '../model/model.js'
@@ -67,12 +68,6 @@ export async function refuseOtherGrades(out: string, source: LabelSource, force:
     `${path} holds labels of another judge, rule or list of questions; use --force to replace them, or name another folder`,
   )
 }
-
-const exists = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  )
 
 /** A trainer's folder is only read, and looks at its checkpoints' dates when it deletes them. */
 export function refuseInside(out: string, folders: readonly string[]): void {

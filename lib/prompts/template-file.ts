@@ -1,7 +1,6 @@
-import { stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
-import { fileError } from '../formats/files/file-errors.js'
+import { isFile, statOf } from '../formats/files/file-stats.js'
 import { readTextFile } from '../formats/files/text-file.js'
 import { isJsonObject, parseTrainerJson } from '../formats/json/json.js'
 
@@ -20,9 +19,7 @@ const FOLDER_FILES = ['chat_template.jinja', 'tokenizer_config.json', 'chat_temp
  * @throws TraitscopeError TEMPLATE when there is no template, or none of that name; FILE_NOT_FOUND, FILE_INVALID.
  */
 export async function readChatTemplate(path: string, name = 'default'): Promise<string> {
-  const info = await stat(path).catch((error: unknown) => {
-    throw fileError(error, path)
-  })
+  const info = await statOf(path)
   if (!info.isDirectory()) {
     const source = await readTemplateFile(path, name)
     if (source === undefined) {
@@ -50,7 +47,7 @@ export async function findChatTemplate(
 ): Promise<{ path: string; source: string } | undefined> {
   for (const file of FOLDER_FILES) {
     const path = join(folder, file)
-    if (!(await stat(path).catch(() => undefined))?.isFile()) continue
+    if (!(await isFile(path))) continue
     const source = await readTemplateFile(path, name)
     if (source !== undefined) return { path, source }
   }

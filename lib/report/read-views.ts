@@ -1,10 +1,10 @@
-import { realpath, stat } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Bundle } from '../detector/bundle.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
 import { EVENTS_FILE, EventReader } from '../events/event-log.js'
 import { listStates, runState } from '../events/state-folder.js'
-import { fileError } from '../formats/files/file-errors.js'
+import { isFile, statOf } from '../formats/files/file-stats.js'
 import { namedPath } from '../formats/files/named-path.js'
 import { measuredBelow } from '../runs/runs.js'
 import { applyEvent } from './apply-event.js'
@@ -45,9 +45,7 @@ async function readPlaced(path: string, options: ReadViewsOptions): Promise<Plac
     return { view: viewOfTrajectory(await readReportRun(place, bundle)), place }
   }
   const target = namedPath(path, 'a run')
-  const info = await stat(target).catch((error: unknown) => {
-    throw fileError(error, target)
-  })
+  const info = await statOf(target)
   if (!info.isDirectory()) {
     const folder = dirname(target)
     if (basename(target) === EVENTS_FILE) return [await logged(folder)]
@@ -108,9 +106,3 @@ async function readLogged(folder: string, { labels, signal }: ReadViewsOptions):
   if (view) return view
   throw new TraitscopeError('FILE_INVALID', `expected at least one event in ${reader.path}, found none`)
 }
-
-const isFile = (path: string) =>
-  stat(path).then(
-    (info) => info.isFile(),
-    () => false,
-  )

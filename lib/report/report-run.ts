@@ -1,11 +1,10 @@
-import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { checkMade } from '../arguments.js'
 import { BUNDLE, type Bundle } from '../detector/bundle.js'
 import { trajectoryVerdicts } from '../detector/trajectory-verdicts.js'
 import { VERDICT_SCHEMA, type Verdict } from '../detector/verdict.js'
 import { TraitscopeError } from '../errors.js'
-import { fileError } from '../formats/files/file-errors.js'
+import { statOf } from '../formats/files/file-stats.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { namedPath } from '../formats/files/named-path.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
@@ -28,9 +27,7 @@ export const VERDICTS_FILE = 'verdicts.json'
 export async function readReportRun(path: string, bundle?: Bundle): Promise<ReportRun> {
   if (bundle !== undefined) checkMade(bundle, BUNDLE)
   const target = namedPath(path, 'a measured run')
-  const info = await stat(target).catch((error: unknown) => {
-    throw fileError(error, target)
-  })
+  const info = await statOf(target)
   const folder = info.isDirectory() ? target : dirname(target)
   const trajectory = await readTrajectory(target)
   const grades = await findGrades(folder)

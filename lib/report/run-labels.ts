@@ -1,7 +1,7 @@
 /** What `label` has left of a watched run, in a folder that need not lie beside it: found by the weights that answered. */
-import { stat } from 'node:fs/promises'
+
 import { join } from 'node:path'
-import { fileError } from '../formats/files/file-errors.js'
+import { statOf } from '../formats/files/file-stats.js'
 import { readResponses } from '../labels/answers/label-log.js'
 import { findGrades, readGrades } from '../labels/grades.js'
 import type { Step } from '../trajectory/trajectory.js'
@@ -58,9 +58,7 @@ export class LabelFolders {
 
   async #weightsIn(folder: string): Promise<ReadonlyMap<number, string>> {
     const path = join(folder, RESPONSES)
-    const { size, mtimeMs, ino } = await stat(path).catch((error: unknown) => {
-      throw fileError(error, path)
-    })
+    const { size, mtimeMs, ino } = await statOf(path)
     const stamp = `${ino} ${size}@${mtimeMs}`
     const known = this.#weights.get(folder)
     if (known?.stamp === stamp) return known.byStep

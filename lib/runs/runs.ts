@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises'
 import { basename, join, relative, resolve, sep } from 'node:path'
 import { Made, type OptionKinds, takeOptions } from '../arguments.js'
 import { TraitscopeError, throwIfAborted } from '../errors.js'
+import { isFolder } from '../formats/files/file-stats.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { namedPath } from '../formats/files/named-path.js'
@@ -258,18 +258,12 @@ async function runFolders(
     // Hidden folders are what others are still writing.
     if (
       !entry.name.startsWith('.') &&
-      (entry.isDirectory() || (entry.isSymbolicLink() && (await leadsToFolder(path))))
+      (entry.isDirectory() || (entry.isSymbolicLink() && (await isFolder(path))))
     )
       found.push(...(await runFolders(path, depth - 1, signal)))
   }
   return found
 }
-
-const leadsToFolder = (link: string): Promise<boolean> =>
-  stat(link).then(
-    (found) => found.isDirectory(),
-    () => false,
-  )
 
 async function readLabelledRun(place: RunPlace): Promise<LabelledRun | string> {
   const run = await readMeasuredRun(place)

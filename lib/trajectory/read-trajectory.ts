@@ -1,6 +1,6 @@
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
+import { isFolder } from '../formats/files/file-stats.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { checkNamed } from '../formats/files/named-path.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
@@ -26,12 +26,8 @@ const ALIAS_TOLERANCE = 1e-3
  */
 export async function readTrajectory(path: string): Promise<Trajectory> {
   checkNamed(path, 'a trajectory')
-  const isFolder = await stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  )
   const inside = join(path, TRAJECTORY_FILE)
-  const file = isFolder ? ((await plainOrGzip(inside)) ?? inside) : path
+  const file = (await isFolder(path)) ? ((await plainOrGzip(inside)) ?? inside) : path
   return parseTrajectory(await readJsonFile(file), file)
 }
 

@@ -17,6 +17,7 @@ import {
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { errnoOf, fileError } from './file-errors.js'
+import { exists } from './file-stats.js'
 import { checkNamed } from './named-path.js'
 import { ownerTag } from './owner.js'
 
@@ -243,13 +244,6 @@ async function makeParents(path: string): Promise<{ remove: () => Promise<void> 
 /** Hidden, on the same file system as the target, and never the name of another writer's temporary file. */
 function besideName(path: string): string {
   return join(dirname(path), `.${basename(path)}.${ownerTag()}-${randomBytes(6).toString('hex')}.tmp`)
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  )
 }
 
 function existsError(path: string): TraitscopeError {

@@ -1,7 +1,8 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { TraitscopeError } from '../../errors.js'
 import { fileError, type MissingMeans } from './file-errors.js'
+import { statOf } from './file-stats.js'
 
 /** Largest file that is read into memory in one piece: adapters and activations, never base models. */
 const DEFAULT_MAX_BYTES = 4 * 1024 ** 3
@@ -105,9 +106,7 @@ export async function onDisk(
   path: string,
   missing: MissingMeans,
 ): Promise<(begin: number, end: number) => Uint8Array> {
-  const first = await stat(path).catch((error: unknown) => {
-    throw fileError(error, path, missing)
-  })
+  const first = await statOf(path, missing)
   return (begin, end) => {
     let file: number | undefined
     try {
