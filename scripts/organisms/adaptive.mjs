@@ -5,6 +5,7 @@
 //
 // OUT is the output of `python -m lab.organisms work`. Every run is measured by the prior that has not seen its base, with all prompts and
 // with --settle 1%, by the product itself. Beside it what a fixed share of the prompts would say, whatever they say.
+
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,6 +23,7 @@ import {
   trajectoryPrior,
   trajectoryVerdicts,
 } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, SMALL } from './frozen-detectors.mjs'
 import { ORGANISMS, PACK, UNSEEN } from './places.mjs'
@@ -146,16 +148,15 @@ function lineOf(name, rule, runs, labels) {
       if (alarm !== dangerous) count[dangerous ? 'missed' : 'false']++
     }
   }
-  const percent = (share) => (100 * share).toFixed(1)
   return [
     name,
     runs.length,
-    percent(count.prompts / count.all),
-    rule.computed === undefined ? '-' : percent(computed[1] / computed[0]),
-    percent(count.half / (count.dangerous + count.safe)),
+    inPercent(count.prompts / count.all),
+    rule.computed === undefined ? '-' : inPercent(computed[1] / computed[0]),
+    inPercent(count.half / (count.dangerous + count.safe)),
     count.side,
     rule.computed === undefined ? '-' : count.warn,
-    `${percent(count.missed / count.dangerous)} / ${percent(count.false / count.safe)}`,
+    `${inPercent(count.missed / count.dangerous)} / ${inPercent(count.false / count.safe)}`,
   ]
 }
 

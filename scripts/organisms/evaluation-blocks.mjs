@@ -1,5 +1,6 @@
 import { furtherTables, ORACLE_HEADER, oracleRows } from '../../dist/lib/evaluation/evaluation-table.js'
 import { oracleThresholds } from '../../dist/lib/evaluation/oracle-threshold.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { table } from './fill-page.mjs'
 
 const FURTHER = {
@@ -26,7 +27,6 @@ export function evaluationBlocks(results) {
 }
 
 const groupOf = ({ groups }, name) => groups.findIndex((group) => group.name === name)
-const percent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) : '-')
 
 function figures({ pooled }, features, regressor, group = 'held out') {
   const result = pooled.results.find(
@@ -39,7 +39,7 @@ function figures({ pooled }, features, regressor, group = 'held out') {
 /** `FNR / FPR / AUROC`. */
 function short(one) {
   if (one === undefined) return '-'
-  return `${percent(one.fnr)} / ${percent(one.fpr)} / ${Number.isFinite(one.auroc) ? one.auroc.toFixed(3) : '-'}`
+  return `${inPercent(one.fnr)} / ${inPercent(one.fpr)} / ${Number.isFinite(one.auroc) ? one.auroc.toFixed(3) : '-'}`
 }
 
 /** What the drawn calibration sets change. */
@@ -47,7 +47,7 @@ function four({ four: hand, twenty, three, drawn }) {
   const row = (name, evaluation, group) => [
     name,
     short(figures(evaluation, OWN, undefined, group)),
-    percent(figures(evaluation, OWN, undefined, group)?.coverage),
+    inPercent(figures(evaluation, OWN, undefined, group)?.coverage),
     short(figures(evaluation, '7D', 'random-forest', group)),
     short(figures(evaluation, '|PC1|', undefined, group)),
   ]

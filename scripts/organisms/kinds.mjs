@@ -4,8 +4,10 @@
 //
 // The frozen detectors on what they were not calibrated on: the drawn and the paper's held-out sets, controls, runs five times as long, all
 // weights. A share of scoreable answers is told by the same labels; a verdict names a breakdown below a half, and below every label.
+
 import { parseArgs } from 'node:util'
 import { loadPrior } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, calibrated, predictions, priorAlone, SMALL } from './frozen-detectors.mjs'
 import { organismRows } from './prior.mjs'
@@ -48,14 +50,13 @@ for (const [o, organism] of organisms.entries()) {
   }
 }
 
-const percent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) : '-')
 const rateOf = ({ row }) => row.label.pooled.rate
 function inside(all) {
   const held = all.filter((one) => rateOf(one) >= one.interval[0] && rateOf(one) <= one.interval[1])
   const [bad, good] = [all.filter((one) => rateOf(one) > CUT), all.filter((one) => rateOf(one) <= CUT)]
   const missed = bad.filter(({ alarmed }) => !alarmed).length / bad.length
   const falsely = good.filter(({ alarmed }) => alarmed).length / good.length
-  return `${percent(held.length / all.length)} (${percent(missed)} / ${percent(falsely)})`
+  return `${inPercent(held.length / all.length)} (${inPercent(missed)} / ${inPercent(falsely)})`
 }
 function shares(all) {
   const told = all.flatMap(({ answers, reasons, row: { label } }) =>
@@ -72,7 +73,7 @@ function shares(all) {
   const rms = Math.sqrt(told.reduce((sum, one) => sum + (one.said - one.is) ** 2, 0) / told.length)
   const down = told.filter(({ is }) => is < BREAKDOWN)
   const named = told.filter((one) => one.named)
-  return `${percent(rms)}; ${down.filter((one) => one.named).length} of ${down.length}, ${named.filter(({ is }) => is >= BREAKDOWN).length} wrongly`
+  return `${inPercent(rms)}; ${down.filter((one) => one.named).length} of ${down.length}, ${named.filter(({ is }) => is >= BREAKDOWN).length} wrongly`
 }
 const lowest = (all) =>
   Math.min(...all.map(({ row: { label } }) => label.pooled.nScoreable / label.unscored.total))
@@ -92,7 +93,7 @@ const text = [
     ['', 'lowest label, %', 'the prior alone', '36 with the prior', '36 alone'],
     Object.entries(said).map(([kind, by]) => [
       kind,
-      percent(lowest(by.prior)),
+      inPercent(lowest(by.prior)),
       ...DETECTORS.map((name) => shares(by[name])),
     ]),
   ),

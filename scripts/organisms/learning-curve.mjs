@@ -5,6 +5,7 @@
 // Without --sets it is told on calibration sets: eight folds of them are left out in turn, of the organism and of the prior. With
 // --sets these are what is tested on, and nothing of them is fitted. Own runs are drawn from the calibration sets, one run a
 // set. A base is never in its own prior.
+
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -16,6 +17,7 @@ import { RateModel } from '../../dist/lib/detector/rate-model.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { loadPrior } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { ownRows } from './frozen-detectors.mjs'
 import { ORGANISMS } from './places.mjs'
@@ -93,9 +95,8 @@ const figuresOf = Object.values(results).map(({ count, kind, draws }) => {
   }
 })
 for (const { count, kind, draws, checkpoints, dangerous, fnr, fpr, auroc, outsideNoise } of figuresOf) {
-  const percent = (share) => (100 * share).toFixed(1)
   console.log(
-    `${count} own runs, ${kind}: FNR ${percent(fnr)} FPR ${percent(fpr)} AUROC ${auroc.toFixed(3)}; outside label noise ${percent(outsideNoise.fnr)} / ${percent(outsideNoise.fpr)} (${draws} draws of ${checkpoints.toFixed(0)} checkpoints, ${dangerous.toFixed(0)} dangerous)`,
+    `${count} own runs, ${kind}: FNR ${inPercent(fnr)} FPR ${inPercent(fpr)} AUROC ${auroc.toFixed(3)}; outside label noise ${inPercent(outsideNoise.fnr)} / ${inPercent(outsideNoise.fpr)} (${draws} draws of ${checkpoints.toFixed(0)} checkpoints, ${dangerous.toFixed(0)} dangerous)`,
   )
 }
 if (values.to) writeFileSync(values.to, `${JSON.stringify(figuresOf, null, 1)}\n`)

@@ -5,6 +5,7 @@
 //
 // Nothing is chosen here. Of the sets of lab/new-bases the paper's four are left out: the prior knows them of other bases. With own judged sets (one run
 // each, many draws of them) a part of the sets is tested at a time, and left out of the draws.
+
 import { parseArgs } from 'node:util'
 import { readingOf } from '../../dist/lib/calibration/contrast-rows.js'
 import { featuresAt } from '../../dist/lib/calibration/cross-validation.js'
@@ -13,6 +14,7 @@ import { agreement } from '../../dist/lib/calibration/model-selection.js'
 import { pooledThreshold } from '../../dist/lib/detector/prior.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { loadPrior } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, ownRows, predictions, priorAlone } from './frozen-detectors.mjs'
 import { list, NEW_BASES, NEWER_BASES } from './places.mjs'
@@ -65,14 +67,13 @@ function saidOf(bases) {
   return said
 }
 
-const percent = (share) => (100 * share).toFixed(1)
 const figures = (all) =>
   agreement(
     all.map(({ row }) => row),
     all.map(({ score }) => score),
     { cut: CUT, threshold: CUT },
   )
-const both = (all) => (({ fnr, fpr }) => `${percent(fnr)} / ${percent(fpr)}`)(figures(all))
+const both = (all) => (({ fnr, fpr }) => `${inPercent(fnr)} / ${inPercent(fpr)}`)(figures(all))
 const sum = (all, of) => all.reduce((total, one) => total + of(one), 0)
 
 function row(said, name, of) {
@@ -85,7 +86,7 @@ function row(said, name, of) {
     `${here.length} (${new Set(here.map(({ row, name }) => `${name}/${row.run}`)).size}), ${nDangerous}`,
     `${both(here)} (${falseNegatives}, ${falsePositives})`,
     auroc.toFixed(3),
-    percent(sum(here, ({ held }) => held) / here.length),
+    inPercent(sum(here, ({ held }) => held) / here.length),
     (sum(dangerous, ({ em }) => em) / sum(dangerous, ({ row }) => row.label.pooled.rate)).toFixed(2),
     ...COUNTS.map((count) => both(said[count].filter(of))),
   ]

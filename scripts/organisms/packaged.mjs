@@ -85,10 +85,3 @@ function readGzip(path) {
 export function bySet(runs, sets = Object.keys(SETS)) {
   return sets.map((set) => [set, runs.filter((run) => run.set === set)]).filter(([, of]) => of.length > 0)
 }
-
-export const median = (values) => {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length / 2
-  return (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2
-}
-export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length

@@ -1,6 +1,7 @@
 import { Pca } from '../../dist/lib/estimators/index.js'
+import { median } from '../../dist/lib/estimators/mean.js'
 import { lineChart, scatterChart } from '../../dist/lib/report/svg.js'
-import { bySet, groupOf, MAIN, median } from './packaged.mjs'
+import { bySet, groupOf, MAIN } from './packaged.mjs'
 import { DANGER } from './tables.mjs'
 
 /** `{ file name: svg }` of the pictures in docs/organisms/, three per organism: rates, losses, the plane of the drift. */

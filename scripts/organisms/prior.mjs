@@ -7,6 +7,7 @@
 // fires is chosen on the same sets. Every variant predicts every base's sets from the other bases without the sets of those names, and
 // bases count alike. Of variants the least balanced error at the cut wins, of thresholds the one that stays furthest below what is
 // aimed at; the figure to believe is the nested one, where both are chosen without the base too. Equal input, equal bytes.
+
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -14,7 +15,9 @@ import { gzipSync } from 'node:zlib'
 import { priorRows, readingOf } from '../../dist/lib/calibration/contrast-rows.js'
 import { agreement } from '../../dist/lib/calibration/model-selection.js'
 import { Prior } from '../../dist/lib/detector/prior.js'
+import { mean } from '../../dist/lib/estimators/mean.js'
 import { loadDirections, scanLabelledRuns } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { rowsOf } from '../../dist/lib/runs/rows.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { list, NEW_BASES, ORGANISMS, UNSEEN } from './places.mjs'
@@ -35,7 +38,6 @@ const AIM = { fnr: 0.05, fpr: 0.08 }
 const DEPTHS = [[0.5], [0.65], [0.75], [0.5, 0.75], [0.65, 0.75], [0.25, 0.5, 0.75], [0.5, 0.65, 0.75]]
 /** What reading the last block would bring; never chosen. `qwen2-deep` was not measured there, and is left out of these. */
 const SHOWN = [[1], [0.65, 0.75, 1]]
-const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length
 /** What else than `contrastOf` a drift may be divided by at a block: of the separations of its traits and its norm. */
 const UNITS = {
   mean: (separations) => mean(separations),
@@ -232,13 +234,12 @@ async function main({ choice, to, page }) {
 }
 
 function text({ variants }) {
-  const percent = (share) => (100 * share).toFixed(1)
   return table(
     ['unit', 'depths', 'FNR / FPR % at the cut', 'AUROC', 'told of judged rates, by base'],
     variants.map(({ unit, depths, choosable, fnr, fpr, auroc, levels: [low, high] }) => [
       unit,
       `${depths.join(', ')}${choosable ? '' : ' (shown)'}`,
-      `${percent(fnr)} / ${percent(fpr)}`,
+      `${inPercent(fnr)} / ${inPercent(fpr)}`,
       auroc.toFixed(3),
       `${low.toFixed(2)} to ${high.toFixed(2)}`,
     ]),

@@ -6,6 +6,7 @@
 // above 6 %. Every feature set is fitted by the method's forest and by the recipe on the 36 calibration sets of each organism, and tested
 // on the drawn and the paper's held-out sets. Features are of the block at half depth, where mean states are packed; traits also of
 // all blocks, which is the product. Nothing is chosen. Sets of an organism are drawn with replacement, 95 %; differences are paired.
+
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { RateModel } from '../../dist/lib/detector/rate-model.js'
@@ -18,6 +19,7 @@ import { readPersona } from '../../dist/lib/evaluation/persona.js'
 import { readModels } from '../../dist/lib/evaluation/read-models.js'
 import { readSparseEncoder } from '../../dist/lib/evaluation/sparse-encoder.js'
 import { loadDirections } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { datasetsBelow } from '../../dist/lib/runs/runs.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { ORGANISMS } from './places.mjs'
@@ -111,9 +113,8 @@ for (const [group, patterns] of Object.entries(TESTED)) {
     const sorted = list.filter(Number.isFinite).sort((a, b) => a - b)
     return [sorted[Math.floor(0.025 * sorted.length)], sorted[Math.floor(0.975 * sorted.length)]]
   }
-  const percent = (share) => (100 * share).toFixed(1)
-  const shortly = ({ fnr, fpr, auroc }) => `${percent(fnr)} / ${percent(fpr)} / ${auroc.toFixed(3)}`
-  const range = ([low, high]) => `[${percent(low)}, ${percent(high)}]`
+  const shortly = ({ fnr, fpr, auroc }) => `${inPercent(fnr)} / ${inPercent(fpr)} / ${auroc.toFixed(3)}`
+  const range = ([low, high]) => `[${inPercent(low)}, ${inPercent(high)}]`
   const rows = results.map(({ name, predicted }) => {
     const recipe = figures(predicted.blend, at)
     const over = draws.map((draw) => figures(predicted.blend, draw))

@@ -5,12 +5,14 @@
 //
 // The frozen detectors, and the pooled one with a single run beside its calibration sets in which every second answer is a refusal. Tested are
 // the runs of other sets and seeds. A share of answers is told by the same judge, which knows a refusal from an incoherent answer.
+
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { loadDirections, loadPrior, loadTraitPack, measureRun, openModel } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { rowsOf } from '../../dist/lib/runs/rows.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, calibrated, predictions, priorAlone, SMALL } from './frozen-detectors.mjs'
@@ -141,7 +143,7 @@ async function report() {
 
 function line(kind, name, all) {
   const of = all.filter((one) => one.name === name)
-  const mean = (value) => percent(of.reduce((sum, one) => sum + value(one), 0) / of.length)
+  const mean = (value) => inPercent(of.reduce((sum, one) => sum + value(one), 0) / of.length)
   const broken = of.filter(({ truth }) => truth.scoreable < BREAKDOWN)
   const whole = of.filter(({ truth }) => truth.scoreable >= BREAKDOWN)
   const [bad, good] = [
@@ -166,14 +168,14 @@ function othersWords(others) {
   const told = others.map(({ answers }) => answers.refusal)
   const mean = told.reduce((a, b) => a + b, 0) / told.length
   const named = others.filter(({ reasons }) => reasons.some((reason) => reason.startsWith('only about')))
-  return `Of the ${others.length} checkpoints of the drawn held-out sets, which never refuse, the one with a refusing run in calibration tells ${percent(mean)} % refusals on average and ${percent(Math.max(...told))} % at most; it names a breakdown at ${named.length}.`
+  return `Of the ${others.length} checkpoints of the drawn held-out sets, which never refuse, the one with a refusing run in calibration tells ${inPercent(mean)} % refusals on average and ${inPercent(Math.max(...told))} % at most; it names a breakdown at ${named.length}.`
 }
 
 /** The error of the predicted shares. */
 function wordsOf(said) {
   const errors = (name, is) => {
     const of = said.filter((one) => one.name === name && is(one))
-    const rms = (value) => percent(Math.sqrt(of.reduce((sum, one) => sum + value(one) ** 2, 0) / of.length))
+    const rms = (value) => inPercent(Math.sqrt(of.reduce((sum, one) => sum + value(one) ** 2, 0) / of.length))
     return `${rms(({ truth, answers }) => truth.refusal - (answers.refusal ?? 0))} and ${rms(({ truth, answers }) => truth.scoreable - answers.scoreable)}`
   }
   const all = DETECTORS.map((name) => `${name} ${errors(name, () => true)}`)
@@ -181,8 +183,6 @@ function wordsOf(said) {
   const apart = `${errors('with one', isChosen)} on ${CHOSEN_ON.join(' and ')}, ${errors('with one', (one) => !isChosen(one))} on the others`
   return `Root mean square errors of the shares of refused and of scoreable answers, in points: ${all.join(', ')} (${apart}).`
 }
-
-const percent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) : '-')
 
 if (values.from) await measure(values.from)
 else await report()

@@ -1,13 +1,13 @@
 import { join } from 'node:path'
+import { inPercent } from '../../dist/lib/percent.js'
 import { table } from './fill-page.mjs'
 import { ORGANISMS, readJson } from './places.mjs'
 
-const percent = (count, of) => (of === 0 ? '-' : ((100 * count) / of).toFixed(1))
 /** A share with its standard error, in percent. */
 const withError = (count, of) =>
   of === 0
     ? '-'
-    : `${percent(count, of)} ± ${(100 * Math.sqrt(((count / of) * (1 - count / of)) / of)).toFixed(1)}`
+    : `${inPercent(count / of)} ± ${(100 * Math.sqrt(((count / of) * (1 - count / of)) / of)).toFixed(1)}`
 const fixed = (value) => (value === null ? '-' : value.toFixed(2))
 
 /** `{ name: markdown }` of what steering.mjs found. */
@@ -36,7 +36,7 @@ function steering(organisms) {
           layer,
           arm.trait,
           arm.dose,
-          percent(arm.coherent, arm.answers),
+          inPercent(arm.coherent / arm.answers),
           withError(arm.positive, arm.showing),
           withError(arm.misaligned, arm.coherent),
         ]),

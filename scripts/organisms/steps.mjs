@@ -5,6 +5,7 @@
 // On calibration sets left out, of 36 own sets (blend of all blocks) and of the prior alone (organism and set left out together). Every
 // filter reads predictions in step order on the scale of labels that are equally precise everywhere. `learned` is a ridge on the last
 // three, the step and the highest so far, fitted on the other organisms and sets.
+
 import { parseArgs } from 'node:util'
 import { outOfFold } from '../../dist/lib/calibration/cross-validation.js'
 import { stabilized } from '../../dist/lib/detector/label-noise.js'
@@ -12,6 +13,7 @@ import { matrixFromRows } from '../../dist/lib/estimators/matrix.js'
 import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { Ridge } from '../../dist/lib/estimators/ridge.js'
 import { loadPrior } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, SMALL } from './frozen-detectors.mjs'
 import { doublyHeldOut, organismRows } from './prior.mjs'
@@ -90,7 +92,6 @@ function learned(runs) {
 const zOf = (run) => run.map(({ predicted }) => stabilized(predicted))
 let fitted = new Map()
 
-const percent = (share) => (100 * share).toFixed(1)
 function line(name, runs, filtered, threshold) {
   const fire = stabilized(threshold)
   const count = { missed: 0, dangerous: 0, false: 0, safe: 0, turns: 0, never: 0 }
@@ -114,7 +115,7 @@ function line(name, runs, filtered, threshold) {
   const lead = leads.reduce((a, b) => a + b, 0) / leads.length
   return [
     name,
-    `${percent(count.missed / count.dangerous)} / ${percent(count.false / count.safe)}`,
+    `${inPercent(count.missed / count.dangerous)} / ${inPercent(count.false / count.safe)}`,
     auroc(scores, truths).toFixed(4),
     `${lead.toFixed(1)}, ${count.never} never`,
     (count.turns / runs.length).toFixed(2),
@@ -138,7 +139,7 @@ for (const [title, all, threshold] of [
   )
   rows.push(line('learned', runs, learned(runs), threshold))
   parts.push(
-    `${title}, ${runs.length} runs, alarm above ${percent(threshold)} %:`,
+    `${title}, ${runs.length} runs, alarm above ${inPercent(threshold)} %:`,
     '',
     table(['filter', 'FNR / FPR %', 'AUROC', 'lead, steps', 'changes a run'], rows),
     '',

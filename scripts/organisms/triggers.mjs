@@ -5,14 +5,17 @@
 //
 // A run of a drawn set is ordinary: it has no trigger. Runs of an organism are ranked against the ordinary ones of the same organism;
 // an ordinary one against the others. The statistic was chosen on `system` and `format` alone.
+
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { conditional, conditionality } from '../../dist/lib/detector/conditional.js'
 import { driftStep } from '../../dist/lib/drift/drift.js'
+import { median } from '../../dist/lib/estimators/mean.js'
 import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { loadDirections, loadPrior, readTrajectory, trajectoryPrior } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { fillPage, table } from './fill-page.mjs'
 import { list, ORGANISMS, readJson, TRIGGERS } from './places.mjs'
 
@@ -118,19 +121,13 @@ function report() {
   )
   const ordinary = all.filter(({ run }) => isOrdinary(run))
   const share = (some, of) => `${some.filter(of).length} of ${some.length}`
-  const median = (list) => {
-    const sorted = list.toSorted((a, b) => a - b)
-    const middle = (sorted.length - 1) / 2
-    return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2
-  }
-  const percent = (value) => (100 * value).toFixed(1)
   const warned = ({ reason }) => reason !== undefined
   const row = (name, some) => [
     name,
     some.length,
     some[0].run.triggeredRate === undefined
       ? '-'
-      : `${percent(median(some.map(({ run }) => run.plainRate)))} / ${percent(median(some.map(({ run }) => run.triggeredRate)))}`,
+      : `${inPercent(median(some.map(({ run }) => run.plainRate)))} / ${inPercent(median(some.map(({ run }) => run.triggeredRate)))}`,
     Math.exp(median(some.map(({ value }) => value))).toFixed(2),
     share(some, ({ steps }) => warned(steps.at(-1))),
     share(some, ({ steps }) => steps.some(warned)),

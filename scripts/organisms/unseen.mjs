@@ -5,12 +5,15 @@
 // Four detectors per organism: the prior alone; pooled with six calibration sets (one run each, three draws of them); pooled with all
 // 36; the base's own 36 alone. Nothing is chosen here: models, constants and thresholds are those of lab/detector-choice.json
 // and lab/prior-choice.json. Every recipe is one run, so runs are the clusters of every interval.
+
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { effectiveAnswers } from '../../dist/lib/detector/label-noise.js'
+import { mean } from '../../dist/lib/estimators/mean.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { loadPrior } from '../../dist/lib/index.js'
+import { inPercent } from '../../dist/lib/percent.js'
 import { errorTable } from './error-parts.mjs'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, calibrated, predictions, priorAlone, SMALL } from './frozen-detectors.mjs'
@@ -137,10 +140,8 @@ function figures(all) {
   }
 }
 
-const mean = (of) => of.reduce((a, b) => a + b, 0) / of.length
-const percent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) : '-')
-const both = ({ fnr, fpr }) => `${percent(fnr)} / ${percent(fpr)}`
-const range = ([from, to]) => `[${percent(from)}, ${percent(to)}]`
+const both = ({ fnr, fpr }) => `${inPercent(fnr)} / ${inPercent(fpr)}`
+const range = ([from, to]) => `[${inPercent(from)}, ${inPercent(to)}]`
 
 const inside = ({ from, to }, all) => all.filter(({ number }) => number >= from && number <= to)
 const parts = PARTS.map((part) => ({ ...part, results: resultsOf((all) => inside(part, all)) }))
@@ -191,7 +192,7 @@ function summary(columns, more = []) {
   const cell = (found, asked = []) =>
     found
       .map((value, i) => {
-        const text = i < 2 ? percent(value) : value.toFixed(3)
+        const text = i < 2 ? inPercent(value) : value.toFixed(3)
         const missed = asked[i] !== undefined && (i < 2 ? value > asked[i] : value < asked[i])
         return missed ? `**${text}**` : text
       })
@@ -244,22 +245,22 @@ function textOfSharper() {
 function detectorTable(results) {
   const line = (name, one) => [
     name,
-    `${percent(one.fnr)} ${range(one.interval95.fnr)} (${one.missed})`,
-    `${percent(one.fpr)} ${range(one.interval95.fpr)} (${one.falseAlarms})`,
+    `${inPercent(one.fnr)} ${range(one.interval95.fnr)} (${one.missed})`,
+    `${inPercent(one.fpr)} ${range(one.interval95.fpr)} (${one.falseAlarms})`,
     one.auroc.toFixed(3),
     both(one.outsideNoise),
-    percent(one.coverage),
+    inPercent(one.coverage),
     Object.keys(one.errors).length,
   ]
   const rows = [
-    line(`none: the prior alone, alarm above ${percent(prior.threshold)} %`, results.prior),
+    line(`none: the prior alone, alarm above ${inPercent(prior.threshold)} %`, results.prior),
     [
       `6, one seed each, with the prior (mean of ${DRAWS} draws)`,
-      percent(mean(results.few.map(({ fnr }) => fnr))),
-      percent(mean(results.few.map(({ fpr }) => fpr))),
+      inPercent(mean(results.few.map(({ fnr }) => fnr))),
+      inPercent(mean(results.few.map(({ fpr }) => fpr))),
       mean(results.few.map((one) => one.auroc)).toFixed(3),
-      `${percent(mean(results.few.map((one) => one.outsideNoise.fnr)))} / ${percent(mean(results.few.map((one) => one.outsideNoise.fpr)))}`,
-      percent(mean(results.few.map(({ coverage }) => coverage))),
+      `${inPercent(mean(results.few.map((one) => one.outsideNoise.fnr)))} / ${inPercent(mean(results.few.map((one) => one.outsideNoise.fpr)))}`,
+      inPercent(mean(results.few.map(({ coverage }) => coverage))),
       mean(results.few.map(({ errors }) => Object.keys(errors).length)).toFixed(1),
     ],
     line('36 with the prior', results.pooled),
@@ -289,9 +290,9 @@ function textOf(results) {
       .map(([name, n]) => `${name} ${n}`)
       .join(
         ', ',
-      )}), ${results.dangerous} of them dangerous, in ${results.dangerousRuns} runs; ${results.near} labels within 1.96 standard errors of the cut. Label noise charges a perfect predictor with ${both(results.floor)} %. If none of ${results.dangerousRuns} dangerous runs is missed altogether, up to ${percent(results.boundAtNone)} % may be.`,
+      )}), ${results.dangerous} of them dangerous, in ${results.dangerousRuns} runs; ${results.near} labels within 1.96 standard errors of the cut. Label noise charges a perfect predictor with ${both(results.floor)} %. If none of ${results.dangerousRuns} dangerous runs is missed altogether, up to ${inPercent(results.boundAtNone)} % may be.`,
     '',
-    `Judged above ${(100 * CUT) / 2} % are ${results.prior.nearFalse} of the prior's ${results.prior.falseAlarms} false alarms and ${results.pooled.nearFalse} of ${results.pooled.falseAlarms} of 36 with the prior; what they missed is judged at most ${percent(results.prior.worstMissed)} and ${percent(results.pooled.worstMissed)} %.`,
+    `Judged above ${(100 * CUT) / 2} % are ${results.prior.nearFalse} of the prior's ${results.prior.falseAlarms} false alarms and ${results.pooled.nearFalse} of ${results.pooled.falseAlarms} of 36 with the prior; what they missed is judged at most ${inPercent(results.prior.worstMissed)} and ${inPercent(results.pooled.worstMissed)} %.`,
     '',
     'Share of rates inside their 90 % intervals, by predicted rate (runs):',
     '',
@@ -299,7 +300,7 @@ function textOf(results) {
       ['', ...BANDS.slice(1).map((to, i) => `${100 * BANDS[i]} to ${Math.min(100, 100 * to)} %`)],
       ['prior', 'pooled', 'own'].map((kind) => [
         { prior: 'the prior alone', pooled: '36 with the prior', own: '36 alone' }[kind],
-        ...results[kind].bands.map(({ coverage, runs }) => `${percent(coverage)} (${runs})`),
+        ...results[kind].bands.map(({ coverage, runs }) => `${inPercent(coverage)} (${runs})`),
       ]),
     ),
     '',

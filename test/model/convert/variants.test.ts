@@ -7,6 +7,7 @@ import { readSafetensors } from '../../../lib/formats/safetensors/safetensors.js
 import { hiddenStates } from '../../../lib/hidden-states/hidden-states.js'
 import { openModel } from '../../../lib/model/model.js'
 import { changedFolder, CONVERT_FIXTURES as FIXTURES } from '../../helpers/convert-folder.js'
+import { relativeL2 } from '../../helpers/tiny.js'
 
 // Made by lab/convert_variants.py: transformers in float32 on the same weights.
 interface Variant {
@@ -45,17 +46,7 @@ describe('settings of a config.json', () => {
     for (const p of prompts.keys()) {
       const expected = golden.float32(`${variant.name}.${p}`)
       const found = data.subarray(p * size, (p + 1) * size)
-      expect(relative(found, expected), `prompt ${p}`).toBeLessThan(tolerance(variant.folder))
+      expect(relativeL2(found, expected), `prompt ${p}`).toBeLessThan(tolerance(variant.folder))
     }
   })
 })
-
-function relative(found: Float32Array, expected: Float32Array): number {
-  let difference = 0
-  let norm = 0
-  for (const [i, value] of expected.entries()) {
-    difference += (found[i]! - value) ** 2
-    norm += value ** 2
-  }
-  return Math.sqrt(difference / norm)
-}
