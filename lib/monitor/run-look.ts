@@ -9,6 +9,7 @@ import { listRuns, type NestedRun, nestedRuns } from '../formats/run/nested-runs
 import { checkpointStep, isStepZero, type StepFolder, stepFolders } from '../formats/run/step-folders.js'
 import { readTrainerState, TRAINER_STATE } from '../formats/run/trainer-state.js'
 import type { Step } from '../trajectory/trajectory.js'
+import { Backoff } from './failures.js'
 import { FolderListing } from './folder-listing.js'
 import { RunFacts } from './run-facts.js'
 import type { KnownCheckpoint, Look, SeenCheckpoint } from './seen-checkpoint.js'
@@ -20,8 +21,7 @@ interface Entry extends StepFolder {
   detail: string
   weights?: KnownCheckpoint
   /** When one that cannot be read is tried again. */
-  failures: number
-  nextMs: number
+  backoff: Backoff
 }
 
 /** Folders that are read at one look; measured ones that are looked at again, the newest and others: shared by all runs of a watch. */
@@ -29,7 +29,6 @@ const READS = 64
 const NEWEST = 32
 const AGAIN = 100
 const CONCURRENCY = 8
-const MOST_WAIT_MS = 5 * 60_000
 
 /**
  * Looks at a run's folder again and again, without changing anything in it. What a look costs does not grow with the checkpoints
@@ -116,7 +115,7 @@ export class RunLook {
     this.#markAnew(look)
     await this.#lookAtFinal(look)
     look.zero = this.#zero
-    look.unread = this.#sorted.reduce((sum, { state }) => sum + Number(state === 'unread'), 0)
+    look.unread = this.#sorted.filter(({ state }) => state === 'unread').length
     if (this.isEmpty) {
       const beside = this.#beside.length === 0 ? '' : listRuns(this.#beside)
       look.waiting = `there is no checkpoint yet${beside === '' ? '' : `; not measured, since it is no part of this run: ${beside}`}`
@@ -164,7 +163,10 @@ export class RunLook {
       const known = this.#entries.get(step)
       if (known?.path === path) continue
       added = true
-      this.#entries.set(step, { step, path, state: 'unread', detail: '', failures: 0, nextMs: 0 })
+      this.#entries.set(step, {
+        ...{ step, path, state: 'unread', detail: '' },
+        backoff: new Backoff(this.options.retryMs),
+      })
     }
     if (!added && look.gone.length === 0) return
     look.steps = [...present]
@@ -173,7 +175,6 @@ export class RunLook {
 
   /** New ones, those that are being written, the newest, and some of the rest. */
   #chosen(runs: number): Entry[] {
-    const now = performance.now()
     const newest = Math.ceil(NEWEST / runs)
     const turn = Math.ceil(AGAIN / runs)
     const unread: Entry[] = []
@@ -182,7 +183,7 @@ export class RunLook {
     for (const entry of this.#sorted) {
       if (entry.state === 'unread') unread.push(entry)
       else if (entry.state === 'complete') settled.push(entry)
-      else if (entry.nextMs <= now) due.push(entry)
+      else if (!entry.backoff.waits) due.push(entry)
     }
     if (!this.options.newestFirst) unread.reverse()
     const rest = settled.length - newest
@@ -260,9 +261,8 @@ export class RunLook {
 
   #settle(entry: Entry, state: Entry['state'], detail: string, look: Look): void {
     if (entry.detail !== detail) look.changed = true
-    entry.failures = state === 'unreadable' ? entry.failures + 1 : 0
-    const wait = Math.min(MOST_WAIT_MS, this.options.retryMs * 2 ** (entry.failures - 1))
-    entry.nextMs = state === 'unreadable' ? performance.now() + wait : 0
+    if (state === 'unreadable') entry.backoff.failed()
+    else entry.backoff.succeeded()
     entry.state = state
     entry.detail = detail
   }
