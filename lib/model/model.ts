@@ -260,13 +260,12 @@ export class Model implements AsyncDisposable {
   async #generate(
     { request }: PlannedGeneration,
     { adapters = [], signal }: GenerateOptions,
-    listener?: GenerationListener,
+    listener: GenerationListener,
   ): Promise<NativeGenerated> {
-    const onProgress = listener?.onStep
     const job = () => {
       checkAdapters(this, adapters)
-      listener?.start()
-      return cancellable({ signal, onProgress }, (token, onStep) =>
+      listener.start()
+      return cancellable({ signal, onProgress: listener.onStep }, (token, onStep) =>
         this.#native.generate(request, token, onStep),
       )
     }

@@ -58,7 +58,7 @@ export function ageHtml(view: RunView, now: number | undefined): string {
   return parts.length === 0 ? '' : `<p class="age">${parts.map(prose).join(' · ')}</p>`
 }
 
-const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+const sentence = (text: string) => `${capital(text)}.`
 
 /** Columns of words. */
 const LEFT = ['verdict', 'last checkpoint']
