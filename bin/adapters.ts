@@ -1,34 +1,41 @@
 /** Adapters that a command applies to the base: their flags, opening them, and a remark on what they do. */
-import type { Command } from 'commander'
-import { defaultCacheDir } from '../lib/formats/files/cache-dir.js'
+import { existsSync } from 'node:fs'
+import { type Command, InvalidArgumentError } from 'commander'
 import { fileFact } from '../lib/formats/run/file-fact.js'
 import { type AdapterEffect, adapterEffect } from '../lib/hidden-states/adapter-effect.js'
 import { type AppliedToBase, applyWeights } from '../lib/hidden-states/apply-weights.js'
 import type { AttachedAdapter } from '../lib/model/attached-adapter.js'
-import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
 import type { AttachReport } from '../lib/model/lora/lora.js'
 import type { Model } from '../lib/model/model.js'
 import {
-  type AdapterFlag,
-  adapterFlag,
   adapterNameOption,
   addCacheOptions,
+  type CheckpointFlags,
+  cacheFromFlags,
+  checkpointFromFlags,
   loraModeOption,
-  number,
-  option,
-  refuseIdle,
   residualBaseOption,
-} from './options.js'
+} from './checkpoints.js'
+import { number, option, refuseIdle } from './options.js'
 import type { Output } from './output.js'
 
-export interface AdapterFlags {
+/** An adapter to apply: its folder, and the factor on its effect. */
+export interface AdapterFlag {
+  folder: string
+  strength: number
+}
+
+/** `DIR` or `DIR:0.5`; the flag may be repeated. A folder whose own name ends like that is taken as it is. */
+export function adapterFlag(text: string, previous: readonly AdapterFlag[] = []): AdapterFlag[] {
+  const found = existsSync(text) ? null : /^(.+):([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)$/is.exec(text)
+  if (text === '') throw new InvalidArgumentError('expected a folder, found an empty name.')
+  const [folder, strength] = found ? [found[1]!, Number(found[2])] : [text, 1]
+  return [...previous, { folder, strength }]
+}
+
+export interface AdapterFlags extends CheckpointFlags {
   adapter?: AdapterFlag[]
-  adapterName?: string
-  residualBase?: boolean
   adapterScale: number
-  loraMode: LoraMode
-  cache: boolean
-  cacheDir?: string
 }
 
 export function addAdapterOptions(command: Command): Command {
@@ -75,9 +82,8 @@ export async function adaptersFromFlags(
     () =>
       applyWeights(base, list, {
         adapterName: flags.adapterName,
-        mode: flags.loraMode,
-        residualBase: flags.residualBase === true,
-        cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
+        ...checkpointFromFlags(flags),
+        cacheDir: cacheFromFlags(flags),
         ...options,
       }),
     { announce: false },

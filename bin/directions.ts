@@ -1,4 +1,5 @@
 /** Directions for a command: from a bundle or a folder, or made on the spot for a layer. */
+import type { Command } from 'commander'
 import { type Bundle, loadBundle } from '../lib/detector/bundle.js'
 import { blocksAt, depthsToMake } from '../lib/detector/contrast.js'
 import { loadPrior, type Prior } from '../lib/detector/prior.js'
@@ -7,26 +8,55 @@ import { loadDirections } from '../lib/directions/directions-folder.js'
 import { extractDirections } from '../lib/directions/extract-directions.js'
 import { worthSentences } from '../lib/directions/worth.js'
 import { TraitscopeError } from '../lib/errors.js'
-import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
 import { blocksInFile } from '../lib/model/load-model.js'
 import type { Model } from '../lib/model/model.js'
 import type { ChatTemplate } from '../lib/prompts/chat-template.js'
 import { loadTraitPack } from '../lib/prompts/trait-pack.js'
 import type { TraitPack } from '../lib/prompts/trait-pack-yaml.js'
+import {
+  adapterNameOption,
+  addCacheOptions,
+  type CheckpointFlags,
+  loraModeOption,
+  residualBaseOption,
+  strengthsOption,
+} from './checkpoints.js'
+import { integerList, keepStronger, option } from './options.js'
 import type { Output } from './output.js'
 
-export interface DirectionFlags {
+export interface DirectionFlags extends CheckpointFlags {
   directions?: string
   bundle?: string
   layer?: number[]
   traits?: string
   prior?: boolean
   allowMismatch?: boolean
-  adapterName?: string
-  residualBase?: boolean
-  loraMode: LoraMode
-  cache: boolean
-  cacheDir?: string
+}
+
+export function addDirectionOptions(command: Command): Command {
+  command
+    .addOption(option('-d, --directions <dir>', 'directions folder made by `traitscope directions`'))
+    .addOption(
+      option('-l, --layer <n[,n]>', 'layer to report; without --directions they are made there').argParser(
+        integerList,
+      ),
+    )
+    .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
+    .option(
+      '--prior',
+      'provisional verdicts by what is known of other, small bases; without a bundle they are given anyway',
+    )
+    .option('--no-prior', 'without a bundle no verdicts at all')
+    .addOption(
+      option('--traits <file>', "trait pack: core, core-2 or a YAML file (default: the bundle's, else core)"),
+    )
+    .addOption(adapterNameOption())
+    .addOption(residualBaseOption())
+    .addOption(loraModeOption())
+    .addOption(strengthsOption())
+    .option('--allow-mismatch', 'go on although bundle or directions and the run differ (recorded)')
+  command.hook('preAction', (_, run) => keepStronger(run, 'bundle', 'directions'))
+  return addCacheOptions(command, 'step 0 and merged models (up to 20 GiB)')
 }
 
 /** The bundle that the flags name, and the trait pack that goes with it or that they name. */

@@ -1,6 +1,8 @@
 /** Options that take one value and are given two: the last counts, as aliases and scripts rely on, and it is said. */
+
 import type { Command } from 'commander'
-import { adapterFlag, repeated } from './options.js'
+import { adapterFlag } from './adapters.js'
+import { repeated } from './options.js'
 
 /** Parsers of the options that may be given several times. */
 const COLLECT: ReadonlySet<unknown> = new Set([repeated, adapterFlag])

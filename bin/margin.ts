@@ -2,30 +2,23 @@
 import { join } from 'node:path'
 import { marginReason } from '../lib/detector/margin-warning.js'
 import { TraitscopeError } from '../lib/errors.js'
-import { defaultCacheDir } from '../lib/formats/files/cache-dir.js'
 import { readMarginPairs } from '../lib/labels/margins/margin-pairs.js'
 import { MARGINS_FILE, marginRun, type RunMargins } from '../lib/labels/margins/margin-run.js'
 import { marginText, pairsWords } from '../lib/labels/margins/margin-words.js'
 import type { MarginChange } from '../lib/labels/margins/margins.js'
 import { pairsRead } from '../lib/labels/margins/pair-reading.js'
-import type { LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
 import type { Trajectory } from '../lib/trajectory/trajectory.js'
-import { openFromFlags, templateFromFlags } from './model.js'
-import type { ModelFlags } from './options.js'
+import { type CheckpointFlags, cacheFromFlags, checkpointFromFlags } from './checkpoints.js'
+import { type ModelFlags, openFromFlags, templateFromFlags } from './model.js'
 import { type Output, table } from './output.js'
 
-export interface MarginFlags extends ModelFlags {
+export interface MarginFlags extends ModelFlags, CheckpointFlags {
   margin: string
   out: string
   domain?: string
   steps?: number[]
   every?: number
   adapterScale?: number[]
-  adapterName?: string
-  residualBase?: boolean
-  loraMode: LoraMode
-  cache: boolean
-  cacheDir?: string
   json?: boolean
 }
 
@@ -44,8 +37,8 @@ export async function marginFromFlags(
     marginRun(model, run, {
       ...{ template, pairs, signal, onProgress, out: flags.out, domain: flags.domain },
       ...{ steps: flags.steps, every: flags.every, adapterName: flags.adapterName },
-      checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
-      cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
+      checkpoint: checkpointFromFlags(flags),
+      cacheDir: cacheFromFlags(flags),
     }),
   )
   for (const remark of margins.remarks) output.remark(remark)

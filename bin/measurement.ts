@@ -12,6 +12,7 @@ import { type MarginPairs, readMarginPairs } from '../lib/labels/margins/margin-
 import type { Model } from '../lib/model/model.js'
 import type { MeasurementOptions } from '../lib/trajectory/prepare-measurement.js'
 import { refuseBesideSettling } from '../lib/trajectory/stopping.js'
+import { checkpointFromFlags } from './checkpoints.js'
 import { type ContextFlags, contextsFromFlags, ordinaryFromFlags } from './contexts.js'
 import {
   bundleFromFlags,
@@ -22,8 +23,8 @@ import {
   priorWithout,
   shownLayer,
 } from './directions.js'
-import { openFromFlags, templateFromFlags, WHOLE } from './model.js'
-import { type ModelFlags, option, share } from './options.js'
+import { type ModelFlags, openFromFlags, templateFromFlags, WHOLE } from './model.js'
+import { option, share } from './options.js'
 import type { Output } from './output.js'
 
 export interface MeasurementFlags extends ModelFlags, DirectionFlags, ContextFlags {
@@ -100,7 +101,7 @@ export async function measurementFromFlags(
         strengths: flags.adapterScale,
         contexts: await contextsFromFlags(flags, reads, output),
         margin,
-        checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
+        checkpoint: checkpointFromFlags(flags),
         cacheDir: flags.cache ? flags.cacheDir : false,
       },
       reopen,

@@ -1,5 +1,4 @@
 /** Options that several commands share, and where their values come from: config file < environment < flags. */
-import { existsSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { TraitscopeError } from '../lib/errors.js'
 
@@ -19,15 +18,6 @@ export function integerList(text: string): number[] {
 
 /** `0.1` or `0.05,0.1`. */
 export const numberList = (text: string): number[] => text.split(',').map(number)
-
-/** `1.5` or `1.5,2`. */
-function factors(text: string): number[] {
-  const parts = numberList(text)
-  if (parts.some((part) => part <= 0)) {
-    throw new InvalidArgumentError('expected factors above 0 separated by commas, e.g. 1.5,2.')
-  }
-  return parts
-}
 
 /** `a` or `a,b`. */
 export function names(text: string): string[] {
@@ -57,17 +47,6 @@ export function share(text: string): number {
   return value
 }
 
-/** `6G`, `6GiB`, `1500M` or plain bytes: units are powers of 1024. */
-function bytes(text: string): number {
-  const found = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim())
-  if (!found) throw new InvalidArgumentError('expected an amount of memory such as 6G or 1500M.')
-  return Math.floor(Number(found[1]) * 1024 ** ' kmgt'.indexOf(found[2]!.toLowerCase() || ' '))
-}
-
-function gpuLayers(text: string): number | 'auto' {
-  return text === 'auto' ? 'auto' : integer(text)
-}
-
 /** Of a flag that may be given several times: all of its values. */
 export const repeated = (text: string, previous: readonly string[] = []) => [...previous, text]
 
@@ -77,132 +56,11 @@ export function option(flags: string, description: string): Option {
   return made.env(`TRAITSCOPE_${made.name().replaceAll('-', '_').toUpperCase()}`)
 }
 
-export interface ModelFlags {
-  model: string
-  device: string
-  gpuLayers: number | 'auto'
-  maxVram?: number
-  batchTokens?: number
-  threads?: number
-  chatTemplate?: string
-  systemRole: 'auto' | 'native' | 'user-turn'
-}
-
-/** @param mandatory false for a command that can do without a base */
-export function addModelOptions(command: Command, { mandatory = true } = {}): Command {
-  return command
-    .addOption(option('-m, --model <gguf>', 'base model').makeOptionMandatory(mandatory))
-    .addOption(
-      option('--device <name>', 'cpu, a device that `traitscope doctor` lists, or auto').default('auto'),
-    )
-    .addOption(
-      option('--gpu-layers <n>', 'how many of the blocks that run go to the GPU, or auto (also -ngl)')
-        .argParser(gpuLayers)
-        .default('auto'),
-    )
-    .addOption(
-      option('--max-vram <size>', 'GPU memory to take at most, as 6G (auto: half of what is free)').argParser(
-        bytes,
-      ),
-    )
-    .addOption(
-      option(
-        '--batch-tokens <n>',
-        'tokens computed at once: no fewer than the longest prompt has (default: 256 to 2048, so that they take some 700 MB; also -ub)',
-      ).argParser(integer),
-    )
-    .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))
-    .addOption(
-      option(
-        '--chat-template <file>',
-        "Jinja file instead of the GGUF's own template, or plain: a message a line",
-      ),
-    )
-    .addOption(
-      option(
-        '--system-role <how>',
-        'system prompts as the template has them, as a user turn that is acknowledged, or auto: a user turn where the template has no place for them',
-      )
-        .choices(['auto', 'native', 'user-turn'])
-        .default('auto'),
-    )
-}
-
-/** An adapter to apply: its folder, and the factor on its effect. */
-export interface AdapterFlag {
-  folder: string
-  strength: number
-}
-
-/** `DIR` or `DIR:0.5`; the flag may be repeated. A folder whose own name ends like that is taken as it is. */
-export function adapterFlag(text: string, previous: readonly AdapterFlag[] = []): AdapterFlag[] {
-  const found = existsSync(text) ? null : /^(.+):([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)$/is.exec(text)
-  if (text === '') throw new InvalidArgumentError('expected a folder, found an empty name.')
-  const [folder, strength] = found ? [found[1]!, Number(found[2])] : [text, 1]
-  return [...previous, { folder, strength }]
-}
-
 export const sequencesOption = () =>
   option(
     '--sequences <n>',
     'answers computed at once, up to 256 (default: as many as 2 GiB hold, or a quarter of a GPU)',
   ).argParser(integer)
-
-export const residualBaseOption = () =>
-  option(
-    '--residual-base',
-    "the base is what the adapter's initialisation (PiSSA, OLoRA, CorDA, LoRA-GA, LoftQ) left of the original",
-  )
-
-export const adapterNameOption = () =>
-  option(
-    '--adapter-name <name>',
-    'adapter to take where a folder holds several: its sub folder, or "default" for the one in the folder itself',
-  )
-
-export const loraModeOption = () =>
-  option('--lora-mode <how>', 'attach adapters, merge them into a copy of the base, or what each one needs')
-    .choices(['auto', 'attach', 'merge'])
-    .default('auto')
-
-export function addCacheOptions(command: Command, what: string): Command {
-  return command
-    .addOption(option('--cache-dir <dir>', `where ${what} are kept between runs`))
-    .option('--no-cache', 'keep nothing between runs, and use nothing kept')
-}
-
-export function addDirectionOptions(command: Command): Command {
-  command
-    .addOption(option('-d, --directions <dir>', 'directions folder made by `traitscope directions`'))
-    .addOption(
-      option('-l, --layer <n[,n]>', 'layer to report; without --directions they are made there').argParser(
-        integerList,
-      ),
-    )
-    .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
-    .option(
-      '--prior',
-      'provisional verdicts by what is known of other, small bases; without a bundle they are given anyway',
-    )
-    .option('--no-prior', 'without a bundle no verdicts at all')
-    .addOption(
-      option('--traits <file>', "trait pack: core, core-2 or a YAML file (default: the bundle's, else core)"),
-    )
-    .addOption(adapterNameOption())
-    .addOption(residualBaseOption())
-    .addOption(loraModeOption())
-    .addOption(strengthsOption())
-    .option('--allow-mismatch', 'go on although bundle or directions and the run differ (recorded)')
-  command.hook('preAction', (_, run) => keepStronger(run, 'bundle', 'directions'))
-  return addCacheOptions(command, 'step 0 and merged models (up to 20 GiB)')
-}
-
-/** What `measure`, `watch` and `label` share. */
-export const strengthsOption = () =>
-  option(
-    '--adapter-scale <x[,x]>',
-    "also with the adapter's effect multiplied by these; as trained in any case",
-  ).argParser(factors)
 
 /**
  * Refuses flags that would do nothing where they stand.
@@ -251,7 +109,7 @@ function emptyValue(what: string, from: string): TraitscopeError {
 const SOURCES = ['default', 'config', 'env', 'cli']
 
 /** Of two options that exclude each other, a flag wins over the environment, and that over the config file. */
-function keepStronger(command: Command, one: string, other: string): void {
+export function keepStronger(command: Command, one: string, other: string): void {
   const rank = (name: string) => SOURCES.indexOf(command.getOptionValueSource(name) ?? 'default')
   if (rank(one) <= 0 || rank(other) <= 0 || rank(one) === rank(other)) return
   command.setOptionValueWithSource(rank(one) < rank(other) ? one : other, undefined, 'default')

@@ -8,7 +8,8 @@ import { demoFrame, VIEW_SIZE } from '../demo-view.js'
 import { type FirstLookFlags, firstLookFromFlags } from '../first-look.js'
 import { notes } from '../help.js'
 import { LiveView } from '../live-view.js'
-import { addModelOptions, addOutputOptions, number, option, refuseIdle } from '../options.js'
+import { addModelOptions } from '../model.js'
+import { addOutputOptions, number, option, refuseIdle } from '../options.js'
 import { createOutput, type Output } from '../output.js'
 
 interface Flags extends FirstLookFlags {

@@ -19,8 +19,8 @@ import {
   type LayerChoiceFlags,
   refuseLayerChoiceFlags,
 } from '../layer-choice.js'
-import { openFromFlags, templateFromFlags } from '../model.js'
-import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
+import { addModelOptions, type ModelFlags, openFromFlags, templateFromFlags } from '../model.js'
+import { addOutputOptions, integerList, option } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 import { counted, layersText } from '../text.js'
 

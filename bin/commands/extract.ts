@@ -13,8 +13,8 @@ import {
   refuseIdlePromptFlags,
 } from '../adapters.js'
 import { notes } from '../help.js'
-import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
-import { addModelOptions, addOutputOptions, integerList, type ModelFlags, option } from '../options.js'
+import { addModelOptions, inputsOf, type ModelFlags, openFromFlags, templateFromFlags } from '../model.js'
+import { addOutputOptions, integerList, option } from '../options.js'
 import { createOutput } from '../output.js'
 
 interface Flags extends ModelFlags, AdapterFlags {

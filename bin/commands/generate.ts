@@ -12,17 +12,8 @@ import {
   refuseIdlePromptFlags,
 } from '../adapters.js'
 import { notes } from '../help.js'
-import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
-import {
-  addModelOptions,
-  addOutputOptions,
-  integer,
-  type ModelFlags,
-  number,
-  option,
-  repeated,
-  sequencesOption,
-} from '../options.js'
+import { addModelOptions, inputsOf, type ModelFlags, openFromFlags, templateFromFlags } from '../model.js'
+import { addOutputOptions, integer, number, option, repeated, sequencesOption } from '../options.js'
 import { createOutput } from '../output.js'
 import { counted, jsonLines } from '../text.js'
 

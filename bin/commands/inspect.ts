@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { inspectPath } from '../../lib/inspect/inspect.js'
-import { adapterNameOption, addOutputOptions, option } from '../options.js'
+import { adapterNameOption } from '../checkpoints.js'
+import { addOutputOptions, option } from '../options.js'
 import { createOutput } from '../output.js'
 
 /** `traitscope inspect`: what a file or folder is, whether it is valid, and whether it fits a base. */

@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import { TraitscopeError } from '../../lib/errors.js'
-import { defaultCacheDir } from '../../lib/formats/files/cache-dir.js'
 import { scanRunFolder } from '../../lib/formats/run/run-folder.js'
 import { type CountingRule, type Counts, RULE_NAMES } from '../../lib/labels/answers/counting-rule.js'
 import { readQuestions } from '../../lib/labels/answers/questions.js'
@@ -11,11 +10,20 @@ import { readJudgeCheck } from '../../lib/labels/judges/judge-check.js'
 import { type LabelCost, labelCost } from '../../lib/labels/label-cost.js'
 import type { LabelledStep } from '../../lib/labels/label-options.js'
 import { labelRun } from '../../lib/labels/label-run.js'
-import type { LoraMode } from '../../lib/model/checkpoint/opened-checkpoint.js'
 import { amplifyingStrengths } from '../../lib/model/checkpoint/strengths.js'
 import { packageRoot } from '../../lib/package.js'
 import { percent } from '../../lib/percent.js'
 import { checkFromFlags } from '../check-judge.js'
+import {
+  adapterNameOption,
+  addCacheOptions,
+  type CheckpointFlags,
+  cacheFromFlags,
+  checkpointFromFlags,
+  loraModeOption,
+  residualBaseOption,
+  strengthsOption,
+} from '../checkpoints.js'
 import { fitFromFlags } from '../fit-judge.js'
 import { notes } from '../help.js'
 import {
@@ -27,27 +35,20 @@ import {
   requireOneJudge,
 } from '../judge.js'
 import { marginFromFlags } from '../margin.js'
-import { openFromFlags, templateFromFlags } from '../model.js'
+import { addModelOptions, type ModelFlags, openFromFlags, templateFromFlags } from '../model.js'
 import {
-  adapterNameOption,
-  addCacheOptions,
-  addModelOptions,
   addOutputOptions,
   integer,
   integerList,
-  loraModeOption,
-  type ModelFlags,
   names,
   number,
   option,
   refuseIdle,
   repeated,
-  residualBaseOption,
-  strengthsOption,
 } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 
-interface Flags extends Omit<ModelFlags, 'model'>, JudgeFlags {
+interface Flags extends Omit<ModelFlags, 'model'>, JudgeFlags, CheckpointFlags {
   model?: string
   out?: string
   checkJudge?: string | true
@@ -68,11 +69,6 @@ interface Flags extends Omit<ModelFlags, 'model'>, JudgeFlags {
   rule: CountingRule
   maxFailures: number
   adapterScale?: number[]
-  adapterName?: string
-  residualBase?: boolean
-  loraMode: LoraMode
-  cache: boolean
-  cacheDir?: string
   dryRun?: boolean
   force?: boolean
   json?: boolean
@@ -235,8 +231,8 @@ async function labelFromFlags(
       maxFailures: flags.maxFailures,
       force: flags.force === true,
       adapterName: flags.adapterName,
-      checkpoint: { mode: flags.loraMode, residualBase: flags.residualBase === true },
-      cacheDir: flags.cache ? (flags.cacheDir ?? defaultCacheDir()) : undefined,
+      checkpoint: checkpointFromFlags(flags),
+      cacheDir: cacheFromFlags(flags),
       onProgress: update,
       onStep: (step) => noteKnown(output, step),
     }),

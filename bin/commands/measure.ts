@@ -26,10 +26,12 @@ import { type MeasuredBase, refuseBesideSettling } from '../../lib/trajectory/st
 import type { Trajectory, TrajectoryStep } from '../../lib/trajectory/trajectory.js'
 import { trajectoryDocument } from '../../lib/trajectory/trajectory-json.js'
 import { addContextOptions, printContexts } from '../contexts.js'
+import { addDirectionOptions } from '../directions.js'
 import { notes } from '../help.js'
 import { printMargin } from '../margin.js'
 import { addReadingOptions, type MeasurementFlags, measurementFromFlags } from '../measurement.js'
-import { addDirectionOptions, addModelOptions, addOutputOptions, failOnOption } from '../options.js'
+import { addModelOptions } from '../model.js'
+import { addOutputOptions, failOnOption } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
 import { oneLine } from '../text.js'
 import {

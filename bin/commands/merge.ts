@@ -6,15 +6,9 @@ import { filesBelow } from '../../lib/formats/run/read-files.js'
 import { type MergeReport, mergeAdapter } from '../../lib/model/merge/merge.js'
 import { MERGE_TYPE_NAMES, mergeType } from '../../lib/model/merge/merge-types.js'
 import { baseTemplateRemark } from '../../lib/prompts/own-template.js'
+import { adapterNameOption, residualBaseOption } from '../checkpoints.js'
 import { notes } from '../help.js'
-import {
-  adapterNameOption,
-  addOutputOptions,
-  integer,
-  number,
-  option,
-  residualBaseOption,
-} from '../options.js'
+import { addOutputOptions, integer, number, option } from '../options.js'
 import { createOutput, type Output } from '../output.js'
 
 interface Flags {

@@ -16,13 +16,11 @@ import {
   refuseIdlePromptFlags,
 } from '../adapters.js'
 import { notes } from '../help.js'
-import { inputsOf, openFromFlags, templateFromFlags } from '../model.js'
+import { addModelOptions, inputsOf, type ModelFlags, openFromFlags, templateFromFlags } from '../model.js'
 import {
-  addModelOptions,
   addOutputOptions,
   integer,
   integerList,
-  type ModelFlags,
   number,
   numberList,
   option,
