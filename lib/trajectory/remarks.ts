@@ -1,4 +1,4 @@
-import type { Step, Trajectory } from './trajectory.js'
+import type { Step, Trajectory, TrajectoryStep } from './trajectory.js'
 
 /**
  * What a trajectory's measurement left out, found different or left over, in sentences: on the run, then on its steps; a
@@ -16,4 +16,27 @@ export function remarksOf({ measurement, steps }: Trajectory): string[] {
       at.length === measured ? remark : `step ${at.join(', ')}: ${remark}`,
     ),
   ]
+}
+
+/** A sentence on steps that share their weights: a frozen adapter, or a copy in place of a checkpoint. */
+export function equalWeights(steps: readonly TrajectoryStep[]): string[] {
+  const bySha256 = new Map<string, Step[]>()
+  for (const { step, adapterSha256 } of steps) {
+    if (adapterSha256 !== null) bySha256.set(adapterSha256, [...(bySha256.get(adapterSha256) ?? []), step])
+  }
+  return [...bySha256.values()]
+    .filter((same) => same.length > 1)
+    .map((same) => `steps ${same.join(', ')} have the same weights`)
+}
+
+/** Sentences on steps that were saved with other settings than the first: a run that was resumed, or an edited file. */
+export function otherSettings(steps: readonly TrajectoryStep[]): string[] {
+  const adapters = steps.flatMap(({ step, adapter }) => (adapter ? [{ step, adapter }] : []))
+  return (['ranks', 'scales', 'targets'] as const).flatMap((what) => {
+    const said = adapters.map(({ step, adapter }) => ({ step, has: adapter[what].join(', ') }))
+    const others = said.filter(({ has }) => has !== said[0]!.has)
+    if (others.length === 0) return []
+    const named = [said[0]!, ...others].map(({ step, has }) => `${has} at step ${step}`)
+    return [`the adapters of this run differ in their ${what}: ${named.join('; ')}`]
+  })
 }

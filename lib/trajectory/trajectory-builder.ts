@@ -12,7 +12,7 @@ import type { MeasurableStep } from './measurable-steps.js'
 import type { BaseMeasurement, CheckpointMeasurement } from './measurement.js'
 import type { MeasurementPlan } from './measurement-plan.js'
 import type { Projection } from './project.js'
-import { equalWeights, otherSettings } from './step-remarks.js'
+import { equalWeights, otherSettings } from './remarks.js'
 import type { StopRule } from './stopping.js'
 import { layerColumns, strengthTrajectories } from './strength-trajectories.js'
 import type {
