@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { isTraitscopeError } from '../errors.js'
+import { ifThere } from '../formats/files/file-errors.js'
 import { readWhole } from '../formats/files/read-whole.js'
 import { parseSentencePiece, type SentencePiece } from '../formats/hf/sentencepiece.js'
 import { addedTokens } from '../model/convert/hf-vocabulary.js'
@@ -23,10 +23,7 @@ export async function piecesTokenizer(
   architecture: string,
 ): Promise<Record<string, unknown> | undefined> {
   const path = join(folder, 'tokenizer.model')
-  const bytes = await readWhole(path).catch((error: unknown) => {
-    if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return undefined
-    throw error
-  })
+  const bytes = await ifThere(readWhole(path))
   if (!bytes) return undefined
   const pieces = parseSentencePiece(bytes, path)
   const ids = new Map(pieces.map(({ text }, id) => [text, id]))

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { ifThere } from '../formats/files/file-errors.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { shown } from '../formats/json/json-scan.js'
 import { PROMOTED_TOKENS } from '../model/prompt-tokenizer.js'
@@ -163,11 +164,6 @@ async function hfTokenizer(
 }
 
 async function optionalJson(path: string): Promise<Record<string, unknown> | undefined> {
-  try {
-    const json = await readJsonFile(path)
-    return isJsonObject(json) ? json : undefined
-  } catch (error) {
-    if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return undefined
-    throw error
-  }
+  const json = await ifThere(readJsonFile(path))
+  return isJsonObject(json) ? json : undefined
 }

@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { isTraitscopeError } from '../errors.js'
+import { ifThere } from '../formats/files/file-errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { namedPath } from '../formats/files/named-path.js'
@@ -51,10 +51,7 @@ export async function listStates(stateDir: string): Promise<WatchedRun[]> {
 export async function listStatesAgain(stateDir: string, known: Map<string, string>): Promise<WatchedRun[]> {
   const parent = join(namedPath(stateDir, 'the states of watches'), 'watch')
   const found: WatchedRun[] = []
-  const entries = await listFolder(parent, 'absent').catch((error: unknown) => {
-    if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return []
-    throw error
-  })
+  const entries = (await ifThere(listFolder(parent, 'absent'))) ?? []
   for (const { name } of entries.filter((entry) => !entry.isFile())) {
     const folder = join(parent, name)
     const run = known.get(folder) ?? (await firstRun(folder))

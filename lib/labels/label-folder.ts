@@ -2,8 +2,9 @@
 
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
-import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { TraitscopeError } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
+import { ifThere } from '../formats/files/file-errors.js'
 import { exists } from '../formats/files/file-stats.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { JsonFields } from '../formats/json/json-fields.js'
@@ -30,10 +31,7 @@ export function settingsOf(model: Model, { template, questions, sampling = {} }:
 }
 
 export async function holdSettings(path: string, settings: object): Promise<void> {
-  const known = await readJsonFile(path).catch((error: unknown) => {
-    if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return undefined
-    throw error
-  })
+  const known = await ifThere(readJsonFile(path))
   if (known === undefined) return writeFileAtomic(path, `${JSON.stringify(settings, null, 1)}\n`)
   const different = Object.entries(settings).filter(
     ([key, value]) => !isJsonObject(known) || JSON.stringify(known[key]) !== JSON.stringify(value),

@@ -63,6 +63,13 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined
 }
 
+/** What is read; undefined where there is nothing to read. */
+export const ifThere = <T>(reading: Promise<T>): Promise<T | undefined> =>
+  reading.catch((error: unknown) => {
+    if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return undefined
+    throw error
+  })
+
 /** Where a bare word is neither a name of ours nor a file, the names are the next step. */
 export function unknownName(error: unknown, source: string, ours: readonly string[]): unknown {
   if (!isTraitscopeError(error, 'FILE_NOT_FOUND') || /[./\\]/.test(source)) return error

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isTraitscopeError } from '../../errors.js'
-import { errnoOf, fileError } from '../../formats/files/file-errors.js'
+import { errnoOf, fileError, ifThere } from '../../formats/files/file-errors.js'
 import { fileNames, listFolder } from '../../formats/files/list-folder.js'
 import type { GgufInput } from '../../formats/gguf/gguf.js'
 import { isJsonObject } from '../../formats/json/json.js'
@@ -50,10 +49,7 @@ export async function chatTemplates(folder: string, config: Settings, remarks: s
 /** Templates beside the default one, by their files' names. */
 async function additionalTemplates(folder: string): Promise<Metadata> {
   const place = join(folder, 'additional_chat_templates')
-  const entries = await listFolder(place, 'absent').catch((error: unknown) => {
-    if (isTraitscopeError(error, 'FILE_NOT_FOUND')) return []
-    throw error
-  })
+  const entries = (await ifThere(listFolder(place, 'absent'))) ?? []
   const names = fileNames(entries).filter((name) => name.endsWith('.jinja'))
   return Promise.all(
     names.sort().map(async (name): Promise<Metadata[number]> => {

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
+import { ifThere } from '../../formats/files/file-errors.js'
 import { readWhole } from '../../formats/files/read-whole.js'
 import type { GgufInput } from '../../formats/gguf/gguf.js'
 import { parseSentencePiece } from '../../formats/hf/sentencepiece.js'
@@ -169,12 +170,8 @@ function strippedSpaces(added: readonly AddedToken[]): Metadata {
 async function readPieces(folder: string, architecture: string, config: Settings) {
   if (architecture === 'phi3' && config.get('tokenizer_class') === 'GPT2Tokenizer') return undefined
   const path = join(folder, SENTENCEPIECE)
-  try {
-    return parseSentencePiece(await readWhole(path), path)
-  } catch (error) {
-    if (!(error instanceof TraitscopeError) || error.code !== 'FILE_NOT_FOUND') throw error
-    return undefined
-  }
+  const bytes = await ifThere(readWhole(path))
+  return bytes && parseSentencePiece(bytes, path)
 }
 
 /** A byte-level BPE, and no sentencepiece model in the clothes of one: its merges alone do not give llama.cpp's scores. */
