@@ -9,7 +9,7 @@ import type { NativeBinding, NativeCancelToken, NativeDevice, NativePrecisionSwi
 import { commandLine, nextStep } from './addon/next-step.js'
 import { type BackendFile, backendFiles } from './backends/backends.js'
 import { librariesBefore } from './backends/elf.js'
-import { ERROR_CODES, type ErrorCode, TraitscopeError, throwIfAborted } from './errors.js'
+import { ERROR_CODES, type ErrorCode, messageOf, TraitscopeError, throwIfAborted } from './errors.js'
 import { packageVersion } from './package.js'
 
 export type * from './addon/native.js'
@@ -60,7 +60,7 @@ export function binding(): NativeBinding {
       return loaded
     } catch (error) {
       if (error instanceof TraitscopeError && error.code !== 'BINDING') throw error
-      tried.push({ ...place, problem: error instanceof Error ? error.message : String(error) })
+      tried.push({ ...place, problem: messageOf(error) })
     }
   }
   throw new TraitscopeError(
@@ -226,7 +226,7 @@ export function diagnose(): Diagnosis {
       backends: [],
       devices: [],
       precision: [],
-      problems: [error instanceof Error ? error.message : String(error)],
+      problems: [messageOf(error)],
     }
   }
 }

@@ -60,6 +60,9 @@ export function asTraitscopeError(cause: unknown, doing: string): TraitscopeErro
   return new TraitscopeError('INTERNAL', `${doing} failed unexpectedly`, { cause })
 }
 
+/** Of whatever was thrown. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
 /** An error with what was computed, where a computation failed: it knows numbers alone. Others name their files themselves. */
 export function computing(what: string, error: unknown): unknown {
   if (!isTraitscopeError(error, 'COMPUTE')) return error

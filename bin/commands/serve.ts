@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { loadBundle } from '../../lib/detector/bundle.js'
-import { TraitscopeError } from '../../lib/errors.js'
+import { messageOf, TraitscopeError } from '../../lib/errors.js'
 import { listStates, listStatesAgain, runState, type WatchedRun } from '../../lib/events/state-folder.js'
 import { watchEventJson } from '../../lib/events/watch-events.js'
 import { isPattern } from '../../lib/monitor/run-patterns.js'
@@ -93,7 +93,7 @@ Example:
       const said = new Set<string>()
       let view: WatchView | undefined
       await using feed = new RunFeed(list, (error) => {
-        const text = oneLine(error instanceof Error ? error.message : String(error))
+        const text = oneLine(messageOf(error))
         const what = `cannot read a log: ${text}`
         if (said.size < 100 && !said.has(text)) view ? view.hear('error', what) : output.error(what)
         said.add(text)

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { isTraitscopeError, TraitscopeError } from '../errors.js'
+import { isTraitscopeError, messageOf, TraitscopeError } from '../errors.js'
 import { ifThere } from '../formats/files/file-errors.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { shown } from '../formats/json/json-scan.js'
@@ -158,8 +158,7 @@ async function hfTokenizer(
   try {
     return new library.Tokenizer(parts, config)
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    return `Hugging Face's library cannot read this tokenizer: ${reason}`
+    return `Hugging Face's library cannot read this tokenizer: ${messageOf(error)}`
   }
 }
 

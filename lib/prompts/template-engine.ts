@@ -1,5 +1,5 @@
 import * as jinja from '@huggingface/jinja'
-import { TraitscopeError } from '../errors.js'
+import { messageOf, TraitscopeError } from '../errors.js'
 import { strftime } from './strftime.js'
 import {
   boundedInterpreter,
@@ -43,7 +43,7 @@ export class TemplateEngine {
     try {
       this.#program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }))
     } catch (error) {
-      throw new TraitscopeError('TEMPLATE', `the chat template is not valid Jinja: ${reason(error)}`, {
+      throw new TraitscopeError('TEMPLATE', `the chat template is not valid Jinja: ${messageOf(error)}`, {
         cause: error,
       })
     }
@@ -74,7 +74,9 @@ export class TemplateEngine {
       return String(new BoundedInterpreter(environment).run(this.#program).value)
     } catch (error) {
       const what = error instanceof TemplateRefusal ? 'refuses these messages' : 'failed'
-      throw new TraitscopeError('TEMPLATE', `the chat template ${what}: ${reason(error)}`, { cause: error })
+      throw new TraitscopeError('TEMPLATE', `the chat template ${what}: ${messageOf(error)}`, {
+        cause: error,
+      })
     }
   }
 }
@@ -110,8 +112,4 @@ function named(text: string): string {
   return odd
     .map((character) => `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`)
     .join(' ')
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

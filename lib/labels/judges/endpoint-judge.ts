@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import OpenAI from 'openai'
 import { Needed, type OptionKinds, takeOptions } from '../../arguments.js'
-import { abortedError, TraitscopeError, throwIfAborted } from '../../errors.js'
+import { abortedError, messageOf, TraitscopeError, throwIfAborted } from '../../errors.js'
 import { sha256 } from '../../formats/files/hash.js'
 import type { Grade } from '../answers/grade.js'
 import { AdaptiveLimit, type LimitOptions } from './adaptive-limit.js'
@@ -257,5 +257,3 @@ function causeOf({ cause }: { cause?: unknown }): string {
   if (typeof code === 'string') return ` (${code})`
   return deeper === undefined ? '' : causeOf({ cause: deeper })
 }
-
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))

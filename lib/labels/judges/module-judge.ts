@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { inspect } from 'node:util'
-import { TraitscopeError } from '../../errors.js'
+import { messageOf, TraitscopeError } from '../../errors.js'
 import { fileError } from '../../formats/files/file-errors.js'
 import { sha256 } from '../../formats/files/hash.js'
 import type { Message } from '../../prompts/messages.js'
@@ -68,5 +68,3 @@ export async function openModuleJudge(path: string): Promise<Judge> {
     [Symbol.asyncDispose]: async () => {},
   }
 }
-
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
