@@ -1,4 +1,4 @@
-import { TraitscopeError } from '../errors.js'
+import { assertSameLength } from '../estimators/ranks.js'
 
 // For model-selection.ts, whose every line lab/detector-choice.json holds.
 export { auroc } from '../estimators/ranks.js'
@@ -51,10 +51,4 @@ export function alarmRates(
 /** Mean of the two classes' accuracies; NaN with a single class. */
 export function balancedAccuracy({ fnr, fpr }: Pick<AlarmRates, 'fnr' | 'fpr'>): number {
   return 1 - (fnr + fpr) / 2
-}
-
-function assertSameLength(predictions: ArrayLike<unknown>, truths: ArrayLike<unknown>): void {
-  if (predictions.length !== truths.length) {
-    throw new TraitscopeError('SHAPE', `expected ${truths.length} predictions, found ${predictions.length}`)
-  }
 }

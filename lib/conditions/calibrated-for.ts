@@ -1,5 +1,5 @@
 import { norm } from '../estimators/linalg.js'
-import { mismatchesBetween } from './comparable.js'
+import { CALIBRATED, mismatch, mismatchesBetween } from './comparable.js'
 import type { Conditions } from './conditions.js'
 import { type EngineConditions, engineMismatches } from './engine.js'
 import type { TrainedLike } from './training.js'
@@ -54,29 +54,17 @@ export function differences(
   measured: MeasuredUnder,
   accepted: readonly string[] = [],
 ): string[] {
-  const different = mismatchesBetween(
-    calibrated.conditions,
-    measured.conditions,
-    'the detector was calibrated',
-  )
-  const check = (what: string, a: string, b: string) => {
-    if (a !== b) different.push(`${what} is ${b}, but the detector was calibrated with ${a}`)
-  }
-  check(
-    'the tokenization of the prompts',
-    calibrated.tokenIdsSha256.slice(0, 12),
-    measured.tokenIdsSha256.slice(0, 12),
-  )
-  check('the device', calibrated.deviceClass, deviceClass(measured.device))
-  different.push(...engineMismatches(calibrated.engine, measured.engine))
-  if (![calibrated.directionsSha256, ...accepted].includes(measured.directionsSha256)) {
-    check(
-      'the set of directions',
-      calibrated.directionsSha256.slice(0, 12),
-      measured.directionsSha256.slice(0, 12),
-    )
-  }
-  return different
+  const check = mismatch(CALIBRATED)
+  const hashes = (key: 'tokenIdsSha256' | 'directionsSha256') =>
+    [calibrated[key].slice(0, 12), measured[key].slice(0, 12)] as const
+  const isAccepted = [calibrated.directionsSha256, ...accepted].includes(measured.directionsSha256)
+  return [
+    ...mismatchesBetween(calibrated.conditions, measured.conditions, CALIBRATED),
+    ...check('the tokenization of the prompts', ...hashes('tokenIdsSha256')),
+    ...check('the device', calibrated.deviceClass, deviceClass(measured.device)),
+    ...engineMismatches(calibrated.engine, measured.engine),
+    ...(isAccepted ? [] : check('the set of directions', ...hashes('directionsSha256'))),
+  ]
 }
 
 /** Longest shift of step 0 that repeated measurements of one base may show, in step-0 norms. */

@@ -1,6 +1,15 @@
 import { TraitscopeError } from '../errors.js'
 import type { Conditions } from './conditions.js'
 
+/** What a detector's conditions belong to, see {@link mismatchesBetween}. */
+export const CALIBRATED = 'the detector was calibrated'
+
+/** A sentence where two values differ. */
+export const mismatch =
+  (subject: string) =>
+  (what: string, made: unknown, found: unknown): string[] =>
+    made === found ? [] : [`${what} is ${found}, but ${subject} with ${made}`]
+
 /**
  * Sentences on every way in which two sets of conditions differ; empty when numbers can be compared.
  *
@@ -11,20 +20,17 @@ export function mismatchesBetween(
   found: Conditions,
   subject = 'the directions were made',
 ): string[] {
-  const different: string[] = []
-  const check = (what: string, a: string, b: string) => {
-    if (a !== b) different.push(`${what} is ${b}, but ${subject} with ${a}`)
-  }
-  check('the base model', describeBase(made), describeBase(found))
-  check('the chat template', made.template.sha256.slice(0, 12), found.template.sha256.slice(0, 12))
-  check("the template's system role", made.template.systemRole, found.template.systemRole)
-  check("the template's date", made.template.date, found.template.date)
+  const check = mismatch(subject)
   // A pack's content is what counts: a copy may have another name.
-  if (made.traitPack.contentHash !== found.traitPack.contentHash) {
-    check('the trait pack', describePack(made), describePack(found))
-  }
-  check('the pooling', made.pool, found.pool)
-  return different
+  const isOtherPack = made.traitPack.contentHash !== found.traitPack.contentHash
+  return [
+    ...check('the base model', describeBase(made), describeBase(found)),
+    ...check('the chat template', made.template.sha256.slice(0, 12), found.template.sha256.slice(0, 12)),
+    ...check("the template's system role", made.template.systemRole, found.template.systemRole),
+    ...check("the template's date", made.template.date, found.template.date),
+    ...(isOtherPack ? check('the trait pack', describePack(made), describePack(found)) : []),
+    ...check('the pooling', made.pool, found.pool),
+  ]
 }
 
 /**

@@ -1,6 +1,7 @@
 import { LLAMA_CPP_VERSION, systemInfo } from '../binding.js'
 import type { JsonFields } from '../formats/json/json-fields.js'
 import type { Model } from '../model/model.js'
+import { CALIBRATED, mismatch } from './comparable.js'
 
 /** How states were computed, beside model, prompts and device: what else can change a bit of them. */
 export interface EngineConditions {
@@ -66,14 +67,12 @@ export function engineMismatches(
   measured: EngineConditions | undefined,
 ): string[] {
   if (!calibrated || !measured) return []
-  const different: string[] = []
-  const check = (what: string, a: unknown, b: unknown) => {
-    if (a !== b) different.push(`${what} is ${b}, but the detector was calibrated with ${a}`)
-  }
-  check('the type of cached keys and values', calibrated.cache, measured.cache)
-  check('flash attention', calibrated.flashAttention, measured.flashAttention)
-  check("the prompts' rotation (LongRoPE)", calibrated.longRope, measured.longRope)
-  return different
+  const check = mismatch(CALIBRATED)
+  return [
+    ...check('the type of cached keys and values', calibrated.cache, measured.cache),
+    ...check('flash attention', calibrated.flashAttention, measured.flashAttention),
+    ...check("the prompts' rotation (LongRoPE)", calibrated.longRope, measured.longRope),
+  ]
 }
 
 /** What may differ, since it moves states by their last bits only, and is said. */

@@ -40,7 +40,7 @@ export function rankCorrelation(a: ArrayLike<number>, b: ArrayLike<number>): num
   return cosine(centred(a), centred(b))
 }
 
-function assertSameLength(values: ArrayLike<unknown>, truths: ArrayLike<unknown>): void {
+export function assertSameLength(values: ArrayLike<unknown>, truths: ArrayLike<unknown>): void {
   if (values.length !== truths.length) {
     throw new TraitscopeError('SHAPE', `expected ${truths.length} predictions, found ${values.length}`)
   }

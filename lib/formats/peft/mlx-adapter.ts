@@ -3,7 +3,7 @@ import { isJsonObject } from '../json/json.js'
 import { quoted } from '../json/json-scan.js'
 import type { Safetensors } from '../safetensors/safetensors.js'
 import { firstNonFinite } from '../safetensors/safetensors-dtypes.js'
-import type { AdapterTensors, LoraModule } from './peft-tensors.js'
+import { type AdapterTensors, invalid, type LoraModule } from './peft-tensors.js'
 import { transposeMatrix } from './transpose.js'
 
 /** The file that mlx-lm saves an adapter's tensors to, beside an adapter_config.json of its own. */
@@ -99,8 +99,4 @@ function readPair(
     inFeatures: rows,
     outFeatures: columns,
   }
-}
-
-function invalid(file: Safetensors, expected: string, found: string): TraitscopeError {
-  return new TraitscopeError('ADAPTER_INVALID', `expected ${expected} in ${file.where}, found ${found}`)
 }

@@ -274,6 +274,6 @@ function notGathered(file: Safetensors, found: string): TraitscopeError {
   )
 }
 
-function invalid(file: Safetensors, expected: string, found: string): TraitscopeError {
+export function invalid(file: Safetensors, expected: string, found: string): TraitscopeError {
   return new TraitscopeError('ADAPTER_INVALID', `expected ${expected} in ${file.where}, found ${found}`)
 }
