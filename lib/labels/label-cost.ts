@@ -3,7 +3,7 @@ import type { ChatTemplate } from '../prompts/chat-template.js'
 import { chatTokens } from '../prompts/prompt-tokens.js'
 import type { Question } from './answers/questions.js'
 import { fillRubric, type Rubric } from './answers/rubric.js'
-import { type Prices, priceOf } from './judges/endpoint-judge.js'
+import { costOfCalls, type Prices } from './judges/endpoint-judge.js'
 import { MAX_TOKENS } from './label-options.js'
 
 /** What labelling a run takes, before anything is asked. */
@@ -22,9 +22,6 @@ export interface LabelCost {
   /** Every question as it will be asked, and how a judge that reads rubrics is asked about its answer, which stands as `{answer}`. */
   prompts: { id: string; asked: string; judged: Rubric }[]
 }
-
-/** What a judge writes at most per call. */
-const REPLY_TOKENS = 10
 
 /**
  * Counts what {@link labelRun} would ask.
@@ -78,11 +75,6 @@ export async function labelCost(
         judged: { aligned: filled(rubric.aligned), coherent: filled(rubric.coherent) },
       }
     }),
-    cost: prices
-      ? {
-          least: priceOf(prices, least, 2 * answers),
-          most: priceOf(prices, most, 2 * answers * REPLY_TOKENS),
-        }
-      : null,
+    cost: prices ? costOfCalls(prices, 2 * answers, { least, most }) : null,
   }
 }

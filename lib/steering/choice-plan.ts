@@ -2,7 +2,7 @@
 import { Made, type OptionKinds } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { DEFAULT_RUBRIC, fillRubric } from '../labels/answers/rubric.js'
-import { PRICES, type Prices, priceOf } from '../labels/judges/endpoint-judge.js'
+import { costOfCalls, PRICES, type Prices } from '../labels/judges/endpoint-judge.js'
 import { JUDGE, type Judge } from '../labels/judges/judge.js'
 import type { Model } from '../model/model.js'
 import { type ChatTemplate, TEMPLATE } from '../prompts/chat-template.js'
@@ -17,8 +17,6 @@ import { comparisonRubric, shownPair, shownPrompt } from './pair-judge.js'
 /** Published constants: the grid in shares of R, and tokens of a judged answer. Method section 4.7. */
 const DOSES = [0.05, 0.1, 0.25, 0.5]
 const MAX_TOKENS = 256
-/** What a judge writes at most per call. */
-const REPLY_TOKENS = 10
 
 /** What a layer is chosen from, and by what. */
 export interface ChooseLayerOptions {
@@ -187,12 +185,6 @@ export async function choiceCost(
     answers: first.answers + answers,
     tokens: first.tokens + answers * maxTokens,
     ...{ judgeCalls, judgeTokens },
-    cost:
-      prices && judgeCalls > 0
-        ? {
-            least: priceOf(prices, judgeTokens.least, judgeCalls),
-            most: priceOf(prices, judgeTokens.most, judgeCalls * REPLY_TOKENS),
-          }
-        : null,
+    cost: prices && judgeCalls > 0 ? costOfCalls(prices, judgeCalls, judgeTokens) : null,
   }
 }

@@ -9,7 +9,7 @@ import { AdaptiveLimit, type LimitOptions } from './adaptive-limit.js'
 import type { Answer, Judge } from './judge.js'
 import type { JudgeIdentity } from './judge-identity.js'
 import { resetMs, retryAfterMs } from './rate-limit-headers.js'
-import { type Ask, gradeByRubric } from './rubric-judge.js'
+import { type Ask, gradeByRubric, REPLY_TOKENS } from './rubric-judge.js'
 
 /** Prices per million tokens, in whatever currency. */
 export interface Prices {
@@ -20,8 +20,18 @@ export interface Prices {
 export const PRICES: OptionKinds<Prices> = { input: new Needed('number'), output: new Needed('number') }
 
 /** Of so many tokens, in the prices' currency. */
-export const priceOf = ({ input, output }: Prices, inputTokens: number, outputTokens: number): number =>
+const priceOf = ({ input, output }: Prices, inputTokens: number, outputTokens: number): number =>
   (inputTokens * input + outputTokens * output) / 1e6
+
+/** Of so many calls, whose replies have a token at least. */
+export const costOfCalls = (
+  prices: Prices,
+  calls: number,
+  tokens: { least: number; most: number },
+): { least: number; most: number } => ({
+  least: priceOf(prices, tokens.least, calls),
+  most: priceOf(prices, tokens.most, calls * REPLY_TOKENS),
+})
 
 /** Where a judge is asked, and what it may take. */
 export interface EndpointJudgeOptions {
@@ -60,7 +70,6 @@ const OPTIONS: OptionKinds<EndpointJudgeOptions> = {
   onRetry: 'function',
 }
 
-const REPLY_TOKENS = 10
 const TOP_LOGPROBS = 20
 const TIMEOUT_MS = 60_000
 

@@ -6,10 +6,7 @@ import { MODEL, type Model } from '../../model/model.js'
 import { type ChatTemplate, TEMPLATE } from '../../prompts/chat-template.js'
 import { chatTokens } from '../../prompts/prompt-tokens.js'
 import type { Judge } from './judge.js'
-import { type Ask, gradeByRubric } from './rubric-judge.js'
-
-/** Enough for CODE, REFUSAL or a number, and for a line that some models begin with. */
-const REPLY_TOKENS = 10
+import { type Ask, gradeByRubric, REPLY_TOKENS } from './rubric-judge.js'
 
 /** 0 to 100, and the numbers above that begin like 100 (1000 and so on begin like them): what a whole number may go on with. */
 const NUMBERS = Array.from({ length: 110 }, (_, i) => String(i))

@@ -12,6 +12,9 @@ export interface JudgeReply {
   isConstrained?: boolean
 }
 
+/** What is written at most: enough for CODE, REFUSAL or a number, and for a line that some models begin with. */
+export const REPLY_TOKENS = 10
+
 /** Asks a language model one thing. */
 export type Ask = (prompt: string, signal: AbortSignal | undefined) => Promise<JudgeReply>
 
