@@ -1,5 +1,6 @@
-import { TraitscopeError } from '../errors.js'
+import type { TraitscopeError } from '../errors.js'
 import type { Checkpoint, CheckpointReading } from '../formats/run/checkpoint.js'
+import { otherAdapter } from '../formats/run/run-folder.js'
 import { RunLogs } from '../formats/run/run-logs.js'
 
 const MOST_REMARKS = 20
@@ -38,13 +39,8 @@ export class RunFacts {
     return [{ ...this.#first, kind: this.#hasModels ? ('model' as const) : this.#first.kind }]
   }
 
-  /** One run trains one adapter: that of the checkpoint that was read first. */
+  /** Why a checkpoint is none of the run of the one that was read first. */
   otherAdapter(checkpoint: Checkpoint): TraitscopeError | undefined {
-    const name = this.#first?.adapterName
-    if (name === undefined || checkpoint.adapterName === name) return undefined
-    return new TraitscopeError(
-      'AMBIGUOUS',
-      `${checkpoint.folder} holds the adapter ${checkpoint.adapterName}, but the checkpoints before it ${name}; say which one with --adapter-name NAME`,
-    )
+    return this.#first && otherAdapter(checkpoint, this.#first.adapterName)
   }
 }

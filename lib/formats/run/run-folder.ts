@@ -137,17 +137,25 @@ export function refuseParent(found: RunFolder): void {
   )
 }
 
-/** One run trains one adapter: a checkpoint that holds another one than the first has that as its fault. */
+/** A checkpoint that holds another adapter than the first has that as its fault. */
 function sameAdapter(checkpoints: readonly Checkpoint[]): Checkpoint[] {
   const name = nameOf(checkpoints)
   return checkpoints.map((one): Checkpoint => {
-    if (one.state !== 'complete' || one.fault || one.adapterName === name) return one
-    const fault = new TraitscopeError(
-      'AMBIGUOUS',
-      `${one.folder} holds the adapter ${one.adapterName}, but the checkpoints before it ${name}; say which one with --adapter-name NAME`,
-    )
-    return { ...one, fault }
+    const fault = one.state === 'complete' && !one.fault ? otherAdapter(one, name) : undefined
+    return fault ? { ...one, fault } : one
   })
+}
+
+/** One run trains one adapter: why a checkpoint is none of a run whose first one holds the adapter of that name. */
+export function otherAdapter(
+  { folder, adapterName }: Checkpoint,
+  name: string | undefined,
+): TraitscopeError | undefined {
+  if (adapterName === name) return undefined
+  return new TraitscopeError(
+    'AMBIGUOUS',
+    `${folder} holds the adapter ${adapterName}, but the checkpoints before it ${name}; say which one with --adapter-name NAME`,
+  )
 }
 
 /** What is kept of a reading. */
