@@ -36,7 +36,7 @@ export const safeJson = (value: unknown, indent?: number): string =>
   JSON.stringify(value, null, indent).replace(COMMANDS, escaped)
 
 /** A line for each value, as files hold them. */
-export const jsonLines = (values: readonly object[]): string =>
+export const toJsonl = (values: readonly object[]): string =>
   values.map((value) => `${JSON.stringify(value)}\n`).join('')
 
 export const painted = (name: Color, text: string): string =>

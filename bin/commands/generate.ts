@@ -15,7 +15,7 @@ import { notes } from '../help.js'
 import { addModelOptions, inputsOf, type ModelFlags, openFromFlags, templateFromFlags } from '../model.js'
 import { addOutputOptions, integer, number, option, repeated, sequencesOption } from '../options.js'
 import { createOutput } from '../output.js'
-import { counted, jsonLines } from '../text.js'
+import { counted, toJsonl } from '../text.js'
 
 interface Flags extends ModelFlags, AdapterFlags {
   prompts: string
@@ -130,7 +130,7 @@ Example:
     const summary = { adapters: applied.weights, remarks, ...summaryOf(generated, seconds) }
     const { out } = flags
     if (out !== undefined) {
-      await writeFileAtomic(out, jsonLines(lines), { force: flags.force === true })
+      await writeFileAtomic(out, toJsonl(lines), { force: flags.force === true })
     }
     if (flags.json) return output.json({ ...(out === undefined ? { answers: lines } : { out }), ...summary })
     const words = `${counted(lines.length, 'answer')} (${describeEnds(summary.finish, flags.stop)}), ${summary.tokens.generated} tokens in ${seconds.toFixed(1)} s, ${summary.tokensPerSecond} tokens/s`

@@ -28,7 +28,7 @@ import {
   sequencesOption,
 } from '../options.js'
 import { createOutput, type Output } from '../output.js'
-import { counted, jsonLines, layersText } from '../text.js'
+import { counted, layersText, toJsonl } from '../text.js'
 
 interface Flags extends ModelFlags, AdapterFlags {
   directions?: string
@@ -145,7 +145,7 @@ Example:
       ...rest,
     }))
     if (flags.out !== undefined) {
-      await writeFileAtomic(flags.out, jsonLines(lines), { force: flags.force === true })
+      await writeFileAtomic(flags.out, toJsonl(lines), { force: flags.force === true })
     }
     const mean = meanDivergence(steered)
     if (flags.json) {

@@ -2,6 +2,9 @@
 import { throwIfAborted } from '../errors.js'
 import type { Point, RunView } from '../report/run-view.js'
 
+/** Of an exporter whose axis is the step. */
+export const NO_STEP = 'the final adapter has no step, so it is left out'
+
 /** Takes checkpoints, one by one. */
 export interface Exporter extends AsyncDisposable {
   /** What it is called in remarks, e.g. `TensorBoard`. */

@@ -7,7 +7,7 @@ import type { Point, RunView } from '../report/run-view.js'
 import { shortNames } from '../report/sentences.js'
 import { appendWhole, begunAnew, isAsLeft } from './append-whole.js'
 import { maskedCrc32c } from './crc32c.js'
-import { type Exporter, figuresOf } from './exporter.js'
+import { type Exporter, figuresOf, NO_STEP } from './exporter.js'
 
 /** Before every name, so that a trainer's own charts stay apart. */
 const PREFIX = 'traitscope'
@@ -43,7 +43,7 @@ export class TensorBoardExporter implements Exporter {
   /** @throws FILE_ACCESS */
   async checkpoint(view: RunView, point: Point): Promise<string | undefined> {
     const { step } = point
-    if (step === 'final') return 'the final adapter has no step, so it is left out'
+    if (step === 'final') return NO_STEP
     const before = this.#files.get(view.run)
     const isGone = before !== undefined && !(await isAsLeft(before.file, before.path))
     if (isGone) {

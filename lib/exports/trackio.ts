@@ -2,7 +2,7 @@ import { TraitscopeError } from '../errors.js'
 import { sha256 } from '../formats/files/hash.js'
 import type { Point, RunView } from '../report/run-view.js'
 import { shortNames } from '../report/sentences.js'
-import { type Exporter, figuresOf } from './exporter.js'
+import { type Exporter, figuresOf, NO_STEP } from './exporter.js'
 
 export interface TrackioOptions {
   project?: string | undefined
@@ -38,7 +38,7 @@ export class TrackioExporter implements Exporter {
   /** @throws NETWORK when the server cannot be reached or refuses */
   async checkpoint(view: RunView, point: Point): Promise<string | undefined> {
     const { step, seq = 0 } = point
-    if (step === 'final') return 'the final adapter has no step, so it is left out'
+    if (step === 'final') return NO_STEP
     const { project = 'traitscope', token, timeoutMs = 10_000 } = this.#options
     const run = shortNames([view.run])[0]!
     const entry = {
