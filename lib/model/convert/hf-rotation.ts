@@ -165,30 +165,27 @@ function readLongRope(config: Settings, rope: Settings): RotationScaling {
 function original(config: Settings, rope: Settings): number {
   const key = 'original_max_position_embeddings'
   if (rope === config) return config.count(key, config.count('max_position_embeddings'))
-  const inner = rope.get(key) ?? undefined
-  const outer = config.get(key) ?? undefined
-  if (inner !== undefined) rope.count(key)
-  if (inner !== undefined && outer !== undefined && inner !== outer) {
-    rope.refuse(
-      key,
-      `and another one, ${shown(outer)}, outside; transformers' releases differ in which they take`,
-    )
-  }
-  return inner !== undefined ? rope.count(key) : config.count(key, config.count('max_position_embeddings'))
+  if (isStated(rope, key)) rope.count(key)
+  return isInner(config, rope, key)
+    ? rope.count(key)
+    : config.count(key, config.count('max_position_embeddings'))
 }
 
 /** A value that stood at the top in older releases; two that differ are read differently by transformers' releases. */
 function innerOrOuter(config: Settings, rope: Settings, key: string, fallback: number): number {
-  const inner = rope.get(key) ?? undefined
-  const outer = config.get(key) ?? undefined
-  if (inner !== undefined && outer !== undefined && inner !== outer) {
-    rope.refuse(
-      key,
-      `and another one, ${shown(outer)}, outside; transformers' releases differ in which they take`,
-    )
-  }
-  return inner !== undefined ? rope.positive(key) : config.positive(key, fallback)
+  return isInner(config, rope, key) ? rope.positive(key) : config.positive(key, fallback)
 }
+
+/** Whether a value stands inside; another one outside is refused. */
+function isInner(config: Settings, rope: Settings, key: string): boolean {
+  if (isStated(rope, key) && isStated(config, key) && rope.get(key) !== config.get(key)) {
+    const outer = shown(config.get(key))
+    rope.refuse(key, `and another one, ${outer}, outside; transformers' releases differ in which they take`)
+  }
+  return isStated(rope, key)
+}
+
+const isStated = (settings: Settings, key: string): boolean => (settings.get(key) ?? undefined) !== undefined
 
 function refuseEither(config: Settings, rope: Settings, key: string, why: string): never {
   const holder = (rope.get(key) ?? undefined) !== undefined ? rope : config
