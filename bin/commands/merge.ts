@@ -1,6 +1,7 @@
 import { dirname } from 'node:path'
 import { Command } from 'commander'
 import { readGguf } from '../../lib/formats/gguf/gguf.js'
+import { countedKinds } from '../../lib/formats/gguf/gguf-tensors.js'
 import { fileFact } from '../../lib/formats/run/file-fact.js'
 import { filesBelow } from '../../lib/formats/run/read-files.js'
 import { type MergeReport, mergeAdapter } from '../../lib/model/merge/merge.js'
@@ -85,12 +86,9 @@ Example:
 }
 
 function printReport(output: Output, out: string, report: MergeReport, seconds: number): void {
-  const types = new Map<string, number>()
-  for (const { from, to } of report.changed) {
-    const what = from === undefined || from === to ? to : `${from} to ${to}`
-    types.set(what, (types.get(what) ?? 0) + 1)
-  }
-  const counts = [...types].map(([type, count]) => `${count} ${type}`).join(', ')
+  const counts = countedKinds(
+    report.changed.map(({ from, to }) => (from === undefined || from === to ? to : `${from} to ${to}`)),
+  )
   output.print(`${out}: ${report.changed.length} tensors changed (${counts}), ${seconds.toFixed(1)} s`)
   if (report.added.length > 0) output.print(`added: ${report.added.join(', ')}`)
   if (report.allZero)

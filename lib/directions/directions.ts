@@ -1,6 +1,7 @@
 import { Made } from '../arguments.js'
 import type { Conditions } from '../conditions/conditions.js'
 import { TraitscopeError } from '../errors.js'
+import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
 import { sha256 } from '../formats/files/hash.js'
 import { encodeSafetensors } from '../formats/safetensors/safetensors.js'
 import type { DirectionMethod } from './difference.js'
@@ -78,6 +79,10 @@ export function directionVector(
 }
 
 const isIndex = (index: number, length: number) => Number.isInteger(index) && index >= 0 && index < length
+
+/** All directions of one layer as rows, in trait order; `layer` counts along the layer axis. */
+export const directionRows = (directions: Directions, layer: number): Matrix64 =>
+  matrixFromRows(directions.traits.map((_, t) => directionVector(directions, layer, t)))
 
 /** Where a layer stands among those of the directions. @throws TraitscopeError NOT_COMPARABLE for one that they were not made at */
 export function layerIndex({ layers }: Directions, layer: number): number {

@@ -1,9 +1,9 @@
 import { takeOptions } from '../arguments.js'
 import type { Detector } from '../detector/detector.js'
-import { directionVector } from '../directions/directions.js'
+import { directionRows } from '../directions/directions.js'
 import { loadDirections } from '../directions/directions-folder.js'
 import { TraitscopeError } from '../errors.js'
-import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
+import type { Matrix64 } from '../estimators/matrix.js'
 import { checkDraws } from '../estimators/mt19937.js'
 import type { StepLabels } from '../labels/grades.js'
 import type { LabelSource } from '../labels/label-source.js'
@@ -273,5 +273,5 @@ async function basisOf(folder: string, layer: number | null): Promise<Matrix64> 
       `expected directions at layer ${layer} in ${folder}, found layer ${directions.layers.join(', ')}`,
     )
   }
-  return matrixFromRows(directions.traits.map((_, t) => directionVector(directions, at, t)))
+  return directionRows(directions, at)
 }

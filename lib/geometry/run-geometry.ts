@@ -1,8 +1,8 @@
 import { type OptionKinds, takeOptions } from '../arguments.js'
-import { type Directions, directionVector } from '../directions/directions.js'
+import { type Directions, directionRows } from '../directions/directions.js'
 import { drift } from '../drift/drift.js'
 import { TraitscopeError } from '../errors.js'
-import { type Matrix64, matrixFromRows } from '../estimators/matrix.js'
+import type { Matrix64 } from '../estimators/matrix.js'
 import { activationDriftOf } from '../runs/activation-drift.js'
 import {
   type Exclusion,
@@ -79,7 +79,7 @@ export async function runGeometry(root: string, options: RunGeometryOptions = {}
   const finals: FinalDrift[] = []
   for (const run of runs) finals.push(await finalDrift(run, own.layer))
   const directions =
-    own.directions && new Map(runs.map((run) => [run.model, directionRows(run, own)] as const))
+    own.directions && new Map(runs.map((run) => [run.model, measuredWith(run, own)] as const))
   const { draws, seed, signal } = own
   const geometry = await driftGeometry(finals, { traits, directions, draws, seed, signal })
   const [pc1, pc2] = geometry.pooled.components
@@ -109,7 +109,7 @@ async function finalDrift(run: MeasuredRun, layer: number | undefined): Promise<
 }
 
 /** The directions of a run at one layer as rows in trait order. */
-function directionRows(run: MeasuredRun, { layer, directions = [] }: RunGeometryOptions): Matrix64 {
+function measuredWith(run: MeasuredRun, { layer, directions = [] }: RunGeometryOptions): Matrix64 {
   const { measurement, layers, primary } = run.trajectory
   const found = directions.find(({ sha256 }) => sha256 === measurement?.directionsSha256)
   const at = found?.layers.indexOf(layer ?? layers[primary]!.layer ?? -1) ?? -1
@@ -119,5 +119,5 @@ function directionRows(run: MeasuredRun, { layer, directions = [] }: RunGeometry
       `none of the given directions is what ${run.id} was measured with; name their folders, or leave --directions out to go without the controls`,
     )
   }
-  return matrixFromRows(found.traits.map((_, t) => directionVector(found, at, t)))
+  return directionRows(found, at)
 }

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import type { GgufFile } from '../formats/gguf/gguf.js'
-import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
+import { countedKinds, parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
 import { HfWeights } from '../formats/hf/hf-weights.js'
 import { isTensorFile, type PeftAdapter, readPeftAdapter } from '../formats/peft/peft.js'
 import type { CheckpointKind } from '../formats/run/checkpoint-folder.js'
@@ -232,11 +232,9 @@ function adapterFacts({ modules, replaced, replacedRows, config, sha256 }: PeftA
 
 async function modelFacts(path: string): Promise<Inspection['facts']> {
   await using weights = await HfWeights.open(path)
-  const types = new Map<string, number>()
-  for (const { dtype } of weights.tensors.values()) types.set(dtype, (types.get(dtype) ?? 0) + 1)
   return [
     ['files', String(weights.files.length)],
     ['parameters', parametersText(parameterCount(weights))],
-    ['tensors', [...types].map(([type, count]) => `${count} ${type}`).join(', ')],
+    ['tensors', countedKinds([...weights.tensors.values()].map(({ dtype }) => dtype))],
   ]
 }

@@ -10,7 +10,7 @@ import { statOf } from '../formats/files/file-stats.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { namedPath } from '../formats/files/named-path.js'
 import { type GgufFile, readGguf } from '../formats/gguf/gguf.js'
-import { parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
+import { countedKinds, parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
 import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { describeSource } from '../labels/label-source.js'
 import { pairsWords } from '../labels/margins/margin-words.js'
@@ -141,8 +141,6 @@ async function inspectFile(path: string): Promise<Inspected> {
     return [found, undefined]
   }
   if (architecture === 'controlvector') return inspectControlVector(path)
-  const types = new Map<string, number>()
-  for (const { type } of gguf.tensors.values()) types.set(type, (types.get(type) ?? 0) + 1)
   const template = gguf.metadata.get('tokenizer.chat_template')
   const remarks = baseRemarks(gguf)
   const found: Inspection = {
@@ -159,7 +157,7 @@ async function inspectFile(path: string): Promise<Inspected> {
       ['hidden size', text(`${architecture}.embedding_length`) ?? '-'],
       ['context', text(`${architecture}.context_length`) ?? '-'],
       ['parameters', parametersText(parameterCount(gguf))],
-      ['tensors', [...types].map(([type, count]) => `${count} ${type}`).join(', ')],
+      ['tensors', countedKinds([...gguf.tensors.values()].map(({ type }) => type))],
       ['size', `${(gguf.fileSize / 2 ** 20).toFixed(1)} MiB`],
       [
         'chat template',

@@ -10,8 +10,7 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { RateModel } from '../../dist/lib/detector/rate-model.js'
-import { directionVector } from '../../dist/lib/directions/directions.js'
-import { matrixFromRows } from '../../dist/lib/estimators/matrix.js'
+import { directionRows } from '../../dist/lib/directions/directions.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { basisFeatures, methodFeatures, sparseFeatures } from '../../dist/lib/evaluation/features.js'
@@ -46,7 +45,7 @@ const baseline = (kind, model) => join(ORGANISMS, 'baselines', kind, model)
 const controls = await perModel(async ({ model, layer }) => {
   const directions = await loadDirections(baseline('control', model))
   const at = directions.layers.indexOf(layer)
-  return matrixFromRows(directions.traits.map((_, t) => directionVector(directions, at, t)))
+  return directionRows(directions, at)
 })
 const persona = await perModel(({ model, layer }) =>
   readPersona(`${baseline('persona', model)}.safetensors`, layer),

@@ -18,6 +18,13 @@ export const MAX_TENSOR_NAME_BYTES = 63
 /** name length, n_dims, one dimension, type, offset. */
 export const MIN_TENSOR_INFO_BYTES = 8 + 4 + 8 + 4 + 8
 
+/** `3 F32, 2 Q8_0`: how often each comes, in the order in which they come. */
+export function countedKinds(kinds: Iterable<string>): string {
+  const counts = new Map<string, number>()
+  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1)
+  return [...counts].map(([kind, count]) => `${count} ${kind}`).join(', ')
+}
+
 /** Reads one entry of the tensor table and checks what the entry alone can tell. */
 export async function readTensorInfo(cursor: GgufCursor, index: number): Promise<GgufTensor> {
   const name = await cursor.string(`the name of tensor ${index}`, MAX_TENSOR_NAME_BYTES)
