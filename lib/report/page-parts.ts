@@ -165,40 +165,30 @@ export function checkpointHtml(
   point: Point,
   { backdrop, cut }: { backdrop?: Backdrop | undefined; cut?: number | undefined },
 ): string {
-  const { verdict, step } = point
-  const facts: [string, string][] = [
-    ...(verdict
-      ? ([
-          ['verdict', verdict.verdict],
-          ...(verdict.em === null
-            ? []
-            : [['predicted EM', `${rateText(verdict)} (${intervalFact(verdict) || 'no interval'})`]]),
-          ...why(verdict).map((reason): [string, string] => ['why', reason]),
-          ...labelFacts(point),
-        ] as [string, string][])
-      : []),
-    ...(point.judged
-      ? [
-          ['judged EM', `${judgedText(point.judged, cut)} ± ${inPercent(point.judged.standardError)}`] as [
-            string,
-            string,
-          ],
-        ]
-      : []),
-    ...(point.margin ? [['margin', marginFact(point.margin)] as [string, string]] : []),
+  const { verdict, step, judged, margin, loss, seconds } = point
+  const facts: (readonly [label: string, value: string | undefined])[] = [
+    ['verdict', verdict?.verdict],
+    [
+      'predicted EM',
+      verdict && verdict.em !== null
+        ? `${rateText(verdict)} (${intervalFact(verdict) || 'no interval'})`
+        : undefined,
+    ],
+    ...why(verdict).map((reason) => ['why', reason] as const),
+    ...labelFacts(point),
+    ['judged EM', judged && `${judgedText(judged, cut)} ± ${inPercent(judged.standardError)}`],
+    ['margin', margin && marginFact(margin)],
     ['drift length', percent(point.length)],
-    ...view.traits.map((trait, t): [string, string] => {
+    ...view.traits.map((trait, t) => {
       const outside = outsideBand(backdrop, view, t, point)
-      return [trait, `${signed(point.drift[t]!)}${outside === undefined ? '' : `, ${outside}`}`]
+      return [trait, `${signed(point.drift[t]!)}${outside === undefined ? '' : `, ${outside}`}`] as const
     }),
-    ...(point.loss === undefined
-      ? []
-      : [['loss', point.loss === null ? 'not a number' : point.loss.toFixed(4)] as [string, string]]),
-    ...(point.writtenAt === undefined ? [] : [['written', point.writtenAt] as [string, string]]),
-    ...(point.time === undefined ? [] : [['measured', point.time] as [string, string]]),
-    ...(point.seconds === undefined ? [] : [['took', `${point.seconds.toFixed(1)} s`] as [string, string]]),
-    ...(point.read === undefined ? [] : [['read from', point.read] as [string, string]]),
-    ...point.remarks.map((remark): [string, string] => ['remark', remark]),
+    ['loss', loss === null ? 'not a number' : loss?.toFixed(4)],
+    ['written', point.writtenAt],
+    ['measured', point.time],
+    ['took', seconds === undefined ? undefined : `${seconds.toFixed(1)} s`],
+    ['read from', point.read],
+    ...point.remarks.map((remark) => ['remark', remark] as const),
   ]
   return `<h3 id="checkpoint">${prose(capital(stepWords(step)))}</h3>${definitions(facts)}`
 }
@@ -264,8 +254,11 @@ export function answersHtml({ answers = [] }: Pick<RunView, 'answers'>): string 
     : `<details><summary>Show the ${items.length} answers that the judge thought worst</summary>${items.join('')}</details>`
 }
 
-export function definitions(facts: readonly (readonly [string, string])[]): string {
-  const rows = facts.map(([label, value]) => `<dt>${prose(label)}</dt><dd>${prose(value)}</dd>`)
+/** Facts without a value are left out. */
+export function definitions(facts: readonly (readonly [string, string | undefined])[]): string {
+  const rows = facts.flatMap(([label, value]) =>
+    value === undefined ? [] : [`<dt>${prose(label)}</dt><dd>${prose(value)}</dd>`],
+  )
   return `<dl>\n${rows.join('\n')}\n</dl>`
 }
 
