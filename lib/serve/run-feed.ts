@@ -3,6 +3,9 @@ import { EventReader, type LoggedEvent } from '../events/event-log.js'
 import type { WatchedRun } from '../events/state-folder.js'
 import { RunSummary } from './run-summary.js'
 
+/** Of the past, which waits in memory for each client that reads slowly. */
+const PIECE = 1 << 17
+
 /** One run that is followed. */
 interface Followed {
   summary: RunSummary
@@ -61,14 +64,14 @@ export class RunFeed implements AsyncDisposable {
   }
 
   /**
-   * The events of a run after a number, from its log, in parts of about a megabyte.
+   * The events of a run after a number, from its log, in parts of about {@link PIECE} bytes.
    *
    * @param upTo number of the last one
    */
   async *history(id: string, after: number, upTo: number): AsyncGenerator<LoggedEvent[]> {
     const followed = this.#followed.get(id)
     if (!followed) return
-    const reader = new EventReader(followed.folder)
+    const reader = new EventReader(followed.folder, PIECE)
     while (reader.seq < upTo) {
       const events = await reader.next(after)
       if (events.length === 0) return

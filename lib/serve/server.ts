@@ -37,7 +37,7 @@ const LARGEST_BODY = 64 << 10
 /** Room for the cursor of some thousands of runs in the address of `/events`. */
 const LARGEST_HEAD = 512 << 10
 const MOST_STREAMS = 64
-/** Who has sent and taken nothing for so long is let go; one that reads events comes back with its cursor. */
+/** Who has sent and taken nothing for so long, or twice as long, is let go; one that reads events comes back with its cursor. */
 const STALLED_MS = 60_000
 const LOOPBACK = ['127.0.0.1', '::1', 'localhost']
 

@@ -213,6 +213,15 @@ describe('serve()', () => {
     expect(message).toEqual({ cursor: `${stage.id(0)}:2`, run: stage.id(0), seq: 2 })
   })
 
+  it('should keep little of the past in memory for who reads it slowly', async () => {
+    for (let i = 0; i < 60; i++) await run.append({ type: 'waiting', reason: 'x'.repeat(10_000) })
+    await stage.start()
+    const lengths: number[] = []
+    for await (const part of stage.feed.history(stage.id(0), 0, 62)) lengths.push(JSON.stringify(part).length)
+    expect(lengths.reduce((sum, length) => sum + length, 0)).toBeGreaterThan(600_000)
+    expect(Math.max(...lengths)).toBeLessThan(150_000)
+  })
+
   it('should let go who asks for events and does not read them, and serve who reads late', async () => {
     for (let i = 0; i < 24; i++) await run.append({ type: 'waiting', reason: 'x'.repeat(1 << 20) })
     await stage.start({}, 500)
