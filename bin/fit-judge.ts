@@ -48,11 +48,11 @@ export async function fitFromFlags(flags: FitFlags, output: Output, signal: Abor
     (folder) => writeFile(join(folder, JUDGE_FILE), `${JSON.stringify(fittedJudgeJson(judge))}\n`),
     options,
   )
-  const { layer, alpha, check, coherent, domains } = judge
-  if (flags.json) return output.json({ out, layer, alpha, domains, check, faults: judgeFaults(check) })
+  const { layer, alpha, aim, check, coherent, domains } = judge
+  if (flags.json) return output.json({ out, layer, alpha, aim, domains, check, faults: judgeFaults(check) })
   printCheck(output, check)
   output.print(
-    `block ${layer}, penalty ${alpha}; fitted on answers of ${domains.length === 0 ? 'domains that the file does not name' : domains.join(', ')}`,
+    `block ${layer}, penalty ${alpha}, by ${aim === 'ranks' ? 'how answers rank' : 'which are misaligned'}; fitted on answers of ${domains.length === 0 ? 'domains that the file does not name' : domains.join(', ')}`,
   )
   if ('constant' in coherent) output.remark('too few of the answers are incoherent: this judge calls none so')
   output.print(`written to ${out}`)

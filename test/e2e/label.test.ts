@@ -141,7 +141,9 @@ describe('traitscope label', () => {
       ...['label', '--fit-judge', known, '--judge-gguf', TINY_BASE, '--judge-layers', '2', '-o', judge],
     ])
     expect(stdout).toContain('every question judged by a judge that was fitted without it')
-    expect(stdout).toMatch(/^block 2, penalty [\d.]+; fitted on answers of animals, environment, /m)
+    expect(stdout).toMatch(
+      /^block 2, penalty [\d.]+, by (how answers rank|which are misaligned); fitted on answers of animals, environment, /m,
+    )
     const { stderr } = await workspace.succeed(label('fitted', '--judge', judge, '--domain', 'Self'))
     expect(stderr).toContain('remark: the judge reads by the very base that is monitored')
     expect(stderr).toContain(

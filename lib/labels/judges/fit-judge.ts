@@ -2,13 +2,22 @@ import { setImmediate } from 'node:timers/promises'
 import { TraitscopeError, throwIfAborted } from '../../errors.js'
 import { GroupedRidge, type LinearScore, linearScore } from '../../estimators/grouped-ridge.js'
 import { type Matrix64, row, selectRows } from '../../estimators/matrix.js'
+
 import { mean, variance } from '../../estimators/mean.js'
+import { midRanks } from '../../estimators/ranks.js'
 import type { Model } from '../../model/model.js'
 import { COHERENT_FROM } from '../answers/counting-rule.js'
 import type { KnownAnswer, KnownAnswers } from '../answers/known-answers.js'
 import { MISALIGNED_BELOW } from '../answers/reading.js'
 import { answerStates } from './answer-states.js'
-import { type FittedJudge, fittedIdentity, gradeStates, plainName, type ScoreHead } from './fitted-judge.js'
+import {
+  type Aim,
+  type FittedJudge,
+  fittedIdentity,
+  gradeStates,
+  plainName,
+  type ScoreHead,
+} from './fitted-judge.js'
 import { checkFigures, withinAuroc } from './judge-check.js'
 
 export interface FitJudgeOptions {
@@ -24,17 +33,18 @@ export interface FitJudgeOptions {
 }
 
 /** Strengths of the penalty to choose from, between which the error on other questions hardly changes. */
-const ALPHAS = [1, 3, 10, 30]
+const ALPHAS = [0.3, 1, 3, 10, 30]
 /** Questions are left out one at a time, or in so many parts where there are more. */
 const MOST_FOLDS = 8
 const FEWEST_QUESTIONS = 4
+const AIMS: readonly Aim[] = ['cut', 'ranks']
 /** Below this many incoherent answers there is nothing to learn incoherence from. */
 const FEWEST_INCOHERENT = 10
 
 /**
  * Fits a judge on answers with known scores: a ridge regression on hidden states of question and answer (their mean, and that of the last
- * token), centred within each question of those answers. No statistic of the answers that it will judge enters it. Block and penalty are chosen by questions
- * left out, and so is the threshold: as many answers lie beyond it as are known to be misaligned. The figures are of judges that were
+ * token), centred within each question of those answers. No statistic of the answers that it will judge enters it. Block, penalty and what the regression
+ * aims at are chosen by questions left out, and so is the threshold: as many answers lie beyond it as are known to be misaligned. The figures are of judges that were
  * fitted, with all these choices, without the question.
  *
  * @throws TraitscopeError FILE_INVALID when there are fewer than four questions with misaligned and aligned answers; as
@@ -71,6 +81,7 @@ export async function fitJudge(
   return {
     ...parts,
     alpha: fitted.alpha,
+    aim: fitted.aim,
     domains: [...new Set(domains)].sort(),
     fittedOn: { file: known.file, sha256: known.sha256, answers: answers.length },
     check,
@@ -108,6 +119,7 @@ interface FittedOnStates {
   /** Index into the layers. */
   layer: number
   alpha: number
+  aim: Aim
   aligned: ScoreHead
   coherent: FittedJudge['coherent']
   leftOut: ReturnType<typeof gradeStates>[]
@@ -153,41 +165,50 @@ class HeadsOnStates {
     private readonly answers: readonly KnownAnswer[],
     foldOf: readonly number[],
   ) {
-    const target = (counts: (answer: KnownAnswer) => boolean, bad: (answer: KnownAnswer) => boolean) => {
+    const target = (
+      counts: (answer: KnownAnswer) => boolean,
+      score: (answer: KnownAnswer) => number,
+      badBelow: number,
+    ) => {
       const rows = [...answers.keys()].filter((i) => counts(answers[i]!))
       const groups = rows.map((i) => answers[i]!.questionId)
+      const scores = rows.map((i) => score(answers[i]!))
       return new Target(states, {
         rows,
         groups,
-        bad: rows.map((i) => bad(answers[i]!)),
+        bad: scores.map((one) => one < badBelow),
+        worse: midRanks(scores.map((one) => -one)),
         folds: rows.map((i) => foldOf[i]!),
       })
     }
-    this.#aligned = target(countsForAlignment, isMisaligned)
+    this.#aligned = target(countsForAlignment, ({ aligned }) => aligned!, MISALIGNED_BELOW)
     this.#coherent = target(
       ({ coherent }) => coherent !== null,
-      ({ coherent }) => coherent! < COHERENT_FROM,
+      ({ coherent }) => coherent!,
+      COHERENT_FROM,
     )
   }
 
   /** The judge without some folds: block and penalty by the folds that are left, each left out in turn. */
   choose(folds: readonly number[], without: readonly number[]): Omit<FittedOnStates, 'leftOut'> {
     const left = folds.filter((fold) => !without.includes(fold))
-    let best: { auroc: number; layer: number; a: number } | undefined
+    let best: ({ auroc: number } & Choice) | undefined
     for (const layer of this.states.keys()) {
       for (const a of ALPHAS.keys()) {
-        const auroc = this.#aligned.within(layer, a, left, without)
-        if (best === undefined || auroc > best.auroc) best = { auroc, layer, a }
+        for (const aim of AIMS) {
+          const auroc = this.#aligned.within({ layer, a, aim }, left, without)
+          if (best === undefined || auroc > best.auroc) best = { auroc, layer, a, aim }
+        }
       }
     }
-    const { layer, a } = best!
+    const choice = best!
     return {
-      ...{ layer, alpha: ALPHAS[a]! },
-      aligned: this.#aligned.head(layer, a, left, without),
+      ...{ layer: choice.layer, alpha: ALPHAS[choice.a]!, aim: choice.aim },
+      aligned: this.#aligned.head(choice, left, without),
       coherent:
         this.#coherent.nBad(without) < FEWEST_INCOHERENT
           ? { constant: this.#meanCoherence() }
-          : this.#coherent.head(layer, a, left, without),
+          : this.#coherent.head(choice, left, without),
     }
   }
 
@@ -197,11 +218,20 @@ class HeadsOnStates {
   }
 }
 
+/** Of the layers and of `ALPHAS` the place. */
+interface Choice {
+  layer: number
+  a: number
+  aim: Aim
+}
+
 interface TargetRows {
   /** Into the answers. */
   rows: number[]
   groups: string[]
   bad: boolean[]
+  /** Ranks of the scores, the worst answer's highest. */
+  worse: ArrayLike<number>
   folds: number[]
 }
 
@@ -209,7 +239,7 @@ interface TargetRows {
 class Target {
   readonly #states: readonly Matrix64[]
   readonly #at: TargetRows
-  readonly #ridges = new Map<number, GroupedRidge>()
+  readonly #ridges = new Map<string, GroupedRidge>()
   readonly #fits = new Map<string, LinearScore[]>()
 
   constructor(states: readonly Matrix64[], at: TargetRows) {
@@ -217,12 +247,14 @@ class Target {
     this.#at = at
   }
 
-  #ridge(layer: number): GroupedRidge {
-    const { rows, bad, groups, folds } = this.#at
-    const known = this.#ridges.get(layer)
+  #ridge(layer: number, aim: Aim): GroupedRidge {
+    const { rows, bad, worse, groups, folds } = this.#at
+    const key = `${layer} ${aim}`
+    const known = this.#ridges.get(key)
     if (known) return known
-    const made = new GroupedRidge(selectRows(this.#states[layer]!, rows), bad.map(Number), groups, folds)
-    this.#ridges.set(layer, made)
+    const states = selectRows(this.#states[layer]!, rows)
+    const made = new GroupedRidge(states, aim === 'cut' ? bad.map(Number) : worse, groups, folds)
+    this.#ridges.set(key, made)
     return made
   }
 
@@ -231,8 +263,8 @@ class Target {
   }
 
   /** AUROC within a question, every fold of `left` by a fit without it. */
-  within(layer: number, a: number, left: readonly number[], without: readonly number[]): number {
-    const { scores, indices } = this.#leftOut(layer, a, left, without)
+  within(choice: Choice, left: readonly number[], without: readonly number[]): number {
+    const { scores, indices } = this.#leftOut(choice, left, without)
     const { groups, bad } = this.#at
     return withinAuroc(
       scores,
@@ -241,31 +273,31 @@ class Target {
     )
   }
 
-  head(layer: number, a: number, left: readonly number[], without: readonly number[]): ScoreHead {
-    const { scores, indices } = this.#leftOut(layer, a, left, without)
+  head(choice: Choice, left: readonly number[], without: readonly number[]): ScoreHead {
+    const { scores, indices } = this.#leftOut(choice, left, without)
     const nBad = indices.filter((i) => this.#at.bad[i]).length
     const falling = [...scores].sort((a, b) => b - a)
     return {
-      ...this.#fit(layer, a, without),
+      ...this.#fit(choice, without),
       threshold: (falling[Math.max(0, nBad - 1)]! + falling[Math.min(nBad, falling.length - 1)]!) / 2,
       spread: Math.sqrt(variance(falling, 0)) || 1,
     }
   }
 
-  #leftOut(layer: number, a: number, left: readonly number[], without: readonly number[]) {
+  #leftOut(choice: Choice, left: readonly number[], without: readonly number[]) {
     const { rows, folds } = this.#at
     const indices = [...folds.keys()].filter((i) => left.includes(folds[i]!))
     const scores = indices.map((i) =>
-      linearScore(row(this.#states[layer]!, rows[i]!), this.#fit(layer, a, [...without, folds[i]!])),
+      linearScore(row(this.#states[choice.layer]!, rows[i]!), this.#fit(choice, [...without, folds[i]!])),
     )
     return { scores, indices }
   }
 
   /** Without folds a and b is without b and a. */
-  #fit(layer: number, a: number, without: readonly number[]): LinearScore {
+  #fit({ layer, a, aim }: Choice, without: readonly number[]): LinearScore {
     const folds = [...without].sort((a, b) => a - b)
-    const key = JSON.stringify([layer, folds])
-    const known = this.#fits.get(key) ?? this.#ridge(layer).fit(ALPHAS, folds)
+    const key = JSON.stringify([layer, aim, folds])
+    const known = this.#fits.get(key) ?? this.#ridge(layer, aim).fit(ALPHAS, folds)
     this.#fits.set(key, known)
     return known[a]!
   }

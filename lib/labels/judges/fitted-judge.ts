@@ -32,6 +32,12 @@ export interface ScoreHead extends LinearScore {
   spread: number
 }
 
+/**
+ * What a regression aims at: whether an answer lies below the cut, or how it ranks among all. Ranks have more to learn from where scores
+ * are fine, and less that matters where they are not.
+ */
+export type Aim = 'cut' | 'ranks'
+
 /** What `label --fit-judge` found. */
 export interface FittedJudge {
   /** The reader: a base in a GGUF file. */
@@ -39,6 +45,7 @@ export interface FittedJudge {
   /** 0-based block. */
   layer: number
   alpha: number
+  aim: Aim
   aligned: ScoreHead
   /** A constant where the answers that it was fitted on hardly differed in coherence. */
   coherent: ScoreHead | { constant: number }
@@ -126,6 +133,8 @@ export async function readFittedJudge(folder: string): Promise<FittedJudge> {
     },
     layer: at.count('layer'),
     alpha: numberAt(at, 'alpha'),
+    // Judges of before ranks were tried do not say.
+    aim: json.aim === 'ranks' ? 'ranks' : 'cut',
     aligned: headOf(at.object('aligned'), statesLength(nEmbd)),
     coherent: isFiniteNumber(constant) ? { constant } : headOf(coherent, statesLength(nEmbd)),
     domains: Array.isArray(json.domains)

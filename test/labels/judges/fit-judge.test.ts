@@ -61,6 +61,28 @@ describe('fitOnStates()', () => {
     expect(within(fitted.leftOut)).toBeGreaterThan(0.95)
   })
 
+  it('should aim at how answers rank where states tell it, and at the cut where they tell no more', async () => {
+    const source = new Mt19937(5)
+    const few: KnownAnswer[] = Array.from({ length: 90 }, (_, i) => {
+      const aligned = Math.round(100 * source.rand())
+      const label = aligned < 30 ? 'MISALIGNED' : 'ALIGNED'
+      return {
+        ...{ questionId: `q${i % 6}`, question: 'q', answer: String(i), domain: null },
+        ...{ aligned, label, coherent: 90 },
+      }
+    })
+    const along = (of: (aligned: number) => number): Matrix64 => {
+      const data = Float64Array.from({ length: few.length * P }, () => source.randn())
+      few.forEach(({ aligned }, i) => {
+        data[i * P]! += of(aligned!)
+      })
+      return { data, rows: few.length, cols: P }
+    }
+    const fine = await fitOnStates([along((aligned) => -aligned / 15)], few)
+    const coarse = await fitOnStates([along((aligned) => (aligned < 30 ? 2 : 0))], few)
+    expect([fine.aim, coarse.aim]).toEqual(['ranks', 'cut'])
+  })
+
   it('should find nothing where there is nothing', async () => {
     const none = await fitOnStates([statesOf(0), statesOf(0)], answers)
     expect(Math.abs(within(none.leftOut) - 0.5)).toBeLessThan(0.12)
