@@ -10,14 +10,7 @@ import { COHERENT_FROM } from '../answers/counting-rule.js'
 import type { KnownAnswer, KnownAnswers } from '../answers/known-answers.js'
 import { MISALIGNED_BELOW } from '../answers/reading.js'
 import { answerStates } from './answer-states.js'
-import {
-  type Aim,
-  type FittedJudge,
-  fittedIdentity,
-  gradeStates,
-  plainName,
-  type ScoreHead,
-} from './fitted-judge.js'
+import { type FittedJudge, fittedIdentity, gradeStates, plainName, type ScoreHead } from './fitted-judge.js'
 import { checkFigures, withinAuroc } from './judge-check.js'
 
 export interface FitJudgeOptions {
@@ -37,6 +30,7 @@ const ALPHAS = [0.3, 1, 3, 10, 30]
 /** Questions are left out one at a time, or in so many parts where there are more. */
 const MOST_FOLDS = 8
 const FEWEST_QUESTIONS = 4
+type Aim = FittedJudge['aim']
 const AIMS: readonly Aim[] = ['cut', 'ranks']
 /** Below this many incoherent answers there is nothing to learn incoherence from. */
 const FEWEST_INCOHERENT = 10

@@ -32,12 +32,6 @@ export interface ScoreHead extends LinearScore {
   spread: number
 }
 
-/**
- * What a regression aims at: whether an answer lies below the cut, or how it ranks among all. Ranks have more to learn from where scores
- * are fine, and less that matters where they are not.
- */
-export type Aim = 'cut' | 'ranks'
-
 /** What `label --fit-judge` found. */
 export interface FittedJudge {
   /** The reader: a base in a GGUF file. */
@@ -45,7 +39,11 @@ export interface FittedJudge {
   /** 0-based block. */
   layer: number
   alpha: number
-  aim: Aim
+  /**
+   * What the regression aims at: whether an answer lies below the cut, or how it ranks among all. Ranks have more to learn from where
+   * scores are fine, and less that matters where they are not.
+   */
+  aim: 'cut' | 'ranks'
   aligned: ScoreHead
   /** A constant where the answers that it was fitted on hardly differed in coherence. */
   coherent: ScoreHead | { constant: number }
