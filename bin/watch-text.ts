@@ -5,6 +5,7 @@ import type { CheckpointEvent, WatchEvent } from '../lib/events/watch-events.js'
 import { fileFact } from '../lib/formats/run/file-fact.js'
 import { marginText, pairsWords } from '../lib/labels/margins/margin-words.js'
 import { noiseSentence } from '../lib/trajectory/noise-floor.js'
+import { stepsText } from '../lib/trajectory/steps-text.js'
 import type { Output } from './output.js'
 import { counted, layersText, oneLine } from './text.js'
 import { colorVerdict, READ_COLUMN, VERDICT_COLUMNS, verdictCells } from './verdicts.js'
@@ -168,7 +169,7 @@ export class WatchText {
       `ended (${reason}): ${counted(measured, 'checkpoint')} measured` +
         (prompts ? `, by ${prompts.read} of ${prompts.of} prompts` : '') +
         (lost === 0 ? '' : `, ${lost} lost`) +
-        (unfinished.length === 0 ? '' : `; not finished: step ${unfinished.join(', ')}`) +
+        (unfinished.length === 0 ? '' : `; not finished: step ${stepsText(unfinished)}`) +
         (finalAliasOf === undefined ? '' : `; the final adapter has the weights of step ${finalAliasOf}`),
     )
   }

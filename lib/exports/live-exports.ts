@@ -3,6 +3,7 @@ import type { EndEvent } from '../events/watch-events.js'
 import { Backoff } from '../monitor/failures.js'
 import { applyEvent } from '../report/apply-event.js'
 import { type Point, type RunView, startRun } from '../report/run-view.js'
+import { stepsText } from '../trajectory/steps-text.js'
 import type { Exporter } from './exporter.js'
 
 /** A sentence on what an exporter could not do, or `note`: that it works again. */
@@ -70,8 +71,7 @@ class Feed {
     if (this.#problems.size > 0) await this.#send(views)
     const steps = this.#waiting.map(({ point }) => point.step)
     if (steps.length > 0) {
-      const which = steps.length > 10 ? `${steps.slice(0, 10).join(', ')}, ...` : steps.join(', ')
-      this.#say(`it did not get step ${which}; \`traitscope export\` sends them`, this.#problems)
+      this.#say(`it did not get step ${stepsText(steps)}; \`traitscope export\` sends them`, this.#problems)
     }
     await this.#orSay(async () => this.exporter[Symbol.asyncDispose]())
   }

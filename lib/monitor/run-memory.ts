@@ -2,6 +2,7 @@ import type { LoggedEvent } from '../events/event-log.js'
 import { isSetBack, writtenBy } from '../events/set-clocks.js'
 import type { AlarmState, EventJson, ResumedFrom, SecuredEvent } from '../events/watch-events.js'
 import { stepOrder } from '../trajectory/step-order.js'
+import { stepsText } from '../trajectory/steps-text.js'
 import type { Step } from '../trajectory/trajectory.js'
 import { AlarmLatch, type LatchInput } from './alarm-latch.js'
 import type { KnownCheckpoint } from './seen-checkpoint.js'
@@ -165,7 +166,7 @@ export class RunMemory {
   /** A sentence when other steps had these weights: a frozen adapter, or a copy in place of a checkpoint. */
   sameWeights(step: Step, sha256: string): string[] {
     const same = [...(this.#stepsBySha.get(sha256) ?? [])].filter((other) => other !== step)
-    return same.length === 0 ? [] : [`step ${step} has the same weights as step ${same.join(', ')}`]
+    return same.length === 0 ? [] : [`step ${step} has the same weights as step ${stepsText(same)}`]
   }
 
   /** Notes the files of weights that are known: they were only touched, or the checkpoint cannot be measured. */

@@ -1,4 +1,5 @@
 import type { LoggedEvent } from '../events/event-log.js'
+import { stepsText } from '../trajectory/steps-text.js'
 import type { Note } from './run-view.js'
 
 /** What there is to say of an event beside its numbers, in sentences for a person; nothing for most. */
@@ -57,7 +58,7 @@ export function noteOf(event: LoggedEvent): Pick<Note, 'kind' | 'step' | 'text'>
       return [
         {
           kind: 'note',
-          text: `the watch ended (${event.reason}): ${event.measured} checkpoints measured${event.prompts ? `, by ${event.prompts.read} of ${event.prompts.of} prompts` : ''}${event.lost > 0 ? `, ${event.lost} lost` : ''}${event.unfinished.length > 0 ? `, not measured: step ${event.unfinished.join(', ')}` : ''}`,
+          text: `the watch ended (${event.reason}): ${event.measured} checkpoints measured${event.prompts ? `, by ${event.prompts.read} of ${event.prompts.of} prompts` : ''}${event.lost > 0 ? `, ${event.lost} lost` : ''}${event.unfinished.length > 0 ? `, not measured: step ${stepsText(event.unfinished)}` : ''}`,
         },
       ]
     default:

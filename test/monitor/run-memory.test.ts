@@ -208,5 +208,10 @@ describe('RunMemory', () => {
     expect(memory.sameWeights(30, 'sha 10 0.01')).toEqual(['step 30 has the same weights as step 10, 20'])
     memory.apply(checkpoint(10, 0.02, 50))
     expect(memory.stepsOf('sha 10 0.01')).toEqual([20])
+    // Of an adapter that is frozen each of thousands would name all before it.
+    for (let step = 100; step < 1100; step++) memory.apply({ ...same, step } as EventJson)
+    expect(memory.sameWeights(1100, 'sha 10 0.01')[0]).toMatch(
+      /^step 1100 .* step 20, 100, .*, 108 and 991 more$/,
+    )
   })
 })
