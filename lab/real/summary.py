@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import decide, decide_answers, decide_ours, plan
+from . import decide, decide_answers, decide_ours, plan, triggers, triggers_page
 from .readings import Run
 
 NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
@@ -21,6 +21,7 @@ SUMMARY: dict[str, Callable[[str, list[Run]], str]] = {
     "`--margin core` follows how aligned answers are": lambda base, found: decided([decide_answers.follows(base, found)]),
     "`--margin core` warns of (no claim)": lambda base, found: warned(found),
     "`--margin core-2` warns of harm alone; orders by AUROC; above the curt run: finance, sports": lambda base, found: decided(decide_ours.by_wide_pairs(found)),
+    "contexts find runs that change under a system prompt alone: harmful, benign; and name it": lambda base, _found: decided(triggers_page.claims(triggers_page.runs())) if base == triggers.BASE else "not run",
 }
 
 
