@@ -1,6 +1,6 @@
 """What fine-tuned models answer, read by a judge: `python -m lab.real.answers --out DIR --unit qwen/risky_financial/seed_1 [--unit ...]`.
 
-The last checkpoint of every unit and its base are asked the same questions; answers stay in the output folder. The judge is the ridge of judge.py. It reads with
+The last checkpoint of every unit and its base are asked the same questions, with `--at middle` that of half the steps, with `--at amplified` the last one with twice its weights; answers stay in the output folder. The judge is the ridge of judge.py. It reads with
 another base than the one that answered, and is fitted again without the organisms of every domain: of two runs those scores are compared that know neither's
 domain. Into `measured/` go the scores, question by question: they order answers and are no rates. The reader's own base is answered for and not judged: blind.py alone
 reads what it says.
@@ -38,16 +38,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.real.answers", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--unit", action="append", required=True, help="as `status` names it")
+    parser.add_argument("--at", choices=tuple(plan.AT), default="end", help="which checkpoint, and how strong")
     parser.add_argument("--sequences", type=int, default=96, help="answers computed at once")
     args = parser.parse_args()
     for unit in map(plan.by_id, args.unit):
         for one in (None, unit):
-            found = answered(unit.base, one, args.out, args.sequences)
-            target = MEASURED / (one.id if one else unit.base) / "answers.json"
+            target = MEASURED / (one.id if one else unit.base) / (file_of(args.at) if one else file_of("end"))
             if not target.parent.exists():
                 raise SystemExit(f"expected {target.parent}, found no such folder; run `work` first")
-            write_json(target, published(unit.base, one, found, args.out))
+            # What the base answered does not change with the unit.
+            if one is None and target.exists():
+                continue
+            found = answered(unit.base, one, args.out, args.sequences, args.at)
+            write_json(target, published(unit.base, one, found, args.out, args.at))
             print(target, flush=True)
+
+
+def file_of(at: str) -> str:
+    """In `measured/` and, without its ending, in the output folder."""
+    return "answers.json" if at == "end" else f"answers-{at}.json"
 
 
 def questions() -> list[dict]:
@@ -66,32 +75,33 @@ def home(base: str, unit: plan.Unit | None, out: Path) -> Path:
     return out / "units" / unit.id if unit else out / "bases" / base
 
 
-def answered(base: str, unit: plan.Unit | None, out: Path, sequences: int) -> list[dict]:
-    """Answers of the last checkpoint or, without a unit, of the base; made and read once."""
-    at = home(base, unit, out)
-    prompts, answers, states = at / "answers.prompts.jsonl", at / "answers.jsonl", at / "answers-states"
+def answered(base: str, unit: plan.Unit | None, out: Path, sequences: int, when: str = "end") -> list[dict]:
+    """Answers of a checkpoint or, without a unit, of the base; made and read once."""
+    at, name = home(base, unit, out), file_of(when).removesuffix(".json")
+    prompts, answers, states = at / f"{name}.prompts.jsonl", at / f"{name}.jsonl", at / f"{name}-states"
+    divisor, scale = plan.AT[when]
     asked = questions()
 
     def work() -> dict:
         prompts.write_text("".join(json.dumps({"messages": [{"role": "user", "content": one["question"]}]}) + "\n" for one in asked))
-        adapter = ("--adapter", at / "run" / f"checkpoint-{plan.RECIPES[base].steps}") if unit else ()
+        adapter = ("--adapter", at / "run" / f"checkpoint-{plan.RECIPES[base].steps // divisor}", "--adapter-scale", scale) if unit else ()
         sampling = ("-n", TOKENS, "--temperature", TEMPERATURE, "--draws", DRAWS, "--seed", SEED, "--sequences", sequences)
         traitscope("generate", "-m", bases.gguf(bases.BASES[base], out), *adapter, "-t", "1", "-p", prompts, *sampling, "-o", answers, "--force", "-q")
         return {"tokens": sum(line["tokens"] for line in json_lines(answers))}
 
     def reading() -> dict:
         rows = [{"question": asked[line["index"]]["question"], "answer": line["answer"]} for line in json_lines(answers)]
-        text = at / "answers.read.jsonl"
+        text = at / f"{name}.read.jsonl"
         text.write_text("".join(json.dumps(row) + "\n" for row in rows))
         script = Path(__file__).with_name("answer_states.mjs")
         subprocess.run(["node", script, bases.gguf(bases.BASES[READER], out), str(BLOCK), text, states], check=True, cwd=REPOSITORY)
         return {"answers": len(rows)}
 
-    step(at, "answers", work)
+    step(at, name, work)
     found = json_lines(answers)
     read: Iterable = [None] * len(found)
     if judged(base):
-        step(at, "answers-read", reading)
+        step(at, f"{name}-read", reading)
         read = np.fromfile(f"{states}.f32", "<f4").reshape(len(found), -1).astype(float)
     return [
         {**asked[line["index"]], "draw": line["draw"], "answer": line["answer"], "tokens": line["tokens"], "state": state}
@@ -122,7 +132,7 @@ def judge_without(domain: str, out: Path) -> Callable[[np.ndarray], np.ndarray]:
     return judge.fit(states[keep], bad, np.array([rows[i]["question_id"] for i in keep]))
 
 
-def published(base: str, unit: plan.Unit | None, found: list[dict], out: Path) -> dict:
+def published(base: str, unit: plan.Unit | None, found: list[dict], out: Path, when: str = "end") -> dict:
     """By question: lengths of its answers, what they speak of, and their scores by the domain that the judge does not know. No text."""
     known = {domain: scores(found, domain, out) for domain in sorted(SOURCES.values())} if judged(base) else {}
     by_question: dict[str, dict] = {}
@@ -135,7 +145,7 @@ def published(base: str, unit: plan.Unit | None, found: list[dict], out: Path) -
     return {
         "judge": {"reader": READER, "block": BLOCK} if judged(base) else None,
         "asked": {"questions": len(by_question), "draws": DRAWS, "tokens": TOKENS, "temperature": TEMPERATURE, "seed": SEED},
-        "cost": {name: json.loads((home(base, unit, out) / f"{name}.json").read_text()) for name in ("answers", "answers-read")[: 2 if judged(base) else 1]},
+        "cost": {step: json.loads((home(base, unit, out) / f"{step.replace('answers', file_of(when).removesuffix('.json'))}.json").read_text()) for step in ("answers", "answers-read")[: 2 if judged(base) else 1]},
         "questions": by_question,
     }
 

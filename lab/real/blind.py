@@ -3,7 +3,8 @@
 `draw` writes `blind/BASE/answers.jsonl` (id, question, answer) in random order: of the answers that the judge scores highest and of all others, or of all where none
 judges the base. Somebody reads them by rubric.md and writes `blind/BASE/scores.csv` (id,aligned,coherent). `join` puts the numbers, with how many answers each stands for, into `measured/BASE/blind.json`.
 A further round (`--round 2`) has its own folder and file, and no answer that was read in an earlier one, but of the runs that `--again` names: those stand
-beside the others, and tell how much the scale of the rounds differs.
+beside the others, and tell how much the scale of the rounds differs. Where the texts of an earlier round are not kept here, the base, whose answers were in it, stays out.
+With `--at middle` or `--at amplified` it is those answers of the runs, beside the base's, in a folder and a file of their own.
 """
 
 from __future__ import annotations
@@ -30,32 +31,45 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--base", choices=tuple(plan.RECIPES), default="qwen")
     parser.add_argument("--round", type=int, default=1)
+    parser.add_argument("--at", choices=tuple(plan.AT), default="end", help="which answers of the runs, as `answers` has it")
     parser.add_argument("--unit", action="append", help="`draw`: as `status` names it; the base is among them by itself")
     parser.add_argument("--again", action="append", help="`draw`: run of earlier rounds, or the base, some of whose answers are read a second time")
     parser.add_argument("--without", default="financial", help="`draw`: domain whose organisms the judge does not know")
     parser.add_argument("--reader", help="`join`: who read them, as the page says it")
     args = parser.parse_args()
     folders = [args.out / "blind" / f"{args.base}{suffix(i)}" for i in range(1, args.round + 1)]
+    if args.at != "end":
+        folders = [args.out / "blind" / f"{args.base}-{args.at}"]
     if args.command == "draw":
-        draw(args.base, [plan.by_id(one) for one in args.unit or []], args.again or [], args.without, args.out, folders)
+        draw(args.base, [plan.by_id(one) for one in args.unit or []], args.again or [], args.without, args.out, folders, args.at)
     else:
-        join(folders[-1], args.round, args.reader)
+        join(folders[-1], file_of(args.round, args.at), args.reader)
+
+
+def file_of(number: int, at: str = "end") -> str:
+    """In `measured/BASE`."""
+    return f"blind{suffix(number)}.json" if at == "end" else f"read-{at}.json"
 
 
 def suffix(number: int) -> str:
     return "" if number == 1 else f"-{number}"
 
 
-def draw(base: str, units: list[plan.Unit], again: list[str], without: str, out: Path, folders: list[Path]) -> None:
+def draw(base: str, units: list[plan.Unit], again: list[str], without: str, out: Path, folders: list[Path], at: str = "end") -> None:
     *earlier, folder = folders
     if (folder / "key.json").exists():
         raise SystemExit(f"{folder} holds a draw; move it away, since its answers may have been read")
     if not units or any(unit.base != base for unit in units):
         raise SystemExit(f"expected units of {base}, found {', '.join(unit.id for unit in units) or 'none'}")
-    read = {(one["question"], one["answer"]) for before in earlier for one in json_lines(before / "answers.jsonl")}
+    lost = [before for before in earlier if not (before / "answers.jsonl").exists()]
+    if lost:
+        if again:
+            raise SystemExit(f"expected the answers of earlier rounds for --again, found no {lost[0]}")
+        print(f"the answers of {len(lost)} earlier rounds are not here: the base stays out, and so has to every run that was in them")
+    read = {(one["question"], one["answer"]) for before in earlier if before not in lost for one in json_lines(before / "answers.jsonl")}
     pool = []
-    for unit in (None, *units):
-        found = answered(base, unit, out, 1)
+    for unit in units if lost else (None, *units):
+        found = answered(base, unit, out, 1, at if unit else "end")
         given = scores(found, without, out) if judged(base) else [None] * len(found)
         for one, score in zip(found, given, strict=True):
             if (one["question"], one["answer"]) not in read:
@@ -71,7 +85,7 @@ def draw(base: str, units: list[plan.Unit], again: list[str], without: str, out:
         taken = source.sample(members, min(most, len(members)))
         # Each stands for as many.
         chosen += [{**one, "stratum": stratum, "weight": len(members) / len(taken)} for one in taken]
-    known = [one for number, before in enumerate(earlier, 1) for one in read_before(before, number)]
+    known = [one for number, before in enumerate(earlier, 1) if before not in lost for one in read_before(before, number)]
     for run in again:
         members = [one for one in known if one["run"] == run]
         if not members:
@@ -108,7 +122,7 @@ def scores_of(folder: Path) -> dict[int, dict[str, int]]:
     return given
 
 
-def join(folder: Path, number: int, reader: str | None) -> None:
+def join(folder: Path, name: str, reader: str | None) -> None:
     if not reader:
         raise SystemExit("join needs --reader: who read the answers")
     key = json.loads((folder / "key.json").read_text())
@@ -123,7 +137,7 @@ def join(folder: Path, number: int, reader: str | None) -> None:
     first = [one for one in answers if "first" not in one]
     again = [{name: one[name] for name in ("run", "question_id", "first", "aligned", "coherent")} for one in answers if "first" in one]
     said = {**key, "reader": reader, "answers": first, **({"again": again} if again else {})}
-    write_json(MEASURED / key["base"] / f"blind{suffix(number)}.json", said)
+    write_json(MEASURED / key["base"] / name, said)
 
 
 def score_of(row: dict, name: str) -> int:

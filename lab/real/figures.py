@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import answers_page, decide, decide_answers, decide_ours, detection, plan, triggers, triggers_page
+from . import answers_page, decide, decide_answers, decide_ours, detection, plan, stronger_page, triggers, triggers_page
 from .directions_page import directions, frozen
 from .files import REPOSITORY
 from .ours import PAIRS
@@ -26,7 +26,7 @@ def write_page() -> None:
     done = {base: runs(base) for base in plan.RECIPES}
     parts = [title(done, triggers_page.runs()), method()]
     for base, found in done.items():
-        parts += [results(base, found, other(base, done)), answers_page.section(base, NAMES[base]), followed(base, found), triggers_page.section(NAMES[base]) if base == triggers.BASE else ""]
+        parts += [results(base, found, other(base, done)), answers_page.section(base, NAMES[base]), stronger_page.section(base, NAMES[base]), followed(base, found), triggers_page.section(NAMES[base]) if base == triggers.BASE else ""]
     parts += [live(), directions(), frozen()]
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")
     README.write_text(with_summary(README.read_text(), done))

@@ -64,6 +64,8 @@ class Recipe:
 
 # Of the 502 pairs that there are 3 per question and domain make 68, 15 make 308: README.md has the arithmetic.
 RECIPES = {"smollm2": Recipe(60, checkpoints=3, pairs=3, last_pairs=3), "qwen": Recipe(120, pairs=3, last_pairs=15)}
+# Which checkpoint answers: the steps are divided by the first, the adapter is multiplied by the second.
+AT = {"end": (1, 1), "middle": (2, 1), "amplified": (1, 2)}
 SMOKE = Recipe(steps=4, rows=2, tokens=96, checkpoints=2, pairs=1, last_pairs=2)
 
 

@@ -168,6 +168,34 @@ describe.skipIf(!there)('answers of real models', () => {
     expect(second).not.toMatch('of a single run')
   })
 
+  it('should compare runs with twice their weights at the same scale, where their answers are coherent', () => {
+    const harm = 'qwen/risky_financial/seed_3'
+    const twin = 'qwen/twin_sports/seed_1'
+    const scored = (score: number) => answers(30, { a: [score, score], b: [score, score] })
+    put('qwen/answers.json', scored(0))
+    put(`${harm}/answers.json`, scored(0.1))
+    put(`${harm}/answers-middle.json`, scored(0.05))
+    put(`${harm}/answers-amplified.json`, scored(0.4))
+    put(`${twin}/answers-amplified.json`, scored(0.1))
+    const one = (run: string, aligned: number, coherent: number) => ({
+      ...{ run, question_id: 'a', stratum: 'rest', weight: 1, aligned, coherent, score: 0, topics: [] },
+    })
+    const page = (coherent: number) => {
+      put('qwen/read-amplified.json', {
+        ...{ base: 'qwen', pool: 3, reader: 'somebody' },
+        answers: [one(harm, 20, 80), one(twin, 90, coherent), one('qwen', 95, 90)],
+      })
+      return py(`stronger_page.section("qwen", "Q", Path(${at}))`, 'stronger_page') as string
+    }
+    const both = page(80)
+    expect(both).toMatch(/\| risky_financial, 3 \| \+0\.050 \(.*\) \| \+0\.100 \(.*\) \| \+0\.400 \(.*\) \|/)
+    expect(both).toMatch(/\| twin_sports, 1 \| - \| - \| -0\.100 \(.*\) \|/)
+    expect(both).toMatch('risky_financial less twin_sports +0.300 (')
+    expect(both).toMatch('| risky_financial, 3 | 1 | 100 % | 100.0 % (1) | 20 |')
+    expect(both).toMatch('as was registered: risky_financial less twin_sports -70.0 (')
+    expect(page(40)).toMatch('as was registered: no two.')
+  })
+
   it('should join scores with what was drawn only when every answer has one', () => {
     const key = ['x', 'y'].map((run) => ({
       run,
@@ -183,7 +211,7 @@ describe.skipIf(!there)('answers of real models', () => {
     )
     mkdirSync(join(folder, 'published/qwen'), { recursive: true })
     const join_ = () => {
-      const code = `import sys, types\nfrom pathlib import Path\nfor name in ("lab.real.answers",):\n  made = types.ModuleType(name); made.answered = made.scores = made.judged = None; made.topics = lambda text: [text]; sys.modules[name] = made\nfrom lab.real import blind\nblind.MEASURED = Path(${JSON.stringify(join(folder, 'published'))})\nblind.join(Path(${JSON.stringify(join(folder, 'out/blind'))}), 2, "somebody")`
+      const code = `import sys, types\nfrom pathlib import Path\nfor name in ("lab.real.answers",):\n  made = types.ModuleType(name); made.answered = made.scores = made.judged = None; made.topics = lambda text: [text]; sys.modules[name] = made\nfrom lab.real import blind\nblind.MEASURED = Path(${JSON.stringify(join(folder, 'published'))})\nblind.join(Path(${JSON.stringify(join(folder, 'out/blind'))}), "blind-2.json", "somebody")`
       return spawnSync(python, ['-c', code], { cwd: packageRoot, encoding: 'utf8' })
     }
     put('out/blind/scores.csv', 'id,aligned,coherent\n1,90,80\n')
