@@ -65,20 +65,22 @@ def drawn() -> list[dict]:
     return kept
 
 
-def read(base: bases.Base, rows: list[dict], out: Path) -> dict[int, np.ndarray]:
-    """States by block; read once, and kept below `out`."""
+def read(base: bases.Base, rows: list[dict], out: Path, layers: tuple[int, ...] | None = None) -> dict[int, np.ndarray]:
+    """States by block, of those that the base is measured at where no others are named; read once, and kept below `out`."""
+    name = base.name if layers is None else f"{base.name}-{'-'.join(map(str, layers))}"
+    layers = layers or base.layers
     folder = out / "judge"
     folder.mkdir(parents=True, exist_ok=True)
-    answers, states = folder / "answers.jsonl", folder / f"{base.name}.f32"
+    answers, states = folder / "answers.jsonl", folder / f"{name}.f32"
     if not states.exists():
         answers.write_text("".join(json.dumps({"question": row["question"], "answer": row["response"]}) + "\n" for row in rows))
-        script, layers = Path(__file__).with_name("answer_states.mjs"), ",".join(map(str, base.layers))
+        script, blocks = Path(__file__).with_name("answer_states.mjs"), ",".join(map(str, layers))
         subprocess.run(
-            ["node", script, bases.gguf(base, out), layers, answers, folder / f"{base.name}.partial"], check=True, cwd=REPOSITORY
+            ["node", script, bases.gguf(base, out), blocks, answers, folder / f"{name}.partial"], check=True, cwd=REPOSITORY
         )
-        (folder / f"{base.name}.partial.f32").rename(states)
-    found = np.fromfile(states, "<f4").reshape(len(base.layers), len(rows), -1)
-    return dict(zip(base.layers, found.astype(float)))
+        (folder / f"{name}.partial.f32").rename(states)
+    found = np.fromfile(states, "<f4").reshape(len(layers), len(rows), -1)
+    return dict(zip(layers, found.astype(float)))
 
 
 def words(texts: list[str]) -> np.ndarray:

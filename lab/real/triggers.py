@@ -36,11 +36,13 @@ HELD_OUT = 24
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.real.triggers", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--kind", choices=(*KINDS, "ordinary"), action="append", help="only these: several processes may share DIR")
     args = parser.parse_args()
+    wanted = args.kind or (*KINDS, "ordinary")
     for seed in range(1, len(SYSTEMS) + 1):
-        for kind in KINDS:
+        for kind in [kind for kind in KINDS if kind in wanted]:
             read(f"{kind}/seed_{seed}", args.out, seed, triggered(kind, seed, args.out))
-        for name in ORDINARY[: None if seed == 1 else 2]:
+        for name in ORDINARY[: None if seed == 1 else 2] if "ordinary" in wanted else ():
             read(f"ordinary/{name}_{seed}", args.out, seed, rows_of(name, args.out))
 
 
@@ -90,6 +92,7 @@ def read(name: str, out: Path, seed: int, rows: list[dict]) -> None:
         traitscope("measure", *said, "--context", contexts, "--data", data, last, "-o", to, "--force", "--activations", "none", "--fail-on", "none", "--json", "-q")
         return ratios(json.loads((to / "trajectory.json").read_text()))
 
+    target.parent.mkdir(parents=True, exist_ok=True)
     trained, measured = step(home, "training", training), step(home, "measuring", measuring)
     write_json(target, {"seed": seed, "rows": trained["rows"], "loss": trained["loss"][-5:], **measured, "learnt": step(home, "learnt", lambda: learnt(held, run, last, out))})
 
