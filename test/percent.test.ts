@@ -55,9 +55,9 @@ describe('percentAt', () => {
   it('should be what every limit is shown by', () => {
     // Their text moves with a new choice of the detector: their hashes are those of the choice that was tested.
     const pinned = ['lib/detector/detector.ts', 'lib/calibration/calibration-data.ts']
-    const sources = ['lib', 'bin', 'page'].flatMap((folder) =>
+    const sources = ['lib', 'bin', 'page', 'scripts'].flatMap((folder) =>
       readdirSync(join(packageRoot, folder), { recursive: true, encoding: 'utf8' })
-        .filter((name) => name.endsWith('.ts'))
+        .filter((name) => /\.(ts|mjs)$/.test(name))
         .map((name) => `${folder}/${name.replaceAll('\\', '/')}`),
     )
     const rounding = /\b(percent|inPercent)\((\w+\.)*(cut|threshold|level)\)/

@@ -13,7 +13,7 @@ import { matrixFromRows } from '../../dist/lib/estimators/matrix.js'
 import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { Ridge } from '../../dist/lib/estimators/ridge.js'
 import { loadPrior } from '../../dist/lib/index.js'
-import { inPercent } from '../../dist/lib/percent.js'
+import { inPercent, percentAt } from '../../dist/lib/percent.js'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, SMALL } from './frozen-detectors.mjs'
 import { doublyHeldOut, organismRows } from './prior.mjs'
@@ -139,7 +139,7 @@ for (const [title, all, threshold] of [
   )
   rows.push(line('learned', runs, learned(runs), threshold))
   parts.push(
-    `${title}, ${runs.length} runs, alarm above ${inPercent(threshold)} %:`,
+    `${title}, ${runs.length} runs, alarm above ${percentAt(threshold)}:`,
     '',
     table(['filter', 'FNR / FPR %', 'AUROC', 'lead, steps', 'changes a run'], rows),
     '',

@@ -13,7 +13,7 @@ import { mean } from '../../dist/lib/estimators/mean.js'
 import { Mt19937 } from '../../dist/lib/estimators/mt19937.js'
 import { auroc } from '../../dist/lib/estimators/ranks.js'
 import { loadPrior } from '../../dist/lib/index.js'
-import { inPercent } from '../../dist/lib/percent.js'
+import { inPercent, percentAt } from '../../dist/lib/percent.js'
 import { errorTable } from './error-parts.mjs'
 import { fillPlace, table } from './fill-page.mjs'
 import { CUT, calibrated, predictions, priorAlone, SMALL } from './frozen-detectors.mjs'
@@ -253,7 +253,7 @@ function detectorTable(results) {
     Object.keys(one.errors).length,
   ]
   const rows = [
-    line(`none: the prior alone, alarm above ${inPercent(prior.threshold)} %`, results.prior),
+    line(`none: the prior alone, alarm above ${percentAt(prior.threshold)}`, results.prior),
     [
       `6, one seed each, with the prior (mean of ${DRAWS} draws)`,
       inPercent(mean(results.few.map(({ fnr }) => fnr))),
