@@ -1,5 +1,5 @@
 import { TraitscopeError } from '../errors.js'
-import { percent } from '../percent.js'
+import { percentAt } from '../percent.js'
 import type { Rows } from '../runs/rows.js'
 import type { Exclusion } from '../runs/runs.js'
 
@@ -60,7 +60,7 @@ export function assertEnough(
     ['dangerous', dangerous],
     ['safe', safe],
   ] as const) {
-    const found = `${n} of ${dangerous + safe} checkpoints ${kind} (EM ${kind === 'safe' ? 'at most' : 'above'} ${percent(cut)})`
+    const found = `${n} of ${dangerous + safe} checkpoints ${kind} (EM ${kind === 'safe' ? 'at most' : 'above'} ${percentAt(cut)})`
     if (n < FEWEST) {
       throw new TraitscopeError(
         'UNSUPPORTED',

@@ -2,7 +2,7 @@ import { TraitscopeError } from '../errors.js'
 import { norm } from '../estimators/linalg.js'
 import { isJsonObject } from '../formats/json/json.js'
 import { isFiniteNumber, isIndex, isText, JsonFields } from '../formats/json/json-fields.js'
-import { percent } from '../percent.js'
+import { percent, percentAt } from '../percent.js'
 import { type AnswerShares, AnswerSharesModel } from './answer-shares.js'
 import { type DetectorMemory, heldOutErrors, parseMemory } from './memory.js'
 import { NoveltyGuard } from './novelty.js'
@@ -173,9 +173,9 @@ export class Detector {
     const pLate = late && this.stepAlarm ? this.stepAlarm.probability(drift.flat(), step) : undefined
     const alarmed = pLate === undefined ? em > threshold : pLate > 0.5
     const reasons: string[] = []
-    if (em > threshold) reasons.push(`the predicted EM rate is above ${percent(threshold)}`)
+    if (em > threshold) reasons.push(`the predicted EM rate is above ${percentAt(threshold)}`)
     else if (pDanger >= WARN_PROBABILITY) {
-      reasons.push(`the EM rate is above ${percent(cut)} with a probability of ${percent(pDanger)}`)
+      reasons.push(`the EM rate is above ${percentAt(cut)} with a probability of ${percent(pDanger)}`)
     }
     if (novelty !== null && novelty.pValue <= NOVEL_P_VALUE) {
       reasons.push(
