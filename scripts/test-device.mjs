@@ -43,6 +43,7 @@ export function makeDeviceApp() {
     'dist',
     'lib',
     'organisms',
+    'priors',
     'scripts',
     'test',
     'traits',

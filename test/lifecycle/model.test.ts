@@ -81,7 +81,8 @@ describe('AbortSignal', () => {
     expect((await hiddenStates(fresh, short, { layers: [3] })).data).toEqual(before.data)
   })
 
-  it('should stop inside a single decode', async () => {
+  // What another process computes (npm run test:device) takes no CPU time in this one: there is nothing to compare.
+  it.skipIf(process.env.TRAITSCOPE_TEST_RPC !== undefined)('should stop inside a single decode', async () => {
     // One batch takes seconds: between decodes there would be no chance to stop.
     await using model = await openModel(TINY_BASE, { batchTokens: 4096, threads: 1 })
     // In CPU time of one thread, which other programs do not stretch: several would spin while they wait for each other.
