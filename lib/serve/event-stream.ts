@@ -9,7 +9,7 @@ const MOST_BUFFERED = 8 << 20
 /** How far a client has read, per run. */
 export type Cursor = Map<string, number>
 
-/** `id:seq,id:seq`, as it is sent with every event; undefined for what is none. */
+/** `id:seq,id:seq`, of the last event of each run; undefined for what is none. */
 export function parseCursor(text: string): Cursor | undefined {
   const cursor: Cursor = new Map()
   if (text === '') return cursor
@@ -24,7 +24,8 @@ export function parseCursor(text: string): Cursor | undefined {
 /**
  * Sends the events of some runs as server-sent events: first those after the cursor, from the logs, then each as it is
  * logged. Every message has its run and number as its id. The ids of the last message of each run, joined by commas, are the
- * cursor that a client comes back with; it is not sent along, because of a thousand runs it is longer than most events.
+ * cursor that a client comes back with; it is not sent along, because of a thousand runs it is longer than most events. One that a
+ * browser brings back by itself knows its last message alone: of the other runs it is told all that came after its first cursor.
  *
  * @param ids the runs; all, those that come later too, where it is undefined
  * @returns when the client has gone

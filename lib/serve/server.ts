@@ -177,14 +177,15 @@ class Handler {
 
   async #events(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
     const id = url.searchParams.get('run') ?? undefined
-    const said = request.headers['last-event-id'] ?? url.searchParams.get('after') ?? ''
+    // A browser that comes back by itself asks as it did at first, and names the last message beside.
+    const said = [url.searchParams.get('after'), request.headers['last-event-id']].filter(Boolean)
     const cursor = parseCursor(
-      id !== undefined && /^\d+$/.test(String(said)) ? `${id}:${said}` : String(said),
+      said.map((one) => (id !== undefined && /^\d+$/.test(String(one)) ? `${id}:${one}` : one)).join(','),
     )
     if (cursor === undefined) {
       return send(response, 400, {
         error: 'usage',
-        message: 'expected a cursor id:seq,id:seq as the id of an event has it',
+        message: 'expected a cursor id:seq,id:seq of the ids of the last events of each run',
       })
     }
     if (id !== undefined && this.feed.run(id) === undefined) {

@@ -117,9 +117,10 @@ async function listen(
   count: number,
   meanwhile?: () => Promise<unknown>,
   after = 0,
+  headers: Record<string, string> = {},
 ): Promise<Message[]> {
   const abort = new AbortController()
-  const response = await fetch(stage.url + path, { signal: abort.signal })
+  const response = await fetch(stage.url + path, { signal: abort.signal, headers })
   expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
   const messages: Message[] = []
   let text = ''
@@ -201,6 +202,11 @@ describe('serve()', () => {
     const later = await listen(`/events?after=${last(a)},${last(b)}`, 1, () => run.append(checkpoint(30)))
     expect(later).toMatchObject([{ run: a, seq: 4 }])
     expect((await listen(`/events?run=${a}&after=2`, 2)).map(({ seq }) => seq)).toEqual([3, 4])
+    // A browser by itself asks with its first cursor, and with the last message that it had, whosever that was.
+    const again = await listen(`/events?after=${last(a)},${last(b)}`, 1, undefined, 0, {
+      'last-event-id': `${b}:1`,
+    })
+    expect(again).toMatchObject([{ run: a, seq: 4 }])
   })
 
   it('should take the cursor of thousands of runs, and send none along with every event', async () => {

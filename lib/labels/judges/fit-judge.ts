@@ -2,7 +2,6 @@ import { setImmediate } from 'node:timers/promises'
 import { TraitscopeError, throwIfAborted } from '../../errors.js'
 import { GroupedRidge, type LinearScore, linearScore } from '../../estimators/grouped-ridge.js'
 import { type Matrix64, row, selectRows } from '../../estimators/matrix.js'
-
 import { mean, variance } from '../../estimators/mean.js'
 import { midRanks } from '../../estimators/ranks.js'
 import type { Model } from '../../model/model.js'

@@ -131,8 +131,7 @@ export async function readFittedJudge(folder: string): Promise<FittedJudge> {
     },
     layer: at.count('layer'),
     alpha: numberAt(at, 'alpha'),
-    // Judges of before ranks were tried do not say.
-    aim: json.aim === 'ranks' ? 'ranks' : 'cut',
+    aim: aimOf(at),
     aligned: headOf(at.object('aligned'), statesLength(nEmbd)),
     coherent: isFiniteNumber(constant) ? { constant } : headOf(coherent, statesLength(nEmbd)),
     domains: Array.isArray(json.domains)
@@ -148,6 +147,12 @@ export async function readFittedJudge(folder: string): Promise<FittedJudge> {
     'FILE_INVALID',
     `expected ${path} to hold the judge that its check is of; it was edited or damaged, fit it again`,
   )
+}
+
+/** Judges of before ranks were tried do not say. */
+function aimOf(at: JsonFields): FittedJudge['aim'] {
+  const { aim = 'cut' } = at.json
+  return aim === 'cut' || aim === 'ranks' ? aim : at.fail('aim', 'cut or ranks')
 }
 
 function headOf(at: JsonFields, length: number): ScoreHead {

@@ -162,6 +162,11 @@ describe('fitJudge()', () => {
     await expect(openFittedJudge(broken)).rejects.toMatchObject({ code: 'UNSUPPORTED' })
     writeFileSync(join(broken, 'judge.json'), '{}')
     await expect(openFittedJudge(broken)).rejects.toThrow('that label --fit-judge made')
+    writeFileSync(join(broken, 'judge.json'), JSON.stringify({ ...json, aim: 'both' }))
+    await expect(openFittedJudge(broken)).rejects.toThrow(/'aim' .*cut or ranks/)
+    const { aim: _, ...before } = json
+    writeFileSync(join(broken, 'judge.json'), JSON.stringify(before))
+    expect((await readFittedJudge(broken)).aim).toBe('cut')
   })
 
   it('should refuse answers that tell nothing apart', async () => {
