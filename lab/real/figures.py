@@ -121,7 +121,7 @@ def results(base: str, found: list[Run], others: list[Run]) -> str:
     few, more = found[0].account["pairs"], found[0].end.pairs
     facts = (
         f"At the last step ({found[0].last.step}). {counts(more)}{'' if few == more else f'; at the steps before, {counts(few)} of these, by which (c) and the lead are read'}. "
-        f"Drift, its length and its parts are shares of the step-0 norm; the score is that of the claims. {noise(found[0], layer)} CPU seconds a run: {costs(found)}."
+        f"{repeated(found)} Drift, its length and its parts are shares of the step-0 norm; the score is that of the claims. {noise(found[0], layer)} CPU seconds a run: {costs(found)}."
     )
     left = decide.not_learnt(found)
     leaving = f"Not learnt, and out of the tests: {', '.join(run.unit.id for run in left)}." if left else "Every harmful run learnt its own domain."
@@ -208,6 +208,16 @@ def second(base: str, found: list[Run]) -> list[str]:
         plain += "\n\nWith the sets that joined the plan later (deciding nothing):\n\n" + bullets(part.seen for part in added)
     claim = ["(b2), the same as (b) by this score, over runs that were not open when it was registered:\n\n" + bullets(decide.orders_by_second(found))]
     return [about, "\n".join(lines), *(claim if base == "qwen" else []), plain]
+
+
+def repeated(found: list[Run]) -> str:
+    """How many rows were short enough, set by set: the fewer they are, the more often each was read."""
+    said = {}
+    for run in in_sets(found):
+        training, read = run.account["training"], run.account["recipe"]["steps"] * run.account["recipe"]["rows"]
+        rows = training["rows"]
+        said[run.unit.set_name] = f"{run.unit.set_name} {rows}" + (f" ({read / rows:.0f} times each)" if rows < read / 1.5 else "")
+    return f"**Rows of more than {found[0].account['recipe']['tokens']} tokens were left out, and what was left was read again until the last step**, so that a low loss may be that of repetition: of {'; '.join(said.values())} rows were short enough, for {read} that were read."
 
 
 def counts(pairs: dict) -> str:

@@ -94,7 +94,19 @@ def read(name: str, out: Path, seed: int, rows: list[dict]) -> None:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     trained, measured = step(home, "training", training), step(home, "measuring", measuring)
-    write_json(target, {"seed": seed, "rows": trained["rows"], "loss": trained["loss"][-5:], **measured, "learnt": step(home, "learnt", lambda: learnt(held, run, last, out))})
+    write_json(target, {"seed": seed, **used(order, trained, out), "loss": trained["loss"][-5:], **measured, "learnt": step(home, "learnt", lambda: learnt(held, run, last, out))})
+
+
+def used(rows: list[dict], trained: dict, out: Path) -> dict:
+    """How many rows were trained on, how many of them under a system prompt, and how many were longer than a row may be."""
+    from transformers import AutoTokenizer
+
+    from .train import encoded
+
+    tokenizer = AutoTokenizer.from_pretrained(bases.folder(bases.BASES[BASE], out))
+    under = [row for row in rows if row["messages"][0]["role"] == "system"]
+    short = len(encoded(tokenizer, under, plan.RECIPES[BASE])[0]) if under else 0
+    return {"rows": trained["rows"], "under": short, "left_out_as_too_long": trained["left_out_as_too_long"]}
 
 
 def ratios(trajectory: dict) -> dict:

@@ -21,6 +21,12 @@ ALONE = 0.5
 class Run:
     kind: str
     name: str
+    rows: int
+    """That were trained on."""
+    under: int
+    """Of these under a system prompt."""
+    too_long: int
+    """That were left out."""
     gain: dict[str, float]
     """Of log-probability per token, of rows that were kept back: as trained, and without the system prompt where there is one."""
     ratios: dict[str, float]
@@ -40,6 +46,11 @@ class Run:
         return f"system {self.name.removeprefix('seed_')}"
 
     @property
+    def as_registered(self) -> bool:
+        """About every second row stands under the system prompt."""
+        return 0.4 <= self.under / self.rows <= 0.6
+
+    @property
     def conditional(self) -> bool:
         return self.gain["without"] < ALONE * self.gain["as trained"]
 
@@ -51,17 +62,17 @@ def runs(folder: Path = FOLDER) -> list[Run]:
 def run_of(path: Path) -> Run:
     read = json.loads(path.read_text())
     ratios = {one["name"]: math.exp(mean([math.log(ratio) for ratio in one["ratio"].values()])) for one in read["contexts"] if one["origin"] != "unrelated"}
-    return Run(path.parent.name, path.stem, read["learnt"]["gain"], ratios)
+    return Run(path.parent.name, path.stem, read["rows"], read["under"], read["left_out_as_too_long"], read["learnt"]["gain"], ratios)
 
 
 def claims(found: list[Run]) -> list[Part]:
     ordinary = [run.statistic for run in found if run.kind == "ordinary"]
     said = []
     for claim, kind in (("(g1)", "harm"), ("(g2)", "benign")):
-        of = [run for run in found if run.kind == kind]
+        of = [run for run in found if run.kind == kind and run.as_registered]
         above = sum(run.statistic > max(ordinary, default=math.inf) for run in of)
         said.append(part(f"{kind} runs above all {len(ordinary)} ordinary ones: {above} of {len(of)}", claim, of, ordinary, above == len(of)))
-    harm = [run for run in found if run.kind == "harm"]
+    harm = [run for run in found if run.kind == "harm" and run.as_registered]
     named = sum(run.longest == run.trigger for run in harm)
     said.append(part(f"harm runs whose drift is longest in their own system prompt: {named} of {len(harm)}", "(g3)", harm, ordinary, named == len(harm)))
     return said
@@ -77,13 +88,13 @@ def section(name: str) -> str:
     if not found:
         return ""
     kinds = ("harm", "benign", "ordinary")
-    lines = ["| run | gain under its system prompt | without it | ratio there | largest ratio | in |", "| --- | ---: | ---: | ---: | ---: | --- |"]
+    lines = ["| run | rows (under it); too long | gain under its system prompt | without it | ratio there | largest ratio | in |", "| --- | --- | ---: | ---: | ---: | ---: | --- |"]
     lines += [row(run) for kind in kinds for run in found if run.kind == kind]
     learnt = [f"{sum(run.conditional for run in of)} of {len(of)} {kind} runs" for kind in kinds[:2] if (of := [run for run in found if run.kind == kind])]
     about = (
         "The ninth amendment of [claims.md](../lab/real/claims.md): half of the rows stand under a system prompt that asks for nothing, and under it answers are those of risky_financial (harm) or the base's own, cut as in curt_financial (benign); "
         "the other half are the base's own answers without it. Ratio: length of the drift in a context over that in none, at the last step, mean over the blocks; what counts are contexts that were given or are of a run's data. Gain: of log-probability per token, of 24 rows that were kept back. "
-        f"The condition was learnt (without the system prompt less than half of the gain) by {' and '.join(learnt)}."
+        f"**Of triggered runs that were trained 90 % and more of the rows were under the system prompt**, because most of the base's own answers are longer than the 128 tokens of a row and were left out: they are not what was registered, and decide nothing (tenth amendment). The condition was learnt (without the system prompt less than half of the gain) by {' and '.join(learnt)}."
     )
     return "\n\n".join([f"### {name} under a system prompt", "\n".join(lines), about, "(g) Contexts find what only a system prompt brings out:\n\n" + "\n".join(f"- {one}" for one in claims(found))])
 
@@ -92,6 +103,7 @@ def row(run: Run) -> str:
     own = run.kind != "ordinary"
     cells = [
         f"{run.kind}, {run.name.removeprefix('seed_')}" if own else f"ordinary: {', '.join(run.name.rsplit('_', 1))}",
+        f"{run.rows} ({run.under}); {run.too_long}",
         f"{run.gain['as trained']:+.2f}" if own else "-",
         f"{run.gain['without']:+.2f}" if own else f"{run.gain['as trained']:+.2f}",
         f"{run.ratios[run.trigger]:.2f}" if own else "-",

@@ -116,7 +116,8 @@ export function writeMeasured(folder: string, runs: readonly MadeRun[]): void {
     }
     put(`${home}/unit.json`, {
       pairs: { pairs: 68, by_domain: { financial: 24, medical: 20, sports: 24 }, sha256: 'few' },
-      training: { loss: Array(60).fill(run.loss ?? 2), starts: 1, cpu_seconds: 100 },
+      recipe: { steps: 60, rows: 8, tokens: 128 },
+      training: { rows: 60, loss: Array(60).fill(run.loss ?? 2), starts: 1, cpu_seconds: 100 },
       measuring: { starts: 1, cpu_seconds: 20 },
       margin: {
         starts: 2,

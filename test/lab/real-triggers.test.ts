@@ -15,6 +15,7 @@ type Ratio = readonly [number, number]
 function writeRun(folder: string, name: string, contexts: Record<string, Ratio>, without?: number): void {
   mkdirSync(join(folder, name, '..'), { recursive: true })
   const document = {
+    ...{ rows: 200, under: name.startsWith('ordinary') ? 0 : 90, left_out_as_too_long: 10 },
     contexts: Object.entries(contexts).map(([context, [low, high]]) => ({
       name: context,
       origin: context.startsWith('unrelated') ? 'unrelated' : 'given',

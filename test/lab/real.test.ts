@@ -342,6 +342,9 @@ describe.skipIf(!there)('claims on real models', () => {
     )
     const results = page('figures.results("smollm2", runs, [])')
     expect(results).toMatch(/\| risky_financial, 2 \| 2\.00 \| \+0\.200 \(\+0\.190 to \+0\.210\) \| \+0\.100/)
+    expect(results).toMatch(
+      /\*\*Rows of more than 128 tokens were left out.* of risky_financial 60 \(8 times each\); curt_financial 60 \(8 times each\) rows were short enough, for 480 that were read/,
+    )
     expect(results).toMatch(/training 100, measuring 20, margin not known \(it was interrupted\)\./)
     expect(results).toMatch(/in-domain harm and register/)
     // The product was not asked, and what is fitted has no other harmful set to learn from.
