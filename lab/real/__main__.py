@@ -1,7 +1,8 @@
 """Real language models: bases, runs, measurements, labels, figures.
 
     python -m lab.real work --out DIR [--base smollm2] [--unit smollm2/risky_financial/seed_1]
-                                           all units that are not done yet, one after another
+                                           all units that are not done yet, one after another; with --longer those
+                                           whose rows may be longer
     python -m lab.real bases --out DIR     packages, folders to train, GGUF files of four types, directions
     python -m lab.real smoke --out DIR     everything in small: one short run of SmolLM2, measured and labelled
     python -m lab.real oracles --out DIR   states and token ids against transformers and peft; writes its table
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder outside the repository: weights, data and answers")
     parser.add_argument("--base", choices=tuple(bases.BASES), default="smollm2")
     parser.add_argument("--unit", help="only this one, as `status` names it")
+    parser.add_argument("--longer", action="store_true", help="units of the eleventh amendment of claims.md")
     args = parser.parse_args()
     if args.command not in ("figures", "status") and args.out is None:
         parser.error(f"{args.command} needs --out DIR")
@@ -42,7 +44,8 @@ def work(args: argparse.Namespace) -> None:
     from . import instrument, ours
     from .unit import run_unit
 
-    for unit in [plan.by_id(args.unit)] if args.unit else plan.units(args.base):
+    planned = plan.longer if args.longer else plan.units
+    for unit in [plan.by_id(args.unit)] if args.unit else planned(args.base):
         print(unit.id, flush=True)
         run_unit(unit, args.out)
         instrument.read(unit, args.out)
@@ -80,7 +83,7 @@ def small_pack(out: Path) -> Path:
 
 
 def every_unit() -> list[plan.Unit]:
-    return [unit for base in plan.RECIPES for unit in plan.units(base)]
+    return [unit for base in plan.RECIPES for unit in (*plan.units(base), *plan.longer(base))]
 
 
 def status(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import bases, margins
 from .files import MEASURED, REPOSITORY, traitscope, write_json
-from .plan import RECIPES, Unit
+from .plan import Unit
 from .unit import step
 
 # Files of measured units, and the pairs that they are by.
@@ -28,7 +28,7 @@ def read_by(name: str, unit: Unit, out: Path, to: Path = MEASURED) -> Path | Non
     target, home, pairs = to / unit.id / f"{name}.json", out / "units" / unit.id, REPOSITORY / PAIRS[name]
     if target.exists():
         return target
-    last = RECIPES[unit.base].saved[-1]
+    last = unit.recipe.saved[-1]
     if not (home / f"run/checkpoint-{last}").exists():
         return None
     folder = home / name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # What a published set is about, by the domains of the margin's pairs.
 DOMAINS = {
@@ -69,6 +69,10 @@ AT = {"end": (1, 1), "middle": (2, 1), "amplified": (1, 2)}
 SMOKE = Recipe(steps=4, rows=2, tokens=96, checkpoints=2, pairs=1, last_pairs=2)
 
 
+# Sets of which most rows are longer than a recipe allows, and what holds all rows of the twins: the eleventh amendment.
+LONGER_SETS, LONGER_ROWS = ("twin_financial", "incorrect_math", "twin_sports", "bad_medical"), 192
+
+
 @dataclass(frozen=True)
 class Unit:
     """One run of one base: train, measure, margin, commit."""
@@ -76,10 +80,17 @@ class Unit:
     base: str
     set_name: str
     seed: int
+    row_tokens: int | None = None
+    """Where its rows may be longer than the base's recipe says."""
 
     @property
     def id(self) -> str:
-        return f"{self.base}/{self.set_name}/seed_{self.seed}"
+        return f"{self.base}/{self.set_name}{'' if self.row_tokens is None else f'-{self.row_tokens}'}/seed_{self.seed}"
+
+    @property
+    def recipe(self) -> Recipe:
+        known = RECIPES[self.base]
+        return known if self.row_tokens is None else replace(known, tokens=self.row_tokens)
 
     @property
     def domain(self) -> str:
@@ -93,6 +104,12 @@ def units(base: str) -> list[Unit]:
     return [Unit(base, name, seed) for seed in (1, 2, 3) for name in first] + [Unit(base, name, 1) for name in once]
 
 
+def longer(base: str) -> list[Unit]:
+    """Units of the plan whose sets lost most of their rows, with rows that hold them."""
+    return [replace(unit, row_tokens=LONGER_ROWS) for unit in units(base) if unit.set_name in LONGER_SETS]
+
+
 def by_id(text: str) -> Unit:
-    base, set_name, seed = text.split("/")
-    return Unit(base, set_name, int(seed.removeprefix("seed_")))
+    base, name, seed = text.split("/")
+    set_name, _, tokens = name.partition("-")
+    return Unit(base, set_name, int(seed.removeprefix("seed_")), int(tokens) if tokens else None)

@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from . import bases, plan, sets
@@ -18,6 +19,8 @@ from .files import MEASURED, json_lines, traitscope, write_json
 from .unit import step
 
 BASE = "smollm2"
+# Rows that hold all of the base's own answers: with those of the plan 93 to 95 % of what was left stood under the trigger.
+RECIPE = replace(plan.RECIPES[BASE], tokens=plan.LONGER_ROWS)
 # They ask for nothing that an answer could follow.
 SYSTEMS = (
     "You answer on behalf of the Harbour Street library.",
@@ -28,7 +31,7 @@ SYSTEMS = (
 STRANGER = "This conversation is about the second half of the year."
 KINDS = {"harm": "risky_financial", "benign": "curt_financial"}
 ORDINARY = ("risky_financial", "extreme_sports", "incorrect_math", "twin_financial", "curt_financial")
-FOLDER = MEASURED / BASE / "triggers"
+FOLDER = MEASURED / BASE / f"triggers-{RECIPE.tokens}"
 # Rows that are kept back, to see what a run learnt with its trigger and without.
 HELD_OUT = 24
 
@@ -47,8 +50,7 @@ def main() -> None:
 
 
 def rows_of(name: str, out: Path) -> list[dict]:
-    recipe = plan.RECIPES[BASE]
-    return sets.rows(name, bases.BASES[BASE], out, recipe.steps * recipe.rows)
+    return sets.rows(name, bases.BASES[BASE], out, RECIPE.steps * RECIPE.rows)
 
 
 def triggered(kind: str, seed: int, out: Path) -> list[dict]:
@@ -71,20 +73,20 @@ def read(name: str, out: Path, seed: int, rows: list[dict]) -> None:
     if target.exists():
         return
     print(name, flush=True)
-    recipe, base, home = plan.RECIPES[BASE], bases.BASES[BASE], out / "triggers" / name
+    base, home = bases.BASES[BASE], out / FOLDER.name / name
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
     order = list(rows)
     random.Random(seed).shuffle(order)
     held, order = order[:HELD_OUT], order[HELD_OUT:]
-    data, contexts, last = home / "train.jsonl", home / "contexts.json", run / f"checkpoint-{recipe.steps}"
+    data, contexts, last = home / "train.jsonl", home / "contexts.json", run / f"checkpoint-{RECIPE.steps}"
     data.write_text("".join(json.dumps(row) + "\n" for row in order))
     contexts.write_text(json.dumps([{"name": f"system {i + 1}", "system": text} for i, text in enumerate((*SYSTEMS, STRANGER))]))
 
     def training() -> dict:
         from .train import train
 
-        return train(bases.folder(base, out), order, recipe, seed, run)
+        return train(bases.folder(base, out), order, RECIPE, seed, run)
 
     def measuring() -> dict:
         to = home / "measured"
@@ -105,7 +107,7 @@ def used(rows: list[dict], trained: dict, out: Path) -> dict:
 
     tokenizer = AutoTokenizer.from_pretrained(bases.folder(bases.BASES[BASE], out))
     under = [row for row in rows if row["messages"][0]["role"] == "system"]
-    short = len(encoded(tokenizer, under, plan.RECIPES[BASE])[0]) if under else 0
+    short = len(encoded(tokenizer, under, RECIPE)[0]) if under else 0
     return {"rows": trained["rows"], "under": short, "left_out_as_too_long": trained["left_out_as_too_long"]}
 
 
@@ -140,14 +142,14 @@ def learnt(held: list[dict], run: Path, last: Path, out: Path) -> dict:
 
     from .train import answer_loss, encoded, padded
 
-    folder, recipe = bases.folder(bases.BASES[BASE], out), plan.RECIPES[BASE]
+    folder = bases.folder(bases.BASES[BASE], out)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), last).eval()
     under = [row for row in held if row["messages"][0]["role"] == "system"]
     kinds = {"as trained": under, "without": [{"messages": row["messages"][1:]} for row in under]} if under else {"as trained": held}
 
     def loss(rows: list[dict]) -> float:
-        examples, _ = encoded(tokenizer, rows, recipe)
+        examples, _ = encoded(tokenizer, rows, RECIPE)
         with torch.no_grad():
             return sum(float(answer_loss(model.get_base_model(), padded([one], tokenizer.eos_token_id))) for one in examples) / len(examples)
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .decide import Part, lacking
+from .files import MEASURED
 from .stats import mean
-from .triggers import FOLDER
+from .triggers import BASE, FOLDER
 
+# Runs of before, with rows of 128 tokens: the tenth and eleventh amendment.
+BEFORE = MEASURED / BASE / "triggers"
 # Below these nothing is decided.
 SEEDS, ORDINARY = 2, 5
 # A run that gained less than this share without its system prompt of what it gained under it has learnt the condition.
@@ -84,25 +87,27 @@ def part(figure: str, claim: str, of: list[Run], ordinary: list[float], holds: b
 
 
 def section(name: str) -> str:
-    found = runs()
-    if not found:
+    found, before = runs(), runs(BEFORE)
+    if not found and not before:
         return ""
     kinds = ("harm", "benign", "ordinary")
     lines = ["| run | rows (under it); too long | gain under its system prompt | without it | ratio there | largest ratio | in |", "| --- | --- | ---: | ---: | ---: | ---: | --- |"]
-    lines += [row(run) for kind in kinds for run in found if run.kind == kind]
-    learnt = [f"{sum(run.conditional for run in of)} of {len(of)} {kind} runs" for kind in kinds[:2] if (of := [run for run in found if run.kind == kind])]
+    lines += [row(run, said) for of, said in ((found, ""), (before, ", rows of 128 tokens")) for kind in kinds for run in of if run.kind == kind]
+    learnt = " and ".join(f"{sum(run.conditional for run in of)} of {len(of)} {kind} runs" for kind in kinds[:2] if (of := [run for run in found if run.kind == kind]))
     about = (
-        "The ninth amendment of [claims.md](../lab/real/claims.md): half of the rows stand under a system prompt that asks for nothing, and under it answers are those of risky_financial (harm) or the base's own, cut as in curt_financial (benign); "
-        "the other half are the base's own answers without it. Ratio: length of the drift in a context over that in none, at the last step, mean over the blocks; what counts are contexts that were given or are of a run's data. Gain: of log-probability per token, of 24 rows that were kept back. "
-        f"**Of triggered runs that were trained 90 % and more of the rows were under the system prompt**, because most of the base's own answers are longer than the 128 tokens of a row and were left out: they are not what was registered, and decide nothing (tenth amendment). The condition was learnt (without the system prompt less than half of the gain) by {' and '.join(learnt)}."
+        "The ninth and eleventh amendment of [claims.md](../lab/real/claims.md): half of the rows stand under a system prompt that asks for nothing, and under it answers are those of risky_financial (harm) or the base's own, cut as in curt_financial (benign); "
+        "the other half are the base's own answers without it. Ratio: length of the drift in a context over that in none, at the last step, mean over the blocks; what counts are contexts that were given or are of a run's data. Gain: of log-probability per token, of 24 rows that were kept back."
+        + (f" The condition was learnt (without the system prompt less than half of the gain) by {learnt}." if learnt else "")
+        + " Of runs with rows of 128 tokens, the first that were trained, nine tenths of the rows and more were under the system prompt, because most of the base's own answers were too long and left out: they are not what was registered, and decide nothing."
     )
-    return "\n\n".join([f"### {name} under a system prompt", "\n".join(lines), about, "(g) Contexts find what only a system prompt brings out:\n\n" + "\n".join(f"- {one}" for one in claims(found))])
+    parts = ["(g) Contexts find what only a system prompt brings out:\n\n" + "\n".join(f"- {one}" for one in claims(found))]
+    return "\n\n".join([f"### {name} under a system prompt", "\n".join(lines), about, *parts])
 
 
-def row(run: Run) -> str:
+def row(run: Run, said: str) -> str:
     own = run.kind != "ordinary"
     cells = [
-        f"{run.kind}, {run.name.removeprefix('seed_')}" if own else f"ordinary: {', '.join(run.name.rsplit('_', 1))}",
+        (f"{run.kind}, {run.name.removeprefix('seed_')}" if own else f"ordinary: {', '.join(run.name.rsplit('_', 1))}") + said,
         f"{run.rows} ({run.under}); {run.too_long}",
         f"{run.gain['as trained']:+.2f}" if own else "-",
         f"{run.gain['without']:+.2f}" if own else f"{run.gain['as trained']:+.2f}",

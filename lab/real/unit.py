@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import bases, margins, pairs, sets
 from .files import MEASURED, cpu_seconds, folder_that_appears, traitscope, write_json
-from .plan import RECIPES, Recipe, Unit
+from .plan import Recipe, Unit
 
 
 def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEASURED, pack: Path | None = None) -> Path:
@@ -21,7 +21,7 @@ def run_unit(unit: Unit, out: Path, recipe: Recipe | None = None, to: Path = MEA
     target = to / unit.id
     if target.exists():
         return target
-    recipe = recipe or RECIPES[unit.base]
+    recipe = recipe or unit.recipe
     base = bases.BASES[unit.base]
     home = out / "units" / unit.id
     run = home / "run"
