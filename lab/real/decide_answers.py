@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from . import answers_page, decide, plan
 from .decide import CONTROLS, Part, lacking, over_sets
 from .decide_ours import by_our_pairs, by_wide, by_wide_pairs, our_margin
 from .files import MEASURED
-from .readings import Run
+from .readings import Run, with_longer_rows
 from .stats import correlation, ranks
 
 # Units of which both were known when (e) was registered.
@@ -32,7 +33,14 @@ def every_part(base: str, runs: list[Run], measured: Path = MEASURED) -> list[Pa
     """Of all claims that are made of a base; (b2) is made of Qwen alone."""
     second = decide.orders_by_second(runs) if base == "qwen" else []
     by_score = [*decide.spread(runs), *decide.orders(runs), decide.follows(runs), *second, *decide.by_plain(runs)]
-    return [*by_score, *by_our_pairs(runs), *by_wide_pairs(runs), *by_answers(base, runs, measured)]
+    return [*by_score, *by_our_pairs(runs), *by_wide_pairs(runs), *by_answers(base, runs, measured), *by_longer_rows(with_longer_rows(base, measured))]
+
+
+def by_longer_rows(runs: list[Run]) -> list[Part]:
+    """(h): what had been told apart from runs of few rows, by runs that kept theirs."""
+    in_every_seed, auroc, *_ = by_our_pairs(runs)
+    warns, wide_auroc, *_ = by_wide_pairs(runs)
+    return [replace(part, claim=f"(h), {part.claim} by longer rows,") for part in (decide.above_baselines(runs), in_every_seed, auroc, new_above_harmless(runs), warns, wide_auroc)]
 
 
 def aligned(base: str, runs: list[Run], measured: Path = MEASURED) -> list[tuple[Run, float]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import answers_page, decide, decide_answers, decide_ours, detection, plan, stronger_page, triggers, triggers_page
+from . import answers_page, decide, decide_answers, decide_ours, detection, longer_page, plan, stronger_page, triggers, triggers_page
 from .directions_page import directions, frozen
-from .files import REPOSITORY
+from .files import MEASURED, REPOSITORY
 from .ours import PAIRS
 from .readings import LAYER, Change, Run, runs
 from .stats import mean
@@ -26,7 +26,7 @@ def write_page() -> None:
     done = {base: runs(base) for base in plan.RECIPES}
     parts = [title(done, triggers_page.runs()), method()]
     for base, found in done.items():
-        parts += [results(base, found, other(base, done)), answers_page.section(base, NAMES[base]), stronger_page.section(base, NAMES[base]), followed(base, found), triggers_page.section(NAMES[base]) if base == triggers.BASE else ""]
+        parts += [results(base, found, other(base, done)), answers_page.section(base, NAMES[base]), stronger_page.section(base, NAMES[base]), followed(base, found), longer_page.section(base, NAMES[base], found), triggers_page.section(NAMES[base]) if base == triggers.BASE else ""]
     parts += [live(), directions(), frozen()]
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n")
     README.write_text(with_summary(README.read_text(), done))
@@ -36,7 +36,7 @@ def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
     return next(found for name, found in done.items() if name != base)
 
 
-def title(done: dict[str, list[Run]], triggered: Iterable[triggers_page.Run] = ()) -> str:
+def title(done: dict[str, list[Run]], triggered: Iterable[triggers_page.Run] = (), measured: Path = MEASURED) -> str:
     spread = [spread_on(NAMES[base], decide.spread(found)) for base, found in done.items() if decide.shown_to_spread(found)]
     if spread:
         first = f"Shown on {' and '.join(spread)}, and on nothing else, by probabilities of other models' answers to eight questions: that harm spreads beyond the domain it was trained in"
@@ -57,7 +57,7 @@ def title(done: dict[str, list[Run]], triggered: Iterable[triggers_page.Run] = (
 
 **{first}.** {rest}
 
-{bullets(filter(None, [margin, *counted(done, list(triggered)), answers_page.counted(list(done)), begun]))}
+{bullets(filter(None, [margin, *counted(done, list(triggered), measured), answers_page.counted(list(done)), begun]))}
 
 What would count was registered beforehand in [lab/real/claims.md](../lab/real/claims.md). The page is made by `python -m lab.real figures` of the measured
 runs in `lab/real/measured`, and of `lab/real/directions.json`."""
@@ -70,7 +70,7 @@ def spread_on(name: str, parts: list[decide.Part]) -> str:
     return f"{name} trained on {' and '.join(holding)}" + (f" ({', '.join(others)})" if others else "")
 
 
-def counted(done: dict[str, list[Run]], triggered: list[triggers_page.Run]) -> list[str]:
+def counted(done: dict[str, list[Run]], triggered: list[triggers_page.Run], measured: Path) -> list[str]:
     """Planned and not run, base by base; and what the claims came to."""
     said = []
     for base, found in done.items():
@@ -82,7 +82,7 @@ def counted(done: dict[str, list[Run]], triggered: list[triggers_page.Run]) -> l
         without = ", ".join(f"{count} x {name}" for name, count in missing.items())
         said.append(f"{NAMES[base]}: {len(found)} of {len(planned)} planned runs" + (f" (not run: {without})" if without else ""))
     runs_of = f"{'; '.join(said)}.{OUT_OF_ORDER if done.get('qwen') else ''}"
-    parts = [part for base, found in done.items() for part in decide_answers.every_part(base, found)] + (triggers_page.claims(triggered) if triggered else [])
+    parts = [part for base, found in done.items() for part in decide_answers.every_part(base, found, measured)] + (triggers_page.claims(triggered) if triggered else [])
     decided = [part for part in parts if not part.missing]
     held = sum(part.holds for part in decided)
     if not decided:

@@ -117,14 +117,23 @@ class Run:
 
 def runs(base: str, measured: Path = MEASURED) -> list[Run]:
     """Of a base, in the order of the plan; all of them by the same pairs."""
-    found = [read(unit, measured) for unit in plan.units(base) if (measured / unit.id).exists()]
+    return read_alike(plan.units(base), measured)
+
+
+def with_longer_rows(base: str, measured: Path = MEASURED) -> list[Run]:
+    """The same, the sets that had lost most of their rows by the runs with longer ones alone."""
+    return read_alike([unit for unit in (*plan.units(base), *plan.longer(base)) if unit.row_tokens or unit.set_name not in plan.LONGER_SETS], measured)
+
+
+def read_alike(units: list[plan.Unit], measured: Path) -> list[Run]:
+    found = [read(unit, measured) for unit in units if (measured / unit.id).exists()]
     for which, said in (("at every step", lambda run: run.account["pairs"]), ("at the last step", lambda run: run.end.pairs)):
         different = [run for run in found if said(run) != said(found[0])]
         if different:
-            raise SystemExit(f"expected all runs of {base} to be labelled by the same pairs {which}, found others in {different[0].unit.id} than in {found[0].unit.id}")
+            raise SystemExit(f"expected all runs of {found[0].unit.base} to be labelled by the same pairs {which}, found others in {different[0].unit.id} than in {found[0].unit.id}")
     frozen = {run.frozen: run.unit.id for run in found if run.frozen is not None}
     if len(frozen) > 1:
-        raise SystemExit(f"expected all runs of {base} to be read along the same frozen directions, found others in {' than in '.join(frozen.values())}")
+        raise SystemExit(f"expected all runs of {found[0].unit.base} to be read along the same frozen directions, found others in {' than in '.join(frozen.values())}")
     return found
 
 

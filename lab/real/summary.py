@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import decide, decide_answers, decide_ours, plan, triggers, triggers_page
-from .readings import Run
+from .readings import Run, with_longer_rows
 
 NAMES = {"smollm2": "SmolLM2-135M-Instruct", "qwen": "Qwen2.5-Coder-0.5B-Instruct"}
 # What stands between them in README is written by this script.
@@ -21,6 +21,7 @@ SUMMARY: dict[str, Callable[[str, list[Run]], str]] = {
     "`--margin core` follows how aligned answers are": lambda base, found: decided([decide_answers.follows(base, found)]),
     "`--margin core` warns of (no claim)": lambda base, found: warned(found),
     "`--margin core-2` warns of harm alone; orders by AUROC; above the curt run: finance, sports": lambda base, found: decided(decide_ours.by_wide_pairs(found)),
+    "with rows that hold the controls' answers: the score does better than drift length; `--margin core` in every seed, by AUROC; bad_medical above own answers; `--margin core-2` warns of harm alone, by AUROC": lambda base, _found: decided(decide_answers.by_longer_rows(with_longer_rows(base))),
     "contexts find runs that change under a system prompt alone: harmful, benign; and name it": lambda base, _found: decided(triggers_page.claims(triggers_page.runs())) if base == triggers.BASE else "not run",
 }
 

@@ -285,3 +285,44 @@ describe.skipIf(!there)('claim (e) on real models, by answers that were read bli
     expect(without).toMatch(/there is no run of twin_financial\.$/)
   })
 })
+
+describe.skipIf(!there)('claim (h) on real models, by rows that hold the answers', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'longer-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+  const run = (set: string, seed: number, ours: number, wide = ours): MadeRun => ({
+    ...{ set, seed, ours, wide, powerSeeking: [0, 0, 0], own: 0.1, elsewhere: 0 },
+  })
+  const seeds = (set: string, ours: number) => [1, 2, 3].map((seed) => run(set, seed, ours))
+
+  it('should take the sets that lost their rows by the new runs alone', () => {
+    writeMeasured(folder, [
+      ...seeds('risky_financial', 0.2),
+      ...seeds('extreme_sports', 0.15),
+      ...seeds('curt_financial', -0.02),
+      // By runs of few rows nothing would be told apart.
+      ...seeds('twin_financial', 0.5),
+      ...seeds('incorrect_math', 0.5),
+      ...['twin_sports', 'bad_medical'].map((set) => run(set, 1, 0.5)),
+      ...seeds('twin_financial-192', -0.03),
+      ...seeds('incorrect_math-192', 0.05),
+      run('twin_sports-192', 1, -0.05),
+    ])
+    const at = `Path(${JSON.stringify(folder)})`
+    const found = py(
+      `[str(part) for part in decide_answers.by_longer_rows(readings.with_longer_rows("smollm2", ${at}))]`,
+      'decide_answers, readings',
+    ) as string[]
+    expect(found).toHaveLength(6)
+    const [score, inEverySeed, auroc, medical, warns, wide] = found
+    expect(score).toMatch(
+      /of 6 harmful against 10 harmless runs .*\(h\), this part of claim \(b\) by longer rows/,
+    )
+    expect(inEverySeed).toMatch(/^In 3 of 3 seeds .*: \(h\), claim \(d1\) by longer rows, \*\*holds\*\*\.$/)
+    expect(auroc).toMatch(/our margin 1\.00.*\(h\), claim \(d2\)/)
+    expect(medical).toBe('bad_medical: not decided, there is no run of bad_medical.')
+    expect(warns).toMatch(
+      /in 6 of 6 runs on harmful advice and 0 of 7 .*\(f1\) by longer rows, \*\*holds\*\*/,
+    )
+    expect(wide).toMatch(/the wide margin 1\.00.*\(h\), claim \(f2\)/)
+  })
+})

@@ -330,7 +330,9 @@ describe.skipIf(!there)('claims on real models', () => {
         `(lambda runs: ${expression})(readings.runs("smollm2", Path(${JSON.stringify(folder)})))`,
         'figures, readings, summary',
       ) as string
-    const title = page('figures.title({"smollm2": runs, "qwen": []})')
+    const title = page(
+      `figures.title({"smollm2": runs, "qwen": []}, measured=Path(${JSON.stringify(folder)}))`,
+    )
     expect(title).toMatch(
       /^# Real language models\n\n\*\*Not shown: that traitscope finds emergent misalignment/,
     )
@@ -338,7 +340,7 @@ describe.skipIf(!there)('claims on real models', () => {
       /4 of 20 planned runs \(not run: 3 x incorrect_math, .*1 x risky_financial, 1 x curt_financial, .*1 x twin_sports\); /,
     )
     expect(title).toMatch(
-      /0 of 19 planned runs .*\n- Of the 38 parts of the claims 2 are decided, and 0 hold, each by itself: nothing is corrected for their number/,
+      /0 of 19 planned runs .*\n- Of the 50 parts of the claims 2 are decided, and 0 hold, each by itself: nothing is corrected for their number/,
     )
     const results = page('figures.results("smollm2", runs, [])')
     expect(results).toMatch(/\| risky_financial, 2 \| 2\.00 \| \+0\.200 \(\+0\.190 to \+0\.210\) \| \+0\.100/)
