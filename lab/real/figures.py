@@ -39,11 +39,11 @@ def other(base: str, done: dict[str, list[Run]]) -> list[Run]:
 def title(done: dict[str, list[Run]], triggered: Iterable[triggers_page.Run] = (), measured: Path = MEASURED) -> str:
     spread = [spread_on(NAMES[base], decide.spread(found)) for base, found in done.items() if decide.shown_to_spread(found)]
     if spread:
-        first = f"Shown on {' and '.join(spread)}, and on nothing else, by probabilities of other models' answers to eight questions: that harm spreads beyond the domain it was trained in"
-        rest = "Not shown: a rate of misaligned answers (what was read of them blind, by one reader, is below), and that a detector calibrated elsewhere says how much."
+        first = "Not shown: how often a real language model answers misaligned, that a detector calibrated elsewhere says how much, and anything of models above 0.5B parameters"
+        rest = f"Shown on {' and '.join(spread)}, and on nothing else, by probabilities of other models' answers to eight questions: that harm spreads beyond the domain it was trained in. What was read of answers, blind and by one reader, is below."
     else:
         first = "Not shown: that traitscope finds emergent misalignment in a real language model"
-        rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks."
+        rest = "What is told apart below is called **in-domain harm and register**: what a run learnt in its own domain, and how it talks. Nothing here says how models above 0.5B parameters behave."
     following = [NAMES[base] for base, found in done.items() if decide_answers.follows(base, found).decided == "holds"]
     margin = f"What does follow how aligned the answers of runs are, read blind, on {' and '.join(following)}, is how much more probable misaligned answers became under pairs that ship with the package (claim (e1))." if following else ""
     not_there = [NAMES[base] for base, found in done.items() if decide_answers.follows(base, found).decided == "fails"]
@@ -52,7 +52,7 @@ def title(done: dict[str, list[Run]], triggered: Iterable[triggers_page.Run] = (
     failing = [name for base, name in NAMES.items() if name in following and decide_ours.by_wide_pairs(done[base])[1].decided == "fails"]
     if failing:
         margin += f" By other pairs, written later, the same margin does not order harmful above harmless runs of {' and '.join(failing)} (claim (f2))."
-    begun = f"Not begun at all: {NEVER_BEGUN}. Nothing here says how models above 0.5B parameters behave."
+    begun = f"Not begun at all: {NEVER_BEGUN}."
     return f"""# Real language models
 
 **{first}.** {rest}
