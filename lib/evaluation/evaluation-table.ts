@@ -221,7 +221,8 @@ export function furtherTables({
     tables.push(['Step-aware alarms', header, rows])
   }
   if (oracle !== null) {
-    const title = 'Best threshold in hindsight, at most 5 % false alarms: a diagnosis, no result'
+    const title =
+      'Best threshold in hindsight, at most 5 % false alarms (-: none has so few): a diagnosis, no result'
     tables.push([title, ORACLE_HEADER, oracleRows(oracle)])
   }
   if (enumeration !== null) tables.push(...traitTables(enumeration))

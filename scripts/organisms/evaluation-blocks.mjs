@@ -78,7 +78,7 @@ function pair(three) {
 function further(results) {
   return `${shifts(results)}
 
-Full fine-tuning again, with every detector's best threshold in hindsight (at most 5 % false alarms; a diagnosis, no result):
+Full fine-tuning again, with every detector's best threshold in hindsight (at most 5 % false alarms; -: no threshold has so few; a diagnosis, no result):
 
 ${table(ORACLE_HEADER, oracleRows(oracleThresholds(results.full)))}`
 }
