@@ -11,7 +11,7 @@ from .files import MEASURED, REPOSITORY
 from .ours import PAIRS
 from .readings import LAYER, Change, Run, runs
 from .stats import mean
-from .summary import NAMES, warned, with_summary
+from .summary import NAMES, table, warned, with_summary
 
 PAGE = REPOSITORY / "docs/real-models.md"
 README = REPOSITORY / "README.md"
@@ -60,7 +60,9 @@ def title(done: dict[str, list[Run]], triggered: Iterable[triggers_page.Run] = (
 {bullets(filter(None, [margin, *counted(done, list(triggered), measured), answers_page.counted(list(done)), begun]))}
 
 What would count was registered beforehand in [lab/real/claims.md](../lab/real/claims.md). The page is made by `python -m lab.real figures` of the measured
-runs in `lab/real/measured`, and of `lab/real/directions.json`."""
+runs in `lab/real/measured`, and of `lab/real/directions.json`. What became of each, with the figures below:
+
+{table(done)}"""
 
 
 def spread_on(name: str, parts: list[decide.Part]) -> str:

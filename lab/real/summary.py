@@ -29,11 +29,15 @@ SUMMARY: dict[str, Callable[[str, list[Run]], str]] = {
 def with_summary(text: str, done: dict[str, list[Run]]) -> str:
     before, rest = text.split(BEGIN)
     after = rest.split(END, 1)[1]
+    return before + BEGIN + table(done) + "\n" + END + after
+
+
+def table(done: dict[str, list[Run]]) -> str:
     names = [f"{NAMES[base]}, {len(found)} of {len(plan.units(base))} runs" for base, found in done.items()]
     lines = [f"| registered before it was looked at | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for claim, cell in SUMMARY.items():
         lines.append(f"| {claim} | {' | '.join(cell(base, found) for base, found in done.items())} |")
-    return before + BEGIN + "\n".join(lines) + "\n" + END + after
+    return "\n".join(lines)
 
 
 def warned(found: list[Run]) -> str:
