@@ -1,3 +1,4 @@
+import { stepsText } from './steps-text.js'
 import type { Step, Trajectory, TrajectoryStep } from './trajectory.js'
 
 /**
@@ -13,7 +14,7 @@ export function remarksOf({ measurement, steps }: Trajectory): string[] {
   return [
     ...(measurement?.remarks ?? []),
     ...[...bySteps].map(([remark, at]) =>
-      at.length === measured ? remark : `step ${at.join(', ')}: ${remark}`,
+      at.length === measured ? remark : `step ${stepsText(at)}: ${remark}`,
     ),
   ]
 }
@@ -26,17 +27,22 @@ export function equalWeights(steps: readonly TrajectoryStep[]): string[] {
   }
   return [...bySha256.values()]
     .filter((same) => same.length > 1)
-    .map((same) => `steps ${same.join(', ')} have the same weights`)
+    .map((same) => `steps ${stepsText(same)} have the same weights`)
 }
 
 /** Sentences on steps that were saved with other settings than the first: a run that was resumed, or an edited file. */
 export function otherSettings(steps: readonly TrajectoryStep[]): string[] {
   const adapters = steps.flatMap(({ step, adapter }) => (adapter ? [{ step, adapter }] : []))
   return (['ranks', 'scales', 'targets'] as const).flatMap((what) => {
-    const said = adapters.map(({ step, adapter }) => ({ step, has: adapter[what].join(', ') }))
-    const others = said.filter(({ has }) => has !== said[0]!.has)
-    if (others.length === 0) return []
-    const named = [said[0]!, ...others].map(({ step, has }) => `${has} at step ${step}`)
+    const stepsBy = new Map<string, Step[]>()
+    for (const { step, adapter } of adapters) {
+      const has = adapter[what].join(', ')
+      stepsBy.set(has, [...(stepsBy.get(has) ?? []), step])
+    }
+    if (stepsBy.size < 2) return []
+    const named = [...stepsBy].map(
+      ([has, at]) => `${has} at step${at.length === 1 ? '' : 's'} ${stepsText(at)}`,
+    )
     return [`the adapters of this run differ in their ${what}: ${named.join('; ')}`]
   })
 }
