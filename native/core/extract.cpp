@@ -1,6 +1,7 @@
 #include "core/extract.h"
 
 #include "core/capture.h"
+#include "core/decode.h"
 #include "core/error.h"
 #include "core/log.h"
 
@@ -13,10 +14,6 @@
 namespace traitscope {
 
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 /// Splits the tokens from `begin` to `end` of a batch into context tokens, which no row reads nor descends
 /// from a token among them that a row reads, and the rest. Both keep the batch's order, so the rest continues
@@ -175,18 +172,7 @@ void Extractor::decode(const PlanBatch & batch, const std::vector<size_t> & part
     view.seq_id = seq_id.data();
     view.logits = outputs.data();
 
-    const LogCapture log;
-    const auto started = std::chrono::steady_clock::now();
-    const int32_t status = llama_decode(context_.get(), view);
-    capture_->stats.decode_seconds += seconds_since(started);
-    if (status == 2 || capture_->aborted) {
-        throw Error(ErrorCode::Aborted, "the operation was aborted");
-    }
-    if (status != 0) {
-        throw Error(status == -2 ? ErrorCode::OutOfMemory : ErrorCode::Compute,
-                    "llama.cpp could not decode a batch of " + std::to_string(n) + " tokens (status " +
-                        std::to_string(status) + "): " + log.text("no reason given"));
-    }
+    decode_batch(context_.get(), view, capture_->stats.decode_seconds, &capture_->aborted);
     capture_->stats.computed_tokens += static_cast<int64_t>(n);
 }
 

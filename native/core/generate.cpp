@@ -1,11 +1,11 @@
 #include "core/generate.h"
 
+#include "core/decode.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/tokenize.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -20,10 +20,6 @@ constexpr size_t worth_sharing = 8;
 /// New sequences wait until this part of the slots is free: their prompts take decodes of their own, each of
 /// which reads all weights, while a slot that is not in use costs nothing.
 constexpr size_t refill_part = 8;
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 size_t common_prefix(const std::vector<int32_t> & a, size_t n, const std::vector<int32_t> & b) {
     n = std::min(n, b.size());
@@ -324,19 +320,7 @@ void Generator::decode(size_t first, size_t n_slots, size_t n_tokens) {
     batch.logits = outputs.data();
     hook_.begin(rows);
 
-    const LogCapture log;
-    const auto started = std::chrono::steady_clock::now();
-    const int32_t status = llama_decode(context_.get(), batch);
-    llama_synchronize(context_.get());
-    result_.decode_seconds += seconds_since(started);
-    if (status == 2) {
-        throw Error(ErrorCode::Aborted, "the operation was aborted");
-    }
-    if (status != 0) {
-        throw Error(status == -2 ? ErrorCode::OutOfMemory : ErrorCode::Compute,
-                    "llama.cpp could not decode a batch of " + std::to_string(n) + " tokens (status " +
-                        std::to_string(status) + "): " + log.text("no reason given"));
-    }
+    decode_batch(context_.get(), batch, result_.decode_seconds);
     hook_.end();
     result_.computed_tokens += static_cast<int64_t>(n);
     ++result_.n_decodes;
