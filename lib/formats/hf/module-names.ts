@@ -10,7 +10,8 @@ export function isOtherModality(path: string): boolean {
 }
 
 /** What wraps a module leaves its own name among those of the tensors. */
-const WRAPPERS: readonly (readonly [pattern: RegExp, by: string])[] = [
+const WRAPPERS: readonly (readonly [pattern: RegExp, by: string, within?: string])[] = [
+  [/^(base_model\.model\.base_model\.model)\./, 'get_peft_model on a PEFT model', 'base_model.model.'],
   [/(?:^|\.)(_orig_mod)\./, 'torch.compile'],
   [/(?:^|\.)(_fsdp_wrapped_module)\./, 'FSDP'],
   [/(?:^|\.)(_checkpoint_wrapped_module)\./, 'activation checkpointing'],
@@ -24,12 +25,12 @@ const WRAPPERS: readonly (readonly [pattern: RegExp, by: string])[] = [
  * @throws UNSUPPORTED
  */
 export function refuseWrapped(tensor: string, where: string): void {
-  for (const [pattern, by] of WRAPPERS) {
+  for (const [pattern, by, within = ''] of WRAPPERS) {
     const part = pattern.exec(tensor)?.[1]
     if (part === undefined) continue
     throw new TraitscopeError(
       'UNSUPPORTED',
-      `tensor ${quoted(tensor)} of ${where} was saved through a wrapper: "${part}" in its name comes from ${by}, so loaders find no module of that name and go on without the tensor; save the model inside the wrapper, or ${renaming(`${part}.`, '')}`,
+      `tensor ${quoted(tensor)} of ${where} was saved through a wrapper: "${part}" in its name comes from ${by}, so loaders find no module of that name and go on without the tensor; save the model inside the wrapper, or ${renaming(`${part}.`, within)}`,
     )
   }
 }

@@ -66,7 +66,7 @@ export function readMlxTensors(file: Safetensors, scaling: { r: number; scale: n
       }
       return readPair(file, path, a, b, scaling)
     })
-  return { modules, replaced: [], replacedRows: [], buffers: [] }
+  return { modules, replaced: [], replacedRows: [], buffers: [], unsaved: [] }
 }
 
 function readPair(

@@ -117,6 +117,19 @@ export function loraScaling(config: PeftConfig): (path: string) => LoraScaling {
   }
 }
 
+/**
+ * Whether keys of a table give modules several values. The first that matches counts, and PEFT sorts the keys when it saves: what
+ * it loads then need not be what it trained with.
+ */
+export function contested(
+  config: PeftConfig,
+  field: 'rank_pattern' | 'alpha_pattern',
+): (path: string) => boolean {
+  const table = field === 'rank_pattern' ? config.rankPattern : config.alphaPattern
+  const [first, last] = [patterns(table, field), patterns(new Map([...table].reverse()), field)]
+  return (path) => table.get(first(path) ?? '') !== table.get(last(path) ?? '')
+}
+
 function patterns(table: ReadonlyMap<string, number>, field: string): PathPatterns {
   return compilePathPatterns([...table.keys()], field)
 }

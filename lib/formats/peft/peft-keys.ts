@@ -3,6 +3,8 @@ import { refuseWrapped, renaming } from '../hf/module-names.js'
 import { quoted } from '../json/json-scan.js'
 
 const PREFIX = 'base_model.model.'
+/** What Tinker calls the head, which it trains too; its own tools read it so, and PEFT finds no module of that name. */
+export const TINKER_HEAD = 'model.unembed_tokens'
 
 /**
  * What a tensor is to its module: the halves of a pair (`A`, `B`; `embeddingA`, `embeddingB` for embeddings), the
@@ -86,7 +88,7 @@ export function parsePeftKey(name: string, where: string): PeftKey {
 function partOf(name: string): PeftKey | undefined {
   for (const [pattern, part] of PARTS) {
     const path = pattern.exec(name)?.[1]
-    if (path !== undefined) return { path, part }
+    if (path !== undefined) return { path: path === TINKER_HEAD ? 'lm_head' : path, part }
   }
   return undefined
 }

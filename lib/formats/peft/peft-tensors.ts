@@ -2,8 +2,9 @@ import { TraitscopeError } from '../../errors.js'
 import { quoted } from '../json/json-scan.js'
 import type { Safetensors, TensorEntry } from '../safetensors/safetensors.js'
 import { firstNonFinite } from '../safetensors/safetensors-dtypes.js'
-import { type LoraScaling, loraScaling, type PeftConfig } from './peft-config.js'
+import { contested, type LoraScaling, loraScaling, type PeftConfig } from './peft-config.js'
 import { type PeftPart, parsePeftKey } from './peft-keys.js'
+import { isSavedBy } from './saved-by.js'
 import { transposeMatrix } from './transpose.js'
 
 /** LoRA on one module: W' = W + scale · B·A, with W row-major `[outFeatures, inFeatures]`. */
@@ -61,6 +62,8 @@ export interface AdapterTensors {
   readonly replacedRows: readonly ReplacedRows[]
   /** Tensors of the file that act in training only. */
   readonly buffers: readonly string[]
+  /** Names in `modules_to_save` of which the file holds no tensor: lost, where the base has a module of that name. */
+  readonly unsaved: readonly string[]
 }
 
 type Parts = Partial<Record<PeftPart, TensorEntry>>
@@ -107,8 +110,9 @@ export function readAdapterTensors(file: Safetensors, config: PeftConfig, onDema
   if (modules.length + replaced.length + replacedRows.length === 0) {
     throw notGathered(file, 'no LoRA tensors')
   }
-  requireAnnounced(file, config, replaced, replacedRows)
-  return { modules, replaced, replacedRows, buffers }
+  requireRows(file, config, replacedRows)
+  const unsaved = config.modulesToSave.filter((name) => !replaced.some(({ path }) => isSavedBy(name, path)))
+  return { modules, replaced, replacedRows, buffers, unsaved }
 }
 
 function readModule(
@@ -141,7 +145,7 @@ function readModule(
     throw invalid(
       file,
       `rank ${r} for module ${quoted(path)} by adapter_config.json`,
-      `lora_A [${(embedding ? b : a).shape}] and lora_B [${(embedding ? a : b).shape}]; the configuration belongs to another adapter`,
+      `lora_A [${(embedding ? b : a).shape}] and lora_B [${(embedding ? a : b).shape}]; ${contested(config, 'rank_pattern')(path) ? 'several keys of rank_pattern match it, and PEFT has sorted them when it saved: leave the one that it was trained with' : 'the configuration belongs to another adapter'}`,
     )
   }
   if (config.useDora && !magnitude) throw announced(file, 'use_dora', `no magnitude for ${quoted(path)}`)
@@ -210,16 +214,7 @@ function readRows(file: Safetensors, path: string, entry: TensorEntry, config: P
 }
 
 /** What a save lost would otherwise be measured as if it had never been trained. */
-function requireAnnounced(
-  file: Safetensors,
-  config: PeftConfig,
-  replaced: readonly ReplacedTensor[],
-  replacedRows: readonly ReplacedRows[],
-): void {
-  for (const name of config.modulesToSave) {
-    if (replaced.some(({ path }) => `.${path}.`.includes(`.${name}.`))) continue
-    throw announced(file, 'modules_to_save', `no tensor of ${quoted(name)}`)
-  }
+function requireRows(file: Safetensors, config: PeftConfig, replacedRows: readonly ReplacedRows[]): void {
   for (const name of config.tokenIndices.keys()) {
     if (replacedRows.some(({ path }) => `.${path}`.endsWith(`.${name}`))) continue
     throw announced(file, 'trainable_token_indices', `no rows of ${quoted(name)}`)

@@ -11,8 +11,8 @@ import { openSafetensors, readSafetensors } from '../safetensors/safetensors.js'
 import { isMlxConfig, MLX_TENSORS, mlxAsPeft, readMlxTensors } from './mlx-adapter.js'
 import { leaveOutOtherModalities } from './other-modalities.js'
 import { loraScaling, type PeftConfig, parsePeftConfig } from './peft-config.js'
+import { peftRemarks } from './peft-remarks.js'
 import { type AdapterTensors, readAdapterTensors } from './peft-tensors.js'
-import { untargetedRemark } from './untargeted.js'
 
 export const ADAPTER_CONFIG = 'adapter_config.json'
 export const ADAPTER_TENSORS = 'adapter_model.safetensors'
@@ -75,8 +75,6 @@ export async function readPeftAdapter(path: string, options: ReadPeftOptions = {
     ? readMlxTensors(file, loraScaling(config)(''))
     : readAdapterTensors(file, config, values === 'disk')
   const { tensors, remark } = leaveOutOtherModalities(found, tensorsPath)
-  const { buffers } = tensors
-  const untargeted = isMlx ? undefined : untargetedRemark(config.targets, tensors.modules)
   return {
     path,
     config,
@@ -88,13 +86,8 @@ export async function readPeftAdapter(path: string, options: ReadPeftOptions = {
     ],
     remarks: [
       ...(remark === undefined ? [] : [remark]),
-      ...(untargeted === undefined ? [] : [untargeted]),
+      ...(isMlx ? [] : peftRemarks(config, tensors, file.tensors.keys())),
       ...(beside === undefined ? [] : [`the adapter is read; the whole model beside it (${beside}) is not`]),
-      ...(buffers.length === 0
-        ? []
-        : [
-            `${buffers.length} buffers (${buffers[0]}, ...) are left out: they act in the backward pass only`,
-          ]),
     ],
   }
 }

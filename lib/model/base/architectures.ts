@@ -155,6 +155,12 @@ export function requiredTensors(architecture: string, blocks: number, biased: re
   ]
 }
 
+/** A path of every module that an architecture has; of those in the blocks that of the first block. */
+export function modulePaths(architecture: string): string[] {
+  const inBlock = [BLOCK_MODULES, BLOCK_NORMS].flatMap((table) => Object.keys(table[architecture] ?? {}))
+  return [...Object.keys(OUTER_MODULES), ...inBlock.map((name) => `model.layers.0.${name}`)]
+}
+
 /** True when a file may hold an output matrix beside its embedding. */
 export function canUntie(architecture: string): boolean {
   return !ALWAYS_TIED.has(architecture)

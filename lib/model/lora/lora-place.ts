@@ -3,7 +3,8 @@ import type { GgufContents, GgufTensor } from '../../formats/gguf/gguf.js'
 import { quoted } from '../../formats/json/json-scan.js'
 import type { PeftAdapter } from '../../formats/peft/peft.js'
 import type { LoraModule } from '../../formats/peft/peft-tensors.js'
-import { cutsVocabulary, type MappedModule, mapModule } from '../base/architectures.js'
+import { isSavedBy } from '../../formats/peft/saved-by.js'
+import { cutsVocabulary, type MappedModule, mapModule, modulePaths } from '../base/architectures.js'
 import { attentionRows } from '../base/attention-rows.js'
 import { resizedVocabulary } from '../base/resized-vocabulary.js'
 
@@ -22,7 +23,7 @@ export interface Placement {
  * @param merging also place what can only be merged: the head of a tied base, whose target is then the embedding
  * under the name of the output matrix
  * @throws ADAPTER_NO_EFFECT when no module has a tensor, ADAPTER_MISMATCH when one has none or another shape,
- * ADAPTER_INVALID when two modules are the same one, UNSUPPORTED for a head on a tied base and for NVFP4.
+ * ADAPTER_INVALID when two modules are the same one or one that was trained whole is missing, UNSUPPORTED for a head on a tied base and for NVFP4.
  */
 export function placeModules(
   adapter: PeftAdapter,
@@ -30,6 +31,7 @@ export function placeModules(
   architecture: string,
   merging = false,
 ): Placement[] {
+  refuseUnsaved(adapter, architecture)
   const placements: Placement[] = []
   const unmatched: string[] = []
   for (const module of adapter.modules) {
@@ -42,6 +44,19 @@ export function placeModules(
   refuseRepeats(placements, adapter)
   for (const placement of placements) checkShape(placement, base, architecture)
   return placements
+}
+
+/**
+ * What a save lost would be measured as if it had never been trained. A name that no module has is another thing: PEFT passes
+ * over it without a word, as over `embed_token`, which TRL's pages had as an example.
+ */
+function refuseUnsaved({ path, unsaved }: PeftAdapter, architecture: string): void {
+  const lost = unsaved.find((name) => modulePaths(architecture).some((module) => isSavedBy(name, module)))
+  if (lost === undefined) return
+  throw new TraitscopeError(
+    'ADAPTER_INVALID',
+    `expected the tensors of ${quoted(lost)} in ${path}, which its adapter_config.json announces by modules_to_save, found none; save the adapter again`,
+  )
 }
 
 function place(

@@ -97,10 +97,21 @@ describe('readAdapterTensors', () => {
     }
   })
 
+  it('should name what is announced whole and has no tensor, finding modules by the end of their paths as PEFT does', () => {
+    const saved = [...pair, counting('layers.0.mlp.up_proj.weight', [2, 4]), counting('norm.weight', [4])]
+    const names = ['mlp', 'orm', 'lm_head', 'embed_token', 'up_pro', 'model.layers.0.mlp']
+    expect(read(saved, { modules_to_save: names }).unsaved).toEqual(['lm_head', 'embed_token', 'up_pro'])
+  })
+
+  it('should say that keys of rank_pattern were sorted where the first is not that of the tensors', () => {
+    const fields = { rank_pattern: { q_proj: 3, 'self_attn.q_proj': 2 } }
+    expect(() => read(pair, fields)).toThrow(/expected rank 3 .*several keys of rank_pattern match it/)
+    expect(() => read(pair, { rank_pattern: { q_proj: 3 } })).toThrow(/belongs to another adapter/)
+  })
+
   const invalid: [string, SafetensorsInput[], object, RegExp][] = [
     ['DoRA without magnitudes', pair, { use_dora: true }, /use_dora, .*found|found no magnitude/],
     ['lora_bias without biases', pair, { lora_bias: true }, /found no bias of lora_B/],
-    ['a lost module', pair, { modules_to_save: ['lm_head'] }, /found no tensor of "lm_head"/],
     ['lost tokens', pair, { trainable_token_indices: { lm_head: [1] } }, /found no rows of "lm_head"/],
     [
       'a magnitude of the wrong length',

@@ -84,8 +84,8 @@ describe('readPeftAdapter', () => {
   })
 
   it('should strip the prefix once, at the start', async () => {
-    const { modules } = await readPeftAdapter(await write(pair(`base_model.model.base_model.model.x`)))
-    expect(modules[0]!.path).toBe('base_model.model.x')
+    const { modules } = await readPeftAdapter(await write(pair(`base_model.model.x.base_model.model.y`)))
+    expect(modules[0]!.path).toBe('x.base_model.model.y')
   })
 
   it('should give equal weights one identity, wherever they are and whatever the rest says', async () => {
@@ -182,6 +182,11 @@ describe('readPeftAdapter', () => {
     ],
     ['FSDP', `${Q.replace('layers.0', 'layers.0._fsdp_wrapped_module')}.lora_A.weight`, /comes from FSDP/],
     ['DDP', `module.${Q}.lora_A.weight`, /comes from DistributedDataParallel/],
+    [
+      'PEFT on PEFT',
+      `base_model.model.${Q}.lora_A.weight`,
+      /get_peft_model on a PEFT model.*k\.replace\("base_model\.model\.base_model\.model\.", "base_model\.model\."\)/,
+    ],
     ['BD-LoRA', `${Q}.lora_diag`, /diagonal/],
     ['a foreign key', 'something.else', /not a tensor that PEFT writes/],
     [
@@ -256,6 +261,33 @@ describe('readPeftAdapter', () => {
     const { remarks, modules } = await readPeftAdapter(folder)
     expect(modules).toHaveLength(2)
     expect(remarks).toEqual(remark === undefined ? [] : [expect.stringMatching(remark)])
+  })
+
+  it('should say which names in modules_to_save the file holds no tensor of', async () => {
+    await write(pair(), { ...config, modules_to_save: ['embed_token'] })
+    const { unsaved, remarks } = await readPeftAdapter(folder)
+    expect(unsaved).toEqual(['embed_token'])
+    expect(remarks).toEqual([
+      expect.stringMatching(/names "embed_token" in modules_to_save.*no tensor of it/),
+    ])
+  })
+
+  it("should read Tinker's name of the head, and say so", async () => {
+    await write([...pair(), ...pair('base_model.model.model.unembed_tokens')])
+    const { modules, remarks } = await readPeftAdapter(folder)
+    expect(modules.map(({ path }) => path)).toEqual(['lm_head', 'model.layers.0.self_attn.q_proj'])
+    expect(remarks).toEqual([expect.stringMatching(/^model\.unembed_tokens is read as lm_head/)])
+  })
+
+  it('should say where PEFT has sorted keys of alpha_pattern of which several match', async () => {
+    const said = async (alpha_pattern: object) => {
+      await write(pair(), { ...config, alpha_pattern })
+      return (await readPeftAdapter(folder)).remarks
+    }
+    expect(await said({ q_proj: 8, 'self_attn.q_proj': 2 })).toEqual([
+      expect.stringMatching(/^several keys of alpha_pattern match model\.layers\.0\.self_attn\.q_proj, and/),
+    ])
+    expect(await said({ q_proj: 8, 'self_attn.q_proj': 8, v_proj: 1 })).toEqual([])
   })
 
   it('should refuse an adapter in several files', async () => {

@@ -36,6 +36,7 @@ const adapter = (fields: Partial<PeftAdapter>, json: object = {}): PeftAdapter =
   replaced: [],
   replacedRows: [],
   buffers: [],
+  unsaved: [],
   files: [],
   remarks: [],
   sha256: 'ab'.repeat(32),

@@ -44,6 +44,7 @@ const adapterOf = (...modules: LoraModule[]): PeftAdapter => ({
   replaced: [],
   replacedRows: [],
   buffers: [],
+  unsaved: [],
   files: [],
   remarks: [],
   sha256: 'ab'.repeat(32),
@@ -234,6 +235,21 @@ describe('toGgufLora', () => {
     expect(placement).toMatchObject({ fused: false, target: { name: 'output.weight', shape: [EMBD, 10] } })
     expect(() => placeModules(adapterOf(head), base, 'llama')).toThrow(/tied to its embedding/)
     expect(placeModules(adapterOf(), base, 'llama')).toEqual([])
+  })
+
+  it('should refuse an adapter that lost a module trained whole, and none for a name that no module of the base has', async () => {
+    const base = await baseOf('llama')
+    const place =
+      (architecture: string, ...unsaved: string[]) =>
+      () =>
+        placeModules({ ...adapterOf(), unsaved }, base, architecture)
+    expect(place('llama', 'embed_token', 'score', 'q_norm')).not.toThrow()
+    for (const name of ['lm_head', 'embed_tokens', 'mlp', 'layers', 'input_layernorm', 'model.norm']) {
+      expect(place('llama', 'embed_token', name)).toThrow(
+        expect.objectContaining({ code: 'ADAPTER_INVALID', message: expect.stringContaining(`"${name}"`) }),
+      )
+    }
+    expect(place('qwen3', 'q_norm')).toThrow(/tensors of "q_norm"/)
   })
 
   it('should leave out what lies above the highest layer that is read, and report it', async () => {

@@ -115,6 +115,7 @@ const adapterOf = (fields: Partial<PeftAdapter>, json: object = {}): PeftAdapter
   replaced: [],
   replacedRows: [],
   buffers: [],
+  unsaved: [],
   files: [],
   remarks: [],
   sha256: 'ab'.repeat(32),
