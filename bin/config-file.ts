@@ -40,11 +40,13 @@ function neverFromFile(found: Option, path: string): string {
 
 /**
  * Applies `traitscope.config.yaml` of the working directory: top-level keys for every command, a key named after a
- * command for that one. Environment and flags win over it.
+ * command for that one. Environment and flags win over it. Keys are checked for all commands, and values by the command that
+ * runs: what `layer` may be differs between them.
  *
+ * @param running name of that command
  * @returns whether there is such a file
  */
-export function applyConfigFile(command: Command, path = CONFIG_FILE): boolean {
+export function applyConfigFile(command: Command, running: string, path = CONFIG_FILE): boolean {
   if (!existsSync(path)) return false
   const text = textOf(path)
   let config: unknown
@@ -66,6 +68,7 @@ export function applyConfigFile(command: Command, path = CONFIG_FILE): boolean {
         continue
       }
       if (NEVER_FROM_FILE.has(key)) throw new TraitscopeError('USAGE', neverFromFile(found, path))
+      if (target.name() !== running) continue
       target.setOptionValueWithSource(
         found.attributeName(),
         configValue(found, value, `${path}: ${key}`),

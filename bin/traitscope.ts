@@ -60,7 +60,8 @@ try {
   const asks =
     args.length === 0 || args[0] === 'help' || args.some((arg) => /^(-h|--help|-V|--version)$/.test(arg))
   const isQuiet = args.some((arg) => arg === '-q' || arg === '--quiet')
-  if (!asks && applyConfigFile(program) && !isQuiet) output.note(`options are taken from ${CONFIG_FILE}`)
+  if (!asks && applyConfigFile(program, args[0]!) && !isQuiet)
+    output.note(`options are taken from ${CONFIG_FILE}`)
   await program.parseAsync(args, { from: 'user' })
   process.exitCode ??= 0
 } catch (error) {

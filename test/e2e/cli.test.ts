@@ -205,6 +205,17 @@ describe('where option values come from', () => {
     expect(layers(await extract('shared', { config: `${model}layer: 3\n` }))).toEqual([3])
   })
 
+  it('should ask no other command what a value may be', async () => {
+    // Of blocks bench takes one, and extract a list.
+    expect(layers(await extract('list', { config: `${model}layer: 1,3\n` }))).toEqual([1, 3])
+    const cwd = join(work.folder, 'list')
+    const { code, stderr } = await work.run(['bench'], { cwd })
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: expect.stringMatching(/layer is "1,3": expected a whole number\. \[USAGE\]\n$/),
+    })
+  })
+
   it('should rank config file < environment < flags', async () => {
     const config = 'model: nowhere.gguf\nlayer: 1\nthreads: 1\n'
     const file = await extract('rank-file', { config })
