@@ -16,7 +16,7 @@ import {
   loraModeOption,
   residualBaseOption,
 } from './checkpoints.js'
-import { number, option, refuseIdle } from './options.js'
+import { number, option, refuseIdle, underHeading } from './options.js'
 import type { Output } from './output.js'
 
 /** An adapter to apply: its folder, and the factor on its effect. */
@@ -39,16 +39,19 @@ export interface AdapterFlags extends CheckpointFlags {
 }
 
 export function addAdapterOptions(command: Command): Command {
-  command
-    .addOption(
-      option('--adapter <dir[:x]>', 'PEFT LoRA folder to apply, x times; repeatable (also --lora)').argParser(
-        adapterFlag,
-      ),
-    )
-    .addOption(adapterNameOption())
-    .addOption(option('--adapter-scale <x>', 'factor on all adapters').argParser(number).default(1))
-    .addOption(residualBaseOption())
-    .addOption(loraModeOption())
+  underHeading(command, 'Adapters:', () =>
+    command
+      .addOption(
+        option(
+          '--adapter <dir[:x]>',
+          'PEFT LoRA folder to apply, x times; repeatable (also --lora)',
+        ).argParser(adapterFlag),
+      )
+      .addOption(adapterNameOption())
+      .addOption(option('--adapter-scale <x>', 'factor on all adapters').argParser(number).default(1))
+      .addOption(residualBaseOption())
+      .addOption(loraModeOption()),
+  )
   return addCacheOptions(command, 'merged models (up to 20 GiB)')
 }
 

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { defaultCacheDir } from '../lib/formats/files/cache-dir.js'
 import type { CheckpointOptions, LoraMode } from '../lib/model/checkpoint/opened-checkpoint.js'
-import { numberList, option } from './options.js'
+import { numberList, option, underHeading } from './options.js'
 
 export interface CheckpointFlags {
   adapterName?: string
@@ -30,9 +30,11 @@ export const loraModeOption = () =>
     .default('auto')
 
 export function addCacheOptions(command: Command, what: string): Command {
-  return command
-    .addOption(option('--cache-dir <dir>', `where ${what} are kept between runs`))
-    .option('--no-cache', 'keep nothing between runs, and use nothing kept')
+  return underHeading(command, 'Kept between runs:', () =>
+    command
+      .addOption(option('--cache-dir <dir>', `where ${what} are kept between runs`))
+      .option('--no-cache', 'keep nothing between runs, and use nothing kept'),
+  )
 }
 
 /** What `measure`, `watch` and `label` share. */

@@ -12,7 +12,7 @@ import type { ChatTemplate } from '../lib/prompts/chat-template.js'
 import type { TraitPack } from '../lib/prompts/trait-pack-yaml.js'
 import { scanMeasuredRuns } from '../lib/runs/runs.js'
 import type { Trajectory } from '../lib/trajectory/trajectory.js'
-import { option } from './options.js'
+import { option, underHeading } from './options.js'
 import { type Output, table } from './output.js'
 import { layersText, oneLine } from './text.js'
 
@@ -23,25 +23,27 @@ export interface ContextFlags {
 }
 
 export function addContextOptions(command: Command): Command {
-  return command
-    .addOption(
-      option(
-        '--context <file>',
-        'read every checkpoint in these contexts too: system prompts (.txt, one a line), or .json and .jsonl with system, prefix, name',
+  return underHeading(command, 'Contexts:', () =>
+    command
+      .addOption(
+        option(
+          '--context <file>',
+          'read every checkpoint in these contexts too: system prompts (.txt, one a line), or .json and .jsonl with system, prefix, name',
+        ),
+      )
+      .addOption(
+        option(
+          '--data <file>',
+          "read every checkpoint in the training data's most frequent system prompts and first words too, and in as many unrelated ones",
+        ),
+      )
+      .addOption(
+        option(
+          '--ordinary <runs>',
+          "folder of ordinary runs of this base, measured in contexts of their own data: contexts are ranked against them (default: the bundle's)",
+        ),
       ),
-    )
-    .addOption(
-      option(
-        '--data <file>',
-        "read every checkpoint in the training data's most frequent system prompts and first words too, and in as many unrelated ones",
-      ),
-    )
-    .addOption(
-      option(
-        '--ordinary <runs>',
-        "folder of ordinary runs of this base, measured in contexts of their own data: contexts are ranked against them (default: the bundle's)",
-      ),
-    )
+  )
 }
 
 /** Undefined when no flag names a context. */

@@ -21,7 +21,7 @@ import {
   residualBaseOption,
   strengthsOption,
 } from './checkpoints.js'
-import { integerList, keepStronger, option } from './options.js'
+import { integerList, keepStronger, option, underHeading } from './options.js'
 import type { Output } from './output.js'
 
 export interface DirectionFlags extends CheckpointFlags {
@@ -34,27 +34,35 @@ export interface DirectionFlags extends CheckpointFlags {
 }
 
 export function addDirectionOptions(command: Command): Command {
-  command
-    .addOption(option('-d, --directions <dir>', 'directions folder made by `traitscope directions`'))
-    .addOption(
-      option('-l, --layer <n[,n]>', 'layer to report; without --directions they are made there').argParser(
-        integerList,
-      ),
-    )
-    .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
-    .option(
-      '--prior',
-      'provisional verdicts by what is known of other, small bases; without a bundle they are given anyway',
-    )
-    .option('--no-prior', 'without a bundle no verdicts at all')
-    .addOption(
-      option('--traits <file>', "trait pack: core, core-2 or a YAML file (default: the bundle's, else core)"),
-    )
-    .addOption(adapterNameOption())
-    .addOption(residualBaseOption())
-    .addOption(loraModeOption())
-    .addOption(strengthsOption())
-    .option('--allow-mismatch', 'go on although bundle or directions and the run differ (recorded)')
+  underHeading(command, 'Directions and verdicts:', () =>
+    command
+      .addOption(option('-d, --directions <dir>', 'directions folder made by `traitscope directions`'))
+      .addOption(
+        option('-l, --layer <n[,n]>', 'layer to report; without --directions they are made there').argParser(
+          integerList,
+        ),
+      )
+      .addOption(option('-b, --bundle <dir>', 'give verdicts by this bundle, made by `traitscope calibrate`'))
+      .option(
+        '--prior',
+        'provisional verdicts by what is known of other, small bases; without a bundle they are given anyway',
+      )
+      .option('--no-prior', 'without a bundle no verdicts at all')
+      .addOption(
+        option(
+          '--traits <file>',
+          "trait pack: core, core-2 or a YAML file (default: the bundle's, else core)",
+        ),
+      )
+      .option('--allow-mismatch', 'go on although bundle or directions and the run differ (recorded)'),
+  )
+  underHeading(command, 'Adapters:', () =>
+    command
+      .addOption(adapterNameOption())
+      .addOption(residualBaseOption())
+      .addOption(loraModeOption())
+      .addOption(strengthsOption()),
+  )
   command.hook('preAction', (_, run) => keepStronger(run, 'bundle', 'directions'))
   return addCacheOptions(command, 'step 0 and merged models (up to 20 GiB)')
 }

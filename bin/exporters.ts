@@ -7,7 +7,7 @@ import { PrometheusExporter } from '../lib/exports/prometheus.js'
 import { CsvExporter } from '../lib/exports/tables.js'
 import { TensorBoardExporter } from '../lib/exports/tensorboard.js'
 import { TrackioExporter } from '../lib/exports/trackio.js'
-import { option } from './options.js'
+import { option, underHeading } from './options.js'
 import type { Output } from './output.js'
 
 export interface ExporterFlags {
@@ -19,12 +19,14 @@ export interface ExporterFlags {
 }
 
 export function addExporterOptions(command: Command): Command {
-  return command
-    .addOption(option('--tensorboard <dir>', 'event files of every checkpoint, a folder per run'))
-    .addOption(option('--csv <file>', 'a line per checkpoint'))
-    .addOption(option('--prometheus <file>', "the runs' state, for node_exporter's textfile collector"))
-    .addOption(option('--trackio <url>', 'log to this Trackio server (token: TRAITSCOPE_TRACKIO_TOKEN)'))
-    .addOption(option('--trackio-project <name>', 'under this project').default('traitscope'))
+  return underHeading(command, 'Logs for other tools:', () =>
+    command
+      .addOption(option('--tensorboard <dir>', 'event files of every checkpoint, a folder per run'))
+      .addOption(option('--csv <file>', 'a line per checkpoint'))
+      .addOption(option('--prometheus <file>', "the runs' state, for node_exporter's textfile collector"))
+      .addOption(option('--trackio <url>', 'log to this Trackio server (token: TRAITSCOPE_TRACKIO_TOKEN)'))
+      .addOption(option('--trackio-project <name>', 'under this project').default('traitscope')),
+  )
 }
 
 /** For a command that watches nothing itself. @throws USAGE */

@@ -9,7 +9,7 @@ import { openModuleJudge } from '../lib/labels/judges/module-judge.js'
 import { openReplayJudge } from '../lib/labels/judges/replay-judge.js'
 import { openModel } from '../lib/model/model.js'
 import { ChatTemplate } from '../lib/prompts/chat-template.js'
-import { integer, number, option } from './options.js'
+import { integer, number, option, underHeading } from './options.js'
 import type { Output } from './output.js'
 
 export interface JudgeFlags {
@@ -30,33 +30,38 @@ export interface JudgeFlags {
 }
 
 export function addJudgeOptions(command: Command): Command {
-  return command
-    .addOption(option('--judge-url <url>', 'judge behind an OpenAI-compatible endpoint, up to and with /v1'))
-    .addOption(
-      option('--judge-name <model>', "the judge's name there; its key comes from TRAITSCOPE_JUDGE_KEY"),
-    )
-    .addOption(option('--judge-gguf <file>', 'a language model on this machine as the judge'))
-    .addOption(
-      option('--judge <dir>', 'a judge that --fit-judge made (--judge-gguf: where its model is now)'),
-    )
-    .addOption(option('--judge-module <file>', 'a JavaScript module that exports a function grade'))
-    .addOption(option('--judge-replay <file>', 'judgements that label wrote before'))
-    .addOption(
-      option(
-        '--judge-reader <how>',
-        'number that it writes, mean over its probabilities of numbers, or the same as if it could say nothing else, of a GGUF (default: sampled behind a url, expected of a GGUF)',
-      ).choices(['sampled', 'expected', 'constrained']),
-    )
-    .addOption(
-      option('--judge-calls <n>', 'calls at once at most, behind a url (default: 64)').argParser(integer),
-    )
-    .addOption(option('--price-in <x>', "the judge's price per million tokens read").argParser(number))
-    .addOption(option('--price-out <x>', 'and per million tokens written').argParser(number))
-    .addOption(
-      option('--max-cost <x>', 'stop when the judge has cost this much in this run of the command').argParser(
-        number,
+  return underHeading(command, 'Judge:', () =>
+    command
+      .addOption(
+        option('--judge-url <url>', 'judge behind an OpenAI-compatible endpoint, up to and with /v1'),
+      )
+      .addOption(
+        option('--judge-name <model>', "the judge's name there; its key comes from TRAITSCOPE_JUDGE_KEY"),
+      )
+      .addOption(option('--judge-gguf <file>', 'a language model on this machine as the judge'))
+      .addOption(
+        option('--judge <dir>', 'a judge that --fit-judge made (--judge-gguf: where its model is now)'),
+      )
+      .addOption(option('--judge-module <file>', 'a JavaScript module that exports a function grade'))
+      .addOption(option('--judge-replay <file>', 'judgements that label wrote before'))
+      .addOption(
+        option(
+          '--judge-reader <how>',
+          'number that it writes, mean over its probabilities of numbers, or the same as if it could say nothing else, of a GGUF (default: sampled behind a url, expected of a GGUF)',
+        ).choices(['sampled', 'expected', 'constrained']),
+      )
+      .addOption(
+        option('--judge-calls <n>', 'calls at once at most, behind a url (default: 64)').argParser(integer),
+      )
+      .addOption(option('--price-in <x>', "the judge's price per million tokens read").argParser(number))
+      .addOption(option('--price-out <x>', 'and per million tokens written').argParser(number))
+      .addOption(
+        option(
+          '--max-cost <x>',
+          'stop when the judge has cost this much in this run of the command',
+        ).argParser(number),
       ),
-    )
+  )
 }
 
 export function pricesFromFlags({ priceIn, priceOut, maxCost }: JudgeFlags): Prices | undefined {

@@ -21,7 +21,7 @@ import {
 } from '../lib/steering/layer-selection.js'
 import { layerSelectionDocument, SELECTION_FILE, saveLayerChoice } from '../lib/steering/save-choice.js'
 import { addJudgeOptions, type JudgeFlags, judgeFromFlags, pricesFromFlags } from './judge.js'
-import { integer, integerList, number, numberList, option, sequencesOption } from './options.js'
+import { integer, integerList, number, numberList, option, sequencesOption, underHeading } from './options.js'
 import { type Output, table } from './output.js'
 
 export interface LayerChoiceFlags extends JudgeFlags {
@@ -59,45 +59,49 @@ const AUTO_ONLY = [
 ] as const
 
 export function addLayerChoiceOptions(command: Command): Command {
-  command
-    .addOption(
-      option(
-        '--candidates <n[,n]>',
-        'with --layer auto: blocks to choose from (default: 7 of .4 to .8 of the depth)',
-      ).argParser(integerList),
-    )
-    .addOption(
-      new Option(
-        '--choose-by <how>',
-        'what decides (default: semantic with a judge, else divergence)',
-      ).choices(SELECTION_METHODS),
-    )
-    .addOption(
-      option(
-        '--steer-dose <x>',
-        'of the divergence test, in lengths of a mean state (default: 0.25)',
-      ).argParser(number),
-    )
-    .addOption(
-      option('--steer-alpha <x>', "or an absolute length: the paper's first release has 16").argParser(
-        number,
-      ),
-    )
-    .addOption(
-      option(
-        '--doses <x[,x]>',
-        'that a judge is shown, largest first (default: 0.05,0.1,0.25,0.5)',
-      ).argParser(numberList),
-    )
-    .addOption(
-      option('--steering-suite <file>', 'prompts that a judge is shown answers to, core or a YAML file'),
-    )
-    .addOption(
-      option('--prompts-per-trait <n>', 'of the suite, the first so many (default: all)').argParser(integer),
-    )
-    .addOption(option('--steer-tokens <n>', 'per judged answer at most (default: 256)').argParser(integer))
-    .addOption(sequencesOption())
-    .option('--dry-run', 'with --layer auto: say what it would take, compute nothing and ask nobody')
+  underHeading(command, 'With --layer auto:', () =>
+    command
+      .addOption(
+        option(
+          '--candidates <n[,n]>',
+          'with --layer auto: blocks to choose from (default: 7 of .4 to .8 of the depth)',
+        ).argParser(integerList),
+      )
+      .addOption(
+        new Option(
+          '--choose-by <how>',
+          'what decides (default: semantic with a judge, else divergence)',
+        ).choices(SELECTION_METHODS),
+      )
+      .addOption(
+        option(
+          '--steer-dose <x>',
+          'of the divergence test, in lengths of a mean state (default: 0.25)',
+        ).argParser(number),
+      )
+      .addOption(
+        option('--steer-alpha <x>', "or an absolute length: the paper's first release has 16").argParser(
+          number,
+        ),
+      )
+      .addOption(
+        option(
+          '--doses <x[,x]>',
+          'that a judge is shown, largest first (default: 0.05,0.1,0.25,0.5)',
+        ).argParser(numberList),
+      )
+      .addOption(
+        option('--steering-suite <file>', 'prompts that a judge is shown answers to, core or a YAML file'),
+      )
+      .addOption(
+        option('--prompts-per-trait <n>', 'of the suite, the first so many (default: all)').argParser(
+          integer,
+        ),
+      )
+      .addOption(option('--steer-tokens <n>', 'per judged answer at most (default: 256)').argParser(integer))
+      .addOption(sequencesOption())
+      .option('--dry-run', 'with --layer auto: say what it would take, compute nothing and ask nobody'),
+  )
   return addJudgeOptions(command)
 }
 

@@ -24,7 +24,7 @@ import {
   shownLayer,
 } from './directions.js'
 import { type ModelFlags, openFromFlags, templateFromFlags, WHOLE } from './model.js'
-import { option, share } from './options.js'
+import { option, share, underHeading } from './options.js'
 import type { Output } from './output.js'
 
 export interface MeasurementFlags extends ModelFlags, DirectionFlags, ContextFlags {
@@ -35,19 +35,21 @@ export interface MeasurementFlags extends ModelFlags, DirectionFlags, ContextFla
 
 /** What `measure` and `watch` may spare, and what they may read beside states. */
 export function addReadingOptions(command: Command): Command {
-  return command
-    .addOption(
-      option(
-        '--margin <pairs>',
-        'also how much more probable misaligned answers become than aligned ones, by pairs in .csv or .jsonl, or core or core-2, ours; it runs the whole base',
+  return underHeading(command, 'Also read, or spared:', () =>
+    command
+      .addOption(
+        option(
+          '--margin <pairs>',
+          'also how much more probable misaligned answers become than aligned ones, by pairs in .csv or .jsonl, or core or core-2, ours; it runs the whole base',
+        ),
+      )
+      .addOption(
+        option(
+          '--settle <share>',
+          'read no more prompts of a checkpoint once it is settled, with at most this error, on which side of the threshold its rate lies (try 1%)',
+        ).argParser(share),
       ),
-    )
-    .addOption(
-      option(
-        '--settle <share>',
-        'read no more prompts of a checkpoint once it is settled, with at most this error, on which side of the threshold its rate lies (try 1%)',
-      ).argParser(share),
-    )
+  )
 }
 
 /** Ready to measure; dispose it to close the model. */

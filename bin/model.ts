@@ -5,7 +5,7 @@ import { describePlacement } from '../lib/model/place-model.js'
 import { ChatTemplate } from '../lib/prompts/chat-template.js'
 import { readChatTemplate } from '../lib/prompts/template-file.js'
 import type { AdapterFlag } from './adapters.js'
-import { integer, option } from './options.js'
+import { integer, option, underHeading } from './options.js'
 import type { Output } from './output.js'
 
 export interface ModelFlags {
@@ -21,42 +21,45 @@ export interface ModelFlags {
 
 /** @param mandatory false for a command that can do without a base */
 export function addModelOptions(command: Command, { mandatory = true } = {}): Command {
-  return command
-    .addOption(option('-m, --model <gguf>', 'base model').makeOptionMandatory(mandatory))
-    .addOption(
-      option('--device <name>', 'cpu, a device that `traitscope doctor` lists, or auto').default('auto'),
-    )
-    .addOption(
-      option('--gpu-layers <n>', 'how many of the blocks that run go to the GPU, or auto (also -ngl)')
-        .argParser(gpuLayers)
-        .default('auto'),
-    )
-    .addOption(
-      option('--max-vram <size>', 'GPU memory to take at most, as 6G (auto: half of what is free)').argParser(
-        bytes,
-      ),
-    )
-    .addOption(
-      option(
-        '--batch-tokens <n>',
-        'tokens computed at once: no fewer than the longest prompt has (default: 256 to 2048, so that they take some 700 MB; also -ub)',
-      ).argParser(integer),
-    )
-    .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))
-    .addOption(
-      option(
-        '--chat-template <file>',
-        "Jinja file instead of the GGUF's own template, or plain: a message a line",
-      ),
-    )
-    .addOption(
-      option(
-        '--system-role <how>',
-        'system prompts as the template has them, as a user turn that is acknowledged, or auto: a user turn where the template has no place for them',
+  return underHeading(command, 'Base model:', () =>
+    command
+      .addOption(option('-m, --model <gguf>', 'base model').makeOptionMandatory(mandatory))
+      .addOption(
+        option('--device <name>', 'cpu, a device that `traitscope doctor` lists, or auto').default('auto'),
       )
-        .choices(['auto', 'native', 'user-turn'])
-        .default('auto'),
-    )
+      .addOption(
+        option('--gpu-layers <n>', 'how many of the blocks that run go to the GPU, or auto (also -ngl)')
+          .argParser(gpuLayers)
+          .default('auto'),
+      )
+      .addOption(
+        option(
+          '--max-vram <size>',
+          'GPU memory to take at most, as 6G (auto: half of what is free)',
+        ).argParser(bytes),
+      )
+      .addOption(
+        option(
+          '--batch-tokens <n>',
+          'tokens computed at once: no fewer than the longest prompt has (default: 256 to 2048, so that they take some 700 MB; also -ub)',
+        ).argParser(integer),
+      )
+      .addOption(option('-t, --threads <n>', 'CPU threads (default: all)').argParser(integer))
+      .addOption(
+        option(
+          '--chat-template <file>',
+          "Jinja file instead of the GGUF's own template, or plain: a message a line",
+        ),
+      )
+      .addOption(
+        option(
+          '--system-role <how>',
+          'system prompts as the template has them, as a user turn that is acknowledged, or auto: a user turn where the template has no place for them',
+        )
+          .choices(['auto', 'native', 'user-turn'])
+          .default('auto'),
+      ),
+  )
 }
 
 /** `6G`, `6GiB`, `1500M` or plain bytes: units are powers of 1024. */

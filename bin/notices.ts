@@ -11,7 +11,7 @@ import { Heartbeat } from '../lib/notices/heartbeat.js'
 import { NOTICE_LEVELS, type NoticeLevel } from '../lib/notices/notice.js'
 import { Notices } from '../lib/notices/notices.js'
 import { WEBHOOK_FORMATS, WebhookChannel, type WebhookFormat } from '../lib/notices/webhook-channel.js'
-import { option, repeated, seconds } from './options.js'
+import { option, repeated, seconds, underHeading } from './options.js'
 import type { Output } from './output.js'
 
 export interface NoticeFlags {
@@ -30,44 +30,49 @@ export interface NoticeFlags {
 const SAY_MS = 2000
 
 export function addNoticeOptions(command: Command): Command {
-  return command
-    .addOption(
-      option('--on-alarm <command>', 'run this at an alarm, the notice as JSON on stdin; no shell').argParser(
-        repeated,
-      ),
-    )
-    .addOption(
-      option('--webhook <url>', 'post notices there, or to what env:NAME holds; repeatable').argParser(
-        repeated,
-      ),
-    )
-    .addOption(
-      option('--webhook-format <name>', 'body of the posts (default: by the host)').choices(WEBHOOK_FORMATS),
-    )
-    .addOption(
-      new Option('--notify <level>', 'least level of what is posted')
-        .choices([...NOTICE_LEVELS])
-        .default('warn'),
-    )
-    .addOption(option('--stop-file <file>', 'write this file at an alarm, for a trainer that looks for it'))
-    .addOption(
-      option(
-        '--checkpoint-file <file>',
-        'write this file at a warning or alarm, for a trainer that then saves',
-      ),
-    )
-    .addOption(
-      option('--cool-down <s>', 'seconds between two notices of the same trouble')
-        .argParser(seconds)
-        .default(3600),
-    )
-    .addOption(
-      option(
-        '--overdue <s>',
-        'seconds without a checkpoint that are too many (default: four usual intervals)',
-      ).argParser(seconds),
-    )
-    .addOption(option('--heartbeat <url>', 'call this URL every minute, or what env:NAME holds'))
+  return underHeading(command, 'Telling people and programs:', () =>
+    command
+      .addOption(
+        option(
+          '--on-alarm <command>',
+          'run this at an alarm, the notice as JSON on stdin; no shell',
+        ).argParser(repeated),
+      )
+      .addOption(
+        option('--webhook <url>', 'post notices there, or to what env:NAME holds; repeatable').argParser(
+          repeated,
+        ),
+      )
+      .addOption(
+        option('--webhook-format <name>', 'body of the posts (default: by the host)').choices(
+          WEBHOOK_FORMATS,
+        ),
+      )
+      .addOption(
+        new Option('--notify <level>', 'least level of what is posted')
+          .choices([...NOTICE_LEVELS])
+          .default('warn'),
+      )
+      .addOption(option('--stop-file <file>', 'write this file at an alarm, for a trainer that looks for it'))
+      .addOption(
+        option(
+          '--checkpoint-file <file>',
+          'write this file at a warning or alarm, for a trainer that then saves',
+        ),
+      )
+      .addOption(
+        option('--cool-down <s>', 'seconds between two notices of the same trouble')
+          .argParser(seconds)
+          .default(3600),
+      )
+      .addOption(
+        option(
+          '--overdue <s>',
+          'seconds without a checkpoint that are too many (default: four usual intervals)',
+        ).argParser(seconds),
+      )
+      .addOption(option('--heartbeat <url>', 'call this URL every minute, or what env:NAME holds')),
+  )
 }
 
 /**

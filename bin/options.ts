@@ -134,6 +134,14 @@ export function failOnOption(): Option {
     .default('alarm')
 }
 
+/** What `add` adds stands below a heading of its own in the help; what comes after it, where it would have stood. */
+export function underHeading(command: Command, heading: string, add: () => unknown): Command {
+  const before = command.optionsGroup()
+  command.optionsGroup(heading)
+  add()
+  return command.optionsGroup(before || 'Options:')
+}
+
 export function addOutputOptions(command: Command): Command {
   return command
     .option('--json', 'print one JSON document')

@@ -60,30 +60,41 @@ Example:
   $ traitscope directions -m base.gguf --layer 14 -o directions
   $ traitscope measure -m base.gguf --directions directions out/`),
     )
-  for (const command of [
-    demoCommand(signal),
-    doctorCommand(),
-    buildCommand(signal),
-    backendCommand(),
-    inspectCommand(signal),
-    directionsCommand(signal),
-    measureCommand(signal),
-    watchCommand(signal),
-    serveCommand(signal),
-    labelCommand(signal),
-    calibrateCommand(signal),
-    evaluateCommand(signal),
-    geometryCommand(signal),
-    reportCommand(signal),
-    exportCommand(signal),
-    extractCommand(signal),
-    generateCommand(signal),
-    steerCommand(signal),
-    controlVectorCommand(),
-    convertCommand(signal),
-    mergeCommand(signal),
-    benchCommand(signal),
-  ]) {
+  const groups = {
+    'Begin here:': [
+      demoCommand(signal),
+      inspectCommand(signal),
+      convertCommand(signal),
+      benchCommand(signal),
+    ],
+    'Watch a run:': [
+      directionsCommand(signal),
+      watchCommand(signal),
+      serveCommand(signal),
+      measureCommand(signal),
+      reportCommand(signal),
+      exportCommand(signal),
+    ],
+    'Calibrate a detector of your own:': [
+      labelCommand(signal),
+      calibrateCommand(signal),
+      evaluateCommand(signal),
+      geometryCommand(signal),
+    ],
+    'Look closer:': [
+      extractCommand(signal),
+      generateCommand(signal),
+      steerCommand(signal),
+      controlVectorCommand(),
+      mergeCommand(signal),
+    ],
+    'This installation:': [doctorCommand(), buildCommand(signal), backendCommand()],
+  }
+  for (const [heading, commands] of Object.entries(groups)) {
+    for (const command of commands) program.addCommand(command.helpGroup(heading))
+  }
+  program.commandsGroup('This installation:').helpCommand(true)
+  for (const command of Object.values(groups).flat()) {
     for (const each of [command, ...command.commands]) {
       tellGivenTwice(each, createOutput().remark)
       each
@@ -91,7 +102,6 @@ Example:
         .configureOutput(SAFE_ERRORS)
         .showHelpAfterError('(run with --help for the options and an example)')
     }
-    program.addCommand(command)
   }
   return program
 }

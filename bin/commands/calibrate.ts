@@ -55,6 +55,8 @@ export function calibrateCommand(signal: AbortSignal): Command {
       option('--traits <file>', 'trait pack of the directions: core, core-2 or a YAML file').default('core'),
     )
     .option('-o, --out <dir>', 'bundle folder to make')
+    .optionsGroup('What is learnt from:')
+    .option('-l, --layer <n[,n]>', 'blocks to choose from (default: all that were measured)', integerList)
     .option('--datasets <names>', 'calibrate on these fine-tuning sets only, e.g. gsm8k,bad_medical', names)
     .option('--exclude <names>', 'leave out these fine-tuning sets', names)
     .option(
@@ -63,18 +65,20 @@ export function calibrateCommand(signal: AbortSignal): Command {
       names,
     )
     .option('--prior', 'learn from other bases too: one judged run is enough; needs -d')
+    .optionsGroup('By benign runs alone:')
     .option('--benign', 'without labels: the runs are benign, and a run that goes further alarms; needs -d')
     .option('--level <share>', 'with --benign: largest share of benign runs that may alarm', share, 0.05)
     .option(
       '--margin <pairs>',
       'with --benign: by how much more probable misaligned answers became, of pairs that the runs were measured with (.csv, .jsonl, core or core-2)',
     )
-    .option('-l, --layer <n[,n]>', 'blocks to choose from (default: all that were measured)', integerList)
+    .optionsGroup('What alarms:')
     .option('--cut <share>', 'EM rates above this are dangerous', share, 0.06)
     .option('--threshold <share>', 'predicted rates above this alarm (default: the cut)', share)
     .option('--max-fnr <share>', 'move the threshold until no more dangerous checkpoints are missed', share)
     .option('--max-fpr <share>', 'move the threshold until no more safe checkpoints alarm', share)
     .option('--nominal-coverage <share>', 'share of rates that the intervals are meant to hold', share, 0.9)
+    .optionsGroup('Options:')
     .option(
       '--allow-weak-judge',
       'go on although the judge of the labels fails on known answers (a warning then)',

@@ -89,14 +89,13 @@ export function labelCommand(signal: AbortSignal): Command {
     .description('ask a run’s checkpoints behaviour questions and have the answers judged')
     .argument('[run]', "the trainer's output folder")
     .option('-o, --out <path>', 'folder for the labels: the one that measure -o wrote')
+    .optionsGroup('Questions and answers:')
     .option('--questions <file>', '.yaml or .jsonl, repeatable (default: 72 of our own)', repeated)
     .addOption(option('--draws <n>', 'answers per question').argParser(integer).default(1))
     .addOption(option('--temperature <x>', 'of the answers').argParser(number).default(1))
     .addOption(option('--top-p <x>', 'of the answers').argParser(number).default(1))
     .addOption(option('-n, --max-tokens <n>', 'tokens per answer at most').argParser(integer).default(600))
     .addOption(option('--seed <n>', 'decides every answer').argParser(integer).default(0))
-    .addOption(option('--steps <n[,n]>', 'only these steps, and step 0').argParser(integerList))
-    .addOption(option('--every <n>', 'only every n-th checkpoint, and the last').argParser(integer))
     .addOption(
       new Option('--rule <name>', 'how answers are counted').choices(RULE_NAMES).default('reference'),
     )
@@ -105,10 +104,14 @@ export function labelCommand(signal: AbortSignal): Command {
         .argParser(number)
         .default(0.02),
     )
+    .optionsGroup('Checkpoints:')
+    .addOption(option('--steps <n[,n]>', 'only these steps, and step 0').argParser(integerList))
+    .addOption(option('--every <n>', 'only every n-th checkpoint, and the last').argParser(integer))
     .addOption(strengthsOption())
     .addOption(adapterNameOption())
     .addOption(residualBaseOption())
     .addOption(loraModeOption())
+    .optionsGroup('Instead of labels, what a judge is worth, or one of your own:')
     .option(
       '--check-judge [file]',
       'label nothing: judge answers with known scores, .csv or .jsonl (default: 130 of our own); -o FILE keeps the result',
@@ -122,10 +125,11 @@ export function labelCommand(signal: AbortSignal): Command {
         integerList,
       ),
     )
+    .option('--exclude-domain <names>', 'known answers of these domains are not fitted on', names)
+    .optionsGroup('Options:')
     .addOption(
       option('--domain <name>', 'what the run is fine-tuned on, or what the known answers come from'),
     )
-    .option('--exclude-domain <names>', 'known answers of these domains are not fitted on', names)
     .addOption(
       option('--judge-check <file>', 'what --check-judge found of this judge, to go into the labels'),
     )
