@@ -1,4 +1,5 @@
 /** Bounds on what a template may do: it came with a downloaded model, so it is not trusted. */
+import { isStrip, pythonStrip } from './python-strip.js'
 
 export interface Value {
   value: unknown
@@ -29,6 +30,8 @@ interface Filter {
 
 interface Member extends Statement {
   object: object
+  property: { value?: unknown }
+  computed: boolean
 }
 
 /** What of the package's interpreter is relied on, its private methods included: its version is pinned. */
@@ -187,6 +190,7 @@ export function boundedInterpreter(Interpreter: JinjaPackage['Interpreter']): Ji
         this.#spend(SORTERS.has(name) ? walk * Math.log2(2 + entriesOf(operand)) : walk)
       }
       if (filter.args && MULTIPLIERS.has(name)) this.#operands.set(filter.args, operand)
+      if (filter.value === 'trim' && isText(operand)) return textLike(operand, pythonStrip(operand.value))
       return super.applyFilter(operand, filter, scope)
     }
 
@@ -200,10 +204,11 @@ export function boundedInterpreter(Interpreter: JinjaPackage['Interpreter']): Ji
     override evaluateMemberExpression(member: Member, scope: Scope): Value {
       const value = super.evaluateMemberExpression(member, scope)
       const object = this.#evaluated.get(member.object)
-      if (typeof object?.value !== 'string') return value
+      if (!object || !isText(object)) return value
       this.#spend(COST.methods)
       if (typeof value.value !== 'function') return value
-      const method = value.value
+      const name = member.computed ? this.#evaluated.get(member.property)?.value : member.property.value
+      const method = stripping(object, name) ?? value.value
       const bounded = (args: Value[], callScope: Scope) => {
         this.#boundProduct(object, args)
         return method(args, callScope)
@@ -260,6 +265,25 @@ export function boundedInterpreter(Interpreter: JinjaPackage['Interpreter']): Ji
 function operationOf(statement: Statement | undefined): Operation | undefined {
   if (statement?.type !== 'BinaryExpression' || !statement.left || !statement.right) return undefined
   return { operator: statement.operator?.value ?? '', left: statement.left, right: statement.right }
+}
+
+type Text = Value & { value: string }
+
+const isText = (value: Value): value is Text => typeof value.value === 'string'
+
+/** A value of the package's own class: its methods are made for the text that it was made with. */
+const textLike = (like: Text, text: string): Value =>
+  new (like.constructor as new (text: string) => Value)(text)
+
+/** The package's `strip`, `lstrip` and `rstrip` pass over which characters are named, and go by what JavaScript calls blank. */
+function stripping(object: Text, name: unknown): ((args: Value[]) => Value) | undefined {
+  if (!isStrip(name)) return undefined
+  return ([characters, ...more]) => {
+    const named = characters?.value ?? null
+    if (more.length === 0 && (named === null || typeof named === 'string'))
+      return textLike(object, pythonStrip(object.value, name, named))
+    throw new Error(`${name}() takes one text at most`)
+  }
 }
 
 const isNested = ({ value }: Value): boolean => Array.isArray(value) || value instanceof Map

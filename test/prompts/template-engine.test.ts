@@ -21,6 +21,28 @@ describe('TemplateEngine', () => {
     expect(render(source)).toBe(text)
   })
 
+  // Each as jinja2 renders it: the package passes over which characters are to go, and takes other ones for blank.
+  it.each([
+    ["[{{ text.strip('\\n') }}]", '[ \u{1f600}x\u0085 ]'],
+    ["[{{ text.lstrip('\\n ') }}]", '[\u{1f600}x\u0085 \n]'],
+    ["[{{ text['rstrip']('\\n') }}]", '[\n \u{1f600}x\u0085 ]'],
+    ["[{{ text.strip('\u{1f600}\\n ') }}]", '[x\u0085]'],
+    ["[{{ text.strip('') }}]", '[\n \u{1f600}x\u0085 \n]'],
+    [
+      '[{{ text.strip() }}] [{{ text.strip(none) }}] [{{ text | trim }}]',
+      '[\u{1f600}x] [\u{1f600}x] [\u{1f600}x]',
+    ],
+    ["{{ '\\ufeff a'.strip() | length }}", '3'],
+    ["{{ text.strip('\\n ').split('x')[0].strip().upper() }}", '\u{1f600}'],
+  ])('should strip in %j what Python strips', (source, expected) => {
+    expect(new TemplateEngine(source).render({ text: '\n \u{1f600}x\u0085 \n' }, today)).toBe(expected)
+  })
+
+  it('should refuse what Python does not strip', () => {
+    expect(() => render("{{ 'a'.strip(1) }}")).toThrow(/strip\(\) takes one text/)
+    expect(() => render("{{ 'a'.strip(chars='a') }}")).toThrow(/strip\(\) takes one text/)
+  })
+
   const LONG =
     "{% set n = namespace(s='abcd. ') %}{% for i in range(15) %}{% set n.s = n.s ~ n.s %}{% endfor %}"
 
