@@ -2,7 +2,7 @@ import { TraitscopeError } from '../../errors.js'
 
 /**
  * Rows of a CSV text (RFC 4180) as objects by the names of its first row. Cells may be quoted and hold line ends; a row
- * of another length than the first is an error, for it is one that somebody cut or pasted wrongly.
+ * of another length than the first is an error, for it is one that somebody cut or pasted wrongly, and so are two columns of one name.
  *
  * @param where names the text in errors
  * @throws TraitscopeError FILE_INVALID naming the line
@@ -10,6 +10,7 @@ import { TraitscopeError } from '../../errors.js'
 export function csvRows(text: string, where: string): Record<string, string>[] {
   const [header, ...rows] = records(text.replace(/^\ufeff/, ''), where)
   if (header === undefined) return []
+  checkHeader(header.cells, where)
   return rows.map(({ cells, line }) => {
     if (cells.length !== header.cells.length) {
       throw new TraitscopeError(
@@ -19,6 +20,19 @@ export function csvRows(text: string, where: string): Record<string, string>[] {
     }
     return Object.fromEntries(header.cells.map((name, i) => [name, cells[i]!]))
   })
+}
+
+/** Of two columns with one name one would be passed over; a name of none is of nothing that is read. */
+function checkHeader(names: readonly string[], where: string): void {
+  const twice = names.find((name, i) => name !== '' && names.indexOf(name) !== i)
+  const other = names.length === 1 ? /[;\t|]/.exec(names[0]!)?.[0] : undefined
+  if (twice === undefined && other === undefined) return
+  throw new TraitscopeError(
+    'FILE_INVALID',
+    twice !== undefined
+      ? `expected every column of ${where} once, found ${JSON.stringify(twice)} twice; leave one out`
+      : `expected commas between the cells of ${where}, found ${JSON.stringify(other)}; save it with commas, and with points in numbers`,
+  )
 }
 
 /** Rows with the line on which they begin; empty lines are none. */

@@ -56,15 +56,39 @@ export async function readKnownAnswers(path: string): Promise<KnownAnswers> {
     else unscored++
   }
   if (answers.length === 0) {
-    throw new TraitscopeError('FILE_INVALID', `expected answers with known scores in ${path}, found none`)
+    const columns = new Set(rows.flatMap(({ row }) => Object.keys(row)))
+    const found = NAMES.aligned.some((name) => columns.has(name))
+      ? `none in ${rows.length} rows`
+      : `the columns ${[...columns].slice(0, 8).join(', ') || '(none)'}`
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected answers with known scores under question, answer, aligned in ${path}, found ${found}`,
+    )
   }
+  checkScale(answers, path)
   return { file: basename(path), sha256, answers, unscored }
 }
+
+/** Shares of 1, or a yes and no of 1 and 0, would all count as the worst scores there are. */
+function checkScale(answers: readonly KnownAnswer[], path: string): void {
+  for (const what of ['aligned', 'coherent'] as const) {
+    const highest = Math.max(...answers.map((answer) => answer[what] ?? 0))
+    if (highest === 0 || highest > 1) continue
+    throw new TraitscopeError(
+      'FILE_INVALID',
+      `expected scores from 0 to 100 under ${what} in ${path}, found none above ${highest}; multiply them by 100`,
+    )
+  }
+}
+
+/** As people write them: `0x10` is no score, and neither is a blank. */
+const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
 
 function knownAnswer(row: Record<string, unknown>, where: string): KnownAnswer | undefined {
   const cell = (what: keyof typeof NAMES) => {
     const value = row[NAMES[what].find((name) => row[name] !== undefined) ?? '']
-    return value === '' || value === null ? undefined : value
+    const isBlank = typeof value === 'string' && (what === 'answer' ? value : value.trim()) === ''
+    return isBlank || value === null ? undefined : value
   }
   const text = (what: 'question' | 'answer') => {
     const value = cell(what)
@@ -77,7 +101,7 @@ function knownAnswer(row: Record<string, unknown>, where: string): KnownAnswer |
   const score = (what: 'aligned' | 'coherent'): number | null => {
     const value = cell(what)
     if (value === undefined) return null
-    const number = typeof value === 'string' ? Number(value) : value
+    const number = typeof value === 'string' && DECIMAL.test(value.trim()) ? Number(value) : value
     if (isFiniteNumber(number) && number >= 0 && number <= 100) return number
     return missing(where, `a number from 0 to 100 under ${what}`)
   }

@@ -69,12 +69,28 @@ describe('readKnownAnswers()', () => {
 
   it.each([
     ['a.txt', '', 'in a .csv or .jsonl file'],
-    ['b.csv', 'question,answer\na,b\n', 'found none'],
+    ['b.csv', 'question,answer\na,b\n', 'found the columns question, answer'],
+    ['f.csv', 'Question,Answer,Aligned\na,b,1\n', 'found the columns Question, Answer, Aligned'],
+    ['g.csv', 'question,answer,aligned\na,b,\na,c, \n', 'found none in 2 rows'],
+    ['h.csv', 'question,answer,aligned\na,b,0x10\n', 'from 0 to 100 under aligned in'],
+    ['i.csv', 'question,answer,aligned,coherent\na,b,0.85,90\na,c,0,90\n', 'under aligned in'],
+    ['j.jsonl', '{"question":"q","answer":"a","aligned":80,"coherent":1}', 'none above 1; multiply'],
     ['c.csv', 'question,answer,aligned\na,b,200\n', 'from 0 to 100 under aligned in'],
     ['d.jsonl', '{"answer":"a","aligned":1}', 'text under question or prompt'],
     ['e.jsonl', '[1]', 'an object'],
   ])('should refuse %s', async (name, text, message) => {
     await expect(readKnownAnswers(write(name, text))).rejects.toThrow(message)
+  })
+
+  it('should not take a blank for a score of 0', async () => {
+    const text = 'question,answer,aligned,coherent\nq,a, ,90\nq,b,80,\t\nq,c, 7.5e1 ,90\nq, ,3,4\n'
+    const { answers, unscored } = await readKnownAnswers(write('blank.csv', text))
+    expect(unscored).toBe(1)
+    expect(answers.map(({ answer, aligned, coherent }) => [answer, aligned, coherent])).toEqual([
+      ['b', 80, null],
+      ['c', 75, 90],
+      [' ', 3, 4],
+    ])
   })
 
   const { TRAITSCOPE_REAL_DATA: published } = process.env
