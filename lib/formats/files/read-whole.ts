@@ -44,7 +44,7 @@ export async function readWhole(path: string, options: ReadWholeOptions = {}): P
 
 /**
  * Opens a plain file to read it. Whoever opens a named pipe waits until somebody writes to it, and a device may never end: what
- * is no plain file is refused instead.
+ * is no plain file is refused instead, and so is the pointer of a file that was not fetched.
  *
  * @throws FILE_INVALID; errors of the file system as they are
  */
@@ -52,12 +52,31 @@ export async function openPlain(path: string): Promise<FileHandle> {
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
   try {
     const found = await file.stat()
-    if (found.isFile() || found.isDirectory()) return file // a folder fails at the first read, by its own name
+    if (found.isDirectory()) return file // fails at the first read, by its own name
+    if (found.isFile()) {
+      if (found.size < MAX_POINTER_BYTES) await refusePointer(file, path)
+      return file
+    }
     throw new TraitscopeError('FILE_INVALID', `expected ${path} to be a plain file, found ${kindOf(found)}`)
   } catch (error) {
     await file.close()
     throw error
   }
+}
+
+const POINTER = 'version https://git-lfs.github.com/spec/'
+/** The format's own limit. */
+const MAX_POINTER_BYTES = 1024
+
+/** A clone without Git LFS has small texts in place of large files. */
+async function refusePointer(file: FileHandle, path: string): Promise<void> {
+  const start = Buffer.alloc(POINTER.length)
+  await readInto(file, start, 0)
+  if (start.toString('latin1') !== POINTER) return
+  throw new TraitscopeError(
+    'FILE_INVALID',
+    `${path} is a pointer of Git LFS, and not the file that it stands for; fetch that with "git lfs pull", or download it`,
+  )
 }
 
 /** What a path leads to when it is neither file nor folder. */

@@ -117,6 +117,7 @@ export async function adapterFiles(
   missing: MissingMeans = 'absent',
 ): Promise<{ config: string; tensors: string; beside: string | undefined }> {
   checkNamed(path, 'an adapter')
+  refuseGguf(path)
   const named = isTensorFile(path) ? basename(path) : undefined
   const folder = named === undefined ? path : dirname(path)
   const names = (await listFolder(folder, missing)).map(({ name }) => name)
@@ -126,6 +127,19 @@ export async function adapterFiles(
     tensors: join(folder, named ?? tensorsFile(names)),
     beside: names.sort().find((name) => namesModelWeights([name])),
   }
+}
+
+/**
+ * A GGUF adapter has one alpha for all modules, and does not say what it was made from.
+ *
+ * @throws UNSUPPORTED
+ */
+export function refuseGguf(path: string): void {
+  if (!path.toLowerCase().endsWith('.gguf')) return
+  throw new TraitscopeError(
+    'UNSUPPORTED',
+    `expected an adapter as a trainer saved it, found the GGUF ${path}; name the PEFT folder that it was converted from`,
+  )
 }
 
 /** Whether a path is that of an adapter's tensor file, going by its name. */
@@ -177,6 +191,12 @@ export function checkFiles(names: readonly string[], folder: string, tensors = t
     throw new TraitscopeError(
       'UNSUPPORTED',
       `${folder} holds a sharded FSDP checkpoint; train with FULL_STATE_DICT, or consolidate the shards and save the adapter`,
+    )
+  }
+  if (!hasConfig && names.includes('zero_to_fp32.py')) {
+    throw new TraitscopeError(
+      'UNSUPPORTED',
+      `${folder} holds the parts of a DeepSpeed checkpoint and no weights; put them together with "python zero_to_fp32.py . . --safe_serialization" in it, or train with stage3_gather_16bit_weights_on_model_save`,
     )
   }
   if (hasConfig) {

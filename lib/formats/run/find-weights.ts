@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { TraitscopeError } from '../../errors.js'
 import { fileNames, listFolder } from '../files/list-folder.js'
 import { checkNamed } from '../files/named-path.js'
-import { isTensorFile } from '../peft/peft.js'
+import { isTensorFile, refuseGguf } from '../peft/peft.js'
 import { type CheckpointKind, checkpointKind } from './checkpoint-folder.js'
 import { listRuns, nestedRuns } from './nested-runs.js'
 import { checkpointStep, STAGING } from './step-folders.js'
@@ -106,6 +106,7 @@ export async function resolveWeights(
 ): Promise<Pick<FoundWeights, 'path' | 'kind'>> {
   checkNamed(path, 'weights')
   if (isTensorFile(path)) return { path, kind: 'adapter' }
+  refuseGguf(path)
   const entries = await listFolder(path, 'absent')
   const picked = pickWeights(await findWeights(path, entries), path, name)
   if (picked) return picked

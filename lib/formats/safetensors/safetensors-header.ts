@@ -46,7 +46,11 @@ export function safetensorsDataStart(
   const view = new DataView(prefix.buffer, prefix.byteOffset, prefix.byteLength)
   const length = view.getBigUint64(0, true)
   if (length > BigInt(maxHeaderBytes)) {
-    throw invalid(where, `expected a header of at most ${maxHeaderBytes} bytes, found a length of ${length}`)
+    const start = Buffer.from(prefix.subarray(0, 8)).toString('latin1')
+    const found = /^[ -~\s]{8}$/.test(start)
+      ? `text that begins with ${quoted(start)}`
+      : `a length of ${length}`
+    throw invalid(where, `expected a header of at most ${maxHeaderBytes} bytes, found ${found}`)
   }
   if (length < 2n) throw invalid(where, `expected a JSON header, found a header length of ${length}`)
   const dataStart = 8 + Number(length)

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { readPeftAdapter } from '../../../lib/formats/peft/peft.js'
 import { loraScaling, parsePeftConfig } from '../../../lib/formats/peft/peft-config.js'
 import { hashCheckpoint } from '../../../lib/formats/run/checkpoint-folder.js'
+import { resolveWeights } from '../../../lib/formats/run/find-weights.js'
 import { encodeSafetensors, type SafetensorsInput } from '../../../lib/formats/safetensors/safetensors.js'
 import { loraDeltaNorm } from '../../../lib/model/lora/lora-norm.js'
 import { packageRoot } from '../../../lib/package.js'
@@ -111,6 +112,12 @@ describe('readPeftAdapter', () => {
     ],
     ['only tensors', ['adapter_model.safetensors'], 'FILE_INCOMPLETE', /expected adapter_config\.json/],
     ['a pickle', ['adapter_config.json', 'adapter_model.bin'], 'UNSUPPORTED', /safe_serialization/],
+    [
+      'parts of DeepSpeed',
+      ['config.json', 'latest', 'zero_to_fp32.py'],
+      'UNSUPPORTED',
+      /python zero_to_fp32\.py \. \. --safe_serialization/,
+    ],
     ['FSDP shards', ['adapter_config.json', 'pytorch_model_fsdp_0'], 'UNSUPPORTED', /FULL_STATE_DICT/],
   ]
   it.each(missing)('should say what %s lacks', async (_, names, code, message) => {
@@ -119,6 +126,24 @@ describe('readPeftAdapter', () => {
       code,
       message: expect.stringMatching(message),
     })
+  })
+
+  it('should name a GGUF adapter, and the pointer of a clone without Git LFS, as what they are', async () => {
+    await expect(readPeftAdapter(join(folder, 'lora.gguf'))).rejects.toThrow(
+      /found the GGUF .*lora\.gguf; name the/,
+    )
+    await expect(resolveWeights(join(folder, 'lora.gguf'))).rejects.toThrow(
+      /found the GGUF .*lora\.gguf; name the/,
+    )
+    await write(pair())
+    const path = join(folder, 'adapter_model.safetensors')
+    await writeFile(
+      path,
+      `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 59392\n`,
+    )
+    await expect(readPeftAdapter(folder)).rejects.toThrow(/is a pointer of Git LFS.*git lfs pull/)
+    await writeFile(path, `<!DOCTYPE html>${' '.repeat(2000)}`)
+    await expect(readPeftAdapter(folder)).rejects.toThrow(/found text that begins with "<!DOCTYP"/)
   })
 
   it('should prefer safetensors to a pickle beside it', async () => {
