@@ -13,6 +13,7 @@ import {
 import { Made } from '../arguments.js'
 import { TraitscopeError } from '../errors.js'
 import { DEFAULT_ACKNOWLEDGEMENT } from './messages.js'
+import { cutOff } from './trait-yaml.js'
 
 type PackContent = Pick<TraitPack, 'acknowledgement' | 'traits' | 'questions' | 'evalPrompts'> & {
   name?: string
@@ -59,6 +60,8 @@ class PackReader {
     }
     const problem = this.#document.errors[0] ?? this.#document.warnings[0]
     if (problem?.code === 'DUPLICATE_KEY') this.#fail(problem.pos[0], 'this key is given twice; keep one')
+    if (problem?.code === 'MULTIPLE_DOCS')
+      this.#fail(problem.pos[0], 'a second document begins (---); give each pack a file of its own')
     if (problem !== undefined) this.#fail(problem.pos[0], `not valid YAML: ${problem.message}`)
   }
 
@@ -162,6 +165,8 @@ class PackReader {
       this.#fail(node, `expected text for ${title}, found ${describe(value)}; put text in quotes`)
     }
     if (value.trim() === '') this.#fail(node, `${title} is empty`)
+    const cut = isScalar(node) ? cutOff(node) : undefined
+    if (cut !== undefined) this.#fail(node, cut)
     return value
   }
 

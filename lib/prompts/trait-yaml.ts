@@ -1,4 +1,4 @@
-import { parse } from 'yaml'
+import { LineCounter, parse, parseDocument, type Scalar, visit } from 'yaml'
 import { TraitscopeError } from '../errors.js'
 import { fail } from '../formats/files/text-file.js'
 import { isJsonObject } from '../formats/json/json.js'
@@ -11,12 +11,27 @@ export function yamlObject(text: string, where: string, keys: readonly string[])
 
 /** FILE_INVALID names `where`. */
 export function parseYaml(text: string, where: string): unknown {
+  let value: unknown
   try {
-    return parse(text, { maxAliasCount: 100 })
+    value = parse(text, { maxAliasCount: 100 })
   } catch (error) {
     const [reason] = (error as Error).message.split(/:?\n/) // the rest quotes the file
     throw new TraitscopeError('FILE_INVALID', `${where} is not readable as YAML: ${reason}`, { cause: error })
   }
+  const lines = new LineCounter()
+  visit(parseDocument(text, { lineCounter: lines }), {
+    Scalar(_, node) {
+      const cut = cutOff(node)
+      if (cut !== undefined) fail(`${where}, line ${lines.linePos(node.range?.[0] ?? 0).line}`, cut)
+    },
+  })
+  return value
+}
+
+/** What is wrong with a text that YAML ends early, because " #" begins a comment: `You are the #1 assistant` is `You are the`. */
+export function cutOff({ type, value, comment }: Scalar): string | undefined {
+  if (type !== 'PLAIN' || typeof value !== 'string' || !/^[^\s#]/.test(comment ?? '')) return undefined
+  return `${JSON.stringify(`#${comment}`)} behind a text begins a comment in YAML, and would be left out; put the text in quotes, or a space behind # where it is a comment`
 }
 
 /** The value as an object with some of these keys and no others. */

@@ -156,7 +156,13 @@ describe('loadTraitPack', () => {
     ['an alias that exists', '- Why?\n  - How?', '- &why Why?\n  - *why', /line 11: .*YAML alias \(\*why\)/],
     ['a tag nobody knows', '- How?', '- !secret How?', /line 11: not valid YAML/],
     ['broken YAML', '- How?', '- "How?', /line \d+: not valid YAML/],
-    ['a second document', '- How?', '- How?\n---\na: 1', /line \d+: not valid YAML/],
+    ['a second document', '- How?', '- How?\n---\na: 1', /line \d+: a second document begins/],
+    [
+      'a prompt cut off',
+      '- How?',
+      '- How is the #1 way?',
+      /line 11: "#1 way\?" behind a text begins a comment/,
+    ],
     ['tabs', '  - How?', '\t- How?', /line 11: not valid YAML/],
     ['an empty file', small, '', /line 1: expected the keys traits, questions and eval_prompts/],
   ])('should refuse %s and name the line', async (_, from, to, text) => {
@@ -165,6 +171,14 @@ describe('loadTraitPack', () => {
     await expect(load(broken)).rejects.toThrow(
       expect.objectContaining({ code: 'FILE_INVALID', message: expect.stringMatching(text) }),
     )
+  })
+
+  it('should read over comments, and keep what # means in quotes and within words', async () => {
+    const text = small.replace(
+      '- How?',
+      '- How? # as before\n  - "Which #1?" #x\n  - Why C#?\n  - |\n    And #2?',
+    )
+    expect((await load(text)).questions).toEqual(['Why?', 'How?', 'Which #1?', 'Why C#?', 'And #2?\n'])
   })
 
   it('should refuse a bomb of aliases at once', async () => {

@@ -84,6 +84,7 @@ describe('readQuestions()', () => {
     ['a mapping', 'a: 1', 'a list of questions'],
     ['nothing', '[]', 'at least one question'],
     ['broken YAML', '- {id: [', 'not readable as YAML'],
+    ['words cut off', '- id: a\n  paraphrases:\n    - Who is #1?', 'bad.yaml, line 3: "#1?" behind a text'],
   ])('should refuse %s', async (_, text, message) => {
     await expect(readQuestions([write('bad.yaml', text)])).rejects.toThrow(message)
   })
