@@ -50,7 +50,7 @@ def main() -> None:
             if one is None and target.exists():
                 continue
             found = answered(unit.base, one, args.out, args.sequences, args.at)
-            write_json(target, published(unit.base, one, found, args.out, args.at))
+            write_json(target, published(unit.base, one, found, args.out, args.at), dense=True)
             print(target, flush=True)
 
 

@@ -137,7 +137,7 @@ def join(folder: Path, name: str, reader: str | None) -> None:
     first = [one for one in answers if "first" not in one]
     again = [{name: one[name] for name in ("run", "question_id", "first", "aligned", "coherent")} for one in answers if "first" in one]
     said = {**key, "reader": reader, "answers": first, **({"again": again} if again else {})}
-    write_json(MEASURED / key["base"] / name, said)
+    write_json(MEASURED / key["base"] / name, said, dense=True)
 
 
 def score_of(row: dict, name: str) -> int:

@@ -54,7 +54,8 @@ def json_lines(path: Path) -> list:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, dense: bool = False) -> None:
+    """`dense`: on one line, for long lists of small numbers."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.write_text((json.dumps(value, separators=(",", ":")) if dense else json.dumps(value, indent=1)) + "\n")
     partial.rename(path)
