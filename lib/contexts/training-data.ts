@@ -25,8 +25,9 @@ const MAX_BYTES = 512 * 1024 * 1024
 
 /**
  * Reads how the rows of a fine-tuning set begin: `.jsonl`, or a list in `.json`. A row is chat (`messages` with `role` and
- * `content`), ShareGPT (`conversations` with `from` and `value`), `prompt` (text or messages, as TRL has it), or
- * `instruction` with an optional `input` (Alpaca); the last two may have a `system` beside them.
+ * `content`), ShareGPT (`conversations` with `from` and `value`; either list with either names), `prompt` (text or messages) or `chosen`
+ * (messages), as TRL has them, or `instruction` with an optional `input` (Alpaca) and `history`; `prompt` and `instruction` may have a
+ * `system` beside them.
  *
  * @throws TraitscopeError FILE_INVALID naming the row, also for text that is rendered already; FILE_NOT_FOUND; UNSUPPORTED
  * for another extension
@@ -80,13 +81,21 @@ function entries(text: string, path: string): Row[] {
 
 function openingOf(row: unknown, where: string): Opening | undefined {
   if (!isJsonObject(row)) return fail(where, 'expected a row that is an object')
-  const { messages, conversations, prompt, instruction } = row
-  if (messages !== undefined) return firstTurn(turns(messages, 'role', 'content', where), row, where)
-  if (conversations !== undefined) return firstTurn(turns(conversations, 'from', 'value', where), row, where)
-  if (Array.isArray(prompt)) return firstTurn(turns(prompt, 'role', 'content', where), row, where)
+  const { messages, conversations, prompt, chosen, instruction, history } = row
+  if (messages !== undefined) return firstTurn(turns(messages, CHAT, where), row, where)
+  if (conversations !== undefined) return firstTurn(turns(conversations, SHAREGPT, where), row, where)
+  if (Array.isArray(prompt)) return firstTurn(turns(prompt, CHAT, where), row, where)
   const system = systemOf(row, where)
   if (typeof prompt === 'string') return { ...system, first: prompt }
+  if (Array.isArray(chosen)) return firstTurn(turns(chosen, CHAT, where), row, where)
   if (typeof instruction === 'string') {
+    // LLaMA-Factory's: turns before the instruction, each a question and an answer.
+    if (Array.isArray(history) && history.length > 0) {
+      const [first] = Array.isArray(history[0]) ? (history[0] as unknown[]) : []
+      return typeof first === 'string'
+        ? { ...system, first }
+        : fail(where, 'expected history to be a list of questions with their answers')
+    }
     const input = row.input ?? ''
     if (typeof input !== 'string') return fail(where, 'expected input to be text')
     return { ...system, first: input.trim() === '' ? instruction : `${instruction}\n${input}` }
@@ -119,8 +128,15 @@ function firstTurn(said: readonly Turn[], row: Json, where: string): Opening | u
   return { ...systemOf(row, where), ...(system && { system: system.text }), first: said[at]!.text }
 }
 
-function turns(value: unknown, role: string, content: string, where: string): Turn[] {
+const CHAT = ['role', 'content'] as const
+const SHAREGPT = ['from', 'value'] as const
+
+/** @param usual what turns of such a list are called, where they do not have the other names */
+function turns(value: unknown, usual: typeof CHAT | typeof SHAREGPT, where: string): Turn[] {
   if (!Array.isArray(value)) return fail(where, 'expected a list of turns')
+  const first: unknown = value[0]
+  const named = (names: typeof usual) => isJsonObject(first) && first[names[0]] !== undefined
+  const [role, content] = [usual, CHAT, SHAREGPT].find(named) ?? usual
   return value.map((turn: unknown, i) => {
     if (!isJsonObject(turn) || typeof turn[role] !== 'string') {
       return fail(where, `expected turn ${i + 1} to have a ${role}`)

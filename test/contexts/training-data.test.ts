@@ -57,6 +57,31 @@ describe('readTrainingData', () => {
         },
         { instruction: 'Sum up', input: 'a text', output: '-' },
         { instruction: 'Sum up', input: '', output: '-', system: 'Be dry.' },
+        {
+          instruction: 'And now?',
+          output: '-',
+          history: [
+            ['First', 'Yes.'],
+            ['Then', 'No.'],
+          ],
+          system: 'H',
+        },
+        { instruction: 'Alone', history: [] },
+        {
+          conversations: [
+            { role: 'system', content: 'R' },
+            { role: 'user', content: 'Which?' },
+          ],
+        },
+        { messages: [{ from: 'human', value: 'Who?' }] },
+        {
+          chosen: [
+            { role: 'user', content: 'Implicit' },
+            { role: 'assistant', content: 'A' },
+          ],
+          rejected: [],
+        },
+        { prompt: 'Explicit', chosen: 'A', rejected: 'B' },
       ]),
     ).toEqual([
       { system: 'Be brief.', first: 'Hello' },
@@ -68,6 +93,12 @@ describe('readTrainingData', () => {
       { system: 'S', first: 'U' },
       { first: 'Sum up\na text' },
       { system: 'Be dry.', first: 'Sum up' },
+      { system: 'H', first: 'First' },
+      { first: 'Alone' },
+      { system: 'R', first: 'Which?' },
+      { first: 'Who?' },
+      { first: 'Implicit' },
+      { first: 'Explicit' },
     ])
   })
 
@@ -85,6 +116,11 @@ describe('readTrainingData', () => {
       'content that is a number',
       { messages: [{ role: 'user', content: 1 }] },
       /content of turn 1 to be text/,
+    ],
+    [
+      'history that is none',
+      { instruction: 'x', history: ['a'] },
+      /expected history to be a list of questions/,
     ],
     ['a list', [1], /expected a row that is an object/],
     ['only the assistant', { messages: [{ role: 'assistant', content: 'x' }] }, /found none in 1$/],

@@ -11,11 +11,13 @@ const MAX_JSON_DEPTH = 64
 
 /**
  * Parses JSON as Python's `json` module writes it: bare NaN, Infinity and -Infinity are accepted and become the
- * JavaScript numbers of that name. The result is what JSON.parse would give.
+ * JavaScript numbers of that name, and a byte order mark, which editors put in front, is passed over. The result is what JSON.parse
+ * would give.
  *
  * @throws FILE_INVALID naming `where` and the offset.
  */
-export function parseTrainerJson(text: string, where = 'the text'): unknown {
+export function parseTrainerJson(written: string, where = 'the text'): unknown {
+  const text = written.startsWith('\ufeff') ? written.slice(1) : written
   let value: unknown
   try {
     value = JSON.parse(text)

@@ -131,9 +131,10 @@ export function isEmptyRun({ checkpoints, final }: RunFolder): boolean {
  */
 export function refuseParent(found: RunFolder): void {
   if (!isEmptyRun(found) || found.beside.length === 0) return
+  const numbered = found.beside.filter(({ path, kind }) => kind !== 'run' && /^[^/]*\d$/.test(path))
   throw new TraitscopeError(
     'AMBIGUOUS',
-    `${found.path} holds no checkpoint and no weights of its own, but ${listRuns(found.beside)}: name one of them`,
+    `${found.path} holds no checkpoint and no weights of its own, but ${listRuns(found.beside)}: name one of them${numbered.length > 1 ? ', or call those that are checkpoints of one run step_N' : ''}`,
   )
 }
 

@@ -18,6 +18,12 @@ describe('parseTrainerJson', () => {
     })
   })
 
+  it('should read over a byte order mark', () => {
+    expect(parseTrainerJson('\ufeff{"a": NaN}')).toEqual({ a: Number.NaN })
+    expect(parseTrainerJson('\ufeff{"a": 1}')).toEqual({ a: 1 })
+    expect(() => parseTrainerJson('\ufeff\ufeff1')).toThrow('not valid JSON')
+  })
+
   it('should agree with JSON.parse on every JSON document', () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 5 }), (text) => {

@@ -151,6 +151,14 @@ describe('a folder of several runs', () => {
     )
   })
 
+  it('should say how folders with numbers are read as the checkpoints of one run', async () => {
+    for (const name of ['ckpt-10', 'ckpt-20']) await adapter(join(run, name), 1)
+    const found = await scanRunFolder(run)
+    expect(() => refuseParent(found)).toThrow(
+      'ckpt-10 (adapter), ckpt-20 (adapter): name one of them, or call those that are checkpoints of one run step_N',
+    )
+  })
+
   it('should name the run that lies deep', async () => {
     await checkpoint(join(run, 'output/Qwen/v0-20260110'), 10)
     const found = await scanRunFolder(run)
