@@ -35,7 +35,8 @@ export function mlxAsPeft(json: Readonly<Record<string, unknown>>, where: string
     )
   }
   const model = typeof json.model === 'string' ? { base_model_name_or_path: json.model } : {}
-  return { peft_type: 'LORA', r: rank, lora_alpha: rank * scale, ...model }
+  // Its adapted embedding is adapted as a tied head too.
+  return { peft_type: 'LORA', r: rank, lora_alpha: rank * scale, ensure_weight_tying: true, ...model }
 }
 
 /**

@@ -128,7 +128,7 @@ class Planner {
     const embedding = this.#edits.get(EMBEDDING)?.[0]
     const head = this.#edits.get(OUTPUT)?.[0]
     if (this.base.tensors.has(OUTPUT)) return
-    if (embedding && head && this.adapter.config.ensureWeightTying) {
+    if (embedding && this.adapter.config.ensureWeightTying) {
       this.#edits.delete(OUTPUT)
       return
     }

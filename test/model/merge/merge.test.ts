@@ -10,6 +10,7 @@ import {
   readGguf,
 } from '../../../lib/formats/gguf/gguf.js'
 import { storedMetadata, tensorBytes } from '../../../lib/formats/gguf/gguf-stream.js'
+import { mlxAsPeft } from '../../../lib/formats/peft/mlx-adapter.js'
 import type { PeftAdapter } from '../../../lib/formats/peft/peft.js'
 import { parsePeftConfig } from '../../../lib/formats/peft/peft-config.js'
 import type { LoraModule, ReplacedTensor } from '../../../lib/formats/peft/peft-tensors.js'
@@ -290,6 +291,10 @@ describe('mergeAdapter', () => {
     it.each([
       ['trained tokens', adapterOf({ replacedRows: [tokens] })],
       ['modules trained as one', adapterOf({ modules: [embedding, head] }, { ensure_weight_tying: true })],
+      [
+        'an embedding of mlx-lm, which it reads the output with too',
+        adapterOf({ modules: [embedding] }, mlxAsPeft({ lora_parameters: { rank: 2, scale: 0.5 } }, 'x')),
+      ],
     ])('should keep them one for %s', async (_, adapter) => {
       const base = await writeBase('gemma2', { tied: true })
       const report = await mergeAdapter(base, adapter, out)
