@@ -8,10 +8,16 @@ import { transposeMatrix } from './transpose.js'
 
 /** The file that mlx-lm saves an adapter's tensors to, beside an adapter_config.json of its own. */
 export const MLX_TENSORS = 'adapters.safetensors'
+/** The same of a checkpoint too. */
+const MLX_FILE = /^(?:\d+_)?adapters\.safetensors$/
 
-/** Whether an adapter_config.json is one of mlx-lm: it has no peft_type, and names what was trained in its own words. */
-export function isMlxConfig(json: unknown): json is Record<string, unknown> {
-  return isJsonObject(json) && json.peft_type === undefined && isJsonObject(json.lora_parameters)
+/**
+ * Whether an adapter_config.json is one of mlx-lm, which names what was trained in words of its own. Unsloth's on Apple's chips names
+ * PEFT's kind beside them; then the tensor file decides.
+ */
+export function isMlxConfig(json: unknown, tensors: string): json is Record<string, unknown> {
+  if (!isJsonObject(json) || !isJsonObject(json.lora_parameters)) return false
+  return json.peft_type === undefined || MLX_FILE.test(tensors)
 }
 
 /**
@@ -34,7 +40,8 @@ export function mlxAsPeft(json: Readonly<Record<string, unknown>>, where: string
       `expected numbers rank and scale in lora_parameters of ${where}, found ${JSON.stringify({ rank, scale })}`,
     )
   }
-  const model = typeof json.model === 'string' ? { base_model_name_or_path: json.model } : {}
+  const base = [json.model, json.base_model_name_or_path].find((name) => typeof name === 'string')
+  const model = base === undefined ? {} : { base_model_name_or_path: base }
   // Its adapted embedding is adapted as a tied head too.
   return { peft_type: 'LORA', r: rank, lora_alpha: rank * scale, ensure_weight_tying: true, ...model }
 }

@@ -68,7 +68,7 @@ const READ_OPTIONS: OptionKinds<ReadPeftOptions> = { values: ['memory', 'disk'] 
 export async function readPeftAdapter(path: string, options: ReadPeftOptions = {}): Promise<PeftAdapter> {
   const { values = 'memory' } = takeOptions('readPeftAdapter', options, READ_OPTIONS)
   const { config: configPath, tensors: tensorsPath, beside } = await adapterFiles(path)
-  const { config, isMlx, sha256: configSha256 } = await readAdapterConfig(configPath)
+  const { config, isMlx, sha256: configSha256 } = await readAdapterConfig(configPath, tensorsPath)
   const read = values === 'disk' ? openSafetensors : readSafetensors
   const file = await read(tensorsPath, { missing: 'vanished', maxHeaderBytes: MAX_HEADER_BYTES })
   const found = isMlx
@@ -95,14 +95,16 @@ export async function readPeftAdapter(path: string, options: ReadPeftOptions = {
 /**
  * Reads adapter_config.json, PEFT's or mlx-lm's.
  *
+ * @param tensors the file of the adapter's tensors
  * @throws as {@link readPeftAdapter}
  */
 export async function readAdapterConfig(
   path: string,
+  tensors: string,
 ): Promise<{ config: PeftConfig; isMlx: boolean; sha256: string }> {
   const bytes = await readUnpacked(path, 'vanished')
   const json = parseTrainerJson(bytes.toString('utf8'), path)
-  const isMlx = isMlxConfig(json)
+  const isMlx = isMlxConfig(json, basename(tensors))
   return { config: parsePeftConfig(isMlx ? mlxAsPeft(json, path) : json, path), isMlx, sha256: sha256(bytes) }
 }
 

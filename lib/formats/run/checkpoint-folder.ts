@@ -110,6 +110,6 @@ export async function hashCheckpoint(path: string, signal?: AbortSignal): Promis
 
 async function hashAdapter(path: string): Promise<string> {
   const files = await adapterFiles(path, 'vanished')
-  const { config } = await readAdapterConfig(files.config)
+  const { config } = await readAdapterConfig(files.config, files.tensors)
   return adapterIdentity(await sha256File(files.tensors), config)
 }

@@ -297,6 +297,32 @@ describe('readPeftAdapter', () => {
     ])
   })
 
+  it("should read Unsloth's configuration of an adapter of mlx, which names PEFT's kind too", async () => {
+    const mlx = join(packageRoot, 'test/fixtures/layouts/mlx-lm')
+    const plain = await readPeftAdapter(mlx)
+    const {
+      model: _,
+      fine_tune_type: __,
+      ...own
+    } = JSON.parse(await readFile(join(mlx, 'adapter_config.json'), 'utf8')) as Record<string, unknown>
+    const both = {
+      ...own,
+      peft_type: 'LORA',
+      base_model_name_or_path: 'a/base',
+      rank: 3,
+      scale: 2.5,
+      dropout: 0,
+    }
+    await cp(join(mlx, 'adapters.safetensors'), join(folder, 'adapters.safetensors'))
+    await writeFile(join(folder, 'adapter_config.json'), JSON.stringify(both))
+    const adapter = await readPeftAdapter(folder)
+    expect(adapter.modules).toEqual(plain.modules)
+    expect([adapter.sha256, adapter.config.baseModel]).toEqual([plain.sha256, 'a/base'])
+    expect(await hashCheckpoint(folder)).toBe(plain.sha256)
+    await write(pair(), both)
+    await expect(readPeftAdapter(folder)).rejects.toThrow(/sets "/)
+  })
+
   it("should read Tinker's name of the head, and say so", async () => {
     await write([...pair(), ...pair('base_model.model.model.unembed_tokens')])
     const { modules, remarks } = await readPeftAdapter(folder)
