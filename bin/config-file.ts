@@ -51,7 +51,7 @@ export function applyConfigFile(command: Command, running: string, path = CONFIG
   const text = textOf(path)
   let config: unknown
   try {
-    config = parse(text)
+    config = parse(text, { customTags: (tags) => tags.filter((tag) => !isNumber(tag)) })
   } catch (error) {
     const [reason] = (error as Error).message.split(/:?\n/) // the rest quotes the file
     throw new TraitscopeError('USAGE', `${path} is not valid YAML: ${reason}`, { cause: error })
@@ -99,6 +99,10 @@ export function applyConfigFile(command: Command, running: string, path = CONFIG
   return true
 }
 
+/** Numbers stay as they are written, as in a flag: a name may be `4.10`. */
+const isNumber = (tag: unknown): boolean =>
+  typeof tag === 'object' && tag !== null && 'tag' in tag && /:(int|float)$/.test(String(tag.tag))
+
 function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8')
@@ -116,12 +120,12 @@ function configValue(found: Option, value: unknown, where: string): unknown {
     return found.negate ? !value : value
   }
   const text = Array.isArray(value) ? value.join(',') : value
-  if (typeof text !== 'string' && typeof text !== 'number') {
+  if (typeof text !== 'string') {
     throw new TraitscopeError('USAGE', `${where} must be text or a number, found ${JSON.stringify(value)}`)
   }
-  if (!found.parseArg) return String(text)
+  if (!found.parseArg) return text
   try {
-    return found.parseArg(String(text), undefined)
+    return found.parseArg(text, undefined)
   } catch (error) {
     if (!(error instanceof InvalidArgumentError)) throw error
     throw new TraitscopeError('USAGE', `${where} is ${JSON.stringify(value)}: ${error.message}`, {

@@ -205,6 +205,12 @@ describe('where option values come from', () => {
     expect(layers(await extract('shared', { config: `${model}layer: 3\n` }))).toEqual([3])
   })
 
+  it('should take a number of the config file as it is written, which may be a name', async () => {
+    const { stderr } = await extract('number', { config: `${model}layer: 1\nadapter: 004.10\n` })
+    expect(stderr).toContain('found nothing; check the path')
+    expect(stderr).toContain('004.10')
+  })
+
   it('should ask no other command what a value may be', async () => {
     // Of blocks bench takes one, and extract a list.
     expect(layers(await extract('list', { config: `${model}layer: 1,3\n` }))).toEqual([1, 3])
