@@ -23,6 +23,7 @@ import {
 } from './checkpoints.js'
 import { integerList, keepStronger, option, underHeading } from './options.js'
 import type { Output } from './output.js'
+import { layersText } from './text.js'
 
 export interface DirectionFlags extends CheckpointFlags {
   directions?: string
@@ -145,6 +146,10 @@ export async function makeDirections(
   },
 ): Promise<Directions> {
   const { model, pack, template, output, signal } = context
+  // It takes long, again with every start, and until it is done no run is looked at.
+  output.note(
+    `no --directions: they are made first, at ${layersText(layers)}, and are not kept; \`traitscope directions -o DIR\` makes them once, for -d DIR`,
+  )
   const directions = await output.during('reading trait prompts', (update) =>
     extractDirections(model, pack, {
       layers,

@@ -14,14 +14,22 @@ const EXIT_USAGE = 2
 const EXIT_INTERRUPTED = 130
 /** What a shell shows of a program that ends because nobody reads its output any more: 128 + SIGPIPE. */
 const EXIT_PIPE = 141
+/** Nobody presses Ctrl-C twice in less and means two things. */
+const SAME_SIGNAL_MS = 300
 
 const output = createOutput()
 
-// One Ctrl-C stops cleanly (temporary files go, the model is closed); a second one does not wait.
+// One Ctrl-C stops cleanly (temporary files go, the model is closed); a second one does not wait. One may arrive twice: whoever
+// runs the command (timeout, npm, a service manager) hands it on to a process that has got it from the group already.
 const interrupt = new AbortController()
+let interruptedMs: number | undefined
 const onSignal = (name: string) => {
   clearLine()
-  if (interrupt.signal.aborted) process.exit(EXIT_INTERRUPTED)
+  interruptedMs ??= performance.now()
+  if (interrupt.signal.aborted) {
+    if (performance.now() - interruptedMs < SAME_SIGNAL_MS) return
+    process.exit(EXIT_INTERRUPTED)
+  }
   interrupt.abort(new Error(`interrupted by ${name}`))
 }
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => onSignal(name))

@@ -12,6 +12,7 @@ import {
   type Standing,
   shortNames,
   span,
+  standingWords,
 } from '../lib/report/sentences.js'
 import type { Step } from '../lib/trajectory/trajectory.js'
 import type { Output } from './output.js'
@@ -112,7 +113,12 @@ function runLines(
   { now, columns, paint }: FrameOptions,
 ): { head: string[]; traits: string[] } {
   const point = lastPoint(view)
-  const word = standing === 'none' ? '' : standing === 'alarm' ? `ALARM${sinceWords(view)}` : standing
+  const word =
+    standing === 'none'
+      ? ''
+      : standing === 'alarm'
+        ? `ALARM${sinceWords(view)}`
+        : standingWords(standing, point?.verdict)
   const where = point === undefined ? 'no checkpoint yet' : `step ${point.step}`
   const state = [word, where, ageOf(view, now)].filter((text) => text !== '').join(', ')
   const first = spread(

@@ -50,14 +50,21 @@ export class WatchView implements Disposable {
   }
 
   take(event: LoggedEvent): void {
-    const view = this.#views.get(event.run) ?? startRun(event.run)
-    this.#views.set(event.run, view)
-    applyEvent(view, event)
+    applyEvent(this.#viewOf(event.run), event)
     this.#backlog =
       event.type === 'baseline'
         ? this.#backlog + (event.resumed?.secured ?? 0)
         : backlogAfter(this.#backlog, event)
     this.#draw()
+  }
+
+  /** An event of an earlier watch: the run as it was left. What is told of it then is no news. */
+  recall(event: LoggedEvent): void {
+    const view = this.#viewOf(event.run)
+    applyEvent(view, event)
+    view.notes.length = 0
+    view.lost = 0
+    view.errors = 0
   }
 
   /** An event that is about no run, or all of them. */
@@ -86,6 +93,12 @@ export class WatchView implements Disposable {
   readonly progress = (step: Step, fraction: number): void => {
     this.#measuring = fraction < 1 ? { step, fraction } : undefined
     if (fraction === 0 || fraction === 1) this.#draw()
+  }
+
+  #viewOf(run: string): RunView {
+    const view = this.#views.get(run) ?? startRun(run)
+    this.#views.set(run, view)
+    return view
   }
 
   #draw(isLast = false): void {

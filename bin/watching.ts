@@ -3,13 +3,15 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { marginReason } from '../lib/detector/margin-warning.js'
 import type { VerdictKind } from '../lib/detector/verdict.js'
-import { asTraitscopeError } from '../lib/errors.js'
+import { asTraitscopeError, messageOf, TraitscopeError } from '../lib/errors.js'
+import { EventReader, type LoggedEvent } from '../lib/events/event-log.js'
 import { EventNumbers } from '../lib/events/event-numbers.js'
 import { realRun, runState } from '../lib/events/state-folder.js'
 import type { EndReason, WatchEvent } from '../lib/events/watch-events.js'
 import { defaultStateDir } from '../lib/formats/files/cache-dir.js'
+import { exists } from '../lib/formats/files/file-stats.js'
 import { firstRetryMs, whenMemoryAllows } from '../lib/monitor/failures.js'
-import { isPattern } from '../lib/monitor/run-patterns.js'
+import { isPattern, refuseParent } from '../lib/monitor/run-patterns.js'
 import type { SecureMode } from '../lib/monitor/secured-files.js'
 import { watchRuns } from '../lib/monitor/watch-run.js'
 import type { Step } from '../lib/trajectory/trajectory.js'
@@ -113,6 +115,8 @@ export async function watchByFlags(
     outcome.take(event)
     take(event)
     const numbered = numbers.take(event)
+    if (view && numbered?.type === 'baseline' && numbered.resumed && stateDir !== undefined)
+      await recall(view, stateDir, numbered, output)
     if (numbered) view?.take(numbered)
     else view?.say(event)
     // People first: a tracker may take its time. What is about no run is about every one that has a name.
@@ -122,6 +126,7 @@ export async function watchByFlags(
     else if (event.type === 'end') await exports.end(event)
   }
   try {
+    await refuseBefore(runs, { stateDir, once: flags.once === true })
     const begin = () => measurementFromFlags(flags, output, signal)
     const wait = { firstMs: firstRetryMs(1000 * flags.interval), signal }
     await using prepared = await (flags.once
@@ -172,6 +177,46 @@ export async function watchByFlags(
   const nothing = outcome.nothing
   if (nothing !== undefined && !signal.aborted) output.error(nothing(runs.join(', ')))
   process.exitCode = outcome.exitCode(flags.failOn, signal.aborted)
+}
+
+/**
+ * What the watch would refuse, before the base is opened. With `--once` that is also runs of which none is there: nothing is
+ * waited for, so only what an earlier watch has secured could still be measured.
+ */
+async function refuseBefore(
+  runs: readonly string[],
+  { stateDir, once }: { stateDir: string | undefined; once: boolean },
+): Promise<void> {
+  for (const run of runs) {
+    if (!isPattern(run)) await refuseParent(run)
+    else once = false
+  }
+  if (!once) return
+  for (const run of runs) {
+    const secured = stateDir !== undefined && (await exists((await runState(stateDir, run)).folder))
+    if (secured || (await exists(run))) return
+  }
+  throw new TraitscopeError(
+    'FILE_NOT_FOUND',
+    `expected a run's folder at ${runs.join(', ')}, since --once waits for none, found nothing; check the path`,
+  )
+}
+
+/** Brings a run that is taken up again to where earlier watches left it, which stands in no event of this one. */
+async function recall(
+  view: WatchView,
+  stateDir: string,
+  { run, seq }: LoggedEvent,
+  output: Output,
+): Promise<void> {
+  try {
+    const reader = new EventReader((await runState(stateDir, run)).folder)
+    for (let events = await reader.next(); events.length > 0; events = await reader.next())
+      for (const event of events) if (event.seq < seq) view.recall(event)
+  } catch (error) {
+    // It is watched all the same.
+    output.remark(`what earlier watches measured of ${run} is not shown: ${messageOf(error)}`)
+  }
 }
 
 /** While a view is drawn, what is said goes into it. */

@@ -118,6 +118,8 @@ function emChart(scene: Scene): ChartData | undefined {
   )
   // Where benign runs decide, that of the rate does not.
   const threshold = verdicts.find(({ basis }) => basis !== 'benign')?.threshold
+  // By what other models say alone, a rate above it may only warn.
+  const isProvisional = verdicts.every(({ basis }) => basis === 'prior')
   return {
     id: 'em',
     title: 'Emergent misalignment',
@@ -131,7 +133,12 @@ function emChart(scene: Scene): ChartData | undefined {
     marks: [
       ...(threshold === undefined
         ? []
-        : [{ label: `alarm above ${percentAt(threshold)}`, value: 100 * threshold }]),
+        : [
+            {
+              label: `${isProvisional ? 'provisional threshold' : 'alarm above'} ${percentAt(threshold)}`,
+              value: 100 * threshold,
+            },
+          ]),
       ...(cut === undefined || cut === threshold
         ? []
         : [{ label: `dangerous above ${percentAt(cut)}`, value: 100 * cut }]),

@@ -19,7 +19,9 @@ import {
   lastPoint,
   rateText,
   type Standing,
+  standingWords,
   stepWords,
+  verdictWords,
 } from './sentences.js'
 
 /** Escaped, and no line ends between a number and its percent sign. */
@@ -37,8 +39,8 @@ const SHAPES: Record<Standing, string> = {
 const shape = (standing: Standing): string =>
   `<svg class="shape" viewBox="0 0 16 16" aria-hidden="true">${SHAPES[standing]}</svg>`
 
-const badge = (standing: Standing): string =>
-  `<span class="v ${standing}">${shape(standing)}${standing === 'none' ? 'no verdict' : standing}</span>`
+const badge = (standing: Standing, words: string = standing): string =>
+  `<span class="v ${standing}">${shape(standing)}${standing === 'none' ? 'no verdict' : words}</span>`
 
 /** Address of a run, or of a checkpoint of it, within the page. */
 export const permalink = (name: string, step?: Point['step']): string =>
@@ -78,7 +80,7 @@ export function overviewHtml(
     const age = now === undefined ? undefined : ageWords(view, now)
     const cells = [
       `<th scope="row"><a href="${escapeXml(permalink(names[i]!))}">${escapeXml(names[i]!)}</a></th>`,
-      `<td class="left">${badge(standing)}</td>`,
+      `<td class="left">${badge(standing, standingWords(standing, point?.verdict))}</td>`,
       `<td>${point === undefined ? '-' : escapeXml(String(point.step))}</td>`,
       `<td>${prose(rateText(point?.verdict))}</td>`,
       `<td>${prose(intervalText(point?.verdict))}</td>`,
@@ -128,12 +130,17 @@ export function checkpointTable(
     'loss',
   ]
   const shown = limit === undefined ? points : points.slice(-limit)
-  const rows = shown.map((point) => {
+  const reasons = shown.map(({ verdict }) => why(verdict).join('; '))
+  const rows = shown.map((point, i) => {
     const { step, verdict, margin, length, loss, strengths } = point
     const cells = [
       `<a href="${escapeXml(permalink(name, step))}">${escapeXml(String(step))}</a>`,
       ...(verdicts
-        ? [verdict ? badge(verdict.verdict) : '-', prose(rateText(verdict)), prose(intervalText(verdict))]
+        ? [
+            verdict ? badge(verdict.verdict, verdictWords(verdict)) : '-',
+            prose(rateText(verdict)),
+            prose(intervalText(verdict)),
+          ]
         : []),
       ...(judged ? [point.judged ? prose(judgedText(point.judged, cut)) : '-'] : []),
       ...(margins ? [margin ? prose(marginText(margin)) : '-'] : []),
@@ -141,7 +148,9 @@ export function checkpointTable(
       ...amplified.map((_, i) => prose(percent(strengths?.[i]?.length))),
       loss === undefined ? '-' : loss === null || !Number.isFinite(loss) ? 'not a number' : loss.toFixed(4),
     ].map((content) => `<td${content.startsWith('<span class="v ') ? ' class="left"' : ''}>${content}</td>`)
-    if (verdicts) cells.push(`<td class="text">${prose(why(verdict).join('; '))}</td>`)
+    // A sentence that holds for a whole run is read once.
+    const isSaid = reasons[i] !== '' && reasons[i] === reasons[i - 1]
+    if (verdicts) cells.push(`<td class="text">${isSaid ? 'as before' : prose(reasons[i]!)}</td>`)
     return `<tr${step === selected ? ' class="selected" aria-current="true"' : ''}>${cells.join('')}</tr>`
   })
   const left = points.length - shown.length
@@ -167,7 +176,7 @@ export function checkpointHtml(
 ): string {
   const { verdict, step, judged, margin, loss, seconds } = point
   const facts: (readonly [label: string, value: string | undefined])[] = [
-    ['verdict', verdict?.verdict],
+    ['verdict', verdict && verdictWords(verdict)],
     [
       'predicted EM',
       verdict && verdict.em !== null

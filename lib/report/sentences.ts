@@ -82,6 +82,14 @@ function alarmSince({ alarm, alarmAt, points }: RunView): Point['step'] | undefi
 export const stepWords = (step: Point['step']): string =>
   step === 'final' ? 'the final adapter' : `step ${step}`
 
+/** A verdict in a word or two: one that rests on other models alone says so wherever it stands. */
+export const verdictWords = ({ verdict, basis }: Pick<Verdict, 'verdict' | 'basis'>): string =>
+  basis === 'prior' ? `${verdict}, provisional` : verdict
+
+/** The same of a run: an alarm that stands is not taken back by a later verdict, whatever that rests on. */
+export const standingWords = (standing: Standing, verdict: Verdict | undefined): string =>
+  verdict?.verdict === standing ? verdictWords(verdict) : standing
+
 /** The predicted rate, on its side of the threshold; `-` where there is none. */
 export const rateText = (verdict: Pick<Verdict, 'em' | 'threshold'> | undefined): string =>
   verdict === undefined ? '-' : percentAt(verdict.threshold, verdict.em)

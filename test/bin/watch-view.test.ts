@@ -66,6 +66,13 @@ describe('watchFrame', () => {
     expect(more + lines.filter((line) => /^[!·] r\d/.test(line)).length).toBe(30)
   })
 
+  it('should say of a verdict by other models alone that it is provisional', () => {
+    const log = new Log('/runs/a')
+      .baseline()
+      .checkpoint(10, { verdict: { ...verdict('ok', 0.01), basis: 'prior' } })
+    expect(frame([log])[2]).toMatch(/^· a +ok, provisional, step 10/)
+  })
+
   it('should say what is waited for, and what is measured', () => {
     const waiting = new Log('/runs/a').baseline().add('waiting', { reason: 'there is no checkpoint yet' })
     const lines = watchFrame(viewsOfEvents(waiting.events), {
@@ -99,6 +106,25 @@ describe('WatchView', () => {
     expect(last).toContain('all: the watch ended (once): 3 checkpoints measured, 1 lost')
     expect(WatchView.fits(terminal)).toBe(true)
     expect(WatchView.fits(Object.assign(new PassThrough(), { columns: 40, rows: 24 }))).toBe(false)
+  })
+
+  it('should show a run that is taken up again as earlier watches left it', () => {
+    const terminal = Object.assign(new PassThrough(), { columns: 80, rows: 24 })
+    const output = { color: paint, note: () => {}, error: () => {}, remark: () => {} }
+    const log = loud('/runs/b').baseline({
+      resumed: { lastEvent: '2026-11-29T12:04:00Z', measured: 3, secured: 0, alarm: 'standing' },
+    })
+    {
+      using view = new WatchView(terminal, output)
+      for (const event of log.events.slice(0, -1)) view.recall(event)
+      view.take(log.events.at(-1)!)
+    }
+    const last = String(terminal.read()).split('\u001b[?2026h').at(-1)!
+    expect(last).toContain('ALARM since 30, step 30')
+    expect(last).toContain('predicted EM 20.0 %')
+    expect(last).toContain('watching again, 3 checkpoint')
+    // What was told then is no news.
+    expect(last).not.toMatch(/lost|alarm: too high/)
   })
 
   it('should not draw every event of many runs, and the last frame whole', () => {

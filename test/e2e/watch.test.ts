@@ -205,6 +205,44 @@ describe('traitscope watch', () => {
     expect(events(stdout).at(-1)).toMatchObject({ type: 'end', reason: 'aborted', measured: 1 })
   })
 
+  it('should refuse with --once a run that is not there before any work, and say what directions cost', async () => {
+    const { code, stdout, stderr } = await work.run(command('--once'))
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toMatch(
+      /^traitscope: expected a run's folder at .*run-\d+, since --once .* \[FILE_NOT_FOUND\]\n$/,
+    )
+    copy(10)
+    const made = await work.run(['watch', ...MODEL_AND_PACK, '-l', '1', run, '--once', '--no-prior'])
+    expect(made.stderr).toMatch(/^no --directions: they are made first, at layer 1, and are not kept; /m)
+  })
+
+  it('should take a signal that comes twice at once for one, as those that timeout hands on', async () => {
+    copy(10)
+    const twice = (child: ChildProcess) => [child.kill('SIGINT'), child.kill('SIGTERM')]
+    const start = onLine({ '"checkpoint","step":10': twice })
+    const { code, stdout } = await work.run(command('--jsonl'), { onStart: start })
+    expect(code).toBe(130)
+    expect(events(stdout).at(-1)).toMatchObject({ type: 'end', reason: 'aborted', measured: 1 })
+  })
+
+  it.runIf(existsSync('/usr/bin/script'))(
+    'should show on a terminal what an earlier watch measured',
+    async () => {
+      copy(10)
+      copy(20)
+      expect((await work.run(command('--once'))).code).toBe(0)
+      const words = [process.execPath, join(packageRoot, 'dist/bin/traitscope.js'), ...command('--once')]
+      const quoted = words.map((word) => `'${word}'`).join(' ')
+      const { stdout } = spawnSync('script', ['-qec', `stty cols 90 rows 40; ${quoted}`, '/dev/null'], {
+        env: { ...process.env, ...work.env, CI: undefined, TERM: 'xterm' },
+        encoding: 'utf8',
+      })
+      const last = stdout.split('\u001b[?2026h').at(-1)
+      expect(last).toMatch(/step 20, ended \(once\)/)
+      expect(last).not.toContain('no checkpoint yet')
+    },
+  )
+
   it.runIf(existsSync('/dev/full'))('should go on where nothing can be printed, its disk being full', () => {
     copy(10)
     copy(20)

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Verdict } from '../../lib/detector/verdict.js'
 import { applyEvent } from '../../lib/report/apply-event.js'
 import { chartsOf } from '../../lib/report/chart-data.js'
-import { checkpointTable, contributionsHtml, notesHtml } from '../../lib/report/page-parts.js'
+import { checkpointTable, contributionsHtml, notesHtml, overviewHtml } from '../../lib/report/page-parts.js'
 import { planeSvg } from '../../lib/report/plane.js'
 import { runParts } from '../../lib/report/run-section.js'
 import { type Backdrop, startRun } from '../../lib/report/run-view.js'
@@ -448,6 +448,23 @@ describe('parts of the page', () => {
     expect(checkpointTable(view(new Log().baseline().checkpoint(10)), 'a/b')).toContain(
       '<a href="#a%2Fb/10">10</a>',
     )
+  })
+
+  it('should say wherever a verdict stands that it is provisional, and its reasons once', () => {
+    const told = (rate: number): Verdict => ({
+      ...verdict('ok', rate, ['no judged run is known']),
+      basis: 'prior',
+    })
+    const log = new Log().baseline()
+    for (const step of [10, 20]) log.checkpoint(step, { verdict: told(0.01) })
+    log.checkpoint(30, { verdict: { ...told(0.02), reasons: ['another'] } })
+    const html = checkpointTable(view(log), 'out')
+    expect(html.match(/ok, provisional</g)).toHaveLength(3)
+    const whys = [...html.matchAll(/<td class="text">(.*?)<\/td>/g)].map(([, text]) => text)
+    expect(whys.slice(-3)).toEqual(['no judged run is known', 'as before', 'another'])
+    expect(overviewHtml([view(log)], ['out'], undefined)).toContain('ok, provisional<')
+    const [rates] = chartsOf([view(log)], ['out'])
+    expect(rates!.marks![0]!.label).toBe('provisional threshold 6.0 %')
   })
 
   it('should show the last rows and offer the others', () => {
