@@ -10,7 +10,8 @@ import { TraitscopeError } from '../errors.js'
 import { plainOrGzip } from '../formats/files/gzip.js'
 import { sha256 } from '../formats/files/hash.js'
 import { checkNamed } from '../formats/files/named-path.js'
-import { isJsonObject, parseTrainerJson, readJsonFile, readUnpacked } from '../formats/json/json.js'
+import { readDescribingFile } from '../formats/json/describing-file.js'
+import { isJsonObject, parseTrainerJson, readUnpacked } from '../formats/json/json.js'
 import { isFiniteNumber, isNumbers, isText, JsonFields } from '../formats/json/json-fields.js'
 import { type LabelSource, parseSource } from '../labels/label-source.js'
 import { type MarginPairs, readMarginPairs } from '../labels/margins/margin-pairs.js'
@@ -82,7 +83,11 @@ export const BUNDLE = new Made<Bundle>('a bundle as loadBundle reads it', 'calib
 export async function loadBundle(folder: string): Promise<Bundle> {
   checkNamed(folder, 'a bundle')
   const path = join(folder, BUNDLE_FILE)
-  const description = await readJsonFile(path)
+  const description = await readDescribingFile(
+    folder,
+    BUNDLE_FILE,
+    'a folder that `traitscope calibrate` made',
+  )
   if (!isJsonObject(description) || description.kind !== 'traitscope-bundle') {
     throw new TraitscopeError('FILE_INVALID', `expected ${path} to describe a traitscope bundle`)
   }

@@ -6,7 +6,8 @@ import { norm } from '../estimators/linalg.js'
 import { publishFolder } from '../formats/files/atomic.js'
 import { sha256 } from '../formats/files/hash.js'
 import { namedPath } from '../formats/files/named-path.js'
-import { isJsonObject, readJsonFile } from '../formats/json/json.js'
+import { readDescribingFile } from '../formats/json/describing-file.js'
+import { isJsonObject } from '../formats/json/json.js'
 import { readSafetensors, type SafetensorsFile } from '../formats/safetensors/safetensors.js'
 import { DIRECTIONS, type Directions, directionName, encodeDirections } from './directions.js'
 import { parseDescription } from './directions-json.js'
@@ -58,8 +59,9 @@ export async function writeDirections(directions: Directions, folder: string): P
  * UNSUPPORTED (a newer schema)
  */
 export async function loadDirections(folder: string): Promise<Directions> {
-  const path = join(namedPath(folder, 'directions'), DESCRIPTION)
-  const json = await readJsonFile(path)
+  const place = namedPath(folder, 'directions')
+  const path = join(place, DESCRIPTION)
+  const json = await readDescribingFile(place, DESCRIPTION, 'a folder that `traitscope directions` made')
   if (!isJsonObject(json)) invalid(path, 'an object')
   if (!READABLE.includes(json.schemaVersion)) {
     throw new TraitscopeError(

@@ -49,6 +49,12 @@ async function readPlaced(path: string, options: ReadViewsOptions): Promise<Plac
   if (!info.isDirectory()) {
     const folder = dirname(target)
     if (basename(target) === EVENTS_FILE) return [await logged(folder)]
+    // Shells put every file of a folder into the place of a star.
+    if (!/\.json(\.gz)?$/.test(target))
+      throw new TraitscopeError(
+        'FILE_INVALID',
+        `expected a run's folder, a trajectory.json or ${EVENTS_FILE}, found ${target}, which is none of them; name runs alone`,
+      )
     return [await measured(/^trajectory\.json(\.gz)?$/.test(basename(target)) ? folder : target)]
   }
   if (await isMeasured(target)) return [await measured(target)]

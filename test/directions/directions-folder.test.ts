@@ -73,6 +73,12 @@ describe('loadDirections', () => {
     await edit({ sha256: sha256(bytes) })
   }
 
+  it('should say of another folder that it is none of directions', async () => {
+    await expect(loadDirections(path('.'))).rejects.toThrow(
+      /expected directions\.json in .*, found none; name a folder that `traitscope directions` made/,
+    )
+  })
+
   it.each<[string, string, () => Promise<unknown>]>([
     ['a missing description', 'FILE_NOT_FOUND', () => rm(path('d', 'directions.json'))],
     ['missing vectors', 'FILE_NOT_FOUND', () => rm(path('d', 'directions.safetensors'))],

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { TINY_BASE } from '../helpers/tiny.js'
 import { SyntheticRuns } from '../runs/synthetic.js'
 import { Workspace } from './workspace.js'
 
@@ -37,6 +38,7 @@ describe('traitscope report', () => {
 
   it.each([
     ['a path that is not there', 'nowhere', 'FILE_NOT_FOUND'],
+    ['a file that is no run', TINY_BASE, 'FILE_INVALID'],
     ['a folder without a trajectory', '.', 'FILE_NOT_FOUND'],
   ])('should name %s and write nothing', async (_, path, code) => {
     const out = work.path(`${code}.html`)

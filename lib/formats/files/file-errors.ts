@@ -1,3 +1,5 @@
+import { existsSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { isTraitscopeError, TraitscopeError } from '../../errors.js'
 import { checkNamed } from './named-path.js'
 
@@ -43,18 +45,34 @@ export function fileError(error: unknown, path: string, missing: MissingMeans = 
   if (code === 'ENOENT') {
     return new TraitscopeError(
       'FILE_NOT_FOUND',
-      `expected a file or folder at ${path}, found nothing; check the path`,
+      `expected a file or folder at ${path}, found ${existsSync(dirname(path)) ? 'nothing' : `no folder ${missingFolder(path)}`}; check the path`,
       cause,
     )
   }
   if (code === 'ENOTDIR') {
-    return new TraitscopeError('FILE_NOT_FOUND', `expected a folder at ${path}, found a file`, cause)
+    return new TraitscopeError(
+      'FILE_NOT_FOUND',
+      `expected a folder at ${missingFolder(path)}, found a file`,
+      cause,
+    )
   }
   return new TraitscopeError(
     'FILE_ACCESS',
     `cannot access ${path} (${code}); ${ADVICE[code] ?? 'check the path'}`,
     cause,
   )
+}
+
+/** Of the folders above a path that are none, the outermost: that is the name to look at. */
+function missingFolder(path: string): string {
+  let missing = dirname(path)
+  const isFolder = (at: string) => statSync(at, { throwIfNoEntry: false })?.isDirectory() ?? false
+  try {
+    while (dirname(missing) !== missing && !isFolder(dirname(missing))) missing = dirname(missing)
+  } catch {
+    // What cannot be looked at is told by the path that was asked for.
+  }
+  return missing
 }
 
 /** The errno name (`ENOENT`, ...) of a file-system error. */

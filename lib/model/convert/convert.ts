@@ -5,7 +5,7 @@ import { checkOutputFree } from '../../formats/files/atomic.js'
 import type { GgufInput } from '../../formats/gguf/gguf.js'
 import { type StreamedTensor, writeGgufStream } from '../../formats/gguf/gguf-stream.js'
 import { HfWeights } from '../../formats/hf/hf-weights.js'
-import { readJsonFile } from '../../formats/json/json.js'
+import { readDescribingFile } from '../../formats/json/describing-file.js'
 import type { FloatType } from '../../formats/safetensors/float-types.js'
 import { requiredTensors } from '../base/architectures.js'
 import { IGNORED_KEYS, UNPROVEN } from '../base/base-remarks.js'
@@ -72,6 +72,9 @@ export interface ConversionChecks {
   written?: (path: string) => Promise<void>
 }
 
+const MODEL_FOLDER =
+  'the folder of a Hugging Face model with config.json, weights and tokenizer (in a cache of downloads, one below snapshots/)'
+
 /** Reads a folder and writes the file; `convertModel` adds the checks. */
 export async function convertFolder(
   folder: string,
@@ -82,7 +85,7 @@ export async function convertFolder(
   throwIfAborted(options.signal)
   await checkOutputFree(out, { force: options.force ?? false, inputs: [folder] })
   const where = join(folder, 'config.json')
-  const config = new HfConfig(await readJsonFile(where), where)
+  const config = new HfConfig(await readDescribingFile(folder, 'config.json', MODEL_FOLDER), where)
   const { architecture, blocks } = config
   await using weights = await HfWeights.open(folder)
   const embedding = [...weights.tensors.values()].find(({ name }) => name.endsWith('embed_tokens.weight'))

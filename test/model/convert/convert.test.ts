@@ -308,6 +308,13 @@ describe('convertModel', () => {
       'FILE_NOT_FOUND',
       /name a Hugging Face model folder/,
     ],
+    [
+      'config.json',
+      'llama',
+      { remove: ['config.json'] },
+      'FILE_NOT_FOUND',
+      /expected config\.json in .*, found none; name the folder of a Hugging Face model .* below snapshots/,
+    ],
   ])('should say that %s is missing', async (_, name, change, code, message) => {
     await expect(convert(await changed(name, change))).rejects.toMatchObject({
       code,
