@@ -36,7 +36,7 @@ from transformers import TrainerCallback
 
 PREFIX = "traitscope/"
 KEPT = 256
-FIGURES = re.compile(rb'"type":"(baseline|checkpoint)"')
+FIGURES = re.compile(rb'"type":"(baseline|checkpoint|end)"')
 POLL_SECONDS = 5
 CLOCK_SECONDS = 60
 
@@ -115,6 +115,8 @@ class TraitscopeCallback(TrainerCallback):
         if state.is_world_process_zero and self._source is not None:
             try:
                 answer = self._source.ask(event, state.global_step, folder, args.output_dir)
+                if answer.get("said"):
+                    self._say(state, answer["said"])
                 decision = self._judge(answer)
                 self._log(answer.get("checkpoints", []))
             except Exception as error:  # a monitor that fails must not end what it watches
@@ -215,11 +217,17 @@ class Watched:
         self._checkpoints = []
         self._newest = ("", None)
         self._told = -math.inf
+        self._ended = False
 
     def ask(self, event, step, folder, output_dir):
         self._read()
         warn = self._newest[1] in ("warn", "alarm")
         answer = {"checkpoints": self._checkpoints, "stop": False, "warn": warn}
+        # A watch that was forgotten, has ended or keeps its state elsewhere would not be missed otherwise.
+        if event == "on_save" and self._file is None:
+            answer["said"] = f"no watch of this run has begun: {self.folder} is not there (state_dir: --state of the watch)"
+        elif event == "on_save" and self._ended:
+            answer["said"] = "the watch of this run has ended; start it again"
         path = os.path.join(self.folder, "stop")
         try:
             with open(path, encoding="utf-8") as file:
@@ -248,6 +256,7 @@ class Watched:
             return
 
     def _take(self, event):
+        self._ended = event.get("type") == "end"
         if event.get("type") == "baseline":
             if "resumed" not in event:  # nothing of before holds under other conditions
                 self._begin()

@@ -169,7 +169,15 @@ Example:
       return fitFromFlags({ ...flags, fitJudge }, output, signal)
     }
     if (run === undefined || out === undefined || model === undefined) {
-      throw new TraitscopeError('USAGE', 'expected a run, its base (-m) and a folder for the labels (-o)')
+      const missing = [
+        run === undefined ? 'no run' : '',
+        model === undefined ? 'no -m' : '',
+        out === undefined ? 'no -o' : '',
+      ].filter((what) => what !== '')
+      throw new TraitscopeError(
+        'USAGE',
+        `expected a run, its base (-m) and a folder for the labels (-o), found ${missing.join(' and ')}`,
+      )
     }
     const { margin } = flags
     if (margin !== undefined) {
@@ -222,6 +230,12 @@ async function labelFromFlags(
   const check = flags.judgeCheck === undefined ? undefined : await readJudgeCheck(flags.judgeCheck)
   const { name, reader } = judge.identity
   output.note(`judge: ${name}, read as ${reader}; rule: ${flags.rule}`)
+  // Its first question comes behind all answers of a step, hours later.
+  const deaf = judge instanceof EndpointJudge ? await judge.deaf(signal) : undefined
+  if (deaf !== undefined)
+    output.remark(
+      `judge: ${deaf} at ${flags.judgeUrl}; answers are made all the same, and it is asked for grades when a step has them`,
+    )
   const labels = await output.during(`labelling ${run}`, (update) =>
     labelRun(model, run, {
       ...{ template, questions, judge, sampling, signal },

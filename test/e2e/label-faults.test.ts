@@ -38,6 +38,32 @@ const json = { 'content-type': 'application/json' }
 const quoting = (key: string | undefined) =>
   JSON.stringify({ error: { message: `who sent ${key}? Incorrect API key provided: ${KEY}`, code: KEY } })
 
+it('should say before the first answer that nobody is there to judge it', async () => {
+  const gone = await judgeServer(() => {})
+  await gone[Symbol.asyncDispose]()
+  const args = label('deaf', '--judge-url', gone.url, '--judge-name', 'x')
+  let said = ''
+  const { code } = await workspace.run(args, {
+    onStart: (child) =>
+      child.stderr!.on('data', (chunk) => {
+        const isNews = !said.includes('labelling')
+        said += chunk
+        if (isNews && said.includes('labelling')) child.kill('SIGINT')
+      }),
+  })
+  expect([code, said]).toEqual([
+    130,
+    expect.stringMatching(
+      /^remark: judge: no connection \(ECONNREFUSED\) at http:\S+; answers are made .*\nlabelling/m,
+    ),
+  ])
+})
+
+it('should name what is missing of a run, its base and a folder', async () => {
+  const { code, stderr } = await workspace.run(['label', TINY_RUN])
+  expect([code, stderr]).toEqual([2, expect.stringContaining('found no -m and no -o [USAGE]')])
+})
+
 describe('the key of a judge', () => {
   it.each<[string, number, Behaviour]>([
     ['401', 1, ({ key }, _, response) => response.writeHead(401, json).end(quoting(key))],

@@ -25,7 +25,8 @@ for part in json.load(sys.stdin):
     with open(log, part["mode"]) as file:
         file.write(part["text"])
     answer = watched.ask("poll", 0, None, sys.argv[3])
-    answers.append({"warn": answer["warn"], "checkpoints": answer["checkpoints"]})
+    said = watched.ask("on_save", 0, None, sys.argv[3]).get("said")
+    answers.append({"said": said, "warn": answer["warn"], "checkpoints": answer["checkpoints"]})
 print(json.dumps(answers))
 `
 
@@ -36,18 +37,19 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 interface Heard {
+  said: string | null
   warn: boolean
   checkpoints: { step: number; scalars: Record<string, number> }[]
 }
 
 /** Writes the parts of a log one after the other, and asks after each. */
-async function heard(parts: { mode: 'a' | 'w'; text: string }[]): Promise<Heard[]> {
+async function heard(parts: { mode: 'a' | 'w'; text: string }[], dir = 'state'): Promise<Heard[]> {
   const run = join(folder, 'out ü😀')
   mkdirSync(run, { recursive: true })
   const state = await runState(join(folder, 'state'), run)
   mkdirSync(state.folder, { recursive: true })
   writeFileSync(join(state.folder, EVENTS_FILE), '')
-  const args = [join(packageRoot, 'integrations'), join(folder, 'state'), run]
+  const args = [join(packageRoot, 'integrations'), join(folder, dir), run]
   const python = spawnSync('python3', ['-B', '-c', SCRIPT, ...args, join(state.folder, EVENTS_FILE)], {
     input: JSON.stringify(parts),
     encoding: 'utf8',
@@ -104,6 +106,21 @@ describe.skipIf(!hasPython)('the log of a watch as the callback reads it', () =>
       .checkpoint(30, { verdict: verdict('warn', 0.05), writtenAt: '2026-11-29T12:00:30.000Z' })
       .checkpoint(10, { verdict: verdict('ok', 0.01), writtenAt: '2026-11-29T12:00:10.000Z' })
     expect((await heard([append(log.events)]))[0]!.warn).toBe(true)
+  })
+
+  it('should miss a watch that has ended, or that keeps its state elsewhere', async () => {
+    const log = new Log().baseline().checkpoint(10)
+    const again = new Log()
+      .baseline()
+      .add('end', { reason: 'aborted', measured: 1, lost: 0, unfinished: [] })
+      .baseline()
+    const [watched, ended, resumed] = [log.events, ...[2, 3].map((n) => again.events.slice(0, n))].map(append)
+    expect((await heard([watched!]))[0]!.said).toBe(null)
+    expect((await heard([ended!]))[0]!.said).toMatch(/^the watch of this run has ended/)
+    expect((await heard([resumed!]))[0]!.said).toBe(null)
+    expect((await heard([watched!], 'elsewhere'))[0]!.said).toMatch(
+      /^no watch of this run has begun: .*elsewhere.* is not there \(state_dir/,
+    )
   })
 
   it('should not stay with a checkpoint that a wrong clock has dated', async () => {

@@ -72,6 +72,7 @@ const OPTIONS: OptionKinds<EndpointJudgeOptions> = {
 
 const TOP_LOGPROBS = 20
 const TIMEOUT_MS = 60_000
+const DEAF_MS = 10_000
 
 /**
  * A judge behind an OpenAI-compatible endpoint. Refusals for being too many (429) slow all calls down; refusals that come from
@@ -116,6 +117,24 @@ export class EndpointJudge implements Judge {
   get cost(): number {
     const { prices } = this.#options
     return prices ? priceOf(prices, this.used.inputTokens, this.used.outputTokens) : 0
+  }
+
+  /** Why nobody would hear a question there now; undefined where somebody answers, whatever it is. Nothing is asked. */
+  async deaf(signal?: AbortSignal): Promise<string | undefined> {
+    const within = AbortSignal.timeout(DEAF_MS)
+    try {
+      const response = await fetch(this.#options.url, {
+        method: 'HEAD',
+        signal: signal ? AbortSignal.any([signal, within]) : within,
+      })
+      await response.body?.cancel()
+      return undefined
+    } catch (error) {
+      throwIfAborted(signal)
+      return within.aborted
+        ? `no reply within ${DEAF_MS / 1000} s`
+        : `no connection${causeOf(error as Error)}`
+    }
   }
 
   async grade(answer: Answer, signal?: AbortSignal): Promise<Grade> {

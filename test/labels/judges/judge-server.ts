@@ -39,6 +39,11 @@ export async function judgeServer(behave: Behaviour) {
   let running = 0
   const seen = { most: 0 }
   const server = createServer((request, response) => {
+    // Whether anybody is there is no question.
+    if (request.method === 'HEAD') {
+      response.writeHead(404).end()
+      return
+    }
     seen.most = Math.max(seen.most, ++running)
     response.on('close', () => running--)
     void readBody(request).then((body) => {
