@@ -23,7 +23,7 @@ export interface Output {
   /** Several lines that went wrong, such as a stack, to stderr. */
   errorLines(text: string): void
   /**
-   * Starts a progress line: a bar that is redrawn where a person looks, else the label, and every ten seconds where the
+   * Starts a progress line: a bar that is redrawn where a person looks, else the label, and every ten seconds or more where the
    * work is. Whatever else is written meanwhile gets lines of its own.
    */
   progress(label: string, options?: ProgressOptions): ProgressLine
@@ -67,8 +67,8 @@ export const hasPrintedJson = (stream: Terminal = process.stdout): boolean => ha
 
 const BAR_MS = 80
 const TICK_MS = 1000
-/** How often work says where it is when nobody sees a bar. */
-const SAY_MS = 10_000
+/** How often work says where it is when nobody sees a bar: ever more rarely, so that the log of a day can be read. */
+const SAY_MS = { first: 10_000, share: 1 / 50, most: 60_000 }
 /** Of a line, whatever the terminal has more: beyond that it is hard to read. */
 const WIDEST = 80
 
@@ -144,10 +144,17 @@ export function createOutput(
       },
     }
     if (bars) openBars.set(stderr, bar)
-    const timer = bars
-      ? setInterval(bar.redraw, TICK_MS)
-      : setInterval(() => toStderr(`${name}: ${plainProgress(state)}`), SAY_MS)
-    timer.unref()
+    let timer: NodeJS.Timeout
+    const say = () => {
+      toStderr(`${name}: ${plainProgress(state)}`)
+      wait()
+    }
+    const wait = () => {
+      const wanted = SAY_MS.share * (performance.now() - state.started)
+      timer = setTimeout(say, Math.min(SAY_MS.most, Math.max(SAY_MS.first, wanted))).unref()
+    }
+    if (bars) timer = setInterval(bar.redraw, TICK_MS).unref()
+    else wait()
     return {
       update(fraction, total) {
         if (over) return

@@ -154,7 +154,8 @@ export class Chart {
         {
           ...axis,
           size: 46,
-          space: 28,
+          // A small chart would often have no number but 0.
+          space: id in HEIGHTS ? 28 : 16,
           values: (_, ticks) => ticks.map((tick) => `${Number(tick.toPrecision(6))}${unit}`),
         },
       ],

@@ -33,7 +33,7 @@ import { addReadingOptions, type MeasurementFlags, measurementFromFlags } from '
 import { addModelOptions } from '../model.js'
 import { addOutputOptions, failOnOption } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
-import { oneLine } from '../text.js'
+import { counted, oneLine } from '../text.js'
 import {
   colorVerdict,
   exitCodeOf,
@@ -169,7 +169,7 @@ Example:
         `${spared.read} of ${spared.prompts} prompts of the checkpoints were read (${percent(spared.read / spared.prompts, 0)}), until each verdict was settled`,
       )
     output.print(
-      `${trajectory.steps.length - 1} checkpoints in ${seconds.toFixed(1)} s; ${tokens.total} prompt tokens, ${tokens.computed} computed` +
+      `${counted(trajectory.steps.length - 1, 'checkpoint')} in ${seconds.toFixed(1)} s; ${tokens.total} prompt tokens, ${tokens.computed} computed` +
         (flags.out === undefined ? '' : `; written to ${flags.out}`),
     )
   })

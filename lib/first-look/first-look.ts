@@ -217,6 +217,6 @@ function chosenQuestions(
   throw new TraitscopeError(
     'USAGE',
     `expected enough time for ${fewest} questions, the fewest that directions can be tested with: about ${needed} minutes for this model here ` +
-      `(${Number(reading.toPrecision(3))} tokens/s), found ${minutes}; give --minutes ${needed}, or where other work keeps the cores busy -t with fewer threads`,
+      `(${Number(reading.toPrecision(3))} tokens/s), found ${minutes}; give --minutes ${needed}${model.threads > 1 ? ', or where other work keeps the cores busy -t with fewer threads' : ''}`,
   )
 }

@@ -157,6 +157,21 @@ describe('progress', () => {
     ])
   })
 
+  it('should say where it is ever more rarely, a minute apart at most', () => {
+    const err = stream()
+    const line = createOutput({ stdout: stream(), stderr: err, env: {} }).progress('labelling')
+    const lines = (hours: number) => {
+      const before = err.lines().length
+      vi.advanceTimersByTime(3_600_000 * hours)
+      return err.lines().length - before
+    }
+    expect(lines(0.1)).toBe(36)
+    expect(lines(0.9)).toBeLessThan(160)
+    expect(lines(9)).toBe(540)
+    line.done()
+    expect(lines(1)).toBe(0)
+  })
+
   it('should say how many are done where they are counted', () => {
     const err = stream()
     const line = createOutput({ stderr: err, env: {} }).progress('reading runs', {
