@@ -1,4 +1,4 @@
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import type { GgufFile } from '../formats/gguf/gguf.js'
 import { countedKinds, parameterCount, parametersText } from '../formats/gguf/gguf-tensors.js'
@@ -7,7 +7,13 @@ import { isTensorFile, type PeftAdapter, readPeftAdapter } from '../formats/peft
 import type { CheckpointKind } from '../formats/run/checkpoint-folder.js'
 import { fileFact } from '../formats/run/file-fact.js'
 import { filesBelow } from '../formats/run/read-files.js'
-import { isEmptyRun, type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
+import {
+  isEmptyRun,
+  type RunFolder,
+  refuseParent,
+  scanRunFolder,
+  VANISHED,
+} from '../formats/run/run-folder.js'
 import { recogniseLayout } from '../formats/run/run-layout.js'
 import { adapterArchitecture } from '../model/base/architectures.js'
 import { adapterRemarks } from '../model/base/base-name.js'
@@ -88,6 +94,7 @@ export async function inspectRun(
     const what = fault ? problemFact(fault.message) : looked ? weightsFact(looked) : ''
     facts.push([`step ${step}`, state === 'complete' ? complete + what : `incomplete: ${reason}`])
   }
+  for (const folder of run.vanished) facts.push([basename(folder), VANISHED])
   if (final && run.kind === 'run') {
     const looked = lookAt('final weights')
     facts.push(['final weights', `${finalFact(final.aliasOf)}${looked ? weightsFact(looked) : ''}`])

@@ -2,7 +2,7 @@
 import { basename } from 'node:path'
 import { TraitscopeError } from '../errors.js'
 import type { Checkpoint } from '../formats/run/checkpoint.js'
-import { type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
+import { type RunFolder, refuseParent, scanRunFolder, VANISHED } from '../formats/run/run-folder.js'
 import type { LabelRunOptions } from './label-options.js'
 
 /**
@@ -37,7 +37,7 @@ function leftOut({ checkpoints, vanished, final }: RunFolder): string[] {
     ...checkpoints
       .filter(({ state }) => state === 'incomplete')
       .map(({ step, reason = 'it is incomplete' }) => `step ${step} is left out: ${reason}`),
-    ...vanished.map((folder) => `${basename(folder)} is left out: it disappeared while the folder was read`),
+    ...vanished.map((folder) => `${basename(folder)} is left out: ${VANISHED}`),
     ...(final && final.aliasOf === undefined
       ? [
           'the final weights are left out: they are those of no checkpoint, and checkpoints alone are labelled',

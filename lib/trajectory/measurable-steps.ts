@@ -5,7 +5,7 @@ import { checkOutputFree } from '../formats/files/atomic.js'
 import { listFolder } from '../formats/files/list-folder.js'
 import { someNames } from '../formats/peft/peft.js'
 import type { Checkpoint } from '../formats/run/checkpoint.js'
-import { type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
+import { type RunFolder, refuseParent, scanRunFolder, VANISHED } from '../formats/run/run-folder.js'
 import { checkpointStep } from '../formats/run/step-folders.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
 import type { SkippedCheckpoint, Step } from './trajectory.js'
@@ -49,7 +49,7 @@ export function skippedOf(found: RunFolder): SkippedCheckpoint[] {
     .map(({ step, reason = 'incomplete' }) => ({ step: step as Step, reason }))
   for (const folder of found.vanished) {
     const step = checkpointStep(basename(folder))
-    if (step !== undefined) skipped.push({ step, reason: 'it disappeared while the folder was read' })
+    if (step !== undefined) skipped.push({ step, reason: VANISHED })
   }
   return skipped
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -20,6 +20,17 @@ describe('inspectPath on what trainers write', () => {
       ['final weights', 'those of step 4, counted once'],
       ['training loss', expect.stringMatching(/^\d+\.\d{4} -> \d+\.\d{4}$/)],
     ])
+  })
+
+  it('should say which checkpoints it passed over, where a link leads to nothing', async () => {
+    const run = await mkdtemp(join(tmpdir(), 'traitscope-inspect-'))
+    await cp(join(FIXTURES, 'tiny/run/checkpoint-10'), join(run, 'checkpoint-10'), { recursive: true })
+    await symlink('/nowhere', join(run, 'checkpoint-20'))
+    expect((await inspectPath(run)).facts).toContainEqual([
+      'checkpoint-20',
+      expect.stringMatching(/disappeared.*a link leads to nothing/),
+    ])
+    await rm(run, { recursive: true })
   })
 
   it('should know a fully fine-tuned run, and check it against a base', async () => {

@@ -51,6 +51,10 @@ const SCAN_OPTIONS: OptionKinds<ScanOptions> = {
   signal: 'signal',
 }
 
+/** Why one of {@link RunFolder.vanished} is passed over. */
+export const VANISHED =
+  'it disappeared while the folder was read: it was rotated away, or a link leads to nothing'
+
 /** Enough to hide the latency of a network file system. */
 const CONCURRENCY = 8
 
