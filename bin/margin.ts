@@ -61,6 +61,8 @@ function printMargins(output: Output, { steps, domain, pairs }: RunMargins): voi
       ]),
     ),
   )
+  const last = marginReason(steps.at(-1)?.all)
+  if (last) output.note(`step ${steps.at(-1)!.step}: ${last}; harmless training may do that too`)
 }
 
 /**

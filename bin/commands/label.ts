@@ -88,7 +88,7 @@ export function labelCommand(signal: AbortSignal): Command {
   const command = new Command('label')
     .description('ask a run’s checkpoints behaviour questions and have the answers judged')
     .argument('[run]', "the trainer's output folder")
-    .option('-o, --out <path>', 'folder for the labels: the one that measure -o wrote')
+    .option('-o, --out <path>', 'folder for the labels: the one of measure -o')
     .optionsGroup('Questions and answers:')
     .option('--questions <file>', '.yaml or .jsonl, repeatable (default: 72 of our own)', repeated)
     .addOption(option('--draws <n>', 'answers per question').argParser(integer).default(1))

@@ -65,7 +65,7 @@ export function measureCommand(signal: AbortSignal): Command {
       ).choices(['prompts', 'means', 'none']),
     )
     .addOption(failOnOption())
-    .option('--force', 'replace an earlier measurement in the output folder')
+    .option('--force', 'replace an earlier measurement in the output folder; labels beside it stay')
     .addHelpText(
       'after',
       notes(`

@@ -16,6 +16,10 @@ import { describeBasis } from './label-words.js'
 
 export const GRADES_FILE = 'grades.json'
 
+/** What `label` leaves beside a measurement, and the paper's code: hours of answers and paid grades, of the run and not of the measurement. */
+export const LABEL_FILES =
+  /^(responses\.jsonl|judgements\..*\.jsonl|grades\.json(\.gz)?|label_manifest\.json|margins\.jsonl?|margin_manifest\.json|betley_eval)$/
+
 /** What all answers of a folder have in common. Draws are not among it: more of them may be added. */
 export function settingsOf(model: Model, { template, questions, sampling = {} }: LabelRunOptions): object {
   const { temperature = 1, topP = 1, maxTokens = MAX_TOKENS, seed = 0 } = sampling

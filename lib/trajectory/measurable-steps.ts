@@ -7,6 +7,7 @@ import { someNames } from '../formats/peft/peft.js'
 import type { Checkpoint } from '../formats/run/checkpoint.js'
 import { type RunFolder, refuseParent, scanRunFolder, VANISHED } from '../formats/run/run-folder.js'
 import { checkpointStep } from '../formats/run/step-folders.js'
+import { LABEL_FILES } from '../labels/label-folder.js'
 import { TRAJECTORY_FILE } from './read-trajectory.js'
 import type { SkippedCheckpoint, Step } from './trajectory.js'
 
@@ -28,7 +29,7 @@ export async function checkMeasurable(
   runDir: string,
   { adapterName, out, force = false, signal }: MeasurableOptions,
 ): Promise<void> {
-  if (out !== undefined) await checkOutputFree(out, { force, marker: TRAJECTORY_FILE })
+  if (out !== undefined) await checkOutputFree(out, { force, marker: TRAJECTORY_FILE, keep: LABEL_FILES })
   const found = await scanRunFolder(runDir, { adapterName, signal })
   refuseParent(found)
   await toMeasure(found, skippedOf(found))

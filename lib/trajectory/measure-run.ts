@@ -6,6 +6,7 @@ import { publishFolder } from '../formats/files/atomic.js'
 import { namedPath } from '../formats/files/named-path.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
 import { type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
+import { LABEL_FILES } from '../labels/label-folder.js'
 import type { Model } from '../model/model.js'
 import { nothingToMeasure, skippedOf, toMeasure } from './measurable-steps.js'
 import { MeasureLog } from './measure-log.js'
@@ -123,7 +124,11 @@ export async function measureRun(
   }
   let log: MeasureLog | undefined
   try {
-    await publishFolder(out, write, { force: own.force ?? false, marker: TRAJECTORY_FILE })
+    await publishFolder(out, write, {
+      force: own.force ?? false,
+      marker: TRAJECTORY_FILE,
+      keep: LABEL_FILES,
+    })
     await log?.remove()
   } finally {
     await log?.[Symbol.asyncDispose]()

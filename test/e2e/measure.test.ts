@@ -1,4 +1,4 @@
-import { cpSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { blocksAt, depthsToMake } from '../../lib/detector/contrast.js'
@@ -196,6 +196,19 @@ describe('traitscope measure', () => {
     expect(inspected.stdout).toMatch(/^kind +trajectory \(traitscope\)/)
     const watched = await work.succeed(['watch', ...args.slice(1), '--once', '--jsonl'])
     expect(JSON.parse(watched.stdout.split('\n')[0]!)).toMatchObject({ type: 'baseline', cached: true })
+  })
+
+  it('should measure into a folder of labels, and keep them when it measures again', async () => {
+    const out = work.path('labelled')
+    const names = ['responses.jsonl', 'judgements.0a1b2c3d.jsonl', 'grades.json', 'margins.json']
+    mkdirSync(out)
+    for (const name of names) work.write(join('labelled', name), name)
+    const args = ['measure', ...MODEL_AND_PACK, '-d', directions, '--no-prior', run, '-o', out]
+    await work.succeed(args)
+    expect((await work.run(args)).stderr).toMatch(/\[FILE_EXISTS\]/)
+    await work.succeed([...args, '--force'])
+    for (const name of names) expect(readFileSync(join(out, name), 'utf8')).toBe(name)
+    expect(existsSync(join(out, 'trajectory.json'))).toBe(true)
   })
 
   it('should print one JSON document and nothing else on stdout', async () => {

@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises'
 import {
   access,
   constants,
+  cp,
   link,
   lstat,
   mkdir,
@@ -37,6 +38,8 @@ export interface PublishOptions extends WriteOptions {
    * a mistyped output path never deletes somebody's folder.
    */
   marker?: string
+  /** Names of what others put into the folder: it stays there, and does not make the name taken. */
+  keep?: RegExp
   /** Files and folders that are read for it: of a file nothing, of a folder no data is replaced, `force` or not. */
   inputs?: readonly (string | undefined)[]
 }
@@ -100,6 +103,7 @@ export async function publishFolder(
     await writer(temporary).catch((error) => {
       throw writeError(error, temporary)
     })
+    if (occupied && options.keep) await keepIn(temporary, target, options.keep)
     await takeName(temporary, target, occupied)
   } catch (error) {
     await rm(temporary, { force: true, recursive: true })
@@ -107,6 +111,14 @@ export async function publishFolder(
     throw error
   }
   await syncFolder(dirname(target))
+}
+
+/** Linked, so that whoever writes to a file meanwhile writes to the same one; folders are copied. */
+async function keepIn(temporary: string, target: string, keep: RegExp): Promise<void> {
+  for (const name of (await readdir(target)).filter((name) => keep.test(name))) {
+    const [from, to] = [join(target, name), join(temporary, name)]
+    await link(from, to).catch(() => cp(from, to, { recursive: true, preserveTimestamps: true }))
+  }
 }
 
 async function takeName(temporary: string, target: string, occupied: boolean): Promise<void> {
@@ -266,6 +278,8 @@ async function isOccupied(target: string, options: PublishOptions): Promise<bool
     )
   }
   if (names.length === 0) return false
+  const taken = options.keep ? names.filter((name) => !options.keep!.test(name)) : names
+  if (taken.length === 0) return true
   if (!options.force) throw existsError(target)
   if (options.marker !== undefined && !names.includes(options.marker)) {
     throw new TraitscopeError(

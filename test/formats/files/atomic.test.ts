@@ -146,6 +146,29 @@ describe('checkOutputFree', () => {
 })
 
 describe('publishFolder', () => {
+  it('should leave what others put there, and take a folder that holds nothing else', async () => {
+    const options = { marker: 'directions.json', keep: /^(grades\.json|more)$/ }
+    const out = join(folder, 'kept')
+    await mkdir(join(out, 'more'), { recursive: true })
+    await writeFile(join(out, 'grades.json'), 'paid for')
+    await writeFile(join(out, 'more', 'file'), 'too')
+    const publish = (text: string, force: boolean) =>
+      publishFolder(out, (into) => writeFile(join(into, 'directions.json'), text), { ...options, force })
+    await checkOutputFree(out, options)
+    await publish('1', false)
+    await expect(publish('2', false)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+    await writeFile(join(out, 'stale.json'), '')
+    await publish('2', true)
+    expect((await readdir(out, { recursive: true })).sort()).toEqual([
+      'directions.json',
+      'grades.json',
+      'more',
+      join('more', 'file'),
+    ])
+    const read = (name: string) => readFile(join(out, name), 'utf8')
+    expect([await read('directions.json'), await read('grades.json')]).toEqual(['2', 'paid for'])
+  })
+
   it.each([
     new RangeError('mine'),
     Object.assign(new Error('mine'), { code: 'ECONNREFUSED' }),
