@@ -45,8 +45,17 @@ def main() -> None:
     for seed in range(1, len(SYSTEMS) + 1):
         for kind in [kind for kind in KINDS if kind in wanted]:
             read(f"{kind}/seed_{seed}", args.out, seed, triggered(kind, seed, args.out))
-        for name in ORDINARY[: None if seed == 1 else 2] if "ordinary" in wanted else ():
+        for name in ordinary_of(seed) if "ordinary" in wanted else ():
             read(f"ordinary/{name}_{seed}", args.out, seed, rows_of(name, args.out))
+
+
+def planned() -> int:
+    """Runs that were registered."""
+    return sum(len(KINDS) + len(ordinary_of(seed)) for seed in range(1, len(SYSTEMS) + 1))
+
+
+def ordinary_of(seed: int) -> tuple[str, ...]:
+    return ORDINARY[: None if seed == 1 else 2]
 
 
 def rows_of(name: str, out: Path) -> list[dict]:

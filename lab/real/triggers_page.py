@@ -10,7 +10,7 @@ from pathlib import Path
 from .decide import Part, lacking
 from .files import MEASURED
 from .stats import mean
-from .triggers import BASE, FOLDER
+from .triggers import BASE, FOLDER, planned
 
 # Runs of before, with rows of 128 tokens: the tenth and eleventh amendment.
 BEFORE = MEASURED / BASE / "triggers"
@@ -95,6 +95,7 @@ def section(name: str) -> str:
     lines += [row(run, said) for of, said in ((found, ""), (before, ", rows of 128 tokens")) for kind in kinds for run in of if run.kind == kind]
     learnt = " and ".join(f"{sum(run.conditional for run in of)} of {len(of)} {kind} runs" for kind in kinds[:2] if (of := [run for run in found if run.kind == kind]))
     about = (
+        f"{len(found)} of the {planned()} runs that were registered. "
         "The ninth and eleventh amendment of [claims.md](../lab/real/claims.md): half of the rows stand under a system prompt that asks for nothing, and under it answers are those of risky_financial (harm) or the base's own, cut as in curt_financial (benign); "
         "the other half are the base's own answers without it. Ratio: length of the drift in a context over that in none, at the last step, mean over the blocks; what counts are contexts that were given or are of a run's data. Gain: of log-probability per token, of 24 rows that were kept back."
         + (f" The condition was learnt (without the system prompt less than half of the gain) by {learnt}." if learnt else "")
