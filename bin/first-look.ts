@@ -12,7 +12,7 @@ import { aurocCell } from './auroc-cell.js'
 import { CurrentLine } from './current-line.js'
 import { type ModelFlags, openFromFlags, templateFromFlags } from './model.js'
 import { createOutput, duration, type Output, table } from './output.js'
-import { counted } from './text.js'
+import { counted, quoted } from './text.js'
 
 export interface FirstLookFlags extends ModelFlags {
   minutes: number
@@ -126,5 +126,3 @@ function nextCommands(look: FirstLook, { model, traits }: FirstLookFlags, { dept
     `npx traitscope watch ${base} --directions directions${bare ? ' --chat-template plain' : ''} out/`,
   ]
 }
-
-const quoted = (path: string) => (/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`)

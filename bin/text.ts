@@ -79,3 +79,7 @@ export function fitted(text: string, columns: number): string {
     else tail = next + tail
   }
 }
+
+/** A path as a shell takes it for one word. */
+export const quoted = (path: string): string =>
+  /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`

@@ -22,7 +22,7 @@ import {
 import { addModelOptions, type ModelFlags, openFromFlags, templateFromFlags } from '../model.js'
 import { addOutputOptions, integerList, option } from '../options.js'
 import { createOutput, type Output, table } from '../output.js'
-import { counted, layersText } from '../text.js'
+import { counted, layersText, quoted } from '../text.js'
 
 interface Flags extends ModelFlags, LayerChoiceFlags {
   layer?: number[] | 'auto'
@@ -145,7 +145,17 @@ Example:
       `${flags.out}: ${counted(directions.traits.length, 'direction')} at ${layersText(directions.layers)}; ` +
         `${directions.tokens.total} tokens of which ${directions.tokens.computed} computed, ${seconds.toFixed(1)} s`,
     )
+    output.note(`next, what a run does along them: ${watchCommand(flags)}`)
   })
+}
+
+/** With everything that directions are measured under, or the watch would refuse them. */
+function watchCommand({ model, out, traits, chatTemplate, systemRole }: Flags): string {
+  const words = ['traitscope watch -m', quoted(model), '-d', quoted(out)]
+  if (traits !== 'core') words.push('--traits', quoted(traits))
+  if (chatTemplate !== undefined) words.push('--chat-template', quoted(chatTemplate))
+  if (systemRole !== 'auto') words.push('--system-role', systemRole)
+  return [...words, 'RUN'].join(' ')
 }
 
 function printDiagnostics(output: Output, directions: Directions): void {

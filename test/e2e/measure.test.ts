@@ -118,8 +118,9 @@ describe('traitscope directions', () => {
   })
 
   it('should say what the directions are worth at every layer', async () => {
-    const args = ['--trait-set', 'honesty,sycophancy', '-l', '1,3', '-o', work.path('worth')]
-    const { stdout } = await work.succeed(['directions', ...MODEL_AND_PACK, ...args])
+    const args = ['--trait-set', 'honesty,sycophancy', '-l', '1,3', '-o', work.path('what it is worth')]
+    const { stdout, stderr } = await work.succeed(['directions', ...MODEL_AND_PACK, ...args])
+    expect(stderr).toMatch(/^next, .*: traitscope watch -m \S+ -d '.*\/what it is worth' --traits \S+ RUN$/m)
     const cell = String.raw`(-|1?\.\d\d 1?\.\d\d-1?\.\d\d)`
     for (const layer of [1, 3]) {
       expect(stdout).toMatch(new RegExp(`^layer ${layer}, mean activation norm`, 'm'))
