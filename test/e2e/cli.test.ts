@@ -464,7 +464,7 @@ describe('output', () => {
     })
     const [code, signal] = await once(child, 'close')
     expect({ code, signal }).toEqual({ code: expected, signal: null })
-    expect(stdout.includes('1 checkpoints in')).toBe(expected === 0)
+    expect(stdout.includes('1 checkpoint in')).toBe(expected === 0)
   })
 
   it.each([{ NO_COLOR: '1' }, { TERM: 'dumb' }, { CI: 'true' }, { FORCE_COLOR: undefined }])(
