@@ -6,7 +6,7 @@ import { publishFolder } from '../formats/files/atomic.js'
 import { namedPath } from '../formats/files/named-path.js'
 import { isRotatedAway } from '../formats/run/checkpoint.js'
 import { type RunFolder, refuseParent, scanRunFolder } from '../formats/run/run-folder.js'
-import { LABEL_FILES } from '../labels/label-folder.js'
+import { keptLabelRemarks, LABEL_FILES } from '../labels/label-folder.js'
 import type { Model } from '../model/model.js'
 import { nothingToMeasure, skippedOf, toMeasure } from './measurable-steps.js'
 import { MeasureLog } from './measure-log.js'
@@ -120,6 +120,7 @@ export async function measureRun(
     own.onKept?.(log.size)
     const measured = await measureSteps(plan, found, own, kind, log)
     trajectory = measured.trajectory
+    trajectory.measurement?.remarks?.push(...(await keptLabelRemarks(out, trajectory.steps)))
     await writeOutputs(folder, plan, measured, own.alsoWrite?.(trajectory) ?? [])
   }
   let log: MeasureLog | undefined

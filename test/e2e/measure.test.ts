@@ -209,6 +209,19 @@ describe('traitscope measure', () => {
     expect((await work.run(args)).stderr).toMatch(/\[FILE_EXISTS\]/)
     await work.succeed([...args, '--force'])
     for (const name of names) expect(readFileSync(join(out, name), 'utf8')).toBe(name)
+    const answers = (weights: string) => {
+      const answer = { step: 10, prompt_id: 'q', draw: 0, response: 'a', weights }
+      work.write(join('labelled', 'responses.jsonl'), `${JSON.stringify(answer)}\n`)
+    }
+    answers('those of another training')
+    const { stdout } = await work.succeed([...args, '--force'])
+    expect(stdout).toMatch(
+      /labels in .*labelled stay, and are of other weights than were measured at step 10:/,
+    )
+    const { traitscope } = JSON.parse(readFileSync(join(out, 'trajectory.json'), 'utf8'))
+    answers(traitscope.steps.find(({ step }: { step: number }) => step === 10).adapterSha256)
+    expect((await work.succeed([...args, '--force'])).stdout).not.toContain('stay')
+    for (const name of names.slice(1)) expect(readFileSync(join(out, name), 'utf8')).toBe(name)
     expect(existsSync(join(out, 'trajectory.json'))).toBe(true)
   })
 
