@@ -2,7 +2,7 @@
 
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { LLAMA_CPP_VERSION } from '../binding.js'
-import { messageOf, TraitscopeError } from '../errors.js'
+import { TraitscopeError } from '../errors.js'
 import { writeFileAtomic } from '../formats/files/atomic.js'
 import { ifThere } from '../formats/files/file-errors.js'
 import { exists } from '../formats/files/file-stats.js'
@@ -10,8 +10,6 @@ import { isJsonObject, readJsonFile } from '../formats/json/json.js'
 import { JsonFields } from '../formats/json/json-fields.js'
 import type { Model } from '../model/model.js'
 import { packageVersion } from '../package.js'
-import { stepsText } from '../trajectory/steps-text.js'
-import { readResponses } from './answers/label-log.js'
 import { type LabelRunOptions, MAX_TOKENS } from './label-options.js'
 import { type LabelSource, parseSource } from './label-source.js'
 import { describeBasis } from './label-words.js'
@@ -21,37 +19,6 @@ export const GRADES_FILE = 'grades.json'
 /** What `label` leaves beside a measurement, and the paper's code: hours of answers and paid grades, of the run and not of the measurement. */
 export const LABEL_FILES =
   /^(responses\.jsonl|judgements\..*\.jsonl|grades\.json(\.gz)?|label_manifest\.json|margins\.jsonl?|margin_manifest\.json|betley_eval)$/
-
-/**
- * What there is to say of labels that stay beside a new measurement: they may be of what was trained before at the same place, and
- * nothing later compares the two.
- *
- * @param steps as measured now
- */
-export async function keptLabelRemarks(
-  folder: string,
-  steps: readonly { step: number | 'final'; adapterSha256: string | null }[],
-): Promise<string[]> {
-  if (!(await exists(join(folder, GRADES_FILE)))) return []
-  const stay = `the labels in ${folder} stay`
-  try {
-    const answers = await ifThere(readResponses(join(folder, 'responses.jsonl')))
-    if (answers === undefined || answers.size === 0)
-      return [`${stay}, and no answers beside them say of which weights they are`]
-    const labelled = new Map([...answers.values()].map(({ step, weights }) => [step, weights]))
-    const others = steps.flatMap(({ step, adapterSha256 }) =>
-      step === 'final' || adapterSha256 === null || (labelled.get(step) ?? adapterSha256) === adapterSha256
-        ? []
-        : [step],
-    )
-    if (others.length === 0) return []
-    return [
-      `${stay}, and are of other weights than were measured at step ${stepsText(others)}: label the run again, in a folder without them`,
-    ]
-  } catch (error) {
-    return [`${stay}, and could not be compared with what was measured: ${messageOf(error)}`]
-  }
-}
 
 /** What all answers of a folder have in common. Draws are not among it: more of them may be added. */
 export function settingsOf(model: Model, { template, questions, sampling = {} }: LabelRunOptions): object {
